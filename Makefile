@@ -1,0 +1,41 @@
+# `make demo` and `make test` each set up .venv if need be.
+
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+# The two faiss packages install the same module, so exactly one is chosen.
+FAISS := $(shell nvidia-smi >/dev/null 2>&1 && echo gpu || echo cpu)
+DEMO_HOME ?= demo
+
+.PHONY: help setup demo test test-slow lint format clean
+
+help: ## this list
+	@grep -E '^[a-z-]+:.*##' Makefile | sed -E 's/:.*## /\t/' | expand -t 12
+
+setup: $(VENV)/.installed ## make .venv with pinned versions
+
+$(VENV)/.installed: pyproject.toml constraints.txt
+	@$(PYTHON) -c 'import sys; sys.exit("Python 3.11 or newer is needed, this is " + sys.version.split()[0] if sys.version_info < (3, 11) else 0)'
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/pip install --quiet --constraint constraints.txt torch
+	$(BIN)/pip install --quiet --constraint constraints.txt --editable '.[$(FAISS),dev]'
+	touch $@
+
+demo: setup ## the whole way on a made-up shop; leaves it in ./demo
+	$(BIN)/ubm-embed demo --home $(DEMO_HOME) --overwrite
+
+test: setup ## lint, types and the tests
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	$(BIN)/mypy
+	$(BIN)/pytest -q
+
+test-slow: setup ## the tests that take minutes
+	$(BIN)/pytest -q -m slow
+
+format: setup ## put the code into its format
+	$(BIN)/ruff format .
+	$(BIN)/ruff check --fix .
+
+clean: ## remove what was made
+	rm -rf $(VENV) $(DEMO_HOME) *.egg-info .pytest_cache .ruff_cache .mypy_cache .hypothesis

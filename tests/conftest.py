@@ -1,0 +1,80 @@
+"""A toy shop, its tokenizer and a tiny model: what most tests start from."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import hypothesis
+import polars as pl
+import pytest
+import torch
+from torch import nn
+
+from ubm_embed.data.corpus import PRODUCT_SCHEMA
+from ubm_embed.data.tokenizer import InteractionTokenizer, attribute_names, training_texts
+from ubm_embed.model.interaction_encoder import InteractionEncoder, bert_config
+from ubm_embed.model.user_behavior_model import UBMConfig, UserBehaviorModel
+
+
+def _product(product_id: str, title: str, category: str | None, **attributes: str) -> dict[str, object]:
+    pairs = [{"name": name, "value": value} for name, value in attributes.items()]
+    return {"product_id": product_id, "title": title, "category": category, "attributes": pairs}
+
+
+# How long an example takes says more about the machine than about the code.
+hypothesis.settings.register_profile("untimed", deadline=None)
+hypothesis.settings.load_profile("untimed")
+
+# Tiny matrices gain nothing from threads, and threads that wait for each other on a busy machine cost seconds.
+torch.set_num_threads(1)
+
+
+@pytest.fixture(scope="session")
+def products() -> pl.DataFrame:
+    """Eight products with titles of several lengths, with and without category and attributes."""
+    return pl.DataFrame(
+        [
+            _product("p1", "red running shoes", "shoes", colour="red", size="42"),
+            _product("p2", "blue running shoes for the long road", "shoes", colour="blue"),
+            _product("p3", "red shirt", "shirts", colour="red"),
+            _product("p4", "blue shirt", "shirts"),
+            _product("p5", "walking boots", "shoes", size="43", material="leather"),
+            _product("p6", "leather belt", None, colour="brown"),
+            _product("p7", "socks", None),
+            _product("p8", "running shirt", "shirts", colour="blue", size="M"),
+        ],
+        schema=PRODUCT_SCHEMA,
+    )
+
+
+@pytest.fixture(scope="session")
+def tokenizer(products: pl.DataFrame) -> InteractionTokenizer:
+    """A tokenizer learned from the toy shop."""
+    texts = [*training_texts(products, ["red shoes", "blue shirt"])] * 2
+    return InteractionTokenizer.train(texts, attribute_names(products), vocab_size=256)
+
+
+@pytest.fixture
+def model(tokenizer: InteractionTokenizer) -> UserBehaviorModel:
+    """A tiny model for inference, a fresh one for each test, in which every layer does something."""
+    torch.manual_seed(0)
+    encoder = bert_config(vocab_size=tokenizer.vocab_size, layers=2, width=16, heads=2)
+    config = UBMConfig(
+        dimension=16, session_layers=2, session_heads=2, max_interactions=8, interaction_encoder=encoder.to_dict()
+    )
+    built = UserBehaviorModel(config, InteractionEncoder(encoder, config.dimension))
+    stir(built)
+    return built.eval()
+
+
+@pytest.fixture(name="stir")
+def stir_fixture() -> Callable[[nn.Module], None]:
+    """`stir`, for tests that build a module of their own."""
+    return stir
+
+
+def stir(module: nn.Module) -> None:
+    """Put noise on every weight: a fresh session encoder's branches are silent, and would hide a fault."""
+    with torch.no_grad():
+        for parameter in module.parameters():
+            parameter += 0.1 * torch.randn_like(parameter)
