@@ -1,0 +1,91 @@
+"""`ubm-embed ingest`: from an event log to a corpus folder."""
+
+from __future__ import annotations
+
+import enum
+import json
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from cli.console import progress, say
+
+if TYPE_CHECKING:
+    from ubm_embed.data.ingestion import IngestReport
+
+
+class LogKind(enum.StrEnum):
+    """The values of `ubm_embed.data.events.EventKind`; importing that would import polars, and --help is instant."""
+
+    NATIVE = "native"
+    GA4 = "ga4"
+    SEGMENT = "segment"
+
+
+def register(app: typer.Typer) -> None:
+    """Add the command."""
+    app.command("ingest")(ingest)
+
+
+def ingest(
+    sources: Annotated[
+        list[Path], typer.Argument(metavar="SOURCE...", help="Logs: files, folders of files, or corpus folders.")
+    ],
+    kind: Annotated[
+        LogKind,
+        typer.Option("--from", help="native: the corpus' own columns; ga4: BigQuery export; segment: e-commerce."),
+    ],
+    out: Annotated[Path, typer.Option("--out", metavar="DIR", help="The corpus folder to write.")],
+    catalogue: Annotated[
+        Path | None,
+        typer.Option("--catalogue", metavar="FILE", help="Products; its values win over those that events carry."),
+    ] = None,
+    session_gap: Annotated[
+        float,
+        typer.Option("--session-gap", metavar="MINUTES", min=0.01, help="Silence that ends a session without an id."),
+    ] = 30,
+    report: Annotated[
+        Path | None, typer.Option("--report", metavar="FILE", help="Write the counts as JSON, too.")
+    ] = None,
+    overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace what is at DIR.")] = False,
+) -> None:
+    """Turn an event log into a corpus: products and sessions to learn from.
+
+    Reads Parquet, CSV, JSON and JSON Lines, the text forms also gzipped. What is dropped is counted by reason.
+    """
+    from ubm_embed.data.ingestion import ingest as write_corpus
+
+    with progress() as shown:
+        counts = write_corpus(
+            sources,
+            kind=kind.value,
+            out=out,
+            catalogue=catalogue,
+            session_gap_minutes=session_gap,
+            overwrite=overwrite,
+            progress=shown,
+        )
+    if report is not None:
+        _write(counts, report)
+    say(_readable(counts, out))
+
+
+def _write(counts: IngestReport, file: Path) -> None:
+    from ubm_embed.outputs import output_file
+
+    with output_file(file) as aside:
+        aside.write_text(json.dumps(counts.to_dict(), ensure_ascii=False, indent=2) + "\n", "utf-8")
+
+
+def _readable(counts: IngestReport, out: Path) -> str:
+    actions = ", ".join(f"{count:,} {action}" for action, count in counts.actions.items())
+    lines = [
+        f"{out}: {counts.sessions:,} sessions ({counts.sessions_of_one:,} of one interaction), "
+        f"{counts.products:,} products",
+        f"kept {counts.kept:,} of {counts.events:,} events: {actions}",
+        *(f"dropped {count:,}: {reason}" for reason, count in counts.dropped.items()),
+    ]
+    if counts.products_without_text:
+        lines.append(f"left out {counts.products_without_text:,} products without text")
+    return "\n".join(lines)

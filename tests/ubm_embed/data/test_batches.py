@@ -1,0 +1,80 @@
+"""The distinct-interaction batch holds, place by place, what each session says."""
+
+import numpy as np
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+
+from ubm_embed.data.batches import (
+    NO_ACTION,
+    SessionBatch,
+    TokenBatch,
+    distinct_interactions,
+    interaction_sequences,
+    session_batch,
+)
+from ubm_embed.data.session import ACTIONS
+from ubm_embed.data.token_table import TokenTable
+
+TEXTS = TokenTable.from_rows([[50, 51], [60], [], [70, 71, 72]])
+PAIRS = st.tuples(st.integers(NO_ACTION, len(ACTIONS) - 1), st.integers(0, len(TEXTS) - 1))
+SESSIONS = st.lists(st.lists(PAIRS, min_size=1, max_size=5), min_size=1, max_size=5)
+
+
+def arrays(pairs, dtype=np.int64):
+    return np.array([pair[0] for pair in pairs], dtype=dtype), np.array([pair[1] for pair in pairs], dtype=np.int64)
+
+
+def expected_sequence(tokenizer, action, row):
+    mark = [] if action == NO_ACTION else [int(tokenizer.actions[action])]
+    return [tokenizer.cls, *mark, *TEXTS.row(row).tolist(), tokenizer.sep]
+
+
+@given(pairs=st.lists(PAIRS, max_size=8))
+def test_an_interaction_is_cls_action_text_sep(tokenizer, pairs):
+    table = interaction_sequences(tokenizer, TEXTS, *arrays(pairs))
+    assert [table.row(index).tolist() for index in range(len(table))] == [
+        expected_sequence(tokenizer, *pair) for pair in pairs
+    ]
+
+
+@given(st.lists(PAIRS, max_size=20))
+def test_distinct_interactions_are_each_pair_once(pairs):
+    actions, rows, index = distinct_interactions(*arrays(pairs))
+    different = list(zip(actions.tolist(), rows.tolist(), strict=True))
+    assert different == sorted(set(pairs))
+    assert index.shape == (len(pairs),)
+    assert [different[place] for place in index.tolist()] == pairs
+
+
+def test_distinct_interactions_of_stored_arrays():
+    # Actions are stored as uint8, rows as any whole number, and rows may be many.
+    actions, rows, index = distinct_interactions(np.array([3, 3, 0], np.uint8), np.array([2**31, 2**31, 5], np.uint32))
+    assert (actions.tolist(), rows.tolist(), index.tolist()) == ([0, 3], [5, 2**31], [1, 1, 0])
+
+
+@given(sessions=SESSIONS)
+def test_every_place_of_every_session_holds_its_interaction(tokenizer, sessions):
+    batch = session_batch(tokenizer, TEXTS, [arrays(session) for session in sessions])
+    starts, lengths = batch.tokens.packing.starts.tolist(), {}
+    for start, stop in zip(sorted(starts), [*sorted(starts)[1:], len(batch.tokens.ids)], strict=True):
+        lengths[start] = stop - start
+    found = [batch.tokens.ids[starts[n] : starts[n] + lengths[starts[n]]].tolist() for n in batch.index.tolist()]
+    assert found == [expected_sequence(tokenizer, *pair) for session in sessions for pair in session]
+    assert len(starts) == len({pair for session in sessions for pair in session})
+    assert sorted(map(len, sessions)) == [length for count, length in batch.packing.blocks for _ in range(count)]
+
+
+def test_moving_to_a_device_keeps_everything():
+    batch = SessionBatch.of(TokenTable.from_rows([[1, 2], [3]]), np.array([1, 0, 1]), np.array([2, 1]))
+    moved = batch.to(torch.device("cpu"))
+    assert moved.tokens.packing.blocks == batch.tokens.packing.blocks == ((1, 1), (1, 2))
+    assert moved.index.tolist() == [1, 0, 1]
+    assert moved.packing.starts.tolist() == batch.packing.starts.tolist()
+    assert moved.tokens.ids.tolist() == [3, 1, 2]
+
+
+def test_token_batch_ids_are_what_an_embedding_takes():
+    batch = TokenBatch.of(TokenTable.from_rows([[7, 8, 9], [4]]))
+    assert batch.ids.dtype == torch.int64
+    assert batch.ids.tolist() == [4, 7, 8, 9]

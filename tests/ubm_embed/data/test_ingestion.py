@@ -1,0 +1,194 @@
+import json
+from pathlib import Path
+from typing import Any
+
+import polars as pl
+import pytest
+
+from ubm_embed.data.corpus import Corpus
+from ubm_embed.data.ingestion import IngestReport, ingest
+from ubm_embed.errors import Conflict, InvalidData, NotFound
+
+HEADER = "user_id,timestamp,action,product_id,query,title,price\n"
+LOG = (
+    HEADER + "u,2024-01-01 12:10,add,p1,,Red shoe,9\n"
+    "u,2024-01-01 12:00,search,,shoes,,\n"
+    "u,2024-01-01 12:05,view,p1,,Shoe,8\n"
+    "u,2024-01-01 12:06,view,p1,,,\n"
+    "u,2024-01-01 12:07,view,ghost,,,\n"
+    "u,2024-01-01 12:41,view,p2,,Hat,\n"
+    "u,2024-01-01 12:42,search,,,,\n"
+)
+
+
+def write(file: Path, text: str) -> Path:
+    file.write_text(text)
+    return file
+
+
+def interactions(folder: Path) -> list[tuple[Any, ...]]:
+    return Corpus.open(folder).interactions.select("position", "action", "product_id", "query").rows()
+
+
+def test_a_log_becomes_a_corpus_and_every_event_is_accounted_for(tmp_path: Path) -> None:
+    report = ingest([write(tmp_path / "log.csv", LOG)], kind="native", out=tmp_path / "out")
+    assert report == IngestReport(
+        events=7,
+        kept=4,
+        dropped={"no search phrase": 1, "product without text": 1, "repeated": 1},
+        sessions=2,
+        sessions_of_one=1,
+        products=2,
+        products_without_text=1,
+        actions={"view": 2, "add": 1, "search": 1},
+    )
+    assert report.events == report.kept + sum(report.dropped.values())
+    assert interactions(tmp_path / "out") == [
+        (0, "search", None, "shoes"),
+        (1, "view", "p1", None),
+        (2, "add", "p1", None),
+        (0, "view", "p2", None),
+    ]
+
+
+def test_the_last_seen_values_of_a_product_are_kept(tmp_path: Path) -> None:
+    ingest([write(tmp_path / "log.csv", LOG)], kind="native", out=tmp_path / "out")
+    products = Corpus.open(tmp_path / "out").products
+    assert products.drop("category").rows() == [("p1", "Red shoe", [], 9.0), ("p2", "Hat", [], None)]
+
+
+def test_a_catalogue_wins_and_adds_products_and_columns(tmp_path: Path) -> None:
+    catalogue = "product_id,title,category,row,price\np9,New,,1,5\np1,,Shoes,2,7.5\nghost,Ghost,,3,\nmute,,,4,\n"
+    report = ingest(
+        [write(tmp_path / "log.csv", LOG)],
+        kind="native",
+        out=tmp_path / "out",
+        catalogue=write(tmp_path / "products.csv", catalogue),
+    )
+    products = Corpus.open(tmp_path / "out").products
+    assert products.select("product_id", "title", "category", "row", "price").rows() == [
+        ("p9", "New", None, 1, 5.0),
+        ("p1", "Red shoe", "Shoes", 2, 7.5),
+        ("ghost", "Ghost", None, 3, None),
+        ("p2", "Hat", None, None, None),
+    ]
+    assert (report.products, report.products_without_text) == (4, 1)
+    assert "product without text" not in report.dropped
+
+
+def test_the_gap_between_sessions_can_be_chosen(tmp_path: Path) -> None:
+    log = write(tmp_path / "log.csv", LOG)
+    assert ingest([log], kind="native", out=tmp_path / "a", session_gap_minutes=40).sessions == 1
+    assert ingest([log], kind="native", out=tmp_path / "b", session_gap_minutes=5).sessions == 3
+    with pytest.raises(ValueError, match="session_gap_minutes"):
+        ingest([log], kind="native", out=tmp_path / "c", session_gap_minutes=0)
+
+
+def test_a_corpus_folder_goes_through_unchanged(tmp_path: Path) -> None:
+    ingest([write(tmp_path / "log.csv", LOG)], kind="native", out=tmp_path / "a")
+    report = ingest([tmp_path / "a"], kind="native", out=tmp_path / "b")
+    first, second = Corpus.open(tmp_path / "a"), Corpus.open(tmp_path / "b")
+    assert first.products.equals(second.products)
+    assert first.interactions.equals(second.interactions)
+    assert report.dropped == {}
+
+
+def test_of_two_corpus_folders_the_later_wins_and_the_catalogue_before_both(tmp_path: Path) -> None:
+    for name in ("old", "new"):
+        Corpus(
+            pl.DataFrame({"product_id": ["p", name], "title": [name, name]}),
+            pl.DataFrame({"session_id": [name], "position": [0], "action": ["view"], "product_id": ["p"]}),
+        ).write(tmp_path / name)
+    sources = [tmp_path / "old", tmp_path / "new"]
+    ingest(sources, kind="native", out=tmp_path / "a")
+    assert dict(Corpus.open(tmp_path / "a").products.select("product_id", "title").iter_rows()) == {
+        "p": "new",
+        "old": "old",
+        "new": "new",
+    }
+    catalogue = write(tmp_path / "c.csv", "product_id,title\np,best\n")
+    ingest(sources, kind="native", out=tmp_path / "b", catalogue=catalogue)
+    assert Corpus.open(tmp_path / "b").products.row(0)[:2] == ("p", "best")
+
+
+def test_ga4_goes_to_a_corpus(tmp_path: Path) -> None:
+    event = {
+        "event_name": "purchase",
+        "event_timestamp": "1704110400000000",
+        "user_pseudo_id": "u",
+        "event_params": [{"key": "ga_session_id", "value": {"int_value": "5"}}],
+        "items": [{"item_id": "p", "item_name": "Shoe"}, {"item_id": "q", "item_name": "Hat"}],
+    }
+    log = write(tmp_path / "log.jsonl", json.dumps(event) + "\n" + json.dumps(event | {"event_name": "scroll"}))
+    report = ingest([log], kind="ga4", out=tmp_path / "out")
+    assert (report.events, report.kept, report.dropped) == (3, 2, {"other event": 1})
+    assert Corpus.open(tmp_path / "out").interactions["session_id"].to_list() == ["u-5", "u-5"]
+
+
+def test_segment_is_split_into_sessions(tmp_path: Path) -> None:
+    calls = [
+        {
+            "event": "Product Viewed",
+            "messageId": str(hour),
+            "anonymousId": "a",
+            "timestamp": f"2024-01-01T{hour}:00:00Z",
+            "properties": {"product_id": "p", "name": "Shoe"},
+        }
+        for hour in (10, 11)
+    ]
+    report = ingest([write(tmp_path / "log.json", json.dumps(calls))], kind="segment", out=tmp_path / "out")
+    assert (report.sessions, report.sessions_of_one, report.dropped) == (2, 2, {})
+
+
+def test_what_is_not_known_of_the_log_is_not_written(tmp_path: Path) -> None:
+    log = write(tmp_path / "log.csv", "session_id,action,product_id,title\ns,view,p,Shoe\n")
+    ingest([log], kind="native", out=tmp_path / "out")
+    opened = Corpus.open(tmp_path / "out")
+    assert opened.interactions.columns == ["session_id", "position", "action", "product_id", "query"]
+    assert opened.products.columns == ["product_id", "title", "category", "attributes"]
+
+
+def test_nothing_left_says_why_and_writes_nothing(tmp_path: Path) -> None:
+    log = write(
+        tmp_path / "log.csv", HEADER + "u,2024-01-01,view,p,,,\nu,2024-01-01,search,,,,\nu,2024-01-01,view,q,,,\n"
+    )
+    with pytest.raises(InvalidData, match=r"nothing left of 3 events; .*product without text 2, no search phrase 1"):
+        ingest([log], kind="native", out=tmp_path / "out")
+    assert not (tmp_path / "out").exists()
+
+
+def test_a_log_without_rows_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(InvalidData, match="no events"):
+        ingest([write(tmp_path / "log.csv", HEADER)], kind="native", out=tmp_path / "out")
+
+
+def test_a_taken_place_is_refused_before_anything_is_read(tmp_path: Path) -> None:
+    write(tmp_path / "precious", "")
+    with pytest.raises(Conflict):
+        ingest([tmp_path / "absent.csv"], kind="native", out=tmp_path)
+    assert (tmp_path / "precious").exists()
+
+
+def test_a_corpus_may_be_written_over_its_source(tmp_path: Path) -> None:
+    ingest([write(tmp_path / "log.csv", LOG)], kind="native", out=tmp_path / "a")
+    before = interactions(tmp_path / "a")
+    ingest([tmp_path / "a"], kind="native", out=tmp_path / "a", overwrite=True)
+    assert interactions(tmp_path / "a") == before
+
+
+def test_a_missing_catalogue_is_not_found(tmp_path: Path) -> None:
+    with pytest.raises(NotFound):
+        ingest([write(tmp_path / "l.csv", LOG)], kind="native", out=tmp_path / "o", catalogue=tmp_path / "absent.csv")
+
+
+def test_a_report_is_plain_json_and_progress_is_told(tmp_path: Path) -> None:
+    told: list[tuple[int, int]] = []
+    report = ingest(
+        [write(tmp_path / "log.csv", LOG)],
+        kind="native",
+        out=tmp_path / "out",
+        progress=lambda what, done, total, note="": told.append((done, total)),
+    )
+    assert json.loads(json.dumps(report.to_dict()))["dropped"] == dict(report.dropped)
+    assert told == sorted(told)
+    assert told[-1][0] == told[-1][1]

@@ -1,0 +1,51 @@
+"""TokenTable against lists of lists."""
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from ubm_embed.data.token_table import TokenTable
+
+ROWS = st.lists(st.lists(st.integers(0, 3), max_size=4), max_size=10)
+
+
+def lists(table):
+    return [table.row(index).tolist() for index in range(len(table))]
+
+
+@given(ROWS)
+def test_rows_come_back(rows):
+    table = TokenTable.from_rows(rows)
+    assert len(table) == len(rows)
+    assert table.lengths.tolist() == [len(row) for row in rows]
+    assert lists(table) == rows
+    assert (table.ids.dtype, table.offsets.dtype) == (np.int32, np.int64)
+
+
+@given(ROWS, st.data())
+def test_take_is_indexing(rows, data):
+    index = data.draw(st.lists(st.integers(-len(rows), len(rows) - 1), max_size=8)) if rows else []
+    table = TokenTable.from_rows(rows)
+    assert lists(table.take(np.array(index, dtype=np.int64))) == [rows[place] for place in index]
+
+
+@given(st.lists(ROWS, max_size=3))
+def test_concatenate_is_addition(tables):
+    joined = TokenTable.concatenate([TokenTable.from_rows(rows) for rows in tables])
+    assert lists(joined) == [row for rows in tables for row in rows]
+
+
+@given(ROWS)
+def test_distinct_is_the_first_of_each_and_which_it_was(rows):
+    different, index = TokenTable.from_rows(rows).distinct()
+    expected = [list(row) for row in dict.fromkeys(map(tuple, rows))]
+    assert lists(different) == expected
+    assert [expected[place] for place in index.tolist()] == rows
+
+
+def test_a_row_that_is_not_there_is_an_error():
+    table = TokenTable.from_rows([[1], [2, 3]])
+    assert table.row(-1).tolist() == [2, 3]
+    with pytest.raises(IndexError):
+        table.row(2)

@@ -1,0 +1,29 @@
+"""Types of the flat arrays that data lives in, and the one ragged gather everybody needs."""
+
+from __future__ import annotations
+
+from typing import Any, TypeAlias
+
+import numpy as np
+from numpy.typing import NDArray
+
+IntArray: TypeAlias = NDArray[np.integer[Any]]
+FloatArray: TypeAlias = NDArray[np.float32]
+BoolArray: TypeAlias = NDArray[np.bool_]
+
+
+def offsets_of(lengths: IntArray) -> NDArray[np.int64]:
+    """Where rows of these lengths begin and end, laid end to end: [R] -> [R + 1], from 0 to the total."""
+    offsets = np.zeros(lengths.size + 1, dtype=np.int64)
+    np.cumsum(lengths, out=offsets[1:])
+    return offsets
+
+
+def ragged_index(starts: IntArray, lengths: IntArray) -> NDArray[np.int64]:
+    """Flat positions of the rows that begin at `starts` [R] and have `lengths` [R]: [sum of lengths].
+
+    `values[ragged_index(starts, lengths)]` lays those rows end to end.
+    """
+    offsets = offsets_of(lengths)
+    shift = np.asarray(starts, dtype=np.int64) - offsets[:-1]
+    return np.repeat(shift, np.diff(offsets)) + np.arange(offsets[-1], dtype=np.int64)

@@ -1,0 +1,87 @@
+"""A product's attributes, in every form that shops write them, as one list of (name, value)."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any, TypeAlias
+
+import polars as pl
+
+from ubm_embed.errors import InvalidData
+
+ATTRIBUTES = pl.List(pl.Struct({"name": pl.String, "value": pl.String}))
+_EXPECTED = 'expected {"name": "value"} or a list of {"name", "value"}'
+
+_Pairs: TypeAlias = list[dict[str, str]]
+
+
+def as_attributes(values: pl.Series, *, file: str | Path | None = None) -> pl.Series:
+    """Attributes in the type `ATTRIBUTES`; what has no value is left out.
+
+    Args:
+        values: `ATTRIBUTES` itself, lists of {key, value} (a Parquet map), structs, or JSON text of
+            `{"colour": "red"}` or `[{"name": "colour", "value": "red"}]`; a value may be a list of values.
+        file: what to call it in an error.
+
+    Raises:
+        InvalidData: names the row.
+    """
+    dtype = values.dtype
+    if dtype == ATTRIBUTES or dtype == pl.Null:
+        return values.cast(ATTRIBUTES)
+    if isinstance(dtype, pl.List) and isinstance(dtype.inner, pl.Struct):
+        return _from_pairs(values, dtype.inner, file)
+    if isinstance(dtype, pl.Struct):
+        return _from_text(values.struct.json_encode(), file, values.name)
+    if dtype == pl.String:
+        return _from_text(values, file, values.name)
+    raise InvalidData(f"{_EXPECTED}, found {dtype}", file=file, field=values.name)
+
+
+def _from_pairs(values: pl.Series, pair: pl.Struct, file: str | Path | None) -> pl.Series:
+    fields = [field.name for field in pair.fields]
+    name = "name" if "name" in fields else "key"
+    if not {name, "value"} <= set(fields):
+        raise InvalidData(f"{_EXPECTED}, found a list of {', '.join(fields)}", file=file, field=values.name)
+    element = pl.element().struct
+    pairs = pl.struct(
+        element.field(name).cast(pl.String).alias("name"), element.field("value").cast(pl.String).alias("value")
+    )
+    return values.list.eval(pairs.filter(element.field("value").is_not_null()))
+
+
+def _from_text(texts: pl.Series, file: str | Path | None, field: str) -> pl.Series:
+    parsed: dict[str | None, _Pairs | None] = {}
+    for row, text in enumerate(texts, start=1):
+        if text not in parsed:
+            try:
+                parsed[text] = _parse(text)
+            except ValueError:
+                raise InvalidData(f"{_EXPECTED}, got {text!r}", file=file, row=row, field=field) from None
+    return pl.Series(texts.name, [parsed[text] for text in texts], dtype=ATTRIBUTES)
+
+
+def _parse(text: str | None) -> _Pairs | None:
+    """Pairs of a JSON text. Raises ValueError where it is something else."""
+    document = json.loads(text) if text and text.strip() else None
+    if document is None:
+        return None
+    if isinstance(document, dict):
+        pairs = list(document.items())
+    elif isinstance(document, list) and all(isinstance(pair, dict) and "name" in pair for pair in document):
+        pairs = [(pair["name"], pair.get("value")) for pair in document]
+    else:
+        raise ValueError(_EXPECTED)
+    return [{"name": str(name), "value": _text(one)} for name, value in pairs for one in _each(value)]
+
+
+def _each(value: Any) -> list[Any]:
+    values = value if isinstance(value, list) else [value]
+    return [one for one in values if one is not None]
+
+
+def _text(value: Any) -> str:
+    if isinstance(value, dict | list):
+        raise ValueError(_EXPECTED)
+    return value if isinstance(value, str) else json.dumps(value)

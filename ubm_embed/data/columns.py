@@ -1,0 +1,91 @@
+"""Columns brought to a schema, and rows checked, with errors that name the file, the row and the field."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import polars as pl
+
+from ubm_embed.data.attributes import ATTRIBUTES, as_attributes
+from ubm_embed.errors import InvalidData
+
+_NUMBER = r"^-?(0|[1-9]\d*)(\.\d+)?([eE][+-]?\d+)?$"
+
+
+def conform(
+    frame: pl.DataFrame, schema: dict[str, pl.DataType], *, optional: set[str], file: str | Path
+) -> pl.DataFrame:
+    """`frame` with the columns of `schema` first, in its types; missing optional ones become null.
+
+    Raises:
+        InvalidData: no rows, a missing column, or one whose values are of another type.
+    """
+    if frame.is_empty():
+        raise InvalidData("no rows; expected at least one", file=file)
+    columns = []
+    for name, dtype in schema.items():
+        if name in frame.columns:
+            columns.append(_cast(frame[name], dtype, file))
+        elif name in optional:
+            columns.append(pl.Series(name, [None], dtype=dtype).new_from_index(0, frame.height))
+        else:
+            require_columns(frame.columns, [name], schema, file)
+    return frame.select(*columns, pl.exclude(*schema))
+
+
+def require_columns(found: list[str], needed: list[str], schema: dict[str, pl.DataType], file: str | Path) -> None:
+    """Raise for the first of `needed` that is not among `found`."""
+    for name in needed:
+        if name not in found:
+            problem = f"missing column; expected {', '.join(schema)}; found {', '.join(found)}"
+            raise InvalidData(problem, file=file, field=name)
+
+
+def require(
+    frame: pl.DataFrame | pl.LazyFrame, condition: pl.Expr, file: str | Path, field: str, expected: str
+) -> None:
+    """Raise for the first row that fails `condition`, by its 1-based number."""
+    rows = frame.lazy().select(pl.col(field).alias("value"), condition.alias("ok")).with_row_index("row", 1)
+    failing = rows.filter(~pl.col("ok")).collect(engine="streaming")
+    if not failing.is_empty():
+        row, value, _ = failing.row(0)
+        more = f" (and {failing.height - 1} more rows)" if failing.height > 1 else ""
+        raise InvalidData(f"expected {expected}, got {value!r}{more}", file=file, row=row, field=field)
+
+
+def as_text(value: pl.Expr, dtype: pl.DataType) -> pl.Expr:
+    """`value` as text. A whole float is written without its `.0`: ids become floats where one of them was missing."""
+    text = value.cast(pl.String)
+    if not dtype.is_float():
+        return text
+    whole = value.cast(pl.Int64, strict=False)
+    return pl.when(whole.cast(dtype) == value).then(whole.cast(pl.String)).otherwise(text)
+
+
+def as_numbers(frame: pl.DataFrame, names: list[str]) -> pl.DataFrame:
+    """`frame` with those text columns as numbers in which every value is written as one (`007` is not)."""
+    texts = [name for name in names if frame.schema[name] == pl.String and frame[name].null_count() < frame.height]
+    numbers = [name for name in texts if frame[name].str.contains(_NUMBER).all()]
+    whole = [name for name in numbers if not frame[name].str.contains(r"[.eE]").any()]
+    types = {name: pl.Int64 if name in whole else pl.Float64 for name in numbers}
+    # strict=False: a whole number beyond 64 bits stays text.
+    cast = {name: frame[name].cast(dtype, strict=False) for name, dtype in types.items()}
+    return frame.with_columns(
+        column for name, column in cast.items() if column.null_count() == frame[name].null_count()
+    )
+
+
+def _cast(column: pl.Series, dtype: pl.DataType, file: str | Path) -> pl.Series:
+    if dtype == ATTRIBUTES:
+        return as_attributes(column, file=file)
+    if dtype == pl.String and column.dtype.is_float():
+        return column.to_frame().select(as_text(pl.col(column.name), column.dtype)).to_series()
+    try:
+        cast = column.cast(dtype, strict=False)
+        kind_fits = not column.dtype.is_nested()
+    except pl.exceptions.PolarsError:
+        kind_fits = False
+    if not kind_fits:
+        raise InvalidData(f"expected {dtype}, found {column.dtype}", file=file, field=column.name)
+    require(column.to_frame(), pl.lit(cast.is_not_null() | column.is_null()), file, column.name, str(dtype))
+    return cast

@@ -1,0 +1,87 @@
+"""The corpus: a shop's products and interactions on disk, as two Parquet files in a folder.
+
+products.parquet      product_id, title, category, attributes [{name, value}], any further columns
+interactions.parquet  session_id, position, action, product_id or query, optional timestamp and user_id
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import polars as pl
+
+from ubm_embed.data.attributes import ATTRIBUTES
+from ubm_embed.data.columns import conform, require
+from ubm_embed.data.interactions import INTERACTION_SCHEMA, read_interactions
+from ubm_embed.data.products import PRODUCT_SCHEMA, has_text, products_of, read_products
+from ubm_embed.outputs import output_folder
+
+__all__ = [
+    "ATTRIBUTES",
+    "INTERACTIONS_FILE",
+    "INTERACTION_SCHEMA",
+    "PRODUCTS_FILE",
+    "PRODUCT_SCHEMA",
+    "Corpus",
+    "conform",
+    "has_text",
+    "products_of",
+    "read_interactions",
+    "read_products",
+]
+
+PRODUCTS_FILE = "products.parquet"
+INTERACTIONS_FILE = "interactions.parquet"
+
+
+@dataclass(frozen=True)
+class Corpus:
+    """Products and interactions, checked.
+
+    Attributes:
+        products: one row a product, `PRODUCT_SCHEMA` first and the shop's further columns after; ids unique.
+        interactions: `INTERACTION_SCHEMA` (and timestamp, user_id where the log has them), ordered by session, then
+            position. Sessions stand in the order in which they first occur.
+    """
+
+    products: pl.DataFrame
+    interactions: pl.DataFrame
+
+    @classmethod
+    def open(cls, folder: str | Path) -> Corpus:
+        """Read and check a corpus folder.
+
+        Raises:
+            NotFound: the folder or one of its files is missing.
+            InvalidData: names the file, the row and the field.
+        """
+        folder = Path(folder)
+        products = read_products(folder / PRODUCTS_FILE)
+        interactions = read_interactions(folder / INTERACTIONS_FILE)
+        corpus = cls(products, interactions)
+        corpus._require_known_products(folder / INTERACTIONS_FILE)
+        return corpus
+
+    def write(self, folder: str | Path, *, overwrite: bool = False) -> None:
+        """Write the corpus folder, whole or not at all.
+
+        Raises:
+            Conflict: the folder holds something and `overwrite` is false.
+        """
+        with output_folder(folder, overwrite=overwrite) as aside:
+            self.products.write_parquet(aside / PRODUCTS_FILE)
+            self.interactions.write_parquet(aside / INTERACTIONS_FILE)
+
+    @property
+    def sessions(self) -> int:
+        """Number of sessions."""
+        return self.interactions["session_id"].n_unique()
+
+    def _require_known_products(self, file: Path) -> None:
+        known = pl.col("product_id").is_null() | pl.col("product_id").is_in(self.products["product_id"].implode())
+        require(self.interactions, known, file, "product_id", f"a product of {PRODUCTS_FILE}")
+
+    def select_sessions(self, session_ids: pl.Series) -> Corpus:
+        """The same products with only these sessions."""
+        return Corpus(self.products, self.interactions.filter(pl.col("session_id").is_in(session_ids.implode())))

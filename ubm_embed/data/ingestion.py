@@ -1,0 +1,170 @@
+"""From a shop's event log to a corpus folder."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from datetime import timedelta
+from pathlib import Path
+from typing import Any
+
+import polars as pl
+
+from ubm_embed.data.corpus import Corpus
+from ubm_embed.data.event_table import PRODUCT_FIELDS, UNKNOWN_PRODUCT
+from ubm_embed.data.events import EventKind, Events, read_events
+from ubm_embed.data.interactions import INTERACTION_SCHEMA
+from ubm_embed.data.products import PRODUCT_SCHEMA, has_text, read_catalogue
+from ubm_embed.data.session_split import mark_repeated, number_interactions, order_sessions, split_sessions
+from ubm_embed.data.tables import collect_tables
+from ubm_embed.errors import InvalidData
+from ubm_embed.outputs import require_free
+from ubm_embed.progress import Progress, silent
+
+_STEPS = 4
+_ROW = "row of catalogue"  # a name that no shop gives a column of its own
+
+
+@dataclass(frozen=True)
+class IngestReport:
+    """What became of a log.
+
+    Attributes:
+        events: events read, an event of several products counted once for each; `kept` and `dropped` add up to it.
+        kept: interactions written.
+        dropped: how many events were dropped, by reason.
+        sessions: sessions written.
+        sessions_of_one: those of one interaction only.
+        products: products written, also those that no session holds.
+        products_without_text: products of the catalogue or the log that were not written.
+        actions: interactions written, by action.
+    """
+
+    events: int
+    kept: int
+    dropped: Mapping[str, int]
+    sessions: int
+    sessions_of_one: int
+    products: int
+    products_without_text: int
+    actions: Mapping[str, int]
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain numbers and texts, for JSON."""
+        return asdict(self)
+
+
+def ingest(
+    sources: Sequence[str | Path],
+    *,
+    kind: EventKind | str,
+    out: str | Path,
+    catalogue: str | Path | None = None,
+    session_gap_minutes: float = 30,
+    overwrite: bool = False,
+    progress: Progress = silent,
+) -> IngestReport:
+    """Write the corpus folder `out` from logs of one kind.
+
+    Args:
+        sources: files and folders, see `read_events`.
+        catalogue: a file of products. Its values win over those of corpus folders among the sources, and those over
+            the last ones that events carry.
+        session_gap_minutes: the silence that ends a session, where the log has no session ids.
+
+    Raises:
+        NotFound: no such source or catalogue.
+        InvalidData: not readable, not of this kind, or nothing left of it.
+        Conflict: `out` holds something and `overwrite` is false.
+    """
+    if not session_gap_minutes > 0:
+        raise ValueError(f"session_gap_minutes must be more than 0, got {session_gap_minutes}")
+    require_free(out, overwrite=overwrite)
+    known = [read_catalogue(catalogue)] if catalogue is not None else []
+    progress("ingest", 0, _STEPS, "reading events")
+    events = read_events(sources, kind)
+    rows, seen, dropped = _collect(events)
+    progress("ingest", 1, _STEPS, "joining products")
+    products, without_text = _products([*known, *reversed(events.products)], seen)
+    progress("ingest", 2, _STEPS, "ordering sessions")
+    kept = _interactions(rows, products, timedelta(minutes=session_gap_minutes), dropped)
+    if kept.is_empty():
+        raise InvalidData(_nothing_left(dropped), file=sources[0] if len(sources) == 1 else None)
+    progress("ingest", 3, _STEPS, "writing")
+    Corpus(products, kept).write(out, overwrite=overwrite)
+    report = _report(products, without_text, kept, dropped)
+    progress("ingest", _STEPS, _STEPS)
+    return report
+
+
+def _collect(events: Events) -> tuple[pl.DataFrame, pl.DataFrame, Counter[str]]:
+    """Events that count, without product text; the last seen values of each product; and how many do not count."""
+    good = events.frame.filter(pl.col("dropped").is_null())
+    last = [pl.col(name).sort_by("timestamp", "order").drop_nulls().last() for name in PRODUCT_FIELDS]
+    seen = good.filter(pl.col("product_id").is_not_null()).group_by("product_id").agg(last)
+    reasons = events.frame.group_by("dropped").len().drop_nulls("dropped")
+    rows, products, counts = collect_tables([good.drop(PRODUCT_FIELDS), seen, reasons], events.files)
+    return rows, products.sort("product_id"), Counter(dict(counts.iter_rows()))
+
+
+def _products(catalogues: Sequence[pl.DataFrame], seen: pl.DataFrame) -> tuple[pl.DataFrame, int]:
+    """Products with text from all that is known, the first in `catalogues` wins; and how many have none."""
+    products, *others = [*catalogues, seen.drop("price") if seen["price"].null_count() == seen.height else seen]
+    for other in others:
+        products = _fill(products, other)
+    products = products.select(*PRODUCT_SCHEMA, pl.exclude(*PRODUCT_SCHEMA))
+    with_text = products.filter(has_text()).with_columns(pl.col("attributes").fill_null([]))
+    return with_text, products.height - with_text.height
+
+
+def _fill(products: pl.DataFrame, other: pl.DataFrame) -> pl.DataFrame:
+    """`products`, with empty values and further products and columns from `other`."""
+    shared = [name for name in products.columns if name in other.columns and name != "product_id"]
+    joined = products.with_row_index(_ROW).join(other, on="product_id", how="full", coalesce=True, suffix=" of other")
+    filled = [pl.coalesce(_filled(name, products), f"{name} of other").alias(name) for name in shared]
+    ordered = joined.with_columns(filled).sort(_ROW, "product_id", nulls_last=True)
+    return ordered.drop(_ROW, *(f"{name} of other" for name in shared))
+
+
+def _filled(name: str, products: pl.DataFrame) -> pl.Expr:
+    """The column, null where it is an empty text or list."""
+    if isinstance(products.schema[name], pl.List):
+        return pl.when(pl.col(name).list.len() > 0).then(pl.col(name))
+    if products.schema[name] == pl.String:
+        return pl.when(pl.col(name).str.strip_chars() != "").then(pl.col(name))
+    return pl.col(name)
+
+
+def _interactions(rows: pl.DataFrame, products: pl.DataFrame, gap: timedelta, dropped: Counter[str]) -> pl.DataFrame:
+    """Interactions in the corpus' shape. What is dropped on the way is added to `dropped`."""
+    events = split_sessions(rows, gap)
+    known = events.filter(pl.col("product_id").is_null() | pl.col("product_id").is_in(products["product_id"].implode()))
+    marked = mark_repeated(order_sessions(known))
+    kept = number_interactions(marked.filter(pl.col("dropped").is_null()))
+    dropped[UNKNOWN_PRODUCT] = events.height - known.height
+    dropped.update(marked["dropped"].drop_nulls().to_list())
+    further = [name for name in ("timestamp", "user_id") if kept[name].null_count() < kept.height]
+    return kept.select(*INTERACTION_SCHEMA, *further)
+
+
+def _nothing_left(dropped: Counter[str]) -> str:
+    if not dropped.total():
+        return "no events; expected at least one"
+    reasons = ", ".join(f"{reason} {count:,}" for reason, count in dropped.most_common() if count)
+    return f"nothing left of {dropped.total():,} events; dropped: {reasons}"
+
+
+def _report(products: pl.DataFrame, without_text: int, kept: pl.DataFrame, dropped: Counter[str]) -> IngestReport:
+    lengths = kept.group_by("session_id").len()["len"]
+    actions = kept.group_by("action").len().sort("len", "action", descending=[True, False])
+    return IngestReport(
+        events=kept.height + dropped.total(),
+        kept=kept.height,
+        dropped={reason: count for reason, count in dropped.most_common() if count},
+        sessions=lengths.len(),
+        sessions_of_one=int((lengths == 1).sum()),
+        products=products.height,
+        products_without_text=without_text,
+        actions=dict(actions.iter_rows()),
+    )

@@ -1,0 +1,161 @@
+"""The sample shop's products, all made up out of the sample vocabulary.
+
+A product is a few small numbers (its type, brand, attribute values, line, price) until it is written out as text, so
+that a million of them fit in some 40 MB.
+
+Letters: M products, T types of product, A = 3 attributes at most.
+"""
+
+from __future__ import annotations
+
+import itertools
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+from numpy.typing import NDArray
+
+from ubm_embed.data.arrays import BoolArray, IntArray, offsets_of
+from ubm_embed.data.sample_choice import Menus
+from ubm_embed.data.sample_vocabulary import BRANDS, LINES, TYPES, VALUES
+
+ATTRIBUTES = 3
+NOTHING = -1  # in place of an attribute that a type lacks
+
+WORDS = [word for values in VALUES.values() for word in values]
+NAMES = list(VALUES)
+TYPE_PRICES: NDArray[np.float64] = np.array([kind.price for kind in TYPES])
+BRAND_TIERS: NDArray[np.float64] = np.array([brand.tier for brand in BRANDS])
+# [T, A] places in `NAMES`
+TYPE_NAMES: NDArray[np.int16] = np.array(
+    [[*map(NAMES.index, kind.attributes), NOTHING][:ATTRIBUTES] for kind in TYPES], dtype=np.int16
+)
+BRANDS_OF_TYPE = Menus.of(
+    [[number for number, brand in enumerate(BRANDS) if kind.department in brand.departments] for kind in TYPES]
+)
+_FIRST_WORDS = offsets_of(np.array([len(values) for values in VALUES.values()]))
+WORDS_OF_NAME = Menus.of([range(first, last) for first, last in itertools.pairwise(_FIRST_WORDS)])
+
+_TEXT = pa.string()
+_ATTRIBUTE = pa.struct([("name", _TEXT), ("value", _TEXT)])
+
+
+@dataclass(frozen=True)
+class Catalogue:
+    """M products, in the order in which the shop took them in: the newest stand last.
+
+    Attributes:
+        types: [M] places in `TYPES`.
+        brands: [M] places in `BRANDS`.
+        values: [M, A] places in `WORDS` or `NOTHING`; the first is the product's style, the second its detail.
+        lines: [M] places in `LINES`.
+        numbers: [M] which product of its line.
+        prices: [M].
+        in_stock: [M].
+        demand: [T] how much each type is asked for.
+    """
+
+    types: IntArray
+    brands: IntArray
+    values: IntArray
+    lines: IntArray
+    numbers: IntArray
+    prices: NDArray[np.float64]
+    in_stock: BoolArray
+    demand: NDArray[np.float64]
+
+    @classmethod
+    def drawn(cls, rng: np.random.Generator, products: int) -> Catalogue:
+        """A catalogue of this many products: more of the types that are asked for, brands and values by favour."""
+        demand = 1.0 / (rng.permutation(len(TYPES)) + 0.6)  # a few types rule, as in most shops
+        types = rng.choice(len(TYPES), size=products, p=demand / demand.sum()).astype(np.int16)
+        brands = BRANDS_OF_TYPE.draw(rng, types).astype(np.int16)
+        values = np.stack([draw_words(rng, types, attribute) for attribute in range(ATTRIBUTES)], axis=1)
+        return cls(
+            types=types,
+            brands=brands,
+            values=values,
+            lines=rng.integers(len(LINES), size=products, dtype=np.int16),
+            # More numbers in a larger shop keep titles nearly unique.
+            numbers=rng.integers(1, 10 + products // 10_000, size=products, dtype=np.int32),
+            prices=_prices(rng, types, brands),
+            in_stock=rng.random(products) < 0.93,
+            demand=demand,
+        )
+
+    @property
+    def size(self) -> int:
+        """M."""
+        return self.types.size
+
+    @property
+    def newest(self) -> int:
+        """How many of the last products nobody has come across yet: 2%."""
+        return self.size // 50
+
+    def table(self, first: int, last: int) -> pa.Table:
+        """Rows `first` to before `last` of products.parquet."""
+        rows = slice(first, last)
+        return pa.table(
+            {
+                "product_id": product_ids(np.arange(first, last)),
+                "title": self._titles(rows),
+                "category": _looked_up([kind.category for kind in TYPES], self.types[rows]),
+                "attributes": self._attributes(rows),
+                "price": pa.array(self.prices[rows]),
+                "in_stock": pa.array(self.in_stock[rows]),
+            }
+        )
+
+    def _titles(self, rows: slice) -> Any:
+        """As in "Norvik Ridge 3 trail running shoes, blue mesh": every attribute but the last shows."""
+        types, values = self.types[rows], self.values[rows]
+        detail = np.where(values[:, 2] == NOTHING, NOTHING, values[:, 1])
+        return pc.binary_join_element_wise(
+            _looked_up([brand.name for brand in BRANDS], self.brands[rows]),
+            _looked_up(LINES, self.lines[rows]),
+            pa.array(self.numbers[rows]).cast(_TEXT),
+            _looked_up([f"{kind.name}," for kind in TYPES], types),
+            _looked_up(WORDS, values[:, 0]),
+            _looked_up(WORDS, detail),
+            " ",
+            null_handling="skip",
+        )
+
+    def _attributes(self, rows: slice) -> Any:
+        """[{name, value}], the brand first."""
+        brand = np.full(rows.stop - rows.start, len(NAMES))
+        names = np.column_stack([brand, TYPE_NAMES[self.types[rows]]])
+        values = np.column_stack([len(WORDS) + self.brands[rows], self.values[rows]])
+        present = names != NOTHING
+        pairs = [
+            _looked_up([*NAMES, "brand"], names[present]),
+            _looked_up([*WORDS, *(brand.name for brand in BRANDS)], values[present]),
+        ]
+        offsets = offsets_of(present.sum(axis=1)).astype(np.int32)
+        return pa.ListArray.from_arrays(offsets, pa.StructArray.from_arrays(pairs, fields=list(_ATTRIBUTE)))
+
+
+def draw_words(rng: np.random.Generator, types: IntArray, attribute: int) -> NDArray[np.int16]:
+    """A value of the types' 1st, 2nd or 3rd attribute (0, 1, 2), by favour: [...] types to [...] places in `WORDS`."""
+    names = TYPE_NAMES[types, attribute]
+    drawn = WORDS_OF_NAME.draw(rng, np.maximum(names, 0))
+    return np.where(names == NOTHING, NOTHING, drawn).astype(np.int16)
+
+
+def product_ids(rows: IntArray) -> Any:
+    """Ids of products as an Arrow array; a row of `NOTHING` has none."""
+    return pa.array([f"p{row:07d}" if row != NOTHING else None for row in rows.tolist()], _TEXT)
+
+
+def _prices(rng: np.random.Generator, types: IntArray, brands: IntArray) -> NDArray[np.float64]:
+    """[M]: the type's price by the brand's tier, spread by a quarter either way, ending in .90."""
+    spread = np.exp(rng.normal(0.0, 0.25, size=types.size))
+    return np.round(np.ceil(TYPE_PRICES[types] * BRAND_TIERS[brands] * spread) - 0.1, 2)
+
+
+def _looked_up(words: list[str] | tuple[str, ...], places: IntArray) -> Any:
+    """`words[places]` as an Arrow array; `NOTHING` becomes null."""
+    return pa.array(words, _TEXT).take(pa.array(places, mask=places == NOTHING))

@@ -1,0 +1,117 @@
+"""The sample shop: a corpus for the demo, the tests and runs at scale. Everything in it is generated.
+
+No product, brand, shopper or session is real: products are put together out of `sample_vocabulary`, and sessions come
+from the model of a shopper that `sample_shopper` describes. What is measured on this shop says how the software works,
+not how well a model does in a real one.
+
+The newest 2% of the products, which stand last, have no interactions: only their text can find them.
+"""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from ubm_embed.data.corpus import INTERACTIONS_FILE, PRODUCTS_FILE
+from ubm_embed.data.sample_catalogue import Catalogue, product_ids
+from ubm_embed.data.sample_shelf import Shelf
+from ubm_embed.data.sample_shopper import MAX_LENGTH, Visits, visits
+from ubm_embed.data.session import ACTIONS
+from ubm_embed.errors import InvalidData
+from ubm_embed.outputs import output_folder
+from ubm_embed.progress import Progress, silent
+
+_CHUNK = 4096  # visits simulated together, and a row group
+_PRODUCT_ROWS = 65_536  # of a row group
+_PRODUCTS, _SHELF, _VISITS = range(3)  # streams of random numbers, independent of each other
+
+_OPENED = np.datetime64("2025-03-01T00:00:00", "us")
+_DAYS = 30
+_SECOND = 1_000_000  # in microseconds
+
+
+def write_sample_shop(
+    folder: str | Path,
+    *,
+    products: int = 2000,
+    sessions: int = 20_000,
+    seed: int = 0,
+    overwrite: bool = False,
+    progress: Progress = silent,
+) -> None:
+    """Write a made-up shop as a corpus folder, with a `price` and an `in_stock` column for filters.
+
+    The same arguments give the same files. With more sessions the first ones stay what they were, and so sessions do
+    not stand in the order of their timestamps. Memory grows with the products (some 100 bytes each), not with the
+    sessions.
+
+    Raises:
+        Conflict: `folder` is taken and `overwrite` is false.
+        InvalidData: no products or no sessions asked for.
+    """
+    for field, number in (("products", products), ("sessions", sessions)):
+        if number < 1:
+            raise InvalidData(f"expected at least 1, got {number}", field=field)
+    catalogue = Catalogue.drawn(np.random.default_rng([seed, _PRODUCTS]), products)
+    with output_folder(folder, overwrite=overwrite) as aside:
+        _write(aside / PRODUCTS_FILE, _product_tables(catalogue, progress))
+        _write(aside / INTERACTIONS_FILE, _session_tables(catalogue, sessions, seed, progress))
+
+
+def _product_tables(catalogue: Catalogue, progress: Progress) -> Iterator[pa.Table]:
+    """The rows of products.parquet, some at a time."""
+    for first in range(0, catalogue.size, _PRODUCT_ROWS):
+        last = min(first + _PRODUCT_ROWS, catalogue.size)
+        yield catalogue.table(first, last)
+        progress("products", last, catalogue.size)
+
+
+def _session_tables(catalogue: Catalogue, sessions: int, seed: int, progress: Progress) -> Iterator[pa.Table]:
+    """The rows of interactions.parquet, some sessions at a time; each chunk has its own random numbers."""
+    shelf = Shelf.of(catalogue, np.random.default_rng([seed, _SHELF]))
+    for first in range(0, sessions, _CHUNK):
+        rng = np.random.default_rng([seed, _VISITS, first])
+        last = min(first + _CHUNK, sessions)
+        yield _table(visits(catalogue, shelf, rng, _CHUNK), rng, first, last)
+        progress("sessions", last, sessions)
+
+
+def _table(made: Visits, rng: np.random.Generator, first: int, last: int) -> pa.Table:
+    """Visits as rows, as the sessions numbered from `first` to before `last`."""
+    count = last - first
+    times = _timestamps(rng, made.lengths.size)
+    session, position = np.nonzero(np.arange(MAX_LENGTH) < made.lengths[:count, None])
+    users = [f"u{first + user:07d}" for user in made.users[:count].tolist()]
+    phrases = made.phrases[session, position]
+    return pa.table(
+        {
+            "session_id": pa.array([f"s{number:07d}" for number in range(first, last)]).take(pa.array(session)),
+            "position": pa.array(position, pa.int32()),
+            "action": pa.array([str(action) for action in ACTIONS]).take(pa.array(made.actions[session, position])),
+            "product_id": product_ids(made.products[session, position]),
+            "query": pa.array(made.searched, pa.string()).take(pa.array(phrases, mask=phrases < 0)),
+            "timestamp": pa.array(times[session, position]),
+            "user_id": pa.array(users).take(pa.array(session)),
+        }
+    )
+
+
+def _timestamps(rng: np.random.Generator, count: int) -> np.ndarray:
+    """[count, S]: visits begin at any time of the month, and mostly 10 to 60 seconds lie between two interactions."""
+    begins = rng.random(count) * _DAYS * 86_400
+    gaps = np.exp(rng.normal(3.2, 0.9, size=(count, MAX_LENGTH)))
+    seconds = begins[:, None] + np.cumsum(gaps, axis=1)
+    return _OPENED + np.floor(seconds).astype(np.int64) * np.timedelta64(_SECOND, "us")
+
+
+def _write(file: Path, tables: Iterator[pa.Table]) -> None:
+    """Write each table as a row group."""
+    first = next(tables)
+    with pq.ParquetWriter(file, first.schema, compression="zstd") as writer:
+        for table in itertools.chain([first], tables):
+            writer.write_table(table)

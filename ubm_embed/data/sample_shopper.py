@@ -1,0 +1,307 @@
+"""How the sample shop's shoppers behave: the model behind its sessions. Nobody real was ever watched for it.
+
+A shopper comes with an intent: a type of product, a favourite brand, style (mostly a colour) and detail, and a budget.
+
+1. Most of them search first, by the type's name or another word for it, some with the brand, style or detail.
+2. They view products one after another: the shop shows a page that fits (see `Shelf.page`), and they take the one they
+   like best, by `liking` plus luck, rather one that they have not seen yet.
+3. What they see may win them over: its brand and style become their favourites for the next view.
+4. They stop when they tire, sooner once they saw something they like, and go back
+   to the best one if it was not the last.
+5. They add it to the cart, the more surely the more they like it and the keener they came.
+6. With something in the cart, some look for what belongs to it: a complement of the same brand and style, if there is
+   one. With nothing in the cart, some try another intent.
+7. They buy what is in the cart, or leave it. For buying speak: a product they like, three or four alternatives seen, a
+   complement, how keen they came; against it a price above the budget and having looked at too many.
+
+So what follows in a session can be told from text and prices, up to luck and a product's own popularity.
+
+Letters: B visits, N of them that do something, C products on a page, S = 32 interactions at most.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ubm_embed.data.arrays import IntArray
+from ubm_embed.data.sample_catalogue import (
+    BRAND_TIERS,
+    BRANDS_OF_TYPE,
+    NOTHING,
+    TYPE_NAMES,
+    TYPE_PRICES,
+    WORDS,
+    Catalogue,
+    draw_words,
+)
+from ubm_embed.data.sample_choice import Menus
+from ubm_embed.data.sample_shelf import Shelf
+from ubm_embed.data.sample_vocabulary import BRANDS, TYPES
+from ubm_embed.data.session import Action
+
+MAX_LENGTH = 32  # a visit is cut there
+
+# Liking of a product, in units of luck.
+BRAND, STYLE, DETAIL = 1.2, 1.0, 0.5
+PRICE, ABOVE_BUDGET = 1.4, 1.2  # of |log(price / budget)|, and more of it above the budget
+GOOD = 1.4  # liked well enough to stop looking
+SEEN = -6.0
+
+# Chances.
+SEARCHES, GLANCES, IS_WON_OVER, TIRES, IS_CONTENT = 0.75, 0.15, 0.25, 0.25, 0.3
+WANTS_COMPLEMENT, TRIES_AGAIN, STAYS_IN_DEPARTMENT = 0.5, 0.6, 0.35
+SAYS_NAME = 0.55  # else another word for it
+SAYS_NOTHING_MORE, SAYS_STYLE, SAYS_BRAND = 0.45, 0.25, 0.2  # else the detail
+
+# Log-odds; keenness, a standard normal number, is added to both of the first.
+ADDS, BUYS = -1.5, -1.8
+PER_LIKING, PER_EXCESS, PER_COMPLEMENT = 0.6, -3.0, 0.8
+PER_ALTERNATIVE, ENOUGH, PER_MORE, TOO_MANY = 0.4, 4, -0.3, 6
+
+PAGE, LOOKS, COMPLEMENT_LOOKS = 10, 8, 3
+VISITS_OF_A_USER = 3
+
+_NAMES = {kind.name: number for number, kind in enumerate(TYPES)}
+_COMPLEMENTS = Menus.of([[_NAMES[name] for name in kind.complements] for kind in TYPES])
+_DEPARTMENTS = Menus.of([[n for n, other in enumerate(TYPES) if other.department == kind.department] for kind in TYPES])
+_HAS_COMPLEMENT = np.array([bool(kind.complements) for kind in TYPES])
+_SELLS = np.array([[kind.department in brand.departments for brand in BRANDS] for kind in TYPES])
+
+
+@dataclass(frozen=True)
+class Intent:
+    """What N shoppers want: [N] each; `types`, `brands`, `styles` and `details` as in `Catalogue`."""
+
+    types: IntArray
+    brands: IntArray
+    styles: IntArray
+    details: IntArray
+    budgets: NDArray[np.float64]
+
+    def of(self, who: IntArray) -> Intent:
+        """That of some of the shoppers."""
+        return Intent(self.types[who], self.brands[who], self.styles[who], self.details[who], self.budgets[who])
+
+
+@dataclass(frozen=True)
+class Visits:
+    """B visits and what was done so far in each.
+
+    Attributes:
+        users: [B] who came.
+        lengths: [B].
+        actions: [B, S] `Action.code`.
+        products: [B, S] rows of the catalogue, `NOTHING` for a search.
+        phrases: [B, S] places in `searched`, `NOTHING` for a product.
+        searched: what was typed.
+    """
+
+    users: IntArray
+    lengths: IntArray
+    actions: NDArray[np.uint8]
+    products: NDArray[np.int32]
+    phrases: NDArray[np.int32]
+    searched: list[str]
+
+    @classmethod
+    def begun(cls, users: IntArray) -> Visits:
+        """Visits in which nothing has happened yet."""
+        shape = (users.size, MAX_LENGTH)
+        empty = np.full(shape, NOTHING, dtype=np.int32)
+        return cls(users, np.zeros(users.size, np.int64), np.zeros(shape, np.uint8), empty, empty.copy(), [])
+
+    def do(self, who: IntArray, action: Action, products: IntArray) -> None:
+        """Let visits `who` [N] do this with `products` [N]."""
+        self._append(who, action, self.products, products)
+
+    def search(self, who: IntArray, phrases: list[str]) -> None:
+        """Let visits `who` [N] type `phrases`."""
+        self._append(who, Action.SEARCH, self.phrases, len(self.searched) + np.arange(who.size))
+        self.searched.extend(phrases)
+
+    def _append(self, who: IntArray, action: Action, column: NDArray[np.int32], entries: IntArray) -> None:
+        room = self.lengths[who] < MAX_LENGTH
+        who = who[room]
+        self.actions[who, self.lengths[who]] = action.code
+        column[who, self.lengths[who]] = entries[room]
+        self.lengths[who] += 1
+
+    def did(self, action: Action) -> NDArray[np.bool_]:
+        """[B, S] where a product action was done."""
+        return (self.actions == action.code) & (self.products != NOTHING)
+
+
+def visits(catalogue: Catalogue, shelf: Shelf, rng: np.random.Generator, count: int) -> Visits:
+    """This many visits to the shop, from the first interaction to the last."""
+    floor = _ShopFloor(catalogue, shelf, rng, count)
+    everyone = np.arange(count)
+    intent = floor.intent(everyone, floor.wanted_types(count))
+    cart = floor.shop(everyone, intent, LOOKS)
+
+    (empty,) = np.nonzero(cart == NOTHING)
+    again = empty[rng.random(empty.size) < TRIES_AGAIN]
+    types = floor.other_types(intent.types[again])
+    cart[again] = floor.shop(again, floor.intent(again, types), LOOKS)
+
+    buying = np.flatnonzero(cart != NOTHING)
+    buying = buying[rng.random(buying.size) < WANTS_COMPLEMENT]
+    floor.shop_complements(buying, cart[buying])
+    floor.check_out()
+    return floor.visits
+
+
+class _ShopFloor:
+    """B shoppers in the shop, and the steps that they take; each method moves the shoppers `who` [N] on."""
+
+    def __init__(self, catalogue: Catalogue, shelf: Shelf, rng: np.random.Generator, count: int) -> None:
+        self.catalogue, self.shelf, self.rng = catalogue, shelf, rng
+        users = max(1, count // VISITS_OF_A_USER)
+        self.visits = Visits.begun(rng.integers(users, size=count))
+        self.purses = np.exp(rng.normal(0.0, 0.25, size=users))[self.visits.users]
+        self.keenness = rng.normal(size=count)
+        self.urge = np.full(count, BUYS) + self.keenness  # to buy, as log-odds
+
+    def wanted_types(self, count: int) -> IntArray:
+        """Types as they are in demand: [count]."""
+        demand = np.where(self.shelf.has(np.arange(len(TYPES))), self.catalogue.demand, 0.0)
+        return self.rng.choice(len(TYPES), size=count, p=demand / demand.sum())
+
+    def other_types(self, types: IntArray) -> IntArray:
+        """What shoppers turn to who found nothing of these types: one of the same department, or any."""
+        near = _DEPARTMENTS.draw(self.rng, types)
+        stays = (self.rng.random(types.size) < STAYS_IN_DEPARTMENT) & self.shelf.has(near)
+        return np.where(stays, near, self.wanted_types(types.size))
+
+    def intent(self, who: IntArray, types: IntArray) -> Intent:
+        """A fresh intent for these types."""
+        brands = BRANDS_OF_TYPE.draw(self.rng, types)
+        styles, details = (draw_words(self.rng, types, attribute) for attribute in (0, 1))
+        return Intent(types, brands, styles, details, self._budgets(who, types, brands))
+
+    def shop(self, who: IntArray, intent: Intent, looks: int) -> IntArray:
+        """Search, look around, settle: [N] the product in the cart, or `NOTHING`."""
+        searching = np.flatnonzero(self.rng.random(who.size) < SEARCHES)
+        self.visits.search(who[searching], _phrases(self.rng, intent.of(searching)))
+        best = self._look_around(who, intent, looks)
+        return self._settle(who, best, intent)
+
+    def shop_complements(self, who: IntArray, products: IntArray) -> None:
+        """Shop for what belongs to `products` [N], of the same brand and style where that can be."""
+        kinds = self.catalogue.types[products]
+        some = np.flatnonzero(_HAS_COMPLEMENT[kinds])
+        types = _COMPLEMENTS.draw(self.rng, kinds[some])
+        some, types = some[self.shelf.has(types)], types[self.shelf.has(types)]
+        who, products = who[some], products[some]
+        fresh = self.intent(who, types)
+        brands, styles = self.catalogue.brands[products], self.catalogue.values[products, 0]
+        same_names = TYPE_NAMES[self.catalogue.types[products], 0] == TYPE_NAMES[types, 0]
+        brands = np.where(_SELLS[types, brands], brands, fresh.brands)
+        styles = np.where(same_names, styles, fresh.styles)
+        intent = Intent(types, brands, styles, fresh.details, self._budgets(who, types, brands))
+        found = self.shop(who, intent, COMPLEMENT_LOOKS)
+        self.urge[who[found != NOTHING]] += PER_COMPLEMENT
+
+    def check_out(self) -> None:
+        """Some of those with a cart buy what is in it."""
+        viewed = self.visits.did(Action.VIEW).sum(axis=1)
+        urge = self.urge + PER_ALTERNATIVE * np.minimum(viewed, ENOUGH) + PER_MORE * np.maximum(viewed - TOO_MANY, 0)
+        buys = self.rng.random(urge.size) < _chance(urge)
+        added = self.visits.did(Action.ADD) & buys[:, None]
+        for place in range(MAX_LENGTH):
+            who = np.flatnonzero(added[:, place])
+            self.visits.do(who, Action.BUY, self.visits.products[who, place])
+
+    def _look_around(self, who: IntArray, intent: Intent, looks: int) -> IntArray:
+        """View products until tired or content: [N] the best of them."""
+        best, best_liking = np.full(who.size, NOTHING), np.full(who.size, -np.inf)
+        looking = np.arange(who.size)
+        for _ in range(looks):
+            rows, liking = self._pick(who[looking], intent.of(looking))
+            self.visits.do(who[looking], Action.VIEW, rows)
+            better = liking > best_liking[looking]
+            best[looking[better]], best_liking[looking[better]] = rows[better], liking[better]
+            self._win_over(intent, looking, rows)
+            self._glance(who[looking])
+            content = best_liking[looking] > GOOD
+            looking = looking[self.rng.random(looking.size) >= TIRES + IS_CONTENT * content]
+        return best
+
+    def _pick(self, who: IntArray, intent: Intent) -> tuple[IntArray, NDArray[np.float64]]:
+        """The product that each likes best out of a page, and how much they like it without the luck: [N], [N]."""
+        page = self.shelf.page(self.rng, intent.types, intent.brands, intent.styles, PAGE)
+        likings = liking(self.catalogue, page, intent)
+        seen = (page[:, :, None] == self.visits.products[who, None, :]).any(axis=2)
+        at = np.argmax(likings + SEEN * seen + self.rng.gumbel(size=page.shape), axis=1)[:, None]
+        return np.take_along_axis(page, at, axis=1)[:, 0], np.take_along_axis(likings, at, axis=1)[:, 0]
+
+    def _win_over(self, intent: Intent, looking: IntArray, rows: IntArray) -> None:
+        """Let what some of those `looking` have seen change their favourites."""
+        won = self.rng.random(looking.size) < IS_WON_OVER
+        intent.brands[looking[won]] = self.catalogue.brands[rows[won]]
+        intent.styles[looking[won]] = self.catalogue.values[rows[won], 0]
+
+    def _glance(self, who: IntArray) -> None:
+        """Now and then a bestseller beside the way catches an eye."""
+        who = who[self.rng.random(who.size) < GLANCES]
+        self.visits.do(who, Action.VIEW, self.shelf.bestsellers(self.rng, who.size))
+
+    def _settle(self, who: IntArray, best: IntArray, intent: Intent) -> IntArray:
+        """Go back to the best one and add it, or not: [N] what was added, or `NOTHING`."""
+        last = self.visits.products[who, self.visits.lengths[who] - 1]
+        joy = liking(self.catalogue, best[:, None], intent)[:, 0]
+        adds = self.rng.random(who.size) < _chance(joy + ADDS + self.keenness[who])
+        back = adds & (last != best)
+        self.visits.do(who[back], Action.VIEW, best[back])
+        self.visits.do(who[adds], Action.ADD, best[adds])
+        excess = np.maximum(np.log(self.catalogue.prices[best] / intent.budgets), 0.0)
+        self.urge[who[adds]] += (PER_LIKING * joy + PER_EXCESS * excess)[adds]
+        return np.where(adds, best, NOTHING)
+
+    def _budgets(self, who: IntArray, types: IntArray, brands: IntArray) -> NDArray[np.float64]:
+        """Who likes a dear brand expects its prices."""
+        return TYPE_PRICES[types] * BRAND_TIERS[brands] * self.purses[who]
+
+
+def liking(catalogue: Catalogue, products: IntArray, intent: Intent) -> NDArray[np.float64]:
+    """How much N shoppers like products [N, C] of the type they look for, luck aside: [N, C]."""
+    values = catalogue.values[products]
+    distance = np.log(catalogue.prices[products] / intent.budgets[:, None])
+    return (
+        BRAND * (catalogue.brands[products] == intent.brands[:, None])
+        + STYLE * (values[..., 0] == intent.styles[:, None])
+        + DETAIL * (values[..., 1] == intent.details[:, None])
+        - PRICE * np.abs(distance)
+        - ABOVE_BUDGET * np.maximum(distance, 0.0)
+    )
+
+
+def _chance(log_odds: NDArray[np.float64]) -> NDArray[np.float64]:
+    return 1.0 / (1.0 + np.exp(-log_odds))
+
+
+def _phrases(rng: np.random.Generator, intent: Intent) -> list[str]:
+    """What N shoppers type."""
+    names, more = rng.random(intent.types.size), rng.random(intent.types.size)
+    return [
+        _phrase(*wish)
+        for wish in zip(
+            *(column.tolist() for column in (intent.types, intent.brands, intent.styles, intent.details, names, more)),
+            strict=True,
+        )
+    ]
+
+
+def _phrase(number: int, brand: int, style: int, detail: int, name: float, more: float) -> str:
+    """`name` and `more` in [0, 1) say which of the type's words are typed, and what is said beside."""
+    kind = TYPES[number]
+    words = kind.name if name < SAYS_NAME else kind.also[int((name - SAYS_NAME) / (1 - SAYS_NAME) * len(kind.also))]
+    if more < SAYS_NOTHING_MORE:
+        return words
+    if more < SAYS_NOTHING_MORE + SAYS_STYLE:
+        return f"{WORDS[style]} {words}"
+    if more < SAYS_NOTHING_MORE + SAYS_STYLE + SAYS_BRAND:
+        return f"{BRANDS[brand].name.lower()} {words}"
+    return f"{words} {WORDS[detail]}"

@@ -1,0 +1,93 @@
+"""Sessions as flat arrays: an action and a text row an interaction, and where each session begins.
+
+Letters: S sessions, I interactions of all of them, end to end.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ubm_embed.data.arrays import BoolArray, IntArray, offsets_of, ragged_index
+from ubm_embed.data.session import Action
+
+# The paper reads up to 32 interactions (4.1.1).
+MAX_INTERACTIONS = 32
+
+
+@dataclass(frozen=True)
+class SessionTable:
+    """S sessions over the rows of a token table.
+
+    Attributes:
+        actions: [I] uint8, `Action.code`.
+        rows: [I] int32, which text.
+        offsets: [S + 1] int64; session s is `[offsets[s]:offsets[s + 1]]` of both.
+    """
+
+    actions: NDArray[np.uint8]
+    rows: NDArray[np.int32]
+    offsets: NDArray[np.int64]
+
+    def __len__(self) -> int:
+        return self.offsets.size - 1
+
+    @property
+    def lengths(self) -> NDArray[np.int64]:
+        """[S] interactions in each session."""
+        return np.diff(self.offsets)
+
+    def take(self, sessions: IntArray) -> SessionTable:
+        """A table of these sessions ([K] indices, repeats allowed), in this order."""
+        return self.slices(self.offsets[sessions], self.offsets[np.asarray(sessions) + 1])
+
+    def slices(self, starts: IntArray, stops: IntArray) -> SessionTable:
+        """A table whose sessions are the runs `starts[k]:stops[k]` of this table's interactions."""
+        lengths = np.asarray(stops) - np.asarray(starts)
+        places = ragged_index(starts, lengths)
+        return SessionTable(self.actions[places], self.rows[places], offsets_of(lengths))
+
+    def last(self, limit: int) -> SessionTable:
+        """Each session cut to its last `limit` interactions."""
+        stops = self.offsets[1:]
+        return self.slices(np.maximum(self.offsets[:-1], stops - limit), stops)
+
+    def session_of(self) -> NDArray[np.int64]:
+        """[I] which session each interaction is in."""
+        return np.repeat(np.arange(len(self)), self.lengths)
+
+    def purchase_segments(self, *, purchases_only: bool, limit: int = MAX_INTERACTIONS) -> SessionTable:
+        """What pre-training reads: each purchase back-traced to the one before it, at most `limit` interactions (4.1.1).
+
+        Products bought one right after the other are one purchase, as a cart is. What follows the last purchase of a
+        session, and a session without one, has no purchase to trace back from and is cut to its last `limit`
+        interactions, or left out with `purchases_only`, as in the paper.
+        """
+        buys = self.actions == Action.BUY.code
+        last_of_session = np.zeros(buys.size, dtype=bool)
+        last_of_session[self.offsets[1:][self.lengths > 0] - 1] = True
+        buys_on = np.append(buys[1:], False) & ~last_of_session
+        ends = (buys & ~buys_on) | last_of_session
+        stops = np.flatnonzero(ends) + 1
+        starts = np.concatenate([[0], stops[:-1]])
+        if purchases_only:
+            bought = buys[stops - 1]
+            starts, stops = starts[bought], stops[bought]
+        return self.slices(np.maximum(starts, stops - limit), stops)
+
+    def next_item_pairs(self, is_product: BoolArray) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+        """Places [K] of products, and for each the place of the next different product of its session (3.3.3).
+
+        Args:
+            is_product: [texts] whether a text row is a product, as against a search phrase.
+        """
+        places = np.flatnonzero(is_product[self.rows])
+        session, rows = self.session_of()[places], self.rows[places]
+        # Viewing and then adding one product is no pair: keep the first of each run of one product.
+        run_starts = np.ones(places.size, dtype=bool)
+        run_starts[1:] = (session[1:] != session[:-1]) | (rows[1:] != rows[:-1])
+        places, session = places[run_starts], session[run_starts]
+        follows = session[1:] == session[:-1]
+        return places[:-1][follows], places[1:][follows]

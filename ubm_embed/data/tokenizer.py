@@ -1,0 +1,304 @@
+"""WordPiece over product texts and search phrases, with special tokens for what is not a word (paper 3.1.1).
+
+    product text    [TITLE] title [CATEGORY] category [COLOUR] red [SIZE] 42 ...
+    interaction     [CLS] [VIEW] product text [SEP]      or    [CLS] [SEARCH] search phrase [SEP]
+    product alone   [CLS] product text [SEP]
+
+The title gives at most its first 32 tokens; an interaction has at most 64 in all.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections import Counter
+from collections.abc import Iterable, Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import polars as pl
+from numpy.typing import NDArray
+from tokenizers import Tokenizer, models, normalizers, pre_tokenizers, trainers
+
+from ubm_embed.data.arrays import BoolArray
+from ubm_embed.data.session import ACTIONS, Product
+from ubm_embed.data.token_table import TokenTable
+from ubm_embed.errors import InvalidData, NotFound
+
+TOKENIZER_FILE = "tokenizer.json"
+MAX_TOKENS = 64
+MAX_TITLE_TOKENS = 32
+# [CLS], an action and [SEP] stand around a text. A product alone has no action token, but its text is cut the same,
+# so that one text has one token sequence wherever it is read.
+MAX_TEXT_TOKENS = MAX_TOKENS - 3
+# A marketplace has attribute names without end; past these, the rarer ones share the generic token.
+MAX_ATTRIBUTE_NAMES = 512
+
+WORD_MARKS = ("[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]")
+TEXT_MARKS = ("[TITLE]", "[CATEGORY]", "[ATTRIBUTE]")
+ACTION_MARKS = tuple(f"[{action.upper()}]" for action in ACTIONS)
+RESERVED = frozenset(WORD_MARKS + TEXT_MARKS + ACTION_MARKS)
+_SPECIAL = re.compile(r"\[.+\]")
+_CHUNK = 50_000
+# Letters that a learned vocabulary has: enough for several scripts, and it keeps a stray emoji from costing a place.
+_ALPHABET = 1000
+
+
+def attribute_mark(name: str) -> str:
+    """The token of an attribute name: `Shoe size` -> `[SHOE SIZE]`; one that a mark has taken gets the generic one."""
+    mark = f"[{' '.join(name.upper().split())}]"
+    return "[ATTRIBUTE]" if mark in RESERVED or mark == "[]" else mark
+
+
+class InteractionTokenizer:
+    """Text to token ids. Special tokens are never read out of a shop's text: a title "[BUY]" is three ordinary tokens.
+
+    Attributes:
+        actions: [4] int64 id of each action's token, by `Action.code`.
+        is_word: [V] bool, which ids are words, as against special tokens.
+    """
+
+    def __init__(self, tokenizer: Tokenizer) -> None:
+        self._tokenizer = tokenizer
+        vocabulary = tokenizer.get_vocab()
+        missing = sorted(RESERVED - vocabulary.keys())
+        if missing:
+            raise InvalidData(f"the vocabulary lacks {', '.join(missing)}")
+        if max(vocabulary.values()) != len(vocabulary) - 1:
+            raise InvalidData("expected each token once, with ids from 0 without a gap")
+        self._marks = {token: number for token, number in vocabulary.items() if _SPECIAL.fullmatch(token)}
+        self.cls, self.sep, self.mask = (self._marks[token] for token in ("[CLS]", "[SEP]", "[MASK]"))
+        self.actions: NDArray[np.int64] = np.array([self._marks[mark] for mark in ACTION_MARKS])
+        self.is_word: BoolArray = np.ones(len(vocabulary), dtype=bool)
+        self.is_word[list(self._marks.values())] = False
+
+    @classmethod
+    def train(
+        cls, texts: Iterable[str], attribute_names: Sequence[str], *, vocab_size: int = 8192
+    ) -> InteractionTokenizer:
+        """Learn a lower-cased WordPiece vocabulary of at most `vocab_size` tokens, marks included, from `texts`.
+
+        Raises:
+            ValueError: `vocab_size` leaves no room for words beside the marks.
+        """
+        marks = [*WORD_MARKS, *TEXT_MARKS, *ACTION_MARKS, *_marks_of(attribute_names)]
+        room = vocab_size - len(marks)
+        if room < 2:
+            raise ValueError(f"vocab_size must be at least {len(marks) + 2} for {len(marks)} marks, got {vocab_size}")
+        normalizer = normalizers.BertNormalizer(lowercase=True)
+        learned = _word_piece(["[UNK]"], normalizer)
+        counted = Counter(normalizer.normalize_str(text) for text in texts)
+        first, inner = _letters(counted, min(_ALPHABET, room // 2))
+        trainer = trainers.WordPieceTrainer(
+            vocab_size=room + 1,
+            min_frequency=2,
+            # The trainer breaks ties by id, and numbers by hash order each letter that it has not been given.
+            special_tokens=["[UNK]", *inner],
+            initial_alphabet=first,
+            limit_alphabet=len(first),
+            show_progress=False,
+        )
+        learned.train_from_iterator(counted.elements(), trainer)
+        words = sorted(learned.get_vocab().keys() - {"[UNK]"})
+        return cls(_word_piece([*marks, *words], normalizer))
+
+    @classmethod
+    def from_bert(cls, source: str | Path, attribute_names: Sequence[str]) -> InteractionTokenizer:
+        """Take a BERT vocabulary, each token under its own id, and append the marks it lacks.
+
+        Args:
+            source: a vocab.txt, or a checkpoint folder with a tokenizer.json or a vocab.txt.
+
+        Raises:
+            NotFound: neither is there.
+            InvalidData: not a WordPiece vocabulary, or without [CLS], [SEP], [MASK], [PAD] or [UNK].
+        """
+        words, normalizer = _bert_vocabulary(Path(source))
+        known = set(words)
+        lacking = [mark for mark in WORD_MARKS if mark not in known]
+        if lacking:
+            raise InvalidData(f"not a BERT vocabulary: it lacks {', '.join(lacking)}", file=source)
+        if len(known) != len(words):
+            raise InvalidData("not a BERT vocabulary: a token stands in it twice", file=source)
+        marks = [*TEXT_MARKS, *ACTION_MARKS, *_marks_of(attribute_names)]
+        return cls(_word_piece([*words, *(mark for mark in marks if mark not in known)], normalizer))
+
+    @classmethod
+    def from_pretrained(cls, folder: str | Path) -> InteractionTokenizer:
+        """The tokenizer of a model folder.
+
+        Raises:
+            NotFound: the folder has no tokenizer.json.
+            InvalidData: it is not one that `save_pretrained` wrote.
+        """
+        file = Path(folder) / TOKENIZER_FILE
+        if not file.is_file():
+            raise NotFound(f"no {TOKENIZER_FILE} in {folder}")
+        try:
+            return cls(Tokenizer.from_file(str(file)))
+        except InvalidData as error:
+            raise InvalidData(error.problem, file=file) from None
+        except Exception as error:  # tokenizers raises bare Exception
+            raise InvalidData(f"not a tokenizer: {error}", file=file) from None
+
+    def save_pretrained(self, folder: str | Path) -> None:
+        """Write tokenizer.json."""
+        self._tokenizer.save(str(Path(folder) / TOKENIZER_FILE))
+
+    @property
+    def vocab_size(self) -> int:
+        """Number of ids, V."""
+        return self.is_word.size
+
+    def tokens(self, ids: Iterable[int]) -> list[str]:
+        """The tokens of these ids, for people to read."""
+        names = (self._tokenizer.id_to_token(int(number)) for number in ids)
+        return ["?" if name is None else name for name in names]
+
+    def product_texts(self, products: pl.DataFrame) -> TokenTable:
+        """Product texts of a frame with title, category and attributes: M rows of at most `MAX_TEXT_TOKENS` tokens."""
+        tables = [self._product_texts(chunk) for chunk in products.iter_slices(_CHUNK)]
+        return TokenTable.concatenate(tables)
+
+    def product_text(self, product: Product) -> NDArray[np.int32]:
+        """One product's text."""
+        attributes = [{"name": name, "value": value} for name, value in product.attributes]
+        words = self._words([product.title, product.category or "", *(value for _, value in product.attributes)])
+        return np.array(self._product_text(product.title, product.category, attributes, words), dtype=np.int32)
+
+    def search_phrases(self, phrases: Sequence[str]) -> TokenTable:
+        """Search phrases as texts: one row each, at most `MAX_TEXT_TOKENS` tokens."""
+        words = self._words(phrases)
+        return TokenTable.from_rows([words[phrase][:MAX_TEXT_TOKENS] for phrase in phrases])
+
+    def _product_texts(self, products: pl.DataFrame) -> TokenTable:
+        rows = list(products.select("title", "category", "attributes").iter_rows())
+        words = self._words(_strings(rows))
+        return TokenTable.from_rows(
+            [self._product_text(title, category, attributes, words) for title, category, attributes in rows]
+        )
+
+    def _product_text(
+        self,
+        title: str | None,
+        category: str | None,
+        attributes: list[dict[str, str]] | None,
+        words: dict[str, list[int]],
+    ) -> list[int]:
+        text: list[int] = []
+        if title:
+            text += [self._marks["[TITLE]"], *words[title][:MAX_TITLE_TOKENS]]
+        if category:
+            text += [self._marks["[CATEGORY]"], *words[category]]
+        for attribute in attributes or ():
+            if attribute["value"]:
+                text += [self._attribute(attribute["name"] or ""), *words[attribute["value"]]]
+        return text[:MAX_TEXT_TOKENS]
+
+    def _attribute(self, name: str) -> int:
+        return self._marks.get(attribute_mark(name), self._marks["[ATTRIBUTE]"])
+
+    def _words(self, strings: Iterable[str]) -> dict[str, list[int]]:
+        distinct = list(dict.fromkeys(strings))  # a catalogue repeats its categories and values: each is split once
+        encodings = self._tokenizer.encode_batch_fast(distinct, add_special_tokens=False)
+        return {string: encoding.ids for string, encoding in zip(distinct, encodings, strict=True)}
+
+
+def attribute_names(products: pl.DataFrame) -> list[str]:
+    """Attribute names of a catalogue, the most frequent first, at most `MAX_ATTRIBUTE_NAMES`."""
+    counts: Counter[str] = Counter()
+    for name, count in (
+        products["attributes"].explode().drop_nulls().struct.field("name").drop_nulls().value_counts().iter_rows()
+    ):
+        counts[attribute_mark(name)[1:-1]] += count
+    counts.pop("ATTRIBUTE", None)
+    ranked = sorted(counts.items(), key=lambda pair: (-pair[1], pair[0]))
+    return [name for name, _ in ranked[:MAX_ATTRIBUTE_NAMES]]
+
+
+def training_texts(products: pl.DataFrame, phrases: Iterable[str] = ()) -> Iterator[str]:
+    """Everything a vocabulary is learned from: titles, categories, attribute values and search phrases."""
+    yield from _strings(products.select("title", "category", "attributes").iter_rows())
+    yield from phrases
+
+
+def _strings(rows: Iterable[tuple[str | None, str | None, list[dict[str, str]] | None]]) -> Iterator[str]:
+    for title, category, attributes in rows:
+        yield title or ""
+        yield category or ""
+        yield from (attribute["value"] or "" for attribute in attributes or ())
+
+
+def _letters(counted: Counter[str], most: int) -> tuple[list[str], list[str]]:
+    """The `most` most frequent letters, and as `##a` those of them that stand inside a word."""
+    words: Counter[str] = Counter()
+    for text, count in counted.items():
+        for word in text.split():
+            words[word] += count
+    letters: Counter[str] = Counter()
+    for word, count in words.items():
+        for letter in word:
+            letters[letter] += count
+    ranked = sorted(letters, key=lambda letter: (-letters[letter], letter))[:most]
+    inside = {letter for word in words for letter in word[1:]}
+    return ranked, sorted(f"##{letter}" for letter in ranked if letter in inside)
+
+
+def _marks_of(attribute_names: Sequence[str]) -> list[str]:
+    return [mark for mark in dict.fromkeys(map(attribute_mark, attribute_names)) if mark not in RESERVED]
+
+
+def _word_piece(vocabulary: Sequence[str], normalizer: normalizers.Normalizer | None) -> Tokenizer:
+    # Marks are plain vocabulary entries, not the library's "added tokens": those would be cut out of a shop's text.
+    tokenizer = Tokenizer(
+        models.WordPiece({token: number for number, token in enumerate(vocabulary)}, unk_token="[UNK]")
+    )
+    tokenizer.normalizer = normalizer
+    tokenizer.pre_tokenizer = pre_tokenizers.BertPreTokenizer()
+    return tokenizer
+
+
+def _bert_vocabulary(source: Path) -> tuple[list[str], normalizers.Normalizer | None]:
+    """Tokens by id, and how text is normalised before it is split."""
+    if (source / TOKENIZER_FILE).is_file():
+        return _fast_vocabulary(source / TOKENIZER_FILE)
+    file = source / "vocab.txt" if source.is_dir() else source
+    if not file.is_file():
+        raise NotFound(
+            f"no vocabulary at {source}: expected a vocab.txt, or a folder with one or with a {TOKENIZER_FILE}"
+        )
+    settings = file.with_name("tokenizer_config.json")
+    lowercase = _read_json(settings).get("do_lower_case", True) if settings.is_file() else True
+    if not isinstance(lowercase, bool):
+        raise InvalidData("expected true or false", file=settings, field="do_lower_case")
+    try:
+        words = file.read_text("utf-8").removesuffix("\n").split("\n")
+    except UnicodeDecodeError as error:
+        raise InvalidData(f"not a vocabulary: {error}", file=file) from None
+    return words, normalizers.BertNormalizer(lowercase=lowercase)
+
+
+def _fast_vocabulary(file: Path) -> tuple[list[str], normalizers.Normalizer | None]:
+    model = _read_json(file).get("model")
+    if not isinstance(model, dict) or model.get("type", "WordPiece") != "WordPiece":
+        found = model.get("type") if isinstance(model, dict) else "none"
+        raise InvalidData(f"expected a WordPiece vocabulary, found {found}", file=file)
+    try:
+        tokenizer = Tokenizer.from_file(str(file))
+    except Exception as error:  # tokenizers raises bare Exception
+        raise InvalidData(f"not a tokenizer: {error}", file=file) from None
+    vocabulary = tokenizer.get_vocab(with_added_tokens=False)
+    if sorted(vocabulary.values()) != list(range(len(vocabulary))):
+        raise InvalidData("expected token ids from 0 without a gap", file=file, field="model.vocab")
+    return sorted(vocabulary, key=vocabulary.__getitem__), tokenizer.normalizer
+
+
+def _read_json(file: Path) -> dict[str, Any]:
+    try:
+        document = json.loads(file.read_text("utf-8"))
+    except (ValueError, RecursionError) as error:
+        raise InvalidData(f"not JSON: {error}", file=file) from None
+    if not isinstance(document, dict):
+        raise InvalidData("expected a JSON object", file=file)
+    return document
