@@ -1,0 +1,234 @@
+import json
+
+import numpy as np
+import pytest
+import torch
+from safetensors.torch import load_file, save_file
+from transformers import BertConfig, BertModel, ElectraConfig, ElectraForPreTraining
+
+from ubm_embed.data.batches import NO_ACTION, session_batch
+from ubm_embed.data.session import Action
+from ubm_embed.errors import InvalidData, NotFound
+from ubm_embed.model.user_behavior_model import CONFIG_FILE, WEIGHTS_FILE, UBMConfig, UserBehaviorModel
+
+VIEW, ADD = Action.VIEW.code, Action.ADD.code
+
+
+@pytest.fixture
+def texts(tokenizer, products):
+    return tokenizer.product_texts(products)
+
+
+@pytest.fixture
+def embed(model, tokenizer, texts):
+    """Sessions, each a list of (action, product row), to vectors [B, D]."""
+
+    def embed(*sessions):
+        arrays = [tuple(np.array(column) for column in zip(*session, strict=True)) for session in sessions]
+        with torch.no_grad():
+            return model(session_batch(tokenizer, texts, arrays))
+
+    return embed
+
+
+@pytest.fixture
+def saved(model, tmp_path):
+    model.save_pretrained(tmp_path)
+    return tmp_path
+
+
+SESSIONS = (
+    [(VIEW, 0), (VIEW, 1), (VIEW, 0), (ADD, 0)],
+    [(NO_ACTION, 4)],
+    [(VIEW, 1), (VIEW, 7)],
+    [(VIEW, 2), (ADD, 0), (VIEW, 0), (VIEW, 6)],
+)
+
+
+class TestForward:
+    def test_sharing_interactions_changes_no_vector(self, model, embed, tokenizer, texts):
+        # Every place encoded by itself: a table in which each interaction stands as often as it is met.
+        expected = []
+        for session in SESSIONS:
+            vectors = []
+            for action, row in session:
+                single = session_batch(tokenizer, texts, [(np.array([action]), np.array([row]))])
+                with torch.no_grad():
+                    vectors.append(model.interaction_encoder(single.tokens))
+            packing = session_batch(tokenizer, texts, [(np.zeros(len(session)), np.arange(len(session)))]).packing
+            with torch.no_grad():
+                expected.append(model.session_encoder(torch.cat(vectors), packing))
+        torch.testing.assert_close(embed(*SESSIONS), torch.cat(expected), atol=1e-5, rtol=0)
+
+    def test_a_session_s_vector_depends_neither_on_the_order_nor_on_the_others(self, embed):
+        together = embed(*SESSIONS)
+        torch.testing.assert_close(embed(*SESSIONS[::-1]), together.flip(0), atol=1e-5, rtol=0)
+        alone = torch.cat([embed(session) for session in SESSIONS])
+        torch.testing.assert_close(alone, together, atol=1e-5, rtol=0)
+
+    def test_action_product_and_order_matter(self, embed):
+        vectors = embed([(VIEW, 0), (VIEW, 1)], [(VIEW, 0), (ADD, 1)], [(VIEW, 0), (VIEW, 2)], [(VIEW, 1), (VIEW, 0)])
+        assert torch.pdist(vectors).min() > 1e-3
+
+
+class TestFolder:
+    def test_comes_back_with_equal_outputs(self, model, saved, tokenizer, texts):
+        again = UserBehaviorModel.from_pretrained(saved)
+        batch = session_batch(tokenizer, texts, [(np.array([VIEW, ADD]), np.array([0, 3]))])
+        assert not again.training
+        assert torch.equal(again(batch), model(batch))
+
+    def test_saved_again_it_is_the_same_byte_by_byte(self, saved, tmp_path_factory):
+        # A model's identity is a hash of its content, so writing what was read must change nothing.
+        other = tmp_path_factory.mktemp("other")
+        UserBehaviorModel.from_pretrained(saved).save_pretrained(other)
+        for name in (CONFIG_FILE, WEIGHTS_FILE):
+            assert (saved / name).read_bytes() == (other / name).read_bytes()
+
+    @pytest.mark.parametrize("name", [CONFIG_FILE, WEIGHTS_FILE])
+    def test_a_missing_file_is_named(self, saved, name):
+        (saved / name).unlink()
+        with pytest.raises(NotFound, match=f"{name} is missing"):
+            UserBehaviorModel.from_pretrained(saved)
+
+    @pytest.mark.parametrize("keep", [0, 7, 500, -1])
+    def test_truncated_weights_are_named(self, saved, keep):
+        file = saved / WEIGHTS_FILE
+        file.write_bytes(file.read_bytes()[:keep])
+        with pytest.raises(InvalidData, match="truncated") as caught:
+            UserBehaviorModel.from_pretrained(saved)
+        assert caught.value.file == file
+
+    @pytest.mark.parametrize(
+        ("change", "problem"),
+        [
+            (lambda weights: weights.pop(sorted(weights)[0]), "is missing, expected"),
+            (lambda weights: weights.update(extra=torch.zeros(1)), r"extra is \(1,\), expected none of that name"),
+            (lambda weights: weights.update({sorted(weights)[0]: torch.zeros(3)}), r"is \(3,\), expected \(16,\)"),
+        ],
+    )
+    def test_weights_that_do_not_fit_are_named(self, saved, change, problem):
+        weights = load_file(saved / WEIGHTS_FILE)
+        change(weights)
+        save_file(weights, saved / WEIGHTS_FILE)
+        with pytest.raises(InvalidData, match=problem) as caught:
+            UserBehaviorModel.from_pretrained(saved)
+        assert caught.value.file == saved / WEIGHTS_FILE
+
+    @pytest.mark.parametrize("text", ["", "{", "[]", "null", "[" * 100_000, "\ud83d"])
+    def test_a_malformed_configuration_is_named(self, saved, text):
+        (saved / CONFIG_FILE).write_bytes(text.encode("utf-8", "surrogatepass"))
+        with pytest.raises(InvalidData) as caught:
+            UserBehaviorModel.from_pretrained(saved)
+        assert caught.value.file == saved / CONFIG_FILE
+
+    @pytest.mark.parametrize(
+        ("settings", "problem"),
+        [
+            ({"architecture": "bert"}, "expected architecture 'ubm'"),
+            ({"dimension": "16"}, "dimension must be a whole number"),
+            ({"dimension": True}, "dimension must be a whole number"),
+            ({"max_interactions": 10**12}, "max_interactions must be a whole number"),
+            ({"session_layers": 10**9}, "session_layers must be a whole number"),
+            ({"dropout": "0.1"}, "dropout must be in"),
+            ({"dropout": float("nan")}, "dropout must be in"),
+            ({"interaction_encoder": []}, "interaction_encoder must be an object"),
+            ({"interaction_encoder": {}}, "'bert' or 'electra', got None"),
+            ({"unheard": 1}, "unheard"),
+        ],
+    )
+    def test_a_wrong_setting_is_named(self, saved, settings, problem):
+        document = json.loads((saved / CONFIG_FILE).read_text())
+        (saved / CONFIG_FILE).write_text(json.dumps(document | settings))
+        with pytest.raises(InvalidData, match=problem) as caught:
+            UserBehaviorModel.from_pretrained(saved)
+        assert caught.value.file == saved / CONFIG_FILE
+
+    @pytest.mark.parametrize(
+        ("settings", "file"),
+        [
+            ({"model_type": "gpt2"}, CONFIG_FILE),
+            ({"hidden_size": "16"}, CONFIG_FILE),
+            ({"hidden_act": "unheard"}, CONFIG_FILE),
+            ({"num_attention_heads": 0}, CONFIG_FILE),
+            ({"num_hidden_layers": 10**9}, CONFIG_FILE),
+            ({"max_position_embeddings": 16}, CONFIG_FILE),
+            # Sizes that would fill any memory: refused by the shapes in the weights, before anything is made of them.
+            ({"vocab_size": 10**15}, WEIGHTS_FILE),
+            ({"hidden_size": 10**9}, WEIGHTS_FILE),
+            ({"max_position_embeddings": 10**15}, WEIGHTS_FILE),
+        ],
+    )
+    def test_a_wrong_setting_of_the_encoder_is_named_and_costs_no_memory(self, saved, settings, file):
+        document = json.loads((saved / CONFIG_FILE).read_text())
+        document["interaction_encoder"] |= settings
+        (saved / CONFIG_FILE).write_text(json.dumps(document))
+        with pytest.raises(InvalidData) as caught:
+            UserBehaviorModel.from_pretrained(saved)
+        assert caught.value.file == saved / file
+
+    @pytest.mark.parametrize("settings", [{"dtype": "float16"}, {"return_dict": False}, {"output_attentions": True}])
+    def test_settings_of_how_transformers_runs_change_nothing(self, saved, settings, model, tokenizer, texts):
+        document = json.loads((saved / CONFIG_FILE).read_text())
+        document["interaction_encoder"] |= settings
+        (saved / CONFIG_FILE).write_text(json.dumps(document))
+        batch = session_batch(tokenizer, texts, [(np.array([VIEW]), np.array([0]))])
+        assert torch.equal(UserBehaviorModel.from_pretrained(saved)(batch), model(batch))
+
+
+class TestFromBert:
+    @pytest.fixture(params=["bert", "electra"])
+    def checkpoint(self, request, tmp_path, tokenizer):
+        sizes = {
+            "vocab_size": tokenizer.vocab_size - 4,
+            "hidden_size": 24,
+            "num_hidden_layers": 3,
+            "num_attention_heads": 2,
+            "intermediate_size": 32,
+            "max_position_embeddings": 64,
+        }
+        if request.param == "bert":
+            BertModel(BertConfig(**sizes)).save_pretrained(tmp_path / "bert")
+        else:
+            ElectraForPreTraining(ElectraConfig(**sizes, embedding_size=8)).save_pretrained(tmp_path / "bert")
+        return tmp_path / "bert"
+
+    def test_makes_a_model_that_comes_back(self, checkpoint, tokenizer, texts, tmp_path):
+        model = UserBehaviorModel.from_bert(
+            checkpoint, vocab_size=tokenizer.vocab_size, layers=2, dropout=0.2, dimension=16, session_layers=1
+        ).eval()
+        batch = session_batch(tokenizer, texts, [(np.array([VIEW, ADD]), np.array([0, 3])), (np.array([VIEW]),) * 2])
+        assert model(batch).shape == (2, 16)
+        assert model.config.interaction_encoder["num_hidden_layers"] == 2
+        assert model.config.interaction_encoder["hidden_dropout_prob"] == model.config.dropout == 0.2
+        assert str(tmp_path) not in json.dumps(model.config.interaction_encoder)
+        (tmp_path / "ubm").mkdir()
+        model.save_pretrained(tmp_path / "ubm")
+        again = UserBehaviorModel.from_pretrained(tmp_path / "ubm")
+        assert again.config == model.config
+        assert torch.equal(again(batch), model(batch))
+
+
+class TestFromScratch:
+    def test_is_the_paper_s_model_and_repeatable(self):
+        torch.manual_seed(3)
+        model = UserBehaviorModel.from_scratch(vocab_size=50, layers=1, session_layers=1)
+        torch.manual_seed(3)
+        same = UserBehaviorModel.from_scratch(vocab_size=50, layers=1, session_layers=1)
+        assert (model.config.dimension, model.config.max_interactions) == (256, 32)
+        assert all(torch.equal(value, same.state_dict()[key]) for key, value in model.state_dict().items())
+        assert model.device == torch.device("cpu")
+
+
+@pytest.mark.parametrize(
+    ("settings", "problem"),
+    [
+        ({"dimension": 0}, "dimension must be a whole number in 1..65536, got 0"),
+        ({"session_heads": 3}, "multiple of session_heads"),
+        ({"dimension": 5, "session_heads": 5}, "dimension must be even"),
+        ({"dropout": 1.0}, r"dropout must be in \[0, 1\), got 1.0"),
+    ],
+)
+def test_a_configuration_names_the_setting_and_its_value(settings, problem):
+    with pytest.raises(ValueError, match=problem):
+        UBMConfig(**settings)

@@ -1,0 +1,76 @@
+"""The high level: a session's interaction vectors to one session vector (paper 3.1.3).
+
+Letters: B sessions, I interactions of all of them, D width.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import Any, cast
+
+import torch
+from torch import Tensor, nn
+from transformers import BertConfig
+from transformers.models.bert.modeling_bert import BertEncoder
+
+from ubm_embed.data.packing import Packing
+from ubm_embed.model.attention import PACKED
+
+
+class SessionEncoder(nn.Module):
+    """Transformer layers over interaction vectors plus sinusoidal positions; h' is the mean of the outputs o'."""
+
+    positions: Tensor
+
+    def __init__(self, *, dimension: int, layers: int, heads: int, dropout: float, max_interactions: int) -> None:
+        super().__init__()
+        settings: dict[str, Any] = {
+            "hidden_size": dimension,
+            "num_hidden_layers": layers,
+            "num_attention_heads": heads,
+            "intermediate_size": 4 * dimension,
+            "hidden_dropout_prob": dropout,
+            "attention_probs_dropout_prob": dropout,
+            "attn_implementation": PACKED,
+        }
+        self.layers = cast(nn.Module, BertEncoder(BertConfig(**settings)))  # type: ignore[no-untyped-call]
+        self.register_buffer("positions", sinusoidal_positions(max_interactions, dimension), persistent=False)
+        self.apply(_initialise)
+        self._start_as_mean()
+
+    def _start_as_mean(self) -> None:
+        """Silence every branch beside the residual stream, so that a fresh encoder is a mean of its inputs.
+
+        Products are sessions of length 1: a fresh encoder then puts a session near the products in it, which
+        stage 1 has already arranged by meaning, where a random one scatters them.
+        """
+        for name, parameter in self.layers.named_parameters():
+            if name.endswith("output.dense.weight"):  # of the attention and of the feed-forward part
+                nn.init.zeros_(parameter)
+
+    def forward(self, interactions: Tensor, packing: Packing) -> Tensor:
+        """Interaction vectors [I, D], sessions end to end -> session vectors h' [B, D].
+
+        Raises:
+            ValueError: a session has more interactions than there are positions; the caller keeps its last ones.
+        """
+        longest, most = packing.blocks[-1][1], self.positions.shape[0]
+        if longest > most:
+            raise ValueError(f"a session has {longest} interactions, expected at most {most}: keep the last ones")
+        packed = interactions[packing.elements] + self.positions[packing.positions].to(interactions.dtype)
+        outputs: Tensor = self.layers(packed.unsqueeze(0), packing=packing).last_hidden_state[0]
+        return packing.mean(outputs)
+
+
+def sinusoidal_positions(length: int, dimension: int) -> Tensor:
+    """Positions 0..length-1 as [length, D]: sines in even columns, cosines in odd ones (Vaswani et al. 2017, 3.5)."""
+    angles = torch.arange(length).unsqueeze(1) * torch.exp(
+        torch.arange(0, dimension, 2) * (-math.log(10_000.0) / dimension)
+    )
+    return torch.stack([angles.sin(), angles.cos()], dim=2).flatten(1)
+
+
+def _initialise(module: nn.Module) -> None:
+    if isinstance(module, nn.Linear):
+        nn.init.normal_(module.weight, std=0.02)
+        nn.init.zeros_(module.bias)

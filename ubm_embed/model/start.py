@@ -1,0 +1,89 @@
+"""Where training starts: a fresh model, a BERT-like checkpoint, or a UBM that is trained further."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from ubm_embed.data.corpus import Corpus
+from ubm_embed.data.tokenizer import InteractionTokenizer, attribute_names, training_texts
+from ubm_embed.errors import InvalidData, NotFound
+from ubm_embed.model.checkpoint import Checkpoint
+from ubm_embed.model.user_behavior_model import ARCHITECTURE, CONFIG_FILE, UserBehaviorModel
+
+DEFAULT_VOCAB_SIZE = 8192
+
+
+def fresh_model(
+    corpus: Corpus, *, vocab: str | Path | None = None, vocab_size: int = DEFAULT_VOCAB_SIZE, seed: int = 0, **sizes: Any
+) -> tuple[UserBehaviorModel, InteractionTokenizer]:
+    """Random weights, and a vocabulary learned from the corpus or taken from `vocab` (see `from_bert`).
+
+    Args:
+        sizes: layers, width, and fields of `UBMConfig`.
+    """
+    names = attribute_names(corpus.products)
+    if vocab is not None:
+        tokenizer = InteractionTokenizer.from_bert(vocab, names)
+    else:
+        texts = training_texts(corpus.products, corpus.interactions["query"].drop_nulls())
+        tokenizer = InteractionTokenizer.train(texts, names, vocab_size=vocab_size)
+    torch.manual_seed(seed)
+    return UserBehaviorModel.from_scratch(vocab_size=tokenizer.vocab_size, **sizes), tokenizer
+
+
+def model_from(
+    source: str, corpus: Corpus, *, seed: int = 0, **sizes: Any
+) -> tuple[UserBehaviorModel, InteractionTokenizer]:
+    """A model that starts from a checkpoint: its first layers where it is BERT-like, all of it where it is a UBM.
+
+    Args:
+        source: a folder, or a name on the hub.
+        sizes: layers, and fields of `UBMConfig`; a UBM has its own and takes none of them.
+
+    Raises:
+        NotFound: neither a folder nor to be had from the hub.
+        InvalidData: not such a checkpoint.
+    """
+    folder = checkpoint_folder(source)
+    if _is_ubm(folder):
+        checkpoint = Checkpoint.from_pretrained(folder)
+        return checkpoint.model, checkpoint.tokenizer
+    tokenizer = InteractionTokenizer.from_bert(folder, attribute_names(corpus.products))
+    torch.manual_seed(seed)  # for the session encoder, and a projection
+    return UserBehaviorModel.from_bert(folder, vocab_size=tokenizer.vocab_size, **sizes), tokenizer
+
+
+# Older checkpoints, BERT_mini among them, have no safetensors; torch reads theirs without running pickled code.
+_HUB_FILES = ["*.json", "*.txt", "*.safetensors", "pytorch_model.bin"]
+
+
+def checkpoint_folder(source: str) -> Path:
+    """The folder of a checkpoint; one that is named by its hub name is fetched into the hub's cache.
+
+    Raises:
+        NotFound: neither.
+    """
+    if Path(source).is_dir():
+        return Path(source)
+    from huggingface_hub import snapshot_download
+    from huggingface_hub.errors import HFValidationError
+
+    try:
+        return Path(snapshot_download(source, allow_patterns=_HUB_FILES))
+    except (OSError, HFValidationError, ValueError) as error:  # no network, no such name, not a name at all
+        reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
+        raise NotFound(f"no checkpoint {source!r}: not a folder, and not to be had from the hub ({reason})") from None
+
+
+def _is_ubm(folder: Path) -> bool:
+    file = folder / CONFIG_FILE
+    if not file.is_file():
+        raise NotFound(f"no checkpoint at {folder}: {CONFIG_FILE} is missing")
+    try:
+        return bool(json.loads(file.read_text("utf-8")).get("architecture") == ARCHITECTURE)
+    except (ValueError, AttributeError) as error:
+        raise InvalidData(f"not a model configuration: {error}", file=file) from None

@@ -1,0 +1,191 @@
+"""The User Behavior Model: both encoders (paper 3.1), and the folder it is saved in.
+
+Letters: B sessions, N different interactions, D width (256).
+"""
+
+from __future__ import annotations
+
+import json
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any, Self, cast
+
+import torch
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import load_file, save_file
+from torch import Tensor, nn
+
+from ubm_embed.data.batches import SessionBatch
+from ubm_embed.data.tokenizer import MAX_TOKENS
+from ubm_embed.errors import InvalidData, NotFound
+from ubm_embed.model.interaction_encoder import (
+    MAX_LAYERS,
+    InteractionEncoder,
+    bert_config,
+    encoder_config,
+    load_bert,
+    one_line,
+)
+from ubm_embed.model.session_encoder import SessionEncoder
+
+CONFIG_FILE = "config.json"
+WEIGHTS_FILE = "model.safetensors"
+ARCHITECTURE = "ubm"
+
+# Far beyond what anybody trains; a damaged configuration is refused before it costs memory.
+_MOST = {"dimension": 65_536, "session_layers": MAX_LAYERS, "session_heads": 1024, "max_interactions": 65_536}
+
+
+@dataclass(frozen=True, kw_only=True)
+class UBMConfig:
+    """What the weights of a model fit.
+
+    Attributes:
+        dimension: width of interaction and session vectors, D.
+        session_layers: layers of the session encoder.
+        session_heads: attention heads of each.
+        max_interactions: interactions a session may have; the last ones are read of a longer one.
+        dropout: dropout of the session encoder; the interaction encoder's is in its own settings.
+        interaction_encoder: the configuration of the BERT-like encoder, as transformers writes it.
+    """
+
+    dimension: int = 256
+    session_layers: int = 4
+    session_heads: int = 4
+    max_interactions: int = 32
+    dropout: float = 0.1
+    interaction_encoder: dict[str, Any] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        for name, most in _MOST.items():
+            value = getattr(self, name)
+            if type(value) is not int or not 1 <= value <= most:
+                raise ValueError(f"{name} must be a whole number in 1..{most}, got {value!r}")
+        if self.dimension % self.session_heads or self.dimension % 2:
+            raise ValueError(f"dimension must be even and a multiple of session_heads, got {self.dimension}")
+        if type(self.dropout) not in (int, float) or not 0 <= self.dropout < 1:
+            raise ValueError(f"dropout must be in [0, 1), got {self.dropout!r}")
+        if not isinstance(self.interaction_encoder, dict):
+            raise ValueError(f"interaction_encoder must be an object, got {self.interaction_encoder!r}")
+
+
+class UserBehaviorModel(nn.Module):
+    """Sessions to vectors; a product is a session of length 1 without an action token (paper 3.4.3)."""
+
+    def __init__(self, config: UBMConfig, interaction_encoder: InteractionEncoder) -> None:
+        super().__init__()
+        self.config = config
+        self.interaction_encoder = interaction_encoder
+        self.session_encoder = SessionEncoder(
+            dimension=config.dimension,
+            layers=config.session_layers,
+            heads=config.session_heads,
+            dropout=config.dropout,
+            max_interactions=config.max_interactions,
+        )
+
+    @classmethod
+    def from_scratch(
+        cls, *, vocab_size: int, layers: int = 4, width: int = 256, dropout: float = 0.1, **settings: Any
+    ) -> Self:
+        """Random weights, from torch's generator, in the paper's sizes. `settings` are `UBMConfig`'s."""
+        bert = bert_config(vocab_size=vocab_size, layers=layers, width=width, dropout=dropout, max_tokens=MAX_TOKENS)
+        config = UBMConfig(dropout=dropout, interaction_encoder=_stable(bert.to_dict()), **settings)
+        return cls(config, InteractionEncoder(bert, config.dimension))
+
+    @classmethod
+    def from_bert(
+        cls, source: str | Path, *, vocab_size: int, layers: int = 4, dropout: float = 0.1, **settings: Any
+    ) -> Self:
+        """The interaction encoder from the first `layers` layers of a BERT or ELECTRA checkpoint, the rest fresh.
+
+        Args:
+            source: a folder, or a name on the hub.
+            vocab_size: of the tokenizer; a checkpoint that has more tokens keeps them.
+            settings: `UBMConfig`'s.
+
+        Raises:
+            NotFound: no such checkpoint, or one without weights.
+            InvalidData: not such a checkpoint, or a damaged one.
+        """
+        encoder = load_bert(str(source), layers=layers, vocab_size=vocab_size, dropout=dropout)
+        config = UBMConfig(dropout=dropout, interaction_encoder=_stable(encoder.config.to_dict()), **settings)
+        return cls(config, InteractionEncoder.from_bert(encoder, config.dimension))
+
+    def forward(self, batch: SessionBatch) -> Tensor:
+        """B sessions -> h' [B, D]. Each different interaction of the batch is encoded once."""
+        different: Tensor = self.interaction_encoder(batch.tokens)
+        return cast(Tensor, self.session_encoder(different[batch.index], batch.packing))
+
+    @property
+    def device(self) -> torch.device:
+        """Where the weights are."""
+        return next(self.parameters()).device
+
+    @classmethod
+    def from_pretrained(cls, folder: str | Path) -> Self:
+        """The model of a folder that `save_pretrained` wrote, on the CPU, ready for inference.
+
+        Raises:
+            NotFound: a file is missing.
+            InvalidData: names the file: not our configuration, a truncated checkpoint, or weights that do not fit.
+        """
+        folder = Path(folder)
+        config_file, weights_file = folder / CONFIG_FILE, folder / WEIGHTS_FILE
+        for file in (config_file, weights_file):
+            if not file.is_file():
+                raise NotFound(f"no model at {folder}: {file.name} is missing")
+        config = _read_config(config_file)
+        try:
+            with torch.device("meta"):  # shapes without memory: sizes are believed once the weights have them
+                outline = cls._of(config)
+        except Exception as error:  # transformers and torch raise all kinds at settings that make no encoder
+            raise InvalidData(f"not a model configuration: {one_line(error)}", file=config_file) from None
+        _require_shapes(outline, weights_file)
+        model = cls._of(config)
+        model.load_state_dict(load_file(weights_file))
+        return model.eval()
+
+    @classmethod
+    def _of(cls, config: UBMConfig) -> Self:
+        encoder = encoder_config(_stable(config.interaction_encoder))
+        return cls(config, InteractionEncoder(encoder, config.dimension))
+
+    def save_pretrained(self, folder: str | Path) -> None:
+        """Write config.json and model.safetensors into an existing folder."""
+        folder = Path(folder)
+        document = {"architecture": ARCHITECTURE, **asdict(self.config)}
+        (folder / CONFIG_FILE).write_text(json.dumps(document, indent=2, sort_keys=True) + "\n", "utf-8")
+        weights = {name: tensor.detach().cpu().contiguous() for name, tensor in self.state_dict().items()}
+        save_file(weights, folder / WEIGHTS_FILE, metadata={"format": "pt"})
+
+
+def _stable(settings: dict[str, Any]) -> dict[str, Any]:
+    """Without what says who wrote the settings and from where: it would change a model's id, not its vectors."""
+    volatile = {"transformers_version", "_name_or_path", "dtype", "architectures", "_attn_implementation"}
+    labels = {"id2label", "label2id"}  # of a head we do not have; their keys are numbers, which JSON turns into text
+    return {key: value for key, value in settings.items() if key not in volatile | labels}
+
+
+def _read_config(file: Path) -> UBMConfig:
+    try:
+        document = json.loads(file.read_text("utf-8"))
+        if not isinstance(document, dict) or document.pop("architecture", None) != ARCHITECTURE:
+            raise InvalidData(f"expected architecture {ARCHITECTURE!r}: not a model that ubm-embed wrote", file=file)
+        return UBMConfig(**document)
+    except (ValueError, TypeError, RecursionError) as error:
+        raise InvalidData(f"not a model configuration: {error}", file=file) from None
+
+
+def _require_shapes(outline: nn.Module, file: Path) -> None:
+    """Raise unless the weights in `file` have exactly the names and shapes of `outline`'s."""
+    try:
+        with safe_open(file, framework="pt") as weights:
+            found = {name: tuple(weights.get_slice(name).get_shape()) for name in weights.keys()}  # noqa: SIM118
+    except SafetensorError as error:
+        raise InvalidData(f"truncated or not a safetensors file: {error}", file=file) from None
+    expected = {name: tuple(tensor.shape) for name, tensor in outline.state_dict().items()}
+    for name in sorted(expected.keys() | found.keys()):
+        if found.get(name) != expected.get(name):
+            problem = f"{name} is {found.get(name, 'missing')}, expected {expected.get(name, 'none of that name')}"
+            raise InvalidData(f"weights do not fit {CONFIG_FILE}: {problem}", file=file)
