@@ -1,0 +1,27 @@
+"""What the package offers, and that looking at it costs nothing."""
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+import indexer
+
+
+def test_all_is_sorted_and_there() -> None:
+    assert list(indexer.__all__) == sorted(indexer.__all__)
+    for name in indexer.__all__:
+        assert getattr(indexer, name).__name__ == name
+
+
+def test_another_name_is_an_attribute_error() -> None:
+    with pytest.raises(AttributeError, match="no attribute 'nothing'"):
+        _ = indexer.nothing
+
+
+def test_importing_the_package_loads_nothing_heavy() -> None:
+    work = "import sys, indexer, indexer.answer; print({'torch', 'faiss', 'lancedb', 'polars'} & set(sys.modules))"
+    root = Path(indexer.__file__).parents[1]
+    ran = subprocess.run([sys.executable, "-c", work], cwd=root, capture_output=True, text=True, timeout=60)
+    assert (ran.stdout.strip(), ran.stderr) == ("set()", "")
