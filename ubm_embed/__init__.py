@@ -1,0 +1,50 @@
+"""The User Behavior Model and all it learns from. Names are loaded when they are first used."""
+
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from ubm_embed.data.corpus import Corpus
+    from ubm_embed.data.session import Action, Interaction, Product, Session
+    from ubm_embed.embedder import Embedder
+    from ubm_embed.errors import UbmError
+    from ubm_embed.model.checkpoint import Checkpoint
+    from ubm_embed.model.user_behavior_model import UserBehaviorModel
+    from ubm_embed.training.pretraining import PretrainingConfig, pretrain
+
+# Importing torch takes seconds, and `ubm-embed --help` has none to spare.
+_HOMES = {
+    "Action": "ubm_embed.data.session",
+    "Checkpoint": "ubm_embed.model.checkpoint",
+    "Corpus": "ubm_embed.data.corpus",
+    "Embedder": "ubm_embed.embedder",
+    "Interaction": "ubm_embed.data.session",
+    "PretrainingConfig": "ubm_embed.training.pretraining",
+    "Product": "ubm_embed.data.session",
+    "Session": "ubm_embed.data.session",
+    "UbmError": "ubm_embed.errors",
+    "UserBehaviorModel": "ubm_embed.model.user_behavior_model",
+    "pretrain": "ubm_embed.training.pretraining",
+}
+
+__all__ = [
+    "Action",
+    "Checkpoint",
+    "Corpus",
+    "Embedder",
+    "Interaction",
+    "PretrainingConfig",
+    "Product",
+    "Session",
+    "UbmError",
+    "UserBehaviorModel",
+    "pretrain",
+]
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _HOMES:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(importlib.import_module(_HOMES[name]), name)

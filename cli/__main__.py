@@ -1,0 +1,5 @@
+"""`python -m cli` is `ubm-embed`."""
+
+from cli.main import main
+
+main()

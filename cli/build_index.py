@@ -1,0 +1,56 @@
+"""`ubm-embed build-index`: from a model and a catalogue to a store that answers."""
+
+from __future__ import annotations
+
+import time
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from cli.console import Format, progress, say, write_json, write_json_line
+
+
+def register(app: typer.Typer) -> None:
+    """Add the command."""
+    app.command("build-index")(build_index)
+
+
+def build_index(
+    model: Annotated[Path, typer.Option("--model", metavar="DIR", help="The model folder; the store keeps a copy.")],
+    products: Annotated[
+        Path, typer.Option("--products", metavar="FILE", help="The catalogue: Parquet, CSV, JSON or JSON Lines.")
+    ],
+    store: Annotated[Path, typer.Option("--store", metavar="DIR", help="The store's folder, made if it is not there.")],
+    interactions: Annotated[
+        Path | None,
+        typer.Option("--interactions", metavar="FILE", help="Interactions to count each product's popularity from."),
+    ] = None,
+    form: Annotated[
+        Format | None, typer.Option("--format", help="json or jsonl: also write the version's manifest to stdout.")
+    ] = None,
+) -> None:
+    """Embed a catalogue and make it the live version of a store.
+
+    The store answers as before until the new version is whole and checked; then it answers from that.
+    """
+    from indexer.build import build_index as build
+
+    started = time.perf_counter()
+    with progress() as shown:
+        version = build(model=model, products=products, store=store, interactions=interactions, progress=shown)
+    seconds = time.perf_counter() - started
+    say(
+        f"{store}: version {version.version} is live, {version.products:,} products in {seconds:.1f} s "
+        f"({version.products / seconds:,.0f} products/s), recall@10 {version.recall_at_10:.3f}"
+    )
+    if form in (Format.JSON, Format.JSONL):
+        write = write_json if form is Format.JSON else write_json_line
+        write(_summary(version, seconds))
+
+
+def _summary(version: Any, seconds: float) -> dict[str, Any]:
+    from dataclasses import asdict
+
+    rate = version.products / seconds
+    return asdict(version) | {"seconds": round(seconds, 3), "products_per_second": round(rate, 1)}

@@ -1,0 +1,144 @@
+"""Data goes to stdout, all else to stderr: messages, progress, and the three formats of an answer."""
+
+from __future__ import annotations
+
+import contextlib
+import enum
+import json
+import sys
+import time
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+import typer
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+    from ubm_embed.progress import Progress
+
+# Without a terminal a long run says where it is this often, so that a log shows life and stays short.
+_SECONDS_BETWEEN_LINES = 15.0
+
+
+class Format(enum.StrEnum):
+    """How an answer is written."""
+
+    TABLE = "table"
+    JSON = "json"
+    JSONL = "jsonl"
+
+
+def choose_format(given: Format | None) -> Format:
+    """What was asked for, else a table on a terminal and JSON in a pipe."""
+    return given or (Format.TABLE if sys.stdout.isatty() else Format.JSON)
+
+
+def _console(*, stderr: bool = True) -> Console:
+    from rich.console import Console
+
+    return Console(stderr=stderr, highlight=False, soft_wrap=True)
+
+
+def say(text: str) -> None:
+    """A message for a person."""
+    typer.echo(text, err=True)
+
+
+def complain(text: str) -> None:
+    """An error, in one line."""
+    _console().print(f"[bold red]error:[/] {_escape(text)}")
+
+
+def warn(text: str) -> None:
+    """Something asked for that was skipped."""
+    _console().print(f"[yellow]warning:[/] {_escape(text)}")
+
+
+def _escape(text: str) -> str:
+    from rich.markup import escape
+
+    return escape(text)
+
+
+def write_json(document: Any) -> None:
+    """A document to stdout, indented."""
+    typer.echo(json.dumps(document, ensure_ascii=False, indent=2))
+
+
+def write_json_line(document: Any) -> None:
+    """A document to stdout as one line."""
+    typer.echo(json.dumps(document, ensure_ascii=False))
+
+
+def write_table(columns: Sequence[str], rows: Iterable[Sequence[Any]], *, title: str | None = None) -> None:
+    """A table to stdout, for people."""
+    from rich.table import Table
+
+    table = Table(*columns, title=title, title_justify="left", box=None, pad_edge=False)
+    for row in rows:
+        table.add_row(*(_escape(_cell(value)) for value in row))
+    _console(stderr=False).print(table)
+
+
+def _cell(value: Any) -> str:
+    if value is None:
+        return ""
+    if isinstance(value, float):
+        return f"{value:.4f}"
+    if isinstance(value, Mapping | list | tuple):
+        return json.dumps(value, ensure_ascii=False)
+    return str(value)
+
+
+@contextlib.contextmanager
+def progress() -> Iterator[Progress]:
+    """A `Progress`: a bar with rate and time left on a terminal, a line now and then in a log."""
+    if sys.stderr.isatty():
+        with _bars() as shown:
+            yield shown
+    else:
+        yield _Lines()
+
+
+class _Lines:
+    """Progress as lines of a log."""
+
+    def __init__(self) -> None:
+        self._what, self._started, self._last = "", 0.0, 0.0
+
+    def __call__(self, what: str, done: int, total: int, note: str = "") -> None:
+        now = time.monotonic()
+        if what != self._what:
+            self._what, self._started, self._last = what, now, now
+        if done < total and now - self._last < _SECONDS_BETWEEN_LINES:
+            return
+        self._last = now
+        elapsed = now - self._started
+        left = f", {elapsed / done * (total - done):.0f} s left" if 0 < done < total else ""
+        say(f"{what}: {done:,} of {total:,}{' ' + note if note else ''} ({elapsed:.0f} s{left})")
+
+
+@contextlib.contextmanager
+def _bars() -> Iterator[Progress]:
+    from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeRemainingColumn
+    from rich.progress import Progress as Bars
+
+    columns = (
+        TextColumn("{task.description}"),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TextColumn("{task.fields[rate]}"),
+        TimeRemainingColumn(),
+        TextColumn("{task.fields[note]}"),
+    )
+    with Bars(*columns, console=_console()) as bars:
+        tasks: dict[str, Any] = {}
+
+        def show(what: str, done: int, total: int, note: str = "") -> None:
+            if what not in tasks:
+                tasks[what] = bars.add_task(what, total=total, note=note, rate="")
+            speed = bars.tasks[bars.task_ids.index(tasks[what])].speed
+            bars.update(tasks[what], completed=done, total=total, note=note, rate=f"{speed:,.1f}/s" if speed else "")
+
+        yield show

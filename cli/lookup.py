@@ -1,0 +1,93 @@
+"""`ubm-embed lookup`: products like one, which nobody need have clicked yet."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from cli.answers import write_answers
+from cli.console import Format, choose_format
+from cli.inputs import name_of, read_text
+
+if TYPE_CHECKING:
+    from ubm_embed.data.session import Product
+
+
+def register(app: typer.Typer) -> None:
+    """Add the command."""
+    app.command("lookup")(lookup)
+
+
+def lookup(
+    store: Annotated[Path, typer.Option("--store", metavar="DIR", help="The store's folder.")],
+    title: Annotated[str | None, typer.Option("--title", help="Title of a product; it need not be known.")] = None,
+    category: Annotated[str | None, typer.Option("--category", help="Its category.")] = None,
+    attributes: Annotated[
+        list[str] | None, typer.Option("--attribute", metavar="NAME=VALUE", help="One of its attributes; repeatable.")
+    ] = None,
+    product_id: Annotated[
+        str | None, typer.Option("--product-id", metavar="ID", help="A product of the store.")
+    ] = None,
+    file: Annotated[
+        str | None, typer.Option("--file", metavar="FILE", help="A product as JSON, as in a session; - is stdin.")
+    ] = None,
+    k: Annotated[int, typer.Option("-k", "--k", min=1, help="Matches.")] = 10,
+    form: Annotated[Format | None, typer.Option("--format", help="Default: a table on a terminal, else JSON.")] = None,
+) -> None:
+    """Find the products most like one: given by its text, by a file, or by its id in the store."""
+    _require_one_way(title, category, attributes or [], product_id, file)
+    product = _described(title, category, attributes or [], file)
+
+    from indexer.retrieval import Retriever
+
+    retriever = Retriever.open(store)
+    answer = retriever.lookup_id(product_id or "", k) if product is None else retriever.lookup(product, k)
+    write_answers([answer], choose_format(form))
+
+
+def _require_one_way(
+    title: str | None, category: str | None, attributes: list[str], product_id: str | None, file: str | None
+) -> None:
+    if sum(way is not None for way in (title, product_id, file)) != 1:
+        raise typer.BadParameter("give exactly one of --title, --product-id and --file")
+    if title is None and (category is not None or attributes):
+        raise typer.BadParameter("--category and --attribute go with --title")
+    if title is not None and not title.strip():
+        raise typer.BadParameter("--title is empty")
+
+
+def _described(title: str | None, category: str | None, attributes: list[str], file: str | None) -> Product | None:
+    """The product whose text was given, if it was."""
+    from ubm_embed.data.session import Product
+
+    if file is not None:
+        return _read_product(file)
+    if title is None:
+        return None
+    return Product(title, category, tuple(map(_attribute, attributes)))
+
+
+def _attribute(pair: str) -> tuple[str, str]:
+    name, equals, value = pair.partition("=")
+    if not (name.strip() and equals and value.strip()):
+        raise typer.BadParameter(f"--attribute expects NAME=VALUE, got {pair!r}")
+    return name.strip(), value.strip()
+
+
+def _read_product(source: str) -> Product:
+    from ubm_embed.data.session import parse_product
+    from ubm_embed.errors import InvalidData
+
+    name = name_of(source)
+    try:
+        document = json.loads(read_text(source).removeprefix("\ufeff"))
+        return parse_product(document)
+    except json.JSONDecodeError as error:
+        raise InvalidData(f"not JSON: {error.msg} at column {error.colno}", file=name, row=error.lineno) from None
+    except (ValueError, RecursionError) as error:
+        raise InvalidData(f"not JSON that can be read: {error}", file=name) from None
+    except InvalidData as error:
+        raise InvalidData(error.problem, file=name, field=error.field) from None

@@ -1,0 +1,108 @@
+"""The command line: one file per command, and the one place where an error becomes a message and an exit code."""
+
+from __future__ import annotations
+
+import os
+import sys
+import traceback
+from collections.abc import Callable
+from functools import partial
+from typing import Annotated, Any
+
+import typer
+from typer.core import TyperGroup, TyperOption
+
+from cli import build_index, demo, evaluate, ingest, lookup, pretrain, query
+from cli.console import complain
+from ubm_embed.errors import UbmError
+
+UNEXPECTED, USAGE, INTERRUPTED = 1, 2, 130
+
+app = typer.Typer(
+    name="ubm-embed",
+    help="Embed shop products and live sessions with one User Behavior Model; answer next-item queries from them.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+    epilog="Every option also as UBM_EMBED_<OPTION> in the environment. Data goes to stdout, all else to stderr.",
+)
+for command in (demo, ingest, pretrain, evaluate, build_index, query, lookup):
+    command.register(app)
+
+
+def _version(asked: bool) -> None:
+    if asked:
+        from importlib.metadata import version
+
+        typer.echo(f"ubm-embed {version('ubm-embed')}")
+        raise typer.Exit
+
+
+@app.callback()
+def options(
+    context: typer.Context,
+    debug: Annotated[bool, typer.Option("--debug", help="Show the traceback of an unexpected error.")] = False,
+    version: Annotated[
+        bool, typer.Option("--version", help="Print the version and leave.", callback=_version, is_eager=True)
+    ] = False,
+) -> None:
+    """Options that stand before a command's name."""
+    context.obj = {"debug": debug}
+
+
+def main() -> None:
+    """Entry point of `ubm-embed`."""
+    sys.exit(run(sys.argv[1:]))
+
+
+def run(arguments: list[str]) -> int:
+    """Run one command line and return its exit code."""
+    command = typer.main.get_command(app)
+    _name_environment_variables(command)
+    try:
+        result = command.main(arguments, prog_name="ubm-embed", standalone_mode=False)
+    except typer.TyperException as error:  # a wrong option or argument
+        show: Callable[..., None] = getattr(error, "show", partial(complain, str(error)))
+        show()
+        return USAGE
+    except UbmError as error:
+        complain(str(error))
+        return error.exit_code
+    except (KeyboardInterrupt, typer.Abort):
+        complain("interrupted")
+        return INTERRUPTED
+    except BrokenPipeError:  # the reader of our output has seen enough, as `| head` does
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 0
+    except Exception as error:
+        return _unexpected(
+            error, debug="--debug" in arguments or os.environ.get("UBM_EMBED_DEBUG", "") not in ("", "0")
+        )
+    return result if isinstance(result, int) else 0
+
+
+def _unexpected(error: Exception, *, debug: bool) -> int:
+    if debug:
+        traceback.print_exception(error)
+    elif isinstance(error, OSError) and error.errno is not None:
+        # The system refused: a full disk, a missing permission. Not ours to mend, and no half output was left.
+        complain(f"{error.strerror}: {error.filename or 'output'}; nothing was changed")
+    else:
+        complain(f"unexpected {type(error).__name__}: {error}; run again with --debug for the traceback")
+    return UNEXPECTED
+
+
+def _name_environment_variables(command: Any) -> None:
+    """Give every option its `UBM_EMBED_<OPTION>`, by its long name."""
+    for parameter in command.params:
+        if isinstance(parameter, TyperOption) and parameter.name not in ("help", "version"):
+            parameter.envvar = "UBM_EMBED_" + _long_name(parameter).upper().replace("-", "_")
+            parameter.show_envvar = False  # the rule is said once; fifty names would drown the help
+    if isinstance(command, TyperGroup):
+        for inner in command.commands.values():
+            _name_environment_variables(inner)
+
+
+def _long_name(option: TyperOption) -> str:
+    return next((name for name in option.opts if name.startswith("--")), option.opts[0]).lstrip("-")

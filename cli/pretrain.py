@@ -1,0 +1,226 @@
+"""`ubm-embed pretrain`: a corpus to a model."""
+
+from __future__ import annotations
+
+import enum
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from cli.console import progress, say
+
+if TYPE_CHECKING:
+    from ubm_embed.data.corpus import Corpus
+    from ubm_embed.training.pretraining import PretrainingConfig
+
+_TRAINING, _MODEL, _RUN = "Training", "Model", "Run"
+
+
+class Stage(enum.StrEnum):
+    """Which stages to run."""
+
+    ONE = "1"
+    TWO = "2"
+    ALL = "all"
+
+
+class Loss(enum.StrEnum):
+    """The four losses, equations 1 to 4."""
+
+    ITEM_TOKEN_MASKING = "item_token_masking"
+    NEXT_ITEM_PAIRING = "next_item_pairing"
+    INTERACTION_REORDERING = "interaction_reordering"
+    ACTION_AND_ITEM_TOKEN_MASKING = "action_and_item_token_masking"
+
+
+class Denominator(enum.StrEnum):
+    """Whether the positive pair stands in the denominator of equations 1 to 4."""
+
+    INFONCE = "infonce"
+    PRINTED = "printed"
+
+
+class Precision(enum.StrEnum):
+    """Number format of the computation."""
+
+    AUTO = "auto"
+    FLOAT32 = "float32"
+    BFLOAT16 = "bfloat16"
+
+
+def register(app: typer.Typer) -> None:
+    """Add the command."""
+    app.command("pretrain")(pretrain)
+
+
+def pretrain(
+    corpus: Annotated[Path, typer.Option("--corpus", metavar="DIR", help="The corpus folder to learn from.")],
+    out: Annotated[Path, typer.Option("--out", metavar="DIR", help="The model folder to write.")],
+    stage: Annotated[Stage, typer.Option("--stage", help="Stages to run.")] = Stage.ALL,
+    init: Annotated[
+        str | None,
+        typer.Option(
+            "--init",
+            metavar="DIR_OR_NAME",
+            help="Start from a BERT-like checkpoint or from a UBM, a folder or a hub name; else from scratch.",
+            rich_help_panel=_MODEL,
+        ),
+    ] = None,
+    layers: Annotated[
+        int, typer.Option("--layers", min=1, help="Layers of the interaction encoder.", rich_help_panel=_MODEL)
+    ] = 4,
+    width: Annotated[
+        int,
+        typer.Option("--width", min=4, help="Its hidden size, where it starts from scratch.", rich_help_panel=_MODEL),
+    ] = 256,
+    session_layers: Annotated[
+        int, typer.Option("--session-layers", min=1, help="Layers of the session encoder.", rich_help_panel=_MODEL)
+    ] = 4,
+    dropout: Annotated[
+        float, typer.Option("--dropout", min=0, max=0.9, help="Dropout masking.", rich_help_panel=_MODEL)
+    ] = 0.1,
+    vocab: Annotated[
+        Path | None,
+        typer.Option(
+            "--vocab",
+            metavar="FILE_OR_DIR",
+            help="A BERT vocabulary to use, where it starts from scratch; else one is learned from the corpus.",
+            rich_help_panel=_MODEL,
+        ),
+    ] = None,
+    vocab_size: Annotated[
+        int, typer.Option("--vocab-size", min=64, help="Tokens of a learned vocabulary.", rich_help_panel=_MODEL)
+    ] = 8192,
+    epochs: Annotated[int, typer.Option("--epochs", min=1, help="Of each stage.", rich_help_panel=_TRAINING)] = 1,
+    max_steps: Annotated[
+        int | None,
+        typer.Option("--max-steps", min=1, help="At most so many steps of each stage.", rich_help_panel=_TRAINING),
+    ] = None,
+    item_batch: Annotated[
+        int, typer.Option("--item-batch", min=2, help="Pairs a step in stage 1.", rich_help_panel=_TRAINING)
+    ] = 512,
+    session_batch: Annotated[
+        int, typer.Option("--session-batch", min=2, help="Sessions a step in stage 2.", rich_help_panel=_TRAINING)
+    ] = 128,
+    learning_rate: Annotated[
+        float,
+        typer.Option("--learning-rate", help="Peak; a small shop wants 5e-4.", rich_help_panel=_TRAINING),
+    ] = 3e-5,
+    temperature: Annotated[
+        float, typer.Option("--temperature", help="Of the contrastive losses.", rich_help_panel=_TRAINING)
+    ] = 0.05,
+    without_loss: Annotated[
+        list[Loss] | None,
+        typer.Option("--without-loss", help="Leave a loss out; may be given again.", rich_help_panel=_TRAINING),
+    ] = None,
+    denominator: Annotated[
+        Denominator,
+        typer.Option(
+            "--denominator",
+            help="infonce has the positive pair in it, printed is as the paper prints it.",
+            rich_help_panel=_TRAINING,
+        ),
+    ] = Denominator.INFONCE,
+    pairs_per_session: Annotated[
+        int,
+        typer.Option(
+            "--pairs-per-session",
+            min=1,
+            help="Next item pairs a session gives to an epoch, at most.",
+            rich_help_panel=_TRAINING,
+        ),
+    ] = 8,
+    purchases_only: Annotated[
+        bool,
+        typer.Option(
+            "--purchases-only", help="Read only sessions with a purchase, as the paper does.", rich_help_panel=_TRAINING
+        ),
+    ] = False,
+    holdout: Annotated[
+        float,
+        typer.Option(
+            "--holdout",
+            min=0,
+            max=0.9,
+            help="Share of the sessions to keep out of training, for `evaluate`.",
+            rich_help_panel=_TRAINING,
+        ),
+    ] = 0.1,
+    seed: Annotated[int, typer.Option("--seed", min=0, help="Same seed, same model.", rich_help_panel=_RUN)] = 0,
+    precision: Annotated[
+        Precision,
+        typer.Option("--precision", help="auto: bfloat16 where the hardware has it.", rich_help_panel=_RUN),
+    ] = Precision.AUTO,
+    device: Annotated[str, typer.Option("--device", help="auto, cpu, cuda, cuda:1 ...", rich_help_panel=_RUN)] = "auto",
+    checkpoint_steps: Annotated[
+        int, typer.Option("--checkpoint-steps", min=1, help="Keep the state this often.", rich_help_panel=_RUN)
+    ] = 50,
+    resume: Annotated[
+        bool, typer.Option("--resume", help="Go on with the run that was cut off.", rich_help_panel=_RUN)
+    ] = False,
+    overwrite: Annotated[
+        bool, typer.Option("--overwrite", help="Replace what is at --out.", rich_help_panel=_RUN)
+    ] = False,
+) -> None:
+    """Pre-train a User Behavior Model on a corpus, in the paper's two stages.
+
+    The defaults are the paper's and mean millions of sessions. For a shop with some ten thousand:
+    --learning-rate 5e-4 --epochs 3.
+    """
+    from ubm_embed.data.corpus import Corpus
+    from ubm_embed.embedder import choose_device
+    from ubm_embed.outputs import require_free
+    from ubm_embed.training.pretraining import PretrainingConfig
+    from ubm_embed.training.pretraining import pretrain as train
+    from ubm_embed.training.stages import LOSSES
+
+    require_free(out, overwrite=overwrite)
+    left_out = {loss.value for loss in without_loss or ()}
+    try:
+        config = PretrainingConfig(
+            stages=(1, 2) if stage is Stage.ALL else (int(stage.value),),
+            losses=tuple(name for name in LOSSES if name not in left_out),
+            item_batch=item_batch,
+            session_batch=session_batch,
+            epochs=epochs,
+            max_steps=max_steps,
+            learning_rate=learning_rate,
+            temperature=temperature,
+            positive_in_denominator=denominator is Denominator.INFONCE,
+            pairs_per_session=pairs_per_session,
+            purchases_only=purchases_only,
+            holdout=holdout,
+            precision=precision.value,
+            seed=seed,
+            checkpoint_steps=checkpoint_steps,
+        )
+        target = choose_device(device)
+    except (ValueError, RuntimeError) as error:
+        raise typer.BadParameter(str(error).splitlines()[0]) from None
+    opened = Corpus.open(corpus)
+    sizes = {"layers": layers, "session_layers": session_layers, "dropout": dropout}
+    model, tokenizer = _start(opened, config, init, vocab, vocab_size, width, sizes)
+    with progress() as shown:
+        made = train(
+            opened, model, tokenizer, out, config, device=target, overwrite=overwrite, resume=resume, progress=shown
+        )
+    say(f"{out}: model {made.model_id}, {made.record['seconds']:.0f} s")
+
+
+def _start(
+    corpus: Corpus,
+    config: PretrainingConfig,
+    init: str | None,
+    vocab: Path | None,
+    vocab_size: int,
+    width: int,
+    sizes: dict[str, Any],
+) -> Any:
+    from ubm_embed.model.start import fresh_model, model_from
+
+    if init is not None:
+        if vocab is not None:
+            raise typer.BadParameter("--init brings its own vocabulary; --vocab goes without it")
+        return model_from(init, corpus, seed=config.seed, **sizes)
+    return fresh_model(corpus, vocab=vocab, vocab_size=vocab_size, seed=config.seed, width=width, **sizes)

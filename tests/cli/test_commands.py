@@ -1,0 +1,273 @@
+"""The commands through a real shell: from a log to answers, and what each kind of bad input costs."""
+
+from __future__ import annotations
+
+import json
+import os
+import resource
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import polars as pl
+import pytest
+
+from ubm_embed.data.sample_shop import write_sample_shop
+
+TINY = ("--layers", "1", "--width", "16", "--session-layers", "1", "--item-batch", "32", "--session-batch", "16")
+
+
+@dataclass(frozen=True)
+class Shell:
+    """Runs ubm-embed in a process of its own."""
+
+    folder: Path
+
+    def __call__(
+        self, *arguments: str | Path, stdin: str | None = None, environment: dict[str, str] | None = None
+    ) -> subprocess.CompletedProcess[str]:
+        return subprocess.run(
+            command(arguments),
+            cwd=self.folder,
+            input=stdin,
+            capture_output=True,
+            text=True,
+            env={**os.environ, "OMP_NUM_THREADS": "1", **(environment or {})},
+            check=False,
+        )
+
+
+def command(arguments: Sequence[str | Path]) -> list[str]:
+    return [sys.executable, "-m", "cli", *map(str, arguments)]
+
+
+@pytest.fixture(scope="module")
+def shell(tmp_path_factory: pytest.TempPathFactory) -> Shell:
+    """A folder with a corpus, a model and a store, made by the commands themselves."""
+    folder = tmp_path_factory.mktemp("shop")
+    write_sample_shop(folder / "log", products=120, sessions=300, seed=1)
+    run = Shell(folder)
+    for arguments in (
+        ("ingest", "log", "--from", "native", "--out", "corpus", "--report", "report.json"),
+        ("pretrain", "--corpus", "corpus", "--out", "model", "--max-steps", "3", *TINY),
+        (
+            *("build-index", "--model", "model", "--products", "corpus/products.parquet"),
+            *("--interactions", "corpus/interactions.parquet", "--store", "store"),
+        ),
+    ):
+        done = run(*arguments)
+        assert done.returncode == 0, done.stderr
+    return run
+
+
+@pytest.fixture(scope="module")
+def session(shell: Shell) -> dict[str, object]:
+    """A session of the shop: a search, and two products viewed."""
+    products = pl.read_parquet(shell.folder / "corpus/products.parquet")["product_id"].head(2).to_list()
+    views = [{"action": "view", "product_id": product} for product in products]
+    return {"session_id": "s1", "interactions": [{"action": "search", "query": "blue shoes"}, *views]}
+
+
+def test_a_log_becomes_answers(shell: Shell, session: dict[str, object]) -> None:
+    done = shell("query", "--session", "-", "--store", "store", "-k", "5", stdin=json.dumps(session))
+    assert done.returncode == 0, done.stderr
+    answer = json.loads(done.stdout)
+    assert answer["session_id"] == "s1"
+    assert answer["fallback"] is None
+    assert [match["rank"] for match in answer["matches"]] == [1, 2, 3, 4, 5]
+    seen = {entry.get("product_id") for entry in session["interactions"]}  # type: ignore[attr-defined]
+    assert not seen & {match["product_id"] for match in answer["matches"]}
+    assert answer["model_id"] == json.loads((shell.folder / "model/training.json").read_text())["model_id"]
+
+
+def test_json_lines_in_are_json_lines_out(shell: Shell, session: dict[str, object]) -> None:
+    lines = "\n".join(json.dumps({**session, "session_id": name}) for name in "abc")
+    done = shell("query", "--session", "-", "--store", "store", stdin=lines)
+    assert [json.loads(line)["session_id"] for line in done.stdout.splitlines()] == ["a", "b", "c"]
+
+
+def test_a_product_is_found_by_its_own_title(shell: Shell) -> None:
+    product = pl.read_parquet(shell.folder / "corpus/products.parquet").row(3, named=True)
+    file = shell.folder / "product.json"
+    file.write_text(json.dumps({key: product[key] for key in ("title", "category", "attributes")}))
+    done = shell("lookup", "--file", file, "--store", "store", "-k", "1")
+    assert done.returncode == 0, done.stderr
+    assert json.loads(done.stdout)["matches"][0]["product_id"] == product["product_id"]
+
+
+def test_evaluate_asks_what_was_held_out(shell: Shell) -> None:
+    done = shell("evaluate", "nip", "--model", "model", "--corpus", "corpus")
+    assert done.returncode == 0, done.stderr
+    rows = {row["scorer"]: row for row in json.loads(done.stdout)}
+    assert rows.keys() == {"UBM", "co-occurrence", "popularity"}
+    assert 10 <= rows["UBM"]["questions"] <= 60, "a tenth of 300"
+
+
+def test_a_killed_run_resumes_to_the_same_model(shell: Shell) -> None:
+    arguments = ("pretrain", "--corpus", "corpus", "--max-steps", "12", "--checkpoint-steps", "2", *TINY)
+    whole = shell(*arguments, "--out", "whole")
+    assert whole.returncode == 0, whole.stderr
+    killed = subprocess.Popen(
+        command((*arguments, "--out", "killed")),
+        cwd=shell.folder,
+        env={**os.environ, "OMP_NUM_THREADS": "1"},
+        stderr=subprocess.DEVNULL,
+    )
+    state = shell.folder / "killed.training/state.pt"
+    while not state.exists() and killed.poll() is None:
+        time.sleep(0.005)
+    killed.send_signal(signal.SIGKILL)
+    killed.wait()
+    if (shell.folder / "killed").exists():
+        pytest.skip("the run was over before it could be killed")
+    assert shell(*arguments, "--out", "killed").returncode == 5, "an unfinished run is not thrown away unasked"
+    resumed = shell(*arguments, "--out", "killed", "--resume")
+    assert resumed.returncode == 0, resumed.stderr
+    ids = [json.loads((shell.folder / name / "training.json").read_text())["model_id"] for name in ("whole", "killed")]
+    assert ids[0] == ids[1]
+    assert not (shell.folder / "killed.training").exists()
+
+
+def write(shell: Shell, name: str, text: str) -> str:
+    (shell.folder / name).write_text(text)
+    return name
+
+
+CORPUS_FAULTS = {
+    "unknown action": ({"action": ["wish"]}, "row 1", "action"),
+    "no such product": ({"product_id": ["nobody"]}, "row 1", "product_id"),
+    "missing column": ({"action": None}, "missing column", "action"),
+}
+
+
+@pytest.mark.parametrize("fault", CORPUS_FAULTS)
+def test_a_faulty_corpus_is_named(shell: Shell, tmp_path: Path, fault: str) -> None:
+    change, where, field = CORPUS_FAULTS[fault]
+    interactions = pl.read_parquet(shell.folder / "corpus/interactions.parquet").filter(pl.col("action") == "view")
+    for column, value in change.items():
+        interactions = (
+            interactions.drop(column) if value is None else interactions.with_columns(pl.lit(value[0]).alias(column))
+        )
+    products = pl.read_parquet(shell.folder / "corpus/products.parquet")
+    (tmp_path / "corpus").mkdir()
+    products.write_parquet(tmp_path / "corpus/products.parquet")
+    interactions.write_parquet(tmp_path / "corpus/interactions.parquet")
+    done = shell("pretrain", "--corpus", tmp_path / "corpus", "--out", tmp_path / "model")
+    assert done.returncode == 3
+    assert "interactions.parquet" in done.stderr
+    assert where in done.stderr
+    assert field in done.stderr
+    assert "Traceback" not in done.stderr
+    assert not (tmp_path / "model").exists()
+
+
+def test_a_corpus_of_one_session_cannot_be_learned_from(shell: Shell, tmp_path: Path) -> None:
+    interactions = pl.read_parquet(shell.folder / "corpus/interactions.parquet")
+    one = interactions.filter(pl.col("session_id") == interactions["session_id"][0])
+    (tmp_path / "corpus").mkdir()
+    pl.read_parquet(shell.folder / "corpus/products.parquet").write_parquet(tmp_path / "corpus/products.parquet")
+    one.write_parquet(tmp_path / "corpus/interactions.parquet")
+    done = shell("pretrain", "--corpus", tmp_path / "corpus", "--out", tmp_path / "model", "--holdout", "0")
+    assert done.returncode == 3
+    assert "at least 2" in done.stderr
+
+
+def test_bad_sessions_are_named_by_line_and_field(shell: Shell) -> None:
+    good = '{"interactions": [{"action": "search", "query": "x"}]}'
+    bad = write(shell, "bad.jsonl", good + "\n" + '{"interactions": [{"action": "wish", "product_id": "p"}]}\n')
+    done = shell("query", "--session", bad, "--store", "store")
+    assert done.returncode == 3
+    assert "bad.jsonl, row 2, field 'interactions[0].action'" in done.stderr
+    assert not done.stdout
+
+
+@pytest.mark.parametrize(("text", "says"), [("", "empty"), ("{", "not JSON"), ("[1]", "expected a session object")])
+def test_malformed_session_files(shell: Shell, text: str, says: str) -> None:
+    done = shell("query", "--session", "-", "--store", "store", stdin=text)
+    assert done.returncode == 3
+    assert says in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+def test_what_is_not_there_is_not_found(shell: Shell) -> None:
+    assert shell("query", "--session", "nowhere.json", "--store", "store").returncode == 4
+    assert shell("lookup", "--title", "x", "--store", "nowhere").returncode == 4
+    assert shell("pretrain", "--corpus", "nowhere", "--out", "m").returncode == 4
+
+
+def test_outputs_are_not_overwritten_unasked(shell: Shell) -> None:
+    before = (shell.folder / "model/model.safetensors").read_bytes()
+    done = shell("pretrain", "--corpus", "corpus", "--out", "model")
+    assert done.returncode == 5
+    assert "--overwrite" in done.stderr
+    assert (shell.folder / "model/model.safetensors").read_bytes() == before
+
+
+def test_a_truncated_checkpoint_is_named(shell: Shell, tmp_path: Path) -> None:
+    for file in (shell.folder / "model").iterdir():
+        (tmp_path / file.name).write_bytes(file.read_bytes())
+    weights = tmp_path / "model.safetensors"
+    weights.write_bytes(weights.read_bytes()[:-100])
+    done = shell("build-index", "--model", tmp_path, "--products", "corpus/products.parquet", "--store", "other")
+    assert done.returncode == 3
+    assert "model.safetensors" in done.stderr
+
+
+def test_wrong_usage(shell: Shell) -> None:
+    for arguments in (["query"], ["nonsense"], ["pretrain", "--stage", "3"], ["query", "--nope"]):
+        done = shell(*arguments)
+        assert done.returncode == 2, arguments
+        assert "Traceback" not in done.stderr
+    zero = shell("pretrain", "--corpus", "corpus", "--out", "m", "--learning-rate", "0")
+    assert zero.returncode == 2
+    assert "learning_rate" in zero.stderr
+
+
+def test_options_come_from_the_environment(shell: Shell, session: dict[str, object]) -> None:
+    stdin = json.dumps(session)
+    done = shell("query", "--session", "-", stdin=stdin, environment={"UBM_EMBED_STORE": "store", "UBM_EMBED_K": "2"})
+    assert done.returncode == 0, done.stderr
+    assert len(json.loads(done.stdout)["matches"]) == 2
+
+
+def test_a_file_system_that_is_full_leaves_nothing_half_written(shell: Shell) -> None:
+    """A limit on the size of files stands in for a full disk: the system refuses to write on."""
+
+    def small_files() -> None:
+        signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+        resource.setrlimit(resource.RLIMIT_FSIZE, (4096, 4096))
+
+    done = subprocess.run(
+        command(("ingest", "log", "--from", "native", "--out", "full")),
+        cwd=shell.folder,
+        capture_output=True,
+        text=True,
+        preexec_fn=small_files,
+        check=False,
+    )
+    assert done.returncode == 1
+    assert "Traceback" not in done.stderr
+    assert not (shell.folder / "full").exists()
+    assert not list(shell.folder.glob(".full.*"))
+
+
+def test_help_names_every_command_and_loads_nothing_heavy() -> None:
+    program = (
+        "import sys\nfrom cli.main import run\ncode = run(['--help'])\n"
+        "heavy = {'torch', 'transformers', 'polars', 'lancedb', 'faiss', 'numpy'} & sys.modules.keys()\n"
+        "sys.exit(f'loaded {heavy}' if heavy or code else 0)"
+    )
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    for name in ("demo", "ingest", "pretrain", "evaluate", "build-index", "query", "lookup"):
+        assert name in done.stdout
+
+
+def test_version() -> None:
+    done = subprocess.run(command(["--version"]), capture_output=True, text=True, check=False)
+    assert done.returncode == 0
+    assert done.stdout.startswith("ubm-embed ")

@@ -1,0 +1,230 @@
+"""build-index, query and lookup, as a shell sees them."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import polars as pl
+import pytest
+import typer
+from typer.testing import CliRunner, Result
+
+from cli import build_index, lookup, query
+from indexer.build import build_index as build
+from ubm_embed.data.tokenizer import InteractionTokenizer
+from ubm_embed.errors import Conflict, InvalidData, NotFound
+from ubm_embed.model.checkpoint import save_checkpoint
+from ubm_embed.model.user_behavior_model import UserBehaviorModel
+
+APP = typer.Typer()
+for command in (build_index, query, lookup):
+    command.register(APP)
+
+KNOWN = {"session_id": "s1", "interactions": [{"action": "view", "product_id": "p1"}]}
+STRANGE = {"session_id": "s2", "interactions": [{"action": "view", "product_id": "x"}]}
+
+
+def run(*arguments: object, stdin: str | None = None) -> Result:
+    """One command; errors that `cli.main` would turn into a message come back as they are."""
+    result = CliRunner().invoke(APP, list(map(str, arguments)), input=stdin)
+    if result.exception is not None and not isinstance(result.exception, SystemExit):
+        raise result.exception
+    return result
+
+
+@pytest.fixture
+def model_folder(tmp_path: Path, model: UserBehaviorModel, tokenizer: InteractionTokenizer) -> Path:
+    (tmp_path / "model").mkdir()
+    save_checkpoint(tmp_path / "model", model, tokenizer, {})
+    return tmp_path / "model"
+
+
+@pytest.fixture
+def products_file(tmp_path: Path, products: pl.DataFrame) -> Path:
+    products.with_columns(price=pl.lit(9.5)).write_parquet(tmp_path / "products.parquet")
+    return tmp_path / "products.parquet"
+
+
+@pytest.fixture
+def store(tmp_path: Path, model_folder: Path, products_file: Path) -> Path:
+    build(model=model_folder, products=products_file, store=tmp_path / "store")
+    return tmp_path / "store"
+
+
+def session_file(folder: Path, text: Any) -> Path:
+    (folder / "session.json").write_text(text if isinstance(text, str) else json.dumps(text))
+    return folder / "session.json"
+
+
+def lines(*documents: Any) -> str:
+    return "".join(json.dumps(document) + "\n" for document in documents)
+
+
+class TestBuildIndex:
+    def test_says_what_is_live_and_keeps_stdout_clean(
+        self, tmp_path: Path, model_folder: Path, products_file: Path
+    ) -> None:
+        result = run("build-index", "--model", model_folder, "--products", products_file, "--store", tmp_path / "store")
+        assert (result.exit_code, result.stdout) == (0, "")
+        assert "version 1 is live, 8 products in" in result.stderr
+
+    def test_writes_the_manifest_as_json(self, store: Path, model_folder: Path, products_file: Path) -> None:
+        arguments = ("build-index", "--model", model_folder, "--products", products_file, "--store", store)
+        summary = json.loads(run(*arguments, "--format", "json").stdout)
+        assert (summary["version"], summary["products"], summary["recall_at_10"]) == (2, 8, 1.0)
+        assert summary["seconds"] > 0
+        assert run(*arguments, "--format", "jsonl").stdout.count("\n") == 1
+
+    def test_counts_popularity(self, tmp_path: Path, store: Path, model_folder: Path, products_file: Path) -> None:
+        log = tmp_path / "interactions.jsonl"
+        log.write_text(lines({"session_id": "s", "position": 0, "action": "buy", "product_id": "p7"}))
+        inputs = ("--model", model_folder, "--products", products_file, "--interactions", log)
+        assert run("build-index", *inputs, "--store", store).exit_code == 0
+        answer = json.loads(run("query", "--session", session_file(tmp_path, STRANGE), "--store", store).stdout)
+        assert [match["product_id"] for match in answer["matches"]] == ["p7"]
+
+    def test_another_folder_is_refused(self, tmp_path: Path, model_folder: Path, products_file: Path) -> None:
+        with pytest.raises(Conflict):
+            run("build-index", "--model", model_folder, "--products", products_file, "--store", tmp_path)
+
+
+class TestQuery:
+    def test_one_session_is_answered_with_one_object(self, tmp_path: Path, store: Path) -> None:
+        result = run("query", "--session", session_file(tmp_path, KNOWN), "--store", store, "-k", 3)
+        answer = json.loads(result.stdout)
+        assert list(answer) == ["session_id", "version", "model_id", "fallback", "unknown", "took_ms", "matches"]
+        assert (answer["session_id"], answer["version"], answer["unknown"]) == ("s1", 1, [])
+        assert [match["rank"] for match in answer["matches"]] == [1, 2, 3]
+        assert list(answer["matches"][0]) == ["rank", "product_id", "score", "title", "category", "price"]
+        assert result.stderr == ""
+
+    def test_a_list_is_answered_with_a_list(self, tmp_path: Path, store: Path) -> None:
+        for sessions in ([KNOWN], [KNOWN, STRANGE]):
+            result = run("query", "--session", session_file(tmp_path, sessions), "--store", store)
+            assert [answer["session_id"] for answer in json.loads(result.stdout)] == ["s1", "s2"][: len(sessions)]
+
+    def test_lines_are_answered_with_lines(self, tmp_path: Path, store: Path) -> None:
+        result = run("query", "--session", session_file(tmp_path, lines(KNOWN, STRANGE)), "--store", store)
+        assert [json.loads(line)["session_id"] for line in result.stdout.splitlines()] == ["s1", "s2"]
+        asked = ("query", "--session", session_file(tmp_path, lines(KNOWN, STRANGE)), "--store", store)
+        assert len(json.loads(run(*asked, "--format", "json").stdout)) == 2
+
+    def test_more_sessions_than_one_search(self, store: Path) -> None:
+        many = [KNOWN | {"session_id": str(number)} for number in range(300)]
+        result = run("query", "--session", "-", "--store", store, "-k", 1, stdin=lines(*many))
+        answers = list(map(json.loads, result.stdout.splitlines()))
+        assert [answer["session_id"] for answer in answers] == [str(number) for number in range(300)]
+        assert len({answer["matches"][0]["product_id"] for answer in answers}) == 1
+
+    def test_a_table_is_for_people(self, store: Path) -> None:
+        result = run("query", "--session", "-", "--store", store, "--format", "table", stdin=json.dumps(KNOWN))
+        head, *rows = result.stdout.splitlines()
+        assert head.split() == ["rank", "score", "product", "id", "title", "category", "price"]
+        assert len(rows) == 7
+        assert "9.5" in rows[0]
+
+    def test_seen_products_are_matched_when_asked_for(self, store: Path) -> None:
+        result = run("query", "--session", "-", "--store", store, "--include-seen", stdin=json.dumps(KNOWN))
+        assert len(json.loads(result.stdout)["matches"]) == 8
+
+    def test_what_was_skipped_is_told_on_stderr(self, store: Path) -> None:
+        one = run("query", "--session", "-", "--store", store, stdin=json.dumps(STRANGE))
+        assert "version 1 does not know x" in one.stderr
+        assert "answered by popularity: no known product" in one.stderr
+        assert json.loads(one.stdout)["unknown"] == ["x"]
+        two = run("query", "--session", "-", "--store", store, stdin=json.dumps([KNOWN, STRANGE]))
+        assert "1 of 2 sessions name products" in two.stderr
+        assert "1 of 2 sessions are answered by popularity" in two.stderr
+
+    def test_an_older_version_answers_when_named(self, store: Path, model_folder: Path, products_file: Path) -> None:
+        build(model=model_folder, products=products_file, store=store)
+        asked = ("query", "--session", "-", "--store", store)
+        assert json.loads(run(*asked, stdin=json.dumps(KNOWN)).stdout)["version"] == 2
+        assert json.loads(run(*asked, "--version", 1, stdin=json.dumps(KNOWN)).stdout)["version"] == 1
+
+    def test_an_error_on_the_second_line_leaves_no_half_output(self, store: Path) -> None:
+        text = lines(KNOWN, {"interactions": [{"action": "fly"}]})
+        result = CliRunner().invoke(APP, ["query", "--session", "-", "--store", str(store)], input=text)
+        assert isinstance(result.exception, InvalidData)
+        assert (result.exception.file, result.exception.row) == ("stdin", 2)
+        assert result.exception.field == "interactions[0].action"
+        assert result.stdout == ""
+
+    def test_bytes_that_are_no_text_are_invalid_data(self, tmp_path: Path, store: Path) -> None:
+        (tmp_path / "latin").write_bytes(b'{"session_id": "\xe9"}')
+        with pytest.raises(InvalidData, match=r"latin: not UTF-8 text: .* at byte 16"):
+            run("query", "--session", tmp_path / "latin", "--store", store)
+
+    def test_what_is_not_there_is_not_found(self, tmp_path: Path, store: Path) -> None:
+        with pytest.raises(NotFound, match="no file at"):
+            run("query", "--session", tmp_path / "none.json", "--store", store)
+        with pytest.raises(NotFound, match="ubm-embed build-index"):
+            run("query", "--session", session_file(tmp_path, KNOWN), "--store", tmp_path / "none")
+
+    def test_k_below_1_is_a_usage_error(self, tmp_path: Path, store: Path) -> None:
+        result = run("query", "--session", session_file(tmp_path, KNOWN), "--store", store, "-k", 0)
+        assert result.exit_code == 2
+
+
+class TestLookup:
+    def test_by_text(self, store: Path) -> None:
+        described = ("--title", "red running shoes", "--category", "shoes")
+        attributes = ("--attribute", "colour=red", "--attribute", "size=42")
+        answer = json.loads(run("lookup", "--store", store, *described, *attributes, "-k", 2).stdout)
+        assert answer["matches"][0]["product_id"] == "p1"
+        assert answer["matches"][0]["score"] == pytest.approx(1, abs=1e-5)
+        assert len(answer["matches"]) == 2
+
+    def test_by_id(self, store: Path) -> None:
+        answer = json.loads(run("lookup", "--store", store, "--product-id", "p1").stdout)
+        assert "p1" not in [match["product_id"] for match in answer["matches"]]
+        assert len(answer["matches"]) == 7
+
+    def test_by_a_file_or_stdin(self, tmp_path: Path, store: Path) -> None:
+        product = {"title": "leather belt", "attributes": {"colour": "brown"}}
+        for result in (
+            run("lookup", "--store", store, "--file", session_file(tmp_path, product)),
+            run("lookup", "--store", store, "--file", "-", stdin=json.dumps(product)),
+        ):
+            assert json.loads(result.stdout)["matches"][0]["product_id"] == "p6"
+
+    @pytest.mark.parametrize(
+        "arguments",
+        [
+            (),
+            ("--title", "a", "--product-id", "p1"),
+            ("--title", "a", "--file", "product.json"),
+            ("--category", "shoes"),
+            ("--product-id", "p1", "--category", "shoes"),
+            ("--product-id", "p1", "--attribute", "a=b"),
+            ("--title", " "),
+            ("--title", "a", "--attribute", "colour"),
+            ("--title", "a", "--attribute", "=red"),
+            ("--title", "a", "--attribute", "colour="),
+            ("--title", "a", "-k", "0"),
+        ],
+    )
+    def test_a_wrong_combination_is_a_usage_error(self, store: Path, arguments: tuple[str, ...]) -> None:
+        result = run("lookup", "--store", store, *arguments)
+        assert (result.exit_code, result.stdout) == (2, "")
+
+    def test_an_unknown_id_is_not_found(self, store: Path) -> None:
+        with pytest.raises(NotFound, match="no product 'x'"):
+            run("lookup", "--store", store, "--product-id", "x")
+
+    @pytest.mark.parametrize(
+        ("text", "problem"),
+        [
+            ("{", "not JSON: .* at column 2"),
+            ("[]", "expected a product object"),
+            ('{"title": 7}', "field 'title': expected a string"),
+            ("{}", "a product without text"),
+        ],
+    )
+    def test_a_bad_file_is_named(self, tmp_path: Path, store: Path, text: str, problem: str) -> None:
+        file = session_file(tmp_path, text)
+        with pytest.raises(InvalidData, match=problem) as caught:
+            run("lookup", "--store", store, "--file", file)
+        assert caught.value.file == str(file)
