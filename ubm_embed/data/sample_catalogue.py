@@ -69,8 +69,8 @@ class Catalogue:
     @classmethod
     def drawn(cls, rng: np.random.Generator, products: int) -> Catalogue:
         """A catalogue of this many products: more of the types that are asked for, brands and values by favour."""
-        demand = 1.0 / (rng.permutation(len(TYPES)) + 0.6)  # a few types rule, as in most shops
-        types = rng.choice(len(TYPES), size=products, p=demand / demand.sum()).astype(np.int16)
+        demand = _demand(rng)
+        types = rng.choice(len(TYPES), size=products, p=_shares(demand)).astype(np.int16)
         brands = BRANDS_OF_TYPE.draw(rng, types).astype(np.int16)
         values = np.stack([draw_words(rng, types, attribute) for attribute in range(ATTRIBUTES)], axis=1)
         return cls(
@@ -79,7 +79,7 @@ class Catalogue:
             values=values,
             lines=rng.integers(len(LINES), size=products, dtype=np.int16),
             # More numbers in a larger shop keep titles nearly unique.
-            numbers=rng.integers(1, 10 + products // 10_000, size=products, dtype=np.int32),
+            numbers=rng.integers(1, 10 + products // 2000, size=products, dtype=np.int32),
             prices=_prices(rng, types, brands),
             in_stock=rng.random(products) < 0.93,
             demand=demand,
@@ -148,6 +148,23 @@ def draw_words(rng: np.random.Generator, types: IntArray, attribute: int) -> NDA
 def product_ids(rows: IntArray) -> Any:
     """Ids of products as an Arrow array; a row of `NOTHING` has none."""
     return pa.array([f"p{row:07d}" if row != NOTHING else None for row in rows.tolist()], _TEXT)
+
+
+def _demand(rng: np.random.Generator) -> NDArray[np.float64]:
+    """[T]: a few types rule, as in most shops, and mostly not the ones that only go with others."""
+    goes_with = np.array([not kind.complements for kind in TYPES])
+    ranks = np.argsort(np.argsort(rng.random(len(TYPES)) + 0.7 * goes_with))
+    return 1.0 / (ranks + 1.0)
+
+
+def _shares(demand: NDArray[np.float64]) -> NDArray[np.float64]:
+    """[T] what part of the catalogue each type is: by its demand, and by that for the types it goes with."""
+    names = [kind.name for kind in TYPES]
+    shares = demand.copy()
+    for kind, asked in zip(TYPES, demand, strict=True):
+        for name in kind.complements:
+            shares[names.index(name)] += 0.2 * asked / len(kind.complements)
+    return shares / shares.sum()
 
 
 def _prices(rng: np.random.Generator, types: IntArray, brands: IntArray) -> NDArray[np.float64]:

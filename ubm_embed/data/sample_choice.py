@@ -10,6 +10,8 @@ from numpy.typing import NDArray
 
 from ubm_embed.data.arrays import IntArray, offsets_of
 
+_FAVOURITES = 0.4  # how far the options that stand first are preferred
+
 
 @dataclass(frozen=True)
 class Choice:
@@ -52,13 +54,15 @@ class Menus:
         """Of these lists, in which the options that stand first are the favourites."""
         ranks = np.array([rank for options in lists for rank in range(len(options))])
         options = np.array([option for options in lists for option in options], dtype=np.int64)
-        return cls(options, offsets_of(np.array([len(options) for options in lists])), Choice.of(favour(ranks)))
+        return cls(
+            options, offsets_of(np.array([len(options) for options in lists])), Choice.of(favour(ranks, _FAVOURITES))
+        )
 
     def draw(self, rng: np.random.Generator, which: IntArray) -> NDArray[np.int64]:
         """One option of each list in `which`."""
         return self.options[self.choice.draw(rng, self.offsets[which], self.offsets[which + 1])]
 
 
-def favour(ranks: IntArray) -> NDArray[np.float64]:
-    """How much those at these places of a popularity ranking, from 0, are chosen: a flattened law of Zipf."""
-    return (np.asarray(ranks) + 2.0) ** -0.8
+def favour(ranks: IntArray, law: float) -> NDArray[np.float64]:
+    """Weights of those at these places of a ranking, from 0: a law of Zipf with this exponent, its top cut off."""
+    return (np.asarray(ranks) + 2.0) ** -law

@@ -16,7 +16,8 @@ from ubm_embed.data.sample_choice import Choice, favour
 from ubm_embed.data.sample_vocabulary import BRANDS, TYPES
 
 # How often the shop fills a place of its page with: any product of the type, one of the brand too, of the style too.
-_PAGE = (0.80, 0.12, 0.08)
+_PAGE = (0.77, 0.15, 0.08)
+_BESTSELLERS = 1.0  # how far popularity within a type is skewed
 
 
 @dataclass(frozen=True)
@@ -26,7 +27,7 @@ class Shelf:
     Attributes:
         rows: [n] products in shelf order; the newest of the catalogue are not among them.
         starts: [types * brands * styles + 1] where on the shelf each combination begins.
-        popularity: over the n products; by favour within a type.
+        popularity: over the n products; skewed within each type.
     """
 
     rows: NDArray[np.int32]
@@ -41,7 +42,7 @@ class Shelf:
         rows = np.argsort(places, kind="stable").astype(np.int32)
         starts = np.searchsorted(places[rows], np.arange(len(TYPES) * len(BRANDS) * len(WORDS) + 1))
         ranks = _ranks(rng, catalogue.types[:shown])
-        return cls(rows, starts, Choice.of(favour(ranks[rows])))
+        return cls(rows, starts, Choice.of(favour(ranks[rows], _BESTSELLERS)))
 
     def has(self, types: IntArray) -> NDArray[np.bool_]:
         """Whether there is a product of each of these types."""

@@ -16,11 +16,13 @@ from pathlib import Path
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
+from numpy.typing import NDArray
 
 from ubm_embed.data.corpus import INTERACTIONS_FILE, PRODUCTS_FILE
 from ubm_embed.data.sample_catalogue import Catalogue, product_ids
 from ubm_embed.data.sample_shelf import Shelf
-from ubm_embed.data.sample_shopper import MAX_LENGTH, Visits, visits
+from ubm_embed.data.sample_shopper import visits
+from ubm_embed.data.sample_visits import MAX_LENGTH, Visits
 from ubm_embed.data.session import ACTIONS
 from ubm_embed.errors import InvalidData
 from ubm_embed.outputs import output_folder
@@ -32,7 +34,6 @@ _PRODUCTS, _SHELF, _VISITS = range(3)  # streams of random numbers, independent 
 
 _OPENED = np.datetime64("2025-03-01T00:00:00", "us")
 _DAYS = 30
-_SECOND = 1_000_000  # in microseconds
 
 
 def write_sample_shop(
@@ -52,13 +53,13 @@ def write_sample_shop(
 
     Raises:
         Conflict: `folder` is taken and `overwrite` is false.
-        InvalidData: no products or no sessions asked for.
+        InvalidData: `products` or `sessions` below 1, or `seed` below 0.
     """
-    for field, number in (("products", products), ("sessions", sessions)):
-        if number < 1:
-            raise InvalidData(f"expected at least 1, got {number}", field=field)
-    catalogue = Catalogue.drawn(np.random.default_rng([seed, _PRODUCTS]), products)
+    for field, number, least in (("products", products, 1), ("sessions", sessions, 1), ("seed", seed, 0)):
+        if number < least:
+            raise InvalidData(f"expected at least {least}, got {number}", field=field)
     with output_folder(folder, overwrite=overwrite) as aside:
+        catalogue = Catalogue.drawn(np.random.default_rng([seed, _PRODUCTS]), products)
         _write(aside / PRODUCTS_FILE, _product_tables(catalogue, progress))
         _write(aside / INTERACTIONS_FILE, _session_tables(catalogue, sessions, seed, progress))
 
@@ -101,12 +102,13 @@ def _table(made: Visits, rng: np.random.Generator, first: int, last: int) -> pa.
     )
 
 
-def _timestamps(rng: np.random.Generator, count: int) -> np.ndarray:
+def _timestamps(rng: np.random.Generator, count: int) -> NDArray[np.datetime64]:
     """[count, S]: visits begin at any time of the month, and mostly 10 to 60 seconds lie between two interactions."""
     begins = rng.random(count) * _DAYS * 86_400
     gaps = np.exp(rng.normal(3.2, 0.9, size=(count, MAX_LENGTH)))
     seconds = begins[:, None] + np.cumsum(gaps, axis=1)
-    return _OPENED + np.floor(seconds).astype(np.int64) * np.timedelta64(_SECOND, "us")
+    moments: NDArray[np.datetime64] = _OPENED + np.floor(seconds).astype("timedelta64[s]")
+    return moments
 
 
 def _write(file: Path, tables: Iterator[pa.Table]) -> None:

@@ -4,10 +4,9 @@ A shopper comes with an intent: a type of product, a favourite brand, style (mos
 
 1. Most of them search first, by the type's name or another word for it, some with the brand, style or detail.
 2. They view products one after another: the shop shows a page that fits (see `Shelf.page`), and they take the one they
-   like best, by `liking` plus luck, rather one that they have not seen yet.
+   like best, by `liking` plus luck, rather one that they have not seen yet. Some glance at a bestseller in between.
 3. What they see may win them over: its brand and style become their favourites for the next view.
-4. They stop when they tire, sooner once they saw something they like, and go back
-   to the best one if it was not the last.
+4. They stop when they tire, sooner once they saw something they like, and go back to the best if it was not the last.
 5. They add it to the cart, the more surely the more they like it and the keener they came.
 6. With something in the cart, some look for what belongs to it: a complement of the same brand and style, if there is
    one. With nothing in the cart, some try another intent.
@@ -16,12 +15,10 @@ A shopper comes with an intent: a type of product, a favourite brand, style (mos
 
 So what follows in a session can be told from text and prices, up to luck and a product's own popularity.
 
-Letters: B visits, N of them that do something, C products on a page, S = 32 interactions at most.
+Letters: B visits, N of them that do something, C products on a page, S interactions at most.
 """
 
 from __future__ import annotations
-
-from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
@@ -33,31 +30,25 @@ from ubm_embed.data.sample_catalogue import (
     NOTHING,
     TYPE_NAMES,
     TYPE_PRICES,
-    WORDS,
     Catalogue,
     draw_words,
 )
 from ubm_embed.data.sample_choice import Menus
+from ubm_embed.data.sample_intent import Intent, liking, phrases
 from ubm_embed.data.sample_shelf import Shelf
+from ubm_embed.data.sample_visits import MAX_LENGTH, Visits
 from ubm_embed.data.sample_vocabulary import BRANDS, TYPES
 from ubm_embed.data.session import Action
 
-MAX_LENGTH = 32  # a visit is cut there
-
-# Liking of a product, in units of luck.
-BRAND, STYLE, DETAIL = 1.2, 1.0, 0.5
-PRICE, ABOVE_BUDGET = 1.4, 1.2  # of |log(price / budget)|, and more of it above the budget
-GOOD = 1.4  # liked well enough to stop looking
-SEEN = -6.0
+GOOD = 2.0  # liking that ends the looking around
+SEEN = -6.0  # liking of a product seen before
 
 # Chances.
-SEARCHES, GLANCES, IS_WON_OVER, TIRES, IS_CONTENT = 0.75, 0.15, 0.25, 0.25, 0.3
-WANTS_COMPLEMENT, TRIES_AGAIN, STAYS_IN_DEPARTMENT = 0.5, 0.6, 0.35
-SAYS_NAME = 0.55  # else another word for it
-SAYS_NOTHING_MORE, SAYS_STYLE, SAYS_BRAND = 0.45, 0.25, 0.2  # else the detail
+SEARCHES, GLANCES, IS_WON_OVER, TIRES, IS_CONTENT = 0.75, 0.22, 0.25, 0.28, 0.3
+WANTS_COMPLEMENT, TRIES_AGAIN, STAYS_IN_DEPARTMENT = 0.5, 0.75, 0.3
 
 # Log-odds; keenness, a standard normal number, is added to both of the first.
-ADDS, BUYS = -1.5, -1.8
+ADDS, BUYS = -2.6, -2.6
 PER_LIKING, PER_EXCESS, PER_COMPLEMENT = 0.6, -3.0, 0.8
 PER_ALTERNATIVE, ENOUGH, PER_MORE, TOO_MANY = 0.4, 4, -0.3, 6
 
@@ -69,69 +60,6 @@ _COMPLEMENTS = Menus.of([[_NAMES[name] for name in kind.complements] for kind in
 _DEPARTMENTS = Menus.of([[n for n, other in enumerate(TYPES) if other.department == kind.department] for kind in TYPES])
 _HAS_COMPLEMENT = np.array([bool(kind.complements) for kind in TYPES])
 _SELLS = np.array([[kind.department in brand.departments for brand in BRANDS] for kind in TYPES])
-
-
-@dataclass(frozen=True)
-class Intent:
-    """What N shoppers want: [N] each; `types`, `brands`, `styles` and `details` as in `Catalogue`."""
-
-    types: IntArray
-    brands: IntArray
-    styles: IntArray
-    details: IntArray
-    budgets: NDArray[np.float64]
-
-    def of(self, who: IntArray) -> Intent:
-        """That of some of the shoppers."""
-        return Intent(self.types[who], self.brands[who], self.styles[who], self.details[who], self.budgets[who])
-
-
-@dataclass(frozen=True)
-class Visits:
-    """B visits and what was done so far in each.
-
-    Attributes:
-        users: [B] who came.
-        lengths: [B].
-        actions: [B, S] `Action.code`.
-        products: [B, S] rows of the catalogue, `NOTHING` for a search.
-        phrases: [B, S] places in `searched`, `NOTHING` for a product.
-        searched: what was typed.
-    """
-
-    users: IntArray
-    lengths: IntArray
-    actions: NDArray[np.uint8]
-    products: NDArray[np.int32]
-    phrases: NDArray[np.int32]
-    searched: list[str]
-
-    @classmethod
-    def begun(cls, users: IntArray) -> Visits:
-        """Visits in which nothing has happened yet."""
-        shape = (users.size, MAX_LENGTH)
-        empty = np.full(shape, NOTHING, dtype=np.int32)
-        return cls(users, np.zeros(users.size, np.int64), np.zeros(shape, np.uint8), empty, empty.copy(), [])
-
-    def do(self, who: IntArray, action: Action, products: IntArray) -> None:
-        """Let visits `who` [N] do this with `products` [N]."""
-        self._append(who, action, self.products, products)
-
-    def search(self, who: IntArray, phrases: list[str]) -> None:
-        """Let visits `who` [N] type `phrases`."""
-        self._append(who, Action.SEARCH, self.phrases, len(self.searched) + np.arange(who.size))
-        self.searched.extend(phrases)
-
-    def _append(self, who: IntArray, action: Action, column: NDArray[np.int32], entries: IntArray) -> None:
-        room = self.lengths[who] < MAX_LENGTH
-        who = who[room]
-        self.actions[who, self.lengths[who]] = action.code
-        column[who, self.lengths[who]] = entries[room]
-        self.lengths[who] += 1
-
-    def did(self, action: Action) -> NDArray[np.bool_]:
-        """[B, S] where a product action was done."""
-        return (self.actions == action.code) & (self.products != NOTHING)
 
 
 def visits(catalogue: Catalogue, shelf: Shelf, rng: np.random.Generator, count: int) -> Visits:
@@ -184,7 +112,7 @@ class _ShopFloor:
     def shop(self, who: IntArray, intent: Intent, looks: int) -> IntArray:
         """Search, look around, settle: [N] the product in the cart, or `NOTHING`."""
         searching = np.flatnonzero(self.rng.random(who.size) < SEARCHES)
-        self.visits.search(who[searching], _phrases(self.rng, intent.of(searching)))
+        self.visits.search(who[searching], phrases(self.rng, intent.of(searching)))
         best = self._look_around(who, intent, looks)
         return self._settle(who, best, intent)
 
@@ -219,10 +147,10 @@ class _ShopFloor:
         best, best_liking = np.full(who.size, NOTHING), np.full(who.size, -np.inf)
         looking = np.arange(who.size)
         for _ in range(looks):
-            rows, liking = self._pick(who[looking], intent.of(looking))
+            rows, likes = self._pick(who[looking], intent.of(looking))
             self.visits.do(who[looking], Action.VIEW, rows)
-            better = liking > best_liking[looking]
-            best[looking[better]], best_liking[looking[better]] = rows[better], liking[better]
+            better = likes > best_liking[looking]
+            best[looking[better]], best_liking[looking[better]] = rows[better], likes[better]
             self._win_over(intent, looking, rows)
             self._glance(who[looking])
             content = best_liking[looking] > GOOD
@@ -265,43 +193,5 @@ class _ShopFloor:
         return TYPE_PRICES[types] * BRAND_TIERS[brands] * self.purses[who]
 
 
-def liking(catalogue: Catalogue, products: IntArray, intent: Intent) -> NDArray[np.float64]:
-    """How much N shoppers like products [N, C] of the type they look for, luck aside: [N, C]."""
-    values = catalogue.values[products]
-    distance = np.log(catalogue.prices[products] / intent.budgets[:, None])
-    return (
-        BRAND * (catalogue.brands[products] == intent.brands[:, None])
-        + STYLE * (values[..., 0] == intent.styles[:, None])
-        + DETAIL * (values[..., 1] == intent.details[:, None])
-        - PRICE * np.abs(distance)
-        - ABOVE_BUDGET * np.maximum(distance, 0.0)
-    )
-
-
 def _chance(log_odds: NDArray[np.float64]) -> NDArray[np.float64]:
     return 1.0 / (1.0 + np.exp(-log_odds))
-
-
-def _phrases(rng: np.random.Generator, intent: Intent) -> list[str]:
-    """What N shoppers type."""
-    names, more = rng.random(intent.types.size), rng.random(intent.types.size)
-    return [
-        _phrase(*wish)
-        for wish in zip(
-            *(column.tolist() for column in (intent.types, intent.brands, intent.styles, intent.details, names, more)),
-            strict=True,
-        )
-    ]
-
-
-def _phrase(number: int, brand: int, style: int, detail: int, name: float, more: float) -> str:
-    """`name` and `more` in [0, 1) say which of the type's words are typed, and what is said beside."""
-    kind = TYPES[number]
-    words = kind.name if name < SAYS_NAME else kind.also[int((name - SAYS_NAME) / (1 - SAYS_NAME) * len(kind.also))]
-    if more < SAYS_NOTHING_MORE:
-        return words
-    if more < SAYS_NOTHING_MORE + SAYS_STYLE:
-        return f"{WORDS[style]} {words}"
-    if more < SAYS_NOTHING_MORE + SAYS_STYLE + SAYS_BRAND:
-        return f"{BRANDS[brand].name.lower()} {words}"
-    return f"{words} {WORDS[detail]}"

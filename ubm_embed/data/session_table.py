@@ -59,7 +59,7 @@ class SessionTable:
         return np.repeat(np.arange(len(self)), self.lengths)
 
     def purchase_segments(self, *, purchases_only: bool, limit: int = MAX_INTERACTIONS) -> SessionTable:
-        """What pre-training reads: each purchase back-traced to the one before it, at most `limit` interactions (4.1.1).
+        """What pre-training reads (4.1.1): each purchase back-traced to the one before, at most `limit` interactions.
 
         Products bought one right after the other are one purchase, as a cart is. What follows the last purchase of a
         session, and a session without one, has no purchase to trace back from and is cut to its last `limit`
@@ -71,7 +71,7 @@ class SessionTable:
         buys_on = np.append(buys[1:], False) & ~last_of_session
         ends = (buys & ~buys_on) | last_of_session
         stops = np.flatnonzero(ends) + 1
-        starts = np.concatenate([[0], stops[:-1]])
+        starts = np.append(0, stops)[:-1]  # of no sessions, none
         if purchases_only:
             bought = buys[stops - 1]
             starts, stops = starts[bought], stops[bought]

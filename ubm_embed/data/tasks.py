@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from ubm_embed.data.arrays import BoolArray, IntArray
+from ubm_embed.data.arrays import BoolArray
 from ubm_embed.data.session_table import SessionTable
 
 
@@ -47,5 +47,5 @@ def next_item_examples(sessions: SessionTable, is_product: BoolArray, rng: np.ra
     return NextItemExamples(prefixes, _int64(targets))
 
 
-def _int64(values: list[int]) -> IntArray:
+def _int64(values: list[int]) -> NDArray[np.int64]:
     return np.array(values, dtype=np.int64)

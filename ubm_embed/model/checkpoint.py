@@ -1,7 +1,7 @@
 """A model as an artefact with an identity: a folder that opens to a model and the tokenizer it was trained with.
 
-    config.json  model.safetensors  tokenizer.json    what the vectors depend on; their bytes make the model_id
-    training.json                                     how it came about; not part of the id
+config.json  model.safetensors  tokenizer.json    what the vectors depend on; their bytes make the model_id
+training.json                                     how it came about; not part of the id
 """
 
 from __future__ import annotations
@@ -62,7 +62,7 @@ def save_checkpoint(
     model.save_pretrained(folder)
     tokenizer.save_pretrained(folder)
     model_id = model_id_of(folder)
-    document = {"model_id": model_id, **record}
+    document = {**record, "model_id": model_id}  # a record taken over from another model names that one
     (folder / RECORD_FILE).write_text(json.dumps(document, indent=2) + "\n", "utf-8")
     return model_id
 
@@ -83,7 +83,7 @@ def _read_record(file: Path) -> dict[str, Any]:
         return {}
     try:
         record = json.loads(file.read_text("utf-8"))
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise InvalidData(f"not JSON: {error}", file=file) from None
     if not isinstance(record, dict):
         raise InvalidData("expected a JSON object", file=file)

@@ -18,7 +18,12 @@ DEFAULT_VOCAB_SIZE = 8192
 
 
 def fresh_model(
-    corpus: Corpus, *, vocab: str | Path | None = None, vocab_size: int = DEFAULT_VOCAB_SIZE, seed: int = 0, **sizes: Any
+    corpus: Corpus,
+    *,
+    vocab: str | Path | None = None,
+    vocab_size: int = DEFAULT_VOCAB_SIZE,
+    seed: int = 0,
+    **sizes: Any,
 ) -> tuple[UserBehaviorModel, InteractionTokenizer]:
     """Random weights, and a vocabulary learned from the corpus or taken from `vocab` (see `from_bert`).
 
@@ -85,5 +90,5 @@ def _is_ubm(folder: Path) -> bool:
         raise NotFound(f"no checkpoint at {folder}: {CONFIG_FILE} is missing")
     try:
         return bool(json.loads(file.read_text("utf-8")).get("architecture") == ARCHITECTURE)
-    except (ValueError, AttributeError) as error:
+    except (ValueError, AttributeError, RecursionError) as error:
         raise InvalidData(f"not a model configuration: {error}", file=file) from None

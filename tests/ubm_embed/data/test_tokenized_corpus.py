@@ -1,0 +1,94 @@
+"""Which text row each interaction gets, and which sessions are held out."""
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import polars as pl
+import pytest
+
+from ubm_embed.data.corpus import Corpus
+from ubm_embed.data.session import ACTIONS
+from ubm_embed.data.tokenized_corpus import TokenizedCorpus, held_out
+
+INTERACTIONS = [
+    ("z", "search", None, "red shoes"),
+    ("z", "view", "p8", None),
+    ("z", "buy", "p1", None),
+    ("a", "search", None, "blue shirt"),
+    ("a", "search", None, "red shoes"),
+    ("m", "add", "p8", None),
+]
+
+
+@pytest.fixture
+def corpus(products):
+    columns = ["session_id", "action", "product_id", "query"]
+    return Corpus(products, pl.DataFrame(INTERACTIONS, schema=columns, orient="row"))
+
+
+@pytest.fixture
+def tokenized(corpus, tokenizer):
+    return TokenizedCorpus.of(corpus, tokenizer)
+
+
+class TestOf:
+    def test_products_come_first_then_each_phrase_once(self, tokenized, tokenizer, products):
+        expected = [
+            *map(tokenizer.product_texts(products).row, range(8)),
+            *map(tokenizer.search_phrases(["red shoes", "blue shirt"]).row, range(2)),
+        ]
+        assert [row.tolist() for row in map(tokenized.texts.row, range(len(tokenized.texts)))] == [
+            row.tolist() for row in expected
+        ]
+        assert tokenized.products == 8
+        assert tokenized.is_product.tolist() == [True] * 8 + [False] * 2
+
+    def test_every_interaction_keeps_its_action_and_gets_its_text(self, tokenized):
+        assert [str(ACTIONS[code]) for code in tokenized.sessions.actions] == [row[1] for row in INTERACTIONS]
+        assert tokenized.sessions.rows.tolist() == [8, 7, 0, 9, 8, 7]
+
+    def test_sessions_stand_in_the_order_of_the_corpus(self, tokenized):
+        assert tokenized.session_ids.tolist() == ["z", "a", "m"]
+        assert tokenized.sessions.offsets.tolist() == [0, 3, 5, 6]
+
+    def test_types_are_small(self, tokenized):
+        assert (tokenized.sessions.actions.dtype, tokenized.sessions.rows.dtype) == (np.uint8, np.int32)
+
+    def test_a_shop_without_searches(self, corpus, tokenizer):
+        viewed = Corpus(corpus.products, corpus.interactions.filter(pl.col("action") != "search"))
+        tokenized = TokenizedCorpus.of(viewed, tokenizer)
+        assert len(tokenized.texts) == 8
+        assert tokenized.sessions.rows.tolist() == [7, 0, 7]
+
+
+IDS = np.array([f"session {number}" for number in range(5000)], dtype=object)
+
+
+class TestHeldOut:
+    @pytest.mark.parametrize("share", [0.0, 0.1, 0.5, 0.9])
+    def test_is_about_the_share(self, share):
+        assert held_out(IDS, share).mean() == pytest.approx(share, abs=0.025)
+
+    def test_a_session_stays_on_its_side_while_the_corpus_grows(self):
+        some = IDS[1::3]
+        assert np.array_equal(held_out(IDS, 0.3)[1::3], held_out(some, 0.3))
+
+    def test_a_larger_share_holds_the_smaller_one(self):
+        assert held_out(IDS, 0.5)[held_out(IDS, 0.1)].all()
+
+    def test_another_process_holds_out_the_same(self):
+        code = (
+            "import numpy as np\n"
+            "from ubm_embed.data.tokenized_corpus import held_out\n"
+            "ids = np.array([f'session {number}' for number in range(200)], dtype=object)\n"
+            "print(''.join('01'[out] for out in held_out(ids, 0.3).astype(int)))\n"
+        )
+        root = str(Path(__file__).resolve().parents[3])
+        environment = os.environ | {"PYTHONHASHSEED": "12345", "PYTHONPATH": root}
+        found = subprocess.run(
+            [sys.executable, "-c", code], env=environment, capture_output=True, text=True, check=True
+        )
+        assert found.stdout.strip() == "".join("01"[out] for out in held_out(IDS[:200], 0.3).astype(int))

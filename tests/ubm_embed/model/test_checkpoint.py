@@ -1,0 +1,134 @@
+"""A model folder: its identity, and that a damaged one does not open."""
+
+import json
+import shutil
+
+import pytest
+import torch
+
+from ubm_embed.data.batches import session_batch
+from ubm_embed.data.tokenizer import TOKENIZER_FILE, InteractionTokenizer
+from ubm_embed.errors import InvalidData, NotFound
+from ubm_embed.model.checkpoint import RECORD_FILE, Checkpoint, model_id_of, save_checkpoint
+from ubm_embed.model.user_behavior_model import CONFIG_FILE, WEIGHTS_FILE, UserBehaviorModel
+
+RECORD = {"pretraining": {"holdout": 0.1}, "products": 8}
+
+
+@pytest.fixture
+def folder(model, tokenizer, tmp_path):
+    save_checkpoint(tmp_path, model, tokenizer, RECORD)
+    return tmp_path
+
+
+def other_tokenizer(words):
+    texts = [" ".join(f"word{chr(97 + number % 26)}{number}" for number in range(words))] * 2
+    return InteractionTokenizer.train(texts, [], vocab_size=words + 100)
+
+
+class TestRoundTrip:
+    def test_a_folder_opens_to_the_same_model(self, folder, model, tokenizer, products):
+        checkpoint = Checkpoint.from_pretrained(folder)
+        texts = checkpoint.tokenizer.product_texts(products)
+        assert texts.ids.tolist() == tokenizer.product_texts(products).ids.tolist()
+        batch = session_batch(tokenizer, texts, [(torch.tensor([1, 2]).numpy(), torch.tensor([0, 3]).numpy())])
+        assert torch.equal(checkpoint.model(batch), model(batch))
+        assert not checkpoint.model.training
+
+    def test_the_record_comes_back_with_the_id(self, folder, model, tokenizer, tmp_path_factory):
+        checkpoint = Checkpoint.from_pretrained(folder)
+        assert checkpoint.record == {**RECORD, "model_id": checkpoint.model_id}
+        elsewhere = tmp_path_factory.mktemp("elsewhere")
+        assert save_checkpoint(elsewhere, model, tokenizer, {}) == checkpoint.model_id
+
+    def test_a_record_taken_over_from_another_model_names_this_one(self, folder, tokenizer, model, stir):
+        record = Checkpoint.from_pretrained(folder).record
+        stir(model)
+        model_id = save_checkpoint(folder, model, tokenizer, record)
+        assert model_id != record["model_id"]
+        assert Checkpoint.from_pretrained(folder).record == {**RECORD, "model_id": model_id}
+
+    def test_saved_again_it_is_the_same_model(self, folder, tmp_path_factory):
+        checkpoint = Checkpoint.from_pretrained(folder)
+        again = tmp_path_factory.mktemp("again")
+        assert save_checkpoint(again, checkpoint.model, checkpoint.tokenizer, {}) == checkpoint.model_id
+
+
+class TestModelId:
+    def test_is_16_hexadecimal_digits(self, folder):
+        model_id = model_id_of(folder)
+        assert len(model_id) == 16
+        assert set(model_id) <= set("0123456789abcdef")
+
+    def test_does_not_depend_on_the_record_or_the_place(self, folder, tmp_path_factory):
+        before = model_id_of(folder)
+        (folder / RECORD_FILE).write_text("{}")
+        (folder / "metrics.jsonl").touch()
+        moved = shutil.copytree(folder, tmp_path_factory.mktemp("moved") / "model")
+        assert model_id_of(folder) == model_id_of(moved) == before
+
+    def test_depends_on_every_weight(self, folder, model, tokenizer):
+        before = model_id_of(folder)
+        with torch.no_grad():
+            next(reversed(list(model.parameters())))[..., -1] += 1e-6
+        assert save_checkpoint(folder, model, tokenizer, RECORD) != before
+
+    def test_depends_on_the_settings(self, folder):
+        before = model_id_of(folder)
+        config = json.loads((folder / CONFIG_FILE).read_text())
+        (folder / CONFIG_FILE).write_text(json.dumps(config | {"max_interactions": 7}))
+        assert model_id_of(folder) != before
+
+    def test_depends_on_the_vocabulary(self, folder, model):
+        before = model_id_of(folder)
+        assert save_checkpoint(folder, model, other_tokenizer(50), RECORD) != before
+
+
+class TestDamage:
+    @pytest.mark.parametrize("name", [CONFIG_FILE, WEIGHTS_FILE, TOKENIZER_FILE])
+    def test_a_missing_file_is_named(self, folder, name):
+        (folder / name).unlink()
+        with pytest.raises(NotFound, match=name):
+            Checkpoint.from_pretrained(folder)
+
+    def test_a_missing_record_is_no_loss(self, folder):
+        (folder / RECORD_FILE).unlink()
+        assert Checkpoint.from_pretrained(folder).record == {}
+
+    @pytest.mark.parametrize("name", [WEIGHTS_FILE, TOKENIZER_FILE, CONFIG_FILE])
+    @pytest.mark.parametrize("keep", [0, 0.5, 0.99])
+    def test_a_truncated_file_is_named(self, folder, name, keep):
+        file = folder / name
+        content = file.read_bytes()
+        file.write_bytes(content[: int(keep * len(content))])
+        with pytest.raises(InvalidData) as caught:
+            Checkpoint.from_pretrained(folder)
+        assert caught.value.file == file
+
+    def test_a_tokenizer_with_more_tokens_than_the_model_is_named(self, folder, model, tokenizer):
+        tokenizer_of_another = other_tokenizer(tokenizer.vocab_size + 50)
+        tokenizer_of_another.save_pretrained(folder)
+        problem = f"{tokenizer_of_another.vocab_size} tokens for a model of {tokenizer.vocab_size}"
+        with pytest.raises(InvalidData, match=problem) as caught:
+            Checkpoint.from_pretrained(folder)
+        assert caught.value.file == folder / TOKENIZER_FILE
+
+    def test_a_model_may_have_more_rows_than_its_tokenizer_has_tokens(self, tokenizer, tmp_path):
+        # A BERT checkpoint keeps its own.
+        model = UserBehaviorModel.from_scratch(vocab_size=tokenizer.vocab_size + 9, layers=1, width=16, dimension=16)
+        save_checkpoint(tmp_path, model, tokenizer, {})
+        assert Checkpoint.from_pretrained(tmp_path).tokenizer.vocab_size == tokenizer.vocab_size
+
+    @pytest.mark.parametrize(
+        ("text", "problem"),
+        [("", "not JSON"), ("{", "not JSON"), ("[]", "object"), ("[" * 100_000, "not JSON"), ("\ud83d", "not JSON")],
+    )
+    def test_a_malformed_record_is_named(self, folder, text, problem):
+        (folder / RECORD_FILE).write_bytes(text.encode("utf-8", "surrogatepass"))
+        with pytest.raises(InvalidData, match=problem) as caught:
+            Checkpoint.from_pretrained(folder)
+        assert caught.value.file == folder / RECORD_FILE
+
+    def test_no_folder_at_all(self, tmp_path):
+        with pytest.raises(NotFound, match="no model at"):
+            Checkpoint.from_pretrained(tmp_path / "gone")

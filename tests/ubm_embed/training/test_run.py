@@ -1,0 +1,134 @@
+"""An unfinished run on disk: what it keeps, and which run it refuses to go on with."""
+
+import json
+from pathlib import Path
+
+import pytest
+import torch
+
+from ubm_embed.errors import Conflict, InvalidData, NotFound
+from ubm_embed.training.run import METRICS_FILE, TrainingRun
+
+SETTINGS = {"learning_rate": 0.1, "stages": (1, 2), "corpus": "8 texts"}
+STATE = {"stage": 1, "step": 2, "model": {"weight": torch.arange(3.0)}, "optimizer": {"state": {}}}
+
+
+@pytest.fixture
+def out(tmp_path):
+    return tmp_path / "model"
+
+
+@pytest.fixture
+def run(out):
+    return TrainingRun.start(out, SETTINGS, overwrite=False)
+
+
+def test_stands_beside_the_model_and_goes_when_it_is_over(run, out, tmp_path):
+    assert run.folder == tmp_path / "model.training"
+    assert not out.exists()
+    run.discard()
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_model_in_the_folder_at_hand_has_its_run_beside_that_folder(tmp_path, monkeypatch):
+    (tmp_path / "here").mkdir()
+    monkeypatch.chdir(tmp_path / "here")
+    assert TrainingRun.start(Path("."), SETTINGS, overwrite=False).folder == tmp_path / "here.training"
+
+
+class TestStart:
+    @pytest.mark.usefixtures("run")
+    def test_an_unfinished_run_is_not_run_over(self, out):
+        with pytest.raises(Conflict, match=r"unfinished run is at .*model\.training"):
+            TrainingRun.start(out, SETTINGS, overwrite=False)
+        assert TrainingRun.resume(out, SETTINGS).metrics.is_file()
+
+    def test_unless_it_may_be(self, run, out):
+        run.log({"step": 1})
+        run.save(STATE)
+        again = TrainingRun.start(out, SETTINGS, overwrite=True)
+        assert again.load() is None
+        assert again.metrics.read_text() == ""
+
+
+class TestResume:
+    def test_nothing_to_resume(self, out):
+        with pytest.raises(NotFound, match="nothing to resume"):
+            TrainingRun.resume(out, SETTINGS)
+
+    @pytest.mark.usefixtures("run")
+    @pytest.mark.parametrize(
+        ("change", "problem"),
+        [
+            ({"learning_rate": 0.2}, "learning_rate was 0.1, now it is 0.2"),
+            ({"stages": (1,)}, r"stages was \[1, 2\], now it is \[1\]"),
+            ({"corpus": "9 texts"}, "corpus was '8 texts', now it is '9 texts'"),
+            ({"unheard": 1}, "unheard was None, now it is 1"),
+        ],
+    )
+    def test_other_settings_are_refused_by_name(self, out, change, problem):
+        with pytest.raises(Conflict, match=problem):
+            TrainingRun.resume(out, SETTINGS | change)
+
+    @pytest.mark.parametrize("text", ["", "{", "[1]", "\ud83d"])
+    def test_damaged_settings_are_named(self, run, out, text):
+        file = run.folder / "settings.json"
+        file.write_bytes(text.encode("utf-8", "surrogatepass"))
+        with pytest.raises(InvalidData, match="not the settings of a run") as caught:
+            TrainingRun.resume(out, SETTINGS)
+        assert caught.value.file == file
+
+
+class TestState:
+    def test_comes_back_and_takes_later_metrics_with_it(self, run, out):
+        run.log({"step": 1})
+        run.log({"step": 2})
+        run.save(STATE)
+        run.log({"step": 3})
+        again = TrainingRun.resume(out, SETTINGS)
+        state = again.load()
+        assert (state["stage"], state["step"]) == (1, 2)
+        assert torch.equal(state["model"]["weight"], STATE["model"]["weight"])
+        again.log({"step": 33})
+        lines = (again.folder / METRICS_FILE).read_text().splitlines()
+        assert [json.loads(line)["step"] for line in lines] == [1, 2, 33]
+
+    def test_without_one_the_metrics_start_over(self, run):
+        run.log({"step": 1})
+        assert run.load() is None
+        assert run.metrics.read_text() == ""
+
+    def test_the_last_one_counts(self, run):
+        run.save(STATE)
+        run.save(STATE | {"step": 4})
+        assert run.load()["step"] == 4
+
+    @pytest.mark.parametrize("content", [b"", b"no state", None])
+    def test_a_damaged_one_is_named(self, run, content):
+        run.save(STATE)
+        file = run.folder / "state.pt"
+        file.write_bytes(file.read_bytes()[:-100] if content is None else content)
+        with pytest.raises(InvalidData, match="not a training state") as caught:
+            run.load()
+        assert caught.value.file == file
+
+    def test_one_of_something_else_is_named(self, run):
+        torch.save([1, 2], run.folder / "state.pt")
+        with pytest.raises(InvalidData, match="not a training state"):
+            run.load()
+
+    def test_nothing_in_it_is_executed(self, run, tmp_path):
+        torch.save({"metrics_bytes": Trap(tmp_path / "sprung")}, run.folder / "state.pt")
+        with pytest.raises(InvalidData, match="not a training state"):
+            run.load()
+        assert not (tmp_path / "sprung").exists()
+
+
+class Trap:
+    """Unpickled, it would write a file."""
+
+    def __init__(self, path):
+        self.path = path
+
+    def __reduce__(self):
+        return (type(self.path).touch, (self.path,))

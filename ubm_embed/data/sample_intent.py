@@ -1,0 +1,76 @@
+"""What a sample shopper wants, how well a product fits it, and how it is typed into the search box.
+
+Letters: N shoppers, C products shown to each.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ubm_embed.data.arrays import IntArray
+from ubm_embed.data.sample_catalogue import WORDS, Catalogue
+from ubm_embed.data.sample_vocabulary import BRANDS, TYPES
+
+# Liking of a product, in units of luck.
+BRAND, STYLE, DETAIL = 1.8, 1.6, 0.5
+PRICE, ABOVE_BUDGET = 1.8, 1.2  # of |log(price / budget)|, and more of it above the budget
+
+# Chances of what is typed.
+SAYS_NAME = 0.55  # else another word for it
+SAYS_NOTHING_MORE, SAYS_STYLE, SAYS_BRAND = 0.45, 0.25, 0.2  # else the detail
+
+
+@dataclass(frozen=True)
+class Intent:
+    """What N shoppers want: [N] each; `types`, `brands`, `styles` and `details` as in `Catalogue`."""
+
+    types: IntArray
+    brands: IntArray
+    styles: IntArray
+    details: IntArray
+    budgets: NDArray[np.float64]
+
+    def of(self, who: IntArray) -> Intent:
+        """That of some of the shoppers."""
+        return Intent(self.types[who], self.brands[who], self.styles[who], self.details[who], self.budgets[who])
+
+
+def liking(catalogue: Catalogue, products: IntArray, intent: Intent) -> NDArray[np.float64]:
+    """How much N shoppers like products [N, C] of the type they look for, luck aside: [N, C]."""
+    values = catalogue.values[products]
+    distance = np.log(catalogue.prices[products] / intent.budgets[:, None])
+    return (
+        BRAND * (catalogue.brands[products] == intent.brands[:, None])
+        + STYLE * (values[..., 0] == intent.styles[:, None])
+        + DETAIL * (values[..., 1] == intent.details[:, None])
+        - PRICE * np.abs(distance)
+        - ABOVE_BUDGET * np.maximum(distance, 0.0)
+    )
+
+
+def phrases(rng: np.random.Generator, intent: Intent) -> list[str]:
+    """What N shoppers type."""
+    names, more = rng.random(intent.types.size), rng.random(intent.types.size)
+    return [
+        _phrase(*wish)
+        for wish in zip(
+            *(column.tolist() for column in (intent.types, intent.brands, intent.styles, intent.details, names, more)),
+            strict=True,
+        )
+    ]
+
+
+def _phrase(number: int, brand: int, style: int, detail: int, name: float, more: float) -> str:
+    """`name` and `more` in [0, 1) say which of the type's words are typed, and what is said beside."""
+    kind = TYPES[number]
+    words = kind.name if name < SAYS_NAME else kind.also[int((name - SAYS_NAME) / (1 - SAYS_NAME) * len(kind.also))]
+    if more < SAYS_NOTHING_MORE:
+        return words
+    if more < SAYS_NOTHING_MORE + SAYS_STYLE:
+        return f"{WORDS[style]} {words}"
+    if more < SAYS_NOTHING_MORE + SAYS_STYLE + SAYS_BRAND:
+        return f"{BRANDS[brand].name.lower()} {words}"
+    return f"{words} {WORDS[detail]}"

@@ -1,0 +1,370 @@
+"""Two-stage contrastive pre-training (paper 3.2), seeded, repeatable and resumable.
+
+A step's random numbers come from (seed, stage, step) alone. So a run that was cut off goes on with nothing but
+weights, optimizer and step number, and ends at the same losses.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import shutil
+import time
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from ubm_embed.data.arrays import IntArray
+from ubm_embed.data.corpus import Corpus
+from ubm_embed.data.session_table import MAX_INTERACTIONS, SessionTable
+from ubm_embed.data.tokenized_corpus import TokenizedCorpus, held_out
+from ubm_embed.data.tokenizer import InteractionTokenizer
+from ubm_embed.errors import InvalidData, QualityGateFailed
+from ubm_embed.evaluation.uniformity import alignment, uniformity
+from ubm_embed.model.checkpoint import Checkpoint, save_checkpoint
+from ubm_embed.model.user_behavior_model import UserBehaviorModel
+from ubm_embed.outputs import output_folder, require_free
+from ubm_embed.progress import Progress, silent
+from ubm_embed.training.losses import TEMPERATURE, contrastive_loss
+from ubm_embed.training.precision import PRECISIONS, autocast
+from ubm_embed.training.run import METRICS_FILE, TrainingRun
+from ubm_embed.training.stages import ITEM_LOSSES, LOSSES, SESSION_LOSSES, ItemStage, SessionStage, Stage
+from ubm_embed.training.views import Views
+
+
+@dataclass(frozen=True, kw_only=True)
+class PretrainingConfig:
+    """How to pre-train; the defaults are the paper's (4.2.1) where it gives a figure.
+
+    Attributes:
+        stages: which of 1 and 2, in order.
+        losses: which of `LOSSES` to add up.
+        item_batch: pairs a step in stage 1.
+        session_batch: sessions a step in stage 2.
+        epochs: of each stage.
+        max_steps: at most so many of each stage; the schedule is laid over what remains.
+        learning_rate: peak; reached linearly over the first `warmup` share of the steps, then down to 0.
+        weight_decay, max_gradient_norm: AdamW's, and where gradients are clipped; the paper names neither.
+        temperature: of the contrastive losses.
+        positive_in_denominator: the usual InfoNCE; False is the denominator as the paper prints it.
+        pairs_per_session: next item pairs that one session gives to an epoch, at most.
+        purchases_only: read only back-traced purchases, as the paper does; else also sessions without one.
+        holdout: share of the sessions, by a hash of their id, that training never sees; `evaluate` asks those.
+        precision: "float32", "bfloat16", or "auto": bfloat16 where the hardware computes in it.
+        checkpoint_steps: how often the state is kept for `--resume`.
+    """
+
+    stages: tuple[int, ...] = (1, 2)
+    losses: tuple[str, ...] = LOSSES
+    item_batch: int = 512
+    session_batch: int = 128
+    epochs: int = 1
+    max_steps: int | None = None
+    learning_rate: float = 3e-5
+    warmup: float = 0.1
+    weight_decay: float = 0.01
+    max_gradient_norm: float = 1.0
+    temperature: float = TEMPERATURE
+    positive_in_denominator: bool = True
+    pairs_per_session: int = 8
+    purchases_only: bool = False
+    holdout: float = 0.1
+    precision: str = "auto"
+    seed: int = 0
+    checkpoint_steps: int = 50
+
+    def __post_init__(self) -> None:
+        for name in ("item_batch", "session_batch"):
+            if getattr(self, name) < 2:
+                raise ValueError(f"{name} must be at least 2 for a negative to exist, got {getattr(self, name)}")
+        for name in ("epochs", "pairs_per_session", "checkpoint_steps"):
+            if getattr(self, name) < 1:
+                raise ValueError(f"{name} must be at least 1, got {getattr(self, name)}")
+        if self.max_steps is not None and self.max_steps < 1:
+            raise ValueError(f"max_steps must be at least 1, got {self.max_steps}")
+        for name in ("learning_rate", "temperature", "max_gradient_norm"):
+            if not getattr(self, name) > 0:
+                raise ValueError(f"{name} must be positive, got {getattr(self, name)}")
+        for name in ("warmup", "holdout"):
+            if not 0 <= getattr(self, name) < 1:
+                raise ValueError(f"{name} must be in [0, 1), got {getattr(self, name)}")
+        for name in ("weight_decay", "seed"):
+            if not getattr(self, name) >= 0:
+                raise ValueError(f"{name} must not be negative, got {getattr(self, name)}")
+        if self.precision not in PRECISIONS:
+            raise ValueError(f"precision must be one of {', '.join(PRECISIONS)}, got {self.precision!r}")
+        self._require_stages_and_losses()
+
+    def _require_stages_and_losses(self) -> None:
+        if self.stages not in ((1,), (2,), (1, 2)):
+            raise ValueError(f"stages must be (1,), (2,) or (1, 2), got {self.stages!r}")
+        if unknown := set(self.losses) - set(LOSSES):
+            raise ValueError(f"losses must be of {', '.join(LOSSES)}; got {', '.join(sorted(unknown))}")
+        for stage, losses in ((1, ITEM_LOSSES), (2, SESSION_LOSSES)):
+            if stage in self.stages and not set(losses) & set(self.losses):
+                raise ValueError(
+                    f"losses must hold one of {' and '.join(losses)} for stage {stage}, got {self.losses!r}"
+                )
+
+
+def pretrain(
+    corpus: Corpus,
+    model: UserBehaviorModel,
+    tokenizer: InteractionTokenizer,
+    out: str | Path,
+    config: PretrainingConfig,
+    *,
+    device: torch.device | str = "cpu",
+    overwrite: bool = False,
+    resume: bool = False,
+    progress: Progress = silent,
+) -> Checkpoint:
+    """Train `model` on a corpus and write it to the folder `out`, with its metrics.
+
+    The work in hand stands beside it, in `OUT.training`, and stays there when a run is cut off.
+
+    Raises:
+        Conflict: `out` is taken, or an unfinished run does not fit.
+        InvalidData: too few sessions to learn from.
+        QualityGateFailed: a loss or its gradient was not finite. Nothing is written to `out`; the last good state is
+            kept.
+    """
+    out = Path(out)
+    require_free(out, overwrite=overwrite)
+    tokenized = TokenizedCorpus.of(corpus, tokenizer)
+    stages = _stages(tokenized, tokenizer, config, model.config.max_interactions)
+    settings = {**asdict(config), "corpus": _fingerprint(tokenized), "initial_model": _starting_point(model)}
+    run = TrainingRun.resume(out, settings) if resume else TrainingRun.start(out, settings, overwrite=overwrite)
+    started = time.monotonic()
+    Pretrainer(model.to(device), stages, run, config, progress).train()
+    record = _record(config, tokenized, run, time.monotonic() - started)
+    with output_folder(out, overwrite=overwrite) as folder:
+        save_checkpoint(folder, model, tokenizer, record)
+        shutil.copy(run.metrics, folder / METRICS_FILE)
+    run.discard()
+    return Checkpoint.from_pretrained(out)
+
+
+class Pretrainer:
+    """Runs the stages, one step after the other."""
+
+    def __init__(
+        self,
+        model: UserBehaviorModel,
+        stages: list[Stage],
+        run: TrainingRun,
+        config: PretrainingConfig,
+        progress: Progress = silent,
+    ) -> None:
+        self.model, self.stages, self.run, self.config, self.progress = model, stages, run, config, progress
+
+    def train(self) -> None:
+        """Train to the end, from the last kept state where there is one."""
+        state = self.run.load()
+        if state is not None:
+            self.model.load_state_dict(state["model"])
+        for stage in self.stages:
+            if state is None or state["stage"] == stage.number:
+                self._train_stage(stage, state)
+                state = None
+
+    def _train_stage(self, stage: Stage, state: dict[str, Any] | None) -> None:
+        optimizer = torch.optim.AdamW(
+            self.model.parameters(), lr=self.config.learning_rate, weight_decay=self.config.weight_decay, fused=True
+        )
+        first = 0
+        if state is not None:
+            first = state["step"]
+            if state["optimizer"] is not None:
+                optimizer.load_state_dict(state["optimizer"])
+        total = stage_steps(stage, self.config)
+        self.model.train()
+        for step, chosen in batches(stage, self.config, first):
+            self._step(stage, optimizer, step, total, chosen)
+            if (step + 1) % self.config.checkpoint_steps == 0 and step + 1 < total:
+                self._keep(stage.number, step + 1, optimizer)
+        self._keep(stage.number, total, optimizer)
+
+    def _step(self, stage: Stage, optimizer: torch.optim.Optimizer, step: int, total: int, chosen: IntArray) -> None:
+        started = time.monotonic()
+        rng = np.random.default_rng([self.config.seed, stage.number, step])
+        torch.manual_seed(int(rng.integers(2**62)))  # dropout's
+        views = stage.views(chosen, rng)
+        negatives = views.negatives
+        views = views.to(self.model.device)
+        with autocast(self.model.device, self.config.precision):
+            vectors = stage.encode(self.model, views)
+        losses = view_losses(vectors.float(), views, self.config)
+        loss = torch.stack(list(losses.values())).sum()
+        _require_finite("loss", loss, losses, stage.number, step)
+        for group in optimizer.param_groups:
+            group["lr"] = learning_rate(step, total, peak=self.config.learning_rate, warmup=self.config.warmup)
+        optimizer.zero_grad(set_to_none=True)
+        loss.backward()  # type: ignore[no-untyped-call]
+        norm = torch.nn.utils.clip_grad_norm_(self.model.parameters(), self.config.max_gradient_norm)
+        _require_finite("gradient", norm, losses, stage.number, step)
+        optimizer.step()
+        record = {
+            "stage": stage.number,
+            "step": step + 1,
+            "steps": total,
+            "loss": loss.item(),
+            **{name: value.item() for name, value in losses.items()},
+            **_geometry(vectors.detach().float(), views),
+            "learning_rate": optimizer.param_groups[0]["lr"],
+            "gradient_norm": norm.item(),
+            "negatives": sum(count for count, _ in negatives.values()),
+            "false_negatives_left_out": sum(count for _, count in negatives.values()),
+            "examples_per_second": chosen.size / (time.monotonic() - started),
+        }
+        self.run.log(record)
+        note = f"loss {record['loss']:.3f}, uniformity {record['uniformity']:.2f}"
+        self.progress(f"pre-training, stage {stage.number}", step + 1, total, note)
+
+    def _keep(self, stage: int, step: int, optimizer: torch.optim.Optimizer) -> None:
+        state = {"stage": stage, "step": step, "model": self.model.state_dict(), "optimizer": optimizer.state_dict()}
+        self.run.save(state)
+
+
+def view_losses(vectors: Tensor, views: Views, config: PretrainingConfig) -> dict[str, Tensor]:
+    """Each loss of a batch, from its vectors [K, D]."""
+    return {
+        name: contrastive_loss(
+            vectors[pairs.anchors],
+            vectors[pairs.positives],
+            pairs.same,
+            temperature=config.temperature,
+            positive_in_denominator=config.positive_in_denominator,
+        )
+        for name, pairs in views.pairs.items()
+    }
+
+
+def stage_steps(stage: Stage, config: PretrainingConfig) -> int:
+    """Steps of a stage: its epochs of whole batches, at most `max_steps`."""
+    examples = stage.epoch(_epoch_generator(config, stage, 0)).size
+    steps = config.epochs * max(1, examples // stage.batch_size)
+    return steps if config.max_steps is None else min(steps, config.max_steps)
+
+
+def batches(stage: Stage, config: PretrainingConfig, first: int = 0) -> Iterator[tuple[int, IntArray]]:
+    """(step, chosen examples) of a stage, from step `first` on. What is left of an epoch after whole batches waits."""
+    step, epoch, total = 0, 0, stage_steps(stage, config)
+    while step < total:
+        order = stage.epoch(_epoch_generator(config, stage, epoch))
+        for batch in range(max(1, order.size // stage.batch_size)):
+            if first <= step < total:
+                yield step, order[batch * stage.batch_size : (batch + 1) * stage.batch_size]
+            step += 1
+        epoch += 1
+
+
+def learning_rate(step: int, total: int, *, peak: float, warmup: float) -> float:
+    """Linear up to `peak` over the first `warmup` share of the steps, then linear down to 0 (paper 4.2.1)."""
+    rising = max(1, round(warmup * total))
+    if step < rising:
+        return peak * (step + 1) / rising
+    return peak * (total - step) / max(1, total - rising + 1)
+
+
+def _epoch_generator(config: PretrainingConfig, stage: Stage, epoch: int) -> np.random.Generator:
+    # Steps draw from three numbers; a fourth keeps an epoch's order apart from every step's.
+    return np.random.default_rng([config.seed, stage.number, epoch, 1])
+
+
+def _stages(
+    tokenized: TokenizedCorpus, tokenizer: InteractionTokenizer, config: PretrainingConfig, limit: int
+) -> list[Stage]:
+    sessions = training_sessions(tokenized, config, limit)
+    losses = frozenset(config.losses)
+    stages: list[Stage] = []
+    if 1 in config.stages:
+        pairs = ItemStage.of(
+            tokenizer,
+            tokenized,
+            sessions,
+            batch_size=config.item_batch,
+            pairs_per_session=config.pairs_per_session,
+            losses=losses & set(ITEM_LOSSES),
+        )
+        stages.append(pairs)
+    if 2 in config.stages:
+        stages.append(SessionStage(tokenizer, tokenized, sessions, config.session_batch, losses & set(SESSION_LOSSES)))
+    return stages
+
+
+def training_sessions(
+    tokenized: TokenizedCorpus, config: PretrainingConfig, limit: int = MAX_INTERACTIONS
+) -> SessionTable:
+    """The sessions that pre-training reads: not held out, back-traced from purchases, of 2 to `limit` interactions.
+
+    Raises:
+        InvalidData: fewer than two of them.
+    """
+    kept = np.flatnonzero(~held_out(tokenized.session_ids, config.holdout))
+    segments = tokenized.sessions.take(kept).purchase_segments(purchases_only=config.purchases_only, limit=limit)
+    # A session of one interaction cannot be reordered and pairs nothing.
+    sessions = segments.take(np.flatnonzero(segments.lengths > 1))
+    if len(sessions) < 2:
+        raise InvalidData(
+            f"{len(sessions)} sessions of two or more interactions to train on, out of {len(tokenized.sessions)} in "
+            f"the corpus (holdout {config.holdout:g}); contrastive pre-training needs at least 2"
+        )
+    return sessions
+
+
+def _require_finite(what: str, number: Tensor, losses: dict[str, Tensor], stage: int, step: int) -> None:
+    if not torch.isfinite(number):
+        values = ", ".join(f"{name} {value.item():g}" for name, value in losses.items())
+        raise QualityGateFailed(
+            f"the {what} of stage {stage}, step {step + 1} is not finite ({values}); the step was not taken and the "
+            "last kept state is unharmed: lower --learning-rate and start again with --overwrite"
+        )
+
+
+@torch.no_grad()
+def _geometry(vectors: Tensor, views: Views) -> dict[str, float]:
+    """Alignment and uniformity of a batch: a model that collapses shows in its uniformity, near 0."""
+    pairs = next(iter(views.pairs.values()))
+    different = vectors[torch.unique(pairs.anchors)]
+    return {
+        "alignment": alignment(vectors[pairs.anchors], vectors[pairs.positives]).item(),
+        "uniformity": uniformity(different).item() if len(different) > 1 else 0.0,
+    }
+
+
+def _fingerprint(tokenized: TokenizedCorpus) -> str:
+    """The data that a resumed run must find again."""
+    texts, sessions = tokenized.texts, tokenized.sessions
+    digest = hashlib.sha256("\n".join(map(str, tokenized.session_ids)).encode())
+    for array in (texts.ids, texts.offsets, sessions.actions, sessions.rows, sessions.offsets):
+        digest.update(np.ascontiguousarray(array).data)
+    return f"{len(texts)} texts, {len(sessions)} sessions, {sessions.rows.size} interactions, {digest.hexdigest()[:16]}"
+
+
+def _starting_point(model: UserBehaviorModel) -> str:
+    """The model that a resumed run must start from again: a run cut off before its first kept state has no other."""
+    digest = hashlib.sha256(json.dumps(asdict(model.config), sort_keys=True).encode())
+    for weights in model.state_dict().values():
+        digest.update(weights.cpu().contiguous().numpy())
+    return f"{sum(weights.numel() for weights in model.parameters())} weights, {digest.hexdigest()[:16]}"
+
+
+def _record(config: PretrainingConfig, tokenized: TokenizedCorpus, run: TrainingRun, seconds: float) -> dict[str, Any]:
+    """The training record of the model folder."""
+    last: dict[int, dict[str, Any]] = {}
+    for line in run.metrics.read_text("utf-8").splitlines():
+        step = json.loads(line)
+        last[step["stage"]] = step
+    return {
+        "pretraining": asdict(config),
+        "products": tokenized.products,
+        "sessions": len(tokenized.sessions),
+        "seconds": round(seconds, 1),
+        "last_steps": list(last.values()),
+    }
