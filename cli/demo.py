@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from cli.console import progress, say, write_table
+from cli.console import progress, write_table
 
 if TYPE_CHECKING:
     import polars as pl
@@ -42,7 +42,8 @@ def demo(
 ) -> None:
     """Make up a shop, train on it, index it and ask it: all of ubm-embed on one small example.
 
-    Leaves corpus/, model/, store/ and session.json at DIR. Nothing in the shop is real.
+    Leaves corpus/, model/, store/ and session.json at DIR. Nothing in the shop is real. The story goes to stdout,
+    progress to stderr.
     """
     from ubm_embed.outputs import output_folder
 
@@ -54,20 +55,20 @@ def demo(
         _show_session(corpus, retriever, aside / "session.json")
         _show_unclicked(corpus, retriever)
         _show_results(results)
-    say(f"\nDone in {time.monotonic() - started:.0f} s. Ask it yourself:\n")
-    say(f"  ubm-embed query --session {home / 'session.json'} --store {home / 'store'}")
-    say(f'  ubm-embed lookup --title "blue trail running shoes" --store {home / "store"}')
+    typer.echo(f"\nDone in {time.monotonic() - started:.0f} s. Ask it yourself:\n")
+    typer.echo(f"  ubm-embed query --session {home / 'session.json'} --store {home / 'store'}")
+    typer.echo(f'  ubm-embed lookup --title "blue trail running shoes" --store {home / "store"}')
 
 
 def _make_shop(folder: Path, seed: int) -> Corpus:
     from ubm_embed.data.corpus import Corpus
     from ubm_embed.data.sample_shop import write_sample_shop
 
-    say(f"1. A made-up shop: {_PRODUCTS:,} products, {_SESSIONS:,} sessions of generated shoppers.")
+    typer.echo(f"1. A made-up shop: {_PRODUCTS:,} products, {_SESSIONS:,} sessions of generated shoppers.")
     write_sample_shop(folder, products=_PRODUCTS, sessions=_SESSIONS, seed=seed)
     corpus = Corpus.open(folder)
     example = corpus.products.row(0, named=True)
-    say(f"   A product: {example['title']} ({example['category']}), {example['price']:.2f}")
+    typer.echo(f"   A product: {example['title']} ({example['category']}), {example['price']:.2f}")
     return corpus
 
 
@@ -77,7 +78,7 @@ def _train(corpus: Corpus, folder: Path, seed: int) -> list[NextItemResult]:
     from ubm_embed.model.start import fresh_model
     from ubm_embed.training.pretraining import PretrainingConfig, pretrain
 
-    say(
+    typer.echo(
         "\n2. Pre-train a small User Behavior Model, stage 1 on products, stage 2 on sessions; "
         "one session in ten is kept out."
     )
@@ -92,7 +93,7 @@ def _index(home: Path) -> Retriever:
     from indexer.build import build_index
     from indexer.retrieval import Retriever
 
-    say("\n3. Embed the catalogue into a store and publish an index over it.")
+    typer.echo("\n3. Embed the catalogue into a store and publish an index over it.")
     with progress() as shown:
         version = build_index(
             model=home / "model",
@@ -101,7 +102,7 @@ def _index(home: Path) -> Retriever:
             store=home / "store",
             progress=shown,
         )
-    say(f"   version {version.version}: {version.products:,} products, model {version.model_id}")
+    typer.echo(f"   version {version.version}: {version.products:,} products, model {version.model_id}")
     return Retriever.open(home / "store")
 
 
@@ -111,10 +112,10 @@ def _show_session(corpus: Corpus, retriever: Retriever, file: Path) -> None:
     document = _example_session(corpus)
     file.write_text(json.dumps(document, ensure_ascii=False, indent=2) + "\n", "utf-8")
     titles = dict(corpus.products.select("product_id", "title").iter_rows())
-    say("\n4. A shopper who was kept out of training did this:")
+    typer.echo("\n4. A shopper who was kept out of training did this:")
     for interaction in document["interactions"]:
-        say(f"   {interaction['action']:<7} {interaction.get('query') or titles[interaction['product_id']]}")
-    say("   What they may want next:\n")
+        typer.echo(f"   {interaction['action']:<7} {interaction.get('query') or titles[interaction['product_id']]}")
+    typer.echo("   What they may want next:\n")
     _write_matches(retriever, parse_session(document))
 
 
@@ -138,7 +139,10 @@ def _interactions(frame: pl.DataFrame) -> list[dict[str, str]]:
 
 def _write_matches(retriever: Retriever, session: Any) -> None:
     answer = retriever.recommend(session, 5)
-    rows = [(match.rank, match.title, match.category, match.fields["price"], match.score) for match in answer.matches]
+    rows = [
+        (match.rank, match.title, match.category, f"{match.fields['price']:.2f}", match.score)
+        for match in answer.matches
+    ]
     write_table(("rank", "title", "category", "price", "score"), rows)
 
 
@@ -155,22 +159,24 @@ def _show_unclicked(corpus: Corpus, retriever: Retriever) -> None:
         ids = [match.product_id for match in retriever.lookup(description, 10).matches]
         if product.product_id in ids:
             found.append((product, ids.index(product.product_id) + 1))
-    say(f"\n5. {len(unclicked)} products are new: nobody ever clicked them, and no id of theirs was trained on.")
-    say(f"   Described by category and attributes alone, {len(found)} of them are among the first 10 of a lookup.")
+    typer.echo(f"\n5. {len(unclicked)} products are new: nobody ever clicked them, and no id of theirs was trained on.")
+    typer.echo(
+        f"   Described by category and attributes alone, {len(found)} of them are among the first 10 of a lookup."
+    )
     if found:
         product, rank = found[0]
         attributes = ", ".join(f"{name} {value}" for name, value in product.attributes)
-        say(f'   For "{product.category}, {attributes}", number {rank} is: {product.title}')
+        typer.echo(f'   For "{product.category}, {attributes}", number {rank} is: {product.title}')
 
 
 def _show_results(results: list[NextItemResult]) -> None:
     ubm, together, popular = results
-    say(f"\n6. The next product of {ubm.questions:,} held-out sessions, out of all products:\n")
+    typer.echo(f"\n6. The next product of {ubm.questions:,} held-out sessions, out of all products:\n")
     write_table(("scorer", "hit@10", "MRR@10"), [(r.scorer, r.hit[10], r.mrr[10]) for r in results])
     ratio = ubm.hit[10] / together.hit[10]
     relation = "above" if ratio > 1.02 else "below" if ratio < 0.98 else "level with"
-    say(
+    typer.echo(
         f"\n   After minutes of pre-training and no fine-tuning UBM has {ubm.hit[10] / popular.hit[10]:.1f} times the "
         f"hits of popularity, and {ratio:.2f} times those of co-occurrence: {relation} it."
     )
-    say("   Co-occurrence knows nothing of a product without clicks; UBM reads its text.")
+    typer.echo("   Co-occurrence knows nothing of a product without clicks; UBM reads its text.")

@@ -1,6 +1,8 @@
 """Vectors of products and sessions: what they are, and that neither cache nor company changes them."""
 
 import threading
+import time
+from collections import OrderedDict
 
 import numpy as np
 import pytest
@@ -197,6 +199,7 @@ class TestSharing:
     def test_threads_get_right_answers(self, make, sessions):
         expected = make().embed_sessions(sessions)
         embedder = make(cache_size=2)
+        embedder._cache = YieldingCache()
         wrong = []
 
         def ask(first):
@@ -214,6 +217,15 @@ class TestSharing:
         for thread in threads:
             thread.join()
         assert wrong == []
+
+
+class YieldingCache(OrderedDict):
+    """Lets another thread go first whenever it has said what it holds."""
+
+    def __contains__(self, key):
+        found = super().__contains__(key)
+        time.sleep(0)
+        return found
 
 
 class TestEdges:

@@ -154,7 +154,7 @@ def _demand(rng: np.random.Generator) -> NDArray[np.float64]:
     """[T]: a few types rule, as in most shops, and mostly not the ones that only go with others."""
     goes_with = np.array([not kind.complements for kind in TYPES])
     ranks = np.argsort(np.argsort(rng.random(len(TYPES)) + 0.7 * goes_with))
-    return 1.0 / (ranks + 1.0)
+    return 1.0 / (ranks + 0.8)
 
 
 def _shares(demand: NDArray[np.float64]) -> NDArray[np.float64]:

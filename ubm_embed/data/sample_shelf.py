@@ -16,7 +16,7 @@ from ubm_embed.data.sample_choice import Choice, favour
 from ubm_embed.data.sample_vocabulary import BRANDS, TYPES
 
 # How often the shop fills a place of its page with: any product of the type, one of the brand too, of the style too.
-_PAGE = (0.77, 0.15, 0.08)
+_PAGE = (0.72, 0.14, 0.14)
 _BESTSELLERS = 1.0  # how far popularity within a type is skewed
 
 

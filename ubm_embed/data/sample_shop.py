@@ -4,7 +4,8 @@ No product, brand, shopper or session is real: products are put together out of 
 from the model of a shopper that `sample_shopper` describes. What is measured on this shop says how the software works,
 not how well a model does in a real one.
 
-The newest 2% of the products, which stand last, have no interactions: only their text can find them.
+The newest 2% of the products, which stand last, have no interactions: only their text can find them. (Below 50 products
+there are none.)
 """
 
 from __future__ import annotations
@@ -48,7 +49,7 @@ def write_sample_shop(
     """Write a made-up shop as a corpus folder, with a `price` and an `in_stock` column for filters.
 
     The same arguments give the same files. With more sessions the first ones stay what they were, and so sessions do
-    not stand in the order of their timestamps. Memory grows with the products (some 100 bytes each), not with the
+    not stand in the order of their timestamps. Memory grows with the products (some 150 bytes each), not with the
     sessions.
 
     Raises:
