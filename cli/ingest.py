@@ -12,11 +12,11 @@ import typer
 from cli.console import progress, say
 
 if TYPE_CHECKING:
-    from ubm_embed.data.ingestion import IngestReport
+    from ubm_embed.data.logs.ingestion import IngestReport
 
 
 class LogKind(enum.StrEnum):
-    """The values of `ubm_embed.data.events.EventKind`; importing that would import polars, and --help is instant."""
+    """The values of `EventKind` in `ubm_embed.data.logs.events`, which would import polars; --help is instant."""
 
     NATIVE = "native"
     GA4 = "ga4"
@@ -54,7 +54,7 @@ def ingest(
 
     Reads Parquet, CSV, JSON and JSON Lines, the text forms also gzipped. What is dropped is counted by reason.
     """
-    from ubm_embed.data.ingestion import ingest as write_corpus
+    from ubm_embed.data.logs.ingestion import ingest as write_corpus
 
     with progress() as shown:
         counts = write_corpus(

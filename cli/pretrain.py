@@ -131,6 +131,14 @@ def pretrain(
             rich_help_panel=_TRAINING,
         ),
     ] = 8,
+    item_actions: Annotated[
+        bool,
+        typer.Option(
+            "--item-actions/--no-item-actions",
+            help="Stage 1 reads items with the action they had; the paper reads them alone.",
+            rich_help_panel=_TRAINING,
+        ),
+    ] = True,
     purchases_only: Annotated[
         bool,
         typer.Option(
@@ -189,6 +197,7 @@ def pretrain(
             temperature=temperature,
             positive_in_denominator=denominator is Denominator.INFONCE,
             pairs_per_session=pairs_per_session,
+            item_actions=item_actions,
             purchases_only=purchases_only,
             holdout=holdout,
             precision=precision.value,

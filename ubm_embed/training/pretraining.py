@@ -53,6 +53,8 @@ class PretrainingConfig:
         temperature: of the contrastive losses.
         positive_in_denominator: the usual InfoNCE; False is the denominator as the paper prints it.
         pairs_per_session: next item pairs that one session gives to an epoch, at most.
+        item_actions: in stage 1 read an item with the action it had, and only its next one as a product alone. The
+            paper reads both alone; then nothing ties a session, whose interactions have actions, to the products.
         purchases_only: read only back-traced purchases, as the paper does; else also sessions without one.
         holdout: share of the sessions, by a hash of their id, that training never sees; `evaluate` asks those.
         precision: "float32", "bfloat16", or "auto": bfloat16 where the hardware computes in it.
@@ -72,6 +74,7 @@ class PretrainingConfig:
     temperature: float = TEMPERATURE
     positive_in_denominator: bool = True
     pairs_per_session: int = 8
+    item_actions: bool = True
     purchases_only: bool = False
     holdout: float = 0.1
     precision: str = "auto"
@@ -291,6 +294,7 @@ def _stages(
             batch_size=config.item_batch,
             pairs_per_session=config.pairs_per_session,
             losses=losses & set(ITEM_LOSSES),
+            item_actions=config.item_actions,
         )
         stages.append(pairs)
     if 2 in config.stages:

@@ -51,6 +51,7 @@ class ItemStage:
         items, next_items: [P] text rows of all pairs.
         session_of: [P] which session each pair comes from.
         pairs_per_session: at most so many of a session an epoch, so that wholesale baskets do not rule.
+        actions: [P] action codes, to read the items as the interactions they were; None for products alone.
     """
 
     tokenizer: InteractionTokenizer
@@ -61,6 +62,7 @@ class ItemStage:
     batch_size: int
     pairs_per_session: int
     losses: frozenset[str]
+    actions: IntArray | None = None
     number: int = 1
 
     @classmethod
@@ -73,6 +75,7 @@ class ItemStage:
         batch_size: int,
         pairs_per_session: int,
         losses: frozenset[str],
+        item_actions: bool = False,
     ) -> ItemStage:
         """From the sessions that pre-training reads.
 
@@ -88,7 +91,10 @@ class ItemStage:
                 "each; contrastive pre-training needs at least 2"
             )
         rows = sessions.rows.astype(np.int64)
-        return cls(tokenizer, corpus, rows[first], rows[second], session_of, batch_size, pairs_per_session, losses)
+        actions = sessions.actions[first].astype(np.int64) if item_actions else None
+        return cls(
+            tokenizer, corpus, rows[first], rows[second], session_of, batch_size, pairs_per_session, losses, actions
+        )
 
     def epoch(self, rng: np.random.Generator) -> IntArray:
         """Pairs in random order, at most `pairs_per_session` of each session."""
@@ -102,7 +108,8 @@ class ItemStage:
     def views(self, chosen: IntArray, rng: np.random.Generator) -> Views:
         """The batch of these pairs."""
         items, next_items = self.items[chosen], self.next_items[chosen]
-        return item_views(self.tokenizer, self.corpus.texts, items, next_items, self.losses, rng)
+        actions = None if self.actions is None else self.actions[chosen]
+        return item_views(self.tokenizer, self.corpus.texts, items, next_items, self.losses, rng, actions)
 
     def encode(self, model: UserBehaviorModel, views: Views) -> Tensor:
         """b' of every sequence."""

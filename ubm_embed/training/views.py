@@ -81,32 +81,33 @@ def item_views(
     next_items: IntArray,
     losses: frozenset[str],
     rng: np.random.Generator,
+    actions: IntArray | None = None,
 ) -> Views:
     """Stage 1 (3.2.1): N products and their next ones, each also with its item tokens masked.
 
     Args:
         items, next_items: [N] rows of `texts`.
         losses: of `item_token_masking` (equation 1) and `next_item_pairing` (equation 2).
+        actions: [N] `Action.code` of each item's interaction, to be read with it; none as in the paper, where both
+            are products alone. The next item is always one alone, as the products are that a session is held against.
     """
     both = np.concatenate([items, next_items])
-    different, places = np.unique(both, return_inverse=True)
-    sequences = _alone(tokenizer, texts, different)
+    alone = np.full(items.size, NO_ACTION)
+    acts = np.concatenate([alone if actions is None else actions, alone])
+    different_acts, different, places = distinct_interactions(acts, both)
+    sequences = interaction_sequences(tokenizer, texts, different_acts, different)
     pairs = {}
     if "next_item_pairing" in losses:
         # The next item of q is no negative of k where it is k's next item too, or k itself.
         same = (next_items[None, :] == next_items[:, None]) | (next_items[None, :] == items[:, None])
         pairs["next_item_pairing"] = Pairs.of(places[: items.size], places[items.size :], same)
     if "item_token_masking" in losses:
-        masked = mask_item_tokens(_alone(tokenizer, texts, both), tokenizer, rng)
+        masked = mask_item_tokens(interaction_sequences(tokenizer, texts, acts, both), tokenizer, rng)
         pairs["item_token_masking"] = Pairs.of(
             places, different.size + np.arange(both.size), both[None, :] == both[:, None]
         )
         sequences = TokenTable.concatenate([sequences, masked])
     return Views(TokenBatch.of(sequences), pairs)
-
-
-def _alone(tokenizer: InteractionTokenizer, texts: TokenTable, rows: IntArray) -> TokenTable:
-    return interaction_sequences(tokenizer, texts, np.full(rows.size, NO_ACTION), rows)
 
 
 def session_views(

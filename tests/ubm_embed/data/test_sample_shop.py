@@ -10,7 +10,7 @@ import pytest
 
 from ubm_embed.data.corpus import INTERACTIONS_FILE, PRODUCTS_FILE, Corpus
 from ubm_embed.data.sample_shop import write_sample_shop
-from ubm_embed.data.sample_visits import MAX_LENGTH
+from ubm_embed.data.sample_shop.visits import MAX_LENGTH
 from ubm_embed.errors import Conflict, InvalidData
 
 FILES = (PRODUCTS_FILE, INTERACTIONS_FILE)

@@ -47,6 +47,17 @@ class TestItemViews:
         assert [encoded[row] for row in pairs.anchors.tolist()] == [alone(tokenizer, texts, row) for row in self.ITEMS]
         assert [encoded[row] for row in pairs.positives.tolist()] == [alone(tokenizer, texts, row) for row in self.NEXT]
 
+    def test_items_may_be_read_with_the_action_they_had_and_their_next_ones_alone(self, tokenizer, texts):
+        actions = np.array([VIEW, ADD, BUY, VIEW])
+        losses, rng = frozenset([MASKING, PAIRING]), np.random.default_rng(0)
+        views = item_views(tokenizer, texts, self.ITEMS, self.NEXT, losses, rng, actions)
+        encoded, pairs = sequences_of(views.batch), views.pairs[PAIRING]
+        acted = interaction_sequences(tokenizer, texts, actions, self.ITEMS)
+        assert [encoded[row] for row in pairs.anchors.tolist()] == [tuple(acted.row(row).tolist()) for row in range(4)]
+        assert [encoded[row] for row in pairs.positives.tolist()] == [alone(tokenizer, texts, row) for row in self.NEXT]
+        marks = [encoded[row][1] for row in views.pairs[MASKING].positives.tolist()[:4]]
+        assert marks == tokenizer.actions[actions].tolist(), "item token masking leaves actions as they are"
+
     def test_each_of_the_2n_products_is_paired_with_a_masked_copy_of_its_own(self, make, tokenizer, texts):
         views = make(MASKING)
         encoded, pairs = sequences_of(views.batch), views.pairs[MASKING]

@@ -18,8 +18,8 @@ import pyarrow.compute as pc
 from numpy.typing import NDArray
 
 from ubm_embed.data.arrays import BoolArray, IntArray, offsets_of
-from ubm_embed.data.sample_choice import Menus
-from ubm_embed.data.sample_vocabulary import BRANDS, LINES, TYPES, VALUES
+from ubm_embed.data.sample_shop.choice import Menus
+from ubm_embed.data.sample_shop.vocabulary import BRANDS, LINES, TYPES, VALUES
 
 ATTRIBUTES = 3
 NOTHING = -1  # in place of an attribute that a type lacks

@@ -4,7 +4,7 @@ import polars as pl
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ubm_embed.data.session_split import mark_repeated, number_interactions, order_sessions, split_sessions
+from ubm_embed.data.logs.session_split import mark_repeated, number_interactions, order_sessions, split_sessions
 
 NOON = datetime(2024, 1, 1, 12)
 GAP = timedelta(minutes=30)

@@ -1,7 +1,7 @@
 """The sample shop: a corpus for the demo, the tests and runs at scale. Everything in it is generated.
 
-No product, brand, shopper or session is real: products are put together out of `sample_vocabulary`, and sessions come
-from the model of a shopper that `sample_shopper` describes. What is measured on this shop says how the software works,
+No product, brand, shopper or session is real: products are put together out of `vocabulary`, and sessions come
+from the model of a shopper that `shopper` describes. What is measured on this shop says how the software works,
 not how well a model does in a real one.
 
 The newest 2% of the products, which stand last, have no interactions: only their text can find them. (Below 50 products
@@ -20,10 +20,10 @@ import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
 from ubm_embed.data.corpus import INTERACTIONS_FILE, PRODUCTS_FILE
-from ubm_embed.data.sample_catalogue import Catalogue, product_ids
-from ubm_embed.data.sample_shelf import Shelf
-from ubm_embed.data.sample_shopper import visits
-from ubm_embed.data.sample_visits import MAX_LENGTH, Visits
+from ubm_embed.data.sample_shop.catalogue import Catalogue, product_ids
+from ubm_embed.data.sample_shop.shelf import Shelf
+from ubm_embed.data.sample_shop.shopper import visits
+from ubm_embed.data.sample_shop.visits import MAX_LENGTH, Visits
 from ubm_embed.data.session import ACTIONS
 from ubm_embed.errors import InvalidData
 from ubm_embed.outputs import output_folder

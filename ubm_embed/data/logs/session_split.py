@@ -6,7 +6,7 @@ from datetime import timedelta
 
 import polars as pl
 
-from ubm_embed.data.event_table import REPEATED
+from ubm_embed.data.logs.event_table import REPEATED
 
 
 def split_sessions(events: pl.DataFrame, gap: timedelta) -> pl.DataFrame:

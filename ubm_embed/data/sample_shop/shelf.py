@@ -11,9 +11,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ubm_embed.data.arrays import IntArray
-from ubm_embed.data.sample_catalogue import WORDS, Catalogue
-from ubm_embed.data.sample_choice import Choice, favour
-from ubm_embed.data.sample_vocabulary import BRANDS, TYPES
+from ubm_embed.data.sample_shop.catalogue import WORDS, Catalogue
+from ubm_embed.data.sample_shop.choice import Choice, favour
+from ubm_embed.data.sample_shop.vocabulary import BRANDS, TYPES
 
 # How often the shop fills a place of its page with: any product of the type, one of the brand too, of the style too.
 _PAGE = (0.72, 0.14, 0.14)

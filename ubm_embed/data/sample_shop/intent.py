@@ -11,8 +11,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ubm_embed.data.arrays import IntArray
-from ubm_embed.data.sample_catalogue import WORDS, Catalogue
-from ubm_embed.data.sample_vocabulary import BRANDS, TYPES
+from ubm_embed.data.sample_shop.catalogue import WORDS, Catalogue
+from ubm_embed.data.sample_shop.vocabulary import BRANDS, TYPES
 
 # Liking of a product, in units of luck.
 BRAND, STYLE, DETAIL = 1.8, 1.6, 0.5

@@ -24,7 +24,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ubm_embed.data.arrays import IntArray
-from ubm_embed.data.sample_catalogue import (
+from ubm_embed.data.sample_shop.catalogue import (
     BRAND_TIERS,
     BRANDS_OF_TYPE,
     NOTHING,
@@ -33,11 +33,11 @@ from ubm_embed.data.sample_catalogue import (
     Catalogue,
     draw_words,
 )
-from ubm_embed.data.sample_choice import Menus
-from ubm_embed.data.sample_intent import Intent, liking, phrases
-from ubm_embed.data.sample_shelf import Shelf
-from ubm_embed.data.sample_visits import MAX_LENGTH, Visits
-from ubm_embed.data.sample_vocabulary import BRANDS, TYPES
+from ubm_embed.data.sample_shop.choice import Menus
+from ubm_embed.data.sample_shop.intent import Intent, liking, phrases
+from ubm_embed.data.sample_shop.shelf import Shelf
+from ubm_embed.data.sample_shop.visits import MAX_LENGTH, Visits
+from ubm_embed.data.sample_shop.vocabulary import BRANDS, TYPES
 from ubm_embed.data.session import Action
 
 GOOD = 2.0  # liking that ends the looking around

@@ -7,8 +7,8 @@ from typing import Any
 import polars as pl
 import pytest
 
-from ubm_embed.data.event_table import EVENT_SCHEMA
-from ubm_embed.data.events import read_events
+from ubm_embed.data.logs.event_table import EVENT_SCHEMA
+from ubm_embed.data.logs.events import read_events
 from ubm_embed.data.tables import collect_tables
 from ubm_embed.errors import InvalidData, NotFound
 

@@ -6,7 +6,7 @@ import polars as pl
 import pytest
 
 from ubm_embed.data.corpus import Corpus
-from ubm_embed.data.ingestion import IngestReport, ingest
+from ubm_embed.data.logs.ingestion import IngestReport, ingest
 from ubm_embed.errors import Conflict, InvalidData, NotFound
 
 HEADER = "user_id,timestamp,action,product_id,query,title,price\n"

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import polars as pl
 
-from ubm_embed.data.event_table import DUPLICATE, OTHER_EVENT, attribute_pairs, event_columns, text_at, time_at
+from ubm_embed.data.logs.event_table import DUPLICATE, OTHER_EVENT, attribute_pairs, event_columns, text_at, time_at
 
 ORDER = "Order Completed"
 ACTION_OF = {

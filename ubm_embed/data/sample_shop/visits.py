@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ubm_embed.data.arrays import IntArray
-from ubm_embed.data.sample_catalogue import NOTHING
+from ubm_embed.data.sample_shop.catalogue import NOTHING
 from ubm_embed.data.session import Action
 
 MAX_LENGTH = 32  # a visit is cut there

@@ -12,11 +12,11 @@ from typing import Any
 import polars as pl
 
 from ubm_embed.data.corpus import Corpus
-from ubm_embed.data.event_table import PRODUCT_FIELDS, UNKNOWN_PRODUCT
-from ubm_embed.data.events import EventKind, Events, read_events
 from ubm_embed.data.interactions import INTERACTION_SCHEMA
+from ubm_embed.data.logs.event_table import PRODUCT_FIELDS, UNKNOWN_PRODUCT
+from ubm_embed.data.logs.events import EventKind, Events, read_events
+from ubm_embed.data.logs.session_split import mark_repeated, number_interactions, order_sessions, split_sessions
 from ubm_embed.data.products import PRODUCT_SCHEMA, has_text, read_catalogue
-from ubm_embed.data.session_split import mark_repeated, number_interactions, order_sessions, split_sessions
 from ubm_embed.data.tables import collect_tables
 from ubm_embed.errors import InvalidData
 from ubm_embed.outputs import require_free

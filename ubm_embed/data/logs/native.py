@@ -8,8 +8,8 @@ import polars as pl
 
 from ubm_embed.data.attributes import ATTRIBUTES, as_attributes
 from ubm_embed.data.columns import require, require_columns
-from ubm_embed.data.event_table import event_columns, text_at, time_at
 from ubm_embed.data.interactions import require_actions, require_timestamps
+from ubm_embed.data.logs.event_table import event_columns, text_at, time_at
 from ubm_embed.data.tables import collect_tables
 from ubm_embed.data.timestamps import TIMESTAMP
 

@@ -10,10 +10,10 @@ from pathlib import Path
 import polars as pl
 
 from ubm_embed.data.corpus import INTERACTIONS_FILE, PRODUCTS_FILE
-from ubm_embed.data.event_table import EVENT_SCHEMA, mark_dropped
-from ubm_embed.data.events_ga4 import GA4_SCHEMA, ga4_events
-from ubm_embed.data.events_native import native_events
-from ubm_embed.data.events_segment import SEGMENT_SCHEMA, drop_duplicates, segment_events
+from ubm_embed.data.logs.event_table import EVENT_SCHEMA, mark_dropped
+from ubm_embed.data.logs.ga4 import GA4_SCHEMA, ga4_events
+from ubm_embed.data.logs.native import native_events
+from ubm_embed.data.logs.segment import SEGMENT_SCHEMA, drop_duplicates, segment_events
 from ubm_embed.data.products import read_catalogue
 from ubm_embed.data.tables import collect_tables, scan_table, table_files, table_kind
 from ubm_embed.errors import InvalidData
