@@ -21,17 +21,22 @@ from benchmarks.report import heading, markdown_table, write_report
 from ubm_embed.data.corpus import INTERACTIONS_FILE, PRODUCTS_FILE
 
 # A shop of some ten thousand sessions on two cores. Anything after `--` is given to pretrain beside it.
-_PRETRAIN = ("--holdout", "0.2", "--learning-rate", "5e-4")
+_PRETRAIN = ("--holdout", "0.2", "--learning-rate", "1e-3", "--session-learning-rate", "1e-4")
 _ASKED = 100
 
 
 def main() -> None:
     """Run it, write the report, print the tables."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--data", type=Path, required=True, help="a corpus folder as docs/data.md describes it")
+    source = parser.add_mutually_exclusive_group(required=True)
+    source.add_argument("--data", type=Path, help="a corpus folder as docs/data.md describes it")
+    source.add_argument("--show", type=Path, metavar="FILE", help="only print the table of a kept report")
     parser.add_argument("--out", type=Path, help="where to write the report; default: results/real_data_NAME.json")
     parser.add_argument("pretrain", nargs="*", help="options of pretrain, after --")
     options = parser.parse_args()
+    if options.show is not None:
+        print(table(json.loads(options.show.read_text("utf-8"))))
+        return
     training = [*_PRETRAIN, *options.pretrain]
     settings = {"data": options.data.name, "pretrain": training}
     report = heading(f"real_data_{options.data.name}", settings, packages=("lancedb", "faiss-cpu"))

@@ -19,13 +19,15 @@ if TYPE_CHECKING:
     from ubm_embed.evaluation.next_item import NextItemResult
 
 # A model that two cores train in two minutes: half the layers and half the width of the paper's.
-_SIZES: dict[str, Any] = {"layers": 2, "width": 128, "dimension": 256, "session_layers": 2, "vocab_size": 2048}
+_SIZES: dict[str, Any] = {"layers": 2, "width": 128, "dimension": 128, "session_layers": 2, "vocab_size": 2048}
 _TRAINING: dict[str, Any] = {
     "item_batch": 128,
-    "session_batch": 64,
+    "session_batch": 32,
     "learning_rate": 1e-3,
+    "session_learning_rate": 1e-4,
+    "max_steps": 160,
+    "session_max_steps": 25,
     "holdout": 0.1,
-    "max_steps": 150,
 }
 _PRODUCTS, _SESSIONS = 1500, 15_000
 

@@ -38,7 +38,8 @@ def lookup(
     form: Annotated[Format | None, typer.Option("--format", help="Default: a table on a terminal, else JSON.")] = None,
 ) -> None:
     """Find the products most like one: given by its text, by a file, or by its id in the store."""
-    _require_one_way(title, category, attributes or [], product_id, file)
+    words = [word for word in (title, category, *(attributes or ())) if word is not None]
+    _require_one_way(words, product_id, file)
     product = _described(title, category, attributes or [], file)
 
     from indexer.retrieval import Retriever
@@ -48,15 +49,11 @@ def lookup(
     write_answers([answer], choose_format(form))
 
 
-def _require_one_way(
-    title: str | None, category: str | None, attributes: list[str], product_id: str | None, file: str | None
-) -> None:
-    if sum(way is not None for way in (title, product_id, file)) != 1:
-        raise typer.BadParameter("give exactly one of --title, --product-id and --file")
-    if title is None and (category is not None or attributes):
-        raise typer.BadParameter("--category and --attribute go with --title")
-    if title is not None and not title.strip():
-        raise typer.BadParameter("--title is empty")
+def _require_one_way(words: list[str], product_id: str | None, file: str | None) -> None:
+    if (product_id is not None) + (file is not None) + bool(words) != 1:
+        raise typer.BadParameter("give either --product-id, or --file, or some of --title, --category and --attribute")
+    if not all(word.strip() for word in words):
+        raise typer.BadParameter("--title or --category is empty")
 
 
 def _described(title: str | None, category: str | None, attributes: list[str], file: str | None) -> Product | None:
@@ -65,9 +62,9 @@ def _described(title: str | None, category: str | None, attributes: list[str], f
 
     if file is not None:
         return _read_product(file)
-    if title is None:
+    if title is None and category is None and not attributes:
         return None
-    return Product(title, category, tuple(map(_attribute, attributes)))
+    return Product(title or "", category, tuple(map(_attribute, attributes)))
 
 
 def _attribute(pair: str) -> tuple[str, str]:

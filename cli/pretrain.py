@@ -97,6 +97,10 @@ def pretrain(
         int | None,
         typer.Option("--max-steps", min=1, help="At most so many steps of each stage.", rich_help_panel=_TRAINING),
     ] = None,
+    session_max_steps: Annotated[
+        int | None,
+        typer.Option("--session-max-steps", min=1, help="The same for stage 2 alone.", rich_help_panel=_TRAINING),
+    ] = None,
     item_batch: Annotated[
         int, typer.Option("--item-batch", min=2, help="Pairs a step in stage 1.", rich_help_panel=_TRAINING)
     ] = 512,
@@ -105,8 +109,14 @@ def pretrain(
     ] = 128,
     learning_rate: Annotated[
         float,
-        typer.Option("--learning-rate", help="Peak; a small shop wants 5e-4.", rich_help_panel=_TRAINING),
+        typer.Option("--learning-rate", help="Peak; a small shop wants 1e-3.", rich_help_panel=_TRAINING),
     ] = 3e-5,
+    session_learning_rate: Annotated[
+        float | None,
+        typer.Option(
+            "--session-learning-rate", help="The same for stage 2; a small shop wants 1e-4.", rich_help_panel=_TRAINING
+        ),
+    ] = None,
     temperature: Annotated[
         float, typer.Option("--temperature", help="Of the contrastive losses.", rich_help_panel=_TRAINING)
     ] = 0.05,
@@ -174,7 +184,7 @@ def pretrain(
     """Pre-train a User Behavior Model on a corpus, in the paper's two stages.
 
     The defaults are the paper's and mean millions of sessions. For a shop with some ten thousand:
-    --learning-rate 5e-4 --epochs 3.
+    --learning-rate 1e-3 --session-learning-rate 1e-4 --epochs 2.
     """
     from ubm_embed.data.corpus import Corpus
     from ubm_embed.embedder import choose_device
@@ -194,6 +204,8 @@ def pretrain(
             epochs=epochs,
             max_steps=max_steps,
             learning_rate=learning_rate,
+            session_max_steps=session_max_steps,
+            session_learning_rate=session_learning_rate,
             temperature=temperature,
             positive_in_denominator=denominator is Denominator.INFONCE,
             pairs_per_session=pairs_per_session,

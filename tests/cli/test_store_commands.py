@@ -177,6 +177,12 @@ class TestLookup:
         assert answer["matches"][0]["score"] == pytest.approx(1, abs=1e-5)
         assert len(answer["matches"]) == 2
 
+    def test_a_category_or_an_attribute_is_text_too(self, store: Path) -> None:
+        for described in (("--category", "shirts"), ("--attribute", "material=leather")):
+            answer = json.loads(run("lookup", "--store", store, *described, "-k", 3).stdout)
+            assert len(answer["matches"]) == 3
+            assert answer["fallback"] is None
+
     def test_by_id(self, store: Path) -> None:
         answer = json.loads(run("lookup", "--store", store, "--product-id", "p1").stdout)
         assert "p1" not in [match["product_id"] for match in answer["matches"]]
@@ -196,7 +202,7 @@ class TestLookup:
             (),
             ("--title", "a", "--product-id", "p1"),
             ("--title", "a", "--file", "product.json"),
-            ("--category", "shoes"),
+            ("--category", " "),
             ("--product-id", "p1", "--category", "shoes"),
             ("--product-id", "p1", "--attribute", "a=b"),
             ("--title", " "),

@@ -49,6 +49,8 @@ class PretrainingConfig:
         epochs: of each stage.
         max_steps: at most so many of each stage; the schedule is laid over what remains.
         learning_rate: peak; reached linearly over the first `warmup` share of the steps, then down to 0.
+        session_max_steps, session_learning_rate: the same for stage 2, where it wants others; the paper names one
+            rate. Stage 2 is solved in few steps, and from scratch a high rate there undoes what stage 1 has learned.
         weight_decay, max_gradient_norm: AdamW's, and where gradients are clipped; the paper names neither.
         temperature: of the contrastive losses.
         positive_in_denominator: the usual InfoNCE; False is the denominator as the paper prints it.
@@ -68,6 +70,8 @@ class PretrainingConfig:
     epochs: int = 1
     max_steps: int | None = None
     learning_rate: float = 3e-5
+    session_max_steps: int | None = None
+    session_learning_rate: float | None = None
     warmup: float = 0.1
     weight_decay: float = 0.01
     max_gradient_norm: float = 1.0
@@ -88,10 +92,11 @@ class PretrainingConfig:
         for name in ("epochs", "pairs_per_session", "checkpoint_steps"):
             if getattr(self, name) < 1:
                 raise ValueError(f"{name} must be at least 1, got {getattr(self, name)}")
-        if self.max_steps is not None and self.max_steps < 1:
-            raise ValueError(f"max_steps must be at least 1, got {self.max_steps}")
-        for name in ("learning_rate", "temperature", "max_gradient_norm"):
-            if not getattr(self, name) > 0:
+        for name in ("max_steps", "session_max_steps"):
+            if getattr(self, name) is not None and getattr(self, name) < 1:
+                raise ValueError(f"{name} must be at least 1, got {getattr(self, name)}")
+        for name in ("learning_rate", "session_learning_rate", "temperature", "max_gradient_norm"):
+            if getattr(self, name) is not None and not getattr(self, name) > 0:
                 raise ValueError(f"{name} must be positive, got {getattr(self, name)}")
         for name in ("warmup", "holdout"):
             if not 0 <= getattr(self, name) < 1:
@@ -102,6 +107,16 @@ class PretrainingConfig:
         if self.precision not in PRECISIONS:
             raise ValueError(f"precision must be one of {', '.join(PRECISIONS)}, got {self.precision!r}")
         self._require_stages_and_losses()
+
+    def most_steps(self, stage: int) -> int | None:
+        """At most so many steps of a stage; None for no limit."""
+        own = self.session_max_steps if stage == 2 else None
+        return self.max_steps if own is None else own
+
+    def peak(self, stage: int) -> float:
+        """The peak learning rate of a stage."""
+        own = self.session_learning_rate if stage == 2 else None
+        return self.learning_rate if own is None else own
 
     def _require_stages_and_losses(self) -> None:
         if self.stages not in ((1,), (2,), (1, 2)):
@@ -206,7 +221,7 @@ class Pretrainer:
         loss = torch.stack(list(losses.values())).sum()
         _require_finite("loss", loss, losses, stage.number, step)
         for group in optimizer.param_groups:
-            group["lr"] = learning_rate(step, total, peak=self.config.learning_rate, warmup=self.config.warmup)
+            group["lr"] = learning_rate(step, total, peak=self.config.peak(stage.number), warmup=self.config.warmup)
         optimizer.zero_grad(set_to_none=True)
         loss.backward()  # type: ignore[no-untyped-call]
         norm = torch.nn.utils.clip_grad_norm_(self.model.parameters(), self.config.max_gradient_norm)
@@ -252,7 +267,8 @@ def stage_steps(stage: Stage, config: PretrainingConfig) -> int:
     """Steps of a stage: its epochs of whole batches, at most `max_steps`."""
     examples = stage.epoch(_epoch_generator(config, stage, 0)).size
     steps = config.epochs * max(1, examples // stage.batch_size)
-    return steps if config.max_steps is None else min(steps, config.max_steps)
+    most = config.most_steps(stage.number)
+    return steps if most is None else min(steps, most)
 
 
 def batches(stage: Stage, config: PretrainingConfig, first: int = 0) -> Iterator[tuple[int, IntArray]]:

@@ -142,6 +142,18 @@ class TestRun:
         steps = [(step["stage"], step["step"], step["steps"]) for step in metrics_of(out)]
         assert steps == [(1, 1, 3), (1, 2, 3), (1, 3, 3), (2, 1, 3), (2, 2, 3), (2, 3, 3)]
 
+    def test_stage_2_may_have_steps_and_a_rate_of_its_own(self, train, out):
+        train(replace(CONFIG, max_steps=3, session_max_steps=2, session_learning_rate=5e-4, warmup=0.0))
+        peaks = {step["stage"]: step["learning_rate"] for step in reversed(metrics_of(out))}
+        assert [step["steps"] for step in metrics_of(out)] == [3, 3, 3, 2, 2]
+        assert peaks == pytest.approx({1: CONFIG.learning_rate, 2: 5e-4})
+
+    def test_items_are_read_with_their_actions_unless_told_otherwise(self, train):
+        made = [
+            train(replace(CONFIG, stages=(1,), max_steps=1, item_actions=given)).model_id for given in (True, False)
+        ]
+        assert made[0] != made[1]
+
     def test_a_batch_larger_than_the_corpus_reads_all_of_it(self, train, out):
         train(replace(CONFIG, item_batch=10_000, session_batch=10_000))
         assert [step["steps"] for step in metrics_of(out)] == [2, 2, 2, 2]
@@ -411,6 +423,8 @@ class TestConfig:
             ({"pairs_per_session": 0}, "pairs_per_session must be at least 1, got 0"),
             ({"checkpoint_steps": -1}, "checkpoint_steps must be at least 1, got -1"),
             ({"max_steps": 0}, "max_steps must be at least 1, got 0"),
+            ({"session_max_steps": 0}, "session_max_steps must be at least 1, got 0"),
+            ({"session_learning_rate": 0.0}, "session_learning_rate must be positive, got 0.0"),
             ({"learning_rate": 0.0}, "learning_rate must be positive, got 0.0"),
             ({"learning_rate": float("nan")}, "learning_rate must be positive, got nan"),
             ({"temperature": -0.1}, "temperature must be positive, got -0.1"),
