@@ -23,6 +23,7 @@ def test_it_leaves_a_corpus_a_model_a_store_and_a_session(tmp_path: Path, monkey
     monkeypatch.setitem(demo._SIZES, "dimension", 16)
     monkeypatch.setitem(demo._TRAINING, "max_steps", 2)
     monkeypatch.setitem(demo._TRAINING, "session_max_steps", 1)
+    monkeypatch.setenv("COLUMNS", "200")  # wide enough that no title is wrapped
     app = typer.Typer()
     demo.register(app)
     result = CliRunner().invoke(app, ["--home", str(tmp_path / "home")], catch_exceptions=False)

@@ -149,9 +149,8 @@ class TestRun:
         assert peaks == pytest.approx({1: CONFIG.learning_rate, 2: 5e-4})
 
     def test_items_are_read_with_their_actions_unless_told_otherwise(self, train):
-        made = [
-            train(replace(CONFIG, stages=(1,), max_steps=1, item_actions=given)).model_id for given in (True, False)
-        ]
+        config = replace(CONFIG, stages=(1,), max_steps=1)
+        made = [train(replace(config, item_actions=given), overwrite=True).model_id for given in (True, False)]
         assert made[0] != made[1]
 
     def test_a_batch_larger_than_the_corpus_reads_all_of_it(self, train, out):

@@ -154,7 +154,8 @@ def _demand(rng: np.random.Generator) -> NDArray[np.float64]:
     """[T]: a few types rule, as in most shops, and mostly not the ones that only go with others."""
     goes_with = np.array([not kind.complements for kind in TYPES])
     ranks = np.argsort(np.argsort(rng.random(len(TYPES)) + 0.7 * goes_with))
-    return 1.0 / (ranks + 0.8)
+    demand: NDArray[np.float64] = 1.0 / (ranks.astype(np.float64) + 0.8)
+    return demand
 
 
 def _shares(demand: NDArray[np.float64]) -> NDArray[np.float64]:
@@ -164,7 +165,8 @@ def _shares(demand: NDArray[np.float64]) -> NDArray[np.float64]:
     for kind, asked in zip(TYPES, demand, strict=True):
         for name in kind.complements:
             shares[names.index(name)] += 0.2 * asked / len(kind.complements)
-    return shares / shares.sum()
+    shares /= shares.sum()
+    return shares
 
 
 def _prices(rng: np.random.Generator, types: IntArray, brands: IntArray) -> NDArray[np.float64]:

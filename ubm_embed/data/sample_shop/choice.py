@@ -65,4 +65,5 @@ class Menus:
 
 def favour(ranks: IntArray, law: float) -> NDArray[np.float64]:
     """Weights of those at these places of a ranking, from 0: a law of Zipf with this exponent, its top cut off."""
-    return (np.asarray(ranks) + 2.0) ** -law
+    weights: NDArray[np.float64] = (np.asarray(ranks, dtype=np.float64) + 2.0) ** -law
+    return weights

@@ -42,13 +42,14 @@ def liking(catalogue: Catalogue, products: IntArray, intent: Intent) -> NDArray[
     """How much N shoppers like products [N, C] of the type they look for, luck aside: [N, C]."""
     values = catalogue.values[products]
     distance = np.log(catalogue.prices[products] / intent.budgets[:, None])
-    return (
+    liked: NDArray[np.float64] = (
         BRAND * (catalogue.brands[products] == intent.brands[:, None])
         + STYLE * (values[..., 0] == intent.styles[:, None])
         + DETAIL * (values[..., 1] == intent.details[:, None])
         - PRICE * np.abs(distance)
         - ABOVE_BUDGET * np.maximum(distance, 0.0)
     )
+    return liked
 
 
 def phrases(rng: np.random.Generator, intent: Intent) -> list[str]:

@@ -62,4 +62,5 @@ class Visits:
 
     def did(self, action: Action) -> NDArray[np.bool_]:
         """[B, S] where a product action was done."""
-        return (self.actions == action.code) & (self.products != NOTHING)
+        done: NDArray[np.bool_] = (self.actions == action.code) & (self.products != NOTHING)
+        return done
