@@ -29,8 +29,10 @@ from ubm_embed.data.tokenized_corpus import TokenizedCorpus
 from ubm_embed.data.tokenizer import InteractionTokenizer
 from ubm_embed.errors import UbmError
 from ubm_embed.model.start import fresh_model
+from ubm_embed.training.config import PretrainingConfig
 from ubm_embed.training.precision import PRECISIONS
-from ubm_embed.training.pretraining import PretrainingConfig, batches, training_sessions
+from ubm_embed.training.pretraining import training_sessions
+from ubm_embed.training.schedule import batches
 from ubm_embed.training.stages import ITEM_LOSSES, SESSION_LOSSES, ItemStage, SessionStage, Stage
 from ubm_embed.training.views import Views
 

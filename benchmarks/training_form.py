@@ -13,9 +13,9 @@ from benchmarks.plain_form import LONGEST, OCCURRENCES, PLAIN, PaddedViews, Plai
 from ubm_embed.data.batches import SessionBatch
 from ubm_embed.errors import QualityGateFailed
 from ubm_embed.model.user_behavior_model import UserBehaviorModel
+from ubm_embed.training.config import PretrainingConfig
 from ubm_embed.training.losses import contrastive_loss
 from ubm_embed.training.precision import autocast
-from ubm_embed.training.pretraining import PretrainingConfig
 from ubm_embed.training.stages import Stage
 from ubm_embed.training.views import Views
 

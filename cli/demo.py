@@ -78,7 +78,8 @@ def _train(corpus: Corpus, folder: Path, seed: int) -> list[NextItemResult]:
     from ubm_embed.embedder import Embedder
     from ubm_embed.evaluation.next_item import evaluate_next_item
     from ubm_embed.model.start import fresh_model
-    from ubm_embed.training.pretraining import PretrainingConfig, pretrain
+    from ubm_embed.training.config import PretrainingConfig
+    from ubm_embed.training.pretraining import pretrain
 
     typer.echo(
         "\n2. Pre-train a small User Behavior Model, stage 1 on products, stage 2 on sessions; "

@@ -12,7 +12,7 @@ from cli.console import progress, say
 
 if TYPE_CHECKING:
     from ubm_embed.data.corpus import Corpus
-    from ubm_embed.training.pretraining import PretrainingConfig
+    from ubm_embed.training.config import PretrainingConfig
 
 _TRAINING, _MODEL, _RUN = "Training", "Model", "Run"
 
@@ -189,7 +189,7 @@ def pretrain(
     from ubm_embed.data.corpus import Corpus
     from ubm_embed.embedder import choose_device
     from ubm_embed.outputs import require_free
-    from ubm_embed.training.pretraining import PretrainingConfig
+    from ubm_embed.training.config import PretrainingConfig
     from ubm_embed.training.pretraining import pretrain as train
     from ubm_embed.training.stages import LOSSES
 

@@ -12,7 +12,8 @@ if TYPE_CHECKING:
     from ubm_embed.errors import UbmError
     from ubm_embed.model.checkpoint import Checkpoint
     from ubm_embed.model.user_behavior_model import UserBehaviorModel
-    from ubm_embed.training.pretraining import PretrainingConfig, pretrain
+    from ubm_embed.training.config import PretrainingConfig
+    from ubm_embed.training.pretraining import pretrain
 
 # Importing torch takes seconds, and `ubm-embed --help` has none to spare.
 _HOMES = {
@@ -21,7 +22,7 @@ _HOMES = {
     "Corpus": "ubm_embed.data.corpus",
     "Embedder": "ubm_embed.embedder",
     "Interaction": "ubm_embed.data.session",
-    "PretrainingConfig": "ubm_embed.training.pretraining",
+    "PretrainingConfig": "ubm_embed.training.config",
     "Product": "ubm_embed.data.session",
     "Session": "ubm_embed.data.session",
     "UbmError": "ubm_embed.errors",

@@ -19,7 +19,8 @@ from transformers.models.bert.modeling_bert import BertEncoder
 from ubm_embed.data.augmentations import mask_action_and_item_tokens, mask_item_tokens, reorder_interactions
 from ubm_embed.data.session_table import SessionTable
 from ubm_embed.data.token_table import TokenTable
-from ubm_embed.training.pretraining import PretrainingConfig, view_losses
+from ubm_embed.training.config import PretrainingConfig
+from ubm_embed.training.pretraining import view_losses
 from ubm_embed.training.stages import ITEM_LOSSES, SESSION_LOSSES, ItemStage, SessionStage
 
 TEMPERATURE = 0.05

@@ -18,14 +18,9 @@ from ubm_embed.errors import Conflict, InvalidData, NotFound, QualityGateFailed
 from ubm_embed.model.checkpoint import Checkpoint, model_id_of
 from ubm_embed.model.user_behavior_model import UserBehaviorModel
 from ubm_embed.training import pretraining, stages
-from ubm_embed.training.pretraining import (
-    PretrainingConfig,
-    batches,
-    learning_rate,
-    pretrain,
-    stage_steps,
-    training_sessions,
-)
+from ubm_embed.training.config import PretrainingConfig
+from ubm_embed.training.pretraining import pretrain, training_sessions
+from ubm_embed.training.schedule import learning_rate
 from ubm_embed.training.stages import ITEM_LOSSES, LOSSES, SESSION_LOSSES
 
 # Two epochs of the toy sessions: 8 steps or more of each stage.
@@ -152,6 +147,12 @@ class TestRun:
         config = replace(CONFIG, stages=(1,), max_steps=1)
         made = [train(replace(config, item_actions=given), overwrite=True).model_id for given in (True, False)]
         assert made[0] != made[1]
+
+    def test_trains_at_the_rates_of_the_schedule(self, train, out):
+        train(replace(CONFIG, max_steps=5, warmup=0.4))
+        rates = [step["learning_rate"] for step in metrics_of(out)]
+        expected = [learning_rate(step, 5, peak=1e-3, warmup=0.4) for step in range(5)]
+        assert rates == pytest.approx(expected * 2)
 
     def test_a_batch_larger_than_the_corpus_reads_all_of_it(self, train, out):
         train(replace(CONFIG, item_batch=10_000, session_batch=10_000))
@@ -370,86 +371,6 @@ class TestHoldout:
         sessions = training_sessions(tokenized, replace(CONFIG, purchases_only=True))
         assert (sessions.actions[sessions.offsets[1:] - 1] == Action.BUY.code).all()
         assert len(sessions) < len(training_sessions(tokenized, CONFIG))
-
-
-class TestSchedule:
-    def test_the_learning_rate_rises_to_its_peak_and_falls_to_nothing(self):
-        rates = [learning_rate(step, 10, peak=9.0, warmup=0.2) for step in range(10)]
-        assert rates == pytest.approx([4.5, 9, 8, 7, 6, 5, 4, 3, 2, 1])
-
-    @pytest.mark.parametrize(("total", "warmup"), [(1, 0.1), (1, 0.0), (2, 0.9), (7, 0.0), (7, 0.99), (1000, 0.1)])
-    def test_it_is_never_zero_and_never_beyond_the_peak(self, total, warmup):
-        rates = [learning_rate(step, total, peak=2.0, warmup=warmup) for step in range(total)]
-        assert max(rates) == pytest.approx(2.0)
-        assert min(rates) > 0
-        top = rates.index(max(rates))
-        assert rates[:top] == sorted(rates[:top])
-        assert rates[top:] == sorted(rates[top:], reverse=True)
-
-    def test_is_the_one_that_is_trained_with(self, train, out):
-        train(replace(CONFIG, max_steps=5, warmup=0.4))
-        rates = [step["learning_rate"] for step in metrics_of(out)]
-        expected = [learning_rate(step, 5, peak=1e-3, warmup=0.4) for step in range(5)]
-        assert rates == pytest.approx(expected * 2)
-
-    @pytest.fixture
-    def stage(self, tokenizer, tokenized):
-        return stages.SessionStage(tokenizer, tokenized, tokenized.sessions, 12, frozenset(SESSION_LOSSES))
-
-    def test_every_epoch_reads_whole_batches_of_different_sessions(self, stage):
-        config = replace(CONFIG, epochs=3)
-        taken = list(batches(stage, config))
-        assert [step for step, _ in taken] == list(range(stage_steps(stage, config))) == list(range(9))
-        epochs = [np.concatenate([chosen for _, chosen in taken[start : start + 3]]) for start in (0, 3, 6)]
-        for epoch in epochs:
-            assert np.unique(epoch).size == 36
-        assert epochs[0].tolist() != epochs[1].tolist()
-
-    @pytest.mark.parametrize("first", [0, 1, 3, 5, 9])
-    def test_a_later_start_reads_what_is_left(self, stage, first):
-        config = replace(CONFIG, epochs=3)
-        whole = [(step, chosen.tolist()) for step, chosen in batches(stage, config)]
-        assert [(step, chosen.tolist()) for step, chosen in batches(stage, config, first)] == whole[first:]
-
-
-class TestConfig:
-    @pytest.mark.parametrize(
-        ("settings", "problem"),
-        [
-            ({"item_batch": 1}, "item_batch must be at least 2 .*, got 1"),
-            ({"session_batch": 0}, "session_batch must be at least 2 .*, got 0"),
-            ({"epochs": 0}, "epochs must be at least 1, got 0"),
-            ({"pairs_per_session": 0}, "pairs_per_session must be at least 1, got 0"),
-            ({"checkpoint_steps": -1}, "checkpoint_steps must be at least 1, got -1"),
-            ({"max_steps": 0}, "max_steps must be at least 1, got 0"),
-            ({"session_max_steps": 0}, "session_max_steps must be at least 1, got 0"),
-            ({"session_learning_rate": 0.0}, "session_learning_rate must be positive, got 0.0"),
-            ({"learning_rate": 0.0}, "learning_rate must be positive, got 0.0"),
-            ({"learning_rate": float("nan")}, "learning_rate must be positive, got nan"),
-            ({"temperature": -0.1}, "temperature must be positive, got -0.1"),
-            ({"max_gradient_norm": 0.0}, "max_gradient_norm must be positive, got 0.0"),
-            ({"warmup": 1.0}, r"warmup must be in \[0, 1\), got 1.0"),
-            ({"holdout": -0.1}, r"holdout must be in \[0, 1\), got -0.1"),
-            ({"weight_decay": -1.0}, "weight_decay must not be negative, got -1.0"),
-            ({"seed": -1}, "seed must not be negative, got -1"),
-            ({"precision": "float16"}, "precision must be one of auto, float32, bfloat16, got 'float16'"),
-            ({"stages": ()}, r"stages must be .*, got \(\)"),
-            ({"stages": (3,)}, r"stages must be .*, got \(3,\)"),
-            ({"stages": (2, 1)}, r"stages must be .*, got \(2, 1\)"),
-            ({"losses": ("masking",)}, "losses must be of .*; got masking"),
-            ({"losses": ITEM_LOSSES}, "for stage 2, got .*item_token_masking"),
-            ({"losses": SESSION_LOSSES}, "for stage 1, got .*interaction_reordering"),
-        ],
-    )
-    def test_names_the_setting_and_its_value(self, settings, problem):
-        with pytest.raises(ValueError, match=problem):
-            PretrainingConfig(**settings)
-
-    def test_the_defaults_are_the_paper_s(self):
-        config = PretrainingConfig()
-        assert (config.stages, config.losses) == ((1, 2), LOSSES)
-        assert (config.item_batch, config.session_batch, config.epochs) == (512, 128, 1)
-        assert (config.learning_rate, config.warmup, config.temperature) == (3e-5, 0.1, 0.05)
 
 
 class World:

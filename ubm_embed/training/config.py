@@ -1,0 +1,102 @@
+"""How to pre-train: every setting, its default and its bounds."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from ubm_embed.training.losses import TEMPERATURE
+from ubm_embed.training.precision import PRECISIONS
+from ubm_embed.training.stages import ITEM_LOSSES, LOSSES, SESSION_LOSSES
+
+
+@dataclass(frozen=True, kw_only=True)
+class PretrainingConfig:
+    """How to pre-train; the defaults are the paper's (4.2.1) where it gives a figure.
+
+    Attributes:
+        stages: which of 1 and 2, in order.
+        losses: which of `LOSSES` to add up.
+        item_batch: pairs a step in stage 1.
+        session_batch: sessions a step in stage 2.
+        epochs: of each stage.
+        max_steps: at most so many of each stage; the schedule is laid over what remains.
+        learning_rate: peak; reached linearly over the first `warmup` share of the steps, then down to 0.
+        session_max_steps, session_learning_rate: the same for stage 2, where it wants others; the paper names one
+            rate. Stage 2 is solved in few steps, and from scratch a high rate there undoes what stage 1 has learned.
+        weight_decay, max_gradient_norm: AdamW's, and where gradients are clipped; the paper names neither.
+        temperature: of the contrastive losses.
+        positive_in_denominator: the usual InfoNCE; False is the denominator as the paper prints it.
+        pairs_per_session: next item pairs that one session gives to an epoch, at most.
+        item_actions: in stage 1 read an item with the action it had, and only its next one as a product alone. The
+            paper reads both alone; then nothing ties a session, whose interactions have actions, to the products.
+        purchases_only: read only back-traced purchases, as the paper does; else also sessions without one.
+        holdout: share of the sessions, by a hash of their id, that training never sees; `evaluate` asks those.
+        precision: "float32", "bfloat16", or "auto": bfloat16 where the hardware computes in it.
+        checkpoint_steps: how often the state is kept for `--resume`.
+    """
+
+    stages: tuple[int, ...] = (1, 2)
+    losses: tuple[str, ...] = LOSSES
+    item_batch: int = 512
+    session_batch: int = 128
+    epochs: int = 1
+    max_steps: int | None = None
+    learning_rate: float = 3e-5
+    session_max_steps: int | None = None
+    session_learning_rate: float | None = None
+    warmup: float = 0.1
+    weight_decay: float = 0.01
+    max_gradient_norm: float = 1.0
+    temperature: float = TEMPERATURE
+    positive_in_denominator: bool = True
+    pairs_per_session: int = 8
+    item_actions: bool = True
+    purchases_only: bool = False
+    holdout: float = 0.1
+    precision: str = "auto"
+    seed: int = 0
+    checkpoint_steps: int = 50
+
+    def __post_init__(self) -> None:
+        for name in ("item_batch", "session_batch"):
+            if getattr(self, name) < 2:
+                raise ValueError(f"{name} must be at least 2 for a negative to exist, got {getattr(self, name)}")
+        for name in ("epochs", "pairs_per_session", "checkpoint_steps"):
+            if getattr(self, name) < 1:
+                raise ValueError(f"{name} must be at least 1, got {getattr(self, name)}")
+        for name in ("max_steps", "session_max_steps"):
+            if getattr(self, name) is not None and getattr(self, name) < 1:
+                raise ValueError(f"{name} must be at least 1, got {getattr(self, name)}")
+        for name in ("learning_rate", "session_learning_rate", "temperature", "max_gradient_norm"):
+            if getattr(self, name) is not None and not getattr(self, name) > 0:
+                raise ValueError(f"{name} must be positive, got {getattr(self, name)}")
+        for name in ("warmup", "holdout"):
+            if not 0 <= getattr(self, name) < 1:
+                raise ValueError(f"{name} must be in [0, 1), got {getattr(self, name)}")
+        for name in ("weight_decay", "seed"):
+            if not getattr(self, name) >= 0:
+                raise ValueError(f"{name} must not be negative, got {getattr(self, name)}")
+        if self.precision not in PRECISIONS:
+            raise ValueError(f"precision must be one of {', '.join(PRECISIONS)}, got {self.precision!r}")
+        self._require_stages_and_losses()
+
+    def most_steps(self, stage: int) -> int | None:
+        """At most so many steps of a stage; None for no limit."""
+        own = self.session_max_steps if stage == 2 else None
+        return self.max_steps if own is None else own
+
+    def peak(self, stage: int) -> float:
+        """The peak learning rate of a stage."""
+        own = self.session_learning_rate if stage == 2 else None
+        return self.learning_rate if own is None else own
+
+    def _require_stages_and_losses(self) -> None:
+        if self.stages not in ((1,), (2,), (1, 2)):
+            raise ValueError(f"stages must be (1,), (2,) or (1, 2), got {self.stages!r}")
+        if unknown := set(self.losses) - set(LOSSES):
+            raise ValueError(f"losses must be of {', '.join(LOSSES)}; got {', '.join(sorted(unknown))}")
+        for stage, losses in ((1, ITEM_LOSSES), (2, SESSION_LOSSES)):
+            if stage in self.stages and not set(losses) & set(self.losses):
+                raise ValueError(
+                    f"losses must hold one of {' and '.join(losses)} for stage {stage}, got {self.losses!r}"
+                )
