@@ -58,12 +58,13 @@ class TokenTable:
         lengths = self.lengths[rows]
         return TokenTable(self.ids[ragged_index(self.offsets[:-1][rows], lengths)], offsets_of(lengths))
 
+    def firsts(self) -> NDArray[np.int64]:
+        """[R] for every row the first one that equals it; itself where it is the first."""
+        seen: dict[bytes, int] = {}
+        rows = (seen.setdefault(self.row(index).tobytes(), index) for index in range(len(self)))
+        return np.fromiter(rows, np.int64, len(self))
+
     def distinct(self) -> tuple[TokenTable, NDArray[np.int64]]:
         """Each different row once, in order of first occurrence, and for every row which one it is: [R]."""
-        seen: dict[bytes, int] = {}
-        inverse = np.fromiter(
-            (seen.setdefault(self.row(index).tobytes(), len(seen)) for index in range(len(self))), np.int64, len(self)
-        )
-        first = np.full(len(seen), len(self), dtype=np.int64)
-        np.minimum.at(first, inverse, np.arange(len(self)))
+        first, inverse = np.unique(self.firsts(), return_inverse=True)
         return self.take(first), inverse

@@ -10,7 +10,7 @@ import hashlib
 import json
 import shutil
 import time
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
@@ -198,6 +198,9 @@ def training_sessions(
 ) -> SessionTable:
     """The sessions that pre-training reads: not held out, back-traced from purchases, of 2 to `limit` interactions.
 
+    Texts that are equal are one here, under the first one's row: the model cannot tell such products apart, so that
+    none of them is a negative of another, nor the next item of another.
+
     Raises:
         InvalidData: fewer than two of them.
     """
@@ -205,6 +208,7 @@ def training_sessions(
     segments = tokenized.sessions.take(kept).purchase_segments(purchases_only=config.purchases_only, limit=limit)
     # A session of one interaction cannot be reordered and pairs nothing.
     sessions = segments.take(np.flatnonzero(segments.lengths > 1))
+    sessions = replace(sessions, rows=tokenized.texts.firsts()[sessions.rows].astype(np.int32))
     if len(sessions) < 2:
         raise InvalidData(
             f"{len(sessions)} sessions of two or more interactions to train on, out of {len(tokenized.sessions)} in "

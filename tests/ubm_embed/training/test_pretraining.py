@@ -9,7 +9,7 @@ import polars as pl
 import pytest
 import torch
 
-from ubm_embed.data.corpus import PRODUCT_SCHEMA, Corpus
+from ubm_embed.data.corpus import ATTRIBUTES, PRODUCT_SCHEMA, Corpus
 from ubm_embed.data.session import Action, Interaction, Product, Session
 from ubm_embed.data.tokenized_corpus import TokenizedCorpus, held_out
 from ubm_embed.data.tokenizer import InteractionTokenizer
@@ -363,6 +363,13 @@ class TestHoldout:
         tokenized = TokenizedCorpus.of(told_apart, tokenizer)
         assert 7 not in training_sessions(tokenized, replace(CONFIG, holdout=self.HOLDOUT)).rows
         assert 7 in training_sessions(tokenized, replace(CONFIG, holdout=0.0)).rows
+
+    def test_products_with_one_text_are_one(self, tokenizer, corpus):
+        twins = corpus.products.with_columns(title=pl.lit("socks"), category=None, attributes=pl.lit([], ATTRIBUTES))
+        read = training_sessions(TokenizedCorpus.of(Corpus(twins, corpus.interactions), tokenizer), CONFIG)
+        products = read.rows < corpus.products.height
+        assert products.any()
+        assert set(read.rows[products].tolist()) == {0}
 
     def test_sessions_of_one_interaction_are_left_out(self, tokenized):
         assert training_sessions(tokenized, CONFIG).lengths.min() == 2
