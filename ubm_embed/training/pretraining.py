@@ -106,8 +106,7 @@ class Pretrainer:
         first = 0
         if state is not None:
             first = state["step"]
-            if state["optimizer"] is not None:
-                optimizer.load_state_dict(state["optimizer"])
+            optimizer.load_state_dict(state["optimizer"])
         total = stage_steps(stage, self.config)
         self.model.train()
         for step, chosen in batches(stage, self.config, first):
@@ -121,7 +120,7 @@ class Pretrainer:
         rng = np.random.default_rng([self.config.seed, stage.number, step])
         torch.manual_seed(int(rng.integers(2**62)))  # dropout's
         views = stage.views(chosen, rng)
-        negatives = views.negatives
+        negatives = _negatives(views)  # before the masks move to the device
         views = views.to(self.model.device)
         with autocast(self.model.device, self.config.precision):
             vectors = stage.encode(self.model, views)
@@ -142,10 +141,9 @@ class Pretrainer:
             "loss": loss.item(),
             **{name: value.item() for name, value in losses.items()},
             **_geometry(vectors.detach().float(), views),
+            **negatives,
             "learning_rate": optimizer.param_groups[0]["lr"],
             "gradient_norm": norm.item(),
-            "negatives": sum(count for count, _ in negatives.values()),
-            "false_negatives_left_out": sum(count for _, count in negatives.values()),
             "examples_per_second": chosen.size / (time.monotonic() - started),
         }
         self.run.log(record)
@@ -224,6 +222,15 @@ def _require_finite(what: str, number: Tensor, losses: dict[str, Tensor], stage:
             f"the {what} of stage {stage}, step {step + 1} is not finite ({values}); the step was not taken and the "
             "last kept state is unharmed: lower --learning-rate and start again with --overwrite"
         )
+
+
+def _negatives(views: Views) -> dict[str, int]:
+    """How many negatives the losses of a batch have, and how many false ones were left out of them."""
+    counts = views.negatives.values()
+    return {
+        "negatives": sum(count for count, _ in counts),
+        "false_negatives_left_out": sum(count for _, count in counts),
+    }
 
 
 @torch.no_grad()
