@@ -26,14 +26,13 @@ from ubm_embed.data.arrays import IntArray
 from ubm_embed.data.corpus import Corpus
 from ubm_embed.data.sample_shop import write_sample_shop
 from ubm_embed.data.tokenized_corpus import TokenizedCorpus
-from ubm_embed.data.tokenizer import InteractionTokenizer
 from ubm_embed.errors import UbmError
 from ubm_embed.model.start import fresh_model
 from ubm_embed.training.config import PretrainingConfig
 from ubm_embed.training.precision import PRECISIONS
-from ubm_embed.training.pretraining import training_sessions
+from ubm_embed.training.pretraining import stages_of
 from ubm_embed.training.schedule import batches
-from ubm_embed.training.stages import ITEM_LOSSES, SESSION_LOSSES, ItemStage, SessionStage, Stage
+from ubm_embed.training.stages import Stage
 from ubm_embed.training.views import Views
 
 NAME = "pretraining_speed"
@@ -63,8 +62,9 @@ def measure(options: argparse.Namespace) -> dict[str, Any]:
         seed=options.seed,
         max_steps=options.steps + 1,  # one warms up
         epochs=options.steps + 1,  # enough of them, however small the corpus is
+        item_actions=False,  # the plain form is the paper's
     )
-    stages = _stages(TokenizedCorpus.of(corpus, tokenizer), tokenizer, config)
+    stages = stages_of(TokenizedCorpus.of(corpus, tokenizer), tokenizer, config)
     report["corpus"] = {"products": corpus.products.height, "sessions": corpus.sessions, "tokens": tokenizer.vocab_size}
     report["stages"] = [measure_stage(forms_of(options.forms, model, stage, config), stage, config) for stage in stages]
     return report
@@ -85,19 +85,6 @@ def _stir(model: nn.Module) -> None:
     with torch.no_grad():
         for parameter in model.parameters():
             parameter.add_(torch.randn_like(parameter), alpha=0.02)
-
-
-def _stages(corpus: TokenizedCorpus, tokenizer: InteractionTokenizer, config: PretrainingConfig) -> list[Stage]:
-    sessions = training_sessions(corpus, config)
-    items = ItemStage.of(
-        tokenizer,
-        corpus,
-        sessions,
-        batch_size=config.item_batch,
-        pairs_per_session=config.pairs_per_session,
-        losses=frozenset(ITEM_LOSSES),
-    )
-    return [items, SessionStage(tokenizer, corpus, sessions, config.session_batch, frozenset(SESSION_LOSSES))]
 
 
 def measure_stage(forms: Sequence[Form], stage: Stage, config: PretrainingConfig) -> dict[str, Any]:

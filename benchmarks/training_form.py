@@ -16,6 +16,7 @@ from ubm_embed.model.user_behavior_model import UserBehaviorModel
 from ubm_embed.training.config import PretrainingConfig
 from ubm_embed.training.losses import contrastive_loss
 from ubm_embed.training.precision import autocast
+from ubm_embed.training.pretraining import optimizer_of
 from ubm_embed.training.stages import Stage
 from ubm_embed.training.views import Views
 
@@ -33,9 +34,7 @@ class Form:
         self.name, self.stage, self.config, self.device = name, stage, config, model.device
         self.padding = PADDINGS.get(name)
         self.model: nn.Module = copy.deepcopy(model) if self.padding is None else PlainModel(model)
-        self.optimizer = torch.optim.AdamW(
-            self.model.parameters(), lr=config.learning_rate, weight_decay=config.weight_decay, fused=True
-        )
+        self.optimizer = optimizer_of(self.model, config)
 
     def lay_out(self, views: Views) -> Views | PaddedViews:
         """What this form's step reads, on the model's device."""

@@ -9,12 +9,10 @@ The title gives at most its first 32 tokens; an interaction has at most 64 in al
 
 from __future__ import annotations
 
-import json
 import re
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import polars as pl
@@ -22,11 +20,11 @@ from numpy.typing import NDArray
 from tokenizers import Tokenizer, models, normalizers, pre_tokenizers, trainers
 
 from ubm_embed.data.arrays import BoolArray
+from ubm_embed.data.bert_vocabulary import TOKENIZER_FILE, bert_vocabulary
 from ubm_embed.data.session import ACTIONS, Product
 from ubm_embed.data.token_table import TokenTable
 from ubm_embed.errors import InvalidData, NotFound
 
-TOKENIZER_FILE = "tokenizer.json"
 MAX_TOKENS = 64
 MAX_TITLE_TOKENS = 32
 # [CLS], an action and [SEP] stand around a text. A product alone has no action token, but its text is cut the same,
@@ -114,7 +112,7 @@ class InteractionTokenizer:
             NotFound: neither is there.
             InvalidData: not a WordPiece vocabulary, or without [CLS], [SEP], [MASK], [PAD] or [UNK].
         """
-        words, normalizer = _bert_vocabulary(Path(source))
+        words, normalizer = bert_vocabulary(Path(source))
         known = set(words)
         lacking = [mark for mark in WORD_MARKS if mark not in known]
         if lacking:
@@ -257,48 +255,3 @@ def _word_piece(vocabulary: Sequence[str], normalizer: normalizers.Normalizer | 
     tokenizer.normalizer = normalizer
     tokenizer.pre_tokenizer = pre_tokenizers.BertPreTokenizer()
     return tokenizer
-
-
-def _bert_vocabulary(source: Path) -> tuple[list[str], normalizers.Normalizer | None]:
-    """Tokens by id, and how text is normalised before it is split."""
-    if (source / TOKENIZER_FILE).is_file():
-        return _fast_vocabulary(source / TOKENIZER_FILE)
-    file = source / "vocab.txt" if source.is_dir() else source
-    if not file.is_file():
-        raise NotFound(
-            f"no vocabulary at {source}: expected a vocab.txt, or a folder with one or with a {TOKENIZER_FILE}"
-        )
-    settings = file.with_name("tokenizer_config.json")
-    lowercase = _read_json(settings).get("do_lower_case", True) if settings.is_file() else True
-    if not isinstance(lowercase, bool):
-        raise InvalidData("expected true or false", file=settings, field="do_lower_case")
-    try:
-        words = file.read_text("utf-8").removesuffix("\n").split("\n")
-    except UnicodeDecodeError as error:
-        raise InvalidData(f"not a vocabulary: {error}", file=file) from None
-    return words, normalizers.BertNormalizer(lowercase=lowercase)
-
-
-def _fast_vocabulary(file: Path) -> tuple[list[str], normalizers.Normalizer | None]:
-    model = _read_json(file).get("model")
-    if not isinstance(model, dict) or model.get("type", "WordPiece") != "WordPiece":
-        found = model.get("type") if isinstance(model, dict) else "none"
-        raise InvalidData(f"expected a WordPiece vocabulary, found {found}", file=file)
-    try:
-        tokenizer = Tokenizer.from_file(str(file))
-    except Exception as error:  # tokenizers raises bare Exception
-        raise InvalidData(f"not a tokenizer: {error}", file=file) from None
-    vocabulary = tokenizer.get_vocab(with_added_tokens=False)
-    if sorted(vocabulary.values()) != list(range(len(vocabulary))):
-        raise InvalidData("expected token ids from 0 without a gap", file=file, field="model.vocab")
-    return sorted(vocabulary, key=vocabulary.__getitem__), tokenizer.normalizer
-
-
-def _read_json(file: Path) -> dict[str, Any]:
-    try:
-        document = json.loads(file.read_text("utf-8"))
-    except (ValueError, RecursionError) as error:
-        raise InvalidData(f"not JSON: {error}", file=file) from None
-    if not isinstance(document, dict):
-        raise InvalidData("expected a JSON object", file=file)
-    return document

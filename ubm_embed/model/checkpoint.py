@@ -13,7 +13,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Self
 
-from ubm_embed.data.tokenizer import TOKENIZER_FILE, InteractionTokenizer
+from ubm_embed.data.bert_vocabulary import TOKENIZER_FILE
+from ubm_embed.data.json_object import read_json_object
+from ubm_embed.data.tokenizer import InteractionTokenizer
 from ubm_embed.errors import InvalidData
 from ubm_embed.model.user_behavior_model import CONFIG_FILE, WEIGHTS_FILE, UserBehaviorModel
 
@@ -47,11 +49,12 @@ class Checkpoint:
         folder = Path(folder)
         model = UserBehaviorModel.from_pretrained(folder)
         tokenizer = InteractionTokenizer.from_pretrained(folder)
+        record = folder / RECORD_FILE
         rows = model.interaction_encoder.vocab_size
         if tokenizer.vocab_size > rows:
             problem = f"{tokenizer.vocab_size} tokens for a model of {rows}: they do not belong together"
             raise InvalidData(problem, file=folder / TOKENIZER_FILE)
-        return cls(model, tokenizer, model_id_of(folder), _read_record(folder / RECORD_FILE))
+        return cls(model, tokenizer, model_id_of(folder), read_json_object(record) if record.is_file() else {})
 
 
 def save_checkpoint(
@@ -76,15 +79,3 @@ def model_id_of(folder: str | Path) -> str:
             while chunk := stream.read(_CHUNK):
                 digest.update(chunk)
     return digest.hexdigest()[:16]
-
-
-def _read_record(file: Path) -> dict[str, Any]:
-    if not file.is_file():
-        return {}
-    try:
-        record = json.loads(file.read_text("utf-8"))
-    except (ValueError, RecursionError) as error:
-        raise InvalidData(f"not JSON: {error}", file=file) from None
-    if not isinstance(record, dict):
-        raise InvalidData("expected a JSON object", file=file)
-    return record

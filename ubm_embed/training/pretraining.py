@@ -16,7 +16,7 @@ from typing import Any
 
 import numpy as np
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from ubm_embed.data.arrays import IntArray
 from ubm_embed.data.corpus import Corpus
@@ -63,7 +63,7 @@ def pretrain(
     out = Path(out)
     require_free(out, overwrite=overwrite)
     tokenized = TokenizedCorpus.of(corpus, tokenizer)
-    stages = _stages(tokenized, tokenizer, config, model.config.max_interactions)
+    stages = stages_of(tokenized, tokenizer, config, model.config.max_interactions)
     settings = {**asdict(config), "corpus": _fingerprint(tokenized), "initial_model": _starting_point(model)}
     run = TrainingRun.resume(out, settings) if resume else TrainingRun.start(out, settings, overwrite=overwrite)
     started = time.monotonic()
@@ -100,9 +100,7 @@ class Pretrainer:
                 state = None
 
     def _train_stage(self, stage: Stage, state: dict[str, Any] | None) -> None:
-        optimizer = torch.optim.AdamW(
-            self.model.parameters(), lr=self.config.learning_rate, weight_decay=self.config.weight_decay, fused=True
-        )
+        optimizer = optimizer_of(self.model, self.config)
         first = 0
         if state is not None:
             first = state["step"]
@@ -155,6 +153,11 @@ class Pretrainer:
         self.run.save(state)
 
 
+def optimizer_of(model: nn.Module, config: PretrainingConfig) -> torch.optim.AdamW:
+    """AdamW over all weights, both stages' alike; the schedule sets the rate of each step."""
+    return torch.optim.AdamW(model.parameters(), lr=config.learning_rate, weight_decay=config.weight_decay, fused=True)
+
+
 def view_losses(vectors: Tensor, views: Views, config: PretrainingConfig) -> dict[str, Tensor]:
     """Each loss of a batch, from its vectors [K, D]."""
     return {
@@ -169,9 +172,17 @@ def view_losses(vectors: Tensor, views: Views, config: PretrainingConfig) -> dic
     }
 
 
-def _stages(
-    tokenized: TokenizedCorpus, tokenizer: InteractionTokenizer, config: PretrainingConfig, limit: int
+def stages_of(
+    tokenized: TokenizedCorpus,
+    tokenizer: InteractionTokenizer,
+    config: PretrainingConfig,
+    limit: int = MAX_INTERACTIONS,
 ) -> list[Stage]:
+    """The stages that `config` asks for, in order, over what pre-training reads.
+
+    Raises:
+        InvalidData: too few sessions or pairs.
+    """
     sessions = training_sessions(tokenized, config, limit)
     losses = frozenset(config.losses)
     stages: list[Stage] = []
