@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
     from indexer.retrieval import Retriever
     from ubm_embed.data.corpus import Corpus
-    from ubm_embed.evaluation.next_item import NextItemResult
+    from ubm_embed.evaluation.evaluation import Evaluation
 
 # A model that two cores train in two minutes: half the layers and half the width of the paper's.
 _SIZES: dict[str, Any] = {"layers": 2, "width": 128, "dimension": 128, "session_layers": 2, "vocab_size": 2048}
@@ -27,7 +27,7 @@ _TRAINING: dict[str, Any] = {
     "session_learning_rate": 1e-4,
     "max_steps": 160,
     "session_max_steps": 25,
-    "holdout": 0.1,
+    "holdout": 0.2,
 }
 _PRODUCTS, _SESSIONS = 1500, 15_000
 
@@ -54,7 +54,7 @@ def demo(
         corpus = _make_shop(aside / "corpus", seed)
         results = _train(corpus, aside / "model", seed)
         retriever = _index(aside)
-        _show_session(corpus, retriever, aside / "session.json")
+        _show_session(corpus, retriever, _kept_out(corpus, aside / "model"), aside / "session.json")
         _show_unclicked(corpus, retriever)
         _show_results(results)
     typer.echo(f"\nDone in {time.monotonic() - started:.0f} s. Ask it yourself:\n")
@@ -74,9 +74,9 @@ def _make_shop(folder: Path, seed: int) -> Corpus:
     return corpus
 
 
-def _train(corpus: Corpus, folder: Path, seed: int) -> list[NextItemResult]:
-    from ubm_embed.embedder import Embedder
-    from ubm_embed.evaluation.next_item import evaluate_next_item
+def _train(corpus: Corpus, folder: Path, seed: int) -> Evaluation:
+    from ubm_embed.data.tasks import Task
+    from ubm_embed.evaluation.evaluation import evaluate
     from ubm_embed.model.start import fresh_model
     from ubm_embed.training.config import PretrainingConfig
     from ubm_embed.training.pretraining import pretrain
@@ -89,7 +89,7 @@ def _train(corpus: Corpus, folder: Path, seed: int) -> list[NextItemResult]:
     config = PretrainingConfig(seed=seed, **_TRAINING)
     with progress() as shown:
         made = pretrain(corpus, model, tokenizer, folder, config, progress=shown)
-        return evaluate_next_item(corpus, Embedder(made), holdout=config.holdout, progress=shown)
+        return evaluate(Task.NIP, corpus, made, progress=shown)
 
 
 def _index(home: Path) -> Retriever:
@@ -109,10 +109,10 @@ def _index(home: Path) -> Retriever:
     return Retriever.open(home / "store")
 
 
-def _show_session(corpus: Corpus, retriever: Retriever, file: Path) -> None:
+def _show_session(corpus: Corpus, retriever: Retriever, kept_out: set[str], file: Path) -> None:
     from ubm_embed.data.session import parse_session
 
-    document = _example_session(corpus)
+    document = _example_session(corpus, kept_out)
     file.write_text(json.dumps(document, ensure_ascii=False, indent=2) + "\n", "utf-8")
     titles = dict(corpus.products.select("product_id", "title").iter_rows())
     typer.echo("\n4. A shopper who was kept out of training did this:")
@@ -122,14 +122,23 @@ def _show_session(corpus: Corpus, retriever: Retriever, file: Path) -> None:
     _write_matches(retriever, parse_session(document))
 
 
-def _example_session(corpus: Corpus) -> dict[str, Any]:
-    """The beginning of a held-out session that searches, compares and puts something into the cart."""
-    from ubm_embed.data.tokenized_corpus import held_out
+def _kept_out(corpus: Corpus, model: Path) -> set[str]:
+    """Ids of the sessions of the test part."""
+    from ubm_embed.data.split import Split
+    from ubm_embed.data.tokenized_corpus import TokenizedCorpus
+    from ubm_embed.model.checkpoint import Checkpoint
 
+    made = Checkpoint.from_pretrained(model)
+    tokenized = TokenizedCorpus.of(corpus, made.tokenizer)
+    part = Split.from_dict(made.record["split"]).membership(tokenized)
+    return set(tokenized.session_ids[part == "test"])
+
+
+def _example_session(corpus: Corpus, kept_out: set[str]) -> dict[str, Any]:
+    """The beginning of a session of the test part that searches, compares and puts something into the cart."""
     for (session_id,), frame in corpus.interactions.group_by("session_id", maintain_order=True):
         actions = frame["action"].to_list()
-        kept_out = held_out(frame["session_id"].head(1).to_numpy(), _TRAINING["holdout"])[0]
-        if kept_out and {"search", "add"} <= set(actions) and 5 <= len(actions) <= 9:
+        if session_id in kept_out and {"search", "add"} <= set(actions) and 5 <= len(actions) <= 9:
             return {"session_id": session_id, "interactions": _interactions(frame)}
     raise AssertionError("a shop of thousands of sessions has one like this")
 
@@ -172,14 +181,16 @@ def _show_unclicked(corpus: Corpus, retriever: Retriever) -> None:
         typer.echo(f'   For "{product.category}, {attributes}", number {rank} is: {product.title}')
 
 
-def _show_results(results: list[NextItemResult]) -> None:
-    ubm, together, popular = results
-    typer.echo(f"\n6. The next product of {ubm.questions:,} held-out sessions, out of all products:\n")
-    write_table(("scorer", "hit@10", "MRR@10"), [(r.scorer, r.hit[10], r.mrr[10]) for r in results])
-    ratio = ubm.hit[10] / together.hit[10]
+def _show_results(results: Evaluation) -> None:
+    ubm, together, popular = results.rows
+    typer.echo(f"\n6. The next product of {results.questions:,} sessions of the test part, out of all products:\n")
+    rows = [(row.name, row.metrics["hit@10"], row.metrics["mrr@10"]) for row in results.rows]
+    write_table(("model", "hit@10", "MRR@10"), rows)
+    hits = ubm.metrics["hit@10"]
+    ratio = hits / together.metrics["hit@10"]
     relation = "above" if ratio > 1.02 else "below" if ratio < 0.98 else "level with"
     typer.echo(
-        f"\n   After minutes of pre-training and no fine-tuning UBM has {ubm.hit[10] / popular.hit[10]:.1f} times the "
-        f"hits of popularity, and {ratio:.2f} times those of co-occurrence: {relation} it."
+        f"\n   After minutes of training UBM has {hits / popular.metrics['hit@10']:.1f} times the hits of popularity, "
+        f"and {ratio:.2f} times those of co-occurrence: {relation} it."
     )
     typer.echo("   Co-occurrence knows nothing of a product without clicks; UBM reads its text.")

@@ -2,22 +2,20 @@
 
 from __future__ import annotations
 
-import enum
+from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from cli.console import Format, choose_format, progress, write_json, write_json_line, write_table
+from cli.choices import Task
+from cli.console import Format, choose_format, progress, say, write_json, write_json_line, write_table
 
 if TYPE_CHECKING:
-    from ubm_embed.evaluation.next_item import NextItemResult
+    from ubm_embed.evaluation.evaluation import Evaluation
+    from ubm_embed.evaluation.judgement import Judgement
 
-
-class Task(enum.StrEnum):
-    """What is asked of a session."""
-
-    NIP = "nip"
+_NAMES = {"mrr": "MRR", "auroc": "AUROC", "f1": "F1", "mae": "MAE", "mse": "MSE", "msle": "MSLE", "r2": "R2"}
 
 
 def register(app: typer.Typer) -> None:
@@ -26,44 +24,83 @@ def register(app: typer.Typer) -> None:
 
 
 def evaluate(
-    task: Annotated[Task, typer.Argument(help="nip: next item prediction.")],
+    task: Annotated[Task, typer.Argument(help="nip: next item; pip: purchase intention; rlp: remaining length.")],
     model: Annotated[Path, typer.Option("--model", metavar="DIR", help="The model folder.")],
     corpus: Annotated[Path, typer.Option("--corpus", metavar="DIR", help="The corpus it was trained on.")],
-    most: Annotated[int, typer.Option("--most", min=1, help="Ask at most so many sessions.")] = 10_000,
+    against: Annotated[
+        Path | None,
+        typer.Option("--against", metavar="DIR", help="Another model, compared question by question with the first."),
+    ] = None,
+    most: Annotated[int, typer.Option("--most", min=1, help="Ask at most so many questions.")] = 10_000,
+    repeats: Annotated[
+        bool, typer.Option("--repeats", help="nip: also ask for products that the session holds already.")
+    ] = False,
     seed: Annotated[int, typer.Option("--seed", min=0, help="Of the cuts and of which sessions are asked.")] = 0,
     device: Annotated[str, typer.Option("--device", help="auto, cpu, cuda, cuda:1 ...")] = "auto",
     output: Annotated[Format | None, typer.Option("--format", help="How to write the result.")] = None,
 ) -> None:
-    """Ask the sessions that training held out for their next product, over the whole catalogue.
+    """Ask the sessions that no training has seen, and put simple baselines beside the model.
 
-    Each is cut at random; the target is the first product after the cut that the session does not hold yet. Ties are
-    ranked against the target. Beside the model stand co-occurrence and popularity, counted on the training sessions.
+    Each session is cut at random. nip: which product comes next, out of the whole catalogue, ties ranked against the
+    target; pip: whether a purchase follows; rlp: how many interactions follow. Intervals are 95% of a bootstrap; JSON
+    also has p-values of a paired test, results by how often training saw the answer, and the leak report.
     """
     from ubm_embed.data.corpus import Corpus
-    from ubm_embed.embedder import Embedder
-    from ubm_embed.errors import InvalidData
-    from ubm_embed.evaluation.next_item import evaluate_next_item
-    from ubm_embed.model.checkpoint import RECORD_FILE
+    from ubm_embed.data.tasks import Task as Asked
+    from ubm_embed.evaluation.evaluation import evaluate as ask
+    from ubm_embed.model.checkpoint import Checkpoint
 
-    embedder = Embedder.from_pretrained(model, device=device)
-    holdout = embedder.checkpoint.record.get("pretraining", {}).get("holdout")
-    if not holdout:
-        problem = "the model was trained on every session: none is left to ask; train with --holdout 0.1"
-        raise InvalidData(problem, file=model / RECORD_FILE, field="pretraining.holdout")
+    checkpoint = Checkpoint.from_pretrained(model)
+    other = None if against is None else Checkpoint.from_pretrained(against)
     with progress() as shown:
-        results = evaluate_next_item(
-            Corpus.open(corpus), embedder, holdout=holdout, most=most, seed=seed, progress=shown
+        found = ask(
+            Asked(task.value),
+            Corpus.open(corpus),
+            checkpoint,
+            against=other,
+            most=most,
+            seed=seed,
+            repeats=repeats,
+            device=device,
+            progress=shown,
         )
-    write_results(results, choose_format(output))
+    say(str(found.leaks))
+    write_evaluation(found, choose_format(output))
 
 
-def write_results(results: list[NextItemResult], output: Format) -> None:
-    """The table of next item prediction to stdout."""
-    if output is Format.TABLE:
-        rows = [(r.scorer, r.questions, r.hit[10], r.mrr[10], r.hit[20], r.mrr[20]) for r in results]
-        write_table(("scorer", "questions", "hit@10", "MRR@10", "hit@20", "MRR@20"), rows)
-    elif output is Format.JSON:
-        write_json([result.to_dict() for result in results])
+def write_evaluation(found: Evaluation, output: Format) -> None:
+    """The table of a task to stdout."""
+    if output is Format.JSON:
+        write_json(found.to_dict())
+    elif output is Format.JSONL:
+        for row in found.rows:
+            write_json_line(row.to_dict())
     else:
-        for result in results:
-            write_json_line(result.to_dict())
+        names = list(found.rows[0].metrics)
+        title = f"{found.questions:,} questions; ± is half of the 95% interval"
+        write_table(
+            ("model", *map(_metric, names)), ([row.name, *_cells(row, names)] for row in found.rows), title=title
+        )
+        if found.rows[0].bands:
+            _write_bands(found)
+        say("* differs from the first row, p < 0.05, paired randomisation test")
+
+
+def _cells(row: Judgement, names: list[str]) -> Iterator[str]:
+    for name in names:
+        low, high = row.intervals[name]
+        differs = row.p_values is not None and row.p_values[name] < 0.05
+        yield f"{row.metrics[name]:.4f}{'*' if differs else ' '}±{(high - low) / 2:.3f}"
+
+
+def _write_bands(found: Evaluation) -> None:
+    """hit@10 by how often training saw the answer."""
+    bands = [band.label for band in found.rows[0].bands]
+    rows = ([row.name, *(f"{band.metrics['hit@10']:.4f}" for band in row.bands)] for row in found.rows)
+    counts = ["questions", *(f"{band.questions:,}" for band in found.rows[0].bands)]
+    write_table(("seen in training", *bands), [counts, *rows], title="hit@10 by how often training saw the answer")
+
+
+def _metric(name: str) -> str:
+    stem, at, k = name.partition("@")
+    return _NAMES.get(stem, stem) + at + k

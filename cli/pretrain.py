@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from cli.choices import Precision, SplitBy
 from cli.console import progress, say
 
 if TYPE_CHECKING:
@@ -39,14 +40,6 @@ class Denominator(enum.StrEnum):
 
     INFONCE = "infonce"
     PRINTED = "printed"
-
-
-class Precision(enum.StrEnum):
-    """Number format of the computation."""
-
-    AUTO = "auto"
-    FLOAT32 = "float32"
-    BFLOAT16 = "bfloat16"
 
 
 def register(app: typer.Typer) -> None:
@@ -165,6 +158,14 @@ def pretrain(
             rich_help_panel=_TRAINING,
         ),
     ] = 0.1,
+    split: Annotated[
+        SplitBy,
+        typer.Option(
+            "--split",
+            help="Which are held out; auto: the latest where the log has times, else by a hash of the session's id.",
+            rich_help_panel=_TRAINING,
+        ),
+    ] = SplitBy.AUTO,
     seed: Annotated[int, typer.Option("--seed", min=0, help="Same seed, same model.", rich_help_panel=_RUN)] = 0,
     precision: Annotated[
         Precision,
@@ -212,6 +213,7 @@ def pretrain(
             item_actions=item_actions,
             purchases_only=purchases_only,
             holdout=holdout,
+            split=split.value,
             precision=precision.value,
             seed=seed,
             checkpoint_steps=checkpoint_steps,

@@ -6,7 +6,6 @@ makes them live. Until then the store answers as before, and what was written as
 
 from __future__ import annotations
 
-import shutil
 from datetime import UTC, datetime
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
@@ -21,9 +20,10 @@ from indexer.store import POPULARITY, EmbeddingStore, StoredVectors, require_sto
 from indexer.version import METRIC, StoreVersion, make_live, next_number
 from ubm_embed.data.arrays import FloatArray
 from ubm_embed.data.corpus import read_interactions, read_products
+from ubm_embed.data.tasks import Task
 from ubm_embed.embedder import Embedder
 from ubm_embed.errors import Conflict, QualityGateFailed
-from ubm_embed.model.checkpoint import Checkpoint, model_id_of
+from ubm_embed.model.checkpoint import Checkpoint, copy_checkpoint, model_id_of, require_task
 from ubm_embed.outputs import output_folder
 from ubm_embed.progress import Progress, silent
 
@@ -56,6 +56,7 @@ def build_index(
     """
     load_faiss()  # that it is missing is worth knowing before hours of embedding
     checkpoint = Checkpoint.from_pretrained(model)
+    require_task(checkpoint, Task.NIP)
     rows = _read_catalogue(Path(products), interactions)
     target = EmbeddingStore.create(store)
     with target.writing():
@@ -115,9 +116,7 @@ def _keep_model(store: EmbeddingStore, model: Path, model_id: str) -> None:
     if kept.is_dir() and _is_model(kept, model_id):
         return
     with output_folder(kept, overwrite=True) as aside:
-        for file in model.iterdir():
-            if file.is_file():
-                shutil.copyfile(file, aside / file.name)
+        copy_checkpoint(model, aside)
         if not _is_model(aside, model_id):
             raise Conflict(f"{model} changed while it was copied")
 

@@ -19,7 +19,7 @@ RANK = {
     **dict.fromkeys(("ubm_embed.errors", "ubm_embed.outputs", "ubm_embed.progress"), 0),
     "ubm_embed.data": 1,
     "ubm_embed.model": 2,
-    **dict.fromkeys(("ubm_embed.training", "ubm_embed.evaluation", "ubm_embed.embedder"), 3),
+    **dict.fromkeys(("ubm_embed.training", "ubm_embed.evaluation", "ubm_embed.embedder", "ubm_embed.predictor"), 3),
     "ubm_embed": 4,  # its __init__, should it offer names of all the others
     "indexer": 5,
     "cli": 6,

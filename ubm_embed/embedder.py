@@ -22,6 +22,7 @@ from ubm_embed.data.arrays import FloatArray, IntArray
 from ubm_embed.data.batches import NO_ACTION, TokenBatch, interaction_sequences
 from ubm_embed.data.packing import Packing
 from ubm_embed.data.session import Interaction, Product, Session
+from ubm_embed.data.session_table import SessionTable
 from ubm_embed.data.token_table import TokenTable
 from ubm_embed.model.checkpoint import Checkpoint
 from ubm_embed.progress import Progress, silent
@@ -33,6 +34,8 @@ _PRODUCTS_AT_ONCE = 50_000
 
 class Embedder:
     """Turns products and sessions into float32 vectors of length 1, so that an inner product is a cosine.
+
+    Products are read by the model's product tower where it has one, sessions by the model itself.
 
     Interaction vectors are kept by their token sequence, which holds the action and the text: a live session whose
     interactions are known costs one small pass of the session encoder. The cache lives as long as this model does, so
@@ -47,6 +50,7 @@ class Embedder:
         self.checkpoint = checkpoint
         self.device = choose_device(device)
         self.model = checkpoint.model.to(self.device).eval()
+        self._product_model = checkpoint.products.model.to(self.device).eval()
         self.tokenizer = checkpoint.tokenizer
         self._tokens_at_once = _TOKENS_AT_ONCE[self.device.type if self.device.type == "cuda" else "cpu"]
         self._cache_size = cache_size
@@ -82,31 +86,45 @@ class Embedder:
         return vector
 
     def embed_sessions(self, sessions: Sequence[Session]) -> FloatArray:
-        """Vectors of sessions: [B, D]. The last `max_interactions` of each are read.
+        """Unit vectors of sessions: [B, D]. The last `max_interactions` of each are read.
 
         Raises:
             ValueError: a session without interactions, or an interaction that names a product by id: resolve it first.
         """
+        return _unit(self.encode_sessions(sessions))
+
+    def encode_sessions(self, sessions: Sequence[Session]) -> Tensor:
+        """h' of sessions as the session encoder has it, on the model's device: [B, D].
+
+        Raises:
+            ValueError: as `embed_sessions`.
+        """
         if not sessions:
-            return np.empty((0, self.dimension), np.float32)
+            return torch.empty(0, self.dimension, device=self.device)
         limit = self.model.config.max_interactions
         kept = [session.interactions[-limit:] for session in sessions]
         if not all(kept):
             raise ValueError("a session without interactions has no vector")
         lengths = np.array([len(interactions) for interactions in kept], dtype=np.int64)
         sequences = self._sequences([interaction for interactions in kept for interaction in interactions])
-        return self._embed_sessions(sequences, lengths)
+        return self._encode_sessions(sequences, lengths)
 
-    def embed_tokenized_sessions(
-        self, texts: TokenTable, actions: IntArray, rows: IntArray, lengths: IntArray
-    ) -> FloatArray:
-        """Vectors of sessions over a token table: [B, D].
+    def encode_product_as_session(self, product: Product) -> Tensor:
+        """h' of a session that holds nothing but this product, without an action: [1, D]."""
+        text = TokenTable.from_rows([self.tokenizer.product_text(product)])
+        alone = interaction_sequences(self.tokenizer, text, np.array([NO_ACTION]), np.array([0]))
+        return self._encode_sessions(alone, np.array([1]))
 
-        Args:
-            actions, rows: [I] action codes and rows of `texts`, sessions end to end, each already short enough.
-            lengths: [B].
-        """
-        return self._embed_sessions(interaction_sequences(self.tokenizer, texts, actions, rows), lengths)
+    def embed_table(self, texts: TokenTable, sessions: SessionTable) -> FloatArray:
+        """Unit vectors of sessions over a token table: [B, D]. The last `max_interactions` of each are read."""
+        return _unit(self.encode_table(texts, sessions))
+
+    def encode_table(self, texts: TokenTable, sessions: SessionTable) -> Tensor:
+        """h' of sessions over a token table: [B, D]. The last `max_interactions` of each are read."""
+        last = sessions.last(self.model.config.max_interactions)
+        return self._encode_sessions(
+            interaction_sequences(self.tokenizer, texts, last.actions, last.rows), last.lengths
+        )
 
     @torch.inference_mode()
     def _embed_texts(self, texts: TokenTable, report: Callable[[int, int], None] | None = None) -> FloatArray:
@@ -125,16 +143,15 @@ class Embedder:
 
     def _unit_products(self, sequences: TokenTable) -> Tensor:
         """Each sequence as a session of length 1 (paper 3.4.3)."""
-        interactions = self.model.interaction_encoder(TokenBatch.of(sequences).to(self.device))
+        interactions = self._product_model.interaction_encoder(TokenBatch.of(sequences).to(self.device))
         alone = Packing.of(np.ones(len(sequences), dtype=np.int64)).to(self.device)
-        return normalize(self.model.session_encoder(interactions, alone), dim=1)
+        return normalize(self._product_model.session_encoder(interactions, alone), dim=1)
 
     @torch.inference_mode()
-    def _embed_sessions(self, sequences: TokenTable, lengths: IntArray) -> FloatArray:
+    def _encode_sessions(self, sequences: TokenTable, lengths: IntArray) -> Tensor:
         interactions = self._interaction_vectors(sequences)
-        vectors = self.model.session_encoder(interactions, Packing.of(lengths).to(self.device))
-        unit: FloatArray = normalize(vectors, dim=1).cpu().numpy()
-        return unit
+        vectors: Tensor = self.model.session_encoder(interactions, Packing.of(lengths).to(self.device))
+        return vectors
 
     def _interaction_vectors(self, sequences: TokenTable) -> Tensor:
         """[K, D], from the cache where it has them."""
@@ -174,6 +191,11 @@ class Embedder:
         order = np.argsort(sequences.lengths, kind="stable")
         filled = np.cumsum(sequences.lengths[order]) // self._tokens_at_once
         yield from np.split(order, np.flatnonzero(np.diff(filled)) + 1)
+
+
+def _unit(vectors: Tensor) -> FloatArray:
+    unit: FloatArray = normalize(vectors, dim=1).cpu().numpy()
+    return unit
 
 
 def _report(progress: Progress, first: int, size: int, total: int, done: int, of: int) -> None:

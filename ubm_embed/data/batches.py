@@ -13,6 +13,7 @@ from dataclasses import dataclass
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
 from ubm_embed.data.arrays import IntArray, offsets_of, ragged_index
@@ -94,11 +95,16 @@ def interaction_sequences(
     return TokenTable(ids, offsets)
 
 
+def interaction_codes(actions: IntArray, rows: IntArray) -> NDArray[np.int64]:
+    """One number for each (action, text row): [K], ordered by action, then row."""
+    # Actions begin at NO_ACTION.
+    return (np.asarray(actions, dtype=np.int64) - NO_ACTION) << _ROW_BITS | np.asarray(rows, dtype=np.int64)
+
+
 def distinct_interactions(actions: IntArray, rows: IntArray) -> tuple[IntArray, IntArray, IntArray]:
     """The different (action, text row) pairs of I interactions: actions [N], rows [N], and which each place is [I]."""
-    # One number a pair sorts many times faster than pairs do. Actions begin at NO_ACTION.
-    pairs = (np.asarray(actions, dtype=np.int64) - NO_ACTION) << _ROW_BITS | np.asarray(rows, dtype=np.int64)
-    different, index = np.unique(pairs, return_inverse=True)
+    # One number a pair sorts many times faster than pairs do.
+    different, index = np.unique(interaction_codes(actions, rows), return_inverse=True)
     return (different >> _ROW_BITS) + NO_ACTION, different & ((1 << _ROW_BITS) - 1), index
 
 

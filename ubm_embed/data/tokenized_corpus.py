@@ -13,6 +13,7 @@ from ubm_embed.data.arrays import BoolArray, offsets_of
 from ubm_embed.data.corpus import Corpus
 from ubm_embed.data.session import ACTIONS
 from ubm_embed.data.session_table import SessionTable
+from ubm_embed.data.timestamps import as_timestamp
 from ubm_embed.data.token_table import TokenTable
 from ubm_embed.data.tokenizer import InteractionTokenizer
 
@@ -26,12 +27,14 @@ class TokenizedCorpus:
         products: M; row m is product m of the corpus.
         sessions: S sessions.
         session_ids: [S] their ids.
+        starts: [S] int64, when each began, microseconds since 1970; None where a session has no timestamp.
     """
 
     texts: TokenTable
     products: int
     sessions: SessionTable
     session_ids: NDArray[np.object_]
+    starts: NDArray[np.int64] | None = None
 
     @classmethod
     def of(cls, corpus: Corpus, tokenizer: InteractionTokenizer) -> TokenizedCorpus:
@@ -44,12 +47,21 @@ class TokenizedCorpus:
             offsets_of(sessions["len"].to_numpy().astype(np.int64)),
         )
         texts = TokenTable.concatenate([tokenizer.product_texts(corpus.products), tokenizer.search_phrases(phrases)])
-        return cls(texts, corpus.products.height, table, sessions["session_id"].to_numpy())
+        return cls(texts, corpus.products.height, table, sessions["session_id"].to_numpy(), _starts(corpus))
 
     @property
     def is_product(self) -> BoolArray:
         """[M + P] which texts are products."""
         return np.arange(len(self.texts)) < self.products
+
+    def fingerprint(self) -> str:
+        """Names this data: counts, for people, and a hash of it."""
+        texts, sessions = self.texts, self.sessions
+        digest = hashlib.sha256("\n".join(map(str, self.session_ids)).encode())
+        for array in (texts.ids, texts.offsets, sessions.actions, sessions.rows, sessions.offsets):
+            digest.update(np.ascontiguousarray(array).data)
+        counts = f"{len(texts)} texts, {len(sessions)} sessions, {sessions.rows.size} interactions"
+        return f"{counts}, {digest.hexdigest()[:16]}"
 
 
 def _text_rows(corpus: Corpus) -> tuple[pl.DataFrame, list[str]]:
@@ -63,6 +75,16 @@ def _text_rows(corpus: Corpus) -> tuple[pl.DataFrame, list[str]]:
     row = pl.when(pl.col("action") == "search").then("phrase_row").otherwise("product_row")
     codes = pl.col("action").replace_strict({str(action): action.code for action in ACTIONS}, return_dtype=pl.UInt8)
     return frame.select("session_id", codes.alias("action"), row.alias("row")), phrases.to_list()
+
+
+def _starts(corpus: Corpus) -> NDArray[np.int64] | None:
+    """When each session began, sessions in order of first occurrence; None unless all of them say."""
+    interactions = corpus.interactions
+    if "timestamp" not in interactions.columns:
+        return None
+    times = as_timestamp(pl.col("timestamp"), interactions.schema["timestamp"])
+    starts = interactions.group_by("session_id", maintain_order=True).agg(times.min().dt.epoch("us").alias("start"))
+    return None if starts["start"].null_count() else starts["start"].to_numpy().astype(np.int64)
 
 
 def held_out(session_ids: NDArray[np.object_], share: float) -> BoolArray:

@@ -2,12 +2,15 @@
 
 config.json  model.safetensors  tokenizer.json    what the vectors depend on; their bytes make the model_id
 training.json                                     how it came about; not part of the id
+product_tower/                                    the model that reads products, where it is another one; config.json
+                                                  names its id
 """
 
 from __future__ import annotations
 
 import hashlib
 import json
+import shutil
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -15,11 +18,13 @@ from typing import Any, Self
 
 from ubm_embed.data.bert_vocabulary import TOKENIZER_FILE
 from ubm_embed.data.json_object import read_json_object
+from ubm_embed.data.tasks import Task
 from ubm_embed.data.tokenizer import InteractionTokenizer
-from ubm_embed.errors import InvalidData
+from ubm_embed.errors import Conflict, InvalidData, NotFound
 from ubm_embed.model.user_behavior_model import CONFIG_FILE, WEIGHTS_FILE, UserBehaviorModel
 
 RECORD_FILE = "training.json"
+PRODUCT_TOWER = "product_tower"
 _CHUNK = 1 << 22
 
 
@@ -31,12 +36,16 @@ class Checkpoint:
         model_id: 16 hexadecimal digits that stand for these weights, settings and vocabulary; vectors of different
             ids are never compared.
         record: the training record: settings, data, losses. Empty where there is none.
+        product_tower: the model that reads products, where this one reads sessions only.
+        folder: where it was opened.
     """
 
     model: UserBehaviorModel
     tokenizer: InteractionTokenizer
     model_id: str
     record: Mapping[str, Any] = field(default_factory=dict)
+    product_tower: Checkpoint | None = None
+    folder: Path | None = None
 
     @classmethod
     def from_pretrained(cls, folder: str | Path) -> Self:
@@ -45,6 +54,7 @@ class Checkpoint:
         Raises:
             NotFound: one of its files is missing.
             InvalidData: a file is not what it should be, or the vocabulary does not fit the weights.
+            Conflict: its product tower is not the one it was trained against.
         """
         folder = Path(folder)
         model = UserBehaviorModel.from_pretrained(folder)
@@ -54,20 +64,86 @@ class Checkpoint:
         if tokenizer.vocab_size > rows:
             problem = f"{tokenizer.vocab_size} tokens for a model of {rows}: they do not belong together"
             raise InvalidData(problem, file=folder / TOKENIZER_FILE)
-        return cls(model, tokenizer, model_id_of(folder), read_json_object(record) if record.is_file() else {})
+        return cls(
+            model,
+            tokenizer,
+            model_id_of(folder),
+            read_json_object(record) if record.is_file() else {},
+            _product_tower(model, folder),
+            folder,
+        )
+
+    @property
+    def products(self) -> Checkpoint:
+        """The model that reads products: the product tower, or this one."""
+        return self.product_tower or self
+
+
+def _product_tower(model: UserBehaviorModel, folder: Path) -> Checkpoint | None:
+    expected = model.config.product_tower
+    if expected is None:
+        return None
+    if not (folder / PRODUCT_TOWER).is_dir():
+        raise NotFound(f"no model at {folder}: {PRODUCT_TOWER}, the model {expected} that reads products, is missing")
+    tower = Checkpoint.from_pretrained(folder / PRODUCT_TOWER)
+    if tower.model_id != expected:
+        raise Conflict(
+            f"{folder / PRODUCT_TOWER} is model {tower.model_id}, but {folder} was trained against the vectors of "
+            f"{expected}: these towers do not belong together"
+        )
+    if tower.model.config.dimension != model.config.dimension:
+        raise InvalidData(
+            f"vectors of {tower.model.config.dimension} for sessions of {model.config.dimension}",
+            file=folder / PRODUCT_TOWER,
+        )
+    return tower
+
+
+def require_task(checkpoint: Checkpoint, task: Task) -> None:
+    """Raise InvalidData unless a model may be asked for a task: a model with a head for that one, any other for NIP."""
+    tuned = checkpoint.model.config.task
+    if tuned == task or (task is Task.NIP and tuned is None):
+        return
+    problem = (
+        f"the model has no head for {task}: fine-tune one with `ubm-embed finetune {task}`"
+        if tuned is None
+        else f"the model was fine-tuned for {tuned}, not for {task}"
+    )
+    raise InvalidData(problem, file=checkpoint.folder and checkpoint.folder / CONFIG_FILE, field="task")
 
 
 def save_checkpoint(
-    folder: str | Path, model: UserBehaviorModel, tokenizer: InteractionTokenizer, record: Mapping[str, Any]
+    folder: str | Path,
+    model: UserBehaviorModel,
+    tokenizer: InteractionTokenizer,
+    record: Mapping[str, Any],
+    product_tower: Checkpoint | None = None,
 ) -> str:
-    """Fill an existing folder; returns the model_id."""
+    """Fill an existing folder; returns the model_id.
+
+    Args:
+        product_tower: the model that reads products, opened from a folder, which is copied.
+    """
     folder = Path(folder)
+    if product_tower is not None:
+        assert product_tower.folder is not None, "a product tower is copied from its folder"
+        copy_checkpoint(product_tower.folder, folder / PRODUCT_TOWER)
     model.save_pretrained(folder)
     tokenizer.save_pretrained(folder)
     model_id = model_id_of(folder)
     document = {**record, "model_id": model_id}  # a record taken over from another model names that one
     (folder / RECORD_FILE).write_text(json.dumps(document, indent=2) + "\n", "utf-8")
     return model_id
+
+
+def copy_checkpoint(folder: str | Path, to: str | Path) -> None:
+    """Copy the files of a model folder, byte for byte, and those of its product tower."""
+    Path(to).mkdir(exist_ok=True)
+    for file in Path(folder).iterdir():
+        if file.is_file():
+            shutil.copyfile(file, Path(to) / file.name)
+    if (Path(folder) / PRODUCT_TOWER).is_dir():
+        copy_checkpoint(Path(folder) / PRODUCT_TOWER, Path(to) / PRODUCT_TOWER)
 
 
 def model_id_of(folder: str | Path) -> str:

@@ -18,7 +18,11 @@ from ubm_embed.model.attention import PACKED
 
 
 class SessionEncoder(nn.Module):
-    """Transformer layers over interaction vectors plus sinusoidal positions; h' is the mean of the outputs o'."""
+    """Transformer layers over interaction vectors plus sinusoidal positions; h' is the mean of the outputs o'.
+
+    With no layers it is the mean of the interaction vectors, without positions: how the paper's BERT baselines read a
+    session (4.1.3).
+    """
 
     positions: Tensor
 
@@ -33,7 +37,11 @@ class SessionEncoder(nn.Module):
             "attention_probs_dropout_prob": dropout,
             "attn_implementation": PACKED,
         }
-        self.layers = cast(nn.Module, BertEncoder(BertConfig(**settings)))  # type: ignore[no-untyped-call]
+        self.layers = (
+            cast(nn.Module, BertEncoder(BertConfig(**settings)))  # type: ignore[no-untyped-call]
+            if layers
+            else None
+        )
         self.register_buffer("positions", sinusoidal_positions(max_interactions, dimension), persistent=False)
         self.apply(_initialise)
         self._start_as_mean()
@@ -44,7 +52,7 @@ class SessionEncoder(nn.Module):
         Products are sessions of length 1: a fresh encoder then puts a session near the products in it, which
         stage 1 has already arranged by meaning, where a random one scatters them.
         """
-        for name, parameter in self.layers.named_parameters():
+        for name, parameter in self.named_parameters():
             if name.endswith("output.dense.weight"):  # of the attention and of the feed-forward part
                 nn.init.zeros_(parameter)
 
@@ -57,6 +65,8 @@ class SessionEncoder(nn.Module):
         longest, most = packing.blocks[-1][1], self.positions.shape[0]
         if longest > most:
             raise ValueError(f"a session has {longest} interactions, expected at most {most}: keep the last ones")
+        if self.layers is None:
+            return packing.mean(interactions[packing.elements])
         packed = interactions[packing.elements] + self.positions[packing.positions].to(interactions.dtype)
         outputs: Tensor = self.layers(packed.unsqueeze(0), packing=packing).last_hidden_state[0]
         return packing.mean(outputs)

@@ -6,7 +6,8 @@ Letters: B sessions, N different interactions, D width (256).
 from __future__ import annotations
 
 import json
-from dataclasses import asdict, dataclass, field
+from copy import deepcopy
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any, Self, cast
 
@@ -16,8 +17,10 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
 from ubm_embed.data.batches import SessionBatch
+from ubm_embed.data.tasks import Task
 from ubm_embed.data.tokenizer import MAX_TOKENS
 from ubm_embed.errors import InvalidData, NotFound
+from ubm_embed.model.heads import head_of
 from ubm_embed.model.interaction_encoder import (
     MAX_LAYERS,
     InteractionEncoder,
@@ -33,7 +36,12 @@ WEIGHTS_FILE = "model.safetensors"
 ARCHITECTURE = "ubm"
 
 # Far beyond what anybody trains; a damaged configuration is refused before it costs memory.
-_MOST = {"dimension": 65_536, "session_layers": MAX_LAYERS, "session_heads": 1024, "max_interactions": 65_536}
+_BOUNDS = {
+    "dimension": (1, 65_536),
+    "session_layers": (0, MAX_LAYERS),
+    "session_heads": (1, 1024),
+    "max_interactions": (1, 65_536),
+}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -42,11 +50,13 @@ class UBMConfig:
 
     Attributes:
         dimension: width of interaction and session vectors, D.
-        session_layers: layers of the session encoder.
+        session_layers: layers of the session encoder; with none a session is the mean of its interactions.
         session_heads: attention heads of each.
         max_interactions: interactions a session may have; the last ones are read of a longer one.
         dropout: dropout of the session encoder; the interaction encoder's is in its own settings.
         interaction_encoder: the configuration of the BERT-like encoder, as transformers writes it.
+        task: what it was fine-tuned for; "pip" and "rlp" have a head.
+        product_tower: model_id of the model that reads products, where it is not this one.
     """
 
     dimension: int = 256
@@ -55,18 +65,24 @@ class UBMConfig:
     max_interactions: int = 32
     dropout: float = 0.1
     interaction_encoder: dict[str, Any] = field(default_factory=dict)
+    task: str | None = None
+    product_tower: str | None = None
 
     def __post_init__(self) -> None:
-        for name, most in _MOST.items():
+        for name, (least, most) in _BOUNDS.items():
             value = getattr(self, name)
-            if type(value) is not int or not 1 <= value <= most:
-                raise ValueError(f"{name} must be a whole number in 1..{most}, got {value!r}")
+            if type(value) is not int or not least <= value <= most:
+                raise ValueError(f"{name} must be a whole number in {least}..{most}, got {value!r}")
         if self.dimension % self.session_heads or self.dimension % 2:
             raise ValueError(f"dimension must be even and a multiple of session_heads, got {self.dimension}")
         if type(self.dropout) not in (int, float) or not 0 <= self.dropout < 1:
             raise ValueError(f"dropout must be in [0, 1), got {self.dropout!r}")
         if not isinstance(self.interaction_encoder, dict):
             raise ValueError(f"interaction_encoder must be an object, got {self.interaction_encoder!r}")
+        if self.task is not None and self.task not in list(Task):
+            raise ValueError(f"task must be one of {', '.join(Task)}, got {self.task!r}")
+        if self.product_tower is not None and type(self.product_tower) is not str:
+            raise ValueError(f"product_tower must be a model_id, got {self.product_tower!r}")
 
 
 class UserBehaviorModel(nn.Module):
@@ -83,6 +99,7 @@ class UserBehaviorModel(nn.Module):
             dropout=config.dropout,
             max_interactions=config.max_interactions,
         )
+        self.head = None if config.task is None else head_of(Task(config.task), config.dimension)
 
     @classmethod
     def from_scratch(
@@ -116,6 +133,13 @@ class UserBehaviorModel(nn.Module):
         """B sessions -> h' [B, D]. Each different interaction of the batch is encoded once."""
         different: Tensor = self.interaction_encoder(batch.tokens)
         return cast(Tensor, self.session_encoder(different[batch.index], batch.packing))
+
+    def fine_tuned(self, *, task: Task, product_tower: str | None = None) -> Self:
+        """A copy for a task, with a fresh head where it needs one; `product_tower` as in `UBMConfig`."""
+        config = replace(self.config, task=str(task), product_tower=product_tower)
+        copy = type(self)(config, deepcopy(self.interaction_encoder))
+        copy.session_encoder.load_state_dict(self.session_encoder.state_dict())
+        return copy.to(self.device)
 
     @property
     def device(self) -> torch.device:

@@ -4,6 +4,14 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from ubm_embed.data.split import SPLITS
+from ubm_embed.training.bounds import (
+    require_at_least_1,
+    require_not_negative,
+    require_one_of,
+    require_positive,
+    require_share,
+)
 from ubm_embed.training.losses import TEMPERATURE
 from ubm_embed.training.precision import PRECISIONS
 from ubm_embed.training.stages import ITEM_LOSSES, LOSSES, SESSION_LOSSES
@@ -30,7 +38,8 @@ class PretrainingConfig:
         item_actions: in stage 1 read an item with the action it had, and only its next one as a product alone. The
             paper reads both alone; then nothing ties a session, whose interactions have actions, to the products.
         purchases_only: read only back-traced purchases, as the paper does; else also sessions without one.
-        holdout: share of the sessions, by a hash of their id, that training never sees; `evaluate` asks those.
+        holdout: share of the sessions that training never sees; fine-tuning and `evaluate` ask those.
+        split: which are held out: "auto", or a `SplitKind`.
         precision: "float32", "bfloat16", or "auto": bfloat16 where the hardware computes in it.
         checkpoint_steps: how often the state is kept for `--resume`.
     """
@@ -53,6 +62,7 @@ class PretrainingConfig:
     item_actions: bool = True
     purchases_only: bool = False
     holdout: float = 0.1
+    split: str = "auto"
     precision: str = "auto"
     seed: int = 0
     checkpoint_steps: int = 50
@@ -61,23 +71,12 @@ class PretrainingConfig:
         for name in ("item_batch", "session_batch"):
             if getattr(self, name) < 2:
                 raise ValueError(f"{name} must be at least 2 for a negative to exist, got {getattr(self, name)}")
-        for name in ("epochs", "pairs_per_session", "checkpoint_steps"):
-            if getattr(self, name) < 1:
-                raise ValueError(f"{name} must be at least 1, got {getattr(self, name)}")
-        for name in ("max_steps", "session_max_steps"):
-            if getattr(self, name) is not None and getattr(self, name) < 1:
-                raise ValueError(f"{name} must be at least 1, got {getattr(self, name)}")
-        for name in ("learning_rate", "session_learning_rate", "temperature", "max_gradient_norm"):
-            if getattr(self, name) is not None and not getattr(self, name) > 0:
-                raise ValueError(f"{name} must be positive, got {getattr(self, name)}")
-        for name in ("warmup", "holdout"):
-            if not 0 <= getattr(self, name) < 1:
-                raise ValueError(f"{name} must be in [0, 1), got {getattr(self, name)}")
-        for name in ("weight_decay", "seed"):
-            if not getattr(self, name) >= 0:
-                raise ValueError(f"{name} must not be negative, got {getattr(self, name)}")
-        if self.precision not in PRECISIONS:
-            raise ValueError(f"precision must be one of {', '.join(PRECISIONS)}, got {self.precision!r}")
+        require_at_least_1(self, "epochs", "pairs_per_session", "checkpoint_steps", "max_steps", "session_max_steps")
+        require_positive(self, "learning_rate", "session_learning_rate", "temperature", "max_gradient_norm")
+        require_share(self, "warmup", "holdout")
+        require_not_negative(self, "weight_decay", "seed")
+        require_one_of("split", self.split, SPLITS)
+        require_one_of("precision", self.precision, PRECISIONS)
         self._require_stages_and_losses()
 
     def most_steps(self, stage: int) -> int | None:

@@ -21,7 +21,8 @@ from torch import Tensor, nn
 from ubm_embed.data.arrays import IntArray
 from ubm_embed.data.corpus import Corpus
 from ubm_embed.data.session_table import MAX_INTERACTIONS, SessionTable
-from ubm_embed.data.tokenized_corpus import TokenizedCorpus, held_out
+from ubm_embed.data.split import Split
+from ubm_embed.data.tokenized_corpus import TokenizedCorpus
 from ubm_embed.data.tokenizer import InteractionTokenizer
 from ubm_embed.errors import InvalidData, QualityGateFailed
 from ubm_embed.evaluation.uniformity import alignment, uniformity
@@ -64,7 +65,7 @@ def pretrain(
     require_free(out, overwrite=overwrite)
     tokenized = TokenizedCorpus.of(corpus, tokenizer)
     stages = stages_of(tokenized, tokenizer, config, model.config.max_interactions)
-    settings = {**asdict(config), "corpus": _fingerprint(tokenized), "initial_model": _starting_point(model)}
+    settings = {**asdict(config), "corpus": tokenized.fingerprint(), "initial_model": _starting_point(model)}
     run = TrainingRun.resume(out, settings) if resume else TrainingRun.start(out, settings, overwrite=overwrite)
     started = time.monotonic()
     Pretrainer(model.to(device), stages, run, config, progress).train()
@@ -213,8 +214,8 @@ def training_sessions(
     Raises:
         InvalidData: fewer than two of them.
     """
-    kept = np.flatnonzero(~held_out(tokenized.session_ids, config.holdout))
-    segments = tokenized.sessions.take(kept).purchase_segments(purchases_only=config.purchases_only, limit=limit)
+    readable = split_of(tokenized, config).parts(tokenized).training
+    segments = readable.purchase_segments(purchases_only=config.purchases_only, limit=limit)
     # A session of one interaction cannot be reordered and pairs nothing.
     sessions = segments.take(np.flatnonzero(segments.lengths > 1))
     sessions = replace(sessions, rows=tokenized.texts.firsts()[sessions.rows].astype(np.int32))
@@ -224,6 +225,15 @@ def training_sessions(
             f"the corpus (holdout {config.holdout:g}); contrastive pre-training needs at least 2"
         )
     return sessions
+
+
+def split_of(tokenized: TokenizedCorpus, config: PretrainingConfig) -> Split:
+    """The split that `config` asks for.
+
+    Raises:
+        InvalidData: by time, and a session has no timestamp.
+    """
+    return Split.choose(tokenized, holdout=config.holdout, kind=config.split)
 
 
 def _require_finite(what: str, number: Tensor, losses: dict[str, Tensor], stage: int, step: int) -> None:
@@ -255,15 +265,6 @@ def _geometry(vectors: Tensor, views: Views) -> dict[str, float]:
     }
 
 
-def _fingerprint(tokenized: TokenizedCorpus) -> str:
-    """The data that a resumed run must find again."""
-    texts, sessions = tokenized.texts, tokenized.sessions
-    digest = hashlib.sha256("\n".join(map(str, tokenized.session_ids)).encode())
-    for array in (texts.ids, texts.offsets, sessions.actions, sessions.rows, sessions.offsets):
-        digest.update(np.ascontiguousarray(array).data)
-    return f"{len(texts)} texts, {len(sessions)} sessions, {sessions.rows.size} interactions, {digest.hexdigest()[:16]}"
-
-
 def _starting_point(model: UserBehaviorModel) -> str:
     """The model that a resumed run must start from again: a run cut off before its first kept state has no other."""
     digest = hashlib.sha256(json.dumps(asdict(model.config), sort_keys=True).encode())
@@ -280,6 +281,8 @@ def _record(config: PretrainingConfig, tokenized: TokenizedCorpus, run: Training
         last[step["stage"]] = step
     return {
         "pretraining": asdict(config),
+        "split": split_of(tokenized, config).to_dict(),
+        "corpus": tokenized.fingerprint(),
         "products": tokenized.products,
         "sessions": len(tokenized.sessions),
         "seconds": round(seconds, 1),

@@ -1,0 +1,63 @@
+"""SASRec learns the toy world, against its formulas written out, and sees nothing of what comes later."""
+
+import math
+
+import pytest
+import torch
+from torch.nn.functional import layer_norm
+
+from benchmarks.baselines.item_sequences import ItemSequences
+from benchmarks.baselines.sasrec import Block, SASRec
+
+
+@pytest.mark.parametrize("temperature", [None, 0.1])
+def test_it_learns_what_comes_next(hit_after_training, world_products, temperature):
+    torch.manual_seed(0)
+    tower = SASRec(world_products, dimension=32, dropout=0.1, heads=2, temperature=temperature)
+    assert hit_after_training(tower) > 0.9
+
+
+def test_a_place_sees_nothing_of_what_comes_later():
+    torch.manual_seed(0)
+    block = Block(8, heads=2, dropout=0.0)
+    states = torch.randn(1, 4, 8)
+    changed = states.clone()
+    changed[:, 2:] += 1.0
+    outputs, after_change = block(states), block(changed)
+    assert torch.allclose(outputs[:, :2], after_change[:, :2], atol=1e-6)
+    assert not torch.allclose(outputs[:, 2:], after_change[:, 2:], atol=1e-3)
+
+
+def plain_block(block, states):
+    """One head, place by place: [S, D] -> [S, D]."""
+    normed = layer_norm(states, (8,), block.attention_norm.weight, block.attention_norm.bias)
+    queries, keys, values = (normed @ matrix.weight.T for matrix in (block.queries, block.keys, block.values))
+    outputs = []
+    for place in range(len(states)):
+        weights = (keys[: place + 1] @ queries[place] / math.sqrt(8)).softmax(dim=0)
+        state = states[place] + weights @ values[: place + 1]
+        normed_state = layer_norm(state, (8,), block.forward_norm.weight, block.forward_norm.bias)
+        outputs.append(state + block.feed_forward(normed_state))
+    return torch.stack(outputs)
+
+
+def test_the_formulas_written_out(stir, table_of):
+    torch.manual_seed(0)
+    tower = SASRec(6, dimension=8, max_interactions=5).eval()
+    stir(tower)
+    states = tower.items.weight[[3, 1, 4]] * math.sqrt(8) + tower.positions.weight[2:5]
+    for block in tower.blocks:
+        states = plain_block(block, states)
+    expected = layer_norm(states[-1], (8,), tower.norm.weight, tower.norm.bias)
+    assert torch.allclose(tower.sessions(table_of([[3, 1, 4], [0, 1, 2, 3]]))[0], expected, atol=1e-5)
+
+
+def test_the_last_product_is_always_at_the_last_position(table_of):
+    tower = SASRec(6, max_interactions=5)
+    sequences = ItemSequences.of(table_of([[1], [1, 2, 3], [1, 2, 3, 4, 5]]), 6, 5)
+    assert tower._places_from_the_end(sequences).tolist() == [[4, 4, 4, 4, 4], [2, 3, 4, 4, 4], [0, 1, 2, 3, 4]]
+
+
+def test_heads_must_divide_the_dimension():
+    with pytest.raises(ValueError, match="heads must divide the dimension 8, got 3"):
+        SASRec(6, dimension=8, heads=3)

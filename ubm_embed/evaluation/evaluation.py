@@ -1,0 +1,183 @@
+"""A model's table: asked what nobody trained on, beside simple baselines.
+
+Letters: E questions.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ubm_embed.data.corpus import Corpus
+from ubm_embed.data.leaks import LeakReport
+from ubm_embed.data.questions import Questions
+from ubm_embed.data.split import Split
+from ubm_embed.data.tasks import Examples, Task
+from ubm_embed.data.tokenized_corpus import TokenizedCorpus
+from ubm_embed.embedder import Embedder
+from ubm_embed.errors import Conflict, InvalidData
+from ubm_embed.evaluation.baselines import CoOccurrence, Popularity, Scorer
+from ubm_embed.evaluation.judgement import Judgement
+from ubm_embed.evaluation.next_item import SessionModel, ranks_of
+from ubm_embed.model.checkpoint import RECORD_FILE, Checkpoint, require_task
+from ubm_embed.predictor import Predictor
+from ubm_embed.progress import Progress, silent
+
+MODEL, OTHER = "UBM", "the other model"
+
+
+@dataclass(frozen=True)
+class Answers:
+    """What one model answered: [E] ranks, probabilities or lengths; and of probabilities what is a yes."""
+
+    name: str
+    values: NDArray[Any]
+    threshold: float = 0.5
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """A table and what it stands on.
+
+    Attributes:
+        questions: E.
+        rows: the model first.
+    """
+
+    task: Task
+    questions: int
+    split: Split
+    leaks: LeakReport
+    rows: tuple[Judgement, ...]
+
+    def to_dict(self) -> dict[str, Any]:
+        """For JSON."""
+        return {
+            "task": str(self.task),
+            "questions": self.questions,
+            "split": self.split.to_dict(),
+            "leaks": self.leaks.to_dict(),
+            "rows": [row.to_dict() for row in self.rows],
+        }
+
+
+def evaluate(
+    task: Task,
+    corpus: Corpus,
+    checkpoint: Checkpoint,
+    *,
+    against: Checkpoint | None = None,
+    most: int = 10_000,
+    seed: int = 0,
+    repeats: bool = False,
+    device: str = "auto",
+    progress: Progress = silent,
+) -> Evaluation:
+    """Ask the test part of the split that the model was trained with; the baselines count the training part.
+
+    Args:
+        against: another model, in the same table, with p-values of a paired test against the first.
+        most: ask at most so many questions, drawn at random.
+        repeats: NIP, also ask for products that the session holds.
+
+    Raises:
+        InvalidData: the corpus cannot pose the task, the model has no head for it or was fine-tuned for another, or its
+            record does not say what it was trained on.
+        Conflict: the other model was trained with another split.
+    """
+    for model in (checkpoint, against):
+        if model is not None:
+            require_task(model, task)
+    tokenized = TokenizedCorpus.of(corpus, checkpoint.tokenizer)
+    split = _recorded_split(checkpoint, tokenized)
+    if against is not None:
+        _require_same_split(split, against, TokenizedCorpus.of(corpus, against.tokenizer))
+    questions = Questions.of(task, tokenized, split, repeats=repeats)
+    examples = questions.test(most=most, seed=seed)
+    asking = Asking(corpus, questions, examples, device, progress)
+    answers = [asking.model(MODEL, checkpoint)]
+    if against is not None:
+        answers.append(asking.model(OTHER, against))
+    answers.extend(asking.baselines(seed))
+    rows = tuple(judged(questions, examples, one, answers[0], seed=seed) for one in answers)
+    leaks = LeakReport.of(corpus, tokenized, split, pretrained="yes")
+    return Evaluation(task, len(examples), split, leaks, rows)
+
+
+def judged(questions: Questions, examples: Examples, answers: Answers, first: Answers, *, seed: int) -> Judgement:
+    """A row of the table that is about `first`."""
+    return Judgement.of(
+        answers.name,
+        questions,
+        examples,
+        answers.values,
+        threshold=answers.threshold,
+        against=None if answers is first else first.values,
+        against_threshold=first.threshold,
+        seed=seed,
+    )
+
+
+def _recorded_split(checkpoint: Checkpoint, corpus: TokenizedCorpus) -> Split:
+    file = checkpoint.folder / RECORD_FILE if checkpoint.folder is not None else None
+    split = Split.of_record(checkpoint.record, corpus)
+    if split is None:
+        problem = "the model was trained on another corpus: which of these sessions it has seen is not known"
+        raise InvalidData(problem, file=file, field="corpus")
+    if not split.holdout:
+        problem = "the model was trained on every session: none is left to ask; train with --holdout 0.1"
+        raise InvalidData(problem, file=file, field="split.holdout")
+    return split
+
+
+def _require_same_split(split: Split, other: Checkpoint, corpus: TokenizedCorpus) -> None:
+    theirs = _recorded_split(other, corpus)
+    if theirs != split:
+        raise Conflict(
+            f"the models were trained with different splits, {split.to_dict()} and {theirs.to_dict()}: one would be "
+            "asked what it has seen"
+        )
+
+
+@dataclass(frozen=True)
+class Asking:
+    """A task's questions and who may be asked them."""
+
+    corpus: Corpus
+    questions: Questions
+    examples: Examples
+    device: str = "auto"
+    progress: Progress = silent
+
+    def model(self, name: str, checkpoint: Checkpoint) -> Answers:
+        """What a model answers. Its tokenizer need not be that of the questions: rows mean the same texts in both."""
+        texts = TokenizedCorpus.of(self.corpus, checkpoint.tokenizer).texts
+        if self.questions.task is not Task.NIP:
+            predictor = Predictor.of(checkpoint, device=self.device)
+            return Answers(name, predictor.predict_table(texts, self.examples.prefixes), predictor.threshold)
+        embedder = Embedder(checkpoint, device=self.device)
+        return self.scorer(name, SessionModel.of(embedder, self.corpus.products, texts, self.progress))
+
+    def scorer(self, name: str, scorer: Scorer) -> Answers:
+        """The ranks that a scorer gives to the answers of NIP."""
+        products, repeats = self.questions.corpus.products, self.questions.repeats
+        ranks = ranks_of(scorer, self.examples, products, repeats=repeats, name=name, progress=self.progress)
+        return Answers(name, ranks)
+
+    def baselines(self, seed: int) -> Iterator[Answers]:
+        """What needs no training (4.1.3): RAND for PIP, FIXED for RLP, POP for NIP, and co-occurrence beside it."""
+        training, products = self.questions.parts.training, self.questions.corpus.products
+        rng, count = np.random.default_rng([seed, 7]), len(self.examples)
+        match self.questions.task:
+            case Task.NIP:
+                yield self.scorer("co-occurrence", CoOccurrence.fit(training, products))
+                yield self.scorer("POP", Popularity.fit(training, products))
+            case Task.PIP:
+                yield Answers("RAND", rng.random(count, dtype=np.float32))
+            case Task.RLP:
+                mean = self.questions.drawn(rng).targets.mean()
+                yield Answers("FIXED", np.full(count, mean, dtype=np.float32))

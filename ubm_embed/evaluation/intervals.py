@@ -1,0 +1,59 @@
+"""How sure a metric is, given the examples it was measured on: bootstrap intervals.
+
+Letters: E examples.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+
+import numpy as np
+
+from ubm_embed.data.arrays import IntArray
+
+
+def bootstrap_intervals(
+    measure: Callable[[IntArray], Mapping[str, float]],
+    size: int,
+    *,
+    rounds: int = 1000,
+    level: float = 0.95,
+    seed: int = 0,
+) -> dict[str, tuple[float, float]]:
+    """Percentile bootstrap (Efron and Tibshirani 1993, chapter 13): between what values `level` of all resamples lie.
+
+    A resample that `measure` refuses with a ValueError, such as one with a single class of labels, is left out.
+
+    Args:
+        measure: the metrics of the examples at these indices, [E], drawn with replacement; the same names every time.
+        size: E.
+        rounds: resamples.
+        level: share of the resamples within the interval, the rest split evenly below and above.
+        seed: the same one gives the same intervals.
+
+    Returns:
+        By metric, the interval's lower and upper end.
+
+    Raises:
+        ValueError: `measure` refused more than half of the resamples, or size, rounds or level is out of its range.
+    """
+    if size < 1 or rounds < 1 or not 0 < level < 1:
+        raise ValueError(f"size {size} and rounds {rounds} must be at least 1, level {level:g} between 0 and 1")
+    rng = np.random.default_rng(seed)
+    measured: list[Mapping[str, float]] = []
+    refusal: ValueError | None = None
+    for _ in range(rounds):  # one resample at a time: [rounds, E] indices would fill the memory
+        try:
+            measured.append(measure(rng.integers(size, size=size)))
+        except ValueError as error:
+            refusal = error
+    refused = rounds - len(measured)
+    if 2 * refused > rounds:
+        raise ValueError(f"{refused} of {rounds} resamples of {size} examples have no metrics: {refusal}") from refusal
+    ends = [(1 - level) / 2, (1 + level) / 2]
+    return {name: _quantiles([metrics[name] for metrics in measured], ends) for name in measured[0]}
+
+
+def _quantiles(values: list[float], ends: list[float]) -> tuple[float, float]:
+    low, high = np.quantile(values, ends)
+    return float(low), float(high)

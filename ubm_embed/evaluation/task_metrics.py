@@ -1,0 +1,113 @@
+"""What the three tasks are measured by (paper 4.1.2): purchase intention, remaining length, next item.
+
+Letters: E examples.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+
+import numpy as np
+from sklearn.metrics import (
+    accuracy_score,
+    cohen_kappa_score,
+    f1_score,
+    mean_absolute_error,
+    mean_squared_error,
+    mean_squared_log_error,
+    r2_score,
+    roc_auc_score,
+)
+
+from ubm_embed.data.arrays import BoolArray, FloatArray, IntArray
+from ubm_embed.evaluation.ranking import hit_at_k, mrr_at_k
+
+_CUTOFFS = (10, 20)
+_AT_K = re.compile(r"(hit|mrr)@[1-9][0-9]*")
+
+# Of everything that the functions here return by default; `higher_is_better` knows hit@k and mrr@k for the other k too.
+HIGHER_IS_BETTER: dict[str, bool] = {
+    **dict.fromkeys(("accuracy", "auroc", "f1", "kappa"), True),
+    **dict.fromkeys(("mae", "mse", "msle"), False),
+    "r2": True,
+    **{f"{name}@{k}": True for k in _CUTOFFS for name in ("hit", "mrr")},
+}
+
+
+def higher_is_better(metric: str) -> bool:
+    """Whether more of this metric is better, as against less.
+
+    Raises:
+        ValueError: no such metric.
+    """
+    if _AT_K.fullmatch(metric):
+        return True
+    if metric not in HIGHER_IS_BETTER:
+        raise ValueError(f"no metric {metric!r}; there are hit@k, mrr@k and {', '.join(HIGHER_IS_BETTER)}")
+    return HIGHER_IS_BETTER[metric]
+
+
+def purchase_metrics(labels: BoolArray, probabilities: FloatArray, threshold: float = 0.5) -> dict[str, float]:
+    """Purchase intention: accuracy, AUROC, F1 of the purchases and Cohen's kappa.
+
+    F1 is 0 where no purchase is predicted, kappa is 0 where all predictions are the same.
+
+    Args:
+        labels: [E], whether the session ended in a purchase.
+        probabilities: [E].
+        threshold: a purchase is predicted above it, not at it, so that a constant 0.5 predicts none.
+
+    Raises:
+        ValueError: all labels are the same, which leaves AUROC undefined, or a probability is not a number.
+    """
+    labels = np.asarray(labels, dtype=np.bool_)
+    if labels.all() or not labels.any():
+        what = f"all {labels.size} labels are {bool(labels[0])}" if labels.size else "there are no labels"
+        raise ValueError(f"AUROC needs sessions with and without a purchase, but {what}")
+    predicted = probabilities > threshold
+    return {
+        "accuracy": float(accuracy_score(labels, predicted)),
+        "auroc": float(roc_auc_score(labels, probabilities)),
+        "f1": float(f1_score(labels, predicted, zero_division=0.0)),
+        "kappa": float(cohen_kappa_score(labels, predicted)),
+    }
+
+
+def length_metrics(lengths: FloatArray, predictions: FloatArray) -> dict[str, float]:
+    """Remaining length: mean absolute, squared and squared logarithmic error, and R^2.
+
+    MSLE alone reads predictions below 0 as 0: it takes the logarithm of one more than them. R^2 is 0 where all lengths
+    are equal (one example among them), whatever the predictions: there is no variance that they could explain.
+
+    Args:
+        lengths: [E], none below 0.
+        predictions: [E].
+
+    Raises:
+        ValueError: there are no examples, a length is below 0, or a prediction is not a number.
+    """
+    actual, predicted = np.asarray(lengths, np.float64), np.asarray(predictions, np.float64)
+    if not actual.size:
+        raise ValueError("there are no lengths to compare predictions with")
+    if actual.min() < 0:
+        raise ValueError(f"a remaining length is below 0: {actual.min():g}")
+    return {
+        "mae": float(mean_absolute_error(actual, predicted)),
+        "mse": float(mean_squared_error(actual, predicted)),
+        "msle": float(mean_squared_log_error(actual, np.maximum(predicted, 0.0))),
+        "r2": float(r2_score(actual, predicted)) if np.ptp(actual) > 0 else 0.0,
+    }
+
+
+def ranking_metrics(ranks: IntArray, cutoffs: Sequence[int] = _CUTOFFS) -> dict[str, float]:
+    """Next item: hit@k and mrr@k of the targets' ranks, [E], 1 for the best; for each cutoff k in turn.
+
+    Raises:
+        ValueError: there are no ranks.
+    """
+    if not ranks.size:
+        raise ValueError("there are no ranks to measure")
+    return {
+        f"{name}@{k}": measure(ranks, k) for k in cutoffs for name, measure in (("hit", hit_at_k), ("mrr", mrr_at_k))
+    }

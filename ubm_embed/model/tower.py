@@ -1,0 +1,135 @@
+"""What a task asks of a model: vectors of sessions, and of the products they are held against.
+
+Everything that is fine-tuned and compared is such a tower, the User Behavior Model and every baseline, so that one
+loop trains them and one evaluation asks them.
+
+Letters: B sessions, N different interactions, K products, D width.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Protocol, cast
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from ubm_embed.data.arrays import IntArray
+from ubm_embed.data.batches import (
+    NO_ACTION,
+    TokenBatch,
+    distinct_interactions,
+    interaction_codes,
+    interaction_sequences,
+)
+from ubm_embed.data.packing import Packing
+from ubm_embed.data.session_table import SessionTable
+from ubm_embed.data.token_table import TokenTable
+from ubm_embed.data.tokenizer import InteractionTokenizer
+from ubm_embed.model.interaction_encoder import InteractionEncoder
+from ubm_embed.model.user_behavior_model import UserBehaviorModel
+
+TEMPERATURE = 0.05
+_TOKENS_AT_ONCE = 16_384
+
+
+class Tower(Protocol):
+    """A `nn.Module` over the rows of one token table, whose first M rows are the catalogue's products.
+
+    Attributes:
+        temperature: a score is the cosine of a session's and a product's vector over it; None for inner products.
+    """
+
+    temperature: float | None
+
+    def sessions(self, sessions: SessionTable) -> Tensor:
+        """Vectors of B sessions of at least one interaction, each read from its last ones: [B, D]."""
+
+    def products(self, rows: IntArray) -> Tensor:
+        """Vectors of K products: [K, D]."""
+
+    def parameters(self) -> Iterator[nn.Parameter]:
+        """Its weights; those are trained that require a gradient."""
+
+
+class TextInteractions(nn.Module):
+    """Interactions read from their text."""
+
+    def __init__(self, encoder: InteractionEncoder, tokenizer: InteractionTokenizer, texts: TokenTable) -> None:
+        super().__init__()
+        self.encoder, self.tokenizer, self.texts = encoder, tokenizer, texts
+
+    def forward(self, actions: IntArray, rows: IntArray) -> Tensor:
+        """N different interactions by action code (or `NO_ACTION`) and text row: [N, D]."""
+        sequences = interaction_sequences(self.tokenizer, self.texts, actions, rows)
+        device = next(self.encoder.parameters()).device
+        return cast(Tensor, self.encoder(TokenBatch.of(sequences).to(device)))
+
+
+class CachedInteractions(nn.Module):
+    """Interactions whose vectors are known: every pair of action and text row that will be asked for, encoded once."""
+
+    vectors: Tensor
+
+    def __init__(self, actions: IntArray, rows: IntArray, vectors: Tensor) -> None:
+        super().__init__()
+        self._codes = interaction_codes(actions, rows)
+        assert np.all(np.diff(self._codes) > 0), "different interactions in order"
+        self.register_buffer("vectors", vectors, persistent=False)
+
+    @classmethod
+    @torch.no_grad()
+    def of(cls, interactions: TextInteractions, actions: IntArray, rows: IntArray) -> CachedInteractions:
+        """Encode the different ones among these, without dropout."""
+        actions, rows, _ = distinct_interactions(actions, rows)
+        interactions.encoder.eval()
+        order = np.argsort(interactions.texts.lengths[rows], kind="stable")
+        filled = np.cumsum(interactions.texts.lengths[rows][order]) // _TOKENS_AT_ONCE
+        parts = np.split(order, np.flatnonzero(np.diff(filled)) + 1)
+        encoded = torch.cat([interactions(actions[part], rows[part]) for part in parts])
+        return cls(actions, rows, encoded[torch.from_numpy(np.argsort(np.concatenate(parts)))])
+
+    def forward(self, actions: IntArray, rows: IntArray) -> Tensor:
+        """[N, D]. All of them must be known."""
+        places = np.searchsorted(self._codes, interaction_codes(actions, rows))
+        return self.vectors[torch.from_numpy(places).to(self.vectors.device)]
+
+
+class UBMTower(nn.Module):
+    """The User Behavior Model as a tower: sessions as h', products as sessions of length 1 (paper 3.4.3).
+
+    Args:
+        interactions: how interactions are read.
+        frozen: [M, D] vectors V of a product tower that stays as it is; None where products are read by this very
+            model, and trained with it.
+    """
+
+    frozen: Tensor | None
+
+    def __init__(
+        self, model: UserBehaviorModel, interactions: TextInteractions | CachedInteractions, frozen: Tensor | None
+    ) -> None:
+        super().__init__()
+        self.temperature: float | None = TEMPERATURE
+        self.session_encoder = model.session_encoder
+        self.interactions = interactions
+        self.max_interactions = model.config.max_interactions
+        self.register_buffer("frozen", frozen, persistent=False)
+
+    def sessions(self, sessions: SessionTable) -> Tensor:
+        """h' [B, D]."""
+        last = sessions.last(self.max_interactions)
+        actions, rows, index = distinct_interactions(last.actions.astype(np.int64), last.rows.astype(np.int64))
+        different: Tensor = self.interactions(actions, rows)
+        places = torch.from_numpy(index).to(different.device)
+        return cast(Tensor, self.session_encoder(different[places], Packing.of(last.lengths).to(different.device)))
+
+    def products(self, rows: IntArray) -> Tensor:
+        """V [K, D]."""
+        rows = np.asarray(rows, dtype=np.int64)
+        if self.frozen is not None:
+            return self.frozen[torch.from_numpy(rows).to(self.frozen.device)]
+        alone: Tensor = self.interactions(np.full(rows.size, NO_ACTION), rows)
+        ones = Packing.of(np.ones(rows.size, dtype=np.int64)).to(alone.device)
+        return cast(Tensor, self.session_encoder(alone, ones))
