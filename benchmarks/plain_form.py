@@ -184,6 +184,7 @@ class PlainModel(nn.Module):
         self.encoder.load_state_dict(theirs.encoder.state_dict())
         self.projection = copy.deepcopy(theirs.projection)
         self.session_layers = _session_layers(model.config)
+        assert model.session_encoder.layers is not None, "the plain form has a session encoder of one layer and more"
         self.session_layers.load_state_dict(model.session_encoder.layers.state_dict())
         self.register_buffer("positions", model.session_encoder.positions.clone(), persistent=False)
         self.to(model.device).train(model.training)

@@ -23,6 +23,7 @@ from ubm_embed.data.corpus import INTERACTIONS_FILE, PRODUCTS_FILE
 # A shop of some ten thousand sessions on two cores. Anything after `--` is given to pretrain beside it.
 _PRETRAIN = ("--holdout", "0.2", "--learning-rate", "1e-3", "--session-learning-rate", "1e-4")
 _ASKED = 100
+_METRICS = ("hit@10", "mrr@10", "hit@20", "mrr@20")
 
 
 def main() -> None:
@@ -48,7 +49,7 @@ def main() -> None:
 
 
 def whole_way(data: Path, home: Path, training: list[str]) -> dict[str, Any]:
-    """Seconds of every command, the evaluation's rows, the counts of ingest and the last steps of training."""
+    """Seconds of every command, the evaluation, the counts of ingest and the last steps of training."""
     corpus, model, store = home / "corpus", home / "model", home / "store"
     seconds: dict[str, float] = {}
 
@@ -98,15 +99,29 @@ def _sessions(interactions: Path) -> str:
 
 def table(report: dict[str, Any]) -> str:
     """The report's figures for benchmarks/README.md."""
-    rows = [
-        (row["scorer"], *(f"{row[measure][k]:.4f}" for k in ("10", "20") for measure in ("hit", "mrr")))
-        for row in report["results"]
-    ]
-    ranking = markdown_table(("scorer", "hit@10", "MRR@10", "hit@20", "MRR@20"), rows)
+    questions, rows = ranking(report["results"])
+    cells = [(name, *(f"{metrics[metric]:.4f}" for metric in _METRICS)) for name, metrics in rows]
+    scores = markdown_table(("model", *(metric.replace("mrr", "MRR") for metric in _METRICS)), cells)
     times = markdown_table(
         ("command", "seconds"), [(name, f"{value:.1f}") for name, value in report["seconds"].items()]
     )
-    return f"{report['settings']['data']}, {report['results'][0]['questions']} questions\n\n{ranking}\n\n{times}"
+    return f"{report['settings']['data']}, {questions} questions\n\n{scores}\n\n{times}"
+
+
+def ranking(results: Any) -> tuple[int, list[tuple[str, dict[str, float]]]]:
+    """How many questions `evaluate nip` asked, and of each row its name and metrics.
+
+    Reports of before there were intervals have a list of scorers instead of the whole evaluation.
+    """
+    if isinstance(results, list):
+        by_k = ((row["scorer"], {"hit": row["hit"], "mrr": row["mrr"]}) for row in results)
+        rows = [
+            (name, {f"{measure}@{k}": value for measure, values in measures.items() for k, value in values.items()})
+            for name, measures in by_k
+        ]
+        return results[0]["questions"], rows
+    rows = [(row["row"], {name: one["value"] for name, one in row["metrics"].items()}) for row in results["rows"]]
+    return results["questions"], rows
 
 
 if __name__ == "__main__":

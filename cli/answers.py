@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING, Any
 
+import typer
+
 from cli.console import Format, warn, write_json, write_json_line, write_table
 
 if TYPE_CHECKING:
@@ -30,12 +32,24 @@ def write_answers(answers: Sequence[Answer], form: Format, *, as_list: bool = Fa
         for number, answer in enumerate(answers, start=1):
             title = f"session {answer.session_id or number}" if len(answers) > 1 else None
             write_table(_COLUMNS, _rows(answer), title=title)
+            _write_predictions(answer)
 
 
 def _rows(answer: Answer) -> Iterable[Sequence[Any]]:
     for match in answer.matches:
         document = match.to_dict()
         yield [document.get(name.replace(" ", "_")) for name in _COLUMNS]
+
+
+def _write_predictions(answer: Answer) -> None:
+    """A line below the table, where there is anything to say."""
+    said = []
+    if answer.purchase_intention is not None:
+        said.append(f"purchase intention {answer.purchase_intention:.3f}")
+    if answer.remaining_length is not None:
+        said.append(f"remaining length {answer.remaining_length:.1f}")
+    if said:
+        typer.echo(", ".join(said))
 
 
 def warn_of(answers: Sequence[Answer]) -> None:

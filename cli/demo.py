@@ -83,7 +83,7 @@ def _train(corpus: Corpus, folder: Path, seed: int) -> Evaluation:
 
     typer.echo(
         "\n2. Pre-train a small User Behavior Model, stage 1 on products, stage 2 on sessions; "
-        "one session in ten is kept out."
+        "one session in five is kept out, and half of those are asked in the end."
     )
     model, tokenizer = fresh_model(corpus, seed=seed, **_SIZES)
     config = PretrainingConfig(seed=seed, **_TRAINING)

@@ -47,9 +47,14 @@ def evaluate(
     """
     from ubm_embed.data.corpus import Corpus
     from ubm_embed.data.tasks import Task as Asked
+    from ubm_embed.embedder import choose_device
     from ubm_embed.evaluation.evaluation import evaluate as ask
     from ubm_embed.model.checkpoint import Checkpoint
 
+    try:
+        target = choose_device(device)
+    except RuntimeError as error:
+        raise typer.BadParameter(str(error).splitlines()[0]) from None
     checkpoint = Checkpoint.from_pretrained(model)
     other = None if against is None else Checkpoint.from_pretrained(against)
     with progress() as shown:
@@ -61,7 +66,7 @@ def evaluate(
             most=most,
             seed=seed,
             repeats=repeats,
-            device=device,
+            device=str(target),
             progress=shown,
         )
     say(str(found.leaks))

@@ -11,6 +11,7 @@ import typer
 from cli.answers import write_answers
 from cli.console import Format, choose_format
 from cli.inputs import name_of, read_text
+from cli.predictors import PurchaseIntention, RemainingLength, predictors_of
 
 if TYPE_CHECKING:
     from ubm_embed.data.session import Product
@@ -36,15 +37,19 @@ def lookup(
     ] = None,
     k: Annotated[int, typer.Option("-k", "--k", min=1, help="Matches.")] = 10,
     form: Annotated[Format | None, typer.Option("--format", help="Default: a table on a terminal, else JSON.")] = None,
+    purchase_intention: PurchaseIntention = None,
+    remaining_length: RemainingLength = None,
 ) -> None:
     """Find the products most like one: given by its text, by a file, or by its id in the store."""
     words = [word for word in (title, category, *(attributes or ())) if word is not None]
     _require_one_way(words, product_id, file)
     product = _described(title, category, attributes or [], file)
 
+    predictors = predictors_of(purchase_intention, remaining_length)
+
     from indexer.retrieval import Retriever
 
-    retriever = Retriever.open(store)
+    retriever = Retriever.open(store, predictors=predictors)
     answer = retriever.lookup_id(product_id or "", k) if product is None else retriever.lookup(product, k)
     write_answers([answer], choose_format(form))
 

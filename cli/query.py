@@ -12,6 +12,7 @@ import typer
 from cli.answers import warn_of, write_answers
 from cli.console import Format, choose_format
 from cli.inputs import name_of, read_text
+from cli.predictors import PurchaseIntention, RemainingLength, predictors_of
 
 if TYPE_CHECKING:
     from ubm_embed.data.session import Session
@@ -40,6 +41,8 @@ def query(
     number: Annotated[
         int | None, typer.Option("--version", metavar="N", min=1, help="A version other than the live one.")
     ] = None,
+    purchase_intention: PurchaseIntention = None,
+    remaining_length: RemainingLength = None,
 ) -> None:
     """Answer sessions with the products they may want next.
 
@@ -51,9 +54,11 @@ def query(
     sessions = [one for _, one in read_sessions(io.StringIO(text), name=name_of(session))]
     listed = text.lstrip("\ufeff \t\r\n").startswith("[")
 
+    predictors = predictors_of(purchase_intention, remaining_length)
+
     from indexer.retrieval import Retriever
 
-    retriever = Retriever.open(store, version=number)
+    retriever = Retriever.open(store, version=number, predictors=predictors)
     answers = [
         answer
         for some in _parts(sessions)

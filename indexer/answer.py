@@ -51,6 +51,8 @@ class Answer:
         fallback: why the popular products answer, or None where the model does.
         unknown: ids of the session that the version does not know.
         took_ms: milliseconds of the call, of all its sessions together.
+        purchase_intention: probability of a purchase in this session, where a model was given to say so.
+        remaining_length: interactions still to come, likewise.
     """
 
     session_id: str | None
@@ -60,15 +62,19 @@ class Answer:
     unknown: tuple[str, ...]
     took_ms: float
     matches: tuple[Match, ...]
+    purchase_intention: float | None = None
+    remaining_length: float | None = None
 
     def to_dict(self) -> dict[str, Any]:
-        """As JSON."""
+        """As JSON; a prediction that nobody made is left out."""
+        predicted = {"purchase_intention": self.purchase_intention, "remaining_length": self.remaining_length}
         return {
             "session_id": self.session_id,
             "version": self.version,
             "model_id": self.model_id,
             "fallback": self.fallback,
             "unknown": list(self.unknown),
+            **{name: round(value, _DIGITS) for name, value in predicted.items() if value is not None},
             "took_ms": round(self.took_ms, 3),
             "matches": [match.to_dict() for match in self.matches],
         }

@@ -23,7 +23,7 @@ from ubm_embed.data.corpus import read_interactions, read_products
 from ubm_embed.data.tasks import Task
 from ubm_embed.embedder import Embedder
 from ubm_embed.errors import Conflict, QualityGateFailed
-from ubm_embed.model.checkpoint import Checkpoint, copy_checkpoint, model_id_of, require_task
+from ubm_embed.model.checkpoint import PRODUCT_TOWER, Checkpoint, copy_checkpoint, model_id_of, require_task
 from ubm_embed.outputs import output_folder
 from ubm_embed.progress import Progress, silent
 
@@ -50,7 +50,7 @@ def build_index(
 
     Raises:
         NotFound: a file is missing, or faiss is.
-        InvalidData: names the file, row and field.
+        InvalidData: names the file, row and field; or the model was fine-tuned for another task than next items.
         Conflict: another process writes to the store, or the folder holds something else.
         QualityGateFailed: a check failed; what was live still is.
     """
@@ -60,7 +60,7 @@ def build_index(
     rows = _read_catalogue(Path(products), interactions)
     target = EmbeddingStore.create(store)
     with target.writing():
-        _keep_model(target, Path(model), checkpoint.model_id)
+        _keep_model(target, Path(model), checkpoint)
         vectors = Embedder(checkpoint).embed_products(rows, progress=progress)
         _require_sound(vectors, rows["product_id"])
         table_version = target.write(rows, vectors)
@@ -110,22 +110,26 @@ def _read_catalogue(file: Path, interactions: str | Path | None) -> pl.DataFrame
     return counted.with_columns(pl.col(POPULARITY).fill_null(0).cast(pl.Int64))
 
 
-def _keep_model(store: EmbeddingStore, model: Path, model_id: str) -> None:
+def _keep_model(store: EmbeddingStore, model: Path, checkpoint: Checkpoint) -> None:
     """Copy a model into the store, unless it is there and whole."""
-    kept = store.model_folder(model_id)
-    if kept.is_dir() and _is_model(kept, model_id):
+    kept = store.model_folder(checkpoint.model_id)
+    if _holds(kept, checkpoint):
         return
     with output_folder(kept, overwrite=True) as aside:
         copy_checkpoint(model, aside)
-        if not _is_model(aside, model_id):
+        if not _holds(aside, checkpoint):
             raise Conflict(f"{model} changed while it was copied")
 
 
-def _is_model(folder: Path, model_id: str) -> bool:
+def _holds(folder: Path, checkpoint: Checkpoint) -> bool:
+    """Whether a folder has this model, and its product tower where there is one."""
     try:
-        return model_id_of(folder) == model_id
-    except FileNotFoundError:
+        if model_id_of(folder) != checkpoint.model_id:
+            return False
+    except (FileNotFoundError, NotADirectoryError):
         return False
+    tower = checkpoint.product_tower
+    return tower is None or _holds(folder / PRODUCT_TOWER, tower)
 
 
 def _require_sound(vectors: FloatArray, product_ids: pl.Series) -> None:

@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 from indexer.answer import Answer, Match
 from indexer.catalogue import IDS_FILE, Catalogue, read_ids
 from indexer.index import INDEX_FILE, VectorIndex
+from indexer.prediction import Prediction, Predictors
 from indexer.readable import ReadableSession, readable_sessions
 from indexer.store import EmbeddingStore
 from indexer.version import StoreVersion, read_version
@@ -24,6 +25,7 @@ from ubm_embed.data.arrays import FloatArray
 from ubm_embed.data.session import Product, Session
 from ubm_embed.embedder import Embedder
 from ubm_embed.errors import Conflict, InvalidData, NotFound
+from ubm_embed.predictor import Predictor
 
 
 @dataclass(frozen=True)
@@ -35,22 +37,49 @@ class _Hits:
 
 
 class Retriever:
-    """Answers from one version of a store, held in memory: what is published later does not disturb it."""
+    """Answers from one version of a store, held in memory: what is published later does not disturb it.
 
-    def __init__(self, version: StoreVersion, embedder: Embedder, index: VectorIndex, catalogue: Catalogue) -> None:
+    Args:
+        predictors: models that say what a session will come to, at most one a task; answers have what they say.
+
+    Raises:
+        ValueError: two predictors for one task.
+    """
+
+    def __init__(
+        self,
+        version: StoreVersion,
+        embedder: Embedder,
+        index: VectorIndex,
+        catalogue: Catalogue,
+        predictors: Sequence[Predictor] = (),
+    ) -> None:
         self.version = version
         self.embedder = embedder
         self.index = index
         self.catalogue = catalogue
+        self.predictors = Predictors(predictors)
 
     @classmethod
-    def open(cls, store: str | Path, *, version: int | None = None, device: str = "auto") -> Self:
+    def open(
+        cls,
+        store: str | Path,
+        *,
+        version: int | None = None,
+        device: str = "auto",
+        predictors: Sequence[Predictor] = (),
+    ) -> Self:
         """The live version of a store, or another one by its number.
+
+        Args:
+            device: of the store's model; "auto" takes a GPU where there is one.
+            predictors: as the class has them.
 
         Raises:
             NotFound: no such store or version.
             InvalidData: a part of the version is damaged or missing, or contradicts its manifest.
-            Conflict: the model in the store is not the one that made the vectors.
+            Conflict: the model in the store is not the one that made the vectors, or its product tower is another.
+            ValueError: two predictors for one task.
         """
         opened = EmbeddingStore.open(store)
         manifest = read_version(opened, version)
@@ -61,7 +90,7 @@ class Retriever:
         ids = read_ids(folder / IDS_FILE)
         _require_equal("ids", ids.len(), manifest.indexed, folder / IDS_FILE)
         catalogue = Catalogue.of(opened.read_products(manifest.table_version), ids, file=folder / IDS_FILE)
-        return cls(manifest, _open_model(opened, manifest, device), index, catalogue)
+        return cls(manifest, _open_model(opened, manifest, device), index, catalogue, predictors)
 
     def recommend(self, session: Session, k: int = 10, *, exclude_seen: bool = True) -> Answer:
         """The next products of a session. As `recommend_many`, for one."""
@@ -71,7 +100,7 @@ class Retriever:
         """The next products of each session, all read and searched at once.
 
         Products named by id are read as the version has them. When nothing is left to read, the most popular products
-        answer, and `fallback` says why.
+        answer, and `fallback` says why; such a session gets no prediction.
 
         Args:
             exclude_seen: leave out products that the session holds.
@@ -84,14 +113,18 @@ class Retriever:
         asked = readable_sessions(sessions, self.catalogue)
         hidden = [one.seen if exclude_seen else frozenset[int]() for one in asked]
         readable = [row for row, one in enumerate(asked) if one.fallback is None]
-        vectors = self.embedder.embed_sessions([asked[row].session for row in readable])
+        read = [asked[row].session for row in readable]
+        vectors = self.embedder.embed_sessions(read)
         nearest = self._nearest(vectors, k, [hidden[row] for row in readable])
         found = dict(zip(readable, nearest, strict=True))
         hits = [found.get(row) or self._popular(k, out) for row, out in enumerate(hidden)]
-        return self._answers(asked, hits, started)
+        said = dict(zip(readable, self.predictors.sessions(read), strict=True))
+        return self._answers(asked, hits, [said.get(row, _UNSAID) for row in range(len(asked))], started)
 
     def lookup(self, product: Product, k: int = 10) -> Answer:
         """The products most like one that the store need not know, by its text alone.
+
+        Predictions are of a session of just this product; so they are in `lookup_id`.
 
         Raises:
             InvalidData: the product has no text.
@@ -102,7 +135,7 @@ class Retriever:
         if not product.has_text:
             raise InvalidData("a product without text has no vector: expected a title, a category or an attribute")
         hits = self._nearest(self.embedder.embed_product(product)[None], k, [frozenset()])
-        return self._answers([_NO_SESSION], hits, started)[0]
+        return self._answers([_NO_SESSION], hits, [self.predictors.product(product)], started)[0]
 
     def lookup_id(self, product_id: str, k: int = 10) -> Answer:
         """The products most like one of the store, by its stored vector; itself left out.
@@ -117,7 +150,8 @@ class Retriever:
         if position is None:
             raise NotFound(f"version {self.version.version} has no product {product_id!r}")
         hits = self._nearest(self.index.vectors(np.array([position])), k, [frozenset({position})])
-        return self._answers([_NO_SESSION], hits, started)[0]
+        said = self.predictors.product(self.catalogue.products([position])[position])
+        return self._answers([_NO_SESSION], hits, [said], started)[0]
 
     def _nearest(self, vectors: FloatArray, k: int, hidden: Sequence[frozenset[int]]) -> list[_Hits]:
         """The K nearest of each vector [B, D], without what is hidden from it."""
@@ -132,7 +166,9 @@ class Retriever:
         first = self.catalogue.popular[: k + len(hidden)]
         return _Hits(first[~np.isin(first, list(hidden))][:k])
 
-    def _answers(self, asked: Sequence[ReadableSession], hits: Sequence[_Hits], started: float) -> list[Answer]:
+    def _answers(
+        self, asked: Sequence[ReadableSession], hits: Sequence[_Hits], said: Sequence[Prediction], started: float
+    ) -> list[Answer]:
         rows = self.catalogue.rows(int(position) for found in hits for position in found.positions)
         matches = [_matches(found, rows) for found in hits]
         took_ms = (time.perf_counter() - started) * 1000
@@ -145,8 +181,10 @@ class Retriever:
                 unknown=one.unknown,
                 took_ms=took_ms,
                 matches=found,
+                purchase_intention=prediction.purchase_intention,
+                remaining_length=prediction.remaining_length,
             )
-            for one, found in zip(asked, matches, strict=True)
+            for one, found, prediction in zip(asked, matches, said, strict=True)
         ]
 
     def _reason(self, asked: ReadableSession) -> str | None:
@@ -157,6 +195,8 @@ class Retriever:
 
 # A lookup asks without a session.
 _NO_SESSION = ReadableSession(Session(()))
+# Of a session that cannot be read no model says anything.
+_UNSAID = Prediction()
 
 
 def _matches(hits: _Hits, rows: dict[int, dict[str, Any]]) -> tuple[Match, ...]:

@@ -102,9 +102,10 @@ def test_a_product_is_found_by_its_own_title(shell: Shell) -> None:
 def test_evaluate_asks_what_was_held_out(shell: Shell) -> None:
     done = shell("evaluate", "nip", "--model", "model", "--corpus", "corpus")
     assert done.returncode == 0, done.stderr
-    rows = {row["scorer"]: row for row in json.loads(done.stdout)}
-    assert rows.keys() == {"UBM", "co-occurrence", "popularity"}
-    assert 10 <= rows["UBM"]["questions"] <= 60, "a tenth of 300"
+    found = json.loads(done.stdout)
+    assert [row["row"] for row in found["rows"]] == ["UBM", "co-occurrence", "POP"]
+    assert 5 <= found["questions"] <= 15, "half of a tenth of 300"
+    assert found["leaks"]["pretrained"] == "yes"
 
 
 def test_a_killed_run_resumes_to_the_same_model(shell: Shell) -> None:
@@ -263,7 +264,7 @@ def test_help_names_every_command_and_loads_nothing_heavy() -> None:
     )
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
-    for name in ("demo", "ingest", "pretrain", "evaluate", "build-index", "query", "lookup"):
+    for name in ("demo", "ingest", "pretrain", "finetune", "evaluate", "build-index", "query", "lookup"):
         assert name in done.stdout
 
 

@@ -3,6 +3,10 @@
 from __future__ import annotations
 
 import json
+import os
+import re
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -13,11 +17,15 @@ from typer.testing import CliRunner, Result
 
 from cli import build_index, lookup, query
 from indexer.build import build_index as build
+from ubm_embed.data.session import Product
+from ubm_embed.data.tasks import Task
 from ubm_embed.data.tokenizer import InteractionTokenizer
 from ubm_embed.errors import Conflict, InvalidData, NotFound
 from ubm_embed.model.checkpoint import save_checkpoint
 from ubm_embed.model.user_behavior_model import UserBehaviorModel
+from ubm_embed.predictor import Predictor
 
+ROOT = Path(__file__).parents[2]
 APP = typer.Typer()
 for command in (build_index, query, lookup):
     command.register(APP)
@@ -39,6 +47,16 @@ def model_folder(tmp_path: Path, model: UserBehaviorModel, tokenizer: Interactio
     (tmp_path / "model").mkdir()
     save_checkpoint(tmp_path / "model", model, tokenizer, {})
     return tmp_path / "model"
+
+
+@pytest.fixture
+def task_folders(tmp_path: Path, model: UserBehaviorModel, tokenizer: InteractionTokenizer) -> dict[Task, Path]:
+    """A folder with a model for each task."""
+    folders = {task: tmp_path / f"{task}_model" for task in Task}
+    for task, folder in folders.items():
+        folder.mkdir()
+        save_checkpoint(folder, model.fine_tuned(task=task), tokenizer, {})
+    return folders
 
 
 @pytest.fixture
@@ -88,6 +106,15 @@ class TestBuildIndex:
     def test_another_folder_is_refused(self, tmp_path: Path, model_folder: Path, products_file: Path) -> None:
         with pytest.raises(Conflict):
             run("build-index", "--model", model_folder, "--products", products_file, "--store", tmp_path)
+
+    def test_a_model_for_another_task_is_refused(
+        self, tmp_path: Path, task_folders: dict[Task, Path], products_file: Path
+    ) -> None:
+        inputs = ("--model", task_folders[Task.PIP], "--products", products_file)
+        with pytest.raises(InvalidData, match="fine-tuned for pip, not for nip") as caught:
+            run("build-index", *inputs, "--store", tmp_path / "new")
+        assert caught.value.exit_code == 3
+        assert not (tmp_path / "new").exists()
 
 
 class TestQuery:
@@ -234,3 +261,97 @@ class TestLookup:
         with pytest.raises(InvalidData, match=problem) as caught:
             run("lookup", "--store", store, "--file", file)
         assert caught.value.file == str(file)
+
+
+class TestPredictions:
+    @pytest.fixture
+    def asked(self, store: Path, task_folders: dict[Task, Path]) -> tuple[object, ...]:
+        """The options of both models."""
+        models = ("--purchase-intention", task_folders[Task.PIP], "--remaining-length", task_folders[Task.RLP])
+        return ("--store", store, "-k", 3, *models)
+
+    def test_a_session_is_answered_with_both(self, asked: tuple[object, ...]) -> None:
+        answer = json.loads(run("query", "--session", "-", *asked, stdin=json.dumps(KNOWN)).stdout)
+        assert list(answer)[4:7] == ["unknown", "purchase_intention", "remaining_length"]
+        assert 0 < answer["purchase_intention"] < 1
+        assert answer["remaining_length"] >= 0
+        assert len(answer["matches"]) == 3
+
+    def test_only_the_model_given_is_asked(self, store: Path, task_folders: dict[Task, Path]) -> None:
+        asked = ("query", "--session", "-", "--store", store, "--remaining-length", task_folders[Task.RLP])
+        answer = json.loads(run(*asked, stdin=json.dumps(KNOWN)).stdout)
+        assert "remaining_length" in answer
+        assert "purchase_intention" not in answer
+
+    def test_a_session_that_cannot_be_read_gets_none(self, asked: tuple[object, ...]) -> None:
+        known, strange = run("query", "--session", "-", *asked, stdin=lines(KNOWN, STRANGE)).stdout.splitlines()
+        assert "purchase_intention" in json.loads(known)
+        assert not {"purchase_intention", "remaining_length"} & json.loads(strange).keys()
+
+    def test_a_table_has_them_on_a_line_below(self, asked: tuple[object, ...]) -> None:
+        said = re.compile(r"purchase intention \d\.\d{3}, remaining length \d+\.\d")
+        one = run("query", "--session", "-", *asked, "--format", "table", stdin=json.dumps(KNOWN)).stdout.splitlines()
+        assert [bool(said.fullmatch(line)) for line in one] == [False] * 4 + [True]
+        two = run("query", "--session", "-", *asked, "--format", "table", stdin=lines(STRANGE, KNOWN)).stdout
+        assert [line for line in two.splitlines() if said.fullmatch(line)] == two.splitlines()[-1:]
+
+    def test_a_lookup_has_them_too(self, asked: tuple[object, ...], task_folders: dict[Task, Path]) -> None:
+        parts = ("--title", "red shirt", "--category", "shirts", "--attribute", "colour=red")
+        by_text, by_id = (
+            json.loads(run("lookup", *asked, *product).stdout) for product in (parts, ("--product-id", "p3"))
+        )
+        expected = Predictor.from_pretrained(task_folders[Task.PIP]).predict_product(
+            Product("red shirt", "shirts", (("colour", "red"),))
+        )
+        for answer in (by_text, by_id):
+            assert answer["purchase_intention"] == pytest.approx(expected, abs=2e-6)
+            assert answer["remaining_length"] >= 0
+
+    @pytest.mark.parametrize("command", [("query", "--session", "-"), ("lookup", "--title", "shoes")])
+    @pytest.mark.parametrize(
+        ("option", "tuned", "problem"),
+        [
+            ("--purchase-intention", Task.RLP, "fine-tuned for rlp, not for pip"),
+            ("--remaining-length", Task.NIP, "fine-tuned for nip, not for rlp"),
+            ("--remaining-length", None, "no head for rlp: fine-tune one with `ubm-embed finetune rlp`"),
+        ],
+    )
+    def test_a_model_for_something_else_is_refused_before_any_search(
+        self,
+        tmp_path: Path,
+        model_folder: Path,
+        task_folders: dict[Task, Path],
+        command: tuple[str, ...],
+        option: str,
+        tuned: Task | None,
+        problem: str,
+    ) -> None:
+        folder = model_folder if tuned is None else task_folders[tuned]
+        with pytest.raises(InvalidData, match=problem) as caught:
+            run(*command, "--store", tmp_path / "never opened", option, folder, stdin=json.dumps(KNOWN))
+        assert caught.value.file == folder / "config.json"
+
+    def test_a_folder_without_a_model_is_not_found(self, tmp_path: Path, store: Path) -> None:
+        with pytest.raises(NotFound, match="no model at"):
+            run("lookup", "--title", "shoes", "--store", store, "--purchase-intention", tmp_path / "none")
+
+
+def shell(*arguments: object, stdin: str = "") -> subprocess.CompletedProcess[str]:
+    """One command in a process of its own."""
+    command = [sys.executable, "-m", "cli", *map(str, arguments)]
+    settings = {**os.environ, "OMP_NUM_THREADS": "1", "COLUMNS": "200"}
+    return subprocess.run(command, cwd=ROOT, input=stdin, capture_output=True, text=True, env=settings, check=False)
+
+
+class TestInAShell:
+    def test_a_query_with_predictions(self, store: Path, task_folders: dict[Task, Path]) -> None:
+        models = ("--purchase-intention", task_folders[Task.PIP], "--remaining-length", task_folders[Task.RLP])
+        done = shell("query", "--session", "-", "--store", store, *models, stdin=json.dumps(KNOWN))
+        assert (done.returncode, done.stderr) == (0, "")
+        assert {"purchase_intention", "remaining_length", "matches"} <= json.loads(done.stdout).keys()
+
+    def test_a_query_with_a_model_for_another_task(self, store: Path, task_folders: dict[Task, Path]) -> None:
+        arguments = ("--store", store, "--purchase-intention", task_folders[Task.RLP])
+        done = shell("query", "--session", "-", *arguments, stdin=json.dumps(KNOWN))
+        assert (done.returncode, done.stdout) == (3, "")
+        assert f"{task_folders[Task.RLP]}/config.json, field 'task': the model was fine-tuned for rlp" in done.stderr

@@ -10,8 +10,9 @@ import pytest
 from torch import nn
 
 from indexer.build import build_index
+from ubm_embed.data.tasks import Task
 from ubm_embed.data.tokenizer import InteractionTokenizer
-from ubm_embed.model.checkpoint import save_checkpoint
+from ubm_embed.model.checkpoint import Checkpoint, save_checkpoint
 from ubm_embed.model.user_behavior_model import UserBehaviorModel
 
 
@@ -36,6 +37,38 @@ def other_model_folder(
     stir(model)
     save_checkpoint(tmp_path / "other_model", model, tokenizer, {})
     return tmp_path / "other_model"
+
+
+@pytest.fixture
+def session_model_folder(
+    tmp_path: Path,
+    model_folder: Path,
+    model: UserBehaviorModel,
+    tokenizer: InteractionTokenizer,
+    stir: Callable[[nn.Module], None],
+) -> Path:
+    """A folder with a model that reads sessions only; the tiny model is its product tower."""
+    tower = Checkpoint.from_pretrained(model_folder)
+    tuned = model.fine_tuned(task=Task.NIP, product_tower=tower.model_id)
+    stir(tuned)
+    (tmp_path / "session_model").mkdir()
+    save_checkpoint(tmp_path / "session_model", tuned, tokenizer, {}, tower)
+    return tmp_path / "session_model"
+
+
+@pytest.fixture
+def task_folders(
+    tmp_path: Path, model: UserBehaviorModel, tokenizer: InteractionTokenizer, stir: Callable[[nn.Module], None]
+) -> dict[Task, Path]:
+    """A folder with a model for purchase intention, and one for remaining length."""
+    folders = {}
+    for task in (Task.PIP, Task.RLP):
+        tuned = model.fine_tuned(task=task)
+        stir(tuned)
+        folders[task] = tmp_path / f"{task}_model"
+        folders[task].mkdir()
+        save_checkpoint(folders[task], tuned, tokenizer, {})
+    return folders
 
 
 @pytest.fixture

@@ -23,6 +23,15 @@ def test_an_answer_is_the_json_that_was_promised() -> None:
     }
 
 
+def test_predictions_stand_in_it_where_somebody_made_them() -> None:
+    document = Answer("s1", 3, "abc", None, (), 1.0, (), 0.12345678, 0.0).to_dict()
+    assert list(document)[4:7] == ["unknown", "purchase_intention", "remaining_length"]
+    assert (document["purchase_intention"], document["remaining_length"]) == (0.123457, 0.0)
+    one = Answer("s1", 3, "abc", None, (), 1.0, (), remaining_length=4.25).to_dict()
+    assert one["remaining_length"] == 4.25
+    assert "purchase_intention" not in one
+
+
 def test_a_column_with_a_name_of_ours_gives_way() -> None:
     assert Match(1, "p1", None, "shoe", fields={"rank": 99, "score": 98}).to_dict() == {
         "rank": 1,

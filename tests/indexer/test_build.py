@@ -21,6 +21,7 @@ from indexer.store import EmbeddingStore
 from indexer.version import StoreVersion, live_number, read_version
 from ubm_embed import outputs
 from ubm_embed.data.session import Action, Interaction, Session
+from ubm_embed.data.tasks import Task
 from ubm_embed.embedder import Embedder
 from ubm_embed.errors import Conflict, InvalidData, NotFound, QualityGateFailed
 from ubm_embed.model.checkpoint import model_id_of
@@ -244,6 +245,25 @@ def test_bad_inputs_leave_no_store_behind(
     with pytest.raises(NotFound):
         build_index(**(inputs | {missing: tmp_path / "none"}), store=tmp_path / "new")
     assert not (tmp_path / "new").exists()
+
+
+@pytest.mark.parametrize("task", [Task.PIP, Task.RLP])
+def test_a_model_for_another_task_is_refused(
+    tmp_path: Path, task_folders: dict[Task, Path], products_file: Path, task: Task
+) -> None:
+    with pytest.raises(InvalidData, match=f"fine-tuned for {task}, not for nip") as caught:
+        build_index(model=task_folders[task], products=products_file, store=tmp_path / "new")
+    assert caught.value.file == task_folders[task] / "config.json"
+    assert not (tmp_path / "new").exists()
+
+
+def test_a_model_for_another_task_leaves_a_store_as_it_was(
+    store: Path, task_folders: dict[Task, Path], products_file: Path
+) -> None:
+    before = {file: file.read_bytes() for file in store.rglob("*") if file.is_file()}
+    with pytest.raises(InvalidData):
+        build_index(model=task_folders[Task.PIP], products=products_file, store=store)
+    assert {file: file.read_bytes() for file in store.rglob("*") if file.is_file()} == before
 
 
 def test_an_empty_catalogue_is_refused(tmp_path: Path, model_folder: Path, products_file: Path) -> None:

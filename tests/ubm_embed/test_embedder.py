@@ -13,6 +13,8 @@ from ubm_embed import embedder as embedder_module
 from ubm_embed.data.batches import NO_ACTION, session_batch
 from ubm_embed.data.corpus import products_of
 from ubm_embed.data.session import Action, Interaction, Product, Session
+from ubm_embed.data.session_table import SessionTable
+from ubm_embed.data.tasks import Task
 from ubm_embed.embedder import Embedder, choose_device
 from ubm_embed.model.checkpoint import Checkpoint, save_checkpoint
 
@@ -100,9 +102,10 @@ class TestVectors:
         with torch.no_grad():
             expected = normalize(model(session_batch(tokenizer, texts, arrays)), dim=1).numpy()
         assert close(embedder.embed_sessions(sessions[:3]), expected)
-        flat = [np.concatenate(column) for column in zip(*arrays, strict=True)]
-        lengths = np.array([actions.size for actions, _ in arrays])
-        assert close(embedder.embed_tokenized_sessions(texts, *flat, lengths), expected)
+        actions, rows = (np.concatenate(column) for column in zip(*arrays, strict=True))
+        offsets = np.cumsum([0, *(actions.size for actions, _ in arrays)])
+        table = SessionTable(actions.astype(np.uint8), rows.astype(np.int32), offsets)
+        assert close(embedder.embed_table(texts, table), expected)
 
     def test_action_and_order_matter(self, embedder, shop):
         first, second = (Interaction(Action.VIEW, product=shop[row]) for row in (0, 3))
@@ -116,6 +119,60 @@ class TestVectors:
         model.train()
         embedder = make()
         assert np.array_equal(embedder.embed_products(products), embedder.embed_products(products))
+
+
+class TestEncoded:
+    """h' as the session encoder has it: what the heads read."""
+
+    def test_sessions_are_the_unit_vectors_before_they_are_made_unit(self, embedder, sessions):
+        encoded = embedder.encode_sessions(sessions)
+        assert encoded.shape == (len(sessions), 16)
+        assert close(normalize(encoded, dim=1).numpy(), embedder.embed_sessions(sessions))
+        assert (torch.linalg.vector_norm(encoded, dim=1) - 1).abs().min() > 1e-3
+
+    def test_of_no_sessions_there_are_none(self, embedder):
+        assert embedder.encode_sessions([]).shape == (0, 16)
+
+    def test_a_table_is_what_the_model_says_of_the_last_interactions(self, embedder, model, tokenizer, products):
+        texts = tokenizer.product_texts(products)
+        rows = np.arange(19) % 8  # sessions of 11 and of 8 interactions, of which the model reads 8
+        table = SessionTable(np.full(19, Action.VIEW.code, np.uint8), rows.astype(np.int32), np.array([0, 11, 19]))
+        kept = [(np.full(8, Action.VIEW.code), rows[3:11]), (np.full(8, Action.VIEW.code), rows[11:])]
+        with torch.no_grad():
+            expected = model(session_batch(tokenizer, texts, kept))
+        torch.testing.assert_close(embedder.encode_table(texts, table), expected, atol=1e-5, rtol=0)
+        assert close(embedder.embed_table(texts, table), normalize(expected, dim=1).numpy())
+
+    def test_a_product_as_a_session_has_no_action(self, embedder, model, tokenizer, products, shop):
+        texts = tokenizer.product_texts(products)
+        with torch.no_grad():
+            expected = model(session_batch(tokenizer, texts, [(np.array([NO_ACTION]), np.array([3]))]))
+        torch.testing.assert_close(embedder.encode_product_as_session(shop[3]), expected, atol=1e-5, rtol=0)
+
+
+class TestProductTower:
+    """Products are read by the product tower, sessions by the model itself."""
+
+    @pytest.fixture
+    def towers(self, model, tokenizer, stir):
+        tuned = model.fine_tuned(task=Task.NIP, product_tower="base")
+        stir(tuned)
+        return Embedder(Checkpoint(tuned, tokenizer, "tuned", product_tower=Checkpoint(model, tokenizer, "base")))
+
+    def test_products_are_those_of_the_tower(self, towers, embedder, products):
+        assert np.array_equal(towers.embed_products(products), embedder.embed_products(products))
+        assert np.array_equal(towers.embed_product(NEW), embedder.embed_product(NEW))
+
+    def test_sessions_are_not(self, towers, embedder, tokenizer, sessions):
+        found = towers.embed_sessions(sessions)
+        assert not close(found, embedder.embed_sessions(sessions))
+        alone = Embedder(Checkpoint(towers.model, tokenizer, "tuned"), device="cpu")
+        assert np.array_equal(found, alone.embed_sessions(sessions))
+        encoded, expected = (one.encode_product_as_session(NEW) for one in (towers, alone))
+        assert torch.equal(encoded, expected)
+
+    def test_their_id_is_the_session_tower_s(self, towers):
+        assert towers.model_id == "tuned"
 
 
 class TestCompany:

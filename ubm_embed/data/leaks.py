@@ -25,8 +25,11 @@ class LeakReport:
         training, validation, test: sessions of each part.
         repeated: sessions of the test part that training has too, action by action and product by product.
         users: users of the test part who also have a session in training; None where the log names none.
-        overlapping: training sessions that go on after the test part begins; None where the log has no times.
-        pretrained: whether pre-training kept to this split: "yes", "another corpus" or "unknown".
+        overlapping: training sessions still going on when the test part begins; None where a session has no timestamp.
+        pretrained: "yes" where pre-training kept to this split, or else what it read: "it saw every session", "another
+            corpus" or "unknown".
+
+    A leave-one-out split has every user and every session on both sides: it counts neither users nor overlaps.
     """
 
     split: str
@@ -40,7 +43,7 @@ class LeakReport:
 
     @classmethod
     def of(cls, corpus: Corpus, tokenized: TokenizedCorpus, split: Split, *, pretrained: str) -> Self:
-        """Look."""
+        """Compare the parts of a corpus split; `corpus` is what `tokenized` was made from."""
         parts = split.parts(tokenized)
         trained = set(_contents(parts.training))
         apart = split.kind is not SplitKind.LEAVE_ONE_OUT
@@ -63,18 +66,19 @@ class LeakReport:
         lines = [
             f"split by {self.split}: {self.training:,} sessions to train on, {self.validation:,} to choose by, "
             f"{self.test:,} to judge by",
-            f"{self.repeated:,} sessions of the test part are, interaction for interaction, in training too",
+            f"test sessions that training has too, interaction for interaction: {self.repeated:,}",
         ]
         if self.users is not None:
-            lines.append(f"{self.users:,} users of the test part have sessions in training too")
+            lines.append(f"users of the test part with a session in training: {self.users:,}")
         if self.overlapping is not None:
-            lines.append(f"{self.overlapping:,} training sessions go on after the test part begins")
+            lines.append(f"training sessions still going on when the test part begins: {self.overlapping:,}")
         if self.pretrained != "yes":
-            lines.append(f"whether pre-training saw the test part: {self.pretrained}")
+            lines.append(f"pre-training may have seen the test part ({self.pretrained})")
         return "; ".join(lines)
 
 
 def _contents(sessions: SessionTable) -> Iterator[bytes]:
+    """[S] equal for equal sessions, and only for them."""
     bounds = zip(sessions.offsets[:-1], sessions.offsets[1:], strict=True)
     return (sessions.actions[start:stop].tobytes() + sessions.rows[start:stop].tobytes() for start, stop in bounds)
 

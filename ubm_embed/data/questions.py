@@ -87,11 +87,11 @@ class Questions:
         """
         asked, answers = Asked.whole(self.parts.training), self._answers(self.least_count)
         examples = self._examples(asked, rng, self.per_session, answers)
-        self._require("train on", examples)
+        self._require("train on", asked, examples, self.least_count)
         return examples
 
     def validation(self, *, most: int, seed: int) -> Examples:
-        """At most `most` examples to choose a model by, over-sampled as in training.
+        """At most `most` examples to choose a model by, those of PIP then over-sampled as in training.
 
         Raises:
             InvalidData: fewer than two, or one class only.
@@ -112,7 +112,7 @@ class Questions:
         examples = self._examples(asked, rng, 1, self._answers(1))
         chosen = np.sort(rng.permutation(len(examples))[:most])
         examples = examples.take(chosen)
-        self._require(purpose, examples)
+        self._require(purpose, asked, examples, least_count=1)
         return examples
 
     def _examples(self, asked: Asked, rng: np.random.Generator, per_session: int, answers: BoolArray) -> Examples:
@@ -131,26 +131,29 @@ class Questions:
         known[: self.corpus.products] = self.counts >= least_count
         return known
 
-    def _require(self, purpose: str, examples: Examples) -> None:
+    def _require(self, purpose: str, asked: Asked, examples: Examples, least_count: int) -> None:
+        rule = self._rule(least_count)
         if len(examples) < 2:
-            raise InvalidData(
-                f"{len(examples)} questions of {self.task} to {purpose}, expected 2 or more: {self._rule()}"
-            )
-        if self.task is Task.PIP and len(set(examples.targets.tolist())) < 2:
-            which = "with" if examples.targets[0] else "without"
-            raise InvalidData(f"all {len(examples)} sessions to {purpose} are {which} a purchase: {self._rule()}")
+            found = f"found {len(examples)} in {len(asked.sessions)} sessions"
+            raise InvalidData(f"expected 2 or more questions of {self.task} to {purpose}, {found}: {rule}")
+        if self.task is Task.PIP and np.unique(examples.targets).size < 2:
+            which = "a purchase" if examples.targets[0] else "no purchase"
+            raise InvalidData(f"all {len(examples)} sessions to {purpose} come to {which}, expected both kinds: {rule}")
 
-    def _rule(self) -> str:
+    def _rule(self, least_count: int) -> str:
+        """What makes a question."""
         match self.task:
             case Task.NIP:
+                times = "once" if least_count == 1 else f"{least_count} times"
                 return (
-                    f"they come from sessions with two different products, the second one seen at least "
-                    f"{self.least_count} times in training and once in a question"
+                    "a question asks for a product that follows another in its session and occurs "
+                    f"{times} or more in training"
                 )
             case Task.PIP:
-                return f"they need sessions of {self.least} interactions and more, some of them then with a purchase"
+                longer = f"a question needs a session of more than {self.least} interactions"
+                return f"{longer}, none of the first {self.least} a purchase"
             case Task.RLP:
-                return f"they need sessions of more than {self.least} interactions"
+                return f"a question needs a session of more than {self.least} interactions"
 
 
 def over_sampled(examples: Examples, rng: np.random.Generator) -> Examples:

@@ -60,7 +60,7 @@ class Split:
     last interaction is the test, the one before it the validation.
 
     Attributes:
-        holdout: the share of the sessions held out; 0 holds out none.
+        holdout: the share of the sessions held out; 0 holds out none. Leave-one-out only asks whether it is 0.
         validation_from, test_from: of a split by time, when these parts begin, microseconds since 1970.
     """
 
@@ -75,6 +75,7 @@ class Split:
 
         Raises:
             InvalidData: by time, and a session has no timestamp.
+            ValueError: not one of `SPLITS`.
         """
         timed = SplitKind.SESSION if corpus.starts is None else SplitKind.TIME
         chosen = timed if kind == "auto" else SplitKind(kind)
@@ -101,7 +102,7 @@ class Split:
         Raises:
             InvalidData: by time, and a session has no timestamp.
         """
-        if self.kind is SplitKind.LEAVE_ONE_OUT:
+        if self.kind is SplitKind.LEAVE_ONE_OUT and self.holdout:
             return _leave_one_out(corpus.sessions)
         validation, test = self._held_out(corpus)
         sessions = corpus.sessions
@@ -112,7 +113,14 @@ class Split:
         )
 
     def membership(self, corpus: TokenizedCorpus) -> NDArray[np.object_]:
-        """[S] "training", "validation" or "test" for each session of the corpus; leave-one-out has all in each."""
+        """[S] "training", "validation" or "test" for each session of the corpus.
+
+        Raises:
+            InvalidData: by time, and a session has no timestamp.
+            ValueError: leave-one-out, where a session is in all three.
+        """
+        if self.kind is SplitKind.LEAVE_ONE_OUT:
+            raise ValueError("a leave-one-out split has every session in all of its parts")
         validation, test = self._held_out(corpus)
         return np.where(test, "test", np.where(validation, "validation", "training")).astype(object)
 
@@ -146,8 +154,12 @@ class Split:
         Raises:
             ValueError: not what `to_dict` wrote.
         """
-        times = {name: _microseconds(document[name]) for name in ("validation_from", "test_from") if name in document}
-        split = cls(kind=SplitKind(document["kind"]), holdout=float(document["holdout"]), **times)
+        names = [name for name in ("validation_from", "test_from") if name in document]
+        try:
+            times = {name: _microseconds(document[name]) for name in names}
+            split = cls(kind=SplitKind(document["kind"]), holdout=float(document["holdout"]), **times)
+        except (KeyError, TypeError) as error:
+            raise ValueError(f"not a split: {document!r}") from error
         if split.kind is SplitKind.TIME and split.holdout and len(times) != 2:
             raise ValueError("a split by time needs validation_from and test_from")
         return split

@@ -85,7 +85,7 @@ def next_item_examples(
         rng: draws at most `most` questions a session, so that long sessions do not rule the mean; without it all are
             asked.
         known: [texts] which rows may be answers.
-        repeats: also ask for products that the prefix holds, unless it ends with it; as the paper does.
+        repeats: also ask for products that the prefix holds, as the paper does, unless it is the last product there.
     """
     sessions, session_of = asked.sessions, asked.sessions.session_of()
     begins = sessions.offsets[:-1]

@@ -104,7 +104,7 @@ def evaluate(
         answers.append(asking.model(OTHER, against))
     answers.extend(asking.baselines(seed))
     rows = tuple(judged(questions, examples, one, answers[0], seed=seed) for one in answers)
-    leaks = LeakReport.of(corpus, tokenized, split, pretrained="yes")
+    leaks = LeakReport.of(corpus, tokenized, split, pretrained=_pretrained(checkpoint))
     return Evaluation(task, len(examples), split, leaks, rows)
 
 
@@ -132,6 +132,11 @@ def _recorded_split(checkpoint: Checkpoint, corpus: TokenizedCorpus) -> Split:
         problem = "the model was trained on every session: none is left to ask; train with --holdout 0.1"
         raise InvalidData(problem, file=file, field="split.holdout")
     return split
+
+
+def _pretrained(checkpoint: Checkpoint) -> str:
+    """Whether pre-training kept to the recorded split: fine-tuning may have chosen it later, and then says so."""
+    return str(checkpoint.record.get("leaks", {}).get("pretrained", "yes"))
 
 
 def _require_same_split(split: Split, other: Checkpoint, corpus: TokenizedCorpus) -> None:

@@ -6,6 +6,7 @@ A step's random numbers come from (seed, step) and an epoch's examples from (see
 from __future__ import annotations
 
 import math
+import shutil
 import time
 from collections.abc import Iterator
 from copy import deepcopy
@@ -25,7 +26,7 @@ from ubm_embed.data.split import Split
 from ubm_embed.data.tasks import Examples, Task
 from ubm_embed.data.tokenized_corpus import TokenizedCorpus
 from ubm_embed.embedder import Embedder
-from ubm_embed.errors import Conflict, QualityGateFailed
+from ubm_embed.errors import Conflict, InvalidData, QualityGateFailed
 from ubm_embed.model.checkpoint import Checkpoint, save_checkpoint
 from ubm_embed.model.heads import PurchaseIntentionHead, RemainingLengthHead
 from ubm_embed.model.tower import CachedInteractions, TextInteractions, Tower, UBMTower
@@ -65,6 +66,7 @@ def finetune(
     tokenized = TokenizedCorpus.of(corpus, checkpoint.tokenizer)
     split, pretrained = agreed_split(checkpoint, tokenized, config)
     questions = Questions.of(config.task, tokenized, split, **config.questions)
+    questions.drawn(np.random.default_rng(config.seed))  # what cannot be asked is told before any work
     questions.validation(most=config.most_validation, seed=config.seed)  # what cannot be judged is not worth an hour
     model, objective = objective_of(corpus, checkpoint, questions, config, device, progress)
     settings = {**asdict(config), "corpus": tokenized.fingerprint(), "initial_model": checkpoint.model_id}
@@ -82,7 +84,7 @@ def finetune(
     with output_folder(out, overwrite=overwrite) as folder:
         tower = checkpoint.products if model.config.product_tower else None
         save_checkpoint(folder, model.cpu(), checkpoint.tokenizer, record, tower)
-        run.metrics.replace(folder / METRICS_FILE)
+        shutil.copy(run.metrics, folder / METRICS_FILE)
     run.discard()
     return Checkpoint.from_pretrained(out)
 
@@ -104,7 +106,8 @@ def agreed_split(checkpoint: Checkpoint, corpus: TokenizedCorpus, config: Finetu
             f"the model was pre-trained with a split by {recorded.kind}; split by {config.split}, sessions that it has "
             "seen would be asked"
         )
-    return recorded, "yes"
+    # A model that was fine-tuned already keeps the split of that; what pre-training had seen, it was told then.
+    return recorded, checkpoint.record.get("leaks", {}).get("pretrained", "yes")
 
 
 def objective_of(
@@ -197,6 +200,8 @@ class Finetuner:
         self.questions, self.config, self.run, self.progress = questions, config, run, progress
         self.validation = questions.validation(most=config.most_validation, seed=config.seed)
         weights = [weight for weight in self.module.parameters() if weight.requires_grad]
+        if not weights:
+            raise InvalidData("the model has no session layers, and nothing else is to be trained")
         self.device = weights[0].device
         self.optimizer = torch.optim.AdamW(
             weights, lr=config.learning_rate, weight_decay=config.weight_decay, fused=True
@@ -209,12 +214,12 @@ class Finetuner:
         if not first:
             self._look(0)  # a model that training only spoils is given back as it was
         for step, examples in self._batches(first, total):
+            if self.config.patience is not None and self.best.looks >= self.config.patience:
+                break  # asked here, so that a run that was cut off after its last look stops there too
             self._step(step, total, examples)
             if (step + 1) % every == 0 or step + 1 == total:
                 self._look(step + 1)
                 self._keep(step + 1)
-                if self.config.patience is not None and self.best.looks >= self.config.patience:
-                    break
         self.module.load_state_dict(self.best_weights)
         self.module.eval()
         return self.best

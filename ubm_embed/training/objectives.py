@@ -89,7 +89,8 @@ class NextItem(nn.Module):
             return np.arange(self.products), None
         draws = rng.choice(self.products, self.negatives, p=self.proposal)
         candidates, counts = np.unique(np.concatenate([draws, targets]), return_counts=True)
-        expected = self.negatives * self.proposal[candidates] + len(targets) * self.popularity[candidates]
+        # Of the batch's answers an example's own is none of its negatives.
+        expected = self.negatives * self.proposal[candidates] + (len(targets) - 1) * self.popularity[candidates]
         return candidates, np.log(counts / expected).astype(np.float32)
 
     def _scores(self, prefixes: SessionTable, candidates: IntArray, vectors: Tensor) -> Tensor:

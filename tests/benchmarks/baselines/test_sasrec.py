@@ -10,11 +10,9 @@ from benchmarks.baselines.item_sequences import ItemSequences
 from benchmarks.baselines.sasrec import Block, SASRec
 
 
-@pytest.mark.parametrize("temperature", [None, 0.1])
-def test_it_learns_what_comes_next(hit_after_training, world_products, temperature):
+def test_it_learns_what_comes_next(hit_after_training, world_products):
     torch.manual_seed(0)
-    tower = SASRec(world_products, dimension=32, dropout=0.1, heads=2, temperature=temperature)
-    assert hit_after_training(tower) > 0.9
+    assert hit_after_training(SASRec(world_products, dimension=32, dropout=0.1, heads=2), steps=80) > 0.9
 
 
 def test_a_place_sees_nothing_of_what_comes_later():

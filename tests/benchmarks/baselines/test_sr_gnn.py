@@ -11,7 +11,9 @@ from benchmarks.baselines.sr_gnn import SRGNN, SessionGraphs
 @pytest.mark.parametrize("temperature", [None, 1 / 16])
 def test_it_learns_what_comes_next(hit_after_training, world_products, temperature):
     torch.manual_seed(0)
-    assert hit_after_training(SRGNN(world_products, dimension=32, temperature=temperature)) > 0.9
+    # Without dropout it knows the few walks by heart within 60 steps, and a sixth of the others wrongly.
+    tower = SRGNN(world_products, dimension=32, dropout=0.3, temperature=temperature)
+    assert hit_after_training(tower, steps=80) > 0.9
 
 
 def graphs_of(table, products):

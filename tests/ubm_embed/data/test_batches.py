@@ -10,6 +10,7 @@ from ubm_embed.data.batches import (
     SessionBatch,
     TokenBatch,
     distinct_interactions,
+    interaction_codes,
     interaction_sequences,
     session_batch,
 )
@@ -36,6 +37,21 @@ def test_an_interaction_is_cls_action_text_sep(tokenizer, pairs):
     assert [table.row(index).tolist() for index in range(len(table))] == [
         expected_sequence(tokenizer, *pair) for pair in pairs
     ]
+
+
+@given(st.lists(PAIRS | st.tuples(st.integers(NO_ACTION, 3), st.integers(0, 2**31 - 1)), max_size=20))
+def test_codes_order_interactions_as_pairs_and_tell_them_apart(pairs):
+    codes = interaction_codes(*arrays(pairs))
+    assert codes.dtype == np.int64
+    assert [pairs[place] for place in np.argsort(codes, kind="stable")] == sorted(pairs)
+    assert len(set(codes.tolist())) == len(set(pairs))
+
+
+def test_codes_are_the_same_whatever_type_holds_an_interaction():
+    # Sessions store uint8 and int32; what has no action is -1 and comes before all.
+    stored = interaction_codes(np.array([0, 3], np.uint8), np.array([5, 2**31 - 1], np.int32))
+    assert stored.tolist() == interaction_codes(np.array([0, 3]), np.array([5, 2**31 - 1])).tolist()
+    assert interaction_codes(np.array([NO_ACTION]), np.array([2**31])).item() < stored.min()
 
 
 @given(st.lists(PAIRS, max_size=20))

@@ -7,9 +7,18 @@ import pytest
 import torch
 
 from ubm_embed.data.batches import session_batch
+from ubm_embed.data.tasks import Task
 from ubm_embed.data.tokenizer import TOKENIZER_FILE, InteractionTokenizer
-from ubm_embed.errors import InvalidData, NotFound
-from ubm_embed.model.checkpoint import RECORD_FILE, Checkpoint, model_id_of, save_checkpoint
+from ubm_embed.errors import Conflict, InvalidData, NotFound
+from ubm_embed.model.checkpoint import (
+    PRODUCT_TOWER,
+    RECORD_FILE,
+    Checkpoint,
+    copy_checkpoint,
+    model_id_of,
+    require_task,
+    save_checkpoint,
+)
 from ubm_embed.model.user_behavior_model import CONFIG_FILE, WEIGHTS_FILE, UserBehaviorModel
 
 RECORD = {"pretraining": {"holdout": 0.1}, "products": 8}
@@ -82,6 +91,115 @@ class TestModelId:
     def test_depends_on_the_vocabulary(self, folder, model):
         before = model_id_of(folder)
         assert save_checkpoint(folder, model, other_tokenizer(50), RECORD) != before
+
+
+@pytest.fixture
+def session_tower(folder, model, tokenizer, tmp_path_factory):
+    """A folder with a session tower, trained against the vectors of the model in `folder`."""
+    base = Checkpoint.from_pretrained(folder)
+    place = tmp_path_factory.mktemp("towers") / "model"
+    place.mkdir()
+    save_checkpoint(place, model.fine_tuned(task=Task.NIP, product_tower=base.model_id), tokenizer, RECORD, base)
+    return place
+
+
+def contents(folder):
+    return {str(file.relative_to(folder)): file.read_bytes() for file in folder.rglob("*") if file.is_file()}
+
+
+class TestProductTower:
+    def test_opens_beside_the_model(self, session_tower, folder):
+        checkpoint = Checkpoint.from_pretrained(session_tower)
+        assert checkpoint.product_tower.model_id == model_id_of(folder)
+        assert checkpoint.products is checkpoint.product_tower
+        assert checkpoint.products.folder == session_tower / PRODUCT_TOWER
+        assert contents(session_tower / PRODUCT_TOWER) == contents(folder)
+
+    def test_a_model_without_one_reads_products_itself(self, folder):
+        checkpoint = Checkpoint.from_pretrained(folder)
+        assert checkpoint.product_tower is None
+        assert checkpoint.products is checkpoint
+
+    def test_the_id_changes_with_it(self, session_tower, model, tokenizer):
+        before = model_id_of(session_tower)
+        for other in ("0" * 16, None):
+            tuned = model.fine_tuned(task=Task.NIP, product_tower=other)
+            assert save_checkpoint(session_tower, tuned, tokenizer, RECORD) != before
+
+    def test_a_missing_one_is_named(self, session_tower, folder):
+        shutil.rmtree(session_tower / PRODUCT_TOWER)
+        problem = f"{PRODUCT_TOWER}, the model {model_id_of(folder)} that reads products, is missing"
+        with pytest.raises(NotFound, match=problem):
+            Checkpoint.from_pretrained(session_tower)
+
+    def test_another_one_is_refused(self, session_tower, model, tokenizer, stir):
+        expected = model_id_of(session_tower / PRODUCT_TOWER)
+        stir(model)
+        other = save_checkpoint(session_tower / PRODUCT_TOWER, model, tokenizer, {})
+        with pytest.raises(Conflict, match="these towers do not belong together") as caught:
+            Checkpoint.from_pretrained(session_tower)
+        assert expected in str(caught.value)
+        assert other in str(caught.value)
+
+    def test_one_of_another_width_is_refused(self, model, tokenizer, tmp_path):
+        (tmp_path / "narrow").mkdir()
+        (tmp_path / "towers").mkdir()
+        narrow = UserBehaviorModel.from_scratch(
+            vocab_size=tokenizer.vocab_size, layers=1, width=16, dimension=8, session_layers=1
+        )
+        save_checkpoint(tmp_path / "narrow", narrow, tokenizer, {})
+        base = Checkpoint.from_pretrained(tmp_path / "narrow")
+        tuned = model.fine_tuned(task=Task.NIP, product_tower=base.model_id)
+        save_checkpoint(tmp_path / "towers", tuned, tokenizer, {}, base)
+        with pytest.raises(InvalidData, match="vectors of 8 for sessions of 16") as caught:
+            Checkpoint.from_pretrained(tmp_path / "towers")
+        assert caught.value.file == tmp_path / "towers" / PRODUCT_TOWER
+
+    def test_a_damaged_one_is_named(self, session_tower):
+        file = session_tower / PRODUCT_TOWER / WEIGHTS_FILE
+        file.write_bytes(file.read_bytes()[:100])
+        with pytest.raises(InvalidData) as caught:
+            Checkpoint.from_pretrained(session_tower)
+        assert caught.value.file == file
+
+    def test_copied_byte_for_byte(self, session_tower, tmp_path_factory):
+        (session_tower / "metrics.jsonl").write_text("{}\n")
+        to = tmp_path_factory.mktemp("copies") / "copy"
+        copy_checkpoint(session_tower, to)
+        assert contents(to) == contents(session_tower)
+        assert f"{PRODUCT_TOWER}/{WEIGHTS_FILE}" in contents(to)
+        assert Checkpoint.from_pretrained(to).model_id == model_id_of(session_tower)
+
+
+def test_a_model_of_the_version_before_opens_under_its_old_id(folder):
+    # Its configuration knew neither tasks nor towers.
+    config = json.loads((folder / CONFIG_FILE).read_text())
+    old = {name: value for name, value in config.items() if name not in ("task", "product_tower")}
+    (folder / CONFIG_FILE).write_text(json.dumps(old))
+    checkpoint = Checkpoint.from_pretrained(folder)
+    assert checkpoint.model_id == model_id_of(folder)
+    assert (checkpoint.model.head, checkpoint.model.config.task, checkpoint.product_tower) == (None, None, None)
+    require_task(checkpoint, Task.NIP)
+
+
+class TestRequireTask:
+    @pytest.mark.parametrize("task", Task)
+    def test_a_model_may_be_asked_what_it_was_tuned_for_and_nothing_else(self, model, tokenizer, task):
+        checkpoint = Checkpoint(model.fine_tuned(task=task), tokenizer, "toy")
+        require_task(checkpoint, task)
+        for other in set(Task) - {task}:
+            with pytest.raises(InvalidData, match=f"the model was fine-tuned for {task}, not for {other}"):
+                require_task(checkpoint, other)
+
+    @pytest.mark.parametrize("task", [Task.PIP, Task.RLP])
+    def test_one_without_a_head_is_told_the_command(self, folder, task):
+        checkpoint = Checkpoint.from_pretrained(folder)
+        with pytest.raises(InvalidData, match=f"no head for {task}: .* `ubm-embed finetune {task}`") as caught:
+            require_task(checkpoint, task)
+        assert (caught.value.file, caught.value.field) == (folder / CONFIG_FILE, "task")
+
+    def test_one_without_a_head_may_be_asked_for_the_next_item(self, model, tokenizer):
+        require_task(Checkpoint(model, tokenizer, "toy"), Task.NIP)
 
 
 class TestDamage:

@@ -100,6 +100,27 @@ def test_a_fresh_encoder_only_normalises_its_inputs_and_takes_their_mean():
     torch.testing.assert_close(packed(fresh, [session])[0], expected, atol=1e-5, rtol=0)
 
 
+class TestWithoutLayers:
+    """A session is the mean of its interactions, as the paper's BERT baselines read one."""
+
+    @pytest.fixture
+    def mean(self):
+        return SessionEncoder(dimension=WIDTH, layers=0, heads=2, dropout=0.5, max_interactions=LONGEST)
+
+    def test_is_the_mean_whatever_the_order_in_training_too(self, mean):
+        sessions = sessions_of(5, 1, 8, 2)
+        expected = torch.stack([session.mean(dim=0) for session in sessions])
+        torch.testing.assert_close(packed(mean, sessions), expected)
+        torch.testing.assert_close(packed(mean.eval(), [session.flip(0) for session in sessions]), expected)
+
+    def test_has_no_weights(self, mean):
+        assert not mean.state_dict()
+
+    def test_still_reads_no_more_than_it_has_places_for(self, mean):
+        with pytest.raises(ValueError, match="9 interactions, expected at most 8"):
+            packed(mean, sessions_of(9))
+
+
 def test_sinusoidal_positions_are_the_formula():
     expected = torch.tensor([position(place) for place in range(50)])
     torch.testing.assert_close(sinusoidal_positions(50, WIDTH), expected, atol=1e-5, rtol=0)

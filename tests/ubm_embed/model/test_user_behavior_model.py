@@ -8,7 +8,9 @@ from transformers import BertConfig, BertModel, ElectraConfig, ElectraForPreTrai
 
 from ubm_embed.data.batches import NO_ACTION, session_batch
 from ubm_embed.data.session import Action
+from ubm_embed.data.tasks import Task
 from ubm_embed.errors import InvalidData, NotFound
+from ubm_embed.model.heads import PurchaseIntentionHead, RemainingLengthHead
 from ubm_embed.model.user_behavior_model import CONFIG_FILE, WEIGHTS_FILE, UBMConfig, UserBehaviorModel
 
 VIEW, ADD = Action.VIEW.code, Action.ADD.code
@@ -130,6 +132,10 @@ class TestFolder:
             ({"dimension": True}, "dimension must be a whole number"),
             ({"max_interactions": 10**12}, "max_interactions must be a whole number"),
             ({"session_layers": 10**9}, "session_layers must be a whole number"),
+            ({"session_layers": -1}, "session_layers must be a whole number"),
+            ({"task": "nap"}, "task must be one of nip, pip, rlp, got 'nap'"),
+            ({"task": []}, "task must be one of"),
+            ({"product_tower": 7}, "product_tower must be a model_id, got 7"),
             ({"dropout": "0.1"}, "dropout must be in"),
             ({"dropout": float("nan")}, "dropout must be in"),
             ({"interaction_encoder": []}, "interaction_encoder must be an object"),
@@ -174,6 +180,75 @@ class TestFolder:
         (saved / CONFIG_FILE).write_text(json.dumps(document))
         batch = session_batch(tokenizer, texts, [(np.array([VIEW]), np.array([0]))])
         assert torch.equal(UserBehaviorModel.from_pretrained(saved)(batch), model(batch))
+
+
+class TestWithoutSessionLayers:
+    def test_a_session_is_the_mean_of_its_interactions(self, tokenizer, texts, tmp_path):
+        model = UserBehaviorModel.from_scratch(
+            vocab_size=tokenizer.vocab_size, layers=1, width=16, dimension=16, session_layers=0
+        ).eval()
+        model.save_pretrained(tmp_path)
+        again = UserBehaviorModel.from_pretrained(tmp_path)
+        batch = session_batch(tokenizer, texts, [(np.array([VIEW, ADD, VIEW]), np.array([0, 3, 0]))])
+        with torch.no_grad():
+            different = model.interaction_encoder(batch.tokens)
+            torch.testing.assert_close(again(batch)[0], different[batch.index].mean(dim=0))
+
+
+class TestFineTuned:
+    @pytest.fixture
+    def batch(self, tokenizer, texts):
+        return session_batch(tokenizer, texts, [(np.array([VIEW, ADD]), np.array([0, 3])), (np.array([VIEW]),) * 2])
+
+    @pytest.mark.parametrize(
+        ("task", "head"), [(Task.NIP, None), (Task.PIP, PurchaseIntentionHead), (Task.RLP, RemainingLengthHead)]
+    )
+    def test_is_a_copy_with_the_task_s_head(self, model, batch, task, head):
+        tuned = model.fine_tuned(task=task, product_tower="0123").eval()
+        assert (tuned.config.task, tuned.config.product_tower) == (task, "0123")
+        assert type(tuned.head) is (head or type(None))
+        assert torch.equal(tuned(batch), model(batch))
+        assert (model.config.task, model.head) == (None, None)
+
+    def test_training_the_copy_leaves_the_model_alone(self, model, batch, stir):
+        before = model(batch)
+        tuned = model.fine_tuned(task=Task.RLP)
+        stir(tuned)
+        assert torch.equal(model(batch), before)
+        assert not torch.allclose(tuned.eval()(batch), before)
+
+    def test_a_tuned_model_tuned_again_has_a_fresh_head(self, model, batch):
+        again = model.fine_tuned(task=Task.PIP).fine_tuned(task=Task.RLP)
+        assert isinstance(again.head, RemainingLengthHead)
+        torch.manual_seed(1)
+        first = model.fine_tuned(task=Task.PIP)
+        second = first.fine_tuned(task=Task.PIP)
+        assert not torch.equal(first.head.layers[0].weight, second.head.layers[0].weight)
+        assert torch.equal(again.eval()(batch), model(batch))
+
+    def test_repeatable_from_torch_s_generator(self, model):
+        heads = []
+        for _ in range(2):
+            torch.manual_seed(4)
+            heads.append(model.fine_tuned(task=Task.PIP).head.state_dict())
+        assert all(torch.equal(weights, heads[1][name]) for name, weights in heads[0].items())
+
+    @pytest.mark.parametrize("task", [Task.PIP, Task.RLP])
+    def test_the_head_comes_back_with_what_it_was_told(self, model, tmp_path, task):
+        tuned = model.fine_tuned(task=task)
+        for number, buffer in enumerate(tuned.head.buffers()):
+            buffer.fill_(0.25 + number)
+        tuned.save_pretrained(tmp_path)
+        again = UserBehaviorModel.from_pretrained(tmp_path)
+        assert (again.config.task, again.config.product_tower) == (task, None)
+        sessions = torch.randn(3, 16)
+        assert torch.equal(again.head.predict(sessions), tuned.head.predict(sessions))
+
+    def test_a_head_without_weights_is_named(self, saved):
+        document = json.loads((saved / CONFIG_FILE).read_text())
+        (saved / CONFIG_FILE).write_text(json.dumps(document | {"task": "rlp"}))
+        with pytest.raises(InvalidData, match=r"head\.\S+ is missing, expected"):
+            UserBehaviorModel.from_pretrained(saved)
 
 
 class TestFromBert:

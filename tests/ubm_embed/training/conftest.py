@@ -42,6 +42,12 @@ def corpus(products: pl.DataFrame) -> Corpus:
 
 
 @pytest.fixture(scope="session")
+def corpus_of(products: pl.DataFrame) -> Callable[[list[list[tuple[str, str]]]], Corpus]:
+    """A maker of corpora of the toy shop, of sessions as `interactions` takes them."""
+    return lambda sessions: Corpus(products, interactions(sessions))
+
+
+@pytest.fixture(scope="session")
 def tokenized(corpus: Corpus, tokenizer: InteractionTokenizer) -> TokenizedCorpus:
     """The toy sessions, tokenised."""
     return TokenizedCorpus.of(corpus, tokenizer)

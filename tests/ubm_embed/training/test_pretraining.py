@@ -11,6 +11,7 @@ import torch
 
 from ubm_embed.data.corpus import ATTRIBUTES, PRODUCT_SCHEMA, Corpus
 from ubm_embed.data.session import Action, Interaction, Product, Session
+from ubm_embed.data.split import Split
 from ubm_embed.data.tokenized_corpus import TokenizedCorpus, held_out
 from ubm_embed.data.tokenizer import InteractionTokenizer
 from ubm_embed.embedder import Embedder
@@ -378,6 +379,50 @@ class TestHoldout:
         sessions = training_sessions(tokenized, replace(CONFIG, purchases_only=True))
         assert (sessions.actions[sessions.offsets[1:] - 1] == Action.BUY.code).all()
         assert len(sessions) < len(training_sessions(tokenized, CONFIG))
+
+
+class TestSplit:
+    """Which sessions were held out stands in the record, for all who ask the model later."""
+
+    def test_stands_in_the_record_with_the_data_it_is_of(self, train, corpus, tokenizer):
+        checkpoint = train(replace(CONFIG, max_steps=1, holdout=0.4))
+        tokenized = TokenizedCorpus.of(corpus, tokenizer)
+        assert checkpoint.record["split"] == {"kind": "session", "holdout": 0.4}
+        assert checkpoint.record["corpus"] == tokenized.fingerprint()
+        assert Split.of_record(checkpoint.record, tokenized) == Split.choose(tokenized, holdout=0.4)
+
+    def test_by_time_the_latest_sessions_are_never_read(self, train, timed, tokenizer):
+        config = replace(CONFIG, max_steps=1, holdout=0.4)
+        record = train(config, corpus=timed).record
+        assert record["split"] == {
+            "kind": "time",
+            "holdout": 0.4,
+            "validation_from": "2024-05-25T00:00:00",
+            "test_from": "2024-06-02T00:00:00",
+        }
+        tokenized = TokenizedCorpus.of(timed, tokenizer)
+        assert 7 not in training_sessions(tokenized, config).rows
+        assert 7 in training_sessions(tokenized, replace(config, split="session")).rows
+
+    def test_another_kind_may_be_asked_for(self, train, timed):
+        config = replace(CONFIG, max_steps=1, split="leave-one-out")
+        assert train(config, corpus=timed).record["split"]["kind"] == "leave-one-out"
+
+    def test_by_time_without_times_is_named(self, train, out):
+        with pytest.raises(InvalidData, match="needs a timestamp in every session"):
+            train(replace(CONFIG, split="time"))
+        assert not out.with_name("model.training").exists()
+
+    @pytest.fixture
+    def timed(self, corpus):
+        """The toy sessions, a day apart; p8 stands in the last ones only."""
+        number = pl.col("session_id").str.slice(1).cast(pl.Int64)
+        late = number >= 24
+        with_p8 = pl.when(late & pl.col("product_id").is_not_null()).then(pl.lit("p8"))
+        others = pl.when(pl.col("product_id") == "p8").then(pl.lit("p1"))
+        products = with_p8.otherwise(others.otherwise("product_id")).alias("product_id")
+        timestamp = (pl.datetime(2024, 5, 1) + pl.duration(days=number)).alias("timestamp")
+        return Corpus(corpus.products, corpus.interactions.with_columns(products, timestamp))
 
 
 class World:

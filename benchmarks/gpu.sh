@@ -1,0 +1,60 @@
+#!/usr/bin/env bash
+# Everything here that is worth a GPU, in one command that ends within ten minutes:
+#
+#   benchmarks/gpu.sh DATA_DIR OUT_DIR [WHEELS_DIR]
+#
+# DATA_DIR holds corpus folders (docs/data.md): instacart_train, amazon_beauty_5core, amazon_sports_5core and
+# uci_online_retail are asked where they are there. WHEELS_DIR holds wheels of what the machine lacks beside torch and
+# transformers; nothing is fetched. BERT names a folder of pre-trained layers, STAND_IN what it is.
+# Quick steps first; each has its own limit, so that a slow one costs itself alone. OUT_DIR is filled as they end, and a
+# table is written anew after every row. DEVICE=cpu SIZE=smoke is the dry run.
+set -uo pipefail
+cd "$(dirname "$0")/.."
+
+data=$(realpath "$1") out=$2 wheels=${3:-}
+device=${DEVICE:-cuda} size=${SIZE:-full}
+mkdir -p "$out"
+out=$(realpath "$out")
+python=${PYTHON:-python3}
+started=$(date +%s)
+end=$((started + ${BUDGET:-570}))
+
+if [ -n "$wheels" ]; then
+    # Beside what is installed, so that the machine's own torch stays.
+    "$python" -m pip install --quiet --no-index --no-deps --target "$out/../site" "$wheels"/*.whl || exit 1
+    export PYTHONPATH="$(realpath "$out/../site")${PYTHONPATH:+:$PYTHONPATH}"
+fi
+
+# step SECONDS NAME COMMAND...: at most so long, and never past the end
+step() {
+    local limit=$1 name=$2 left=$((end - $(date +%s)))
+    shift 2
+    [ "$left" -lt 15 ] && { echo "$name: no time left" | tee -a "$out/steps.txt"; return; }
+    [ "$limit" -gt "$left" ] && limit=$left
+    local begun=$(date +%s)
+    timeout --signal=INT --kill-after=10 "$limit" "$@" >"$out/$name.txt" 2>&1
+    echo "$name: exit $?, $(($(date +%s) - begun)) s" | tee -a "$out/steps.txt"
+}
+
+bert=()
+[ -n "${BERT:-}" ] && bert=(--bert "$BERT" --stand-in "${STAND_IN:-$(basename "$BERT")}")
+
+table() { # SECONDS DATA TASK [OPTIONS...]
+    local limit=$1 name=$2 task=$3
+    shift 3
+    [ -d "$data/$name" ] || return
+    step "$limit" "table_1_${task}_$name" "$python" -m benchmarks.tables --data "$data/$name" --task "$task" \
+        --size "$size" --device "$device" --out "$out/table_1_${task}_${name}_$size.json" "${bert[@]}" "$@"
+}
+
+nvidia-smi >"$out/nvidia_smi.txt" 2>&1
+[ "$device" = cpu ] || step 90 gpu_tests "$python" -m pytest -q -m gpu -p no:cacheprovider tests
+if [ "$size" = smoke ]; then speed=(--products 200 --sessions 100 --steps 1 --layers 1 --width 32 --item-batch 8 --session-batch 4)
+else speed=(--item-batch 512 --session-batch 128 --steps 10 --forms longest --precision bfloat16); fi
+step 90 pretraining_speed "$python" -m benchmarks.pretraining_speed --device "$device" --out "$out/pretraining_speed_gpu.json" "${speed[@]}"
+table 120 amazon_beauty_5core nip --split leave-one-out
+table 120 amazon_sports_5core nip --split leave-one-out
+table 180 instacart_train nip
+table 120 uci_online_retail nip
+table 60 instacart_train rlp
+echo "$(($(date +%s) - started)) s in all" | tee -a "$out/steps.txt"

@@ -1,0 +1,103 @@
+"""How large and how long the rows of a table are trained: a few seconds in CI, minutes on two cores, hours on a GPU."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any
+
+
+@dataclass(frozen=True, kw_only=True)
+class Size:
+    """What a table spends on its rows.
+
+    Attributes:
+        encoder: layers, width and dimension of models from scratch, session_layers, vocab_size.
+        bert: the same of a UBM that starts from pre-trained layers.
+        bert_mini, bert_8layer: layers of the BERT rows, at most what their checkpoints have.
+        max_interactions: a session is read from so many last ones, by every row.
+        items: dimension of the rows over product ids.
+        pretraining, bert_pretraining: settings of `PretrainingConfig`.
+        adaptation, masked_items: steps of the domain-adapted rows, and of Prod2BERT's pre-training.
+        finetuning: settings of `FinetuningConfig` for all rows, then for those over ids, static text, from scratch and
+            from pre-trained layers.
+        questions: asked at most.
+    """
+
+    encoder: dict[str, Any]
+    bert: dict[str, Any]
+    bert_mini: int = 4
+    bert_8layer: int = 8
+    max_interactions: int = 32
+    items: int = 256
+    pretraining: dict[str, Any] = field(default_factory=dict)
+    bert_pretraining: dict[str, Any] = field(default_factory=dict)
+    adaptation: int = 2000
+    masked_items: int = 5000
+    finetuning: dict[str, dict[str, Any]] = field(default_factory=dict)
+    questions: int = 10_000
+
+
+SIZES = {
+    "smoke": Size(
+        encoder={"layers": 1, "width": 16, "dimension": 16, "session_layers": 1, "vocab_size": 512},
+        bert={"layers": 1, "dimension": 16, "session_layers": 1},
+        bert_mini=1,
+        bert_8layer=2,
+        max_interactions=8,
+        items=16,
+        pretraining={"item_batch": 8, "session_batch": 8, "max_steps": 2},
+        bert_pretraining={"item_batch": 8, "session_batch": 8, "max_steps": 2},
+        adaptation=2,
+        masked_items=2,
+        finetuning={"all": {"max_steps": 3, "batch": 8, "validation_steps": 2}},
+        questions=100,
+    ),
+    "small": Size(
+        encoder={"layers": 2, "width": 128, "dimension": 128, "session_layers": 2, "vocab_size": 4096},
+        bert={"layers": 4, "dimension": 256, "session_layers": 2},
+        bert_mini=4,
+        bert_8layer=6,
+        max_interactions=16,
+        items=128,
+        pretraining={
+            "item_batch": 256,
+            "session_batch": 32,
+            "max_steps": 250,
+            "session_max_steps": 25,
+            "learning_rate": 1e-3,
+            "session_learning_rate": 1e-4,
+            "epochs": 4,
+        },
+        bert_pretraining={
+            "item_batch": 128,
+            "session_batch": 32,
+            "max_steps": 120,
+            "session_max_steps": 15,
+            "learning_rate": 2e-4,
+            "session_learning_rate": 1e-4,
+        },
+        adaptation=60,
+        masked_items=400,
+        finetuning={
+            "all": {"batch": 128, "validation_steps": 100, "most_validation": 1024},
+            "ids": {"max_steps": 1500, "learning_rate": 1e-3},
+            "static": {"max_steps": 600, "learning_rate": 1e-3},
+            "scratch": {"max_steps": 600, "learning_rate": 1e-3, "only_session_encoder": True},
+            "bert": {"max_steps": 600, "learning_rate": 1e-3, "only_session_encoder": True},
+        },
+        questions=4000,
+    ),
+    "full": Size(
+        encoder={"layers": 4, "width": 256, "dimension": 256, "session_layers": 4, "vocab_size": 8192},
+        bert={"layers": 4, "dimension": 256, "session_layers": 4},
+        pretraining={"learning_rate": 5e-4, "session_learning_rate": 1e-4, "epochs": 3, "session_max_steps": 200},
+        bert_pretraining={"learning_rate": 1e-4, "session_learning_rate": 3e-5, "epochs": 2, "session_max_steps": 200},
+        finetuning={
+            "all": {"batch": 256, "epochs": 10, "patience": 3},
+            "ids": {"learning_rate": 1e-3},
+            "static": {"learning_rate": 1e-3},
+            "scratch": {"learning_rate": 3e-4},
+            "bert": {"learning_rate": 1e-4},
+        },
+    ),
+}

@@ -1,0 +1,226 @@
+"""Fine-tuning and evaluating from the command line: the three tasks, and what each kind of bad input costs."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import polars as pl
+import pytest
+
+from cli.main import run
+from ubm_embed.data.corpus import Corpus
+from ubm_embed.data.sample_shop import write_sample_shop
+from ubm_embed.data.tasks import Task
+from ubm_embed.evaluation import judgement
+from ubm_embed.model.start import fresh_model
+from ubm_embed.training.config import PretrainingConfig
+from ubm_embed.training.pretraining import pretrain
+
+SIZES: dict[str, Any] = {"layers": 1, "width": 16, "dimension": 16, "session_layers": 1, "vocab_size": 512}
+SHORT = ("--only-session-encoder", "--max-steps", "4", "--validation-steps", "2", "--learning-rate", "1e-3")
+METRICS = {
+    "nip": {"hit@10", "mrr@10", "hit@20", "mrr@20"},
+    "pip": {"accuracy", "auroc", "f1", "kappa"},
+    "rlp": {"mae", "mse", "msle", "r2"},
+}
+BASELINES = {"nip": ["co-occurrence", "POP"], "pip": ["RAND"], "rlp": ["FIXED"]}
+
+
+def shell(folder: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
+    """Run a command line in a process of its own."""
+    return subprocess.run(
+        [sys.executable, "-m", "cli", *arguments],
+        cwd=folder,
+        capture_output=True,
+        text=True,
+        env={**os.environ, "OMP_NUM_THREADS": "1"},
+        check=False,
+    )
+
+
+@pytest.fixture(scope="module")
+def shop(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with a small corpus, a model pre-trained on it, and one fine-tuned from that for each task."""
+    folder = tmp_path_factory.mktemp("shop")
+    write_sample_shop(folder / "corpus", products=120, sessions=500, seed=1)
+    corpus = Corpus.open(folder / "corpus")
+    config = PretrainingConfig(max_steps=2, item_batch=16, session_batch=8, holdout=0.3)
+    pretrain(corpus, *fresh_model(corpus, **SIZES), folder / "base", config)
+    # One in a process of its own; each of them costs seconds of imports.
+    done = shell(folder, "finetune", "nip", "--model", "base", "--corpus", "corpus", "--out", "nip", *SHORT)
+    assert done.returncode == 0, done.stderr
+    assert "nip: model " in done.stderr, "says what it made"
+    assert "split by time: " in done.stderr, "says what it was split by"
+    assert done.stdout == "", "there is no data"
+    given = ("--model", str(folder / "base"), "--corpus", str(folder / "corpus"))
+    for task in ("pip", "rlp"):
+        assert run(["finetune", task, *given, "--out", str(folder / task), *SHORT]) == 0
+    return folder
+
+
+@pytest.fixture
+def here(shop: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Callable[..., Any]:
+    """Runs a command line within this process: its exit code, what it wrote and what it said, in one line."""
+    monkeypatch.chdir(shop)
+    monkeypatch.setattr(judgement, "_ROUNDS", dict.fromkeys(Task, 5))
+
+    def call(*arguments: str) -> tuple[int, str, str]:
+        capsys.readouterr()
+        code = run(list(arguments))
+        written = capsys.readouterr()
+        return code, written.out, " ".join(written.err.replace("│", " ").split())
+
+    return call
+
+
+@pytest.mark.parametrize("task", METRICS)
+def test_a_fine_tuned_model_says_what_it_is_and_how_it_came_about(shop: Path, task: str) -> None:
+    record = json.loads((shop / task / "training.json").read_text("utf-8"))
+    base = json.loads((shop / "base/training.json").read_text("utf-8"))
+    config = json.loads((shop / task / "config.json").read_text("utf-8"))
+    assert config["task"] == task
+    assert record["initial_model"] == base["model_id"] != record["model_id"]
+    assert record["split"] == base["split"], "the model's own"
+    assert record["leaks"]["pretrained"] == "yes"
+    assert record["finetuning"]["step"] in (0, 2, 4)
+    # Next item prediction holds sessions against the products of the model that it started from.
+    assert config["product_tower"] == (base["model_id"] if task == "nip" else None)
+    assert (shop / task / "product_tower").exists() == (task == "nip")
+    assert (shop / task / "metrics.jsonl").exists()
+    assert not (shop / f"{task}.training").exists()
+
+
+@pytest.mark.parametrize("task", METRICS)
+def test_evaluate_in_json(here: Callable[..., Any], task: str) -> None:
+    code, out, said = here("evaluate", task, "--model", task, "--corpus", "corpus", "--format", "json")
+    assert code == 0, said
+    found = json.loads(out)
+    assert found["task"] == task
+    assert [row["row"] for row in found["rows"]] == ["UBM", *BASELINES[task]]
+    assert all(row["metrics"].keys() == METRICS[task] for row in found["rows"])
+    assert found["rows"][0]["p_values"] is None
+    assert found["rows"][1]["p_values"].keys() == METRICS[task]
+    assert 2 <= found["questions"] <= found["leaks"]["test"]
+    assert f"{found['leaks']['test']:,} to judge by" in said
+
+
+def test_evaluate_in_json_lines(here: Callable[..., Any]) -> None:
+    code, out, said = here("evaluate", "rlp", "--model", "rlp", "--corpus", "corpus", "--format", "jsonl")
+    assert code == 0, said
+    assert [json.loads(line)["row"] for line in out.splitlines()] == ["UBM", "FIXED"]
+
+
+def test_evaluate_as_a_table_beside_another_model(here: Callable[..., Any], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("COLUMNS", "160")
+    arguments = ("nip", "--model", "nip", "--corpus", "corpus", "--against", "base", "--format", "table")
+    code, out, said = here("evaluate", *arguments)
+    assert code == 0, said
+    lines = out.splitlines()
+    end = next(place for place, line in enumerate(lines) if line.startswith("hit@10 by"))
+    ranking, bands = lines[:end], lines[end:]
+    assert "questions; ± is half of the 95% interval" in ranking[0]
+    assert ranking[1].split() == ["model", "hit@10", "MRR@10", "hit@20", "MRR@20"]
+    assert [line.split("  ")[0].strip() for line in ranking[2:]] == ["UBM", "the other model", "co-occurrence", "POP"]
+    assert all(line.count("±") == 4 for line in ranking[2:])
+    assert bands[1].startswith("seen in training")
+    assert [line.split("  ")[0].strip() for line in bands[3:]] == ["UBM", "the other model", "co-occurrence", "POP"]
+    assert "* differs from the first row, p < 0.05" in said
+
+
+def test_a_pipe_gets_json(here: Callable[..., Any]) -> None:
+    code, out, said = here("evaluate", "nip", "--model", "base", "--corpus", "corpus", "--most", "20")
+    assert code == 0, said
+    assert json.loads(out)["questions"] == 20
+
+
+class TestRefusals:
+    """Each in one message, with the exit code of its kind, and nothing written."""
+
+    @pytest.fixture(autouse=True)
+    def nothing_written(self, shop: Path) -> Any:
+        before = {file: file.stat().st_mtime_ns for file in shop.rglob("*") if file.is_file()}
+        yield
+        assert {file: file.stat().st_mtime_ns for file in shop.rglob("*") if file.is_file()} == before
+
+    FINETUNE = ("--model", "base", "--corpus", "corpus", "--out", "new")
+
+    def test_a_corpus_without_purchases(self, here: Callable[..., Any], shop: Path, tmp_path: Path) -> None:
+        corpus, log = Corpus.open(shop / "corpus"), tmp_path / "views"
+        log.mkdir()
+        corpus.products.write_parquet(log / "products.parquet")
+        corpus.interactions.filter(pl.col("action") != "buy").write_parquet(log / "interactions.parquet")
+        out = tmp_path / "new"
+        code, _, said = here(
+            "finetune", "pip", "--model", "base", "--corpus", str(log), "--out", str(out), "--holdout", "0.3"
+        )
+        assert code == 3
+        assert "purchase" in said
+        assert [file.name for file in tmp_path.iterdir()] == ["views"]
+
+    @pytest.mark.parametrize("command", [("finetune", "--out", "new"), ("evaluate",)], ids=lambda words: words[0])
+    def test_an_unknown_task(self, here: Callable[..., Any], command: tuple[str, ...]) -> None:
+        name, *rest = command
+        code, _, said = here(name, "lottery", "--model", "base", "--corpus", "corpus", *rest)
+        assert code == 2
+        assert "'lottery' is not one of 'nip', 'pip', 'rlp'" in said
+
+    @pytest.mark.parametrize("command", [("finetune", "--out", "new"), ("evaluate",)], ids=lambda words: words[0])
+    @pytest.mark.parametrize("missing", ["model", "corpus"])
+    def test_what_is_not_there(self, here: Callable[..., Any], command: tuple[str, ...], missing: str) -> None:
+        name, *rest = command
+        folders = {"model": "base", "corpus": "corpus"} | {missing: "nowhere"}
+        code, _, said = here(name, "nip", "--model", folders["model"], "--corpus", folders["corpus"], *rest)
+        assert code == 4
+        assert "nowhere" in said
+
+    def test_an_output_that_is_taken(self, here: Callable[..., Any]) -> None:
+        code, _, said = here("finetune", "rlp", "--model", "base", "--corpus", "corpus", "--out", "nip")
+        assert code == 5
+        assert "--overwrite" in said
+
+    def test_a_split_that_the_model_was_not_pre_trained_with(self, here: Callable[..., Any]) -> None:
+        code, _, said = here("finetune", "nip", *self.FINETUNE, "--split", "session")
+        assert code == 5
+        assert "pre-trained with a split by time" in said
+
+    @pytest.mark.parametrize(
+        ("arguments", "says"),
+        [
+            (("pip", "--train-products"), "train_products"),  # it has no products to score
+            (("nip", "--learning-rate", "0"), "learning_rate"),
+            (("nip", "--holdout", "1"), "holdout"),
+            (("nip", "--device", "abacus"), "abacus"),
+        ],
+        ids=lambda value: value if isinstance(value, str) else None,
+    )
+    def test_settings_that_do_not_go(self, here: Callable[..., Any], arguments: tuple[str, ...], says: str) -> None:
+        code, _, said = here("finetune", *arguments, *self.FINETUNE)
+        assert code == 2
+        assert says in said
+
+    def test_a_device_that_nobody_has_to_evaluate_on(self, here: Callable[..., Any]) -> None:
+        code, _, said = here("evaluate", "nip", "--model", "base", "--corpus", "corpus", "--device", "abacus")
+        assert code == 2
+        assert "abacus" in said
+
+    def test_a_model_without_a_head(self, here: Callable[..., Any]) -> None:
+        code, out, said = here("evaluate", "pip", "--model", "base", "--corpus", "corpus")
+        assert (code, out) == (3, "")
+        assert "`ubm-embed finetune pip`" in said
+
+    def test_a_model_for_another_task(self, here: Callable[..., Any]) -> None:
+        code, _, said = here("evaluate", "nip", "--model", "rlp", "--corpus", "corpus")
+        assert code == 3
+        assert "fine-tuned for rlp, not for nip" in said
+
+    def test_a_model_of_another_corpus(self, here: Callable[..., Any], tmp_path: Path) -> None:
+        write_sample_shop(tmp_path / "other", products=30, sessions=40, seed=2)
+        code, _, said = here("evaluate", "nip", "--model", "base", "--corpus", str(tmp_path / "other"))
+        assert code == 3
+        assert "trained on another corpus" in said

@@ -1,0 +1,255 @@
+"""Evaluation asks the test part of the split a model was trained with, and no baseline has seen it."""
+
+import json
+from dataclasses import replace
+
+import numpy as np
+import polars as pl
+import pytest
+
+from ubm_embed.data.corpus import Corpus
+from ubm_embed.data.questions import Questions
+from ubm_embed.data.split import Split, SplitKind
+from ubm_embed.data.tasks import Task
+from ubm_embed.data.tokenized_corpus import TokenizedCorpus, held_out
+from ubm_embed.data.tokenizer import InteractionTokenizer, attribute_names, training_texts
+from ubm_embed.errors import Conflict, InvalidData
+from ubm_embed.evaluation import evaluation, judgement
+from ubm_embed.evaluation.evaluation import evaluate
+from ubm_embed.evaluation.next_item import ranks_of
+from ubm_embed.evaluation.task_metrics import purchase_metrics
+from ubm_embed.model.checkpoint import Checkpoint
+from ubm_embed.predictor import Predictor
+
+HOLDOUT = 0.3
+SPLIT = Split(kind=SplitKind.SESSION, holdout=HOLDOUT)
+NAMES = [f"s{number}" for number in range(80)]
+TEST = held_out(np.array(NAMES, dtype=object), HOLDOUT / 2)
+VALIDATION = held_out(np.array(NAMES, dtype=object), HOLDOUT) & ~TEST
+TRAINING = ~(TEST | VALIDATION)
+PARTS = np.where(TEST, "test", np.where(VALIDATION, "validation", "training")).tolist()
+
+
+@pytest.fixture(autouse=True)
+def few_rounds(monkeypatch):
+    monkeypatch.setattr(judgement, "_ROUNDS", {Task.NIP: 20, Task.PIP: 5, Task.RLP: 10})
+
+
+def corpus_of(products, sessions):
+    """Sessions by their name, each a list of product ids, viewed, or of pairs with another action."""
+    rows = [
+        (name, place, *(("view", what) if isinstance(what, str) else what))
+        for name, session in sessions.items()
+        for place, what in enumerate(session)
+    ]
+    frame = pl.DataFrame(rows, schema=["session_id", "position", "action", "product_id"], orient="row")
+    return Corpus(products, frame.with_columns(query=pl.lit(None, pl.String)))
+
+
+@pytest.fixture
+def corpus(products):
+    """Two training sessions show that p4 follows p3; that it follows p1 too only a leak would show.
+
+    Of the validation part p3 is the answer, so that what is asked says of which part it is.
+    """
+    first = np.flatnonzero(TRAINING)[:2]
+    sessions = {"training": ["p1", "p2"], "validation": ["p1", "p3"], "test": ["p1", "p4"]}
+    asked = {name: sessions[part] for name, part in zip(NAMES, PARTS, strict=True)}
+    return corpus_of(products, asked | {NAMES[index]: ["p3", "p4"] for index in first})
+
+
+@pytest.fixture
+def long_corpus(products):
+    """Sessions of eight interactions, of which one in two ends with a purchase and the others with three views more."""
+    ends = [[("buy", "p8")], ["p1", "p2", "p3"]]
+    start = ["p1", "p2", "p3", "p4", "p5", "p6", "p7"]
+    return corpus_of(products, {name: start + ends[number % 2] for number, name in enumerate(NAMES)})
+
+
+@pytest.fixture
+def checkpoint(model, tokenizer):
+    """A maker of models as training records them, for a task where one is named."""
+
+    def make(corpus, task=None, split=SPLIT, **record):
+        record = {"corpus": TokenizedCorpus.of(corpus, tokenizer).fingerprint(), "split": split.to_dict()} | record
+        made = model if task is None else model.fine_tuned(task=task).eval()
+        return Checkpoint(made, tokenizer, "toy", record)
+
+    return make
+
+
+@pytest.fixture
+def asked(monkeypatch):
+    """The questions of next item prediction, by who was asked."""
+    questions = {}
+
+    def spy(scorer, examples, *rest, name, **settings):
+        questions[name] = examples
+        return ranks_of(scorer, examples, *rest, name=name, **settings)
+
+    monkeypatch.setattr(evaluation, "ranks_of", spy)
+    return questions
+
+
+def by_name(found):
+    return {row.name: row for row in found.rows}
+
+
+class TestWhatIsAsked:
+    def test_sessions_of_the_test_part_and_all_models_the_same(self, corpus, checkpoint, asked):
+        found = evaluate(Task.NIP, corpus, checkpoint(corpus))
+        assert found.questions == TEST.sum() != VALIDATION.sum()
+        assert asked.keys() == {"UBM", "co-occurrence", "POP"}
+        for examples in asked.values():
+            assert examples.targets.tolist() == [3] * int(TEST.sum())
+            assert examples.prefixes.rows.tolist() == [0] * int(TEST.sum())
+
+    def test_baselines_never_saw_it(self, corpus, checkpoint):
+        rows = by_name(evaluate(Task.NIP, corpus, checkpoint(corpus)))
+        # Of eight products one is seen, and p4 scores 0 beside p1 like the rest: the last place, which is the seventh.
+        assert rows["co-occurrence"].metrics["mrr@10"] == pytest.approx(1 / 7)
+        # Behind p2, and level with p3, that two training sessions hold like p4.
+        assert rows["POP"].metrics["mrr@10"] == pytest.approx(1 / 3)
+
+    def test_what_training_shows_co_occurrence_knows(self, products, checkpoint):
+        pairs = [["p1", "p2"], ["p3", "p4"]]
+        corpus = corpus_of(products, {name: pairs[number % 2] for number, name in enumerate(NAMES)})
+        rows = by_name(evaluate(Task.NIP, corpus, checkpoint(corpus)))
+        assert rows["co-occurrence"].metrics["mrr@10"] == 1.0
+        assert rows["POP"].metrics["mrr@10"] < 1.0
+        counts = {pair[1]: sum(TRAINING[number::2]) for number, pair in enumerate(pairs)}
+        assert [band.least for band in rows["UBM"].bands] == [20], counts
+        assert rows["UBM"].bands[0].questions == TEST.sum()
+
+    def test_products_that_training_never_saw_are_no_answers(self, products, checkpoint):
+        pairs = {"training": ["p1", "p2"], "validation": ["p1", "p2"], "test": ["p1", "p5"]}
+        corpus = corpus_of(products, {name: pairs[part] for name, part in zip(NAMES, PARTS, strict=True)})
+        with pytest.raises(InvalidData, match="nip to judge by"):
+            evaluate(Task.NIP, corpus, checkpoint(corpus))
+
+    def test_products_that_a_session_holds_only_with_repeats(self, products, checkpoint, asked):
+        corpus = corpus_of(products, {name: ["p1", "p2", "p1"] for name in NAMES})
+        evaluate(Task.NIP, corpus, checkpoint(corpus))
+        assert set(asked["UBM"].targets.tolist()) == {1}
+        evaluate(Task.NIP, corpus, checkpoint(corpus), repeats=True, seed=1)
+        assert set(asked["UBM"].targets.tolist()) == {0, 1}
+
+    def test_at_most_so_many_and_the_same_again(self, corpus, checkpoint):
+        found = evaluate(Task.NIP, corpus, checkpoint(corpus), most=5, seed=3)
+        assert found.questions == 5
+        assert evaluate(Task.NIP, corpus, checkpoint(corpus), most=5, seed=3) == found
+
+    def test_progress_is_told(self, corpus, checkpoint):
+        told = []
+        evaluate(Task.NIP, corpus, checkpoint(corpus), progress=lambda what, *rest: told.append(what))
+        assert set(told) == {"embedding products", "asking UBM", "asking co-occurrence", "asking POP"}
+
+
+class TestOtherTasks:
+    def test_purchases_are_asked_of_the_head_and_of_chance(self, long_corpus, checkpoint, tokenizer):
+        model = checkpoint(long_corpus, Task.PIP)
+        model.model.head.purchase_share.fill_(0.25)
+        model.model.head.layers[-1].bias.data.fill_(0.5)
+        found = evaluate(Task.PIP, long_corpus, model)
+        assert [row.name for row in found.rows] == ["UBM", "RAND"]
+        assert found.questions == TEST.sum()
+        assert found.rows[0].metrics.keys() == {"accuracy", "auroc", "f1", "kappa"}
+        examples = Questions.of(Task.PIP, TokenizedCorpus.of(long_corpus, tokenizer), SPLIT).test(most=100, seed=0)
+        texts = TokenizedCorpus.of(long_corpus, tokenizer).texts
+        probabilities = Predictor.of(model, device="cpu").predict_table(texts, examples.prefixes)
+        assert ((probabilities > 0.25) & (probabilities < 0.5)).any(), "for one half would do as well"
+        assert found.rows[0].metrics == pytest.approx(purchase_metrics(examples.targets, probabilities, 0.25))
+
+    def test_lengths_are_asked_of_the_head_and_of_the_mean(self, long_corpus, checkpoint):
+        found = evaluate(Task.RLP, long_corpus, checkpoint(long_corpus, Task.RLP))
+        assert [row.name for row in found.rows] == ["UBM", "FIXED"]
+        assert found.rows[0].metrics.keys() == {"mae", "mse", "msle", "r2"}
+        assert found.rows[1].metrics["r2"] <= 0, "a constant explains nothing"
+
+    def test_a_corpus_without_purchases_cannot_pose_the_task(self, products, checkpoint):
+        corpus = corpus_of(products, {name: ["p1", "p2", "p3", "p4", "p5", "p6"] for name in NAMES})
+        with pytest.raises(InvalidData, match=r"to judge by .*purchase"):
+            evaluate(Task.PIP, corpus, checkpoint(corpus, Task.PIP))
+
+
+class TestAgainst:
+    def test_another_model_stands_second_with_p_values(self, corpus, checkpoint, stir):
+        model = checkpoint(corpus)
+        other = checkpoint(corpus, Task.NIP)
+        stir(other.model)
+        found = evaluate(Task.NIP, corpus, model, against=other)
+        assert [row.name for row in found.rows] == ["UBM", "the other model", "co-occurrence", "POP"]
+        assert found.rows[0].p_values is None
+        assert all(row.p_values.keys() == row.metrics.keys() for row in found.rows[1:])
+        assert found.rows[0] == evaluate(Task.NIP, corpus, model).rows[0]
+
+    def test_a_model_does_not_differ_from_itself(self, corpus, checkpoint):
+        model = checkpoint(corpus)
+        ours, theirs, *_ = evaluate(Task.NIP, corpus, model, against=model).rows
+        assert theirs.metrics == ours.metrics
+        assert set(theirs.p_values.values()) == {1.0}
+
+    def test_the_other_vocabulary_may_be_another(self, corpus, checkpoint, tokenizer, products):
+        texts = [*training_texts(products, ["red shoes"])] * 2
+        smaller = InteractionTokenizer.train(texts, attribute_names(products), vocab_size=tokenizer.vocab_size - 20)
+        assert smaller.vocab_size < tokenizer.vocab_size
+        record = {"corpus": TokenizedCorpus.of(corpus, smaller).fingerprint(), "split": SPLIT.to_dict()}
+        other = replace(checkpoint(corpus, Task.NIP), tokenizer=smaller, record=record)
+        found = evaluate(Task.NIP, corpus, checkpoint(corpus), against=other)
+        assert found.rows[1].name == "the other model"
+
+    def test_models_of_different_splits_are_not_compared(self, corpus, checkpoint):
+        other = checkpoint(corpus, split=replace(SPLIT, holdout=0.2))
+        with pytest.raises(Conflict, match=r"different splits.*0\.3.*0\.2"):
+            evaluate(Task.NIP, corpus, checkpoint(corpus), against=other)
+
+    def test_a_model_for_another_task_is_refused(self, corpus, checkpoint):
+        with pytest.raises(InvalidData, match="fine-tuned for rlp, not for nip"):
+            evaluate(Task.NIP, corpus, checkpoint(corpus), against=checkpoint(corpus, Task.RLP))
+
+
+class TestRefusals:
+    @pytest.mark.parametrize("missing", ["split", "corpus"])
+    def test_a_record_that_does_not_say_what_was_seen(self, corpus, checkpoint, missing):
+        model = checkpoint(corpus)
+        record = {name: value for name, value in model.record.items() if name != missing}
+        with pytest.raises(InvalidData, match="which of these sessions it has seen is not known"):
+            evaluate(Task.NIP, corpus, replace(model, record=record))
+
+    def test_a_model_of_another_corpus_whose_record_is_named(self, corpus, long_corpus, checkpoint, tmp_path):
+        model = replace(checkpoint(long_corpus), folder=tmp_path)
+        with pytest.raises(
+            InvalidData, match=r"training\.json, field 'corpus': the model was trained on another corpus"
+        ):
+            evaluate(Task.NIP, corpus, model)
+
+    def test_a_model_that_was_trained_on_every_session(self, corpus, checkpoint):
+        model = checkpoint(corpus, split=replace(SPLIT, holdout=0.0))
+        with pytest.raises(InvalidData, match=r"trained on every session.*--holdout"):
+            evaluate(Task.NIP, corpus, model)
+
+    @pytest.mark.parametrize("task", [Task.PIP, Task.RLP])
+    def test_a_model_without_a_head_is_told_how_to_get_one(self, long_corpus, checkpoint, task):
+        with pytest.raises(InvalidData, match=f"no head for {task}: fine-tune one with `ubm-embed finetune {task}`"):
+            evaluate(task, long_corpus, checkpoint(long_corpus))
+
+    def test_a_model_for_another_task(self, long_corpus, checkpoint):
+        with pytest.raises(InvalidData, match="fine-tuned for pip, not for nip"):
+            evaluate(Task.NIP, long_corpus, checkpoint(long_corpus, Task.PIP))
+
+
+def test_an_evaluation_for_json(corpus, checkpoint):
+    found = evaluate(Task.NIP, corpus, checkpoint(corpus))
+    document = json.loads(json.dumps(found.to_dict()))
+    assert document.keys() == {"task", "questions", "split", "leaks", "rows"}
+    assert (document["task"], document["questions"]) == ("nip", TEST.sum())
+    assert document["split"] == {"kind": "session", "holdout": HOLDOUT}
+    assert document["leaks"]["test"] == TEST.sum()
+    assert document["leaks"]["pretrained"] == "yes"
+    assert document["rows"] == [row.to_dict() for row in found.rows]
+
+
+def test_what_pre_training_saw_is_handed_on(corpus, checkpoint):
+    """A model that was pre-trained elsewhere and fine-tuned here keeps to the split in fine-tuning alone."""
+    model = checkpoint(corpus, leaks={"pretrained": "another corpus"})
+    assert evaluate(Task.NIP, corpus, model).leaks.pretrained == "another corpus"

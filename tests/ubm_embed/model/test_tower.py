@@ -1,0 +1,140 @@
+"""The model as a tower: it says what the embedder says, whichever way interactions come to it."""
+
+import numpy as np
+import pytest
+import torch
+from torch.nn.functional import normalize
+
+from ubm_embed.data.batches import NO_ACTION
+from ubm_embed.data.session import Action
+from ubm_embed.data.session_table import SessionTable
+from ubm_embed.data.token_table import TokenTable
+from ubm_embed.embedder import Embedder
+from ubm_embed.model import tower as tower_module
+from ubm_embed.model.checkpoint import Checkpoint
+from ubm_embed.model.tower import CachedInteractions, TextInteractions, UBMTower
+
+SEARCH, VIEW, ADD = Action.SEARCH.code, Action.VIEW.code, Action.ADD.code
+PRODUCTS = 8
+SESSIONS = (
+    [(SEARCH, 8), (VIEW, 0), (VIEW, 1), (VIEW, 0)],
+    [(VIEW, 4)],
+    [(VIEW, 1), (VIEW, 2), (ADD, 2)],
+    [(VIEW, 6), (VIEW, 7), (SEARCH, 9), (VIEW, 3)],
+    [(VIEW, row % 8) for row in range(11)],  # longer than the model reads
+)
+
+
+def table(sessions=SESSIONS):
+    actions, rows = (np.array(column) for column in zip(*[pair for one in sessions for pair in one], strict=True))
+    return SessionTable(actions.astype(np.uint8), rows.astype(np.int32), np.cumsum([0, *map(len, sessions)]))
+
+
+@pytest.fixture
+def texts(tokenizer, products):
+    phrases = tokenizer.search_phrases(["red shoes", "blue shirt"])
+    return TokenTable.concatenate([tokenizer.product_texts(products), phrases])
+
+
+@pytest.fixture
+def interactions(model, tokenizer, texts):
+    return TextInteractions(model.interaction_encoder, tokenizer, texts)
+
+
+@pytest.fixture
+def known():
+    """Actions and rows of every interaction and of every product alone."""
+    sessions = table()
+    alone = np.arange(PRODUCTS)
+    actions = np.concatenate([sessions.actions.astype(np.int64), np.full(PRODUCTS, NO_ACTION)])
+    return actions, np.concatenate([sessions.rows.astype(np.int64), alone])
+
+
+@pytest.fixture
+def embedder(model, tokenizer):
+    return Embedder(Checkpoint(model, tokenizer, "toy"), device="cpu")
+
+
+class TestAgainstTheEmbedder:
+    @torch.no_grad()
+    def test_sessions(self, model, interactions, embedder, texts):
+        found = UBMTower(model, interactions, None).sessions(table())
+        torch.testing.assert_close(found, embedder.encode_table(texts, table()), atol=1e-5, rtol=0)
+        unit = torch.from_numpy(embedder.embed_table(texts, table()))
+        torch.testing.assert_close(normalize(found, dim=1), unit, atol=1e-5, rtol=0)
+
+    @torch.no_grad()
+    def test_products(self, model, interactions, embedder, products):
+        found = UBMTower(model, interactions, None).products(np.array([3, 0, 7, 3]))
+        expected = torch.from_numpy(embedder.embed_products(products))[[3, 0, 7, 3]]
+        torch.testing.assert_close(normalize(found, dim=1), expected, atol=1e-5, rtol=0)
+
+    @torch.no_grad()
+    def test_rows_of_any_kind_of_whole_number(self, model, interactions):
+        tower = UBMTower(model, interactions, None)
+        assert torch.equal(tower.products(np.array([1], np.int32)), tower.products(np.array([1])))
+
+
+@torch.no_grad()
+def test_long_sessions_are_read_from_their_last_interactions(model, interactions):
+    tower = UBMTower(model, interactions, None)
+    limit = model.config.max_interactions
+    long, last, first = (table([SESSIONS[-1][part]]) for part in (slice(None), slice(-limit, None), slice(limit)))
+    assert torch.equal(tower.sessions(long), tower.sessions(last))
+    assert not torch.allclose(tower.sessions(long), tower.sessions(first))
+
+
+class TestCached:
+    @pytest.mark.parametrize("at_once", [1, 20, 10_000])
+    @torch.no_grad()
+    def test_equals_reading_the_texts(self, model, interactions, known, monkeypatch, at_once):
+        monkeypatch.setattr(tower_module, "_TOKENS_AT_ONCE", at_once)
+        read = UBMTower(model, interactions, None)
+        cached = UBMTower(model, CachedInteractions.of(interactions, *known), None)
+        torch.testing.assert_close(cached.sessions(table()), read.sessions(table()), atol=1e-5, rtol=0)
+        everything = np.arange(PRODUCTS)
+        torch.testing.assert_close(cached.products(everything), read.products(everything), atol=1e-5, rtol=0)
+
+    @torch.no_grad()
+    def test_is_read_without_dropout(self, model, interactions, known):
+        expected = CachedInteractions.of(interactions, *known).vectors
+        model.train()
+        assert torch.equal(CachedInteractions.of(interactions, *known).vectors, expected)
+
+    def test_encodes_each_different_interaction_once(self, interactions, known, monkeypatch):
+        counted = []
+        real = interactions.encoder.forward
+        monkeypatch.setattr(
+            interactions.encoder, "forward", lambda batch: (counted.append(batch.packing.rank.numel()), real(batch))[1]
+        )
+        CachedInteractions.of(interactions, *known)
+        assert sum(counted) == len(set(zip(*(column.tolist() for column in known), strict=True)))
+
+    def test_trains_the_session_encoder_alone(self, model, interactions, known):
+        tower = UBMTower(model, CachedInteractions.of(interactions, *known), None)
+        tower.sessions(table()).pow(2).sum().backward()
+        assert all(weights.grad is None for weights in model.interaction_encoder.parameters())
+        assert {name for name, _ in tower.named_parameters()} == {
+            f"session_encoder.{name}" for name, _ in model.session_encoder.named_parameters()
+        }
+
+
+class TestFrozen:
+    def test_vectors_are_given_back_as_they_are(self, model, interactions):
+        vectors = torch.randn(PRODUCTS, 16)
+        tower = UBMTower(model, interactions, vectors)
+        assert torch.equal(tower.products(np.array([5, 2, 5])), vectors[[5, 2, 5]])
+        assert not tower.products(np.arange(PRODUCTS)).requires_grad
+
+    def test_neither_they_nor_cached_ones_are_saved(self, model, interactions, known):
+        cached = CachedInteractions.of(interactions, *known)
+        names = set(UBMTower(model, cached, torch.randn(PRODUCTS, 16)).state_dict())
+        assert names == {f"session_encoder.{name}" for name in model.session_encoder.state_dict()}
+
+
+def test_training_the_tower_trains_the_model(model, interactions):
+    tower = UBMTower(model, interactions, None)
+    (tower.sessions(table()).sum() + tower.products(np.arange(3)).sum()).backward()
+    assert all(weights.grad is not None for weights in model.session_encoder.parameters())
+    used = [weights.grad is not None for weights in model.interaction_encoder.parameters()]
+    assert any(used)

@@ -1,0 +1,85 @@
+"""Settings of fine-tuning: their bounds, the paper's defaults, and how many products a step draws."""
+
+import pytest
+
+from ubm_embed.data.tasks import Task
+from ubm_embed.training.finetuning_config import FinetuningConfig
+
+NAN = float("nan")
+
+
+@pytest.mark.parametrize(
+    ("settings", "problem"),
+    [
+        ({"epochs": 0}, "epochs must be at least 1, got 0"),
+        ({"max_steps": 0}, "max_steps must be at least 1, got 0"),
+        ({"batch": 0}, "batch must be at least 1, got 0"),
+        ({"validation_steps": 0}, "validation_steps must be at least 1, got 0"),
+        ({"patience": 0}, "patience must be at least 1, got 0"),
+        ({"most_validation": 0}, "most_validation must be at least 1, got 0"),
+        ({"least_count": 0}, "least_count must be at least 1, got 0"),
+        ({"per_session": 0}, "per_session must be at least 1, got 0"),
+        ({"least": 0}, "least must be at least 1, got 0"),
+        ({"learning_rate": 0.0}, "learning_rate must be positive, got 0.0"),
+        ({"learning_rate": NAN}, "learning_rate must be positive, got nan"),
+        ({"max_gradient_norm": 0.0}, "max_gradient_norm must be positive, got 0.0"),
+        ({"holdout": 0.0}, "holdout must be positive, got 0.0"),
+        ({"holdout": 1.0}, r"holdout must be in \[0, 1\), got 1.0"),
+        ({"warmup": 1.0}, r"warmup must be in \[0, 1\), got 1.0"),
+        ({"weight_decay": -0.1}, "weight_decay must not be negative, got -0.1"),
+        ({"seed": -1}, "seed must not be negative, got -1"),
+        ({"negatives": -1}, "negatives must not be negative, got -1"),
+        ({"split": "day"}, "split must be one of auto, time, session, leave-one-out, got 'day'"),
+        ({"precision": "float16"}, "precision must be one of auto, float32, bfloat16, got 'float16'"),
+    ],
+)
+def test_a_bad_value_names_the_setting_and_its_value(settings, problem):
+    with pytest.raises(ValueError, match=problem):
+        FinetuningConfig(task=Task.NIP, **settings)
+
+
+@pytest.mark.parametrize("task", [Task.PIP, Task.RLP])
+def test_products_are_trained_for_the_next_item_only(task):
+    with pytest.raises(ValueError, match=f"train_products is for next item prediction; {task} has no products"):
+        FinetuningConfig(task=task, train_products=True)
+    assert FinetuningConfig(task=Task.NIP, train_products=True).train_products
+
+
+def test_the_defaults_are_the_paper_s():
+    config = FinetuningConfig(task=Task.NIP)
+    assert (config.epochs, config.batch, config.learning_rate, config.warmup) == (30, 32, 3e-5, 0.1)
+    assert (config.least_count, config.least) == (5, 5)
+    assert not config.only_session_encoder
+    assert not config.train_products
+
+
+def test_what_the_questions_take():
+    config = FinetuningConfig(task=Task.NIP, least_count=2, per_session=3, repeats=True, least=4)
+    assert config.questions == {"least_count": 2, "per_session": 3, "repeats": True, "least": 4}
+
+
+FROZEN: dict[str, bool] = {}
+CACHED = {"train_products": True, "only_session_encoder": True}
+READ = {"train_products": True}
+
+
+class TestDraws:
+    @pytest.mark.parametrize(
+        ("settings", "products", "draws"),
+        [
+            (FROZEN, 200_000, None),
+            (FROZEN, 200_001, 8192),
+            ({"only_session_encoder": True}, 200_000, None),
+            (CACHED, 5_000, None),
+            (CACHED, 5_001, 4096),
+            (READ, 1_000_000, 256),
+            (READ, 100, 100),
+        ],
+    )
+    def test_follow_what_a_product_costs(self, settings, products, draws):
+        assert FinetuningConfig(task=Task.NIP, **settings).draws(products) == draws
+
+    @pytest.mark.parametrize("settings", [FROZEN, CACHED, READ])
+    def test_as_many_as_were_asked_for_and_0_takes_all(self, settings):
+        assert FinetuningConfig(task=Task.NIP, negatives=17, **settings).draws(10) == 17
+        assert FinetuningConfig(task=Task.NIP, negatives=0, **settings).draws(1_000_000) is None
