@@ -91,10 +91,17 @@ class Split:
 
     @classmethod
     def of_record(cls, record: Mapping[str, Any], corpus: TokenizedCorpus) -> Self | None:
-        """The split that a model was trained with, if that was on this very corpus and its record says so."""
+        """The split that a model was trained with, if that was on this very corpus and its record says so.
+
+        Raises:
+            InvalidData: the record's split is damaged.
+        """
         if record.get("corpus") != corpus.fingerprint() or "split" not in record:
             return None
-        return cls.from_dict(record["split"])
+        try:
+            return cls.from_dict(record["split"])
+        except ValueError as error:
+            raise InvalidData(f"not a training record: {error}", field="split") from None
 
     def parts(self, corpus: TokenizedCorpus) -> Parts:
         """The corpus, split.

@@ -58,8 +58,9 @@ class TokenizedCorpus:
         """Names this data: counts, for people, and a hash of it."""
         texts, sessions = self.texts, self.sessions
         digest = hashlib.sha256("\n".join(map(str, self.session_ids)).encode())
-        for array in (texts.ids, texts.offsets, sessions.actions, sessions.rows, sessions.offsets):
-            digest.update(np.ascontiguousarray(array).data)
+        for array in (texts.ids, texts.offsets, sessions.actions, sessions.rows, sessions.offsets, self.starts):
+            if array is not None:
+                digest.update(np.ascontiguousarray(array).data)
         counts = f"{len(texts)} texts, {len(sessions)} sessions, {sessions.rows.size} interactions"
         return f"{counts}, {digest.hexdigest()[:16]}"
 
