@@ -276,11 +276,14 @@ def _static_text(bench: Bench, name: str) -> Trained:
     return bench.of_tower(name, tower, size.items, "static")
 
 
-def _language_model(source: str, layers: str | None, *, adapt: bool = False) -> Callable[[Bench, str], Trained]:
+def _language_model(
+    source: str, layers: str | None, *, adapt: bool = False, **settings: Any
+) -> Callable[[Bench, str], Trained]:
     def train(bench: Bench, name: str) -> Trained:
         depth = getattr(bench.size, layers) if layers is not None else MAX_LAYERS
         checkpoint = bench.language_model(getattr(bench, source), depth)
-        return bench.of_checkpoint(name, bench.adapted(checkpoint) if adapt else checkpoint, "bert")
+        start = bench.adapted(checkpoint) if adapt else checkpoint
+        return bench.of_checkpoint(name, start, "language", **settings)
 
     return train
 
@@ -319,6 +322,7 @@ TABLE_1 = (
     Row("ELECTRA_small", "text", _language_model("electra", None), "electra"),
     Row("BERT_mini_domain", "text", _language_model("bert", "bert_mini", adapt=True), "bert"),
     Row("BERT_8layer_domain", "text", _language_model("bert", "bert_8layer", adapt=True), "bert"),
+    Row("BERT_mini, products trained", "text", _language_model("bert", "bert_mini", train_products=True), "bert", _NIP),
     Row("UBM_wo", "ours", _ubm_without_pretraining),
     Row("UBM_wo_BERT", "ours", _ubm(bert=False)),
     Row("UBM_wo_BERT, products trained", "ours", _ubm(bert=False, train_products=True), tasks=_NIP),

@@ -18,8 +18,8 @@ class Size:
         items: dimension of the rows over product ids.
         pretraining, bert_pretraining: settings of `PretrainingConfig`.
         adaptation, masked_items: steps of the domain-adapted rows, and of Prod2BERT's pre-training.
-        finetuning: settings of `FinetuningConfig` for all rows, then for those over ids, static text, from scratch and
-            from pre-trained layers.
+        finetuning: settings of `FinetuningConfig` for all rows, then for those over ids, static text, language models,
+            and the UBM from scratch and from pre-trained layers.
         questions: asked at most.
     """
 
@@ -82,6 +82,7 @@ SIZES = {
             "all": {"batch": 128, "validation_steps": 100, "most_validation": 1024},
             "ids": {"max_steps": 1500, "learning_rate": 1e-3},
             "static": {"max_steps": 600, "learning_rate": 1e-3},
+            "language": {"max_steps": 120, "batch": 32, "learning_rate": 1e-4, "validation_steps": 40},
             "scratch": {"max_steps": 600, "learning_rate": 1e-3, "only_session_encoder": True},
             "bert": {"max_steps": 600, "learning_rate": 1e-3, "only_session_encoder": True},
         },
@@ -96,6 +97,7 @@ SIZES = {
             "all": {"batch": 256, "epochs": 10, "patience": 3},
             "ids": {"learning_rate": 1e-3},
             "static": {"learning_rate": 1e-3},
+            "language": {"learning_rate": 1e-4},
             "scratch": {"learning_rate": 3e-4},
             "bert": {"learning_rate": 1e-4},
         },

@@ -1,8 +1,9 @@
 """The paper's tables on one data set: python -m benchmarks.tables --data DIR --task nip --size small --bert FOLDER
 
 Every row is trained and asked by the same code on the same split and the same questions. The report is written anew
-after each row, so that a run that is cut off leaves what it has; --add goes on with it. Answers to each question are
-kept beside the report, for the paired tests.
+after each row, so that a run that is cut off leaves what it has; --add goes on with it, and takes rows that another run
+made over, so that halves of a table can be trained at the same time. Answers to each question are kept beside the
+report, for the paired tests.
 """
 
 from __future__ import annotations
@@ -35,6 +36,7 @@ from ubm_embed.outputs import output_file
 
 # The row that the others are held against; the first of these that was run.
 _SUBJECTS = ("UBM", "UBM_wo_BERT")
+_ANSWERS = ".answers.npz"
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
@@ -65,6 +67,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--device", default="cpu")
     parser.add_argument("--out", type=Path, help="where to write; default: results/table_TABLE_TASK_DATA_SIZE.json")
     parser.add_argument("--add", action="store_true", help="keep the rows that are there, and run the others")
+    parser.add_argument("--take", nargs="+", type=Path, default=[], metavar="FILE", help="reports to take rows from")
     return parser
 
 
@@ -84,8 +87,8 @@ def run(options: argparse.Namespace) -> dict[str, Any]:
         electra=options.electra,
     )
     report.describe(bench)
-    if options.add:
-        report.take_up(bench)
+    for file in [*options.take, *([report.file] if options.add else [])]:
+        report.take_up(file, bench)
     for row in TABLES[options.table]:
         if _wanted(row, options) and row.name not in report.rows:
             started = time.perf_counter()
@@ -155,7 +158,7 @@ class Report:
     """The rows so far, and each row's answers, in a file beside the report."""
 
     def __init__(self, file: Path, name: str, options: argparse.Namespace) -> None:
-        self.file, self.answers_file = file, file.with_suffix(".answers.npz")
+        self.file, self.answers_file = file, file.with_suffix(_ANSWERS)
         settings = {
             key: str(value) if isinstance(value, Task) else value
             for key, value in vars(options).items()
@@ -180,14 +183,15 @@ class Report:
         for answers in Asking(bench.corpus, bench.questions, bench.examples).baselines(bench.seed):
             self._keep(answers, group="simple", note="", seconds=0.0)
 
-    def take_up(self, bench: Bench) -> None:
-        """The rows of the report that is there, where it asked the same questions."""
-        if not (self.file.is_file() and self.answers_file.is_file()):
+    def take_up(self, file: Path, bench: Bench) -> None:
+        """The rows of a report that is there, where it asked the same questions."""
+        answers_file = file.with_suffix(_ANSWERS)
+        if not (file.is_file() and answers_file.is_file()):
             return
-        before = read_json_object(self.file)
+        before = read_json_object(file)
         if before["settings"] != self.document["settings"] or before["questions"] != len(bench.examples):
-            sys.exit(f"{self.file} was made with other settings; leave out --add to begin anew")
-        with np.load(self.answers_file) as kept:
+            sys.exit(f"{file} was made with other settings: its rows do not belong here")
+        with np.load(answers_file) as kept:
             for row in before["rows"]:
                 threshold = float(kept[f"threshold {row['row']}"])
                 self.answers[row["row"]] = Answers(row["row"], kept[row["row"]], threshold)
@@ -214,7 +218,11 @@ class Report:
     def write(self, bench: Bench) -> dict[str, Any]:
         """Judge every row against the one that the table is about, and write it all."""
         subject = next((self.answers[name] for name in _SUBJECTS if name in self.answers), None)
-        rows = [self._judged(bench, name, subject) for name in self.rows]
+        order = [row.name for row in TABLES[self.document["settings"]["table"]]]
+        names = sorted(
+            self.rows, key=lambda name: order.index(name) if name in order else -1
+        )  # those of no training first
+        rows = [self._judged(bench, name, subject) for name in names]
         report = {**self.document, "subject": None if subject is None else subject.name, "rows": rows}
         with output_file(self.answers_file) as aside, open(aside, "wb") as stream:
             np.savez_compressed(stream, **dict(self._arrays()))  # type: ignore[arg-type]
