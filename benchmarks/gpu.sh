@@ -5,9 +5,9 @@
 #
 # DATA_DIR holds corpus folders (docs/data.md): instacart_train, amazon_beauty_5core, amazon_sports_5core and
 # uci_online_retail are asked where they are there. WHEELS_DIR holds wheels of what the machine lacks beside torch and
-# transformers; nothing is fetched. BERT names a folder of pre-trained layers, STAND_IN what it is.
-# Quick steps first; each has its own limit, so that a slow one costs itself alone. OUT_DIR is filled as they end, and a
-# table is written anew after every row. DEVICE=cpu SIZE=smoke is the dry run.
+# transformers; nothing is fetched. BERT and ELECTRA name folders of pre-trained layers, STAND_IN what BERT is.
+# Quick steps and rows first; each has its own limit, so that a slow one costs itself alone. OUT_DIR is filled as they end,
+# and a table is written anew after every row. DEVICE=cpu SIZE=smoke is the dry run.
 set -uo pipefail
 cd "$(dirname "$0")/.."
 
@@ -37,24 +37,32 @@ step() {
 }
 
 bert=()
-[ -n "${BERT:-}" ] && bert=(--bert "$BERT" --stand-in "${STAND_IN:-$(basename "$BERT")}")
+[ -n "${BERT:-}" ] && bert+=(--bert "$BERT" --stand-in "${STAND_IN:-$(basename "$BERT")}")
+[ -n "${ELECTRA:-}" ] && bert+=(--electra "$ELECTRA")
 
-table() { # SECONDS DATA TASK [OPTIONS...]
-    local limit=$1 name=$2 task=$3
-    shift 3
+table() { # SECONDS PART DATA TASK [OPTIONS...]: one part of a table's rows; a later part adds to an earlier one
+    local limit=$1 part=$2 name=$3 task=$4
+    shift 4
     [ -d "$data/$name" ] || return
-    step "$limit" "table_1_${task}_$name" "$python" -m benchmarks.tables --data "$data/$name" --task "$task" \
-        --size "$size" --device "$device" --out "$out/table_1_${task}_${name}_$size.json" "${bert[@]}" "$@"
+    step "$limit" "table_1_${task}_${name}_$part" "$python" -m benchmarks.tables --data "$data/$name" --task "$task" \
+        --size "$size" --device "$device" --out "$out/table_1_${task}_${name}_$size.json" --add "${bert[@]}" "$@"
 }
+
+amazon=(--split leave-one-out)
+first=(--rows SASRec "static text" UBM_wo_BERT "UBM_wo_BERT, products trained")
 
 nvidia-smi >"$out/nvidia_smi.txt" 2>&1
 [ "$device" = cpu ] || step 90 gpu_tests "$python" -m pytest -q -m gpu -p no:cacheprovider tests
 if [ "$size" = smoke ]; then speed=(--products 200 --sessions 100 --steps 1 --layers 1 --width 32 --item-batch 8 --session-batch 4)
 else speed=(--item-batch 512 --session-batch 128 --steps 10 --forms longest --precision bfloat16); fi
 step 90 pretraining_speed "$python" -m benchmarks.pretraining_speed --device "$device" --out "$out/pretraining_speed_gpu.json" "${speed[@]}"
-table 120 amazon_beauty_5core nip --split leave-one-out
-table 120 amazon_sports_5core nip --split leave-one-out
-table 180 instacart_train nip
-table 120 uci_online_retail nip
-table 60 instacart_train rlp
+table 90 first amazon_beauty_5core nip "${amazon[@]}" "${first[@]}"
+table 90 first amazon_sports_5core nip "${amazon[@]}" "${first[@]}"
+table 120 first instacart_train nip "${first[@]}"
+table 60 first uci_online_retail nip "${first[@]}"
+table 45 first instacart_train rlp "${first[@]:0:4}"
+for name in uci_online_retail amazon_beauty_5core amazon_sports_5core instacart_train; do
+    case $name in amazon_*) options=("${amazon[@]}") ;; *) options=() ;; esac
+    table 120 rest "$name" nip "${options[@]}"
+done
 echo "$(($(date +%s) - started)) s in all" | tee -a "$out/steps.txt"

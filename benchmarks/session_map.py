@@ -1,4 +1,4 @@
-"""Figure 4: sessions in two dimensions, as UBM and as a language model see them.
+"""Figure 4: sessions in two dimensions, as a UBM from scratch and as a language model see them.
 
 python -m benchmarks.session_map --data DIR --size small --bert FOLDER
 
@@ -21,8 +21,8 @@ from numpy.typing import NDArray
 from sklearn.decomposition import PCA
 from sklearn.metrics import silhouette_score
 
+from benchmarks.bench import Bench
 from benchmarks.report import heading, write_report
-from benchmarks.rows import Bench
 from benchmarks.sizes import SIZES
 from benchmarks.tables import bench_of
 from ubm_embed.data.arrays import FloatArray
@@ -59,7 +59,7 @@ def main() -> None:
 def session_map(bench: Bench) -> dict[str, Any]:
     """The sessions, their coordinates by each model, and how far the behaviours are apart."""
     sessions, described = _chosen(bench)
-    models = {"UBM": bench.pretrained(bench.scratch(), **bench.size.pretraining)}
+    models = {"UBM_wo_BERT": bench.pretrained(bert=False)}
     if bench.bert is not None:
         models["BERT_mini"] = bench.language_model(bench.bert, bench.size.bert_mini)
     vectors = {name: _vectors(bench, model, sessions) for name, model in models.items()}
@@ -94,8 +94,8 @@ def _chosen(bench: Bench) -> tuple[SessionTable, list[dict[str, Any]]]:
         for behaviour in (BUYERS, LOOKERS)
         for number in found.get((category, behaviour), [])[:_EACH]
     }
-    if len({about["group"] for about in chosen.values()}) < 2:
-        raise InvalidData(f"no category has sessions of both behaviours, {BUYERS!r} and {LOOKERS!r}")
+    if not common or both[common[0]] < 2:
+        raise InvalidData(f"no category has two sessions of each behaviour, {BUYERS!r} and {LOOKERS!r}")
     described = [
         {"session_id": f"session {number}", **about, "text": _told(bench, sessions, number)}
         for number, about in chosen.items()
@@ -110,10 +110,13 @@ def _interactions(sessions: SessionTable, number: int) -> tuple[NDArray[np.uint8
 
 def _behaviour(actions: NDArray[np.uint8]) -> str | None:
     """Which of the two a session of at least three views is, if it is one of them."""
-    counts = np.bincount(actions, minlength=len(ACTIONS))
-    if counts[Action.VIEW.code] < _VIEWS:
+    third = np.flatnonzero(actions == Action.VIEW.code)[_VIEWS - 1 : _VIEWS]
+    if not third.size:
         return None
-    return BUYERS if counts[Action.ADD.code] else LOOKERS
+    chosen = np.flatnonzero((actions == Action.ADD.code) | (actions == Action.BUY.code))
+    if not chosen.size:
+        return LOOKERS
+    return BUYERS if chosen[0] > third[0] and actions[chosen[0]] == Action.ADD.code else None
 
 
 def _told(bench: Bench, sessions: SessionTable, number: int) -> list[str]:

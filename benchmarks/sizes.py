@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 
@@ -17,9 +17,11 @@ class Size:
         max_interactions: a session is read from so many last ones, by every row.
         items: dimension of the rows over product ids.
         pretraining, bert_pretraining: settings of `PretrainingConfig`.
+        item_layers: layers of Prod2BERT.
         adaptation, masked_items: steps of the domain-adapted rows, and of Prod2BERT's pre-training.
-        finetuning: settings of `FinetuningConfig` for all rows, then for those over ids, static text, language models,
-            and the UBM from scratch and from pre-trained layers.
+        finetuning: settings of `FinetuningConfig` for all rows, then for those over ids, Prod2BERT, static text,
+            language models, and the UBM from scratch and from pre-trained layers; "FAMILY, products trained" adds to a
+            family's.
         questions: asked at most.
     """
 
@@ -29,6 +31,7 @@ class Size:
     bert_8layer: int = 8
     max_interactions: int = 32
     items: int = 256
+    item_layers: int = 8
     pretraining: dict[str, Any] = field(default_factory=dict)
     bert_pretraining: dict[str, Any] = field(default_factory=dict)
     adaptation: int = 2000
@@ -45,6 +48,7 @@ SIZES = {
         bert_8layer=2,
         max_interactions=8,
         items=16,
+        item_layers=1,
         pretraining={"item_batch": 8, "session_batch": 8, "max_steps": 2},
         bert_pretraining={"item_batch": 8, "session_batch": 8, "max_steps": 2},
         adaptation=2,
@@ -59,6 +63,7 @@ SIZES = {
         bert_8layer=6,
         max_interactions=16,
         items=128,
+        item_layers=4,
         pretraining={
             "item_batch": 256,
             "session_batch": 32,
@@ -71,7 +76,7 @@ SIZES = {
         bert_pretraining={
             "item_batch": 128,
             "session_batch": 32,
-            "max_steps": 120,
+            "max_steps": 60,
             "session_max_steps": 15,
             "learning_rate": 2e-4,
             "session_learning_rate": 1e-4,
@@ -79,23 +84,41 @@ SIZES = {
         adaptation=60,
         masked_items=400,
         finetuning={
-            "all": {"batch": 128, "validation_steps": 100, "most_validation": 1024},
-            "ids": {"max_steps": 1500, "learning_rate": 1e-3},
+            "all": {"batch": 128, "validation_steps": 50, "most_validation": 1024, "patience": 5},
+            "ids": {"max_steps": 1200, "learning_rate": 4e-3},
+            "masked ids": {"max_steps": 1200, "learning_rate": 1e-3},
             "static": {"max_steps": 600, "learning_rate": 1e-3},
-            "language": {"max_steps": 120, "batch": 32, "learning_rate": 1e-4, "validation_steps": 40},
+            "language": {"max_steps": 600, "learning_rate": 1e-3, "only_session_encoder": True},
             "scratch": {"max_steps": 600, "learning_rate": 1e-3, "only_session_encoder": True},
-            "bert": {"max_steps": 600, "learning_rate": 1e-3, "only_session_encoder": True},
+            "scratch, products trained": {"max_steps": 600, "only_session_encoder": False, "negatives": 1024},
+            "bert": {"max_steps": 400, "learning_rate": 1e-3, "only_session_encoder": True},
+            "bert, products trained": {"max_steps": 200, "negatives": 1024},
         },
         questions=4000,
     ),
     "full": Size(
         encoder={"layers": 4, "width": 256, "dimension": 256, "session_layers": 4, "vocab_size": 8192},
         bert={"layers": 4, "dimension": 256, "session_layers": 4},
-        pretraining={"learning_rate": 5e-4, "session_learning_rate": 1e-4, "epochs": 3, "session_max_steps": 200},
-        bert_pretraining={"learning_rate": 1e-4, "session_learning_rate": 3e-5, "epochs": 2, "session_max_steps": 200},
+        pretraining={
+            "learning_rate": 5e-4,
+            "session_learning_rate": 1e-4,
+            "epochs": 4,
+            "max_steps": 2000,
+            "session_max_steps": 100,
+        },
+        bert_pretraining={
+            "learning_rate": 1e-4,
+            "session_learning_rate": 3e-5,
+            "epochs": 2,
+            "max_steps": 1000,
+            "session_max_steps": 100,
+        },
+        adaptation=1000,
+        masked_items=3000,
         finetuning={
-            "all": {"batch": 256, "epochs": 10, "patience": 3},
+            "all": {"batch": 256, "max_steps": 1500, "validation_steps": 250},
             "ids": {"learning_rate": 1e-3},
+            "masked ids": {"learning_rate": 5e-4},
             "static": {"learning_rate": 1e-3},
             "language": {"learning_rate": 1e-4},
             "scratch": {"learning_rate": 3e-4},
@@ -103,3 +126,15 @@ SIZES = {
         },
     ),
 }
+# A third of small, for what is only compared with itself, such as table 2.
+SIZES["quick"] = replace(
+    SIZES["small"],
+    pretraining=SIZES["small"].pretraining | {"max_steps": 80},
+    bert_pretraining=SIZES["small"].bert_pretraining | {"max_steps": 20},
+    masked_items=130,
+    adaptation=20,
+    finetuning={
+        family: settings | ({"max_steps": settings["max_steps"] // 3} if "max_steps" in settings else {})
+        for family, settings in SIZES["small"].finetuning.items()
+    },
+)

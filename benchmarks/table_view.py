@@ -13,22 +13,11 @@ from typing import Any
 from benchmarks.report import markdown_table
 from ubm_embed.data.json_object import read_json_object
 from ubm_embed.errors import NotFound, UbmError
+from ubm_embed.evaluation.task_metrics import higher_is_better, metric_label
 
 OURS = "UBM"
 SIGNIFICANT = 0.05
 TASKS = {"nip": "next item prediction", "pip": "purchase intention prediction", "rlp": "remaining length prediction"}
-LOWER_IS_BETTER = frozenset({"mae", "mse", "msle"})
-
-_LABELS = {
-    "mrr@10": "MRR@10",
-    "mrr@20": "MRR@20",
-    "auroc": "AUROC",
-    "f1": "F1",
-    "mae": "MAE",
-    "mse": "MSE",
-    "msle": "MSLE",
-    "r2": "R²",
-}
 _RAISED = str.maketrans("0123456789", "⁰¹²³⁴⁵⁶⁷⁸⁹")
 _STAR = r"\*"  # a bare one would be read as emphasis
 _NOTHING = "–"
@@ -70,13 +59,13 @@ class _Column:
         self.name = name
         self.rows = [row for row in rows if name in row["metrics"]]
         values = [self._value(row) for row in self.rows]
-        self.best = min(values) if name in LOWER_IS_BETTER else max(values)
+        self.best = max(values) if higher_is_better(name) else min(values)
         self.decimals = _decimals(self.best)
         self.starred = self._is_starred()
 
     @property
     def heading(self) -> str:
-        return f"{_LABELS.get(self.name, self.name)} {'↓' if self.name in LOWER_IS_BETTER else '↑'}"
+        return f"{metric_label(self.name)} {'↑' if higher_is_better(self.name) else '↓'}"
 
     def cell(self, row: Mapping[str, Any]) -> str:
         """Value and interval."""

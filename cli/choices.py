@@ -4,6 +4,18 @@ from __future__ import annotations
 
 import enum
 
+import typer
+
+
+def device_of(name: str) -> str:
+    """The device of a name, "auto" chosen; a wrong one is a usage error."""
+    from ubm_embed.embedder import choose_device
+
+    try:
+        return str(choose_device(name))
+    except ValueError as error:
+        raise typer.BadParameter(f"--device: {error}") from None
+
 
 class Task(enum.StrEnum):
     """What is asked of a session."""

@@ -8,14 +8,12 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from cli.choices import Task
+from cli.choices import Task, device_of
 from cli.console import Format, choose_format, progress, say, write_json, write_json_line, write_table
 
 if TYPE_CHECKING:
     from ubm_embed.evaluation.evaluation import Evaluation
     from ubm_embed.evaluation.judgement import Judgement
-
-_NAMES = {"mrr": "MRR", "auroc": "AUROC", "f1": "F1", "mae": "MAE", "mse": "MSE", "msle": "MSLE", "r2": "R2"}
 
 
 def register(app: typer.Typer) -> None:
@@ -31,10 +29,18 @@ def evaluate(
         Path | None,
         typer.Option("--against", metavar="DIR", help="Another model, compared question by question with the first."),
     ] = None,
-    most: Annotated[int, typer.Option("--most", min=1, help="Ask at most so many questions.")] = 10_000,
+    most: Annotated[int, typer.Option("--most", min=2, help="Ask at most so many questions.")] = 10_000,
     repeats: Annotated[
-        bool, typer.Option("--repeats", help="nip: also ask for products that the session holds already.")
-    ] = False,
+        bool | None,
+        typer.Option(
+            "--repeats/--no-repeats",
+            help="nip: also ask for products that the session holds already; default: as fine-tuning did.",
+        ),
+    ] = None,
+    least: Annotated[
+        int | None,
+        typer.Option("--least", min=1, help="pip, rlp: interactions to read, at least; default: as fine-tuning did."),
+    ] = None,
     seed: Annotated[int, typer.Option("--seed", min=0, help="Of the cuts and of which sessions are asked.")] = 0,
     device: Annotated[str, typer.Option("--device", help="auto, cpu, cuda, cuda:1 ...")] = "auto",
     output: Annotated[Format | None, typer.Option("--format", help="How to write the result.")] = None,
@@ -47,14 +53,10 @@ def evaluate(
     """
     from ubm_embed.data.corpus import Corpus
     from ubm_embed.data.tasks import Task as Asked
-    from ubm_embed.embedder import choose_device
     from ubm_embed.evaluation.evaluation import evaluate as ask
     from ubm_embed.model.checkpoint import Checkpoint
 
-    try:
-        target = choose_device(device)
-    except RuntimeError as error:
-        raise typer.BadParameter(str(error).splitlines()[0]) from None
+    target = device_of(device)
     checkpoint = Checkpoint.from_pretrained(model)
     other = None if against is None else Checkpoint.from_pretrained(against)
     with progress() as shown:
@@ -66,7 +68,8 @@ def evaluate(
             most=most,
             seed=seed,
             repeats=repeats,
-            device=str(target),
+            least=least,
+            device=target,
             progress=shown,
         )
     say(str(found.leaks))
@@ -81,10 +84,12 @@ def write_evaluation(found: Evaluation, output: Format) -> None:
         for row in found.rows:
             write_json_line(row.to_dict())
     else:
+        from ubm_embed.evaluation.task_metrics import metric_label
+
         names = list(found.rows[0].metrics)
         title = f"{found.questions:,} questions; ± is half of the 95% interval"
         write_table(
-            ("model", *map(_metric, names)), ([row.name, *_cells(row, names)] for row in found.rows), title=title
+            ("model", *map(metric_label, names)), ([row.name, *_cells(row, names)] for row in found.rows), title=title
         )
         if found.rows[0].bands:
             _write_bands(found)
@@ -104,8 +109,3 @@ def _write_bands(found: Evaluation) -> None:
     rows = ([row.name, *(f"{band.metrics['hit@10']:.4f}" for band in row.bands)] for row in found.rows)
     counts = ["questions", *(f"{band.questions:,}" for band in found.rows[0].bands)]
     write_table(("seen in training", *bands), [counts, *rows], title="hit@10 by how often training saw the answer")
-
-
-def _metric(name: str) -> str:
-    stem, at, k = name.partition("@")
-    return _NAMES.get(stem, stem) + at + k

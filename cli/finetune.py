@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from cli.choices import Precision, SplitBy, Task
-from cli.console import progress, say
+from cli.choices import Precision, SplitBy, Task, device_of
+from cli.console import progress, say, warn
 
 if TYPE_CHECKING:
     from ubm_embed.training.finetuning_config import FinetuningConfig
@@ -109,11 +109,13 @@ def finetune(
         ),
     ] = SplitBy.AUTO,
     holdout: Annotated[
-        float,
+        float | None,
         typer.Option(
-            "--holdout", help="Share of such a corpus to choose and judge by, half each.", rich_help_panel=_TASK
+            "--holdout",
+            help="Share of such a corpus to choose and judge by, half each; default: a tenth.",
+            rich_help_panel=_TASK,
         ),
-    ] = 0.1,
+    ] = None,
     seed: Annotated[int, typer.Option("--seed", min=0, help="Equal seeds, equal models.", rich_help_panel=_RUN)] = 0,
     device: Annotated[str, typer.Option("--device", help="auto, cpu, cuda, cuda:1 ...", rich_help_panel=_RUN)] = "auto",
     resume: Annotated[
@@ -128,7 +130,6 @@ def finetune(
     The defaults are the paper's and mean a GPU. On two cores: --only-session-encoder --learning-rate 1e-3 --patience 3.
     """
     from ubm_embed.data.corpus import Corpus
-    from ubm_embed.embedder import choose_device
     from ubm_embed.model.checkpoint import Checkpoint
     from ubm_embed.outputs import require_free
     from ubm_embed.training.finetuning import finetune as train
@@ -154,10 +155,7 @@ def finetune(
         precision=precision.value,
         seed=seed,
     )
-    try:
-        target = choose_device(device)
-    except RuntimeError as error:
-        raise typer.BadParameter(str(error).splitlines()[0]) from None
+    target = device_of(device)
     checkpoint, opened = Checkpoint.from_pretrained(model), Corpus.open(corpus)
     with progress() as shown:
         made = train(opened, checkpoint, out, config, device=target, overwrite=overwrite, resume=resume, progress=shown)
@@ -178,6 +176,8 @@ def _tell(out: Path, model_id: str, record: Any) -> None:
     from ubm_embed.data.leaks import LeakReport
 
     tuned = record["finetuning"]
+    if not tuned["step"]:
+        warn("training gained nothing on the validation part: what was written is the model as it was")
     say(str(LeakReport(**record["leaks"])))
     say(
         f"{out}: model {model_id}, validation loss {tuned['validation_loss']:.4f} after step {tuned['step']}, "

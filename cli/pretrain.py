@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from cli.choices import Precision, SplitBy
+from cli.choices import Precision, SplitBy, device_of
 from cli.console import progress, say
 
 if TYPE_CHECKING:
@@ -154,7 +154,7 @@ def pretrain(
             "--holdout",
             min=0,
             max=0.9,
-            help="Share of the sessions to keep out of training, for `evaluate`.",
+            help="Share of the sessions to keep out of training: half chooses, half judges.",
             rich_help_panel=_TRAINING,
         ),
     ] = 0.1,
@@ -188,7 +188,6 @@ def pretrain(
     --learning-rate 1e-3 --session-learning-rate 1e-4 --epochs 2.
     """
     from ubm_embed.data.corpus import Corpus
-    from ubm_embed.embedder import choose_device
     from ubm_embed.outputs import require_free
     from ubm_embed.training.config import PretrainingConfig
     from ubm_embed.training.pretraining import pretrain as train
@@ -218,9 +217,9 @@ def pretrain(
             seed=seed,
             checkpoint_steps=checkpoint_steps,
         )
-        target = choose_device(device)
-    except (ValueError, RuntimeError) as error:
-        raise typer.BadParameter(str(error).splitlines()[0]) from None
+    except ValueError as error:
+        raise typer.BadParameter(str(error)) from None
+    target = device_of(device)
     opened = Corpus.open(corpus)
     sizes = {"layers": layers, "session_layers": session_layers, "dropout": dropout}
     model, tokenizer = _start(opened, config, init, vocab, vocab_size, width, sizes)

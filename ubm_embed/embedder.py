@@ -6,7 +6,7 @@ Letters: B sessions, M products, N different interactions, D width (256).
 from __future__ import annotations
 
 from collections import OrderedDict
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from functools import partial
 from pathlib import Path
 from threading import Lock
@@ -133,7 +133,7 @@ class Embedder:
         sequences = interaction_sequences(self.tokenizer, different, np.full(rows.size, NO_ACTION), rows)
         vectors = torch.empty(rows.size, self.dimension)
         done = 0
-        for part in self._batches(sequences):
+        for part in sequences.batches(self._tokens_at_once):
             vectors[part] = self._unit_products(sequences.take(part)).cpu()
             done += part.size
             if report is not None:
@@ -160,7 +160,7 @@ class Embedder:
             found = {key: self._cache[key] for key in keys if key in self._cache}
         first = {key: index for index, key in reversed(list(enumerate(keys))) if key not in found}
         missing = np.array(sorted(first.values()), dtype=np.int64)
-        for part in self._batches(sequences.take(missing)) if missing.size else ():
+        for part in sequences.take(missing).batches(self._tokens_at_once) if missing.size else ():
             encoded = self.model.interaction_encoder(TokenBatch.of(sequences.take(missing[part])).to(self.device))
             found.update(zip((keys[index] for index in missing[part]), encoded.unbind(), strict=True))
         with self._cache_lock:
@@ -186,12 +186,6 @@ class Embedder:
             return self.tokenizer.search_phrases([interaction.query]).ids
         raise ValueError(f"product {interaction.product_id!r} is named by its id only: resolve it first")
 
-    def _batches(self, sequences: TokenTable) -> Iterator[IntArray]:
-        """Rows of like length together, at most the device's tokens at once."""
-        order = np.argsort(sequences.lengths, kind="stable")
-        filled = np.cumsum(sequences.lengths[order]) // self._tokens_at_once
-        yield from np.split(order, np.flatnonzero(np.diff(filled)) + 1)
-
 
 def _unit(vectors: Tensor) -> FloatArray:
     unit: FloatArray = normalize(vectors, dim=1).cpu().numpy()
@@ -204,7 +198,18 @@ def _report(progress: Progress, first: int, size: int, total: int, done: int, of
 
 
 def choose_device(name: str) -> torch.device:
-    """A device by name; "auto" is a GPU where there is one, else the CPU."""
+    """A device by name; "auto" is a GPU where there is one, else the CPU.
+
+    Raises:
+        ValueError: no such device, or not on this machine.
+    """
     if name == "auto":
         name = "cuda" if torch.cuda.is_available() else "cpu"
-    return torch.device(name)
+    try:
+        device = torch.device(name)
+    except RuntimeError as error:
+        raise ValueError(str(error).splitlines()[0]) from None
+    count = torch.cuda.device_count() if torch.cuda.is_available() else 0
+    if device.type not in ("cpu", "cuda") or (device.type == "cuda" and (device.index or 0) >= count):
+        raise ValueError(f"expected cpu, or one of the {count} CUDA devices of this machine, got {name!r}")
+    return device

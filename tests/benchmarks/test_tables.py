@@ -80,20 +80,28 @@ def test_rows_that_need_a_checkpoint_are_left_out_without_one(shop, tmp_path, ca
     assert "BERT_mini is left out: it needs --bert" in capsys.readouterr().err
 
 
-def test_a_table_is_gone_on_with_and_put_together(shop, tmp_path, monkeypatch):
+def test_a_table_is_gone_on_with_and_put_together(shop, tmp_path, monkeypatch, capsys):
     whole = run(shop, tmp_path / "whole.json", "--rows", "GRU4Rec", "static text")
     first = run(shop, tmp_path / "first.json", "--rows", "static text")
     assert [row["row"] for row in first["rows"]][2:] == ["static text"]
+    capsys.readouterr()
     both = run(shop, tmp_path / "first.json", "--add", "--rows", "GRU4Rec", "static text")
+    told = capsys.readouterr().err
+    assert "training GRU4Rec" in told
+    assert "training static text" not in told
     run(shop, tmp_path / "other.json", "--rows", "GRU4Rec")
-    taken = run(
-        shop, tmp_path / "taken.json", "--rows", "none", "--take", tmp_path / "first.json", tmp_path / "other.json"
-    )
+    taken = run(shop, tmp_path / "taken.json", "--rows", "--take", tmp_path / "first.json", tmp_path / "other.json")
     for report in (both, taken):
         assert [row["metrics"] for row in report["rows"]] == [row["metrics"] for row in whole["rows"]]
     monkeypatch.setitem(SIZES, "smoke", replace(SIZES["smoke"], questions=50))
-    with pytest.raises(SystemExit, match="made with other settings"):
+    with pytest.raises(SystemExit, match="asks other questions"):
         run(shop, tmp_path / "first.json", "--add")
+
+
+def test_a_row_that_there_is_not_is_named_beside_those_there_are(shop, tmp_path):
+    with pytest.raises(SystemExit, match=r"error: no row GRU5Rec in table 1; there is: GRU4Rec, SASRec, .*UBM"):
+        run(shop, tmp_path / "table.json", "--rows", "GRU5Rec", "SASRec")
+    assert not (tmp_path / "table.json").exists()
 
 
 def test_a_task_that_cannot_be_posed_is_one_line(shop, tmp_path):

@@ -160,7 +160,7 @@ class TestRefusals:
             "finetune", "pip", "--model", "base", "--corpus", str(log), "--out", str(out), "--holdout", "0.3"
         )
         assert code == 3
-        assert "purchase" in said
+        assert "come to no purchase" in said
         assert [file.name for file in tmp_path.iterdir()] == ["views"]
 
     @pytest.mark.parametrize("command", [("finetune", "--out", "new"), ("evaluate",)], ids=lambda words: words[0])
@@ -189,6 +189,11 @@ class TestRefusals:
         assert code == 5
         assert "pre-trained with a split by time" in said
 
+    def test_a_share_that_the_model_was_not_pre_trained_with(self, here: Callable[..., Any]) -> None:
+        code, _, said = here("finetune", "nip", *self.FINETUNE, "--holdout", "0.2")
+        assert code == 5
+        assert "holds out 0.3; with another, sessions that it has seen would be asked" in said
+
     @pytest.mark.parametrize(
         ("arguments", "says"),
         [
@@ -196,6 +201,8 @@ class TestRefusals:
             (("nip", "--learning-rate", "0"), "learning_rate"),
             (("nip", "--holdout", "1"), "holdout"),
             (("nip", "--device", "abacus"), "abacus"),
+            (("nip", "--device", "meta"), "meta"),
+            (("nip", "--device", "cuda:99"), "cuda:99"),
         ],
         ids=lambda value: value if isinstance(value, str) else None,
     )

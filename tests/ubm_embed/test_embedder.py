@@ -314,7 +314,16 @@ class TestEdges:
         assert close(opened.embed_sessions(sessions), make().embed_sessions(sessions))
 
     def test_a_device_by_name(self, monkeypatch):
+        monkeypatch.setattr("torch.cuda.device_count", lambda: 2)
         for available, expected in ((True, "cuda"), (False, "cpu")):
             monkeypatch.setattr("torch.cuda.is_available", lambda found=available: found)
             assert choose_device("auto") == torch.device(expected)
+        monkeypatch.setattr("torch.cuda.is_available", lambda: True)
         assert choose_device("cuda:1") == torch.device("cuda", 1)
+
+    @pytest.mark.parametrize("name", ["abacus", "meta", "cuda:9", "cuda", "cpu:x"])
+    def test_a_device_that_this_machine_lacks(self, monkeypatch, name):
+        monkeypatch.setattr("torch.cuda.is_available", lambda: name == "cuda:9")
+        monkeypatch.setattr("torch.cuda.device_count", lambda: 2)
+        with pytest.raises(ValueError, match=name.split(":")[0]):
+            choose_device(name)

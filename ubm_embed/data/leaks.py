@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass
 from typing import Any, Self
 
@@ -14,6 +14,7 @@ from ubm_embed.data.session_table import SessionTable
 from ubm_embed.data.split import Split, SplitKind
 from ubm_embed.data.timestamps import as_timestamp
 from ubm_embed.data.tokenized_corpus import TokenizedCorpus
+from ubm_embed.errors import InvalidData
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -25,7 +26,7 @@ class LeakReport:
         training, validation, test: sessions of each part.
         repeated: sessions of the test part that training has too, action by action and product by product.
         users: users of the test part who also have a session in training; None where the log names none.
-        overlapping: training sessions still going on when the test part begins; None where a session has no timestamp.
+        overlapping: training sessions still going on when the test part begins; None but of a split by time.
         pretrained: "yes" where pre-training kept to this split, or else what it read: "it saw every session", "another
             corpus" or "unknown".
 
@@ -77,6 +78,18 @@ class LeakReport:
         return "; ".join(lines)
 
 
+def kept_to_split(record: Mapping[str, Any]) -> str:
+    """What a model's training record says of whether its pre-training kept to its split; "yes" of a fresh one.
+
+    Raises:
+        InvalidData: the record is damaged.
+    """
+    leaks = record.get("leaks", {"pretrained": "yes"})
+    if not isinstance(leaks, dict) or not isinstance(leaks.get("pretrained"), str):
+        raise InvalidData(f"not a training record: expected a leak report, got {leaks!r}", field="leaks")
+    return str(leaks["pretrained"])
+
+
 def _contents(sessions: SessionTable) -> Iterator[bytes]:
     """[S] equal for equal sessions, and only for them."""
     bounds = zip(sessions.offsets[:-1], sessions.offsets[1:], strict=True)
@@ -84,7 +97,7 @@ def _contents(sessions: SessionTable) -> Iterator[bytes]:
 
 
 def _shared_users(corpus: Corpus, tokenized: TokenizedCorpus, split: Split) -> int | None:
-    if "user_id" not in corpus.interactions.columns:
+    if "user_id" not in corpus.interactions.columns or corpus.interactions["user_id"].is_null().all():
         return None
     users = corpus.interactions.group_by("session_id", maintain_order=True).agg(pl.col("user_id").drop_nulls().first())
     part = split.membership(tokenized)
@@ -95,7 +108,7 @@ def _shared_users(corpus: Corpus, tokenized: TokenizedCorpus, split: Split) -> i
 
 
 def _overlapping(corpus: Corpus, tokenized: TokenizedCorpus, split: Split) -> int | None:
-    if tokenized.starts is None:
+    if tokenized.starts is None or split.kind is not SplitKind.TIME:
         return None
     times = as_timestamp(pl.col("timestamp"), corpus.interactions.schema["timestamp"])
     ends = corpus.interactions.group_by("session_id", maintain_order=True).agg(times.max().dt.epoch("us").alias("end"))

@@ -34,7 +34,8 @@ class Questions:
 
     Attributes:
         counts: [M] interactions of each product in the training part.
-        least_count: NIP, products with fewer are no answers in training; those with none are none anywhere.
+        least_count: NIP, products with fewer are no answers in training.
+        asked_count: NIP, products with fewer are no answers to choose or judge by.
         per_session: NIP, questions that one session gives to an epoch, at most.
         repeats: NIP, also ask for products that the session holds already, as the paper does.
         least: PIP and RLP, interactions of a prefix, at least.
@@ -45,6 +46,7 @@ class Questions:
     parts: Parts
     counts: NDArray[np.int64]
     least_count: int = LEAST_COUNT
+    asked_count: int = 1
     per_session: int = 8
     repeats: bool = False
     least: int = LEAST_INTERACTIONS
@@ -64,6 +66,9 @@ class Questions:
                 f"a leave-one-out split asks for one next item; {task} needs a split by time or by session"
             )
         parts = split.parts(corpus)
+        if split.kind is SplitKind.LEAVE_ONE_OUT:
+            # As such sequences are published: every last item is asked, and every item but it is learned from.
+            settings |= {"least_count": 0, "asked_count": 0}
         rows = parts.training.rows
         counts = np.bincount(rows[rows < corpus.products], minlength=corpus.products)
         return cls(task, corpus, parts, counts, **settings)  # type: ignore[arg-type]
@@ -109,10 +114,10 @@ class Questions:
         return self._judged("judge by", self.parts.test, np.random.default_rng([seed, 2]), most)
 
     def _judged(self, purpose: str, asked: Asked, rng: np.random.Generator, most: int) -> Examples:
-        examples = self._examples(asked, rng, 1, self._answers(1))
+        examples = self._examples(asked, rng, 1, self._answers(self.asked_count))
         chosen = np.sort(rng.permutation(len(examples))[:most])
         examples = examples.take(chosen)
-        self._require(purpose, asked, examples, least_count=1)
+        self._require(purpose, asked, examples, least_count=self.asked_count)
         return examples
 
     def _examples(self, asked: Asked, rng: np.random.Generator, per_session: int, answers: BoolArray) -> Examples:

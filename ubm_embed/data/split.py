@@ -161,8 +161,8 @@ class Split:
         Raises:
             ValueError: not what `to_dict` wrote.
         """
-        names = [name for name in ("validation_from", "test_from") if name in document]
         try:
+            names = [name for name in ("validation_from", "test_from") if name in document]
             times = {name: _microseconds(document[name]) for name in names}
             split = cls(kind=SplitKind(document["kind"]), holdout=float(document["holdout"]), **times)
         except (KeyError, TypeError) as error:

@@ -5,7 +5,7 @@ Letters: R rows, T tokens in all.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -57,6 +57,12 @@ class TokenTable:
         """A table of these rows ([K] indices, repeats allowed), in this order."""
         lengths = self.lengths[rows]
         return TokenTable(self.ids[ragged_index(self.offsets[:-1][rows], lengths)], offsets_of(lengths))
+
+    def batches(self, tokens: int) -> Iterator[NDArray[np.int64]]:
+        """All rows, those of like length together, of about `tokens` tokens at most at once."""
+        order = np.argsort(self.lengths, kind="stable")
+        filled = np.cumsum(self.lengths[order]) // tokens
+        yield from np.split(order, np.flatnonzero(np.diff(filled)) + 1)
 
     def firsts(self) -> NDArray[np.int64]:
         """[R] for every row the first one that equals it; itself where it is the first."""

@@ -5,7 +5,7 @@ Letters: E questions.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ubm_embed.data.corpus import Corpus
-from ubm_embed.data.leaks import LeakReport
+from ubm_embed.data.leaks import LeakReport, kept_to_split
 from ubm_embed.data.questions import Questions
 from ubm_embed.data.split import Split
 from ubm_embed.data.tasks import Examples, Task
@@ -44,11 +44,14 @@ class Evaluation:
     """A table and what it stands on.
 
     Attributes:
+        model_id, against: of the model and the other one.
         questions: E.
         rows: the model first.
     """
 
     task: Task
+    model_id: str
+    against: str | None
     questions: int
     split: Split
     leaks: LeakReport
@@ -58,6 +61,8 @@ class Evaluation:
         """For JSON."""
         return {
             "task": str(self.task),
+            "model_id": self.model_id,
+            "against": self.against,
             "questions": self.questions,
             "split": self.split.to_dict(),
             "leaks": self.leaks.to_dict(),
@@ -73,7 +78,8 @@ def evaluate(
     against: Checkpoint | None = None,
     most: int = 10_000,
     seed: int = 0,
-    repeats: bool = False,
+    repeats: bool | None = None,
+    least: int | None = None,
     device: str = "auto",
     progress: Progress = silent,
 ) -> Evaluation:
@@ -82,7 +88,7 @@ def evaluate(
     Args:
         against: another model, in the same table, with p-values of a paired test against the first.
         most: ask at most so many questions, drawn at random.
-        repeats: NIP, also ask for products that the session holds.
+        repeats, least: as of `Questions`; None as fine-tuning had them.
 
     Raises:
         InvalidData: the corpus cannot pose the task, the model has no head for it or was fine-tuned for another, or its
@@ -96,7 +102,8 @@ def evaluate(
     split = _recorded_split(checkpoint, tokenized)
     if against is not None:
         _require_same_split(split, against, TokenizedCorpus.of(corpus, against.tokenizer))
-    questions = Questions.of(task, tokenized, split, repeats=repeats)
+    settings = {"repeats": repeats, "least": least}
+    questions = Questions.of(task, tokenized, split, **_agreed(settings, checkpoint))
     examples = questions.test(most=most, seed=seed)
     asking = Asking(corpus, questions, examples, device, progress)
     answers = [asking.model(MODEL, checkpoint)]
@@ -104,22 +111,30 @@ def evaluate(
         answers.append(asking.model(OTHER, against))
     answers.extend(asking.baselines(seed))
     rows = tuple(judged(questions, examples, one, answers[0], seed=seed) for one in answers)
-    leaks = LeakReport.of(corpus, tokenized, split, pretrained=_pretrained(checkpoint))
-    return Evaluation(task, len(examples), split, leaks, rows)
+    leaks = LeakReport.of(corpus, tokenized, split, pretrained=_pretrained(checkpoint, against))
+    other = None if against is None else against.model_id
+    return Evaluation(task, checkpoint.model_id, other, len(examples), split, leaks, rows)
 
 
 def judged(questions: Questions, examples: Examples, answers: Answers, first: Answers, *, seed: int) -> Judgement:
-    """A row of the table that is about `first`."""
-    return Judgement.of(
-        answers.name,
-        questions,
-        examples,
-        answers.values,
-        threshold=answers.threshold,
-        against=None if answers is first else first.values,
-        against_threshold=first.threshold,
-        seed=seed,
-    )
+    """A row of the table that is about `first`.
+
+    Raises:
+        InvalidData: too few questions to say how sure the figures are.
+    """
+    try:
+        return Judgement.of(
+            answers.name,
+            questions,
+            examples,
+            answers.values,
+            threshold=answers.threshold,
+            against=None if answers is first else first.values,
+            against_threshold=first.threshold,
+            seed=seed,
+        )
+    except ValueError as error:  # of most resamples, such as those of one class
+        raise InvalidData(f"{len(examples)} questions of {questions.task} are too few to judge by: {error}") from None
 
 
 def _recorded_split(checkpoint: Checkpoint, corpus: TokenizedCorpus) -> Split:
@@ -134,9 +149,18 @@ def _recorded_split(checkpoint: Checkpoint, corpus: TokenizedCorpus) -> Split:
     return split
 
 
-def _pretrained(checkpoint: Checkpoint) -> str:
-    """Whether pre-training kept to the recorded split: fine-tuning may have chosen it later, and then says so."""
-    return str(checkpoint.record.get("leaks", {}).get("pretrained", "yes"))
+def _pretrained(*models: Checkpoint | None) -> str:
+    """What the records say of whether pre-training kept to the split: the first that it did not, if one did not."""
+    told = [kept_to_split(model.record) for model in models if model is not None]
+    return next((one for one in told if one != "yes"), "yes")
+
+
+def _agreed(settings: Mapping[str, int | None], checkpoint: Checkpoint) -> dict[str, int]:
+    """What is asked for, else what fine-tuning had, else nothing, which leaves the default."""
+    tuned = checkpoint.record.get("finetuning")
+    tuned = tuned if isinstance(tuned, dict) else {}
+    chosen = {name: tuned.get(name) if value is None else value for name, value in settings.items()}
+    return {name: value for name, value in chosen.items() if value is not None}
 
 
 def _require_same_split(split: Split, other: Checkpoint, corpus: TokenizedCorpus) -> None:

@@ -34,6 +34,14 @@ HIGHER_IS_BETTER: dict[str, bool] = {
     **{f"{name}@{k}": True for k in _CUTOFFS for name in ("hit", "mrr")},
 }
 
+_LABELS = {"mrr": "MRR", "auroc": "AUROC", "f1": "F1", "mae": "MAE", "mse": "MSE", "msle": "MSLE", "r2": "R²"}
+
+
+def metric_label(metric: str) -> str:
+    """What people call a metric: "mrr@10" is MRR@10."""
+    stem, at, k = metric.partition("@")
+    return _LABELS.get(stem, stem) + at + k
+
 
 def higher_is_better(metric: str) -> bool:
     """Whether more of this metric is better, as against less.

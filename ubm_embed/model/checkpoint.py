@@ -123,11 +123,16 @@ def save_checkpoint(
 
     Args:
         product_tower: the model that reads products, opened from a folder, which is copied.
+
+    Raises:
+        Conflict: that folder holds another model by now.
     """
     folder = Path(folder)
     if product_tower is not None:
         assert product_tower.folder is not None, "a product tower is copied from its folder"
         copy_checkpoint(product_tower.folder, folder / PRODUCT_TOWER)
+        if model_id_of(folder / PRODUCT_TOWER) != product_tower.model_id:
+            raise Conflict(f"{product_tower.folder} changed since it was opened")
     model.save_pretrained(folder)
     tokenizer.save_pretrained(folder)
     model_id = model_id_of(folder)

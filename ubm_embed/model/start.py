@@ -56,6 +56,9 @@ def model_from(
     folder = checkpoint_folder(source)
     if _is_ubm(folder):
         checkpoint = Checkpoint.from_pretrained(folder)
+        if checkpoint.model.config.task is not None:
+            problem = f"a model that was fine-tuned for {checkpoint.model.config.task}: start from a pre-trained one"
+            raise InvalidData(problem, file=folder / CONFIG_FILE, field="task")
         return checkpoint.model, checkpoint.tokenizer
     tokenizer = InteractionTokenizer.from_bert(folder, attribute_names(corpus.products))
     torch.manual_seed(seed)  # for the session encoder, and a projection

@@ -29,6 +29,7 @@ from ubm_embed.data.token_table import TokenTable
 from ubm_embed.data.tokenizer import InteractionTokenizer
 from ubm_embed.model.interaction_encoder import InteractionEncoder
 from ubm_embed.model.user_behavior_model import UserBehaviorModel
+from ubm_embed.progress import Progress, silent
 
 TEMPERATURE = 0.05
 _TOKENS_AT_ONCE = 16_384
@@ -80,15 +81,21 @@ class CachedInteractions(nn.Module):
 
     @classmethod
     @torch.no_grad()
-    def of(cls, interactions: TextInteractions, actions: IntArray, rows: IntArray) -> CachedInteractions:
+    def of(
+        cls, interactions: TextInteractions, actions: IntArray, rows: IntArray, progress: Progress = silent
+    ) -> CachedInteractions:
         """Encode the different ones among these, without dropout."""
         actions, rows, _ = distinct_interactions(actions, rows)
         interactions.encoder.eval()
-        order = np.argsort(interactions.texts.lengths[rows], kind="stable")
-        filled = np.cumsum(interactions.texts.lengths[rows][order]) // _TOKENS_AT_ONCE
-        parts = np.split(order, np.flatnonzero(np.diff(filled)) + 1)
-        encoded = torch.cat([interactions(actions[part], rows[part]) for part in parts])
-        return cls(actions, rows, encoded[torch.from_numpy(np.argsort(np.concatenate(parts)))])
+        vectors, done = torch.empty(0), 0
+        for part in interactions.texts.take(rows).batches(_TOKENS_AT_ONCE):
+            encoded = interactions(actions[part], rows[part])
+            if not done:
+                vectors = encoded.new_empty(rows.size, encoded.shape[1])
+            vectors[torch.from_numpy(part).to(vectors.device)] = encoded
+            done += part.size
+            progress("reading interactions", done, rows.size)
+        return cls(actions, rows, vectors)
 
     def forward(self, actions: IntArray, rows: IntArray) -> Tensor:
         """[N, D]. All of them must be known."""

@@ -21,6 +21,11 @@ _FULL_SOFTMAX = {"frozen": 200_000, "cached": 5_000, "read": 0}
 _NEGATIVES = {"frozen": 8192, "cached": 4096, "read": 256}
 
 
+HOLDOUT = 0.1
+# What means nothing to next item prediction, and what to it alone.
+_OF_OTHERS = {True: ("least",), False: ("train_products", "negatives", "least_count", "per_session", "repeats")}
+
+
 @dataclass(frozen=True, kw_only=True)
 class FinetuningConfig:
     """How to fine-tune; the defaults are the paper's (4.2.2) where it gives a figure.
@@ -38,7 +43,7 @@ class FinetuningConfig:
             the vectors V of the model as it was. What comes out is one model for both.
         negatives: NIP, products drawn a step; 0 takes all of them; None chooses by what a product costs.
         least_count, per_session, repeats, least: of `Questions`.
-        split, holdout: how to split a corpus that the model was not pre-trained on.
+        split, holdout: how to split a corpus that the model was not pre-trained on; None is a tenth.
         precision: as in pre-training.
     """
 
@@ -61,7 +66,7 @@ class FinetuningConfig:
     repeats: bool = False
     least: int = LEAST_INTERACTIONS
     split: str = "auto"
-    holdout: float = 0.1
+    holdout: float | None = None
     precision: str = "auto"
     seed: int = 0
 
@@ -73,8 +78,9 @@ class FinetuningConfig:
         require_not_negative(self, "weight_decay", "seed", "negatives")
         require_one_of("split", self.split, SPLITS)
         require_one_of("precision", self.precision, PRECISIONS)
-        if self.task is not Task.NIP and self.train_products:
-            raise ValueError(f"train_products is for next item prediction; {self.task} has no products to score")
+        for name in _OF_OTHERS[self.task is Task.NIP]:
+            if getattr(self, name) != type(self).__dataclass_fields__[name].default:
+                raise ValueError(f"{name} is not for {self.task}, got {getattr(self, name)!r}")
 
     @property
     def questions(self) -> dict[str, int | bool]:

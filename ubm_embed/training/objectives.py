@@ -19,6 +19,7 @@ from ubm_embed.data.session_table import SessionTable
 from ubm_embed.data.tasks import Examples
 from ubm_embed.model.heads import PurchaseIntentionHead, RemainingLengthHead
 from ubm_embed.model.tower import Tower
+from ubm_embed.training.precision import full_precision
 
 _AT_ONCE = 512
 
@@ -65,50 +66,66 @@ class NextItem(nn.Module):
     def loss(self, examples: Examples, rng: np.random.Generator) -> Tensor:
         """Mean of -log softmax of the answer."""
         candidates, correction = self._candidates(examples.targets, rng)
-        scores = self._scores(examples.prefixes, candidates, self.tower.products(candidates))
+        scores = self.scores(examples.prefixes, candidates, self.tower.products(candidates))
         answer = torch.from_numpy(np.searchsorted(candidates, examples.targets)).to(scores.device)
         if correction is not None:
-            shift = torch.from_numpy(correction).to(scores)
+            shift = torch.from_numpy(correction).to(scores).expand_as(scores)
             # The answer itself is there by right, not by chance.
-            scores = scores + shift - torch.zeros_like(scores).scatter(1, answer[:, None], shift[answer][:, None])
+            scores = scores + shift.scatter(1, answer[:, None], 0.0)
         return cross_entropy(scores, answer)
 
     @torch.no_grad()
     def answers(self, prefixes: SessionTable) -> FloatArray:
         """Scores of all products: [E, M]."""
-        everything = np.arange(self.products)
-        vectors = torch.cat([self.tower.products(part) for part in _parts(everything)])
+        everything, vectors = np.arange(self.products), self.product_vectors()
         scores = [
-            self._scores(prefixes.take(part), everything, vectors).cpu() for part in _parts(np.arange(len(prefixes)))
+            self.scores(prefixes.take(part), everything, vectors).cpu() for part in _parts(np.arange(len(prefixes)))
         ]
         return cast(FloatArray, torch.cat(scores).numpy())
+
+    @torch.no_grad()
+    def product_vectors(self) -> Tensor:
+        """The vectors of all products: [M, D]."""
+        return torch.cat([self.tower.products(part) for part in _parts(np.arange(self.products))])
+
+    def scores(self, prefixes: SessionTable, candidates: IntArray, vectors: Tensor) -> Tensor:
+        """[B, C] scores of candidates, by ascending row; what a session holds already scores -inf.
+
+        Args:
+            vectors: [C, D], theirs.
+        """
+        sessions = self.tower.sessions(prefixes)
+        with full_precision(sessions.device):
+            scores = _products_of(sessions.float(), vectors.float(), self.tower.temperature)
+        if self.repeats:
+            return scores
+        places = np.searchsorted(candidates, prefixes.rows)
+        places[places == candidates.size] = 0
+        held = np.flatnonzero(candidates[places] == prefixes.rows)
+        mask = torch.zeros(scores.shape, dtype=torch.bool)
+        mask[torch.from_numpy(prefixes.session_of()[held]), torch.from_numpy(places[held])] = True
+        return scores.masked_fill(mask.to(scores.device), float("-inf"))
 
     def _candidates(self, targets: IntArray, rng: np.random.Generator) -> tuple[IntArray, FloatArray | None]:
         """Rows [C], ascending, and log(how often each was drawn / how often that was to be expected) [C]."""
         if self.negatives is None:
             return np.arange(self.products), None
         draws = rng.choice(self.products, self.negatives, p=self.proposal)
-        candidates, counts = np.unique(np.concatenate([draws, targets]), return_counts=True)
-        # Of the batch's answers an example's own is none of its negatives.
-        expected = self.negatives * self.proposal[candidates] + (len(targets) - 1) * self.popularity[candidates]
-        return candidates, np.log(counts / expected).astype(np.float32)
+        candidates = np.union1d(draws, targets)
+        expected = self.negatives * self.proposal[candidates]
+        counts = np.bincount(np.searchsorted(candidates, draws), minlength=candidates.size)
+        if self.training:  # the answers of others are draws of `popularity`; those of a validation part are not
+            counts += np.bincount(np.searchsorted(candidates, targets), minlength=candidates.size)
+            expected += (len(targets) - 1) * self.popularity[candidates]
+        with np.errstate(divide="ignore"):  # not drawn: no candidate, but for the one whose answer it is
+            return candidates, np.log(counts / expected).astype(np.float32)
 
-    def _scores(self, prefixes: SessionTable, candidates: IntArray, vectors: Tensor) -> Tensor:
-        """[B, C]; what a session holds already scores -inf."""
-        sessions = self.tower.sessions(prefixes).float()
-        vectors = vectors.float()
-        if self.tower.temperature is not None:
-            sessions, vectors = normalize(sessions, dim=1) / self.tower.temperature, normalize(vectors, dim=1)
-        scores = sessions @ vectors.T
-        if self.repeats:
-            return scores
-        places = np.searchsorted(candidates, prefixes.rows)
-        places[places == candidates.size] = 0
-        held = np.flatnonzero(candidates[places] == prefixes.rows)
-        where = (torch.from_numpy(prefixes.session_of()[held]), torch.from_numpy(places[held]))
-        mask = torch.zeros(scores.shape, dtype=torch.bool)
-        mask[where] = True
-        return scores.masked_fill(mask.to(scores.device), float("-inf"))
+
+def _products_of(sessions: Tensor, vectors: Tensor, temperature: float | None) -> Tensor:
+    """[B, D], [C, D] -> [B, C] cosines over the temperature, or inner products where there is none."""
+    if temperature is None:
+        return sessions @ vectors.T
+    return (normalize(sessions, dim=1) / temperature) @ normalize(vectors, dim=1).T
 
 
 class PurchaseIntention(nn.Module):
@@ -120,8 +137,10 @@ class PurchaseIntention(nn.Module):
 
     def loss(self, examples: Examples, rng: np.random.Generator) -> Tensor:
         """Mean over examples with both classes as frequent."""
-        logits = self.head(self.tower.sessions(examples.prefixes).float())
-        return binary_cross_entropy_with_logits(logits, _numbers(examples.targets).to(logits.device))
+        sessions = self.tower.sessions(examples.prefixes)
+        with full_precision(sessions.device):
+            logits = self.head(sessions.float())
+            return binary_cross_entropy_with_logits(logits, _numbers(examples.targets).to(logits.device))
 
     @torch.no_grad()
     def answers(self, prefixes: SessionTable) -> FloatArray:
@@ -138,9 +157,11 @@ class RemainingLength(nn.Module):
 
     def loss(self, examples: Examples, rng: np.random.Generator) -> Tensor:
         """Mean over examples."""
-        found = self.head(self.tower.sessions(examples.prefixes).float())
-        lengths = _numbers(examples.targets).to(found.device)
-        return mse_loss(found, (lengths - self.head.mean) / self.head.spread)
+        sessions = self.tower.sessions(examples.prefixes)
+        with full_precision(sessions.device):
+            found = self.head(sessions.float())
+            lengths = _numbers(examples.targets).to(found.device)
+            return mse_loss(found, (lengths - self.head.mean) / self.head.spread)
 
     @torch.no_grad()
     def answers(self, prefixes: SessionTable) -> FloatArray:

@@ -24,7 +24,7 @@ from ubm_embed.data.session_table import MAX_INTERACTIONS, SessionTable
 from ubm_embed.data.split import Split
 from ubm_embed.data.tokenized_corpus import TokenizedCorpus
 from ubm_embed.data.tokenizer import InteractionTokenizer
-from ubm_embed.errors import InvalidData, QualityGateFailed
+from ubm_embed.errors import InvalidData
 from ubm_embed.evaluation.uniformity import alignment, uniformity
 from ubm_embed.model.checkpoint import Checkpoint, save_checkpoint
 from ubm_embed.model.user_behavior_model import UserBehaviorModel
@@ -36,6 +36,7 @@ from ubm_embed.training.precision import autocast
 from ubm_embed.training.run import METRICS_FILE, TrainingRun
 from ubm_embed.training.schedule import batches, learning_rate, stage_steps
 from ubm_embed.training.stages import ITEM_LOSSES, SESSION_LOSSES, ItemStage, SessionStage, Stage
+from ubm_embed.training.step import take_step
 from ubm_embed.training.views import Views
 
 
@@ -125,14 +126,16 @@ class Pretrainer:
             vectors = stage.encode(self.model, views)
         losses = view_losses(vectors.float(), views, self.config)
         loss = torch.stack(list(losses.values())).sum()
-        _require_finite("loss", loss, losses, stage.number, step)
-        for group in optimizer.param_groups:
-            group["lr"] = learning_rate(step, total, peak=self.config.peak(stage.number), warmup=self.config.warmup)
-        optimizer.zero_grad(set_to_none=True)
-        loss.backward()  # type: ignore[no-untyped-call]
-        norm = torch.nn.utils.clip_grad_norm_(self.model.parameters(), self.config.max_gradient_norm)
-        _require_finite("gradient", norm, losses, stage.number, step)
-        optimizer.step()
+        rate = learning_rate(step, total, peak=self.config.peak(stage.number), warmup=self.config.warmup)
+        norm = take_step(
+            self.model,
+            optimizer,
+            loss,
+            rate=rate,
+            max_gradient_norm=self.config.max_gradient_norm,
+            where=f"stage {stage.number}, step {step + 1}",
+            details=", ".join(f"{name} {value.item():g}" for name, value in losses.items()),
+        )
         record = {
             "stage": stage.number,
             "step": step + 1,
@@ -141,8 +144,8 @@ class Pretrainer:
             **{name: value.item() for name, value in losses.items()},
             **_geometry(vectors.detach().float(), views),
             **negatives,
-            "learning_rate": optimizer.param_groups[0]["lr"],
-            "gradient_norm": norm.item(),
+            "learning_rate": rate,
+            "gradient_norm": norm,
             "examples_per_second": chosen.size / (time.monotonic() - started),
         }
         self.run.log(record)
@@ -234,15 +237,6 @@ def split_of(tokenized: TokenizedCorpus, config: PretrainingConfig) -> Split:
         InvalidData: by time, and a session has no timestamp.
     """
     return Split.choose(tokenized, holdout=config.holdout, kind=config.split)
-
-
-def _require_finite(what: str, number: Tensor, losses: dict[str, Tensor], stage: int, step: int) -> None:
-    if not torch.isfinite(number):
-        values = ", ".join(f"{name} {value.item():g}" for name, value in losses.items())
-        raise QualityGateFailed(
-            f"the {what} of stage {stage}, step {step + 1} is not finite ({values}); the step was not taken and the "
-            "last kept state is unharmed: lower --learning-rate and start again with --overwrite"
-        )
 
 
 def _negatives(views: Views) -> dict[str, int]:

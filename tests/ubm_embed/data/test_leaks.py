@@ -7,9 +7,10 @@ import polars as pl
 import pytest
 
 from ubm_embed.data.corpus import Corpus
-from ubm_embed.data.leaks import LeakReport
+from ubm_embed.data.leaks import LeakReport, kept_to_split
 from ubm_embed.data.split import Split, SplitKind
 from ubm_embed.data.tokenized_corpus import TokenizedCorpus
+from ubm_embed.errors import InvalidData
 
 DAY = 24 * 60
 
@@ -87,20 +88,18 @@ def test_a_user_of_several_sessions_counts_once_and_one_interaction_may_name_her
 def test_a_log_without_users_or_times(report, corpus):
     by_session = Split(kind=SplitKind.SESSION, holdout=0.6)
     assert report(without(corpus, "user_id"), BY_TIME).users is None
+    nobody = Corpus(corpus.products, corpus.interactions.with_columns(user_id=pl.lit(None, pl.String)))
+    assert report(nobody, BY_TIME).users is None
     assert report(without(corpus, "timestamp"), by_session).overlapping is None
-    untimed = pl.when(pl.col("session_id") != "two").then("timestamp")
-    some = Corpus(corpus.products, corpus.interactions.with_columns(timestamp=untimed))
-    assert report(some, by_session).overlapping is None
 
 
-def test_by_session_times_and_users_are_still_compared(report, corpus, tokenizer):
+def test_by_session_users_are_compared_and_times_are_not(report, corpus, tokenizer):
     split = Split(kind=SplitKind.SESSION, holdout=0.6)
     part = split.membership(TokenizedCorpus.of(corpus, tokenizer))
     sessions = {name: [one for one, where in zip(SESSIONS, part, strict=True) if where == name] for name in set(part)}
-    begin = min(interactions[0][0] for _, _, interactions in sessions["test"])
     users = [{user for _, user, _ in sessions[name]} - {None} for name in ("training", "test")]
     found = report(corpus, split)
-    assert found.overlapping == sum(interactions[-1][0] >= begin for _, _, interactions in sessions["training"])
+    assert found.overlapping is None, "sessions of all times are on both sides, on purpose"
     assert found.users == len(users[0] & users[1])
     assert (found.training, found.validation, found.test) == tuple(
         np.sum(part == name) for name in ("training", "validation", "test")
@@ -109,7 +108,7 @@ def test_by_session_times_and_users_are_still_compared(report, corpus, tokenizer
 
 def test_nothing_held_out_leaks_nothing(report, corpus):
     found = report(corpus, Split(kind=SplitKind.SESSION, holdout=0))
-    assert (found.training, found.test, found.repeated, found.users, found.overlapping) == (10, 0, 0, 0, 0)
+    assert (found.training, found.test, found.repeated, found.users, found.overlapping) == (10, 0, 0, 0, None)
 
 
 def test_leave_one_out_has_everybody_on_both_sides(report, corpus):
@@ -141,3 +140,17 @@ def test_says_nothing_of_what_it_cannot_know(report, corpus):
     assert "users" not in text
     assert "going on" not in text
     assert text.endswith("; pre-training may have seen the test part (unknown)")
+
+
+@pytest.mark.parametrize(
+    ("record", "said"),
+    [({}, "yes"), ({"leaks": {"pretrained": "yes"}}, "yes"), ({"leaks": {"pretrained": "unknown"}}, "unknown")],
+)
+def test_a_record_says_what_pre_training_kept_to(record, said):
+    assert kept_to_split(record) == said
+
+
+@pytest.mark.parametrize("leaks", [None, [], {}, {"pretrained": 1}])
+def test_a_damaged_record_is_named(leaks):
+    with pytest.raises(InvalidData, match=r"field 'leaks': .*expected a leak report"):
+        kept_to_split({"leaks": leaks})

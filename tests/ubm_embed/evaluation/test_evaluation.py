@@ -241,7 +241,8 @@ class TestRefusals:
 def test_an_evaluation_for_json(corpus, checkpoint):
     found = evaluate(Task.NIP, corpus, checkpoint(corpus))
     document = json.loads(json.dumps(found.to_dict()))
-    assert document.keys() == {"task", "questions", "split", "leaks", "rows"}
+    assert document.keys() == {"task", "model_id", "against", "questions", "split", "leaks", "rows"}
+    assert (document["model_id"], document["against"]) == (found.model_id, None) == ("toy", None)
     assert (document["task"], document["questions"]) == ("nip", TEST.sum())
     assert document["split"] == {"kind": "session", "holdout": HOLDOUT}
     assert document["leaks"]["test"] == TEST.sum()
@@ -253,3 +254,39 @@ def test_what_pre_training_saw_is_handed_on(corpus, checkpoint):
     """A model that was pre-trained elsewhere and fine-tuned here keeps to the split in fine-tuning alone."""
     model = checkpoint(corpus, leaks={"pretrained": "another corpus"})
     assert evaluate(Task.NIP, corpus, model).leaks.pretrained == "another corpus"
+
+
+def test_of_two_models_the_first_that_did_not_keep_to_the_split_is_told(corpus, checkpoint):
+    seen, other = (checkpoint(corpus, leaks={"pretrained": said}) for said in ("it saw every session", "unknown"))
+    kept = checkpoint(corpus)
+    for model, against, said in ((kept, seen, seen), (seen, other, seen), (kept, kept, kept)):
+        found = evaluate(Task.NIP, corpus, model, against=replace(against, model_id="other"))
+        assert found.leaks.pretrained == said.record.get("leaks", {"pretrained": "yes"})["pretrained"]
+        assert found.to_dict()["against"] == found.against == "other"
+
+
+def test_what_is_asked_is_as_fine_tuning_had_it_unless_it_is_said(
+    products, long_corpus, checkpoint, asked, monkeypatch
+):
+    corpus = corpus_of(products, {name: ["p1", "p2", "p1"] for name in NAMES})
+    tuned = checkpoint(corpus, Task.NIP, finetuning={"repeats": True, "least": 5})
+    evaluate(Task.NIP, corpus, tuned)
+    assert set(asked["UBM"].targets.tolist()) == {0, 1}
+    evaluate(Task.NIP, corpus, tuned, repeats=False)
+    assert set(asked["UBM"].targets.tolist()) == {1}
+    posed, real = [], Questions.of
+    monkeypatch.setattr(Questions, "of", lambda *given, **settings: posed.append(settings) or real(*given, **settings))
+    tuned = checkpoint(long_corpus, Task.RLP, finetuning={"repeats": False, "least": 3})
+    for least in (None, 2):
+        evaluate(Task.RLP, long_corpus, tuned, least=least)
+    evaluate(Task.RLP, long_corpus, checkpoint(long_corpus, Task.RLP))
+    assert [settings.get("least") for settings in posed] == [3, 2, None]
+
+
+def test_too_few_questions_to_judge_by(corpus, checkpoint, monkeypatch):
+    def refuse(*_, **__):
+        raise ValueError("most resamples are of one class")
+
+    monkeypatch.setattr(judgement.Judgement, "of", refuse)
+    with pytest.raises(InvalidData, match=r"\d+ questions of nip are too few to judge by: most resamples"):
+        evaluate(Task.NIP, corpus, checkpoint(corpus))

@@ -10,6 +10,7 @@ import torch
 from transformers import BertConfig, BertModel
 
 from ubm_embed.data.corpus import Corpus
+from ubm_embed.data.tasks import Task
 from ubm_embed.data.tokenizer import WORD_MARKS
 from ubm_embed.errors import InvalidData, NotFound
 from ubm_embed.model.checkpoint import Checkpoint, save_checkpoint
@@ -87,6 +88,11 @@ class TestFromUBM:
         assert same_weights(found, model)
         assert found.config == Checkpoint.from_pretrained(tmp_path).model.config
         assert words.vocab_size == tokenizer.vocab_size
+
+    def test_one_that_was_fine_tuned_is_refused(self, corpus, model, tokenizer, tmp_path):
+        save_checkpoint(tmp_path, model.fine_tuned(task=Task.RLP), tokenizer, {})
+        with pytest.raises(InvalidData, match=r"config\.json, field 'task': .*fine-tuned for rlp"):
+            model_from(str(tmp_path), corpus)
 
     def test_a_damaged_one_is_named(self, corpus, model, tokenizer, tmp_path):
         save_checkpoint(tmp_path, model, tokenizer, {})

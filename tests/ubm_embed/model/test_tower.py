@@ -107,7 +107,9 @@ class TestCached:
         monkeypatch.setattr(
             interactions.encoder, "forward", lambda batch: (counted.append(batch.packing.rank.numel()), real(batch))[1]
         )
-        CachedInteractions.of(interactions, *known)
+        told = []
+        CachedInteractions.of(interactions, *known, lambda what, done, total, note="": told.append((done, total)))
+        assert told[-1] == (sum(counted), sum(counted))
         assert sum(counted) == len(set(zip(*(column.tolist() for column in known), strict=True)))
 
     def test_trains_the_session_encoder_alone(self, model, interactions, known):

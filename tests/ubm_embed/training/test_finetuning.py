@@ -3,6 +3,7 @@
 import json
 import math
 from dataclasses import replace
+from functools import partial
 
 import numpy as np
 import polars as pl
@@ -19,20 +20,27 @@ from ubm_embed.data.tasks import Examples, Task
 from ubm_embed.data.tokenized_corpus import TokenizedCorpus
 from ubm_embed.embedder import Embedder
 from ubm_embed.errors import Conflict, InvalidData, NotFound, QualityGateFailed
-from ubm_embed.model.checkpoint import PRODUCT_TOWER, Checkpoint, model_id_of, save_checkpoint
+from ubm_embed.model.checkpoint import PRODUCT_TOWER, Checkpoint, copy_checkpoint, model_id_of, save_checkpoint
 from ubm_embed.model.user_behavior_model import UserBehaviorModel
 from ubm_embed.predictor import Predictor
 from ubm_embed.training import finetuning
-from ubm_embed.training.finetuning import Finetuner, agreed_split, finetune, objective_of
+from ubm_embed.training.finetuner import Finetuner
+from ubm_embed.training.finetuning import agreed_split, finetune, objective_of
 from ubm_embed.training.finetuning_config import FinetuningConfig
 from ubm_embed.training.run import TrainingRun
 from ubm_embed.training.schedule import learning_rate
 
-SETTINGS = {"least": 1, "least_count": 1, "holdout": 0.5, "precision": "float32"}
-NIP = FinetuningConfig(
-    task=Task.NIP, batch=8, max_steps=7, learning_rate=1e-2, validation_steps=2, per_session=2, **SETTINGS
-)
-PIP, RLP = replace(NIP, task=Task.PIP), replace(NIP, task=Task.RLP)
+SETTINGS = {
+    "batch": 8,
+    "max_steps": 7,
+    "learning_rate": 1e-2,
+    "validation_steps": 2,
+    "holdout": 0.5,
+    "precision": "float32",
+}
+NIP = FinetuningConfig(task=Task.NIP, per_session=2, least_count=1, **SETTINGS)
+BOTH = replace(NIP, train_products=True, learning_rate=3e-3)
+PIP, RLP = (FinetuningConfig(task=task, least=1, **SETTINGS) for task in (Task.PIP, Task.RLP))
 
 
 class Cut(Exception):  # noqa: N818 - it stands for a kill
@@ -95,7 +103,9 @@ class TestFinetuner:
     )
 
     def tuner(self, slope, run=None, progress=lambda *_: None, **settings):
-        return Finetuner(slope, ToyQuestions(), replace(self.CONFIG, **settings), run, progress)
+        tuner = Finetuner(slope, ToyQuestions(), replace(self.CONFIG, **settings), progress)
+        tuner.train = partial(tuner.train, run)
+        return tuner
 
     @pytest.fixture
     def run(self, tmp_path):
@@ -122,9 +132,11 @@ class TestFinetuner:
 
     def test_of_equal_looks_the_first_is_best(self):
         slope = Slope(best=0.0)
-        slope.best = math.nan  # no look is better than another
+        step = slope.loss
+        slope.loss = lambda *asked: step(*asked) if slope.training else torch.tensor(0.25)
         best = self.tuner(slope).train()
-        assert (best.step, slope.weight.item()) == (0, 0.0)
+        assert slope.taken == 10
+        assert (best.step, best.validation_loss, best.looks, slope.weight.item()) == (0, 0.25, 10, 0.0)
 
     @pytest.mark.parametrize(("patience", "last"), [(1, 3), (3, 5), (8, 10), (None, 10)])
     def test_patience_counts_looks_without_a_new_best(self, patience, last):
@@ -276,7 +288,7 @@ class TestNextItem:
         assert np.abs(sessions - old_sessions).max() > 1e-4
 
     def test_with_products_trained_leaves_one_model_for_both(self, tune, out, base, read):
-        checkpoint = tune(replace(NIP, train_products=True))
+        checkpoint = tune(BOTH)
         assert sorted(file.name for file in out.iterdir()) == FILES
         assert (checkpoint.model.config.task, checkpoint.model.config.product_tower) == ("nip", None)
         assert np.abs(read(checkpoint)[0] - read(base)[0]).max() > 1e-4
@@ -326,9 +338,7 @@ class TestHeads:
         assert float(head.spread) == pytest.approx(lengths.std(), abs=0.5)
 
 
-@pytest.mark.parametrize(
-    "config", [NIP, replace(NIP, train_products=True), PIP, RLP], ids=["nip", "both", "pip", "rlp"]
-)
+@pytest.mark.parametrize("config", [NIP, BOTH, PIP, RLP], ids=["nip", "both", "pip", "rlp"])
 class TestOnlySessionEncoder:
     def test_leaves_the_interaction_encoder_as_it_is(self, tune, base, config):
         checkpoint = tune(replace(config, only_session_encoder=True, max_steps=60))
@@ -346,7 +356,8 @@ class TestOnlySessionEncoder:
         asked = questions.validation(most=100, seed=0)
         losses = []
         for cached in (False, True):
-            one = replace(config, only_session_encoder=cached, negatives=0)
+            everything = {"negatives": 0} if config.task is Task.NIP else {}
+            one = replace(config, only_session_encoder=cached, **everything)
             _, objective = objective_of(corpus, base, questions, one)
             losses.append(objective.eval().loss(asked, np.random.default_rng(0)).item())
         assert losses[0] == pytest.approx(losses[1], rel=1e-4)
@@ -472,9 +483,31 @@ class TestRefused:
         assert not out.with_name("model.training").exists()
 
     @pytest.mark.parametrize("config", [NIP, PIP, RLP], ids=["nip", "pip", "rlp"])
-    def test_a_loss_that_is_not_finite_leaves_nothing(self, tune, out, config):
-        with pytest.raises(QualityGateFailed, match="is not finite; nothing was written"):
+    def test_a_loss_that_is_not_finite_leaves_no_model(self, tune, out, config):
+        problem = (
+            r"the loss of step \d is not finite; the step was not taken .* lower --learning-rate and .* --overwrite"
+        )
+        with pytest.raises(QualityGateFailed, match=problem):
             tune(replace(config, learning_rate=1e30))
+        assert not out.exists()
+        assert tune(config, overwrite=True).folder == out, "what the message advises"
+
+    def test_frozen_products_want_a_model_that_reads_them(self, tune, base, tmp_path):
+        tuned = tune(PIP, out=tmp_path / "pip")
+        with pytest.raises(InvalidData, match=r"config\.json.* fine-tuned for pip, not for nip"):
+            tune(base=tuned, out=tmp_path / "nip")
+        with pytest.raises(ValueError, match="copied from its folder, and this model has none"):
+            tune(base=replace(base, folder=None))
+        assert [path.name for path in tmp_path.iterdir()] == ["pip"]
+
+    def test_a_product_tower_that_changed_meanwhile(self, tune, base, tokenizer, stir, tmp_path, out):
+        (tmp_path / "base").mkdir()
+        copy_checkpoint(base.folder, tmp_path / "base")
+        moved = Checkpoint.from_pretrained(tmp_path / "base")
+        stir(changed := Checkpoint.from_pretrained(tmp_path / "base").model)
+        save_checkpoint(tmp_path / "base", changed, tokenizer, {})
+        with pytest.raises(Conflict, match="base changed since it was opened"):
+            tune(base=moved)
         assert not out.exists()
 
     @pytest.mark.parametrize(
@@ -495,6 +528,7 @@ class TestRefused:
 
 class TestAgreedSplit:
     TRAINED = Split(kind=SplitKind.SESSION, holdout=0.3)
+    ASKED = replace(NIP, holdout=None)
 
     @pytest.fixture
     def trained(self, base, tokenized):
@@ -503,13 +537,25 @@ class TestAgreedSplit:
         return lambda **changes: replace(base, record=record | changes)
 
     @pytest.mark.parametrize("kind", ["auto", "session"])
-    def test_on_the_same_corpus_is_the_model_s(self, trained, tokenized, kind):
-        assert agreed_split(trained(), tokenized, replace(NIP, split=kind)) == (self.TRAINED, "yes")
+    @pytest.mark.parametrize("holdout", [None, 0.3])
+    def test_on_the_same_corpus_is_the_model_s(self, trained, tokenized, kind, holdout):
+        asked = replace(NIP, split=kind, holdout=holdout)
+        assert agreed_split(trained(), tokenized, asked) == (self.TRAINED, "yes")
 
     @pytest.mark.parametrize("kind", ["time", "leave-one-out"])
     def test_of_another_kind_is_refused(self, trained, tokenized, kind):
-        with pytest.raises(Conflict, match=f"pre-trained with a split by session; split by {kind}, sessions"):
-            agreed_split(trained(), tokenized, replace(NIP, split=kind))
+        with pytest.raises(
+            Conflict, match=r"a split by session that holds out 0\.3; with another, sessions that it has"
+        ):
+            agreed_split(trained(), tokenized, replace(self.ASKED, split=kind))
+
+    @pytest.mark.parametrize("holdout", [0.1, 0.5])
+    def test_of_another_size_is_refused(self, trained, tokenized, holdout):
+        with pytest.raises(Conflict, match=r"a split by session that holds out 0\.3; with another"):
+            agreed_split(trained(), tokenized, replace(NIP, holdout=holdout))
+
+    def test_a_new_one_holds_out_a_tenth_where_nothing_is_said(self, base, tokenized):
+        assert agreed_split(base, tokenized, self.ASKED)[0] == Split.choose(tokenized, holdout=0.1)
 
     def test_on_another_corpus_is_a_new_one_and_flagged(self, trained, tokenized):
         split, pretrained = agreed_split(trained(corpus="another"), tokenized, NIP)
@@ -527,12 +573,12 @@ class TestAgreedSplit:
 
     def test_a_tuned_model_still_tells_what_pre_training_saw(self, tune, trained, tokenized):
         tuned = tune(base=trained(split={"kind": "session", "holdout": 0.0}))
-        split, pretrained = agreed_split(tuned, tokenized, replace(NIP, holdout=0.2))
+        split, pretrained = agreed_split(tuned, tokenized, self.ASKED)
         assert (split, pretrained) == (Split.choose(tokenized, holdout=0.5), "it saw every session")
-        assert tune(base=trained(), overwrite=True).record["leaks"]["pretrained"] == "yes"
+        assert tune(self.ASKED, base=trained(), overwrite=True).record["leaks"]["pretrained"] == "yes"
 
     def test_stands_in_the_record(self, tune, trained):
-        record = tune(base=trained()).record
+        record = tune(self.ASKED, base=trained()).record
         assert record["split"] == self.TRAINED.to_dict()
         assert record["leaks"]["pretrained"] == "yes"
 

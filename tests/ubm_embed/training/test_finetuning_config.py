@@ -38,11 +38,21 @@ def test_a_bad_value_names_the_setting_and_its_value(settings, problem):
         FinetuningConfig(task=Task.NIP, **settings)
 
 
-@pytest.mark.parametrize("task", [Task.PIP, Task.RLP])
-def test_products_are_trained_for_the_next_item_only(task):
-    with pytest.raises(ValueError, match=f"train_products is for next item prediction; {task} has no products"):
-        FinetuningConfig(task=task, train_products=True)
-    assert FinetuningConfig(task=Task.NIP, train_products=True).train_products
+@pytest.mark.parametrize(
+    ("task", "settings"),
+    [
+        (Task.PIP, {"train_products": True}),
+        (Task.RLP, {"negatives": 0}),
+        (Task.PIP, {"least_count": 2}),
+        (Task.RLP, {"per_session": 3}),
+        (Task.PIP, {"repeats": True}),
+        (Task.NIP, {"least": 4}),
+    ],
+)
+def test_a_setting_of_another_task_is_not_passed_over(task, settings):
+    (name, value), *_ = settings.items()
+    with pytest.raises(ValueError, match=f"{name} is not for {task}, got {value}"):
+        FinetuningConfig(task=task, **settings)
 
 
 def test_the_defaults_are_the_paper_s():
@@ -54,8 +64,9 @@ def test_the_defaults_are_the_paper_s():
 
 
 def test_what_the_questions_take():
-    config = FinetuningConfig(task=Task.NIP, least_count=2, per_session=3, repeats=True, least=4)
-    assert config.questions == {"least_count": 2, "per_session": 3, "repeats": True, "least": 4}
+    config = FinetuningConfig(task=Task.NIP, least_count=2, per_session=3, repeats=True)
+    assert config.questions == {"least_count": 2, "per_session": 3, "repeats": True, "least": 5}
+    assert FinetuningConfig(task=Task.PIP, least=4).questions["least"] == 4
 
 
 FROZEN: dict[str, bool] = {}

@@ -141,6 +141,31 @@ class TestSampledSoftmax:
         assert errors[0] > errors[1] > errors[2]
         assert errors[2] < 0.01
 
+    def test_a_judgement_counts_no_answers_as_draws(self, tower):
+        objective = self.sampled(tower, 2)
+        targets, draws = np.array([6, 6, 3]), [0, 2]
+
+        class Fixed:
+            def choice(self, *_, **__):
+                return np.array(draws)
+
+        rows, correction = objective.eval()._candidates(targets, Fixed())
+        assert rows.tolist() == [0, 2, 3, 6]
+        expected = [-math.log(2 * objective.proposal[row]) if row in draws else -math.inf for row in rows]
+        assert correction == pytest.approx(expected, rel=1e-5)
+        _, correction = objective.train()._candidates(targets, Fixed())
+        counts = np.array([1, 1, 1, 2]) / (2 * objective.proposal[rows] + 2 * objective.popularity[rows])
+        assert correction == pytest.approx(np.log(counts), rel=1e-5)
+
+    def test_a_judged_question_does_not_depend_on_the_others(self, tower):
+        objective = self.sampled(tower, 3).eval()
+        together = objective.loss(examples(), np.random.default_rng(4)).item()
+        alone = [
+            objective.loss(examples([target], [prefix]), np.random.default_rng(4)).item()
+            for target, prefix in zip(TARGETS, PREFIXES, strict=True)
+        ]
+        assert together == pytest.approx(np.mean(alone), rel=1e-5)
+
     def test_the_same_generator_draws_the_same(self, tower):
         objective = self.sampled(tower, 3)
         first, same, other = (objective.loss(examples(), np.random.default_rng(seed)).item() for seed in (0, 0, 1))
@@ -162,6 +187,14 @@ class TestNextItemAnswers:
             for product in range(PRODUCTS):
                 expected = -math.inf if product in prefix else score(tower, prefix, product)
                 assert found[row, product] == pytest.approx(expected, rel=1e-4)
+
+    @torch.no_grad()
+    def test_are_scores_against_the_vectors_that_were_given(self, tower):
+        objective = NextItem(tower, PRODUCTS)
+        vectors, some = objective.product_vectors(), np.array([1, 4, 6])
+        assert torch.equal(vectors, tower.vectors)
+        found = objective.scores(table(), some, vectors[some]).numpy()
+        assert found == pytest.approx(objective.answers(table())[:, some], rel=1e-5)
 
     def test_with_repeats_all_have_one(self, tower):
         assert np.isfinite(NextItem(tower, PRODUCTS, repeats=True).answers(table())).all()

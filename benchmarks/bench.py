@@ -1,0 +1,296 @@
+"""What all rows of a table share, and how each kind of row is trained and asked.
+
+Every row is trained by the same loop on the same questions.
+"""
+
+from __future__ import annotations
+
+import tempfile
+from dataclasses import asdict, dataclass, field, replace
+from functools import cached_property
+from pathlib import Path
+from typing import Any, cast
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from benchmarks.baselines.domain_adaptation import adapt_to_domain
+from benchmarks.baselines.mean_text import MeanText
+from benchmarks.baselines.prod2bert import Prod2BERT, pretrain_masked_items
+from benchmarks.sizes import Size
+from ubm_embed.data.arrays import FloatArray
+from ubm_embed.data.corpus import Corpus
+from ubm_embed.data.json_object import read_json_object
+from ubm_embed.data.questions import Questions
+from ubm_embed.data.session_table import SessionTable
+from ubm_embed.data.split import Split, SplitKind
+from ubm_embed.data.tasks import Examples, Task
+from ubm_embed.data.tokenized_corpus import TokenizedCorpus
+from ubm_embed.data.tokenizer import InteractionTokenizer
+from ubm_embed.evaluation.evaluation import Answers
+from ubm_embed.evaluation.next_item import ranks_of
+from ubm_embed.evaluation.uniformity import alignment, uniformity
+from ubm_embed.model.checkpoint import Checkpoint
+from ubm_embed.model.heads import PurchaseIntentionHead, head_of
+from ubm_embed.model.start import checkpoint_folder, fresh_model, model_from
+from ubm_embed.model.tower import TEMPERATURE, TextInteractions, Tower, UBMTower
+from ubm_embed.model.user_behavior_model import CONFIG_FILE, UserBehaviorModel
+from ubm_embed.progress import Progress, silent
+from ubm_embed.training.config import PretrainingConfig
+from ubm_embed.training.finetuner import Finetuner
+from ubm_embed.training.finetuning import cached_interactions, objective_of, task_objective
+from ubm_embed.training.finetuning_config import FinetuningConfig
+from ubm_embed.training.objectives import NextItem, PurchaseIntention, RemainingLength
+from ubm_embed.training.pretraining import pretrain
+from ubm_embed.training.stages import LOSSES
+from ubm_embed.training.views import session_views
+
+_GEOMETRY_SESSIONS = 512
+
+
+@dataclass(frozen=True)
+class Trained:
+    """A row, trained and asked.
+
+    Attributes:
+        answers: to the test part.
+        parameters: that fine-tuning trained.
+        finetuning: how: steps at most, batch, rate and the rest.
+        alignment, uniformity: of the test part's sessions and their masked copies, by the model before fine-tuning
+            (4.6); None for rows that start from no encoder of text.
+    """
+
+    answers: Answers
+    parameters: int
+    finetuning: dict[str, Any]
+    alignment: float | None = None
+    uniformity: float | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Bench:
+    """What all rows of a table share: the corpus, the split, the questions, the size, the checkpoints at hand."""
+
+    corpus: Corpus
+    split: Split
+    questions: Questions
+    size: Size
+    seed: int
+    device: str = "cpu"
+    bert: str | None = None
+    electra: str | None = None
+    progress: Progress = silent
+    _made: dict[tuple[bool, str | None], Checkpoint] = field(default_factory=dict)
+
+    @cached_property
+    def examples(self) -> Examples:
+        """The questions of the test part."""
+        published = self.split.kind is SplitKind.LEAVE_ONE_OUT  # of which every question is asked
+        return self.questions.test(most=2**31 if published else self.size.questions, seed=self.seed)
+
+    @property
+    def task(self) -> Task:
+        """Which task."""
+        return self.questions.task
+
+    def finetuning(self, family: str, **settings: Any) -> FinetuningConfig:
+        """How a family of rows is fine-tuned."""
+        names = ("all", family, *([f"{family}, products trained"] if settings.get("train_products") else []))
+        for name in reversed(names):
+            settings = {**self.size.finetuning.get(name, {}), **settings}
+        return FinetuningConfig(task=self.task, seed=self.seed, **settings)
+
+    def of_tower(self, name: str, tower: Tower, dimension: int, family: str) -> Trained:
+        """Train and ask a tower over the questions' own rows."""
+        torch.manual_seed(self.seed)
+        head = head_of(self.task, dimension)
+        head = None if head is None else head.to(self.device)
+        config = self.finetuning(family)
+        return self._train(name, task_objective(tower, head, self.questions, config), self.questions, config)
+
+    def of_checkpoint(
+        self, name: str, start: Checkpoint, family: str, *, as_printed: bool = False, **settings: Any
+    ) -> Trained:
+        """Fine-tune and ask a UBM, pre-trained or not.
+
+        Args:
+            as_printed: score by h' V^T, as `of_language_model` does.
+        """
+        config = self.finetuning(family, **settings)
+        questions = self._questions(start)
+        _, objective = objective_of(self.corpus, start, questions, config, self.device, self.progress)
+        if as_printed and isinstance(objective.tower, UBMTower) and self.task is Task.NIP:
+            objective.tower.temperature, objective.tower.frozen = None, self._product_vectors(start)
+        return self._with_geometry(self._train(name, objective, questions, config), start)
+
+    def of_language_model(self, name: str, start: Checkpoint, **settings: Any) -> Trained:
+        """Fine-tune and ask a language model: as a whole, or with `only_session_encoder` one layer over it.
+
+        As a whole its scores are h' V^T as printed (3.4.3), unless products are trained: vectors that no contrastive
+        training has spread out are nearly parallel, and their cosines nearly equal.
+        """
+        config = self.finetuning("language", **settings)
+        questions = self._questions(start)
+        frozen = None if config.train_products or self.task is not Task.NIP else self._product_vectors(start)
+        temperature = TEMPERATURE if config.train_products else None
+        if not config.only_session_encoder:
+            _, objective = objective_of(self.corpus, start, questions, config, self.device, self.progress)
+            assert isinstance(objective.tower, UBMTower)
+            objective.tower.temperature, objective.tower.frozen = temperature, frozen
+            return self._with_geometry(self._train(name, objective, questions, config), start)
+        torch.manual_seed(self.seed)
+        interactions = TextInteractions(start.model.interaction_encoder, start.tokenizer, questions.corpus.texts)
+        tower = MeanText(
+            cached_interactions(interactions, questions.corpus, products_too=config.train_products),
+            max_interactions=self.size.max_interactions,
+            frozen=frozen,
+        ).to(self.device)
+        head = head_of(self.task, start.model.config.dimension)
+        head = None if head is None else head.to(self.device)
+        objective = task_objective(tower, head, questions, config)
+        return self._with_geometry(self._train(name, objective, questions, config), start)
+
+    def _questions(self, start: Checkpoint) -> Questions:
+        """The same questions over the texts as this model's tokenizer has them."""
+        return replace(self.questions, corpus=TokenizedCorpus.of(self.corpus, start.tokenizer))
+
+    @torch.no_grad()
+    def _product_vectors(self, start: Checkpoint) -> Tensor:
+        """V as the model has it, of whatever length: [M, D]."""
+        model, corpus = start.model.to(self.device).eval(), self._questions(start).corpus
+        tower = UBMTower(model, TextInteractions(model.interaction_encoder, start.tokenizer, corpus.texts), None)
+        parts = np.array_split(np.arange(corpus.products), 1 + corpus.products // 512)
+        return torch.cat([tower.products(part) for part in parts])
+
+    def _with_geometry(self, trained: Trained, start: Checkpoint) -> Trained:
+        aligned, uniform = self._geometry(start, self._questions(start).corpus)
+        return replace(trained, alignment=aligned, uniformity=uniform)
+
+    def _train(
+        self,
+        name: str,
+        objective: NextItem | PurchaseIntention | RemainingLength,
+        questions: Questions,
+        config: FinetuningConfig,
+    ) -> Trained:
+        weights = sum(weight.numel() for weight in objective.parameters() if weight.requires_grad)
+        best = Finetuner(objective, questions, config, progress=self.progress).train()
+        if isinstance(objective, NextItem):
+            answers = Answers(name, ranks_of(_Scorer(objective), self.examples, questions.corpus.products))
+        else:
+            threshold = objective.head.threshold if isinstance(objective.head, PurchaseIntentionHead) else 0.5
+            answers = Answers(name, objective.answers(self.examples.prefixes), threshold)
+        return Trained(answers, weights, {**asdict(config), "best_step": best.step})
+
+    @torch.no_grad()
+    def _geometry(self, start: Checkpoint, corpus: TokenizedCorpus) -> tuple[float, float]:
+        """Alignment with masked copies, and uniformity, of test sessions."""
+        rng = np.random.default_rng([self.seed, 8])
+        chosen = np.sort(rng.permutation(len(self.examples))[:_GEOMETRY_SESSIONS])
+        sessions = self.examples.prefixes.take(chosen).last(start.model.config.max_interactions)
+        masked = frozenset({"action_and_item_token_masking"})
+        views = session_views(start.tokenizer, corpus.texts, sessions, masked, rng).to(start.model.device)
+        vectors = start.model.eval()(views.batch)
+        pairs = views.pairs["action_and_item_token_masking"]
+        anchors = vectors[pairs.anchors]
+        return alignment(anchors, vectors[pairs.positives]).item(), uniformity(anchors).item()
+
+    def pretrained(self, *, bert: bool, without: str | None = None) -> Checkpoint:
+        """A UBM, pre-trained in two stages on the training part; rows that start from the same one share it.
+
+        Args:
+            without: a loss to leave out (4.4).
+        """
+        if (bert, without) not in self._made:
+            model, tokenizer = self.from_bert() if bert else self.scratch()
+            config = PretrainingConfig(
+                seed=self.seed,
+                holdout=self.split.holdout,
+                split=str(self.split.kind),
+                losses=tuple(loss for loss in LOSSES if loss != without),
+                **(self.size.bert_pretraining if bert else self.size.pretraining),
+            )
+            with tempfile.TemporaryDirectory() as folder:
+                out = Path(folder) / "model"
+                made = pretrain(self.corpus, model, tokenizer, out, config, device=self.device, progress=self.progress)
+            self._made[bert, without] = replace(made, model=made.model.to(self.device), folder=None)
+        return self._made[bert, without]
+
+    def scratch(self) -> tuple[UserBehaviorModel, InteractionTokenizer]:
+        """A UBM of random weights."""
+        return fresh_model(
+            self.corpus, seed=self.seed, max_interactions=self.size.max_interactions, **self.size.encoder
+        )
+
+    def from_bert(self) -> tuple[UserBehaviorModel, InteractionTokenizer]:
+        """A UBM whose interaction encoder starts from pre-trained layers."""
+        return model_from(
+            self._needed(self.bert),
+            self.corpus,
+            seed=self.seed,
+            max_interactions=self.size.max_interactions,
+            **self.size.bert,
+        )
+
+    def language_model(self, source: str | None, layers: int) -> Checkpoint:
+        """A pre-trained language model; a session is the mean of its interactions (4.1.3)."""
+        width = int(read_json_object(checkpoint_folder(self._needed(source)) / CONFIG_FILE)["hidden_size"])
+        model, tokenizer = model_from(
+            self._needed(source),
+            self.corpus,
+            seed=self.seed,
+            layers=layers,
+            session_layers=0,
+            dimension=width,
+            max_interactions=self.size.max_interactions,
+        )
+        return Checkpoint(model.to(self.device), tokenizer, "language-model")
+
+    def adapted(self, checkpoint: Checkpoint) -> Checkpoint:
+        """The same after masked-language training on the training part."""
+        corpus = TokenizedCorpus.of(self.corpus, checkpoint.tokenizer)
+        adapt_to_domain(
+            checkpoint.model.interaction_encoder,
+            checkpoint.tokenizer,
+            corpus.texts,
+            self.questions.parts.training,
+            steps=self.size.adaptation,
+            seed=self.seed,
+            progress=self.progress,
+        )
+        return checkpoint
+
+    def masked_items(self, tower: Prod2BERT) -> None:
+        """Prod2BERT's pre-training, on the training part."""
+        pretrain_masked_items(
+            tower,
+            self.questions.parts.training,
+            steps=self.size.masked_items,
+            batch=self.size.finetuning["all"]["batch"],
+            learning_rate=self.finetuning("masked ids").learning_rate,
+            seed=self.seed,
+            progress=self.progress,
+        )
+
+    def _needed(self, source: str | None) -> str:
+        assert source is not None, "rows that need a checkpoint are left out without one"
+        return source
+
+
+@dataclass(frozen=True)
+class _Scorer:
+    """An objective, asked as a scorer is."""
+
+    objective: NextItem
+
+    @cached_property
+    def vectors(self) -> Tensor:
+        """[M, D], once for all questions."""
+        return self.objective.product_vectors()
+
+    def scores(self, prefixes: SessionTable) -> FloatArray:
+        """[E, M]."""
+        with torch.no_grad():
+            scores = self.objective.scores(prefixes, np.arange(self.objective.products), self.vectors)
+        return cast(FloatArray, scores.cpu().numpy())

@@ -1,0 +1,42 @@
+"""A step follows the gradient, clipped, and is not taken where its numbers are not finite."""
+
+import math
+
+import pytest
+import torch
+from torch import nn
+
+from ubm_embed.errors import QualityGateFailed
+from ubm_embed.training.step import take_step
+
+
+@pytest.fixture
+def layer():
+    layer = nn.Linear(2, 1, bias=False)
+    nn.init.ones_(layer.weight)
+    return layer
+
+
+def step(layer, loss, **settings):
+    optimizer = torch.optim.SGD(layer.parameters(), lr=9.0)
+    return take_step(layer, optimizer, loss, rate=0.1, max_gradient_norm=1.0, where="step 3", **settings)
+
+
+def test_it_is_clipped_and_tells_the_norm_before(layer):
+    assert step(layer, layer(torch.tensor([3.0, 4.0])).sum()) == pytest.approx(5.0)
+    assert layer.weight.tolist()[0] == pytest.approx([1 - 0.1 * 0.6, 1 - 0.1 * 0.8])
+
+
+@pytest.mark.parametrize("details", ["", "item stage"])
+@pytest.mark.parametrize(
+    ("what", "spoil"), [("loss", lambda weight: weight.sum() * math.inf), ("gradient", lambda w: (w * 0).sqrt().sum())]
+)
+def test_what_is_not_finite_leaves_the_weights(layer, what, spoil, details):
+    told = " (item stage)" if details else ""
+    with pytest.raises(QualityGateFailed) as error:
+        step(layer, spoil(layer.weight), details=details)
+    assert str(error.value) == (
+        f"the {what} of step 3 is not finite{told}; the step was not taken and the last kept state is unharmed: "
+        "lower --learning-rate and start again with --overwrite"
+    )
+    assert layer.weight.tolist() == [[1.0, 1.0]]

@@ -1,0 +1,45 @@
+"""One step of gradient descent, taken only where its numbers are finite."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+
+from ubm_embed.errors import QualityGateFailed
+
+
+def take_step(
+    module: nn.Module,
+    optimizer: torch.optim.Optimizer,
+    loss: Tensor,
+    *,
+    rate: float,
+    max_gradient_norm: float,
+    where: str,
+    details: str = "",
+) -> float:
+    """Step down the gradient of `loss`, clipped, at this learning rate; returns the gradient's norm before clipping.
+
+    Args:
+        where, details: which step it is, and what to know of it, for the error.
+
+    Raises:
+        QualityGateFailed: the loss or its gradient is not finite; the weights are as they were.
+    """
+    _require_finite("loss", loss, where, details)
+    for group in optimizer.param_groups:
+        group["lr"] = rate
+    optimizer.zero_grad(set_to_none=True)
+    loss.backward()  # type: ignore[no-untyped-call]
+    norm = torch.nn.utils.clip_grad_norm_(module.parameters(), max_gradient_norm)
+    _require_finite("gradient", norm, where, details)
+    optimizer.step()
+    return norm.item()
+
+
+def _require_finite(what: str, number: Tensor, where: str, details: str) -> None:
+    if not torch.isfinite(number):
+        raise QualityGateFailed(
+            f"the {what} of {where} is not finite{details and f' ({details})'}; the step was not taken and the last "
+            "kept state is unharmed: lower --learning-rate and start again with --overwrite"
+        )
