@@ -1,7 +1,7 @@
 """The paper's tables on one data set: python -m benchmarks.tables --data DIR --task nip --size small --bert FOLDER
 
 Every row is trained and asked by the same code on the same split and the same questions. The report is written anew
-after each row, so that a run that is cut off leaves what it has. --add goes on with it, and --take brings in the rows of
+after each row, so that a run that is cut off leaves what it has. --add goes on with it, and --take brings in rows of
 other runs, so that parts of a table can be trained at the same time. Answers to each question are kept beside the
 report, for the paired tests.
 """

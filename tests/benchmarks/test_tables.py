@@ -41,7 +41,7 @@ def bert(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(autouse=True)
 def few_rounds(monkeypatch: pytest.MonkeyPatch) -> None:
     """How sure a figure is does not matter here, and classification metrics are slow."""
-    monkeypatch.setattr(judgement, "_ROUNDS", dict.fromkeys(judgement._ROUNDS, 20))
+    monkeypatch.setattr(judgement, "_ROUNDS", dict.fromkeys(judgement._ROUNDS, 5))
 
 
 def run(shop, out, *options):
@@ -60,9 +60,8 @@ def test_every_row_of_table_1_is_trained_and_asked(shop, bert, tmp_path, task, c
         assert all(one["low"] <= one["high"] for one in row["metrics"].values())
         assert (row["p_values"] is None) == (row["row"] == "UBM")
         assert (row["uniformity"] is not None) == (row["row"].startswith(("BERT", "UBM")))
-        assert (row["note"] == "stand-in: random weights") == (
-            row["row"].startswith("BERT") or row["row"] in ("UBM", "UBM, products trained")
-        )
+        starts_from_bert = row["row"].startswith("BERT") or row["row"] in ("UBM", "UBM, products trained", "UBM_wo")
+        assert row["note"] == ("stand-in: random weights" if starts_from_bert else "")
     told = capsys.readouterr()
     assert "| UBM " in told.out
     assert "ELECTRA_small is left out: it needs --electra" in told.err
