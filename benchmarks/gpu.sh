@@ -66,3 +66,5 @@ for name in uci_online_retail amazon_beauty_5core amazon_sports_5core instacart_
     table 120 rest "$name" nip "${options[@]}"
 done
 echo "$(($(date +%s) - started)) s in all" | tee -a "$out/steps.txt"
+# What comes back may be limited to a few files: the reports themselves, and one of everything else.
+(cd "$out" && tar -czf logs.tar.gz *.txt $(ls *.npz 2>/dev/null) && rm -f *.txt *.npz)
