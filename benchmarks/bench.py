@@ -32,7 +32,7 @@ from ubm_embed.evaluation.evaluation import Answers
 from ubm_embed.evaluation.next_item import ranks_of
 from ubm_embed.evaluation.uniformity import alignment, uniformity
 from ubm_embed.model.checkpoint import Checkpoint
-from ubm_embed.model.heads import PurchaseIntentionHead, head_of
+from ubm_embed.model.heads import Head, PurchaseIntentionHead, head_of
 from ubm_embed.model.start import checkpoint_folder, fresh_model, model_from
 from ubm_embed.model.tower import TEMPERATURE, TextInteractions, Tower, UBMTower
 from ubm_embed.model.user_behavior_model import CONFIG_FILE, UserBehaviorModel
@@ -104,10 +104,13 @@ class Bench:
     def of_tower(self, name: str, tower: Tower, dimension: int, family: str) -> Trained:
         """Train and ask a tower over the questions' own rows."""
         torch.manual_seed(self.seed)
-        head = head_of(self.task, dimension)
-        head = None if head is None else head.to(self.device)
         config = self.finetuning(family)
-        return self._train(name, task_objective(tower, head, self.questions, config), self.questions, config)
+        objective = task_objective(tower, self._head(dimension), self.questions, config)
+        return self._train(name, objective, self.questions, config)
+
+    def _head(self, dimension: int) -> Head | None:
+        head = head_of(self.task, dimension)
+        return None if head is None else head.to(self.device)
 
     def of_checkpoint(
         self, name: str, start: Checkpoint, family: str, *, as_printed: bool = False, **settings: Any
@@ -121,8 +124,8 @@ class Bench:
         questions = self._questions(start)
         _, objective = objective_of(self.corpus, start, questions, config, self.device, self.progress)
         if as_printed and isinstance(objective.tower, UBMTower) and self.task is Task.NIP:
-            objective.tower.temperature, objective.tower.frozen = None, self._product_vectors(start)
-        return self._with_geometry(self._train(name, objective, questions, config), start)
+            objective.tower.temperature, objective.tower.frozen = None, self._product_vectors(start, questions.corpus)
+        return self._with_geometry(self._train(name, objective, questions, config), start, questions.corpus)
 
     def of_language_model(self, name: str, start: Checkpoint, **settings: Any) -> Trained:
         """Fine-tune and ask a language model: as a whole, or with `only_session_encoder` one layer over it.
@@ -132,13 +135,14 @@ class Bench:
         """
         config = self.finetuning("language", **settings)
         questions = self._questions(start)
-        frozen = None if config.train_products or self.task is not Task.NIP else self._product_vectors(start)
+        fixed = self.task is Task.NIP and not config.train_products
+        frozen = self._product_vectors(start, questions.corpus) if fixed else None
         temperature = TEMPERATURE if config.train_products else None
         if not config.only_session_encoder:
             _, objective = objective_of(self.corpus, start, questions, config, self.device, self.progress)
             assert isinstance(objective.tower, UBMTower)
             objective.tower.temperature, objective.tower.frozen = temperature, frozen
-            return self._with_geometry(self._train(name, objective, questions, config), start)
+            return self._with_geometry(self._train(name, objective, questions, config), start, questions.corpus)
         torch.manual_seed(self.seed)
         interactions = TextInteractions(start.model.interaction_encoder, start.tokenizer, questions.corpus.texts)
         tower = MeanText(
@@ -146,25 +150,23 @@ class Bench:
             max_interactions=self.size.max_interactions,
             frozen=frozen,
         ).to(self.device)
-        head = head_of(self.task, start.model.config.dimension)
-        head = None if head is None else head.to(self.device)
-        objective = task_objective(tower, head, questions, config)
-        return self._with_geometry(self._train(name, objective, questions, config), start)
+        objective = task_objective(tower, self._head(start.model.config.dimension), questions, config)
+        return self._with_geometry(self._train(name, objective, questions, config), start, questions.corpus)
 
     def _questions(self, start: Checkpoint) -> Questions:
         """The same questions over the texts as this model's tokenizer has them."""
         return replace(self.questions, corpus=TokenizedCorpus.of(self.corpus, start.tokenizer))
 
     @torch.no_grad()
-    def _product_vectors(self, start: Checkpoint) -> Tensor:
+    def _product_vectors(self, start: Checkpoint, corpus: TokenizedCorpus) -> Tensor:
         """V as the model has it, of whatever length: [M, D]."""
-        model, corpus = start.model.to(self.device).eval(), self._questions(start).corpus
+        model = start.model.to(self.device).eval()
         tower = UBMTower(model, TextInteractions(model.interaction_encoder, start.tokenizer, corpus.texts), None)
         parts = np.array_split(np.arange(corpus.products), 1 + corpus.products // 512)
         return torch.cat([tower.products(part) for part in parts])
 
-    def _with_geometry(self, trained: Trained, start: Checkpoint) -> Trained:
-        aligned, uniform = self._geometry(start, self._questions(start).corpus)
+    def _with_geometry(self, trained: Trained, start: Checkpoint, corpus: TokenizedCorpus) -> Trained:
+        aligned, uniform = self._geometry(start, corpus)
         return replace(trained, alignment=aligned, uniformity=uniform)
 
     def _train(

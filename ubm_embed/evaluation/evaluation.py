@@ -17,6 +17,7 @@ from ubm_embed.data.leaks import LeakReport, kept_to_split
 from ubm_embed.data.questions import Questions
 from ubm_embed.data.split import Split
 from ubm_embed.data.tasks import Examples, Task
+from ubm_embed.data.token_table import TokenTable
 from ubm_embed.data.tokenized_corpus import TokenizedCorpus
 from ubm_embed.embedder import Embedder
 from ubm_embed.errors import Conflict, InvalidData
@@ -100,15 +101,16 @@ def evaluate(
             require_task(model, task)
     tokenized = TokenizedCorpus.of(corpus, checkpoint.tokenizer)
     split = _recorded_split(checkpoint, tokenized)
+    theirs = tokenized if against is None else TokenizedCorpus.of(corpus, against.tokenizer)
     if against is not None:
-        _require_same_split(split, against, TokenizedCorpus.of(corpus, against.tokenizer))
+        _require_same_split(split, against, theirs)
     settings = {"repeats": repeats, "least": least}
     questions = Questions.of(task, tokenized, split, **_agreed(settings, checkpoint))
     examples = questions.test(most=most, seed=seed)
     asking = Asking(corpus, questions, examples, device, progress)
-    answers = [asking.model(MODEL, checkpoint)]
+    answers = [asking.model(MODEL, checkpoint, tokenized.texts)]
     if against is not None:
-        answers.append(asking.model(OTHER, against))
+        answers.append(asking.model(OTHER, against, theirs.texts))
     answers.extend(asking.baselines(seed))
     rows = tuple(judged(questions, examples, one, answers[0], seed=seed) for one in answers)
     leaks = LeakReport.of(corpus, tokenized, split, pretrained=_pretrained(checkpoint, against))
@@ -182,9 +184,12 @@ class Asking:
     device: str = "auto"
     progress: Progress = silent
 
-    def model(self, name: str, checkpoint: Checkpoint) -> Answers:
-        """What a model answers. Its tokenizer need not be that of the questions: rows mean the same texts in both."""
-        texts = TokenizedCorpus.of(self.corpus, checkpoint.tokenizer).texts
+    def model(self, name: str, checkpoint: Checkpoint, texts: TokenTable) -> Answers:
+        """What a model answers.
+
+        Args:
+            texts: of the corpus, by its own tokenizer, which need not be that of the questions: rows mean the same.
+        """
         if self.questions.task is not Task.NIP:
             predictor = Predictor.of(checkpoint, device=self.device)
             return Answers(name, predictor.predict_table(texts, self.examples.prefixes), predictor.threshold)

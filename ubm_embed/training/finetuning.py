@@ -66,16 +66,16 @@ def finetune(
     questions.drawn(np.random.default_rng(config.seed))  # what cannot be asked is told before any work
     model, objective = objective_of(corpus, checkpoint, questions, config, device, progress)
     tuner = Finetuner(objective, questions, config, progress)
-    settings = {**asdict(config), "corpus": tokenized.fingerprint(), "initial_model": checkpoint.model_id}
+    origin = {"corpus": tokenized.fingerprint(), "initial_model": checkpoint.model_id}
+    settings = {**asdict(config), **origin}
     run = TrainingRun.resume(out, settings) if resume else TrainingRun.start(out, settings, overwrite=overwrite)
     started = time.monotonic()
     best = tuner.train(run)
     record = {
         **checkpoint.record,
+        **origin,
         "finetuning": asdict(config) | asdict(best) | {"seconds": round(time.monotonic() - started, 1)},
-        "initial_model": checkpoint.model_id,
         "split": split.to_dict(),
-        "corpus": tokenized.fingerprint(),
         "leaks": LeakReport.of(corpus, tokenized, split, pretrained=pretrained).to_dict(),
     }
     with output_folder(out, overwrite=overwrite) as folder:
