@@ -8,7 +8,9 @@ from typing import Annotated, Any
 
 import typer
 
+from cli.choices import device_of
 from cli.console import Format, progress, say, write_json, write_json_line
+from cli.store_options import Allow, Config, Device, EngineName, EngineOption, Store, engine_of, settings_of
 
 
 def register(app: typer.Typer) -> None:
@@ -21,24 +23,39 @@ def build_index(
     products: Annotated[
         Path, typer.Option("--products", metavar="FILE", help="The catalogue: Parquet, CSV, JSON or JSON Lines.")
     ],
-    store: Annotated[Path, typer.Option("--store", metavar="DIR", help="The store's folder, made if it is not there.")],
+    store: Store,
     interactions: Annotated[
         Path | None,
         typer.Option("--interactions", metavar="FILE", help="Interactions to count each product's popularity from."),
     ] = None,
+    config: Config = None,
+    allow: Allow = None,
+    engine: EngineOption = EngineName.LOCAL,
+    device: Device = "auto",
     form: Annotated[
         Format | None, typer.Option("--format", help="json or jsonl: also write the version's manifest to stdout.")
     ] = None,
 ) -> None:
-    """Embed a catalogue and make it the live version of a store.
+    """Embed a catalogue and make it the live version of a store, which is made if it is not there.
 
     The store answers as before until the new version is whole and checked; then it answers from that.
     """
+    settings, chosen = settings_of(config), device_of(device)
     from indexer.build import build_index as build
 
     started = time.perf_counter()
     with progress() as shown:
-        version = build(model=model, products=products, store=store, interactions=interactions, progress=shown)
+        version = build(
+            model=model,
+            products=products,
+            store=store,
+            interactions=interactions,
+            settings=settings,
+            allow=allow or (),
+            engine=engine_of(engine),
+            device=chosen,
+            progress=shown,
+        )
     seconds = time.perf_counter() - started
     say(
         f"{store}: version {version.version} is live, {version.products:,} products in {seconds:.1f} s "

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -12,6 +11,7 @@ from cli.answers import write_answers
 from cli.console import Format, choose_format
 from cli.inputs import name_of, read_text
 from cli.predictors import PurchaseIntention, RemainingLength, predictors_of
+from cli.store_options import Store
 
 if TYPE_CHECKING:
     from ubm_embed.data.session import Product
@@ -23,7 +23,7 @@ def register(app: typer.Typer) -> None:
 
 
 def lookup(
-    store: Annotated[Path, typer.Option("--store", metavar="DIR", help="The store's folder.")],
+    store: Store,
     title: Annotated[str | None, typer.Option("--title", help="Title of a product; it need not be known.")] = None,
     category: Annotated[str | None, typer.Option("--category", help="Its category.")] = None,
     attributes: Annotated[

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import io
 from collections.abc import Iterator, Sequence
-from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -13,6 +12,7 @@ from cli.answers import warn_of, write_answers
 from cli.console import Format, choose_format
 from cli.inputs import name_of, read_text
 from cli.predictors import PurchaseIntention, RemainingLength, predictors_of
+from cli.store_options import Store
 
 if TYPE_CHECKING:
     from ubm_embed.data.session import Session
@@ -30,7 +30,7 @@ def query(
     session: Annotated[
         str, typer.Option("--session", metavar="FILE", help="One session as JSON, a list, or JSON Lines; - is stdin.")
     ],
-    store: Annotated[Path, typer.Option("--store", metavar="DIR", help="The store's folder.")],
+    store: Store,
     k: Annotated[int, typer.Option("-k", "--k", min=1, help="Matches for each session.")] = 10,
     include_seen: Annotated[
         bool, typer.Option("--include-seen", help="Also match products that the session holds.")

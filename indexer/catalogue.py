@@ -11,7 +11,7 @@ import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
-from indexer.store import POPULARITY
+from indexer.table import POPULARITY
 from ubm_embed.data.corpus import products_of
 from ubm_embed.data.session import Product
 from ubm_embed.errors import InvalidData

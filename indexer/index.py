@@ -5,6 +5,7 @@ Letters: B queries, K matches, M products, D width.
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any, NamedTuple, Self
 
@@ -48,17 +49,26 @@ class VectorIndex:
         self._index = index
 
     @classmethod
-    def build(cls, vectors: FloatArray) -> Self:
-        """An index over vectors [M, D] of length 1, on the CPU.
+    def build(cls, parts: Iterable[FloatArray], *, expected: int = 0) -> Self:
+        """An index over vectors of length 1, on the CPU.
+
+        Args:
+            parts: the vectors, some at a time: each [N, D].
+            expected: how many there will be; room is made for them at once.
 
         Raises:
             NotFound: faiss is not installed.
             ValueError: there are no vectors.
         """
-        if not len(vectors):
+        faiss, index = load_faiss(), None
+        for vectors in parts:
+            if index is None:
+                index = faiss.IndexFlatIP(vectors.shape[1])
+                # It keeps the room when the first vectors take their places; without, it doubles and copies all.
+                index.codes.resize(expected * vectors.shape[1] * 4)
+            index.add(np.ascontiguousarray(vectors, np.float32))
+        if index is None or not index.ntotal:
             raise ValueError("an index needs at least one vector")
-        index = load_faiss().IndexFlatIP(vectors.shape[1])
-        index.add(np.ascontiguousarray(vectors, np.float32))
         return cls(index)
 
     @classmethod

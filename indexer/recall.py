@@ -5,29 +5,35 @@ Letters: B queries, K matches, M products, D width.
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import numpy as np
 
-from indexer.index import NOISE, VectorIndex
-from ubm_embed.data.arrays import FloatArray
-
-_QUERIES_AT_ONCE = 16
+from indexer.index import NOISE, Neighbours, VectorIndex
+from ubm_embed.data.arrays import FloatArray, IntArray
 
 
-def index_recall_at_k(index: VectorIndex, vectors: FloatArray, queries: FloatArray, k: int = 10) -> float:
-    """Share of the exact K nearest that the index finds: K = min(k, M).
+def index_recall_at_k(
+    index: VectorIndex, queries: FloatArray, exact: Neighbours, vectors: Callable[[IntArray], FloatArray]
+) -> float:
+    """Share of the exact K nearest that the index finds.
 
-    A match counts when it scores as high as the exact K-th: which of several equal products is found does not matter.
+    A match counts when its vector scores as high as the exact K-th: which of several equal products is found does not
+    matter.
 
     Args:
-        vectors: [M, D], those the index was built from.
         queries: [B, D], at least one.
+        exact: their nearest by the exact search: [B, K], best first.
+        vectors: the vectors that the index was built from, by their positions: [N] -> [N, D]. The index's own are not
+            trusted: it may have stored them inexactly, or in another order.
     """
-    k = min(k, len(vectors))
-    hits = 0
-    for first in range(0, len(queries), _QUERIES_AT_ONCE):
-        some = queries[first : first + _QUERIES_AT_ONCE]
-        exact = some @ vectors.T
-        least = np.partition(exact, -k, axis=1)[:, -k, None]
-        found = index.search(some, k).positions
-        hits += int((np.take_along_axis(exact, found, axis=1) >= least - NOISE).sum())
-    return hits / (len(queries) * k)
+    k = exact.scores.shape[1]
+    found = index.search(queries, k).positions
+    scores = scores_of(queries, vectors(found.ravel()).reshape(*found.shape, -1))
+    return float((scores >= exact.scores[:, -1:] - NOISE).sum() / exact.scores.size)
+
+
+def scores_of(queries: FloatArray, candidates: FloatArray) -> FloatArray:
+    """Inner products of each query with its own candidates: [B, D] and [B, N, D] -> [B, N]."""
+    scores: FloatArray = np.einsum("bd,bnd->bn", queries, candidates)
+    return scores

@@ -6,7 +6,8 @@ Letters: B sessions, K matches, D width.
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Self
@@ -17,10 +18,11 @@ from numpy.typing import NDArray
 from indexer.answer import Answer, Match
 from indexer.catalogue import IDS_FILE, Catalogue, read_ids
 from indexer.index import INDEX_FILE, VectorIndex
+from indexer.live import live_number
 from indexer.prediction import Prediction, Predictors
 from indexer.readable import ReadableSession, readable_sessions
-from indexer.store import EmbeddingStore
-from indexer.version import StoreVersion, read_version
+from indexer.store import EmbeddingStore, model_folder, version_folder
+from indexer.version import StoreVersion, read_version, require_files
 from ubm_embed.data.arrays import FloatArray
 from ubm_embed.data.session import Product, Session
 from ubm_embed.embedder import Embedder
@@ -82,15 +84,27 @@ class Retriever:
             ValueError: two predictors for one task.
         """
         opened = EmbeddingStore.open(store)
-        manifest = read_version(opened, version)
-        folder = opened.version_folder(manifest.version)
-        index = VectorIndex.load(folder / INDEX_FILE)
-        _require_equal("vectors", len(index), manifest.indexed, folder / INDEX_FILE)
-        _require_equal("width", index.dimension, manifest.dimension, folder / INDEX_FILE)
-        ids = read_ids(folder / IDS_FILE)
-        _require_equal("ids", ids.len(), manifest.indexed, folder / IDS_FILE)
-        catalogue = Catalogue.of(opened.read_products(manifest.table_version), ids, file=folder / IDS_FILE)
-        return cls(manifest, _open_model(opened, manifest, device), index, catalogue, predictors)
+        number = live_number(opened) if version is None else version
+        while True:
+            try:
+                return cls._of(opened, read_version(opened, number), device, predictors)
+            except (InvalidData, NotFound, OSError):
+                # While a version is read, so many may be published that it is pruned; then a newer one is there.
+                if version is not None or live_number(opened) == number:
+                    raise
+                number = live_number(opened)
+
+    @classmethod
+    def _of(cls, store: EmbeddingStore, manifest: StoreVersion, device: str, predictors: Sequence[Predictor]) -> Self:
+        with _reading(store, version_folder(manifest.version)) as folder:
+            require_files(manifest, folder)
+            index = VectorIndex.load(folder / INDEX_FILE)
+            _require_equal("vectors", len(index), manifest.indexed, folder / INDEX_FILE)
+            _require_equal("width", index.dimension, manifest.dimension, folder / INDEX_FILE)
+            ids = read_ids(folder / IDS_FILE)
+            _require_equal("ids", ids.len(), manifest.indexed, folder / IDS_FILE)
+            catalogue = Catalogue.of(store.table.read(manifest.table_version), ids, file=folder / IDS_FILE)
+        return cls(manifest, _open_model(store, manifest, device), index, catalogue, predictors)
 
     def recommend(self, session: Session, k: int = 10, *, exclude_seen: bool = True) -> Answer:
         """The next products of a session. As `recommend_many`, for one."""
@@ -216,17 +230,28 @@ def _require_positive(k: int) -> None:
 
 
 def _open_model(store: EmbeddingStore, manifest: StoreVersion, device: str) -> Embedder:
-    folder = store.model_folder(manifest.model_id)
+    name = f"{store.uri}/{model_folder(manifest.model_id)}"
     try:
-        embedder = Embedder.from_pretrained(folder, device=device)
-    except NotFound as error:
-        raise InvalidData(f"version {manifest.version} needs this model: {error}", file=folder) from None
+        with store.place.reading(model_folder(manifest.model_id)) as folder:
+            embedder = Embedder.from_pretrained(folder, device=device)
+    except (NotFound, FileNotFoundError) as error:
+        raise InvalidData(f"version {manifest.version} needs this model: {error}", file=name) from None
     if embedder.model_id != manifest.model_id:
-        raise Conflict(f"{folder} holds model {embedder.model_id}, which did not make version {manifest.version}")
-    _require_equal("width", embedder.dimension, manifest.dimension, folder)
+        raise Conflict(f"{name} holds model {embedder.model_id}, which did not make version {manifest.version}")
+    _require_equal("width", embedder.dimension, manifest.dimension, name)
     return embedder
 
 
-def _require_equal(what: str, found: int, expected: int, file: Path) -> None:
+@contextmanager
+def _reading(store: EmbeddingStore, name: str) -> Iterator[Path]:
+    """As `Place.reading`, of a folder that must be there."""
+    try:
+        with store.place.reading(name) as folder:
+            yield folder
+    except FileNotFoundError as error:
+        raise InvalidData("missing; the store is damaged", file=error.filename or f"{store.uri}/{name}") from None
+
+
+def _require_equal(what: str, found: int, expected: int, file: Path | str) -> None:
     if found != expected:
         raise InvalidData(f"{found} {what}, but the manifest says {expected}", file=file)

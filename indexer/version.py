@@ -1,35 +1,46 @@
-"""A version of a store: one immutable state of the products and the index built from it, and which one is live.
+"""A version of a store: one immutable state of the products and the index built from it.
 
 versions/<number>/manifest.json    what the version is; its index and ids lie beside it
-live.json                          {"version": number}; replacing this file is what publishes
 """
 
 from __future__ import annotations
 
+import hashlib
 import json
-from dataclasses import asdict, dataclass, fields
+from collections.abc import Mapping
+from dataclasses import MISSING, asdict, dataclass, field, fields
 from pathlib import Path
-from typing import Any, Self
+from typing import Any
 
-from indexer.store import LIVE_FILE, VERSIONS, EmbeddingStore
+from indexer.live import live_number
+from indexer.record import read_record
+from indexer.store import VERSIONS, EmbeddingStore, version_folder
 from ubm_embed.errors import InvalidData, NotFound
-from ubm_embed.outputs import output_file
 
 MANIFEST_FILE = "manifest.json"
 KINDS = ("flat",)
 METRIC = "inner_product"
 
-_TYPES: dict[str, tuple[type, ...]] = {"int": (int,), "str": (str,), "float": (float, int)}
+_NUMBER, _NONE = (float, int), (type(None),)
+_TYPES: dict[str, tuple[type, ...]] = {
+    "int": (int,),
+    "str": (str,),
+    "float": _NUMBER,
+    "int | None": (int, *_NONE),
+    "str | None": (str, *_NONE),
+    "float | None": (*_NUMBER, *_NONE),
+    "Mapping[str, Any]": (dict,),
+}
 
 
 @dataclass(frozen=True, kw_only=True)
 class StoreVersion:
-    """What a version is: the manifest.
+    """What a version is: the manifest. What has a default is not in manifests of older software.
 
     Attributes:
-        version: its number; a later build has a higher one.
+        version: its number; a later one has a higher number.
         table_version: the version of the LanceDB table that its rows and vectors are read from.
-        model_id: the model that made every vector of it, and the only one that may ask it.
+        model_id: the model that reads sessions, and the only one that may ask it.
         dimension: width of the vectors, D.
         kind: of the index, one of `KINDS`.
         metric: inner product; higher is better.
@@ -39,6 +50,14 @@ class StoreVersion:
         created: UTC, ISO 8601.
         software: the version of ubm-embed that built it.
         source: name of the file that the products came from.
+        product_model_id: the model that made the vectors, where it is another one than reads sessions.
+        parameters: of the index, by name.
+        base: the version that it was made from, or None where it was made anew.
+        changes: products that were new, changed, updated, unchanged, removed, and how many were encoded.
+        uniformity: of a sample of its vectors (paper 4.6), or None of fewer than two.
+        alignment: of a sample of products that sessions hold next to each other, where sessions were given.
+        gates: what each gate measured, its limit, and whether it was passed or allowed.
+        files: bytes and SHA-256 of each file beside the manifest.
     """
 
     version: int
@@ -53,6 +72,14 @@ class StoreVersion:
     created: str
     software: str
     source: str
+    product_model_id: str | None = None
+    parameters: Mapping[str, Any] = field(default_factory=dict)
+    base: int | None = None
+    changes: Mapping[str, Any] = field(default_factory=dict)
+    uniformity: float | None = None
+    alignment: float | None = None
+    gates: Mapping[str, Any] = field(default_factory=dict)
+    files: Mapping[str, Any] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         for name in ("version", "table_version", "dimension", "products", "indexed"):
@@ -69,60 +96,44 @@ class StoreVersion:
         # It names a folder of the store, and must not lead out of it.
         if not self.model_id.isalnum():
             raise ValueError(f"model_id must be letters and digits, got {self.model_id!r}")
+        for name, found in self.files.items():
+            if Path(name).name != name or not isinstance(found, Mapping) or found.keys() != {"bytes", "sha256"}:
+                raise ValueError(f"files must have names with bytes and sha256, got {name!r}: {found!r}")
+
+    def to_bytes(self) -> bytes:
+        """The manifest as a file has it."""
+        return (json.dumps(asdict(self), indent=2) + "\n").encode("utf-8")
 
     def write(self, folder: Path) -> None:
         """Write the manifest into a version's folder."""
-        (folder / MANIFEST_FILE).write_text(json.dumps(asdict(self), indent=2) + "\n", "utf-8")
+        (folder / MANIFEST_FILE).write_bytes(self.to_bytes())
 
-    @classmethod
-    def read(cls, folder: Path) -> Self:
-        """The manifest of a version's folder.
 
-        Raises:
-            InvalidData: names the manifest: not JSON, a field missing, unknown or of another type, or a value that
-                contradicts another or the folder's name.
-        """
-        file = folder / MANIFEST_FILE
-        document = _read_object(file)
-        for name in sorted({field.name for field in fields(cls)} ^ document.keys()):
-            problem = "unknown; a newer ubm-embed may have written it" if name in document else "missing"
-            raise InvalidData(problem, file=file, field=name)
-        for field in fields(cls):
-            value = document[field.name]
-            if isinstance(value, bool) or not isinstance(value, _TYPES[str(field.type)]):
-                raise InvalidData(f"expected {field.type}, got {value!r}", file=file, field=field.name)
-        try:
-            found = cls(**document)
-        except ValueError as error:
-            raise InvalidData(str(error), file=file) from None
-        if str(found.version) != folder.name:
-            raise InvalidData(f"is version {found.version}, but stands in {folder}", file=file, field="version")
-        return found
+def parse_version(document: Mapping[str, Any], *, file: str) -> StoreVersion:
+    """The manifest in a JSON object that was read from `file`.
+
+    Raises:
+        InvalidData: names the manifest: a field missing, unknown or of another type, or a value that contradicts
+            another.
+    """
+    known = {one.name: one for one in fields(StoreVersion)}
+    required = {name for name, one in known.items() if one.default is MISSING and one.default_factory is MISSING}
+    for name in sorted((document.keys() - known.keys()) | (required - document.keys())):
+        problem = "unknown; a newer ubm-embed may have written it" if name in document else "missing"
+        raise InvalidData(problem, file=file, field=name)
+    for name, value in document.items():
+        kind = str(known[name].type)
+        if isinstance(value, bool) or not isinstance(value, _TYPES[kind]):
+            raise InvalidData(f"expected {kind}, got {value!r}", file=file, field=name)
+    try:
+        return StoreVersion(**document)
+    except ValueError as error:
+        raise InvalidData(str(error), file=file) from None
 
 
 def version_numbers(store: EmbeddingStore) -> list[int]:
-    """Numbers of the versions that are whole, published or not, in order."""
-    folders = (store.folder / VERSIONS).glob("*")
-    return sorted(int(folder.name) for folder in folders if folder.name.isdecimal() and folder.is_dir())
-
-
-def next_number(store: EmbeddingStore) -> int:
-    """A number that no version has had: a crashed build may have left one that was never live."""
-    live = [live_number(store)] if (store.folder / LIVE_FILE).exists() else []
-    return max([0, *version_numbers(store), *live]) + 1
-
-
-def live_number(store: EmbeddingStore) -> int:
-    """Number of the version that answers.
-
-    Raises:
-        InvalidData: live.json is not what it should be.
-    """
-    file = store.folder / LIVE_FILE
-    number = _read_object(file).get("version")
-    if not isinstance(number, int) or isinstance(number, bool) or number < 1:
-        raise InvalidData(f"expected a version number, got {number!r}", file=file, field="version")
-    return number
+    """Numbers of the versions that are there, published or not, in order."""
+    return sorted(int(name) for name in store.place.children(VERSIONS) if name.isdecimal())
 
 
 def read_version(store: EmbeddingStore, number: int | None = None) -> StoreVersion:
@@ -133,26 +144,41 @@ def read_version(store: EmbeddingStore, number: int | None = None) -> StoreVersi
         InvalidData: its manifest or live.json is damaged.
     """
     number = live_number(store) if number is None else number
-    folder = store.version_folder(number)
-    if not folder.is_dir():
-        known = ", ".join(map(str, version_numbers(store))) or "none"
-        raise NotFound(f"no version {number} in {store.folder}; there is: {known}")
-    return StoreVersion.read(folder)
+    numbers = version_numbers(store)
+    if number not in numbers:
+        known = ", ".join(map(str, numbers)) or "none"
+        raise NotFound(f"no version {number} in {store.uri}; there is: {known}")
+    name = f"{version_folder(number)}/{MANIFEST_FILE}"
+    file = f"{store.uri}/{name}"
+    version = parse_version(read_record(store.place, name), file=file)
+    if version.version != number:
+        raise InvalidData(f"is version {version.version}, but stands in {number}", file=file, field="version")
+    return version
 
 
-def make_live(store: EmbeddingStore, version: StoreVersion) -> None:
-    """Publish a version that is whole on disk, in one step: a reader who opens the store sees the old one or this."""
-    with output_file(store.folder / LIVE_FILE) as aside:
-        aside.write_text(json.dumps({"version": version.version}) + "\n", "utf-8")
+def digests(folder: Path) -> dict[str, dict[str, Any]]:
+    """Bytes and SHA-256 of each file of a version but its manifest."""
+    return {file.name: _digest(file) for file in sorted(folder.iterdir()) if file.name != MANIFEST_FILE}
 
 
-def _read_object(file: Path) -> dict[str, Any]:
-    try:
-        document = json.loads(file.read_text("utf-8"))
-    except FileNotFoundError:
-        raise InvalidData("missing; the store is damaged", file=file) from None
-    except (ValueError, RecursionError) as error:
-        raise InvalidData(f"not JSON: {error}", file=file) from None
-    if not isinstance(document, dict):
-        raise InvalidData("expected a JSON object", file=file)
-    return document
+def require_files(version: StoreVersion, folder: Path) -> None:
+    """Check that the files of a version are those that its manifest describes, to the last bit.
+
+    Raises:
+        InvalidData: names the file that is missing, truncated or damaged.
+    """
+    for name, expected in version.files.items():
+        if not (folder / name).is_file():
+            raise InvalidData("missing; the store is damaged", file=folder / name)
+        size = (folder / name).stat().st_size
+        if size != expected["bytes"]:
+            raise InvalidData(
+                f"truncated or damaged: {size:,} bytes, expected {expected['bytes']:,}", file=folder / name
+            )
+        if _digest(folder / name) != expected:
+            raise InvalidData("damaged: its contents are not those that were published", file=folder / name)
+
+
+def _digest(file: Path) -> dict[str, Any]:
+    with file.open("rb") as stream:
+        return {"bytes": file.stat().st_size, "sha256": hashlib.file_digest(stream, "sha256").hexdigest()}

@@ -2,7 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import contextlib
+import http.client
+import shutil
+import socket
+import subprocess
+import sys
+import time
+import uuid
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import polars as pl
@@ -10,6 +18,10 @@ import pytest
 from torch import nn
 
 from indexer.build import build_index
+from indexer.gates import Gate
+from indexer.pruning import KeepPolicy
+from indexer.refresh import refresh
+from indexer.settings import RefreshSettings
 from ubm_embed.data.tasks import Task
 from ubm_embed.data.tokenizer import InteractionTokenizer
 from ubm_embed.model.checkpoint import Checkpoint, save_checkpoint
@@ -93,3 +105,92 @@ def store(tmp_path: Path, model_folder: Path, products_file: Path, interactions_
     """A store with one version."""
     build_index(model=model_folder, products=products_file, interactions=interactions_file, store=tmp_path / "store")
     return tmp_path / "store"
+
+
+@pytest.fixture
+def catalogue(tmp_path: Path, products: pl.DataFrame) -> Callable[[int], Path]:
+    """The file of a night's catalogue: every price is the night's number, and one product is named after it."""
+
+    def write(night: int) -> Path:
+        named = pl.when(pl.col("product_id") == "p3").then(pl.lit(f"red shirt {night}")).otherwise("title")
+        file = tmp_path / f"night{night}.parquet"
+        products.with_columns(title=named, price=pl.lit(float(night))).write_parquet(file)
+        return file
+
+    return write
+
+
+@pytest.fixture
+def nights(
+    tmp_path: Path, tmp_path_factory: pytest.TempPathFactory, model_folder: Path, catalogue: Callable[[int], Path]
+) -> Path:
+    """A store of three nights: version 3 is live, 2 and 1 were before. Made once and copied."""
+    made = tmp_path_factory.getbasetemp() / "nights"
+    if not made.exists():
+        build_index(model=model_folder, products=catalogue(1), store=made)
+        for night in (2, 3):
+            settings = RefreshSettings(keep=KeepPolicy(versions=3))
+            refresh(products=catalogue(night), store=made, settings=settings, allow=[Gate.NEIGHBOURS, Gate.CENTROID])
+    return Path(shutil.copytree(made, tmp_path / "nights"))
+
+
+# By itself moto compares and swaps in two steps, between which another thread's request may come.
+_SERVER = """
+import threading
+from moto import server
+from moto.moto_server.werkzeug_app import DomainDispatcherApplication as Application
+
+answer, one_at_a_time = Application.__call__, threading.Lock()
+
+def answer_alone(application, environ, start_response):
+    with one_at_a_time:
+        return answer(application, environ, start_response)
+
+Application.__call__ = answer_alone
+server.main()
+"""
+
+
+@pytest.fixture(scope="session")
+def object_server() -> Iterator[str]:
+    """Where on this machine a real S3 API answers: `127.0.0.1:PORT`."""
+    with socket.create_server(("127.0.0.1", 0)) as free:
+        port = free.getsockname()[1]
+    command = [sys.executable, "-c", _SERVER, "--host", "127.0.0.1", "--port", str(port)]
+    with subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL) as server:
+        try:
+            _await_port(server, port)
+            yield f"127.0.0.1:{port}"
+        finally:
+            server.terminate()
+
+
+def _await_port(server: subprocess.Popen[bytes], port: int) -> None:
+    for _ in range(600):
+        with contextlib.suppress(OSError), socket.create_connection(("127.0.0.1", port)):
+            return
+        assert server.poll() is None, "the S3 server ended; is moto[server] installed?"
+        time.sleep(0.1)
+    pytest.fail("the S3 server does not answer")
+
+
+@pytest.fixture
+def object_store(object_server: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """An environment in which `s3://` is the server on this machine, and only that."""
+    for name in ("AWS_ENDPOINT_URL", "AWS_ENDPOINT_URL_S3", "AWS_SESSION_TOKEN", "AWS_DEFAULT_REGION"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setenv("AWS_ACCESS_KEY_ID", "toy")
+    monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "toy")
+    monkeypatch.setenv("AWS_REGION", "us-east-1")
+    monkeypatch.setenv("AWS_ENDPOINT", f"http://{object_server}")
+    monkeypatch.setenv("AWS_ALLOW_HTTP", "true")
+
+
+@pytest.fixture
+def bucket_uri(object_server: str, object_store: None) -> str:
+    """The URI of a place in a new bucket, in which nothing is."""
+    bucket = f"shop-{uuid.uuid4().hex[:12]}"
+    with contextlib.closing(http.client.HTTPConnection(object_server)) as connection:
+        connection.request("PUT", f"/{bucket}")
+        assert connection.getresponse().status == 200
+    return f"s3://{bucket}/stores/main"

@@ -14,11 +14,14 @@ import numpy as np
 import polars as pl
 import pytest
 
-from indexer import build, catalogue, index
+from indexer import build, catalogue, encoding, index, model_copy, publication, writing
 from indexer.build import build_index
+from indexer.live import live_number
 from indexer.retrieval import Retriever
+from indexer.settings import RefreshSettings
 from indexer.store import EmbeddingStore
-from indexer.version import StoreVersion, live_number, read_version
+from indexer.table import ProductTable
+from indexer.version import StoreVersion, read_version, require_files, version_numbers
 from ubm_embed import outputs
 from ubm_embed.data.session import Action, Interaction, Session
 from ubm_embed.data.tasks import Task
@@ -36,6 +39,14 @@ def answer(store: Path) -> dict[str, Any]:
     return found
 
 
+def stored(store: Path, number: int = 1) -> tuple[pl.DataFrame, np.ndarray]:
+    """Rows and vectors of a version."""
+    opened = EmbeddingStore.open(store)
+    table_version = read_version(opened, number).table_version
+    rows = opened.table.read(table_version)
+    return rows, opened.table.vectors(table_version, np.arange(rows.height))
+
+
 def test_a_version_says_what_it_is(store: Path, model_folder: Path) -> None:
     version = read_version(EmbeddingStore.open(store))
     assert version.version == 1
@@ -44,36 +55,53 @@ def test_a_version_says_what_it_is(store: Path, model_folder: Path) -> None:
     assert (version.products, version.indexed, version.recall_at_10) == (8, 8, 1.0)
     assert version.source == "products.parquet"
     assert version.created.endswith("+00:00")
+    assert (version.base, version.product_model_id) == (None, None)
+    assert version.changes == {"new": 8, "changed": 0, "updated": 0, "unchanged": 0, "removed": 0, "encoded": 8}
+    assert version.uniformity is not None
+    assert version.uniformity < 0
+    assert version.alignment is not None  # there are interactions
+    assert set(version.gates) >= {"vectors", "indexed", "recall", "uniformity"}
+    assert all(gate["passed"] for gate in version.gates.values())
+    assert set(version.files) == {index.INDEX_FILE, catalogue.IDS_FILE}
+    require_files(version, store / "versions" / "1")
 
 
 def test_the_store_keeps_the_model(store: Path, model_folder: Path) -> None:
-    kept = EmbeddingStore.open(store).model_folder(model_id_of(model_folder))
+    kept = store / "models" / model_id_of(model_folder)
     assert {file.name: file.read_bytes() for file in kept.iterdir()} == {
         file.name: file.read_bytes() for file in model_folder.iterdir()
     }
 
 
 def test_vectors_are_the_models(store: Path, model_folder: Path, products: pl.DataFrame) -> None:
-    stored = EmbeddingStore.open(store).read_vectors(1)
+    rows, vectors = stored(store)
     expected = Embedder.from_pretrained(model_folder).embed_products(products)
-    np.testing.assert_allclose(stored.vectors, expected, atol=1e-6)
-    assert stored.product_ids.equals(products["product_id"])
+    np.testing.assert_allclose(vectors, expected, atol=1e-6)
+    assert rows["product_id"].equals(products["product_id"])
+
+
+def test_rows_are_the_catalogues(store: Path, products_file: Path) -> None:
+    catalogue = pl.read_parquet(products_file)
+    assert stored(store)[0].select(catalogue.columns).equals(catalogue)
 
 
 def test_popularity_counts_a_products_interactions(store: Path) -> None:
-    counts = dict(EmbeddingStore.open(store).read_products(1).select("product_id", "popularity").iter_rows())
+    counts = dict(stored(store)[0].select("product_id", "popularity").iter_rows())
     assert counts == {"p1": 0, "p2": 1, "p3": 3, "p4": 0, "p5": 1, "p6": 0, "p7": 0, "p8": 0}
 
 
-def test_progress_reaches_the_end(tmp_path: Path, model_folder: Path, products_file: Path) -> None:
+def test_progress_counts_the_products_of_all_shards(tmp_path: Path, model_folder: Path, products_file: Path) -> None:
     seen: list[tuple[str, int, int]] = []
     build_index(
         model=model_folder,
         products=products_file,
         store=tmp_path / "s",
+        settings=RefreshSettings(shard_rows=3),
         progress=lambda what, done, total, note="": seen.append((what, done, total)),
     )
-    assert seen[-1] == ("embedding products", 8, 8)
+    assert {(what, total) for what, _, total in seen} == {("encoding products", 8)}
+    assert {3, 6, 8} <= {done for _, done, _ in seen}
+    assert [done for _, done, _ in seen] == sorted(done for _, done, _ in seen)
 
 
 def test_a_rebuild_replaces_what_answers(store: Path, model_folder: Path, products_file: Path) -> None:
@@ -100,18 +128,28 @@ def test_another_model_brings_its_own_vectors(store: Path, other_model_folder: P
 
 STEPS: list[tuple[Any, str]] = [
     (shutil, "copyfile"),
-    (build, "model_id_of"),
+    (model_copy, "model_id_of"),
+    (writing, "cut"),
     (Embedder, "embed_products"),
-    (EmbeddingStore, "write"),
-    (EmbeddingStore, "_require_each_once"),
-    (EmbeddingStore, "read_vectors"),
+    (encoding, "require_sound"),
+    (ProductTable, "write_fragments"),
+    (writing, "fragments_of"),
+    (ProductTable, "replace"),
+    (ProductTable, "compact"),
+    (ProductTable, "settle"),
+    (ProductTable, "read"),
+    (ProductTable, "pin"),
+    (ProductTable, "batches"),
     (index.VectorIndex, "save"),
-    (build, "write_ids"),
+    (publication, "write_ids"),
     (index.VectorIndex, "load"),
-    (build, "index_recall_at_k"),
+    (publication, "survey"),
+    (ProductTable, "vectors"),
+    (publication, "index_recall_at_k"),
+    (publication, "digests"),
     (StoreVersion, "write"),
     (outputs, "_replace_folder"),
-    (build, "make_live"),
+    (publication, "make_live"),
     (os, "replace"),
     (os, "fsync"),
 ]
@@ -144,7 +182,7 @@ def test_a_build_that_is_interrupted_changes_nothing(
         raise KeyboardInterrupt
 
     before = answer(store)
-    monkeypatch.setattr(build, "write_ids", interrupt)
+    monkeypatch.setattr(publication, "write_ids", interrupt)
     with pytest.raises(KeyboardInterrupt):
         build_index(model=other_model_folder, products=products_file, store=store)
     assert answer(store) == before
@@ -214,8 +252,8 @@ def test_vectors_that_are_none_are_not_published(
 def test_an_index_that_finds_too_little_is_not_published(
     store: Path, model_folder: Path, products_file: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(build, "index_recall_at_k", lambda *_: 0.9)
-    with pytest.raises(QualityGateFailed, match=r"finds 0\.900 of the exact ten nearest"):
+    monkeypatch.setattr(publication, "index_recall_at_k", lambda *_: 0.9)
+    with pytest.raises(QualityGateFailed, match=r"'recall': the index finds 0\.900 of the exact ten nearest"):
         build_index(model=model_folder, products=products_file, store=store)
     assert live_number(EmbeddingStore.open(store)) == 1
 
@@ -224,8 +262,8 @@ def test_an_index_that_lacks_a_vector_is_not_published(
     store: Path, model_folder: Path, products_file: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     whole = index.VectorIndex.build
-    monkeypatch.setattr(index.VectorIndex, "build", lambda vectors: whole(vectors[:-1]))
-    with pytest.raises(QualityGateFailed, match="holds 7 vectors, expected 8"):
+    monkeypatch.setattr(index.VectorIndex, "build", lambda parts, **_: whole([np.concatenate(list(parts))[:-1]]))
+    with pytest.raises(QualityGateFailed, match="'indexed': 8 rows with 8 different ids, of which the index holds 7"):
         build_index(model=model_folder, products=products_file, store=store)
     assert live_number(EmbeddingStore.open(store)) == 1
 
@@ -289,7 +327,7 @@ def test_without_faiss_nothing_is_embedded(
 
 def test_a_damaged_copy_of_the_model_is_replaced(store: Path, model_folder: Path, products_file: Path) -> None:
     before = answer(store)
-    kept = EmbeddingStore.open(store).model_folder(model_id_of(model_folder))
+    kept = store / "models" / model_id_of(model_folder)
     (kept / "config.json").unlink()
     build_index(model=model_folder, products=products_file, store=store)
     assert answer(store)["matches"] == before["matches"]
@@ -310,8 +348,72 @@ def test_a_model_that_changes_while_it_is_copied_is_refused(
 
 
 def test_ids_stand_beside_their_vectors(store: Path) -> None:
-    opened = EmbeddingStore.open(store)
-    stored = opened.read_vectors(1)
-    loaded = index.VectorIndex.load(opened.version_folder(1) / index.INDEX_FILE)
-    assert catalogue.read_ids(opened.version_folder(1) / catalogue.IDS_FILE).equals(stored.product_ids)
-    assert (loaded.vectors(np.arange(8)) == stored.vectors).all()
+    rows, vectors = stored(store)
+    folder = store / "versions" / "1"
+    assert catalogue.read_ids(folder / catalogue.IDS_FILE).equals(rows["product_id"])
+    assert (index.VectorIndex.load(folder / index.INDEX_FILE).vectors(np.arange(8)) == vectors).all()
+
+
+@pytest.mark.parametrize("shard_rows", [1, 3, 8])
+def test_how_the_work_is_cut_does_not_show(
+    store: Path, tmp_path: Path, model_folder: Path, products_file: Path, interactions_file: Path, shard_rows: int
+) -> None:
+    build_index(
+        model=model_folder,
+        products=products_file,
+        interactions=interactions_file,
+        store=tmp_path / "cut",
+        settings=RefreshSettings(shard_rows=shard_rows),
+    )
+    (rows, vectors), (rows_of_cut, vectors_of_cut) = stored(store), stored(tmp_path / "cut")
+    assert rows_of_cut.equals(rows)
+    np.testing.assert_allclose(vectors_of_cut, vectors, atol=1e-6)
+
+
+def test_nothing_is_left_of_the_work(store: Path) -> None:
+    assert not (store / "staging").exists()
+    assert {entry.name for entry in store.iterdir() if not entry.name.startswith(".")} == {
+        "live.json",
+        "models",
+        "products.lance",
+        "versions",
+    }
+
+
+def test_a_build_that_stopped_goes_on_where_it_did(
+    store: Path, other_model_folder: Path, products_file: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    encoded: list[str] = []
+    embed, limit = Embedder.embed_products, 6
+
+    def counted(self: Embedder, products: pl.DataFrame, **options: Any) -> Any:
+        if len(encoded) + products.height > limit:
+            raise OSError("power cut")
+        encoded.extend(products["product_id"])
+        return embed(self, products, **options)
+
+    def build_it() -> StoreVersion:
+        settings = RefreshSettings(shard_rows=2)
+        return build_index(model=other_model_folder, products=products_file, store=store, settings=settings)
+
+    monkeypatch.setattr(Embedder, "embed_products", counted)
+    with pytest.raises(OSError, match="power cut"):
+        build_it()
+    assert live_number(EmbeddingStore.open(store)) == 1
+    limit = 8
+    build_it()
+    assert encoded == [f"p{row}" for row in range(1, 9)]
+    rows, vectors = stored(store, 2)
+    monkeypatch.undo()
+    np.testing.assert_allclose(vectors, Embedder.from_pretrained(other_model_folder).embed_products(rows), atol=1e-6)
+
+
+def test_old_versions_are_pruned(
+    store: Path, model_folder: Path, other_model_folder: Path, products_file: Path
+) -> None:
+    for model in (model_folder, other_model_folder, other_model_folder):
+        build_index(model=model, products=products_file, store=store)
+    assert version_numbers(EmbeddingStore.open(store)) == [3, 4]
+    assert [folder.name for folder in (store / "models").iterdir()] == [model_id_of(other_model_folder)]
+    with pytest.raises(NotFound, match=r"no version 2 in .*; there is: 3, 4"):
+        Retriever.open(store, version=2)

@@ -10,6 +10,7 @@ import pytest
 from indexer.build import build_index
 from indexer.retrieval import Retriever
 from indexer.store import EmbeddingStore
+from indexer.version import read_version
 from ubm_embed.data.corpus import products_of
 from ubm_embed.data.session import Action, Interaction, Session
 from ubm_embed.embedder import Embedder
@@ -29,7 +30,7 @@ def towers(tmp_path: Path, session_model_folder: Path, products_file: Path) -> P
 @pytest.fixture
 def kept(towers: Path, session_model_folder: Path) -> Path:
     """The store's copy of the model."""
-    return EmbeddingStore.open(towers).model_folder(model_id_of(session_model_folder))
+    return towers / "models" / model_id_of(session_model_folder)
 
 
 def read(session: Session, products: pl.DataFrame) -> Session:
@@ -40,7 +41,11 @@ def read(session: Session, products: pl.DataFrame) -> Session:
 
 def test_its_vectors_are_those_of_the_product_tower(towers: Path, model_folder: Path, products: pl.DataFrame) -> None:
     expected = Embedder.from_pretrained(model_folder).embed_products(products)
-    np.testing.assert_allclose(EmbeddingStore.open(towers).read_vectors(1).vectors, expected, atol=1e-6)
+    opened = EmbeddingStore.open(towers)
+    version = read_version(opened)
+    vectors = opened.table.vectors(version.table_version, np.arange(8))
+    np.testing.assert_allclose(vectors, expected, atol=1e-6)
+    assert version.product_model_id == model_id_of(model_folder) != version.model_id
 
 
 def test_sessions_are_read_by_the_session_tower(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 
 import polars as pl
@@ -64,15 +65,34 @@ def as_text(value: pl.Expr, dtype: pl.DataType) -> pl.Expr:
 
 def as_numbers(frame: pl.DataFrame, names: list[str]) -> pl.DataFrame:
     """`frame` with those text columns as numbers in which every value is written as one (`007` is not)."""
-    texts = [name for name in names if frame.schema[name] == pl.String and frame[name].null_count() < frame.height]
-    numbers = [name for name in texts if frame[name].str.contains(_NUMBER).all()]
-    whole = [name for name in numbers if not frame[name].str.contains(r"[.eE]").any()]
-    types = {name: pl.Int64 if name in whole else pl.Float64 for name in numbers}
-    # strict=False: a whole number beyond 64 bits stays text.
-    cast = {name: frame[name].cast(dtype, strict=False) for name, dtype in types.items()}
-    return frame.with_columns(
-        column for name, column in cast.items() if column.null_count() == frame[name].null_count()
-    )
+    return frame.with_columns(casts(number_types(frame.lazy(), names)))
+
+
+def number_types(frame: pl.LazyFrame, names: list[str]) -> dict[str, pl.DataType]:
+    """The type of each of those text columns in which every value is written as a number (`007` is not)."""
+    texts = [name for name in names if frame.collect_schema()[name] == pl.String]
+    asked = [check.alias(f"{what} {name}") for name in texts for what, check in _number_checks(pl.col(name)).items()]
+    if not asked:
+        return {}
+    found = frame.select(asked).collect(engine="streaming").row(0, named=True)
+    numbers = [name for name in texts if found[f"filled {name}"] and found[f"number {name}"]]
+    # A whole number beyond 64 bits stays text.
+    kept = [name for name in numbers if found[f"fraction {name}"] or found[f"fits {name}"]]
+    return {name: pl.Float64() if found[f"fraction {name}"] else pl.Int64() for name in kept}
+
+
+def casts(types: Mapping[str, pl.DataType]) -> list[pl.Expr]:
+    """Columns brought to these types, by name."""
+    return [pl.col(name).cast(dtype) for name, dtype in types.items()]
+
+
+def _number_checks(value: pl.Expr) -> dict[str, pl.Expr]:
+    return {
+        "filled": value.is_not_null().any(),
+        "number": value.str.contains(_NUMBER).all(),
+        "fraction": value.str.contains(r"[.eE]").any(),
+        "fits": (value.is_null() | value.cast(pl.Int64, strict=False).is_not_null()).all(),
+    }
 
 
 def _cast(column: pl.Series, dtype: pl.DataType, file: str | Path) -> pl.Series:

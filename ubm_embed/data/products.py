@@ -8,9 +8,10 @@ from pathlib import Path
 import polars as pl
 
 from ubm_embed.data.attributes import ATTRIBUTES
-from ubm_embed.data.columns import as_numbers, conform, require
+from ubm_embed.data.columns import as_numbers, casts, conform, number_types, require
 from ubm_embed.data.session import Product
-from ubm_embed.data.tables import collect_tables, scan_table, table_files, table_kind
+from ubm_embed.data.tables import collect_tables, scan_table, table_batches, table_files, table_kind
+from ubm_embed.errors import InvalidData
 
 PRODUCT_SCHEMA: dict[str, pl.DataType] = {
     "product_id": pl.String(),
@@ -28,9 +29,41 @@ def read_products(file: str | Path) -> pl.DataFrame:
         InvalidData: not readable, a missing column, no rows, an id missing or given twice, a product without text.
     """
     frame = read_catalogue(file)
-    text = "a title, a category or an attribute value: a product without text has no vector"
-    require(frame, has_text(), file, "title", text)
+    _require_text(frame, file)
     return frame
+
+
+def product_batches(file: str | Path, rows: int = 20_000) -> Iterator[pl.DataFrame]:
+    """As `read_products`, about `rows` at a time, in memory that does not grow with the file.
+
+    That no id is given twice is not checked: it takes all of them. Columns have the same types in every batch.
+
+    Raises:
+        NotFound: no such file.
+        InvalidData: not readable, a missing column, no rows, an id missing, a product without text.
+    """
+    types, done = _number_types(file), 0
+    for batch in table_batches(file, rows):
+        if batch.is_empty():
+            continue
+        try:
+            products = _conform(batch, file).with_columns(casts(types))
+            _require_text(products, file)
+        except InvalidData as error:
+            row = None if error.row is None else error.row + done
+            raise InvalidData(error.problem, file=error.file, row=row, field=error.field) from None
+        yield products
+        done += batch.height
+    if not done:
+        raise InvalidData("no rows; expected at least one", file=file)
+
+
+def _number_types(file: str | Path) -> dict[str, pl.DataType]:
+    """Text files have no types; a price must be a number to be filtered by."""
+    if table_kind(table_files(file)[0]) == "Parquet":
+        return {}
+    frame = scan_table(file)
+    return number_types(frame, [name for name in frame.collect_schema().names() if name not in PRODUCT_SCHEMA])
 
 
 def read_catalogue(file: str | Path) -> pl.DataFrame:
@@ -42,13 +75,28 @@ def read_catalogue(file: str | Path) -> pl.DataFrame:
     """
     files = table_files(file)
     (frame,) = collect_tables([scan_table(file)], files)
-    products = conform(frame, PRODUCT_SCHEMA, optional={"category", "attributes"}, file=file)
-    require(products, pl.col("product_id").fill_null("") != "", file, "product_id", "an id")
-    require(products, pl.col("product_id").is_first_distinct(), file, "product_id", "an id given once")
+    products = _conform(frame, file)
+    require_ids_once(products, file)
     if table_kind(files[0]) == "Parquet":
         return products
     # Text files have no types; a price must be a number to be filtered by.
     return as_numbers(products, products.columns[len(PRODUCT_SCHEMA) :])
+
+
+def _conform(frame: pl.DataFrame, file: str | Path) -> pl.DataFrame:
+    products = conform(frame, PRODUCT_SCHEMA, optional={"category", "attributes"}, file=file)
+    require(products, pl.col("product_id").fill_null("") != "", file, "product_id", "an id")
+    return products
+
+
+def require_ids_once(products: pl.DataFrame, file: str | Path) -> None:
+    """Raise `InvalidData` for the first row of `file` whose product_id an earlier row has."""
+    require(products, pl.col("product_id").is_first_distinct(), file, "product_id", "an id given once")
+
+
+def _require_text(products: pl.DataFrame, file: str | Path) -> None:
+    text = "a title, a category or an attribute value: a product without text has no vector"
+    require(products, has_text(), file, "title", text)
 
 
 def has_text() -> pl.Expr:

@@ -7,7 +7,7 @@ means is known only to its reader, and a guess would turn the id "007" into 7.
 from __future__ import annotations
 
 import io
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 
 import polars as pl
@@ -81,6 +81,20 @@ def collect_tables(frames: Sequence[pl.LazyFrame], files: Iterable[Path]) -> lis
         return pl.collect_all(frames, engine="streaming")
     except _READ_ERRORS as error:
         raise _explained(error, list(files)) from None
+
+
+def table_batches(path: str | Path, rows: int) -> Iterator[pl.DataFrame]:
+    """The rows of what `scan_table` reads, in order, about `rows` of them at a time.
+
+    Raises:
+        NotFound: no such path.
+        InvalidData: as `scan_table` and `collect_tables`.
+    """
+    frame, files = scan_table(path), table_files(path)
+    try:
+        yield from frame.collect_batches(chunk_size=rows, maintain_order=True)
+    except _READ_ERRORS as error:
+        raise _explained(error, files) from None
 
 
 def _explained(error: Exception, files: list[Path]) -> InvalidData:

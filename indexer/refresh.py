@@ -1,0 +1,178 @@
+"""From a catalogue to the version of a store that answers: encode what must be, write, check, publish, tidy up.
+
+The order is what keeps a crash harmless: the model, then shards beside the table, then the table, then the index, and
+last the one small file that makes them live. Until then the store answers as before. What was encoded is kept until it
+is published, and the next refresh goes on from there.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping
+from contextlib import nullcontext
+from dataclasses import asdict, dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+from indexer.changes import ChangeCounts
+from indexer.encoding import Engine, encode_here
+from indexer.feed import Feed
+from indexer.gates import Gate, Measured, require_passed
+from indexer.index import load_faiss
+from indexer.interest import Interest
+from indexer.model_copy import keep_model
+from indexer.plan import Plan, checkpoint_of
+from indexer.pruning import Pruned, prune
+from indexer.rollback import require_whole
+from indexer.settings import RefreshSettings
+from indexer.store import STAGING, EmbeddingStore
+from indexer.tags import read_tags
+from indexer.version import StoreVersion, read_version
+from indexer.writing import Clock, Writer
+from ubm_embed.progress import Progress, silent
+
+
+@dataclass(frozen=True, kw_only=True)
+class Refreshed:
+    """What a refresh did, or would do.
+
+    Attributes:
+        base: number of the version that was live before.
+        published: the version that is live now; None where nothing was published.
+        changes: against `base`.
+        written: products written to the table, encoded or not.
+        encoded: products that the model had to read for it.
+        resumed: how many of them an earlier refresh had encoded that did not come to its end.
+        reason: why all is written anew, or None.
+        gates: what was measured, its limit, and whether it is within; those of `published` where there is one.
+        seconds: of each step.
+        pruned: versions that were removed.
+        freed: bytes that this gave back.
+    """
+
+    base: int
+    published: StoreVersion | None
+    changes: ChangeCounts
+    written: int
+    encoded: int
+    resumed: int = 0
+    reason: str | None = None
+    gates: Mapping[str, Any] = field(default_factory=dict)
+    seconds: dict[str, float] = field(default_factory=dict)
+    pruned: tuple[int, ...] = ()
+    freed: int = 0
+
+    def to_dict(self) -> dict[str, Any]:
+        """As JSON."""
+        return {
+            "base": self.base,
+            "version": self.published.version if self.published else None,
+            **asdict(self.changes),
+            "written": self.written,
+            "encoded": self.encoded,
+            "resumed": self.resumed,
+            "reason": self.reason,
+            "seconds": {name: round(seconds, 3) for name, seconds in self.seconds.items()},
+            "pruned": list(self.pruned),
+            "freed_bytes": self.freed,
+            "gates": dict(self.gates),
+        }
+
+
+def refresh(
+    *,
+    products: str | Path,
+    store: str | Path,
+    model: str | Path | None = None,
+    interactions: str | Path | None = None,
+    settings: RefreshSettings | None = None,
+    allow: Collection[Gate] = (),
+    dry_run: bool = False,
+    engine: Engine = encode_here,
+    device: str = "auto",
+    progress: Progress = silent,
+) -> Refreshed:
+    """Bring a store up to date with a catalogue: what is unchanged is not encoded, and if all is, nothing happens.
+
+    Args:
+        products: the catalogue, of any kind that `product_batches` reads.
+        store: path or URI of a store that answers.
+        model: another model's folder; everything is then encoded anew. None is the model of the live version.
+        interactions: what shoppers did, from which popularity is counted; None leaves it as it is.
+        allow: gates that may fail.
+        dry_run: only say what would happen.
+        engine: what encodes the shards.
+        device: "auto" takes a GPU where there is one.
+
+    Raises:
+        NotFound: a file or the store is missing, or faiss is.
+        InvalidData: names the file, row and field; or the model was fine-tuned for another task than next items; or
+            nothing is new, but the live version is damaged.
+        Conflict: another process writes to the store, or made something else live meanwhile; or the catalogue changed
+            while it was read.
+        QualityGateFailed: a check failed; what was live still is.
+    """
+    load_faiss()  # that it is missing is worth knowing before hours of embedding
+    settings, clock = settings or RefreshSettings(), Clock()
+    opened = EmbeddingStore.open(store)
+    read_tags(opened)  # and so is that they are damaged, which would stop the pruning
+    checkpoint = None if model is None else checkpoint_of(model)
+    with nullcontext() if dry_run else opened.writing():
+        with clock.step("compare"):
+            interest = None if interactions is None else Interest.read(interactions)
+            plan = Plan.to_refresh(opened, Feed.read(products), interest, checkpoint)
+        lost = rows_gate(plan, settings)
+        found = _found(plan, lost, clock)
+        if dry_run:
+            return found
+        require_passed([lost], allow)
+        if checkpoint is not None and model is not None:
+            keep_model(opened, Path(model), checkpoint)
+        if plan.nothing:
+            require_whole(opened, read_version(opened, found.base))
+        else:
+            writer = Writer(
+                store=opened,
+                settings=settings,
+                allow=allow,
+                engine=engine,
+                device=device,
+                progress=progress,
+                clock=clock,
+            )
+            written = writer.write(plan, [lost])
+            version = written.version
+            found = replace(found, published=version, resumed=written.resumed, gates=version.gates)
+        with clock.step("tidy up"):
+            pruned = tidy_up(opened, settings)
+        return replace(found, pruned=pruned.versions, freed=max(0, pruned.bytes))
+
+
+def rows_gate(plan: Plan, settings: RefreshSettings) -> Measured:
+    """The gate that can be asked before anything is encoded."""
+    counts = plan.changes.counts
+    before = counts.removed + counts.changed + counts.updated + counts.unchanged
+    lost = counts.removed / max(before, 1)
+    says = (
+        f"the catalogue lacks {counts.removed:,} of the {before:,} products of the live version, a share of {lost:.3g}"
+    )
+    return Measured(Gate.ROWS, lost, settings.gates.most_lost, True, says)
+
+
+def tidy_up(store: EmbeddingStore, settings: RefreshSettings) -> Pruned:
+    """Remove what is no longer needed, once a version is live. Call it inside `store.writing`."""
+    store.place.remove(STAGING)
+    return prune(store, settings.keep)
+
+
+def _found(plan: Plan, lost: Measured, clock: Clock) -> Refreshed:
+    assert plan.base is not None, "a refresh is against the version that is live"
+    return Refreshed(
+        base=plan.base.version,
+        published=None,
+        changes=plan.changes.counts,
+        written=0 if plan.nothing else int(plan.selection.write.sum()),
+        encoded=0 if plan.nothing else plan.to_encode,
+        reason=plan.reason,
+        gates={} if plan.nothing else {str(lost.gate): lost.to_dict()},
+        seconds=clock.seconds,
+    )

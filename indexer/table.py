@@ -1,0 +1,299 @@
+"""Product rows and their vectors at rest: one LanceDB table.
+
+Each commit makes a new version of the table and leaves the older ones as they were, so that a reader who pinned one is
+never disturbed. Which version answers is not decided here but in `indexer.version`.
+
+Letters: M products, K positions, D width.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import re
+from collections.abc import Iterator, Sequence
+from datetime import timedelta
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+import polars as pl
+import pyarrow as pa
+
+from indexer.place import Place
+from ubm_embed.data.arrays import FloatArray, IntArray
+from ubm_embed.errors import InvalidData
+
+# Otherwise a first build warns on stderr that there is no table yet. Read when the libraries are imported.
+os.environ.setdefault("LANCE_LOG", "error")
+os.environ.setdefault("LANCEDB_LOG", "error")
+
+TABLE = "products"
+VECTOR, POPULARITY, TEXT_HASH, ROW_HASH = "vector", "popularity", "text_hash", "row_hash"
+OURS = (VECTOR, POPULARITY, TEXT_HASH, ROW_HASH)
+
+_ROWS_AT_ONCE = 8192
+_PIN = "version-"
+_MODEL = "ubm_embed.model_id"
+# LanceDB keeps `_row...` for itself, reads a dot as a path into a struct, and cannot select the other two by name.
+_NAME = re.compile(r"(?!_row)(?!\*$)[^.`]+")
+
+
+class VectorBatch(NamedTuple):
+    """Some rows of a version, in the table's order.
+
+    Attributes:
+        product_ids: [K].
+        vectors: [K, D].
+    """
+
+    product_ids: pl.Series
+    vectors: FloatArray
+
+
+class ProductTable:
+    """The table `products` of a store. Its name in LanceDB is the same."""
+
+    def __init__(self, place: Place) -> None:
+        self.place = place
+        self.folder = f"{TABLE}.lance"
+        self.uri = f"{place.uri}/{self.folder}"
+
+    def read(self, version: int, columns: Sequence[str] | None = None) -> pl.DataFrame:
+        """Rows of a version, the shop's columns and popularity unless told otherwise.
+
+        Raises:
+            InvalidData: the table or that version of it is gone or damaged.
+        """
+        with self._pinned(version) as dataset:
+            names = columns or [name for name in dataset.schema.names if name not in (VECTOR, TEXT_HASH, ROW_HASH)]
+            frame = pl.from_arrow(dataset.to_table(columns=list(names)))
+        assert isinstance(frame, pl.DataFrame)
+        return frame
+
+    def schema(self, version: int) -> pa.Schema:
+        """Columns of a version and their types, the vector among them."""
+        with self._pinned(version) as dataset:
+            return dataset.schema
+
+    def batches(self, version: int) -> Iterator[VectorBatch]:
+        """All vectors of a version with the ids they belong to, in order, some thousands at a time.
+
+        Raises:
+            InvalidData: the table or that version of it is gone or damaged.
+        """
+        with self._pinned(version) as dataset:
+            # Read ahead by a little: by default it is sixteen batches.
+            asked = {"batch_size": _ROWS_AT_ONCE, "batch_readahead": 2, "fragment_readahead": 2}
+            for batch in dataset.to_batches(columns=["product_id", VECTOR], **asked):
+                ids = pl.Series("product_id", batch.column("product_id"), dtype=pl.String)
+                yield VectorBatch(ids, _as_array(batch.column(VECTOR)))
+
+    def vectors(self, version: int, positions: IntArray) -> FloatArray:
+        """Vectors at these places in a version's order: [K] -> [K, D].
+
+        Raises:
+            InvalidData: the table or that version of it is gone or damaged.
+        """
+        with self._pinned(version) as dataset:
+            # Each row is read once and in order, however often and where it is asked for.
+            wanted, where = np.unique(np.asarray(positions, np.int64), return_inverse=True)
+            found = dataset.take(wanted, columns=[VECTOR]).column(VECTOR).combine_chunks()
+        return _as_array(found)[where]
+
+    def model_id(self, version: int) -> str | None:
+        """The model that made the vectors of a version; None of a table of older software."""
+        found = (self.schema(version).metadata or {}).get(_MODEL.encode())
+        return None if found is None else str(found.decode())
+
+    def count(self, version: int) -> int:
+        """Rows of a version."""
+        with self._pinned(version) as dataset:
+            return int(dataset.count_rows())
+
+    def write_fragments(self, products: pl.DataFrame, vectors: FloatArray, *, anew: bool) -> list[str]:
+        """Write rows beside the table, which does not have them until they are committed; as JSON, for a commit.
+
+        Args:
+            products: K rows that `require_storable` accepts, with popularity and both hashes.
+            vectors: [K, D].
+            anew: whether they are for `replace`, else for `append`.
+
+        Raises:
+            OSError: the disk is full, or the like.
+        """
+        from lance.fragment import write_fragments
+
+        schema = table_schema(products, vectors.shape[1])
+        batches = pa.RecordBatchReader.from_batches(schema, _batches(products, vectors, schema))
+        with _translated(self.uri):
+            written = write_fragments(batches, self.uri, schema=schema, mode="overwrite" if anew else "append")
+        return [json.dumps(fragment.to_json()) for fragment in written]
+
+    def has_files(self, fragments: Sequence[str]) -> bool:
+        """Whether the files of fragments that were written are still there."""
+        files = (file["path"] for fragment in fragments for file in json.loads(fragment)["files"])
+        return all(self.place.exists(f"{self.folder}/data/{file}") for file in files)
+
+    def replace(self, fragments: Sequence[str], schema: pa.Schema, *, model_id: str) -> int:
+        """Commit a version that has these rows and no others, with vectors of this model; its number."""
+        from lance import LanceOperation
+
+        schema = schema.with_metadata({_MODEL: model_id})
+        return self._commit(LanceOperation.Overwrite(schema, _fragments(fragments)))
+
+    def append(self, fragments: Sequence[str]) -> int:
+        """Commit the newest version's rows and these; its number."""
+        from lance import LanceOperation
+
+        return self._commit(LanceOperation.Append(_fragments(fragments)), read_version=self.latest())
+
+    def remove(self, product_ids: pl.Series) -> int:
+        """Commit the newest version without these products; its number."""
+        with _translated(self.uri):
+            dataset = self._open()
+            gone = product_ids.alias("product_id").to_frame().to_arrow()
+            dataset.merge_insert("product_id").when_matched_delete().execute(gone)
+            return int(dataset.latest_version)
+
+    def restore(self, version: int) -> int:
+        """Make the newest version's rows those of `version`, as a crashed writer may have left others; its number."""
+        with _translated(self.uri):
+            dataset = self._open()
+            if dataset.latest_version == version:
+                return version
+            dataset = dataset.checkout_version(version)
+            dataset.restore()
+            return int(dataset.latest_version)
+
+    def compact(self, rows: int) -> int:
+        """Join small fragments of the newest version up to `rows` each, and drop rows that were removed; its number.
+
+        At most a quarter of the rows is written anew, so that the version before, which keeps the old files, and this
+        one never take twice the space.
+        """
+        with _translated(self.uri):
+            dataset = self._open()
+            at_most = max(dataset.count_rows() // 4, 4 * rows)
+            dataset.optimize.compact_files(target_rows_per_fragment=rows, max_source_rows=at_most)
+            return int(dataset.latest_version)
+
+    def latest(self) -> int:
+        """Number of the newest version, whether it was published or not."""
+        with _translated(self.uri):
+            return int(self._open().latest_version)
+
+    def pin(self, number: int, version: int) -> None:
+        """Keep a version of the table for as long as the store's version `number` is there."""
+        with _translated(self.uri):
+            tags, name = self._open().tags, f"{_PIN}{number}"
+            # One that a crash left belongs to a version that never came to be.
+            (tags.update if name in tags.list() else tags.create)(name, version)
+
+    def unpin(self, number: int) -> None:
+        """Let the table's version of the store's version `number` go at the next `clean`."""
+        with _translated(self.uri):
+            self._open().tags.delete(f"{_PIN}{number}")
+
+    def pins(self) -> dict[int, int]:
+        """The table's version by the store's version that keeps it.
+
+        Raises:
+            InvalidData: the table is gone or damaged.
+        """
+        with _translated(self.uri):
+            tags = self._open().tags.list()
+        return {
+            int(name.removeprefix(_PIN)): int(tag["version"]) for name, tag in tags.items() if name.startswith(_PIN)
+        }
+
+    def clean(self, *, unfinished: bool) -> int:
+        """Remove all versions but the newest and the pinned ones, and the files that only they had; bytes given back.
+
+        Args:
+            unfinished: also files that no version has, as a writer that was killed leaves them.
+        """
+        with _translated(self.uri):
+            # The table's own `optimize` stops at a pinned version; this goes round it.
+            done = self._open().cleanup_old_versions(
+                older_than=timedelta(0), delete_unverified=unfinished, error_if_tagged_old_versions=False
+            )
+        return int(done.bytes_removed)
+
+    def settle(self) -> None:
+        """Bring to disk what LanceDB wrote: a version that is live must not point to rows that a power cut took."""
+        self.place.settle(self.folder)
+
+    def _commit(self, operation: Any, read_version: int | None = None) -> int:
+        from lance import LanceDataset
+
+        with _translated(self.uri):
+            committed = LanceDataset.commit(self.uri, operation, read_version=read_version)
+            return int(committed.version)
+
+    @contextlib.contextmanager
+    def _pinned(self, version: int) -> Iterator[Any]:
+        """A handle of its own on one version of the table: it sees no later one."""
+        with _translated(self.uri):
+            yield self._open().checkout_version(version)
+
+    def _open(self) -> Any:
+        import lancedb
+
+        return lancedb.connect(self.place.uri).open_table(TABLE).to_lance()
+
+
+def require_storable(products: pl.DataFrame, file: str | Path) -> None:
+    """Raise `InvalidData` for a column whose name or type the table cannot hold: asked before long work."""
+    for name, dtype in products.schema.items():
+        if name in OURS or not _NAME.fullmatch(name):
+            raise InvalidData("a column of this name cannot be stored; rename it", file=file, field=name)
+        try:
+            products[name].head(0).to_arrow()
+        except (pa.ArrowException, pl.exceptions.PolarsError):
+            raise InvalidData(f"values of type {dtype} cannot be stored", file=file, field=name) from None
+
+
+def table_schema(products: pl.DataFrame, width: int) -> pa.Schema:
+    """The columns of a table with the columns of these rows and vectors of this width."""
+    vector = pa.field(VECTOR, pa.list_(pa.float32(), width), nullable=False)
+    return products.head(0).to_arrow().schema.append(vector)
+
+
+def _batches(products: pl.DataFrame, vectors: FloatArray, schema: pa.Schema) -> Iterator[pa.RecordBatch]:
+    for first, rows in enumerate(products.iter_slices(_ROWS_AT_ONCE)):
+        part = vectors[first * _ROWS_AT_ONCE :][: rows.height]
+        column = pa.FixedSizeListArray.from_arrays(pa.array(part.ravel()), vectors.shape[1])
+        arrays = [*(chunked.combine_chunks() for chunked in rows.to_arrow().columns), column]
+        yield pa.record_batch(arrays, schema=schema)
+
+
+def _fragments(written: Sequence[str]) -> list[Any]:
+    from lance import FragmentMetadata
+
+    return [FragmentMetadata.from_json(fragment) for fragment in written]
+
+
+def _as_array(column: pa.FixedSizeListArray) -> FloatArray:
+    array: FloatArray = column.flatten().to_numpy(zero_copy_only=False).reshape(-1, column.type.list_size)
+    return array
+
+
+@contextlib.contextmanager
+def _translated(file: str) -> Iterator[None]:
+    """LanceDB reports a full disk, a missing version and a damaged file alike: as text."""
+    try:
+        yield
+    except (RuntimeError, ValueError, OSError, pa.ArrowException) as error:
+        if isinstance(error, OSError) and error.errno is not None:
+            raise
+        number = re.search(r"os error (\d+)", str(error))
+        if number and int(number[1]) != 2:  # a file that is not there means that the table is damaged
+            raise OSError(int(number[1]), os.strerror(int(number[1])), file) from error
+        raise InvalidData(f"LanceDB cannot use it: {_first_words(error)}", file=file) from error
+
+
+def _first_words(error: Exception) -> str:
+    """What LanceDB says, without where in its own sources it says so."""
+    return re.sub(r",? \S+\.rs:\d+(:\d+)?", "", " ".join(str(error).split()))[:300]
