@@ -96,7 +96,7 @@ def _unexpected(error: Exception, *, debug: bool) -> int:
 def _name_environment_variables(command: Any) -> None:
     """Give every option its `UBM_EMBED_<OPTION>`, by its long name."""
     for parameter in command.params:
-        if isinstance(parameter, TyperOption) and parameter.name not in ("help", "version"):
+        if isinstance(parameter, TyperOption) and not parameter.is_eager:
             parameter.envvar = "UBM_EMBED_" + _long_name(parameter).upper().replace("-", "_")
             parameter.show_envvar = False  # the rule is said once; fifty names would drown the help
     if isinstance(command, TyperGroup):

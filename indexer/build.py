@@ -15,6 +15,7 @@ from indexer.plan import Plan, checkpoint_of
 from indexer.refresh import tidy_up
 from indexer.settings import RefreshSettings
 from indexer.store import EmbeddingStore
+from indexer.tags import read_tags
 from indexer.version import StoreVersion
 from indexer.writing import Writer
 from ubm_embed.progress import Progress, silent
@@ -57,6 +58,7 @@ def build_index(
     interest = None if interactions is None else Interest.read(interactions)
     target = EmbeddingStore.create(store)
     with target.writing():
+        read_tags(target)  # what is kept afterwards depends on them: better known before hours of embedding
         plan = Plan.to_build(target, feed, interest, checkpoint)
         keep_model(target, Path(model), checkpoint)
         writer = Writer(store=target, settings=settings, allow=allow, engine=engine, device=device, progress=progress)

@@ -11,13 +11,15 @@ from pathlib import Path
 
 from indexer.catalogue import IDS_FILE, read_ids
 from indexer.encoding import unsound
+from indexer.feed import with_hashes
 from indexer.index import INDEX_FILE, VectorIndex
 from indexer.live import Live, read_live
 from indexer.rollback import lost_its_rows
 from indexer.store import LIVE_FILE, STAGING, TAGS_FILE, VERSIONS, EmbeddingStore, model_folder, version_folder
-from indexer.table import TABLE
+from indexer.table import TABLE, TEXT_HASH, VECTOR
 from indexer.tags import read_tags
 from indexer.version import MANIFEST_FILE, StoreVersion, read_version, require_files, version_numbers
+from ubm_embed.data.corpus import PRODUCT_SCHEMA
 from ubm_embed.errors import Conflict, InvalidData, NotFound, UbmError
 from ubm_embed.model.checkpoint import Checkpoint
 from ubm_embed.progress import Progress, silent
@@ -151,11 +153,22 @@ class _Doctor:
         for batch in self.store.table.batches(version.table_version):
             rows += len(batch.vectors)
             bad += unsound(batch.vectors).size
-        self.store.table.read(version.table_version)  # the other columns
+        mixed = self._mixed_texts(version)
         if lost_its_rows(self.store, version):
             raise InvalidData(f"does not keep the rows of version {version.version}", file=self.store.table.uri)
+        if mixed:
+            problem = f"{mixed} of {rows} products have another text than was encoded"
+            raise InvalidData(problem, file=self.store.table.uri)
         if bad:
             raise InvalidData(f"{bad} of {rows} vectors are not of length 1", file=self.store.table.uri)
+
+    def _mixed_texts(self, version: StoreVersion) -> int:
+        """Read every other column; rows whose text is not the one that their hash is of."""
+        names = [name for name in self.store.table.schema(version.table_version).names if name != VECTOR]
+        rows = self.store.table.read(version.table_version, names)
+        if TEXT_HASH not in names:  # of older software
+            return 0
+        return int((with_hashes(rows.select(*PRODUCT_SCHEMA))[TEXT_HASH] != rows[TEXT_HASH]).sum())
 
     def _files(self, version: StoreVersion) -> None:
         with self.store.place.reading(version_folder(version.version)) as folder:

@@ -83,8 +83,13 @@ class ShardEncoder:
     @cached_property
     def embedder(self) -> Embedder:
         """The model, from the store's copy."""
-        with self.store.place.reading(model_folder(self.job.model_id)) as folder:
-            return Embedder.from_pretrained(folder, device=self.job.device)
+        name = model_folder(self.job.model_id)
+        try:
+            with self.store.place.reading(name) as folder:
+                return Embedder.from_pretrained(folder, device=self.job.device)
+        except FileNotFoundError:
+            problem = "missing; give the model's own folder: ubm-embed refresh --model DIR"
+            raise InvalidData(problem, file=f"{self.store.uri}/{name}") from None
 
 
 def encode_here(job: EncodingJob, shards: Sequence[Shard], progress: Progress) -> None:

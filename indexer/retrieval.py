@@ -234,7 +234,9 @@ def _open_model(store: EmbeddingStore, manifest: StoreVersion, device: str) -> E
     try:
         with store.place.reading(model_folder(manifest.model_id)) as folder:
             embedder = Embedder.from_pretrained(folder, device=device)
-    except (NotFound, FileNotFoundError) as error:
+    except FileNotFoundError:
+        raise InvalidData(f"missing; version {manifest.version} needs this model", file=name) from None
+    except NotFound as error:
         raise InvalidData(f"version {manifest.version} needs this model: {error}", file=name) from None
     if embedder.model_id != manifest.model_id:
         raise Conflict(f"{name} holds model {embedder.model_id}, which did not make version {manifest.version}")

@@ -66,8 +66,8 @@ class EmbeddingStore:
         """The store at a path or URI.
 
         Raises:
-            NotFound: there is none, or nothing was ever published in it.
-            InvalidData: a URI of a kind that is not known; or live.json is missing where versions are.
+            NotFound: there is none, nothing was ever published in it, or live.json is gone.
+            InvalidData: a URI of a kind that is not known.
         """
         store = cls.at(where)
         if not store.place.exists(LIVE_FILE):

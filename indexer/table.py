@@ -285,7 +285,7 @@ def _translated(file: str) -> Iterator[None]:
     """LanceDB reports a full disk, a missing version and a damaged file alike: as text."""
     try:
         yield
-    except (RuntimeError, ValueError, OSError, pa.ArrowException) as error:
+    except (RuntimeError, ValueError, OverflowError, OSError, pa.ArrowException) as error:
         if isinstance(error, OSError) and error.errno is not None:
             raise
         number = re.search(r"os error (\d+)", str(error))

@@ -1,4 +1,4 @@
-"""A store on an object store, against a real S3 API on loopback: built, asked, refreshed, rolled back, mended, pruned."""
+"""A store on an object store, a real S3 API on loopback: built, asked, refreshed, rolled back, mended, pruned."""
 
 from __future__ import annotations
 

@@ -238,13 +238,13 @@ def test_vectors_are_never_asked_by_another_model(store: Path, other_model_folde
 
 def test_a_manifest_with_another_model_id_is_refused(store: Path) -> None:
     change_manifest(store, model_id="f" * 16)
-    with pytest.raises(InvalidData, match="models/ffffffffffffffff: version 1 needs this model"):
+    with pytest.raises(InvalidData, match="models/ffffffffffffffff: missing; version 1 needs this model"):
         Retriever.open(store)
 
 
 def test_a_missing_model_is_named(store: Path) -> None:
     shutil.rmtree(store / "models")
-    with pytest.raises(InvalidData, match=r"models/\w+: version 1 needs this model"):
+    with pytest.raises(InvalidData, match=r"models/\w+: missing; version 1 needs this model"):
         Retriever.open(store)
 
 
