@@ -175,7 +175,7 @@ class ProductTable:
         """
         with _translated(self.uri):
             dataset = self._open()
-            at_most = max(dataset.count_rows() // 4, 4 * rows)
+            at_most = max(dataset.count_rows() // 4, 2 * rows)
             dataset.optimize.compact_files(target_rows_per_fragment=rows, max_source_rows=at_most)
             return int(dataset.latest_version)
 
