@@ -35,12 +35,12 @@ import torch
 
 from benchmarks.report import heading, markdown_table, write_report
 from indexer.build import build_index
-from indexer.encoding import EncodingJob, Engine, encode_here
-from indexer.gates import Gate
-from indexer.ray_engine import RayWorkers, encode_with_ray
-from indexer.settings import RefreshSettings
-from indexer.shards import Shard
 from indexer.store import EmbeddingStore
+from indexer.update.encoding import EncodingJob, Engine, encode_here
+from indexer.update.gates import Gate
+from indexer.update.ray_engine import RayWorkers, encode_with_ray
+from indexer.update.settings import RefreshSettings
+from indexer.update.shards import Shard
 from ubm_embed.data.corpus import PRODUCTS_FILE, Corpus
 from ubm_embed.data.sample_shop import write_sample_shop
 from ubm_embed.errors import NotFound, QualityGateFailed, UbmError

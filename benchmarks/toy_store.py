@@ -12,8 +12,8 @@ import numpy as np
 import polars as pl
 import torch
 
-from indexer.gates import Gate
-from indexer.settings import RefreshSettings
+from indexer.update.gates import Gate
+from indexer.update.settings import RefreshSettings
 from ubm_embed.data.corpus import PRODUCTS_FILE, read_products
 from ubm_embed.data.sample_shop.shop import write_sample_shop
 from ubm_embed.data.tokenizer import InteractionTokenizer, attribute_names, training_texts

@@ -8,11 +8,11 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from indexer.gates import Gate
+from indexer.update.gates import Gate
 
 if TYPE_CHECKING:
-    from indexer.encoding import Engine
-    from indexer.settings import RefreshSettings
+    from indexer.update.encoding import Engine
+    from indexer.update.settings import RefreshSettings
 
 # A string: a path would make s3:/bucket of s3://bucket.
 Store = Annotated[str, typer.Option("--store", metavar="DIR", help="The store: a folder, or a URI such as s3://...")]
@@ -42,7 +42,7 @@ Device = Annotated[str, typer.Option("--device", help="cpu, cuda, cuda:1, ...; a
 
 def settings_of(config: Path | None) -> RefreshSettings:
     """The settings of a file, or the usual ones."""
-    from indexer.settings import RefreshSettings
+    from indexer.update.settings import RefreshSettings
 
     return RefreshSettings() if config is None else RefreshSettings.read(config)
 
@@ -50,9 +50,9 @@ def settings_of(config: Path | None) -> RefreshSettings:
 def engine_of(name: EngineName) -> Engine:
     """What encodes, by its name."""
     if name is EngineName.RAY:
-        from indexer.ray_engine import encode_with_ray
+        from indexer.update.ray_engine import encode_with_ray
 
         return encode_with_ray
-    from indexer.encoding import encode_here
+    from indexer.update.encoding import encode_here
 
     return encode_here

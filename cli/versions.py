@@ -32,7 +32,7 @@ def register(parent: typer.Typer) -> None:
 @app.command("list")
 def list_versions(store: Store, form: Form = None) -> None:
     """All versions, the newest first: which is live, which were before, which have names."""
-    from indexer.history import history
+    from indexer.versions.history import history
 
     rows = [one.to_dict() for one in history(_open(store))]
     chosen = choose_format(form)
@@ -53,9 +53,9 @@ def show(
     form: Form = None,
 ) -> None:
     """All that is known of a version: its manifest, its state, its names, its size on disk."""
-    from indexer.history import entry_of
-    from indexer.tags import number_of
-    from indexer.version import read_version
+    from indexer.versions.history import entry_of
+    from indexer.versions.tags import number_of
+    from indexer.versions.version import read_version
 
     opened = _open(store)
     manifest = read_version(opened, None if version is None else number_of(opened, version))
@@ -72,10 +72,10 @@ def diff(
     form: Form = None,
 ) -> None:
     """What is different between two versions: manifests, and products that are new, changed, updated, removed."""
-    from indexer.difference import Difference
-    from indexer.rollback import version_before
-    from indexer.tags import number_of
-    from indexer.version import read_version
+    from indexer.versions.difference import Difference
+    from indexer.versions.rollback import version_before
+    from indexer.versions.tags import number_of
+    from indexer.versions.version import read_version
 
     opened = _open(store)
     first = version_before(opened) if before is None else number_of(opened, before)
@@ -100,8 +100,8 @@ def tag(
     delete: Annotated[bool, typer.Option("--delete", help="Take the name away.")] = False,
 ) -> None:
     """Give a version a name; it is then never pruned."""
-    from indexer.live import live_number
-    from indexer.tags import add_tag, delete_tag, number_of
+    from indexer.versions.live import live_number
+    from indexer.versions.tags import add_tag, delete_tag, number_of
 
     opened = _open(store)
     if delete:
@@ -121,9 +121,9 @@ def rollback(
     version: Annotated[str | None, typer.Argument(help="Number or tag; default: what was live before.")] = None,
 ) -> None:
     """Make an earlier version live again. It takes effect at once and does not wait for a refresh that runs."""
-    from indexer.rollback import roll_back
     from indexer.store import EmbeddingStore
-    from indexer.tags import number_of
+    from indexer.versions.rollback import roll_back
+    from indexer.versions.tags import number_of
 
     started = time.perf_counter()
     opened = EmbeddingStore.at(store)  # even where live.json is gone
@@ -148,8 +148,8 @@ def prune(
     """Remove old versions and give their space back. The live version and tagged ones stay."""
     from dataclasses import replace
 
-    from indexer.pruning import prune as remove
-    from indexer.pruning import to_prune
+    from indexer.versions.pruning import prune as remove
+    from indexer.versions.pruning import to_prune
 
     usual = settings_of(config).keep
     policy = replace(

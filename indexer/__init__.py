@@ -11,7 +11,7 @@ if TYPE_CHECKING:
     from indexer.index import VectorIndex
     from indexer.retrieval import Retriever
     from indexer.store import EmbeddingStore
-    from indexer.version import StoreVersion
+    from indexer.versions.version import StoreVersion
 
 __all__ = ["Answer", "EmbeddingStore", "Match", "Retriever", "StoreVersion", "VectorIndex", "build_index"]
 
@@ -20,7 +20,7 @@ _MODULES = {
     "EmbeddingStore": "store",
     "Match": "answer",
     "Retriever": "retrieval",
-    "StoreVersion": "version",
+    "StoreVersion": "versions.version",
     "VectorIndex": "index",
     "build_index": "build",
 }

@@ -5,19 +5,19 @@ from __future__ import annotations
 from collections.abc import Collection
 from pathlib import Path
 
-from indexer.encoding import Engine, encode_here
-from indexer.feed import Feed
-from indexer.gates import Gate
 from indexer.index import load_faiss
-from indexer.interest import Interest
-from indexer.model_copy import keep_model
-from indexer.plan import Plan, checkpoint_of
 from indexer.refresh import tidy_up
-from indexer.settings import RefreshSettings
 from indexer.store import EmbeddingStore
-from indexer.tags import read_tags
-from indexer.version import StoreVersion
-from indexer.writing import Writer
+from indexer.update.encoding import Engine, encode_here
+from indexer.update.feed import Feed
+from indexer.update.gates import Gate
+from indexer.update.interest import Interest
+from indexer.update.model_copy import keep_model
+from indexer.update.plan import Plan, checkpoint_of
+from indexer.update.settings import RefreshSettings
+from indexer.update.writing import Writer
+from indexer.versions.tags import read_tags
+from indexer.versions.version import StoreVersion
 from ubm_embed.progress import Progress, silent
 
 

@@ -13,21 +13,21 @@ from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from indexer.changes import ChangeCounts
-from indexer.encoding import Engine, encode_here
-from indexer.feed import Feed
-from indexer.gates import Gate, Measured, require_passed
 from indexer.index import load_faiss
-from indexer.interest import Interest
-from indexer.model_copy import keep_model
-from indexer.plan import Plan, checkpoint_of
-from indexer.pruning import Pruned, prune
-from indexer.rollback import require_whole
-from indexer.settings import RefreshSettings
 from indexer.store import STAGING, EmbeddingStore
-from indexer.tags import read_tags
-from indexer.version import StoreVersion, read_version
-from indexer.writing import Clock, Writer
+from indexer.update.changes import ChangeCounts
+from indexer.update.encoding import Engine, encode_here
+from indexer.update.feed import Feed
+from indexer.update.gates import Gate, Measured, require_passed
+from indexer.update.interest import Interest
+from indexer.update.model_copy import keep_model
+from indexer.update.plan import Plan, checkpoint_of
+from indexer.update.settings import RefreshSettings
+from indexer.update.writing import Clock, Writer
+from indexer.versions.pruning import Pruned, prune
+from indexer.versions.rollback import require_whole
+from indexer.versions.tags import read_tags
+from indexer.versions.version import StoreVersion, read_version
 from ubm_embed.progress import Progress, silent
 
 

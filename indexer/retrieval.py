@@ -18,11 +18,11 @@ from numpy.typing import NDArray
 from indexer.answer import Answer, Match
 from indexer.catalogue import IDS_FILE, Catalogue, read_ids
 from indexer.index import INDEX_FILE, VectorIndex
-from indexer.live import live_number
 from indexer.prediction import Prediction, Predictors
 from indexer.readable import ReadableSession, readable_sessions
 from indexer.store import EmbeddingStore, model_folder, version_folder
-from indexer.version import StoreVersion, read_version, require_files
+from indexer.versions.live import live_number
+from indexer.versions.version import StoreVersion, read_version, require_files
 from ubm_embed.data.arrays import FloatArray
 from ubm_embed.data.session import Product, Session
 from ubm_embed.embedder import Embedder

@@ -15,8 +15,8 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Self
 
-from indexer.folder import EXCHANGE_FILE, LOCK_FILE
-from indexer.place import Place, place_of
+from indexer.places.folder import EXCHANGE_FILE, LOCK_FILE
+from indexer.places.place import Place, place_of
 from indexer.table import TABLE, ProductTable
 from ubm_embed.errors import Conflict, NotFound
 

@@ -1,7 +1,7 @@
 """Product rows and their vectors at rest: one LanceDB table.
 
 Each commit makes a new version of the table and leaves the older ones as they were, so that a reader who pinned one is
-never disturbed. Which version answers is not decided here but in `indexer.version`.
+never disturbed. Which version answers is not decided here but in `indexer.versions.version`.
 
 Letters: M products, K positions, D width.
 """
@@ -21,7 +21,7 @@ import numpy as np
 import polars as pl
 import pyarrow as pa
 
-from indexer.place import Place
+from indexer.places.place import Place
 from ubm_embed.data.arrays import FloatArray, IntArray
 from ubm_embed.errors import InvalidData
 

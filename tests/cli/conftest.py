@@ -12,10 +12,10 @@ import pytest
 
 from cli.main import run
 from indexer.build import build_index
-from indexer.gates import Gate
-from indexer.pruning import KeepPolicy
 from indexer.refresh import refresh
-from indexer.settings import RefreshSettings
+from indexer.update.gates import Gate
+from indexer.update.settings import RefreshSettings
+from indexer.versions.pruning import KeepPolicy
 from ubm_embed.data.tokenizer import InteractionTokenizer
 from ubm_embed.model.checkpoint import save_checkpoint
 from ubm_embed.model.user_behavior_model import UserBehaviorModel

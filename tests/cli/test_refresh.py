@@ -13,8 +13,8 @@ from typing import Any
 import pytest
 from torch import nn
 
-from indexer.gates import Gate
 from indexer.store import EmbeddingStore
+from indexer.update.gates import Gate
 from ubm_embed.data.tokenizer import InteractionTokenizer
 from ubm_embed.model.checkpoint import save_checkpoint
 from ubm_embed.model.user_behavior_model import UserBehaviorModel

@@ -14,14 +14,15 @@ import numpy as np
 import polars as pl
 import pytest
 
-from indexer import build, catalogue, encoding, index, model_copy, publication, writing
+from indexer import build, catalogue, index
 from indexer.build import build_index
-from indexer.live import live_number
 from indexer.retrieval import Retriever
-from indexer.settings import RefreshSettings
 from indexer.store import EmbeddingStore
 from indexer.table import ProductTable
-from indexer.version import StoreVersion, read_version, require_files, version_numbers
+from indexer.update import encoding, model_copy, publication, writing
+from indexer.update.settings import RefreshSettings
+from indexer.versions.live import live_number
+from indexer.versions.version import StoreVersion, read_version, require_files, version_numbers
 from ubm_embed import outputs
 from ubm_embed.data.session import Action, Interaction, Session
 from ubm_embed.data.tasks import Task

@@ -11,14 +11,14 @@ import polars as pl
 import pytest
 
 from indexer.build import build_index
-from indexer.encoding import EncodingJob, encode_here
-from indexer.live import live_number
 from indexer.refresh import refresh
 from indexer.retrieval import Retriever
-from indexer.rollback import roll_back
-from indexer.settings import RefreshSettings
-from indexer.shards import Shard
 from indexer.store import EmbeddingStore
+from indexer.update.encoding import EncodingJob, encode_here
+from indexer.update.settings import RefreshSettings
+from indexer.update.shards import Shard
+from indexer.versions.live import live_number
+from indexer.versions.rollback import roll_back
 from ubm_embed.data.session import Action, Interaction, Session
 from ubm_embed.errors import Conflict
 from ubm_embed.progress import Progress

@@ -15,14 +15,14 @@ import polars as pl
 import pytest
 
 from indexer.build import build_index
-from indexer.doctor import Severity, examine
-from indexer.folder import Folder
-from indexer.live import live_number
+from indexer.places.folder import Folder
 from indexer.refresh import refresh
 from indexer.retrieval import Retriever
-from indexer.settings import RefreshSettings
 from indexer.store import EmbeddingStore
 from indexer.table import ProductTable
+from indexer.update.settings import RefreshSettings
+from indexer.versions.doctor import Severity, examine
+from indexer.versions.live import live_number
 from ubm_embed.data.session import Action, Interaction, Session
 from ubm_embed.embedder import Embedder
 

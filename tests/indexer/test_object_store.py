@@ -11,17 +11,17 @@ import polars as pl
 import pytest
 
 from indexer.build import build_index
-from indexer.doctor import examine
-from indexer.encoding import EncodingJob, encode_here
-from indexer.live import live_number
-from indexer.pruning import KeepPolicy, prune
 from indexer.refresh import refresh
-from indexer.repair import repair
 from indexer.retrieval import Retriever
-from indexer.rollback import roll_back
-from indexer.settings import RefreshSettings
-from indexer.shards import Shard
 from indexer.store import EmbeddingStore
+from indexer.update.encoding import EncodingJob, encode_here
+from indexer.update.settings import RefreshSettings
+from indexer.update.shards import Shard
+from indexer.versions.doctor import examine
+from indexer.versions.live import live_number
+from indexer.versions.pruning import KeepPolicy, prune
+from indexer.versions.repair import repair
+from indexer.versions.rollback import roll_back
 from ubm_embed.data.session import Action, Interaction, Session
 from ubm_embed.errors import Conflict, InvalidData, NotFound
 from ubm_embed.progress import Progress

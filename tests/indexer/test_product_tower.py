@@ -10,7 +10,7 @@ import pytest
 from indexer.build import build_index
 from indexer.retrieval import Retriever
 from indexer.store import EmbeddingStore
-from indexer.version import read_version
+from indexer.versions.version import read_version
 from ubm_embed.data.corpus import products_of
 from ubm_embed.data.session import Action, Interaction, Session
 from ubm_embed.embedder import Embedder

@@ -12,20 +12,20 @@ import numpy as np
 import polars as pl
 import pytest
 
-from indexer import publication, writing
 from indexer.build import build_index
-from indexer.changes import ChangeCounts
-from indexer.encoding import EncodingJob, encode_here
-from indexer.gates import Gate, GateLimits
-from indexer.live import live_number, read_live
-from indexer.pruning import KeepPolicy
 from indexer.refresh import Refreshed, refresh
 from indexer.retrieval import Retriever
-from indexer.settings import RefreshSettings
-from indexer.shards import Shard
 from indexer.store import EmbeddingStore
 from indexer.table import OURS
-from indexer.version import read_version, version_numbers
+from indexer.update import publication, writing
+from indexer.update.changes import ChangeCounts
+from indexer.update.encoding import EncodingJob, encode_here
+from indexer.update.gates import Gate, GateLimits
+from indexer.update.settings import RefreshSettings
+from indexer.update.shards import Shard
+from indexer.versions.live import live_number, read_live
+from indexer.versions.pruning import KeepPolicy
+from indexer.versions.version import read_version, version_numbers
 from ubm_embed.data.session import Action, Interaction, Session
 from ubm_embed.data.tasks import Task
 from ubm_embed.embedder import Embedder

@@ -11,12 +11,12 @@ import pytest
 
 from indexer.answer import Answer
 from indexer.build import build_index
-from indexer.gates import Gate
 from indexer.index import INDEX_FILE, VectorIndex
 from indexer.retrieval import Retriever
 from indexer.store import EmbeddingStore
 from indexer.table import table_schema
-from indexer.version import MANIFEST_FILE
+from indexer.update.gates import Gate
+from indexer.versions.version import MANIFEST_FILE
 from ubm_embed.data.corpus import products_of
 from ubm_embed.data.session import Action, Interaction, Product, Session
 from ubm_embed.errors import Conflict, InvalidData, NotFound

@@ -12,7 +12,7 @@ import numpy as np
 import polars as pl
 import pytest
 
-from indexer.folder import Folder
+from indexer.places.folder import Folder
 from indexer.table import POPULARITY, ROW_HASH, TEXT_HASH, ProductTable, require_storable, table_schema
 from ubm_embed.data.products import PRODUCT_SCHEMA
 from ubm_embed.errors import InvalidData

@@ -1,0 +1,112 @@
+"""A plan carried out: shards encoded, rows committed, a version published."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Collection, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+
+from indexer.store import EmbeddingStore
+from indexer.table import table_schema
+from indexer.update.encoding import EncodingJob, Engine, encode_here, fragments_of, is_done
+from indexer.update.gates import Gate, Measured
+from indexer.update.plan import Plan
+from indexer.update.publication import Candidate, publish
+from indexer.update.settings import RefreshSettings
+from indexer.update.shards import POSITION, Shard, cut, read_shard
+from indexer.versions.version import StoreVersion
+from ubm_embed.progress import Progress, silent
+
+
+class Clock:
+    """Seconds of each step of some work, by its name."""
+
+    def __init__(self) -> None:
+        self.seconds: dict[str, float] = {}
+
+    @contextmanager
+    def step(self, name: str) -> Iterator[None]:
+        """The time of the block."""
+        started = time.perf_counter()
+        yield
+        self.seconds[name] = self.seconds.get(name, 0.0) + time.perf_counter() - started
+
+
+@dataclass(frozen=True)
+class Written:
+    """What came of a plan.
+
+    Attributes:
+        version: that is live now.
+        resumed: products that had been encoded before, by a refresh that did not come to its end.
+    """
+
+    version: StoreVersion
+    resumed: int
+
+
+@dataclass(kw_only=True)
+class Writer:
+    """Carries out plans for one store. Call it inside `store.writing`."""
+
+    store: EmbeddingStore
+    settings: RefreshSettings = field(default_factory=RefreshSettings)
+    allow: Collection[Gate] = ()
+    engine: Engine = encode_here
+    device: str = "auto"
+    progress: Progress = silent
+    clock: Clock = field(default_factory=Clock)
+
+    def write(self, plan: Plan, measured: Sequence[Measured] = ()) -> Written:
+        """Encode, commit and publish.
+
+        Args:
+            measured: gates that were asked before.
+
+        Raises:
+            Conflict: the catalogue changed since it was compared, or something else was made live meanwhile.
+            QualityGateFailed: a check failed; what was live still is.
+        """
+        with self.clock.step("cut"):
+            shards = list(cut(self.store, plan.feed, plan.changes, plan.selection, rows=self.settings.shard_rows))
+        with self.clock.step("encode"):
+            left = [shard for shard in shards if not is_done(self.store, shard)]
+            job = EncodingJob(self.store.uri, plan.model.model_id, plan.reuse, plan.reason is not None, self.device)
+            if left:
+                self.engine(job, left, self.progress)
+        with self.clock.step("commit"):
+            table_version = self._commit(plan, shards)
+        candidate = Candidate(
+            table_version=table_version,
+            product_ids=self.store.table.read(table_version, ["product_id"])["product_id"],
+            model_id=plan.model.model_id,
+            product_model_id=plan.model.product_model_id,
+            source=plan.feed.file.name,
+            changes=plan.changes.counts,
+            encoded=plan.to_encode,
+            base=plan.base,
+            live=plan.live,
+            pairs=plan.pairs,
+            measured=tuple(measured),
+        )
+        with self.clock.step("index, check and publish"):
+            version = publish(self.store, candidate, self.settings.gates, self.allow)
+        return Written(version, sum(shard.to_encode for shard in shards) - sum(shard.to_encode for shard in left))
+
+    def _commit(self, plan: Plan, shards: list[Shard]) -> int:
+        """Make the table what the plan says; its version."""
+        table, fragments = self.store.table, fragments_of(self.store, shards)
+        if plan.reason is not None:
+            first = read_shard(self.store.place, shards[0].key).drop(POSITION)
+            table.replace(fragments, table_schema(first, plan.model.dimension), model_id=plan.model.model_id)
+        else:
+            assert plan.base is not None, "only against a version that there is can anything be left out"
+            table.restore(plan.base.table_version)
+            if plan.gone.len():
+                table.remove(plan.gone)
+            if fragments:
+                table.append(fragments)
+        version = table.compact(self.settings.shard_rows)
+        table.settle()
+        return version

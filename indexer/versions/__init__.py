@@ -1,0 +1,1 @@
+"""Versions of a store: what each is, which answers, and what becomes of the others."""

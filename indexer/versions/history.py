@@ -1,0 +1,65 @@
+"""The versions of a store as a person sees them: which answers, which did, which have names."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass
+from typing import Any
+
+from indexer.store import EmbeddingStore, version_folder
+from indexer.versions.live import read_live
+from indexer.versions.tags import read_tags
+from indexer.versions.version import StoreVersion, read_version, version_numbers
+from ubm_embed.errors import InvalidData
+
+
+@dataclass(frozen=True)
+class HistoryEntry:
+    """One version.
+
+    Attributes:
+        state: `live`; `before` of one that was live before it and was not withdrawn; `withdrawn` of one that was rolled
+            back or never published.
+        tags: its names.
+        bytes: of its index and ids; its rows share files with those of other versions.
+        manifest: None where it cannot be read.
+        problem: why not.
+    """
+
+    version: int
+    state: str
+    tags: tuple[str, ...]
+    bytes: int
+    manifest: StoreVersion | None
+    problem: str | None = None
+
+    def to_dict(self) -> dict[str, Any]:
+        """As JSON: the manifest's fields beside these."""
+        document = {"version": self.version, "state": self.state, "tags": list(self.tags)}
+        if self.manifest is not None:
+            document |= asdict(self.manifest)
+        return document | {"bytes": self.bytes} | ({"problem": self.problem} if self.problem else {})
+
+
+def history(store: EmbeddingStore) -> list[HistoryEntry]:
+    """All versions of a store, the newest first.
+
+    Raises:
+        InvalidData: live.json or tags.json is damaged.
+    """
+    return [entry_of(store, number) for number in reversed(version_numbers(store))]
+
+
+def entry_of(store: EmbeddingStore, number: int) -> HistoryEntry:
+    """One version of a store, by its number.
+
+    Raises:
+        InvalidData: live.json or tags.json is damaged.
+    """
+    live = read_live(store)
+    state = "live" if number == live.version else "before" if number in live.history else "withdrawn"
+    tags = tuple(sorted(name for name, tagged in read_tags(store).items() if tagged == number))
+    size = store.place.size(version_folder(number))
+    try:
+        return HistoryEntry(number, state, tags, size, read_version(store, number))
+    except InvalidData as error:
+        return HistoryEntry(number, state, tags, size, None, str(error))

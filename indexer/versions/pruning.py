@@ -1,0 +1,126 @@
+"""Old versions go, and what only they needed: tables, indexes, models."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+
+from indexer.store import MODELS, STAGING, EmbeddingStore, model_folder, version_folder
+from indexer.versions.live import read_live
+from indexer.versions.rollback import lost_its_rows
+from indexer.versions.tags import read_tags
+from indexer.versions.version import StoreVersion, read_version, version_numbers
+from ubm_embed.errors import InvalidData
+
+
+@dataclass(frozen=True, kw_only=True)
+class KeepPolicy:
+    """Which versions stay, beside the live one and the tagged ones.
+
+    Attributes:
+        versions: the live one and those that were live before it, so many in all.
+        days: whatever is younger stays too.
+
+    Raises:
+        ValueError: fewer than one version, or negative days.
+    """
+
+    versions: int = 2
+    days: float = 0.0
+
+    def __post_init__(self) -> None:
+        if self.versions < 1:
+            raise ValueError(f"versions must be at least 1, got {self.versions}")
+        if not self.days >= 0:
+            raise ValueError(f"days must be at least 0, got {self.days}")
+
+
+@dataclass(frozen=True)
+class Pruned:
+    """What a pruning removed.
+
+    Attributes:
+        versions: their numbers.
+        models: ids of models that no version needs any more.
+        bytes: given back, of all files of the store.
+    """
+
+    versions: tuple[int, ...]
+    models: tuple[str, ...]
+    bytes: int
+
+
+def to_prune(store: EmbeddingStore, keep: KeepPolicy) -> list[int]:
+    """Numbers of the versions that would go, in order; among them all whose rows are lost.
+
+    Raises:
+        InvalidData: live.json, tags.json or the table is damaged.
+    """
+    live = read_live(store)
+    kept = {live.version, *live.history[: keep.versions - 1], *read_tags(store).values()}
+    others = [number for number in version_numbers(store) if number != live.version]
+    return [number for number in others if _lost(store, number) or (number not in kept and _old(store, number, keep))]
+
+
+def prune(store: EmbeddingStore, keep: KeepPolicy) -> Pruned:
+    """Remove versions that the policy does not keep, and give their space back. Call it inside `store.writing`.
+
+    Raises:
+        InvalidData: live.json, tags.json or the table is damaged; nothing more is removed then.
+    """
+    before = store.place.size()
+    gone = to_prune(store, keep)
+    for number in gone:
+        store.place.remove(version_folder(number))
+    here = version_numbers(store)
+    _pin_all(store, here)
+    # A pin without its version is left by a crash, of this or of a refresh. That of the live one can bring it back.
+    for number in store.table.pins().keys() - {*here, read_live(store).version}:
+        store.table.unpin(number)
+    resumable = bool(store.place.children(STAGING))
+    store.table.clean(unfinished=not resumable)
+    models = () if resumable else _remove_models(store, here)
+    return Pruned(tuple(gone), models, before - store.place.size())
+
+
+def _lost(store: EmbeddingStore, number: int) -> bool:
+    try:
+        return lost_its_rows(store, read_version(store, number))
+    except InvalidData:  # of the manifest, which a pin can bring back
+        return number not in store.table.pins()
+
+
+def _pin_all(store: EmbeddingStore, numbers: list[int]) -> None:
+    """Older software did not pin; what is kept must not lose its table."""
+    for number in set(numbers) - store.table.pins().keys():
+        store.table.pin(number, read_version(store, number).table_version)
+
+
+def _remove_models(store: EmbeddingStore, numbers: list[int]) -> tuple[str, ...]:
+    """Remove models that none of these versions needs; none where a manifest cannot be read."""
+    try:
+        needed = {read_version(store, number).model_id for number in numbers}
+    except InvalidData:
+        return ()
+    unneeded = tuple(name for name in store.place.children(MODELS) if name not in needed)
+    for name in unneeded:
+        store.place.remove(model_folder(name))
+    return unneeded
+
+
+def _old(store: EmbeddingStore, number: int, keep: KeepPolicy) -> bool:
+    return not keep.days or _days(store, number) >= keep.days
+
+
+def _days(store: EmbeddingStore, number: int) -> float:
+    """How long ago a version was made; of one that cannot be read, longer than any."""
+    try:
+        return (datetime.now(UTC) - _moment(read_version(store, number))) / timedelta(days=1)
+    except (InvalidData, ValueError):
+        return math.inf
+
+
+def _moment(version: StoreVersion) -> datetime:
+    moment = datetime.fromisoformat(version.created)
+    return moment if moment.tzinfo else moment.replace(tzinfo=UTC)

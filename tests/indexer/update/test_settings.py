@@ -1,0 +1,73 @@
+"""A file says how a refresh goes, and a mistake in it is named."""
+
+from pathlib import Path
+
+import pytest
+
+from indexer.update.gates import GateLimits
+from indexer.update.settings import RefreshSettings
+from indexer.versions.pruning import KeepPolicy
+from ubm_embed.errors import InvalidData, NotFound
+
+
+@pytest.fixture
+def file(tmp_path: Path) -> Path:
+    return tmp_path / "refresh.toml"
+
+
+def test_an_empty_file_is_what_holds_without_one(file: Path) -> None:
+    file.touch()
+    assert RefreshSettings.read(file) == RefreshSettings()
+
+
+def test_what_a_file_says_holds_and_the_rest_stays(file: Path) -> None:
+    file.write_text("shard_rows = 500\n[gates]\nmost_lost = 0.5\nmost_shift = 1\n[keep]\nversions = 7\ndays = 1.5\n")
+    assert RefreshSettings.read(file) == RefreshSettings(
+        shard_rows=500, gates=GateLimits(most_lost=0.5, most_shift=1), keep=KeepPolicy(versions=7, days=1.5)
+    )
+
+
+@pytest.mark.parametrize(
+    ("text", "field", "problem"),
+    [
+        ("shards = 3", "shards", "unknown; expected one of gates, keep, shard_rows"),
+        ("[gates]\nmost_lst = 0.5", "gates.most_lst", "unknown; expected one of .*most_lost"),
+        ("[keep]\nmost_lost = 0.5", "keep.most_lost", "unknown; expected one of days, versions"),
+        ("[gate]\nmost_lost = 0.5", "gate", "unknown"),
+        ("gates = 3", "gates", r"expected a section \[gates\], got 3"),
+        ("keep = [1]", "keep", r"expected a section \[keep\]"),
+        ('shard_rows = "many"', "shard_rows", "expected a whole number, got 'many'"),
+        ("shard_rows = 10.0", "shard_rows", r"expected a whole number, got 10\.0"),
+        ("shard_rows = true", "shard_rows", "expected a whole number, got True"),
+        ("[keep]\nversions = 2.5", "keep.versions", r"expected a whole number, got 2\.5"),
+        ('[gates]\nmost_lost = "20%"', "gates.most_lost", "expected a number, got '20%'"),
+        ("[gates]\nmost_lost = true", "gates.most_lost", "expected a number, got True"),
+        ("shard_rows = 0", "shard_rows", "shard_rows must be at least 1, got 0"),
+        ("[gates]\nmost_lost = 20", "gates.most_lost", r"most_lost must be in \[0, 1\], got 20"),
+        ("[gates]\nleast_recall = nan", "gates.least_recall", r"least_recall must be in \[0, 1\], got nan"),
+        ("[gates]\nmost_uniformity = 1", "gates.most_uniformity", "most_uniformity must be at most 0, got 1"),
+        ("[keep]\nversions = 0", "keep.versions", "versions must be at least 1, got 0"),
+        ("[keep]\ndays = -1", "keep.days", "days must be at least 0, got -1"),
+        ("[keep]\ndays = nan", "keep.days", "days must be at least 0, got nan"),
+    ],
+)
+def test_a_mistake_is_named_with_its_file_and_field(file: Path, text: str, field: str, problem: str) -> None:
+    file.write_text(text)
+    with pytest.raises(InvalidData, match=problem) as caught:
+        RefreshSettings.read(file)
+    assert (caught.value.file, caught.value.field) == (file, field)
+
+
+@pytest.mark.parametrize("data", [b"shard_rows", b"[gates", b"\xff", b"shard_rows = 1\nshard_rows = 2"])
+def test_what_is_not_toml_is_named(file: Path, data: bytes) -> None:
+    file.write_bytes(data)
+    with pytest.raises(InvalidData, match=r"refresh\.toml: not TOML"):
+        RefreshSettings.read(file)
+
+
+def test_a_file_that_is_not_there(file: Path) -> None:
+    with pytest.raises(NotFound, match=r"no such file: .*refresh\.toml"):
+        RefreshSettings.read(file)
+    file.mkdir()
+    with pytest.raises(InvalidData, match=r"refresh\.toml"):
+        RefreshSettings.read(file)

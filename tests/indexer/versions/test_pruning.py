@@ -1,0 +1,241 @@
+"""What a policy keeps stays whole; the rest goes, and its space comes back."""
+
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import numpy as np
+import polars as pl
+import pytest
+
+from indexer.store import EmbeddingStore
+from indexer.table import POPULARITY, table_schema
+from indexer.versions.live import make_live, read_live
+from indexer.versions.pruning import KeepPolicy, Pruned, prune, to_prune
+from indexer.versions.tags import add_tag
+from indexer.versions.version import METRIC, StoreVersion, version_numbers
+from ubm_embed.errors import InvalidData
+
+ROWS, WIDTH = 500, 16
+TABLE_BYTES = ROWS * WIDTH * 4
+
+
+@pytest.fixture
+def store(tmp_path: Path) -> EmbeddingStore:
+    """Nothing yet; see `publish`."""
+    return EmbeddingStore.at(tmp_path / "store")
+
+
+def publish(
+    store: EmbeddingStore, *numbers: int, model_id: str = "m1", days_ago: float = 0, pinned: bool = True
+) -> None:
+    """Versions with rows of their own, each live after the one before."""
+    for number in numbers:
+        _write(store, number, model_id, days_ago, pinned)
+        make_live(store, number, known=read_live(store) if store.place.exists("live.json") else None)
+
+
+def _write(store: EmbeddingStore, number: int, model_id: str, days_ago: float, pinned: bool) -> None:
+    ids = [f"p{number}-{row}" for row in range(ROWS)]
+    rows = pl.DataFrame({"product_id": ids, POPULARITY: [0] * ROWS})
+    vectors = np.random.default_rng(number).standard_normal((ROWS, WIDTH)).astype(np.float32)
+    fragments = store.table.write_fragments(rows, vectors, anew=True)
+    table_version = store.table.replace(fragments, table_schema(rows, WIDTH), model_id=model_id)
+    if pinned:
+        store.table.pin(number, table_version)
+    store.place.write(f"models/{model_id}/config.json", b"{}" * 1000)
+    created = (datetime.now(UTC) - timedelta(days=days_ago)).isoformat(timespec="seconds")
+    version = StoreVersion(
+        version=number,
+        table_version=table_version,
+        model_id=model_id,
+        dimension=WIDTH,
+        kind="flat",
+        metric=METRIC,
+        products=ROWS,
+        indexed=ROWS,
+        recall_at_10=1.0,
+        created=created,
+        software="0.1.0",
+        source="products.parquet",
+    )
+    with store.place.filling(f"versions/{number}", last="manifest.json") as aside:
+        (aside / "index.faiss").write_bytes(vectors.tobytes())
+        version.write(aside)
+
+
+def pruned(store: EmbeddingStore, keep: KeepPolicy | None = None) -> Pruned:
+    with store.writing():
+        return prune(store, keep or KeepPolicy())
+
+
+def first_ids(store: EmbeddingStore) -> dict[int, str]:
+    """The first product of each version that the table keeps for one."""
+    return {
+        number: store.table.read(version, ["product_id"])["product_id"][0]
+        for number, version in store.table.pins().items()
+    }
+
+
+@pytest.mark.parametrize(("kept", "gone"), [(1, [1, 2, 3, 4]), (2, [1, 2, 3]), (4, [1]), (5, []), (50, [])])
+def test_the_last_few_that_were_live_stay(store: EmbeddingStore, kept: int, gone: list[int]) -> None:
+    publish(store, 1, 2, 3, 4, 5)
+    assert to_prune(store, KeepPolicy(versions=kept)) == gone
+    assert pruned(store, KeepPolicy(versions=kept)).versions == tuple(gone)
+    left = [number for number in (1, 2, 3, 4, 5) if number not in gone]
+    assert version_numbers(store) == left
+    assert first_ids(store) == {number: f"p{number}-0" for number in left}
+
+
+def test_to_prune_removes_nothing(store: EmbeddingStore, tmp_path: Path) -> None:
+    publish(store, 1, 2, 3)
+    before = sorted((tmp_path / "store").rglob("*"))
+    assert to_prune(store, KeepPolicy(versions=1)) == [1, 2]
+    assert sorted((tmp_path / "store").rglob("*")) == before
+
+
+def test_what_is_young_stays_too(store: EmbeddingStore) -> None:
+    publish(store, 1, days_ago=40)
+    publish(store, 2, days_ago=20)
+    publish(store, 3, 4, days_ago=5)
+    publish(store, 5)
+    one = {"versions": 1}
+    assert to_prune(store, KeepPolicy(**one, days=0)) == [1, 2, 3, 4]
+    assert to_prune(store, KeepPolicy(**one, days=10)) == [1, 2]
+    assert to_prune(store, KeepPolicy(**one, days=30)) == [1]
+    assert to_prune(store, KeepPolicy(versions=4, days=10)) == [1]
+    for days in (365, 1e9, float("inf")):
+        assert to_prune(store, KeepPolicy(**one, days=days)) == []
+
+
+def test_a_version_that_cannot_be_read_counts_as_old(store: EmbeddingStore) -> None:
+    publish(store, 1, 2, 3)
+    store.place.write("versions/1/manifest.json", b"{")
+    assert to_prune(store, KeepPolicy(versions=1, days=30)) == [1]
+
+
+def test_tagged_versions_stay_whole_until_the_tag_goes(store: EmbeddingStore) -> None:
+    publish(store, 1, 2, 3, 4)
+    add_tag(store, "black-friday", 1)
+    assert pruned(store, KeepPolicy(versions=1)).versions == (2, 3)
+    assert first_ids(store) == {1: "p1-0", 4: "p4-0"}
+    add_tag(store, "black-friday", 4)
+    assert pruned(store, KeepPolicy(versions=1)).versions == (1,)
+    assert first_ids(store) == {4: "p4-0"}
+
+
+def test_the_live_version_stays_whatever_is_newer(store: EmbeddingStore) -> None:
+    publish(store, 1, 2, 3)
+    make_live(store, 1, known=read_live(store))
+    assert pruned(store, KeepPolicy(versions=1)).versions == (2, 3)
+    assert first_ids(store) == {1: "p1-0"}
+
+
+def test_after_a_rollback_those_before_it_stay_and_the_withdrawn_go(store: EmbeddingStore) -> None:
+    publish(store, 1, 2, 3, 4)
+    make_live(store, 3, known=read_live(store))
+    assert pruned(store).versions == (1, 4)
+    assert version_numbers(store) == [2, 3]
+    publish(store, 5)
+    assert pruned(store).versions == (2,)
+    assert version_numbers(store) == [3, 5]
+
+
+def test_space_is_given_back(store: EmbeddingStore) -> None:
+    publish(store, 1)
+    one = store.place.size()
+    publish(store, 2, 3, 4)
+    four = store.place.size()
+    assert four > 3.5 * one
+    found = pruned(store, KeepPolicy(versions=1))
+    assert found.bytes == four - store.place.size() > 3 * 2 * TABLE_BYTES  # the table's and the index's
+    assert store.place.size() < 1.3 * one
+
+
+def test_a_tagged_versions_neighbours_give_their_space_back(store: EmbeddingStore) -> None:
+    publish(store, 1)
+    one = store.place.size()
+    add_tag(store, "first", 1)
+    publish(store, 2, 3, 4, 5, 6)
+    pruned(store, KeepPolicy(versions=1))
+    assert store.place.size() < 2.3 * one
+
+
+def test_pruning_twice_removes_nothing_more(store: EmbeddingStore) -> None:
+    publish(store, 1, 2, 3)
+    pruned(store)
+    again = pruned(store)
+    assert (again.versions, again.models) == ((), ())
+    assert first_ids(store) == {2: "p2-0", 3: "p3-0"}
+
+
+def test_models_that_no_version_needs_go(store: EmbeddingStore) -> None:
+    publish(store, 1, model_id="m1")
+    publish(store, 2, 3, model_id="m2")
+    publish(store, 4, model_id="m3")
+    assert pruned(store, KeepPolicy(versions=2)).models == ("m1",)
+    assert store.place.children("models") == ["m2", "m3"]
+    make_live(store, 3, known=read_live(store))
+    assert pruned(store, KeepPolicy(versions=1)).models == ("m3",)
+    assert store.place.children("models") == ["m2"]
+
+
+def test_where_a_manifest_cannot_be_read_no_model_goes(store: EmbeddingStore) -> None:
+    publish(store, 1, model_id="m1")
+    publish(store, 2, 3, model_id="m2")
+    store.place.write("versions/2/manifest.json", b"{")
+    found = pruned(store, KeepPolicy(versions=2))
+    assert (found.versions, found.models) == ((1,), ())
+    assert store.place.children("models") == ["m1", "m2"]
+
+
+def test_a_refresh_that_can_be_resumed_keeps_its_model_and_rows(store: EmbeddingStore) -> None:
+    publish(store, 1, 2)
+    store.place.write("models/next/config.json", b"{}")
+    store.place.write("staging/key.json", b"{}")
+    rows = store.table.read(store.table.pins()[2])
+    fragments = store.table.write_fragments(rows, np.ones((ROWS, WIDTH), np.float32), anew=False)
+    assert pruned(store, KeepPolicy(versions=1)).models == ()
+    assert store.place.exists("models/next/config.json")
+    assert store.table.has_files(fragments)
+    store.place.remove("staging")
+    assert pruned(store, KeepPolicy(versions=1)).models == ("next",)
+    assert not store.table.has_files(fragments)
+
+
+def test_a_version_that_was_never_live_goes_with_its_pin(store: EmbeddingStore) -> None:
+    """As a writer leaves it that was killed right before publishing, or a little earlier."""
+    publish(store, 1)
+    _write(store, 2, "m1", 0, pinned=True)
+    store.table.pin(3, store.table.pins()[2])
+    publish(store, 4)
+    assert pruned(store).versions == (2,)
+    assert first_ids(store) == {1: "p1-0", 4: "p4-0"}
+
+
+def test_versions_of_older_software_are_pinned_before_anything_goes(store: EmbeddingStore) -> None:
+    publish(store, 1, 2, 3, pinned=False)
+    assert pruned(store).versions == (1,)
+    assert first_ids(store) == {2: "p2-0", 3: "p3-0"}
+
+
+@pytest.mark.parametrize("name", ["live.json", "tags.json"])
+def test_where_what_to_keep_cannot_be_read_nothing_goes(store: EmbeddingStore, name: str) -> None:
+    publish(store, 1, 2, 3)
+    store.place.write(name, b"{")
+    with pytest.raises(InvalidData, match=name):
+        pruned(store, KeepPolicy(versions=1))
+    assert version_numbers(store) == [1, 2, 3]
+    assert set(store.table.pins()) == {1, 2, 3}
+
+
+@pytest.mark.parametrize(
+    ("options", "problem"),
+    [
+        ({"versions": 0}, "versions must be at least 1, got 0"),
+        ({"days": -1}, "days must be at least 0, got -1"),
+        ({"days": float("nan")}, "days must be at least 0, got nan"),
+    ],
+)
+def test_a_policy_that_keeps_less_than_the_live_version_is_refused(options: dict[str, float], problem: str) -> None:
+    with pytest.raises(ValueError, match=problem):
+        KeepPolicy(**options)  # type: ignore[arg-type]

@@ -1,0 +1,115 @@
+"""Names of versions: given, moved, taken away, and never lost."""
+
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from indexer.places.place import Place
+from indexer.store import EmbeddingStore
+from indexer.versions.tags import add_tag, delete_tag, number_of, read_tags
+from indexer.versions.version import METRIC, StoreVersion
+from ubm_embed.errors import Conflict, InvalidData, NotFound
+
+VERSION = StoreVersion(
+    version=1,
+    table_version=1,
+    model_id="0123456789abcdef",
+    dimension=16,
+    kind="flat",
+    metric=METRIC,
+    products=8,
+    indexed=8,
+    recall_at_10=1.0,
+    created="2026-01-02T03:04:05+00:00",
+    software="0.1.0",
+    source="products.parquet",
+)
+
+
+@pytest.fixture
+def store(tmp_path: Path) -> EmbeddingStore:
+    """Versions 1 and 2."""
+    for number in (1, 2):
+        folder = tmp_path / "versions" / str(number)
+        folder.mkdir(parents=True)
+        replace(VERSION, version=number).write(folder)
+    return EmbeddingStore.at(tmp_path)
+
+
+def test_without_tags_there_are_none(store: EmbeddingStore) -> None:
+    assert read_tags(store) == {}
+
+
+def test_a_version_is_found_by_its_names_and_its_number(store: EmbeddingStore) -> None:
+    for name, number in {"black-friday": 1, "before_v2.0": 1, "été": 2}.items():
+        add_tag(store, name, number)
+    assert read_tags(store) == {"black-friday": 1, "before_v2.0": 1, "été": 2}
+    assert [number_of(store, name) for name in ("black-friday", "été", "2", "17")] == [1, 2, 2, 17]
+
+
+def test_a_name_moves_to_another_version(store: EmbeddingStore) -> None:
+    add_tag(store, "good", 1)
+    add_tag(store, "good", 2)
+    assert read_tags(store) == {"good": 2}
+
+
+def test_a_name_that_is_taken_away_is_gone_and_others_stay(store: EmbeddingStore) -> None:
+    add_tag(store, "good", 1)
+    add_tag(store, "better", 2)
+    delete_tag(store, "good")
+    assert read_tags(store) == {"better": 2}
+
+
+@pytest.mark.parametrize("name", ["", "12", "a b", "a/b", "a\n", "é" * 101, "*"])
+def test_what_is_no_name_is_refused(store: EmbeddingStore, name: str) -> None:
+    with pytest.raises(InvalidData, match="expected letters, digits"):
+        add_tag(store, name, 1)
+    assert read_tags(store) == {}
+
+
+def test_a_version_that_is_not_there_gets_no_name(store: EmbeddingStore) -> None:
+    with pytest.raises(NotFound, match=r"no version 3 in .*; there is: 1, 2"):
+        add_tag(store, "good", 3)
+
+
+def test_an_unknown_name_is_answered_with_those_there_are(store: EmbeddingStore) -> None:
+    with pytest.raises(NotFound, match="no version is tagged 'good'; there is: none"):
+        number_of(store, "good")
+    add_tag(store, "worse", 1)
+    add_tag(store, "better", 1)
+    for ask in (number_of, delete_tag):
+        with pytest.raises(NotFound, match="no version is tagged 'good'; there is: better, worse"):
+            ask(store, "good")
+
+
+@pytest.mark.parametrize("text", ["", "[]", '{"good": "1"}', '{"good": 0}', '{"good": true}', '{"good": null}'])
+def test_a_damaged_file_is_named(store: EmbeddingStore, tmp_path: Path, text: str) -> None:
+    (tmp_path / "tags.json").write_text(text)
+    with pytest.raises(InvalidData, match=r"tags\.json"):
+        read_tags(store)
+
+
+class Meddled:
+    """A place in which somebody else names a version between any reading and writing."""
+
+    def __init__(self, place: Place) -> None:
+        self._place = place
+        self.uri = place.uri
+
+    def read(self, name: str) -> bytes:
+        data = self._place.read(name)
+        if name == "tags.json":
+            self._place.write(name, b'{"theirs": 1}')
+        return data
+
+    def __getattr__(self, name: str) -> object:
+        return getattr(self._place, name)
+
+
+def test_names_that_others_give_at_the_same_time_are_not_lost(store: EmbeddingStore) -> None:
+    add_tag(store, "good", 1)
+    meddled = EmbeddingStore(Meddled(store.place))  # type: ignore[arg-type]
+    with pytest.raises(Conflict):
+        add_tag(meddled, "mine", 2)
+    assert read_tags(store) == {"theirs": 1}

@@ -1,0 +1,193 @@
+"""A manifest describes a version, and contradictions are refused."""
+
+import json
+from dataclasses import asdict, replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from indexer.store import EmbeddingStore
+from indexer.versions.live import make_live
+from indexer.versions.version import MANIFEST_FILE, StoreVersion, digests, read_version, require_files, version_numbers
+from ubm_embed.errors import InvalidData, NotFound
+
+OLD = {
+    "version": 3,
+    "table_version": 7,
+    "model_id": "0123456789abcdef",
+    "dimension": 16,
+    "kind": "flat",
+    "metric": "inner_product",
+    "products": 8,
+    "indexed": 8,
+    "recall_at_10": 1.0,
+    "created": "2026-01-02T03:04:05+00:00",
+    "software": "0.1.0",
+    "source": "products.parquet",
+}
+VERSION = StoreVersion(
+    **OLD,  # type: ignore[arg-type]
+    product_model_id="fedcba9876543210",
+    parameters={"links": 16},
+    base=2,
+    changes={"new": 1, "encoded": 1},
+    uniformity=-2.5,
+    alignment=0.25,
+    gates={"recall": {"value": 1.0, "limit": 0.99, "passed": True}},
+    files={"index.faiss": {"bytes": 3, "sha256": "0" * 64}},
+)
+
+
+@pytest.fixture
+def store(tmp_path: Path) -> EmbeddingStore:
+    """Versions 2, 3 and 11, of which 3 is live."""
+    for number in (2, 3, 11):
+        folder = tmp_path / "versions" / str(number)
+        folder.mkdir(parents=True)
+        replace(VERSION, version=number).write(folder)
+    store = EmbeddingStore.at(tmp_path)
+    make_live(store, 3, known=None)
+    return store
+
+
+@pytest.fixture
+def manifest(tmp_path: Path, store: EmbeddingStore) -> Path:
+    """The file of version 3."""
+    return tmp_path / "versions" / "3" / MANIFEST_FILE
+
+
+def test_a_manifest_reads_as_written(store: EmbeddingStore) -> None:
+    assert read_version(store, 3) == VERSION
+
+
+def test_a_manifest_of_older_software_has_defaults(store: EmbeddingStore, manifest: Path) -> None:
+    manifest.write_text(json.dumps(OLD))
+    found = read_version(store)
+    assert {name: value for name, value in asdict(found).items() if name in OLD} == OLD
+    assert (found.product_model_id, found.base, found.uniformity, found.alignment) == (None,) * 4
+    assert found.parameters == found.changes == found.gates == found.files == {}
+
+
+def test_the_live_version_is_read_unless_another_is_named(store: EmbeddingStore) -> None:
+    assert read_version(store) == VERSION
+    assert read_version(store, 2).version == 2
+
+
+def test_an_unknown_version_is_answered_with_those_there_are(store: EmbeddingStore) -> None:
+    with pytest.raises(NotFound, match=r"no version 5 in .*; there is: 2, 3, 11"):
+        read_version(store, 5)
+
+
+def test_numbers_are_in_order_and_partial_folders_are_none(store: EmbeddingStore, tmp_path: Path) -> None:
+    (tmp_path / "versions" / ".12.aa.partial").mkdir()
+    (tmp_path / "versions" / "notes").mkdir()
+    assert version_numbers(store) == [2, 3, 11]
+    assert version_numbers(EmbeddingStore.at(tmp_path / "new")) == []
+
+
+@pytest.mark.parametrize(
+    ("change", "field"),
+    [
+        ({"version": None}, "version"),
+        ({"version": True}, "version"),
+        ({"version": 3.0}, "version"),
+        ({"version": 4}, "version"),  # stands in folder 3
+        ({"model_id": 7}, "model_id"),
+        ({"created": None}, "created"),
+        ({"recall_at_10": "1"}, "recall_at_10"),
+        ({"shards": 4}, "shards"),
+        ({"kind": ...}, "kind"),
+        ({"base": "2"}, "base"),
+        ({"product_model_id": 7}, "product_model_id"),
+        ({"uniformity": "low"}, "uniformity"),
+        ({"gates": []}, "gates"),
+        ({"files": None}, "files"),
+    ],
+)
+def test_a_field_that_is_wrong_is_named(
+    store: EmbeddingStore, manifest: Path, change: dict[str, Any], field: str
+) -> None:
+    document = json.loads(manifest.read_text()) | change
+    manifest.write_text(json.dumps({name: value for name, value in document.items() if value is not ...}))
+    with pytest.raises(InvalidData) as caught:
+        read_version(store, 3)
+    assert (caught.value.file, caught.value.field) == (str(manifest), field)
+
+
+@pytest.mark.parametrize(
+    ("change", "problem"),
+    [
+        ({"kind": "hnsw"}, "kind must be one of flat"),
+        ({"metric": "l2"}, "metric must be"),
+        ({"indexed": 7}, "7 of 8 products are indexed"),
+        ({"products": 0, "indexed": 0}, "products must be at least 1"),
+        ({"dimension": -1}, "dimension must be at least 1"),
+        ({"recall_at_10": 1.5}, "recall_at_10"),
+        ({"recall_at_10": float("nan")}, "recall_at_10"),
+        ({"model_id": "../../elsewhere"}, "model_id"),
+        ({"model_id": ""}, "model_id"),
+        ({"files": {"index.faiss": 3}}, "files"),
+        ({"files": {"index.faiss": {"bytes": 3}}}, "files"),
+        ({"files": {"../../elsewhere": {"bytes": 3, "sha256": ""}}}, "files"),
+    ],
+)
+def test_a_manifest_that_contradicts_itself_is_refused(
+    store: EmbeddingStore, manifest: Path, change: dict[str, Any], problem: str
+) -> None:
+    manifest.write_text(json.dumps(json.loads(manifest.read_text()) | change))
+    with pytest.raises(InvalidData, match=problem) as caught:
+        read_version(store)
+    assert caught.value.file == str(manifest)
+
+
+@pytest.mark.parametrize("text", ["", "{", "[]", '{"version": 3'])
+def test_a_damaged_manifest_is_named(store: EmbeddingStore, manifest: Path, text: str) -> None:
+    manifest.write_text(text)
+    with pytest.raises(InvalidData, match=r"versions/3/manifest\.json"):
+        read_version(store)
+
+
+def test_a_missing_manifest_is_named(store: EmbeddingStore, manifest: Path) -> None:
+    manifest.unlink()
+    with pytest.raises(InvalidData, match=r"versions/3/manifest\.json: missing"):
+        read_version(store)
+
+
+@pytest.fixture
+def described(tmp_path: Path) -> tuple[StoreVersion, Path]:
+    """A version with two files beside its manifest, and their folder."""
+    folder = tmp_path / "files"
+    folder.mkdir()
+    (folder / "index.faiss").write_bytes(b"vectors")
+    (folder / "ids.parquet").write_bytes(b"ids")
+    version = replace(VERSION, files=digests(folder))
+    version.write(folder)
+    return version, folder
+
+
+def test_files_are_those_that_were_described(described: tuple[StoreVersion, Path]) -> None:
+    version, folder = described
+    require_files(version, folder)
+    assert sorted(version.files) == ["ids.parquet", "index.faiss"]
+    assert version.files["ids.parquet"]["bytes"] == 3
+    assert digests(folder) == version.files, "the manifest is none of them"
+
+
+@pytest.mark.parametrize(
+    ("data", "problem"), [(None, "missing"), (b"vector", "truncated .*6 bytes, expected 7"), (b"Vectors", "damaged")]
+)
+def test_a_file_that_is_another_is_named(
+    described: tuple[StoreVersion, Path], data: bytes | None, problem: str
+) -> None:
+    version, folder = described
+    (folder / "index.faiss").unlink()
+    if data is not None:
+        (folder / "index.faiss").write_bytes(data)
+    with pytest.raises(InvalidData, match=problem) as caught:
+        require_files(version, folder)
+    assert caught.value.file == folder / "index.faiss"
+
+
+def test_a_version_of_older_software_describes_no_files(described: tuple[StoreVersion, Path]) -> None:
+    require_files(replace(VERSION, files={}), described[1])
