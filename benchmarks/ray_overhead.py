@@ -38,7 +38,8 @@ from indexer.build import build_index
 from indexer.store import EmbeddingStore
 from indexer.update.encoding import EncodingJob, Engine, encode_here
 from indexer.update.gates import Gate
-from indexer.update.ray_engine import RayWorkers, encode_with_ray
+from indexer.update.ray_engine import encode_with_ray
+from indexer.update.ray_workers import RayWorkers
 from indexer.update.settings import RefreshSettings
 from indexer.update.shards import Shard
 from ubm_embed.data.corpus import PRODUCTS_FILE, Corpus

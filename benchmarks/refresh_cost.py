@@ -91,9 +91,8 @@ def child(what: str, given: Sequence[str]) -> dict[str, Any]:
 def publishes(store: str) -> list[float]:
     """Milliseconds of rolling back and forth between the two versions that a store has."""
     from indexer.store import EmbeddingStore
-    from indexer.versions.live import live_number
+    from indexer.versions.live import live_number, version_numbers
     from indexer.versions.rollback import roll_back
-    from indexer.versions.version import version_numbers
 
     opened = EmbeddingStore.open(store)
     times = []

@@ -8,9 +8,23 @@ from typing import Annotated, Any
 
 import typer
 
-from cli.choices import device_of
 from cli.console import Format, progress, say, write_json, write_json_line
-from cli.store_options import Allow, Config, Device, EngineName, EngineOption, Store, engine_of, settings_of
+from cli.store_options import (
+    Allow,
+    Config,
+    Device,
+    EngineName,
+    EngineOption,
+    Index,
+    LatencyMs,
+    MemoryGb,
+    Recall,
+    Store,
+    device_for,
+    engine_of,
+    index_request_of,
+    settings_of,
+)
 
 
 def register(app: typer.Typer) -> None:
@@ -28,6 +42,10 @@ def build_index(
         Path | None,
         typer.Option("--interactions", metavar="FILE", help="Interactions to count each product's popularity from."),
     ] = None,
+    index: Index = None,
+    recall: Recall = None,
+    latency_ms: LatencyMs = None,
+    memory_gb: MemoryGb = None,
     config: Config = None,
     allow: Allow = None,
     engine: EngineOption = EngineName.LOCAL,
@@ -40,7 +58,8 @@ def build_index(
 
     The store answers as before until the new version is whole and checked; then it answers from that.
     """
-    settings, chosen = settings_of(config), device_of(device)
+    settings = settings_of(config, index_request_of(index, recall, latency_ms, memory_gb))
+    chosen = device_for(engine, device)
     from indexer.build import build_index as build
 
     started = time.perf_counter()
@@ -52,14 +71,14 @@ def build_index(
             interactions=interactions,
             settings=settings,
             allow=allow or (),
-            engine=engine_of(engine),
+            engine=engine_of(engine, settings),
             device=chosen,
             progress=shown,
         )
     seconds = time.perf_counter() - started
     say(
         f"{store}: version {version.version} is live, {version.products:,} products in {seconds:.1f} s "
-        f"({version.products / seconds:,.0f} products/s), recall@10 {version.recall_at_10:.3f}"
+        f"({version.products / seconds:,.0f} products/s); index {version.kind}, recall@10 {version.recall_at_10:.3f}"
     )
     if form in (Format.JSON, Format.JSONL):
         write = write_json if form is Format.JSON else write_json_line

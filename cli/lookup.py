@@ -11,6 +11,7 @@ from cli.answers import write_answers
 from cli.console import Format, choose_format
 from cli.inputs import name_of, read_text
 from cli.predictors import PurchaseIntention, RemainingLength, predictors_of
+from cli.rules import Boost, Diversity, Exclude, MostPer, Where, rules_of
 from cli.store_options import Store
 
 if TYPE_CHECKING:
@@ -36,6 +37,11 @@ def lookup(
         str | None, typer.Option("--file", metavar="FILE", help="A product as JSON, as in a session; - is stdin.")
     ] = None,
     k: Annotated[int, typer.Option("-k", "--k", min=1, help="Matches.")] = 10,
+    where: Where = None,
+    diversity: Diversity = 0.0,
+    most_per: MostPer = None,
+    exclude: Exclude = None,
+    boost: Boost = None,
     form: Annotated[Format | None, typer.Option("--format", help="Default: a table on a terminal, else JSON.")] = None,
     purchase_intention: PurchaseIntention = None,
     remaining_length: RemainingLength = None,
@@ -45,12 +51,13 @@ def lookup(
     _require_one_way(words, product_id, file)
     product = _described(title, category, attributes or [], file)
 
+    rules = rules_of(where, diversity, most_per, exclude, boost)
     predictors = predictors_of(purchase_intention, remaining_length)
 
     from indexer.retrieval import Retriever
 
     retriever = Retriever.open(store, predictors=predictors)
-    answer = retriever.lookup_id(product_id or "", k) if product is None else retriever.lookup(product, k)
+    answer = retriever.lookup_id(product_id or "", k, rules) if product is None else retriever.lookup(product, k, rules)
     write_answers([answer], choose_format(form))
 
 

@@ -12,7 +12,20 @@ from typing import Annotated, Any
 import typer
 from typer.core import TyperGroup, TyperOption
 
-from cli import build_index, demo, doctor, evaluate, finetune, ingest, lookup, pretrain, query, refresh, versions
+from cli import (
+    build_index,
+    demo,
+    doctor,
+    evaluate,
+    export,
+    finetune,
+    ingest,
+    lookup,
+    pretrain,
+    query,
+    refresh,
+    versions,
+)
 from cli.console import complain
 from ubm_embed.errors import UbmError
 
@@ -27,7 +40,20 @@ app = typer.Typer(
     context_settings={"help_option_names": ["-h", "--help"]},
     epilog="Every option also as UBM_EMBED_<OPTION> in the environment. Data goes to stdout, all else to stderr.",
 )
-for command in (demo, ingest, pretrain, finetune, evaluate, build_index, refresh, query, lookup, versions, doctor):
+for command in (
+    demo,
+    ingest,
+    pretrain,
+    finetune,
+    evaluate,
+    build_index,
+    refresh,
+    query,
+    lookup,
+    export,
+    versions,
+    doctor,
+):
     command.register(app)
 
 

@@ -12,6 +12,7 @@ from cli.answers import warn_of, write_answers
 from cli.console import Format, choose_format
 from cli.inputs import name_of, read_text
 from cli.predictors import PurchaseIntention, RemainingLength, predictors_of
+from cli.rules import Boost, Diversity, Exclude, MostPer, Where, rules_of
 from cli.store_options import Store
 
 if TYPE_CHECKING:
@@ -38,6 +39,14 @@ def query(
     form: Annotated[
         Format | None, typer.Option("--format", help="Default: a table on a terminal, JSON (Lines) in a pipe.")
     ] = None,
+    where: Where = None,
+    diversity: Diversity = 0.0,
+    most_per: MostPer = None,
+    exclude: Exclude = None,
+    boost: Boost = None,
+    explain: Annotated[
+        bool, typer.Option("--explain", help="Say of each match which interactions pulled it up.")
+    ] = False,
     number: Annotated[
         int | None, typer.Option("--version", metavar="N", min=1, help="A version other than the live one.")
     ] = None,
@@ -54,15 +63,14 @@ def query(
     sessions = [one for _, one in read_sessions(io.StringIO(text), name=name_of(session))]
     listed = text.lstrip("\ufeff \t\r\n").startswith("[")
 
+    rules = rules_of(where, diversity, most_per, exclude, boost, include_seen=include_seen)
     predictors = predictors_of(purchase_intention, remaining_length)
 
     from indexer.retrieval import Retriever
 
     retriever = Retriever.open(store, version=number, predictors=predictors)
     answers = [
-        answer
-        for some in _parts(sessions)
-        for answer in retriever.recommend_many(some, k, exclude_seen=not include_seen)
+        answer for some in _parts(sessions) for answer in retriever.recommend_many(some, k, rules, explain=explain)
     ]
     warn_of(answers)
     chosen = choose_format(form)

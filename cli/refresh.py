@@ -7,9 +7,23 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from cli.choices import device_of
 from cli.console import Format, choose_format, progress, say, warn, write_json, write_json_line, write_table
-from cli.store_options import Allow, Config, Device, EngineName, EngineOption, Store, engine_of, settings_of
+from cli.store_options import (
+    Allow,
+    Config,
+    Device,
+    EngineName,
+    EngineOption,
+    Index,
+    LatencyMs,
+    MemoryGb,
+    Recall,
+    Store,
+    device_for,
+    engine_of,
+    index_request_of,
+    settings_of,
+)
 
 if TYPE_CHECKING:
     from indexer.refresh import Refreshed
@@ -32,6 +46,10 @@ def refresh(
         Path | None,
         typer.Option("--interactions", metavar="FILE", help="Interactions to count popularity from; else it stays."),
     ] = None,
+    index: Index = None,
+    recall: Recall = None,
+    latency_ms: LatencyMs = None,
+    memory_gb: MemoryGb = None,
     config: Config = None,
     allow: Allow = None,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Only say what would happen.")] = False,
@@ -44,7 +62,8 @@ def refresh(
     The store answers as before until the new version is whole and checked. A check that fails exits with 6 and changes
     nothing. A refresh that was stopped goes on where it was when it is started again.
     """
-    settings, chosen = settings_of(config), device_of(device)
+    settings = settings_of(config, index_request_of(index, recall, latency_ms, memory_gb))
+    chosen = device_for(engine, device)
     from indexer.refresh import refresh as bring_up_to_date
 
     with progress() as shown:
@@ -56,11 +75,13 @@ def refresh(
             settings=settings,
             allow=allow or (),
             dry_run=dry_run,
-            engine=engine_of(engine),
+            engine=engine_of(engine, settings),
             device=chosen,
             progress=shown,
         )
     say(_headline(done, store, dry_run=dry_run))
+    if done.untidied:
+        warn(f"old versions could not be removed: {done.untidied}; ubm-embed versions prune --store {store}")
     for name, gate in done.gates.items() if dry_run else ():
         if not gate["passed"] and name not in (allow or ()):
             warn(f"gate '{name}' would fail: {gate['value']:g}, with a limit of {gate['limit']:g}")

@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 import enum
+from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from cli.choices import device_of
 from indexer.update.gates import Gate
 
 if TYPE_CHECKING:
+    from indexer.indexes.request import IndexRequest
     from indexer.update.encoding import Engine
     from indexer.update.settings import RefreshSettings
 
@@ -37,22 +41,57 @@ Config = Annotated[
 EngineOption = Annotated[
     EngineName, typer.Option("--engine", help="Encode in this process, or on a Ray cluster (RAY_ADDRESS).")
 ]
+Index = Annotated[
+    str | None,
+    typer.Option(
+        "--index",
+        metavar="KIND",
+        help="auto, flat, fp16, ivf-fp16, ivf-sq8, ivf-pq, hnsw, or a FAISS factory string such as IVF1024,SQ8.",
+    ),
+]
+Recall = Annotated[
+    float | None, typer.Option("--recall", help="Share of the exact ten nearest that the index is to find: 0.99.")
+]
+LatencyMs = Annotated[
+    float | None, typer.Option("--latency-ms", help="Milliseconds that a single query may take; a gate.")
+]
+MemoryGb = Annotated[float | None, typer.Option("--memory-gb", help="10^9 bytes that the index may take.")]
 Device = Annotated[str, typer.Option("--device", help="cpu, cuda, cuda:1, ...; auto takes a GPU where there is one.")]
 
 
-def settings_of(config: Path | None) -> RefreshSettings:
-    """The settings of a file, or the usual ones."""
+def settings_of(config: Path | None, index: IndexRequest | None = None) -> RefreshSettings:
+    """The settings of a file, or the usual ones; and the index that was asked for."""
     from indexer.update.settings import RefreshSettings
 
-    return RefreshSettings() if config is None else RefreshSettings.read(config)
+    settings = RefreshSettings() if config is None else RefreshSettings.read(config)
+    return settings if index is None else replace(settings, index=index)
 
 
-def engine_of(name: EngineName) -> Engine:
+def index_request_of(
+    index: str | None, recall: float | None, latency_ms: float | None, memory_gb: float | None
+) -> IndexRequest | None:
+    """What the options say about the index, None if nothing; a target outside its range is a usage error."""
+    from indexer.indexes.request import IndexRequest
+
+    try:
+        asked = IndexRequest(index=index, recall=recall, latency_ms=latency_ms, memory_gb=memory_gb)
+    except ValueError as error:
+        name, _, problem = str(error).partition(" ")
+        raise typer.BadParameter(f"--{name.replace('_', '-')} {problem}") from None
+    return None if asked == IndexRequest() else asked
+
+
+def device_for(engine: EngineName, device: str) -> str:
+    """The device of a name; on a cluster the workers choose, which may have what this machine has not."""
+    return device if engine is EngineName.RAY else device_of(device)
+
+
+def engine_of(name: EngineName, settings: RefreshSettings) -> Engine:
     """What encodes, by its name."""
     if name is EngineName.RAY:
         from indexer.update.ray_engine import encode_with_ray
 
-        return encode_with_ray
+        return partial(encode_with_ray, workers=settings.ray)
     from indexer.update.encoding import encode_here
 
     return encode_here

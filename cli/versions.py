@@ -141,6 +141,9 @@ def prune(
     store: Store,
     keep: Annotated[int | None, typer.Option("--keep", min=1, help="The live version and those before it.")] = None,
     days: Annotated[float | None, typer.Option("--days", min=0, help="Also keep what is younger.")] = None,
+    staging: Annotated[
+        bool, typer.Option("--staging", help="Also what a refresh that was stopped has encoded so far.")
+    ] = False,
     config: Config = None,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Only say what would go.")] = False,
     form: Form = None,
@@ -148,6 +151,7 @@ def prune(
     """Remove old versions and give their space back. The live version and tagged ones stay."""
     from dataclasses import replace
 
+    from indexer.store import STAGING
     from indexer.versions.pruning import prune as remove
     from indexer.versions.pruning import to_prune
 
@@ -161,6 +165,8 @@ def prune(
         say(f"{store}: would remove {_listed(document['versions'])}; nothing was changed")
     else:
         with opened.writing():
+            if staging:
+                opened.place.remove(STAGING)
             done = remove(opened, policy)
         document = {"versions": list(done.versions), "models": list(done.models), "freed_bytes": done.bytes}
         say(f"{store}: removed {_listed(document['versions'])}, {max(0, done.bytes) / 1e6:,.1f} MB given back")

@@ -9,17 +9,19 @@ if TYPE_CHECKING:
     from indexer.answer import Answer, Match
     from indexer.build import build_index
     from indexer.index import VectorIndex
+    from indexer.ranking import Rules
     from indexer.retrieval import Retriever
     from indexer.store import EmbeddingStore
     from indexer.versions.version import StoreVersion
 
-__all__ = ["Answer", "EmbeddingStore", "Match", "Retriever", "StoreVersion", "VectorIndex", "build_index"]
+__all__ = ["Answer", "EmbeddingStore", "Match", "Retriever", "Rules", "StoreVersion", "VectorIndex", "build_index"]
 
 _MODULES = {
     "Answer": "answer",
     "EmbeddingStore": "store",
     "Match": "answer",
     "Retriever": "retrieval",
+    "Rules": "ranking",
     "StoreVersion": "versions.version",
     "VectorIndex": "index",
     "build_index": "build",

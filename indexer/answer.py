@@ -14,6 +14,38 @@ _DIGITS = 6  # a float32 score has no more
 
 
 @dataclass(frozen=True, slots=True)
+class Reason:
+    """What one interaction of a session did for a match.
+
+    Attributes:
+        interaction: its place in the session, from 1, of those that could be read.
+        action: what the shopper did.
+        product_id, query: with which product, or for which phrase.
+        effect: how much lower the match would score without it.
+        words: words of the match that it has too, in the match's order.
+    """
+
+    interaction: int
+    action: str
+    product_id: str | None
+    query: str | None
+    effect: float
+    words: tuple[str, ...]
+
+    def to_dict(self) -> dict[str, Any]:
+        """As JSON."""
+        named = {"query": self.query} if self.product_id is None else {"product_id": self.product_id}
+        effect = round(self.effect, _DIGITS)
+        return {
+            "interaction": self.interaction,
+            "action": self.action,
+            **named,
+            "effect": effect,
+            "words": list(self.words),
+        }
+
+
+@dataclass(frozen=True, slots=True)
 class Match:
     """One product of an answer.
 
@@ -21,6 +53,7 @@ class Match:
         rank: from 1.
         score: inner product, at most 1, higher is better; None where popularity chose.
         fields: the shop's further columns, such as price, as they are in the table.
+        reasons: which interactions pulled it up, where that was asked for and the model answered.
     """
 
     rank: int
@@ -29,16 +62,19 @@ class Match:
     title: str | None
     category: str | None = None
     fields: Mapping[str, Any] = field(default_factory=dict)
+    reasons: tuple[Reason, ...] | None = None
 
     def to_dict(self) -> dict[str, Any]:
         """As JSON, the further columns beside our own; one that has a name of ours gives way."""
-        ours = {
+        ours: dict[str, Any] = {
             "rank": self.rank,
             "product_id": self.product_id,
             "score": None if self.score is None else round(self.score, _DIGITS),
             "title": self.title,
             "category": self.category,
         }
+        if self.reasons is not None:
+            ours["reasons"] = [reason.to_dict() for reason in self.reasons]
         return ours | {name: plain(value) for name, value in self.fields.items() if name not in ours}
 
 

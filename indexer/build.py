@@ -3,19 +3,21 @@
 from __future__ import annotations
 
 from collections.abc import Collection
+from dataclasses import replace
 from pathlib import Path
 
 from indexer.index import load_faiss
-from indexer.refresh import tidy_up
-from indexer.store import EmbeddingStore
+from indexer.indexes.request import IndexRequest
+from indexer.store import STAGING, EmbeddingStore
 from indexer.update.encoding import Engine, encode_here
 from indexer.update.feed import Feed
-from indexer.update.gates import Gate
+from indexer.update.gates import Gate, require_passed
 from indexer.update.interest import Interest
 from indexer.update.model_copy import keep_model
 from indexer.update.plan import Plan, checkpoint_of
 from indexer.update.settings import RefreshSettings
 from indexer.update.writing import Writer
+from indexer.versions.pruning import tidy_up
 from indexer.versions.tags import read_tags
 from indexer.versions.version import StoreVersion
 from ubm_embed.progress import Progress, silent
@@ -53,6 +55,8 @@ def build_index(
     """
     load_faiss()  # that it is missing is worth knowing before hours of embedding
     settings = settings or RefreshSettings()
+    asked = settings.index or IndexRequest()
+    settings = replace(settings, index=replace(asked, index=asked.chosen))  # whatever was live before
     checkpoint = checkpoint_of(model)
     feed = Feed.read(products)
     interest = None if interactions is None else Interest.read(interactions)
@@ -62,6 +66,8 @@ def build_index(
         plan = Plan.to_build(target, feed, interest, checkpoint)
         keep_model(target, Path(model), checkpoint)
         writer = Writer(store=target, settings=settings, allow=allow, engine=engine, device=device, progress=progress)
-        written = writer.write(plan)
-        tidy_up(target, settings)
+        lost = plan.lost(settings.gates)
+        require_passed([lost], allow)
+        written = writer.write(plan, [lost] if plan.base else [])
+        tidy_up(target, settings.keep, STAGING)  # what it could not remove, the next refresh does
     return written.version

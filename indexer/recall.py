@@ -14,7 +14,11 @@ from ubm_embed.data.arrays import FloatArray, IntArray
 
 
 def index_recall_at_k(
-    index: VectorIndex, queries: FloatArray, exact: Neighbours, vectors: Callable[[IntArray], FloatArray]
+    index: VectorIndex,
+    queries: FloatArray,
+    exact: Neighbours,
+    vectors: Callable[[IntArray], FloatArray],
+    own: IntArray | None = None,
 ) -> float:
     """Share of the exact K nearest that the index finds.
 
@@ -26,11 +30,16 @@ def index_recall_at_k(
         exact: their nearest by the exact search: [B, K], best first.
         vectors: the vectors that the index was built from, by their positions: [N] -> [N, D]. The index's own are not
             trusted: it may have stored them inexactly, or in another order.
+        own: where each query itself stands in the index, which does not count: it is too easily found; [B]. None where
+            they do not. K - 1 others are then wanted.
     """
     k = exact.scores.shape[1]
     found = index.search(queries, k).positions
     scores = scores_of(queries, vectors(found.ravel()).reshape(*found.shape, -1))
-    return float((scores >= exact.scores[:, -1:] - NOISE).sum() / exact.scores.size)
+    right = scores >= exact.scores[:, -1:] - NOISE
+    if own is not None:
+        right, k = right & (found != own[:, None]), k - 1
+    return float(np.minimum(right.sum(axis=1), k).sum() / (len(queries) * k)) if k else 1.0
 
 
 def scores_of(queries: FloatArray, candidates: FloatArray) -> FloatArray:

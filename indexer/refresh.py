@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from indexer.index import load_faiss
-from indexer.store import STAGING, EmbeddingStore
+from indexer.store import STAGING, EmbeddingStore, staging_folder
 from indexer.update.changes import ChangeCounts
 from indexer.update.encoding import Engine, encode_here
 from indexer.update.feed import Feed
@@ -23,8 +23,8 @@ from indexer.update.interest import Interest
 from indexer.update.model_copy import keep_model
 from indexer.update.plan import Plan, checkpoint_of
 from indexer.update.settings import RefreshSettings
-from indexer.update.writing import Clock, Writer
-from indexer.versions.pruning import Pruned, prune
+from indexer.update.writing import Clock, Writer, asked_index
+from indexer.versions.pruning import tidy_up
 from indexer.versions.rollback import require_whole
 from indexer.versions.tags import read_tags
 from indexer.versions.version import StoreVersion, read_version
@@ -47,6 +47,7 @@ class Refreshed:
         seconds: of each step.
         pruned: versions that were removed.
         freed: bytes that this gave back.
+        untidied: why old versions could not be removed, after the new one was published; None where they could.
     """
 
     base: int
@@ -60,6 +61,7 @@ class Refreshed:
     seconds: dict[str, float] = field(default_factory=dict)
     pruned: tuple[int, ...] = ()
     freed: int = 0
+    untidied: str | None = None
 
     def to_dict(self) -> dict[str, Any]:
         """As JSON."""
@@ -74,6 +76,7 @@ class Refreshed:
             "seconds": {name: round(seconds, 3) for name, seconds in self.seconds.items()},
             "pruned": list(self.pruned),
             "freed_bytes": self.freed,
+            "untidied": self.untidied,
             "gates": dict(self.gates),
         }
 
@@ -120,14 +123,14 @@ def refresh(
         with clock.step("compare"):
             interest = None if interactions is None else Interest.read(interactions)
             plan = Plan.to_refresh(opened, Feed.read(products), interest, checkpoint)
-        lost = rows_gate(plan, settings)
+        lost = plan.lost(settings.gates)
         found = _found(plan, lost, clock)
         if dry_run:
             return found
         require_passed([lost], allow)
         if checkpoint is not None and model is not None:
             keep_model(opened, Path(model), checkpoint)
-        if plan.nothing:
+        if plan.nothing and not _another_index(plan, settings):
             require_whole(opened, read_version(opened, found.base))
         else:
             writer = Writer(
@@ -143,25 +146,15 @@ def refresh(
             version = written.version
             found = replace(found, published=version, resumed=written.resumed, gates=version.gates)
         with clock.step("tidy up"):
-            pruned = tidy_up(opened, settings)
-        return replace(found, pruned=pruned.versions, freed=max(0, pruned.bytes))
+            # That of another model is a change-over that was interrupted, unless this was one.
+            staging = staging_folder(plan.model.model_id) if model is None else STAGING
+            pruned = tidy_up(opened, settings.keep, staging)
+        return replace(found, pruned=pruned.versions, freed=max(0, pruned.bytes), untidied=pruned.problem)
 
 
-def rows_gate(plan: Plan, settings: RefreshSettings) -> Measured:
-    """The gate that can be asked before anything is encoded."""
-    counts = plan.changes.counts
-    before = counts.removed + counts.changed + counts.updated + counts.unchanged
-    lost = counts.removed / max(before, 1)
-    says = (
-        f"the catalogue lacks {counts.removed:,} of the {before:,} products of the live version, a share of {lost:.3g}"
-    )
-    return Measured(Gate.ROWS, lost, settings.gates.most_lost, True, says)
-
-
-def tidy_up(store: EmbeddingStore, settings: RefreshSettings) -> Pruned:
-    """Remove what is no longer needed, once a version is live. Call it inside `store.writing`."""
-    store.place.remove(STAGING)
-    return prune(store, settings.keep)
+def _another_index(plan: Plan, settings: RefreshSettings) -> bool:
+    """Whether the settings ask for another index than the live version has."""
+    return plan.base is not None and asked_index(plan.base, settings) != plan.base.index_request
 
 
 def _found(plan: Plan, lost: Measured, clock: Clock) -> Refreshed:

@@ -8,18 +8,19 @@ from __future__ import annotations
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Self
 
 import numpy as np
-from numpy.typing import NDArray
 
-from indexer.answer import Answer, Match
+from indexer.answer import Answer, Match, Reason
 from indexer.catalogue import IDS_FILE, Catalogue, read_ids
 from indexer.index import INDEX_FILE, VectorIndex
+from indexer.matcher import Hits, Matcher
 from indexer.prediction import Prediction, Predictors
+from indexer.ranking import Rules
 from indexer.readable import ReadableSession, readable_sessions
+from indexer.reasons import reasons_of
 from indexer.store import EmbeddingStore, model_folder, version_folder
 from indexer.versions.live import live_number
 from indexer.versions.version import StoreVersion, read_version, require_files
@@ -28,14 +29,6 @@ from ubm_embed.data.session import Product, Session
 from ubm_embed.embedder import Embedder
 from ubm_embed.errors import Conflict, InvalidData, NotFound
 from ubm_embed.predictor import Predictor
-
-
-@dataclass(frozen=True)
-class _Hits:
-    """Positions and scores of one answer, best first; no scores where popularity chose."""
-
-    positions: NDArray[np.int64]
-    scores: FloatArray | None = None
 
 
 class Retriever:
@@ -60,6 +53,7 @@ class Retriever:
         self.embedder = embedder
         self.index = index
         self.catalogue = catalogue
+        self.matcher = Matcher(index, catalogue)
         self.predictors = Predictors(predictors)
 
     @classmethod
@@ -98,7 +92,9 @@ class Retriever:
     def _of(cls, store: EmbeddingStore, manifest: StoreVersion, device: str, predictors: Sequence[Predictor]) -> Self:
         with _reading(store, version_folder(manifest.version)) as folder:
             require_files(manifest, folder)
-            index = VectorIndex.load(folder / INDEX_FILE)
+            index = VectorIndex.load(folder / INDEX_FILE, manifest.form)
+            if device != "cpu":
+                index.move_to_gpu()
             _require_equal("vectors", len(index), manifest.indexed, folder / INDEX_FILE)
             _require_equal("width", index.dimension, manifest.dimension, folder / INDEX_FILE)
             ids = read_ids(folder / IDS_FILE)
@@ -106,56 +102,69 @@ class Retriever:
             catalogue = Catalogue.of(store.table.read(manifest.table_version), ids, file=folder / IDS_FILE)
         return cls(manifest, _open_model(store, manifest, device), index, catalogue, predictors)
 
-    def recommend(self, session: Session, k: int = 10, *, exclude_seen: bool = True) -> Answer:
+    def recommend(self, session: Session, k: int = 10, rules: Rules | None = None, *, explain: bool = False) -> Answer:
         """The next products of a session. As `recommend_many`, for one."""
-        return self.recommend_many([session], k, exclude_seen=exclude_seen)[0]
+        return self.recommend_many([session], k, rules, explain=explain)[0]
 
-    def recommend_many(self, sessions: Sequence[Session], k: int = 10, *, exclude_seen: bool = True) -> list[Answer]:
+    def recommend_many(
+        self, sessions: Sequence[Session], k: int = 10, rules: Rules | None = None, *, explain: bool = False
+    ) -> list[Answer]:
         """The next products of each session, all read and searched at once.
 
         Products named by id are read as the version has them. When nothing is left to read, the most popular products
-        answer, and `fallback` says why; such a session gets no prediction.
+        answer under the same rules, and `fallback` says why; such a session gets no prediction.
 
         Args:
-            exclude_seen: leave out products that the session holds.
+            rules: what else an answer has to be; by default it only leaves out what the session holds.
+            explain: say of each match which interactions pulled it up.
 
         Raises:
+            InvalidData: the rules name a column that is not there, or their condition is none.
             ValueError: `k` is below 1.
         """
         _require_positive(k)
-        started = time.perf_counter()
+        started, rules = time.perf_counter(), rules or Rules()
         asked = readable_sessions(sessions, self.catalogue)
-        hidden = [one.seen if exclude_seen else frozenset[int]() for one in asked]
+        hidden = [one.seen if rules.exclude_seen else frozenset[int]() for one in asked]
         readable = [row for row, one in enumerate(asked) if one.fallback is None]
         read = [asked[row].session for row in readable]
         vectors = self.embedder.embed_sessions(read)
-        nearest = self._nearest(vectors, k, [hidden[row] for row in readable])
+        nearest = self.matcher.nearest(vectors, k, [hidden[row] for row in readable], rules)
         found = dict(zip(readable, nearest, strict=True))
-        hits = [found.get(row) or self._popular(k, out) for row, out in enumerate(hidden)]
+        hits = [found.get(row) or self.matcher.popular(k, out, rules) for row, out in enumerate(hidden)]
         said = dict(zip(readable, self.predictors.sessions(read), strict=True))
-        return self._answers(asked, hits, [said.get(row, _UNSAID) for row in range(len(asked))], started)
+        reasons = dict(zip(readable, map(self._reasons, read, vectors, nearest), strict=True)) if explain else {}
+        return self._answers(
+            asked,
+            hits,
+            [said.get(row, _UNSAID) for row in range(len(asked))],
+            started,
+            [reasons.get(row, ()) for row in range(len(asked))],
+        )
 
-    def lookup(self, product: Product, k: int = 10) -> Answer:
+    def lookup(self, product: Product, k: int = 10, rules: Rules | None = None) -> Answer:
         """The products most like one that the store need not know, by its text alone.
 
         Predictions are of a session of just this product; so they are in `lookup_id`.
 
         Raises:
-            InvalidData: the product has no text.
+            InvalidData: the product has no text, or as `recommend_many`.
             ValueError: `k` is below 1.
         """
         _require_positive(k)
         started = time.perf_counter()
         if not product.has_text:
             raise InvalidData("a product without text has no vector: expected a title, a category or an attribute")
-        hits = self._nearest(self.embedder.embed_product(product)[None], k, [frozenset()])
+        vectors = self.embedder.embed_product(product)[None]
+        hits = self.matcher.nearest(vectors, k, [frozenset()], rules or Rules())
         return self._answers([_NO_SESSION], hits, [self.predictors.product(product)], started)[0]
 
-    def lookup_id(self, product_id: str, k: int = 10) -> Answer:
+    def lookup_id(self, product_id: str, k: int = 10, rules: Rules | None = None) -> Answer:
         """The products most like one of the store, by its stored vector; itself left out.
 
         Raises:
             NotFound: the version does not know the product.
+            InvalidData: as `recommend_many`.
             ValueError: `k` is below 1.
         """
         _require_positive(k)
@@ -163,28 +172,26 @@ class Retriever:
         position = self.catalogue.positions.get(product_id)
         if position is None:
             raise NotFound(f"version {self.version.version} has no product {product_id!r}")
-        hits = self._nearest(self.index.vectors(np.array([position])), k, [frozenset({position})])
+        vectors = self.index.vectors(np.array([position]))
+        hits = self.matcher.nearest(vectors, k, [frozenset({position})], rules or Rules())
         said = self.predictors.product(self.catalogue.products([position])[position])
         return self._answers([_NO_SESSION], hits, [said], started)[0]
 
-    def _nearest(self, vectors: FloatArray, k: int, hidden: Sequence[frozenset[int]]) -> list[_Hits]:
-        """The K nearest of each vector [B, D], without what is hidden from it."""
-        found = self.index.search(vectors, k + max(map(len, hidden), default=0))
-        hits = []
-        for scores, positions, out in zip(found.scores, found.positions, hidden, strict=True):
-            shown = np.flatnonzero(~np.isin(positions, list(out)))[:k]
-            hits.append(_Hits(positions[shown], scores[shown]))
-        return hits
-
-    def _popular(self, k: int, hidden: frozenset[int]) -> _Hits:
-        first = self.catalogue.popular[: k + len(hidden)]
-        return _Hits(first[~np.isin(first, list(hidden))][:k])
+    def _reasons(self, session: Session, vector: FloatArray, hits: Hits) -> list[tuple[Reason, ...]]:
+        products = self.catalogue.products(hits.positions.tolist())
+        matched = [products[position] for position in hits.positions.tolist()]
+        return reasons_of(self.embedder, session, vector, matched, self.index.vectors(hits.positions))
 
     def _answers(
-        self, asked: Sequence[ReadableSession], hits: Sequence[_Hits], said: Sequence[Prediction], started: float
+        self,
+        asked: Sequence[ReadableSession],
+        hits: Sequence[Hits],
+        said: Sequence[Prediction],
+        started: float,
+        reasons: Sequence[Sequence[tuple[Reason, ...]]] = ((),),
     ) -> list[Answer]:
         rows = self.catalogue.rows(int(position) for found in hits for position in found.positions)
-        matches = [_matches(found, rows) for found in hits]
+        matches = [_matches(found, rows, why) for found, why in zip(hits, reasons, strict=True)]
         took_ms = (time.perf_counter() - started) * 1000
         return [
             Answer(
@@ -213,15 +220,18 @@ _NO_SESSION = ReadableSession(Session(()))
 _UNSAID = Prediction()
 
 
-def _matches(hits: _Hits, rows: dict[int, dict[str, Any]]) -> tuple[Match, ...]:
+def _matches(hits: Hits, rows: dict[int, dict[str, Any]], reasons: Sequence[tuple[Reason, ...]]) -> tuple[Match, ...]:
     scores = [None] * hits.positions.size if hits.scores is None else hits.scores.tolist()
-    ranked = zip(hits.positions.tolist(), scores, strict=True)
-    return tuple(_match(rank, score, dict(rows[position])) for rank, (position, score) in enumerate(ranked, start=1))
+    why: Sequence[tuple[Reason, ...] | None] = reasons or [None] * hits.positions.size
+    ranked = zip(hits.positions.tolist(), scores, why, strict=True)
+    return tuple(
+        _match(rank, score, dict(rows[position]), one) for rank, (position, score, one) in enumerate(ranked, start=1)
+    )
 
 
-def _match(rank: int, score: float | None, row: dict[str, Any]) -> Match:
+def _match(rank: int, score: float | None, row: dict[str, Any], reasons: tuple[Reason, ...] | None) -> Match:
     product_id, title, category = (row.pop(name) for name in ("product_id", "title", "category"))
-    return Match(rank, product_id, score, title, category, row)
+    return Match(rank, product_id, score, title, category, row, reasons)
 
 
 def _require_positive(k: int) -> None:

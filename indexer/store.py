@@ -5,7 +5,7 @@ products.lance/          every product and its vector: one LanceDB table, all it
 versions/<number>/       a version's manifest, its index and the ids of the index's rows
 models/<model_id>/       a copy of each model that made vectors
 tags.json                names that people gave to versions
-staging/                 what a refresh that is not done has encoded so far
+staging/<model_id>/      what a refresh that is not done has encoded so far
 """
 
 from __future__ import annotations
@@ -98,6 +98,11 @@ class EmbeddingStore:
 def version_folder(number: int) -> str:
     """Name of the folder with the manifest and the index of a version."""
     return f"{VERSIONS}/{number}"
+
+
+def staging_folder(model_id: str) -> str:
+    """Name of the folder with what a refresh that is not done has encoded with a model."""
+    return f"{STAGING}/{model_id}"
 
 
 def model_folder(model_id: str) -> str:

@@ -1,7 +1,7 @@
 """Product rows and their vectors at rest: one LanceDB table.
 
 Each commit makes a new version of the table and leaves the older ones as they were, so that a reader who pinned one is
-never disturbed. Which version answers is not decided here but in `indexer.versions.version`.
+never disturbed. Which version answers is not decided here but in `indexer.versions.live`.
 
 Letters: M products, K positions, D width.
 """
@@ -25,9 +25,8 @@ from indexer.places.place import Place
 from ubm_embed.data.arrays import FloatArray, IntArray
 from ubm_embed.errors import InvalidData
 
-# Otherwise a first build warns on stderr that there is no table yet. Read when the libraries are imported.
+# Otherwise a first build warns on stderr that there is no table yet. Read when lance is imported.
 os.environ.setdefault("LANCE_LOG", "error")
-os.environ.setdefault("LANCEDB_LOG", "error")
 
 TABLE = "products"
 VECTOR, POPULARITY, TEXT_HASH, ROW_HASH = "vector", "popularity", "text_hash", "row_hash"
@@ -129,12 +128,19 @@ class ProductTable:
         batches = pa.RecordBatchReader.from_batches(schema, _batches(products, vectors, schema))
         with _translated(self.uri):
             written = write_fragments(batches, self.uri, schema=schema, mode="overwrite" if anew else "append")
-        return [json.dumps(fragment.to_json()) for fragment in written]
+        fragments = [json.dumps(fragment.to_json()) for fragment in written]
+        for file, _ in self._files(fragments):
+            self.place.settle(file)
+        return fragments
 
     def has_files(self, fragments: Sequence[str]) -> bool:
-        """Whether the files of fragments that were written are still there."""
-        files = (file["path"] for fragment in fragments for file in json.loads(fragment)["files"])
-        return all(self.place.exists(f"{self.folder}/data/{file}") for file in files)
+        """Whether the files of fragments that were written are still there, and as long as they were."""
+        return all(self.place.size(file) == size for file, size in self._files(fragments))
+
+    def _files(self, fragments: Sequence[str]) -> Iterator[tuple[str, int]]:
+        for fragment in fragments:
+            for file in json.loads(fragment)["files"]:
+                yield f"{self.folder}/data/{file['path']}", file["file_size_bytes"]
 
     def replace(self, fragments: Sequence[str], schema: pa.Schema, *, model_id: str) -> int:
         """Commit a version that has these rows and no others, with vectors of this model; its number."""
@@ -150,8 +156,12 @@ class ProductTable:
         return self._commit(LanceOperation.Append(_fragments(fragments)), read_version=self.latest())
 
     def remove(self, product_ids: pl.Series) -> int:
-        """Commit the newest version without these products; its number."""
-        with _translated(self.uri):
+        """Commit the newest version without these products; its number.
+
+        Raises:
+            Conflict: the lock was lost; so every method that writes.
+        """
+        with self._writing():
             dataset = self._open()
             gone = product_ids.alias("product_id").to_frame().to_arrow()
             dataset.merge_insert("product_id").when_matched_delete().execute(gone)
@@ -159,7 +169,7 @@ class ProductTable:
 
     def restore(self, version: int) -> int:
         """Make the newest version's rows those of `version`, as a crashed writer may have left others; its number."""
-        with _translated(self.uri):
+        with self._writing():
             dataset = self._open()
             if dataset.latest_version == version:
                 return version
@@ -173,7 +183,7 @@ class ProductTable:
         At most a quarter of the rows is written anew, so that the version before, which keeps the old files, and this
         one never take twice the space.
         """
-        with _translated(self.uri):
+        with self._writing():
             dataset = self._open()
             at_most = max(dataset.count_rows() // 4, 2 * rows)
             dataset.optimize.compact_files(target_rows_per_fragment=rows, max_source_rows=at_most)
@@ -186,14 +196,14 @@ class ProductTable:
 
     def pin(self, number: int, version: int) -> None:
         """Keep a version of the table for as long as the store's version `number` is there."""
-        with _translated(self.uri):
+        with self._writing():
             tags, name = self._open().tags, f"{_PIN}{number}"
             # One that a crash left belongs to a version that never came to be.
             (tags.update if name in tags.list() else tags.create)(name, version)
 
     def unpin(self, number: int) -> None:
         """Let the table's version of the store's version `number` go at the next `clean`."""
-        with _translated(self.uri):
+        with self._writing():
             self._open().tags.delete(f"{_PIN}{number}")
 
     def pins(self) -> dict[int, int]:
@@ -214,7 +224,7 @@ class ProductTable:
         Args:
             unfinished: also files that no version has, as a writer that was killed leaves them.
         """
-        with _translated(self.uri):
+        with self._writing():
             # The table's own `optimize` stops at a pinned version; this goes round it.
             done = self._open().cleanup_old_versions(
                 older_than=timedelta(0), delete_unverified=unfinished, error_if_tagged_old_versions=False
@@ -228,9 +238,16 @@ class ProductTable:
     def _commit(self, operation: Any, read_version: int | None = None) -> int:
         from lance import LanceDataset
 
-        with _translated(self.uri):
+        with self._writing():
             committed = LanceDataset.commit(self.uri, operation, read_version=read_version)
             return int(committed.version)
+
+    @contextlib.contextmanager
+    def _writing(self) -> Iterator[None]:
+        """What is committed after the lock was lost would get in the way of who has it now."""
+        self.place.require_locked()
+        with _translated(self.uri):
+            yield
 
     @contextlib.contextmanager
     def _pinned(self, version: int) -> Iterator[Any]:
@@ -239,9 +256,10 @@ class ProductTable:
             yield self._open().checkout_version(version)
 
     def _open(self) -> Any:
-        import lancedb
+        # Lance itself, which LanceDB is made of: one library for reading and writing, and half a second less to import.
+        import lance
 
-        return lancedb.connect(self.place.uri).open_table(TABLE).to_lance()
+        return lance.dataset(self.uri)
 
 
 def require_storable(products: pl.DataFrame, file: str | Path) -> None:
@@ -291,9 +309,9 @@ def _translated(file: str) -> Iterator[None]:
         number = re.search(r"os error (\d+)", str(error))
         if number and int(number[1]) != 2:  # a file that is not there means that the table is damaged
             raise OSError(int(number[1]), os.strerror(int(number[1])), file) from error
-        raise InvalidData(f"LanceDB cannot use it: {_first_words(error)}", file=file) from error
+        raise InvalidData(f"LanceDB cannot use it: {sentence_of(error)}", file=file) from error
 
 
-def _first_words(error: Exception) -> str:
-    """What LanceDB says, without where in its own sources it says so."""
+def sentence_of(error: Exception) -> str:
+    """What LanceDB says, on one line and without where in its own sources it says so."""
     return re.sub(r",? \S+\.rs:\d+(:\d+)?", "", " ".join(str(error).split()))[:300]

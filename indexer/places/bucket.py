@@ -45,11 +45,11 @@ class Bucket:
         return self._objects.get(name).data
 
     def write(self, name: str, data: bytes) -> None:
-        self._require_held()
+        self.require_locked()
         self._objects.put(name, data)
 
     def exchange(self, name: str, data: bytes, *, expected: bytes | None) -> None:
-        self._require_held()
+        self.require_locked()
         found = self._objects.find(name)
         try:
             if (found.data if found else None) != expected:
@@ -109,25 +109,25 @@ class Bucket:
         tells_whole = f"{folder}/{last}"
         assert tells_whole in files, f"{last} was not written"
         old = {one["path"] for one in self._objects.below(folder)}
-        self._require_held()
+        self.require_locked()
         self._objects.delete([tells_whole])
         self._objects.delete(old - files.keys())
         for name in sorted(files, key=lambda name: (name == tells_whole, name)):
-            self._require_held()
+            self.require_locked()
             self._objects.put_file(name, files[name])
 
     def remove(self, name: str) -> None:
-        self._require_held()
+        self.require_locked()
         names = [one["path"] for one in self._objects.below(name)] or [name]
         # Half a folder must not look like one.
         first = {path for path in names if path.endswith(_TELLS_WHOLE)}
         self._objects.delete(first)
         self._objects.delete(path for path in names if path not in first)
 
-    def size(self, folder: str = "") -> int:
-        return sum(one["size"] for one in self._objects.below(folder))
+    def size(self, name: str = "") -> int:
+        return self._objects.size(name) or sum(one["size"] for one in self._objects.below(name))
 
-    def settle(self, folder: str) -> None:
+    def settle(self, name: str) -> None:
         pass  # what an object store has taken, it has on disk
 
     def clear_leftovers(self) -> None:
@@ -142,6 +142,6 @@ class Bucket:
             finally:
                 self._lease = None
 
-    def _require_held(self) -> None:
+    def require_locked(self) -> None:
         if self._lease:
             self._lease.require_held()

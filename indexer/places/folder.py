@@ -35,7 +35,7 @@ class Folder:
     def exchange(self, name: str, data: bytes, *, expected: bytes | None) -> None:
         file = self.path / name
         # A lock of its own, held for a moment: a rollback must not wait for a refresh that takes hours.
-        with FileLock(self.path / EXCHANGE_FILE, timeout=_EXCHANGE_SECONDS):
+        with self._exchanging():
             if (file.read_bytes() if file.exists() else None) != expected:
                 raise Conflict(f"{file} was changed by another process meanwhile; nothing was published")
             self.write(name, data)
@@ -70,11 +70,16 @@ class Folder:
         else:
             path.unlink(missing_ok=True)
 
-    def size(self, folder: str = "") -> int:
-        return sum(file.stat().st_size for file in (self.path / folder).rglob("*") if file.is_file())
+    def size(self, name: str = "") -> int:
+        path = self.path / name
+        if path.is_file():
+            return path.stat().st_size
+        return sum(file.stat().st_size for file in path.rglob("*") if file.is_file())
 
-    def settle(self, folder: str) -> None:
-        for entry in (self.path / folder, *(self.path / folder).rglob("*")):
+    def settle(self, name: str) -> None:
+        path = self.path / name
+        # A file is found again by its folder.
+        for entry in (path, path.parent) if path.is_file() else (path, *path.rglob("*")):
             descriptor = os.open(entry, os.O_RDONLY)
             try:
                 os.fsync(descriptor)
@@ -82,9 +87,25 @@ class Folder:
                 os.close(descriptor)
 
     def clear_leftovers(self) -> None:
-        for folder in (self.path, *(one for one in self.path.iterdir() if one.is_dir())):
-            for leftover in folder.glob(_LEFTOVER):
-                shutil.rmtree(leftover) if leftover.is_dir() else leftover.unlink()
+        with self._exchanging():  # what is just being exchanged is no leftover
+            for folder in (self.path, *(one for one in self.path.iterdir() if one.is_dir())):
+                for leftover in folder.glob(_LEFTOVER):
+                    shutil.rmtree(leftover) if leftover.is_dir() else leftover.unlink()
+
+    @contextlib.contextmanager
+    def _exchanging(self) -> Iterator[None]:
+        lock = FileLock(self.path / EXCHANGE_FILE, timeout=_EXCHANGE_SECONDS)
+        try:
+            lock.acquire()
+        except Timeout:
+            raise Conflict(f"another process holds {self.path / EXCHANGE_FILE}; try again") from None
+        try:
+            yield
+        finally:
+            lock.release()
+
+    def require_locked(self) -> None:
+        pass  # the system takes the lock from a process that died, and from no other
 
     @contextlib.contextmanager
     def locked(self) -> Iterator[None]:

@@ -12,6 +12,7 @@ import json
 import os
 import socket
 import threading
+import time
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING
@@ -32,12 +33,13 @@ class Lease:
     def __init__(self, objects: Objects, name: str, tag: UpdateVersion) -> None:
         self._objects, self._name, self._tag = objects, name, tag
         self._lost = False
+        self._renewed = time.monotonic()
         self._done = threading.Event()
         self._thread = threading.Thread(target=self._keep, name=f"lease of {objects.uri}", daemon=True)
 
     def require_held(self) -> None:
-        """Raise `Conflict` if another process is known to have taken the lock over."""
-        if self._lost:
+        """Raise `Conflict` if another process has taken the lock over, or may have since it could last be renewed."""
+        if self._lost or time.monotonic() - self._renewed > SECONDS:
             raise Conflict(
                 f"another process took over {self._objects.uri}/{self._name} while this one did not answer; "
                 "nothing more was written, start again when the other is done"
@@ -68,7 +70,9 @@ class Lease:
 
     def _renew(self) -> None:
         try:
+            asked = time.monotonic()
             self._tag = self._objects.put_if(self._name, _document(), self._tag)
+            self._renewed = asked
         except (Conflict, NotFound):
             self._lost = True
 

@@ -134,6 +134,16 @@ class Objects:
             return False
         return True
 
+    def size(self, name: str) -> int:
+        """Bytes of an object, 0 if there is none."""
+        if not name:
+            return 0
+        try:
+            with self._clear_errors(name):
+                return int(self._store.head(name)["size"])
+        except FileNotFoundError:
+            return 0
+
     def children(self, folder: str) -> set[str]:
         """Names of what is directly in a folder."""
         with self._clear_errors(folder):

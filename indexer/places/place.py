@@ -62,14 +62,17 @@ class Place(Protocol):
     def remove(self, name: str) -> None:
         """Remove a file, or a folder with all in it; nothing happens if it is not there."""
 
-    def size(self, folder: str = "") -> int:
-        """Bytes of all files in a folder."""
+    def size(self, name: str = "") -> int:
+        """Bytes of a file, or of all files in a folder; 0 of what is not there."""
 
-    def settle(self, folder: str) -> None:
-        """Bring to disk what another library wrote into a folder: a power cut must not take it."""
+    def settle(self, name: str) -> None:
+        """Bring to disk a file or a folder that another library wrote: a power cut must not take it."""
 
     def clear_leftovers(self) -> None:
         """Remove what a writer that was killed left aside. Call it while `locked`."""
+
+    def require_locked(self) -> None:
+        """Raise `Conflict` if this process held the lock and is known to have lost it."""
 
     def locked(self) -> AbstractContextManager[None]:
         """Be the only writer inside the block. A holder that dies does not keep the lock for ever.

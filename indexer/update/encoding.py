@@ -13,11 +13,12 @@ import numpy as np
 import polars as pl
 
 from indexer.places.record import as_bytes, parse_record, read_record
-from indexer.store import STAGING, EmbeddingStore, model_folder
-from indexer.update.shards import POSITION, Shard, read_shard
+from indexer.store import EmbeddingStore, model_folder
+from indexer.update.gates import Gate, Measured, require_passed
+from indexer.update.shards import POSITION, Shard, read_shard, record_file
 from ubm_embed.data.arrays import FloatArray
 from ubm_embed.embedder import Embedder
-from ubm_embed.errors import InvalidData, QualityGateFailed
+from ubm_embed.errors import InvalidData
 from ubm_embed.progress import Progress, silent
 
 LENGTH_TOLERANCE = 1e-3
@@ -60,11 +61,11 @@ class ShardEncoder:
             QualityGateFailed: a vector is not of length 1.
             OSError: the disk is full, or the like.
         """
-        rows = read_shard(self.store.place, key)
+        rows = read_shard(self.store.place, self.job.model_id, key)
         vectors = self._vectors(rows, progress)
         require_sound(vectors, rows["product_id"])
         fragments = self.store.table.write_fragments(rows.drop(POSITION), vectors, anew=self.job.anew)
-        self.store.place.write(f"{STAGING}/{key}.json", as_bytes({"fragments": fragments}))
+        self.store.place.write(record_file(self.job.model_id, key), as_bytes({"fragments": fragments}))
 
     def _vectors(self, rows: pl.DataFrame, progress: Progress) -> FloatArray:
         """Each row's vector, encoded or taken from the live version: [K, D]."""
@@ -101,10 +102,10 @@ def encode_here(job: EncodingJob, shards: Sequence[Shard], progress: Progress) -
         done += shard.to_encode
 
 
-def is_done(store: EmbeddingStore, shard: Shard) -> bool:
+def is_done(store: EmbeddingStore, model_id: str, shard: Shard) -> bool:
     """Whether a shard was encoded, by this refresh or by one that was killed, and its rows are still there."""
     try:
-        data = store.place.read(f"{STAGING}/{shard.key}.json")
+        data = store.place.read(record_file(model_id, shard.key))
     except FileNotFoundError:
         return False
     try:
@@ -114,9 +115,9 @@ def is_done(store: EmbeddingStore, shard: Shard) -> bool:
     return store.table.has_files(fragments)
 
 
-def fragments_of(store: EmbeddingStore, shards: Sequence[Shard]) -> list[str]:
+def fragments_of(store: EmbeddingStore, model_id: str, shards: Sequence[Shard]) -> list[str]:
     """Where the rows of shards that are encoded are, for a commit."""
-    records = (read_record(store.place, f"{STAGING}/{shard.key}.json") for shard in shards)
+    records = (read_record(store.place, record_file(model_id, shard.key)) for shard in shards)
     return [fragment for record in records for fragment in record["fragments"]]
 
 
@@ -126,10 +127,8 @@ def require_sound(vectors: FloatArray, product_ids: pl.Series) -> None:
     if bad.size:
         length = np.linalg.norm(vectors[bad[0]])
         first = f"that of product {product_ids[int(bad[0])]!r} has length {length:g}"
-        raise QualityGateFailed(
-            f"gate 'vectors': {bad.size} of {len(vectors)} vectors are not of length 1: {first}; "
-            "no option allows that, for nothing would find them: the model is damaged"
-        )
+        says = f"{bad.size} of {len(vectors)} vectors are not of length 1, as of a damaged model: {first}"
+        require_passed([Measured(Gate.VECTORS, bad.size, 0, True, says)], ())
 
 
 def unsound(vectors: FloatArray) -> np.ndarray:

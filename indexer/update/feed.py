@@ -65,7 +65,8 @@ def with_hashes(products: pl.DataFrame) -> pl.DataFrame:
     texts = products.select(_text()).to_series()
     digests = [blake2b(text.encode("utf-8"), digest_size=_HASH_BYTES).digest() for text in texts]
     # polars may hash otherwise in another version: rows are then written anew once, but nothing is encoded for it.
-    rows = products.select(pl.exclude("product_id")).hash_rows(seed=0)
+    names = sorted(name for name in products.columns if name != "product_id")  # in whatever order a feed has them
+    rows = products.select(names).hash_rows(seed=0)
     return products.with_columns(pl.Series(TEXT_HASH, digests, pl.Binary), rows.alias(ROW_HASH))
 
 

@@ -1,10 +1,12 @@
 """Checks that a version must pass before it is published, each with its limit.
 
 rows        share of the live version's products that the catalogue lost
+written     the table has each row of the catalogue once, as it is, and no other
 vectors     no vector is NaN, zero or of another length than 1
 indexed     every row of the table is in the index, once
 recall      share of the exact ten nearest that the index finds
-neighbours  share of the live version's ten nearest that still are, of a sample
+latency     median time of a single query, where a limit was asked for
+neighbours  share of the live version's ten nearest that still are, of a sample; a product is none of its own
 centroid    how far the mean vector moved
 uniformity  of a sample of vectors (paper 4.6): near 0 they are all alike
 """
@@ -24,16 +26,18 @@ class Gate(enum.StrEnum):
     """One check."""
 
     ROWS = "rows"
+    WRITTEN = "written"
     VECTORS = "vectors"
     INDEXED = "indexed"
     RECALL = "recall"
+    LATENCY = "latency"
     NEIGHBOURS = "neighbours"
     CENTROID = "centroid"
     UNIFORMITY = "uniformity"
 
 
 # Without these a version cannot answer, whatever anybody allows.
-UNCONDITIONAL = frozenset({Gate.VECTORS, Gate.INDEXED})
+UNCONDITIONAL = frozenset({Gate.WRITTEN, Gate.VECTORS, Gate.INDEXED})
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -109,5 +113,6 @@ def _explained(one: Measured) -> str:
     bound = f"{'at most' if one.most else 'at least'} {one.limit:g}"
     if one.gate in UNCONDITIONAL:
         return f"gate '{one.gate}': {one.says}, expected {bound}; no option allows that"
-    override = f"to publish all the same: --allow {one.gate}, or another limit in --config"
+    limit = "another --latency-ms" if one.gate == Gate.LATENCY else "another limit in --config"
+    override = f"to publish all the same: --allow {one.gate}, or {limit}"
     return f"gate '{one.gate}': {one.says}, expected {bound}; {override}"

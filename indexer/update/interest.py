@@ -27,6 +27,12 @@ class Interest:
     pairs: pl.DataFrame
 
     @classmethod
+    def nobody(cls) -> Interest:
+        """Of no interactions at all."""
+        pairs = pl.DataFrame(schema={"product_id": pl.String, "following": pl.String})
+        return cls(pl.DataFrame(schema={"product_id": pl.String, POPULARITY: pl.UInt32}), pairs)
+
+    @classmethod
     def read(cls, interactions: str | Path) -> Interest:
         """Count.
 

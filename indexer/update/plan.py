@@ -5,7 +5,7 @@ Letters: M products of the catalogue.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 
@@ -16,10 +16,12 @@ from indexer.store import LIVE_FILE, EmbeddingStore
 from indexer.table import POPULARITY, ROW_HASH, TEXT_HASH, VECTOR
 from indexer.update.changes import Changes
 from indexer.update.feed import Feed
+from indexer.update.gates import Gate, GateLimits, Measured
 from indexer.update.interest import Interest
 from indexer.update.shards import Selection
 from indexer.versions.live import Live, read_live
 from indexer.versions.version import StoreVersion, read_version
+from ubm_embed.errors import InvalidData, NotFound
 from ubm_embed.model.checkpoint import Checkpoint
 
 _HASHED = ["product_id", TEXT_HASH, ROW_HASH, POPULARITY]
@@ -77,22 +79,29 @@ class Plan:
 
     @classmethod
     def to_build(cls, store: EmbeddingStore, feed: Feed, interest: Interest | None, checkpoint: Checkpoint) -> Plan:
-        """Write everything, whatever is there.
+        """Write everything, whatever is there; what is live is only compared with.
 
         Raises:
             InvalidData: live.json is damaged.
         """
-        counts = None if interest is None else interest.counts
-        return cls(
+        live, asked = read_live(store) if store.place.exists(LIVE_FILE) else None, interest or Interest.nobody()
+        anew = cls(
             feed=feed,
-            changes=Changes.between(None, feed, counts),
-            live=read_live(store) if store.place.exists(LIVE_FILE) else None,
+            changes=Changes.between(None, feed, asked.counts),
+            live=live,
             base=None,
+            model=ModelIdentity.of(checkpoint),
             reuse=None,
             reason="a build writes all",
             pairs=None if interest is None else interest.pairs,
-            model=ModelIdentity.of(checkpoint),
         )
+        if live is None:
+            return anew
+        try:
+            found = cls.to_refresh(store, feed, asked, checkpoint)
+        except (InvalidData, NotFound):
+            return anew  # to build anew is what mends a store whose live version is damaged
+        return replace(anew, base=found.base, changes=found.changes)
 
     @classmethod
     def to_refresh(
@@ -122,6 +131,14 @@ class Plan:
             pairs=None if interest is None else interest.pairs,
             model=ModelIdentity.of(checkpoint) if checkpoint else ModelIdentity.of_version(base),
         )
+
+    def lost(self, limits: GateLimits) -> Measured:
+        """The gate that can be asked before anything is encoded: how much the catalogue lacks of the live version."""
+        counts = self.changes.counts
+        before = counts.removed + counts.changed + counts.updated + counts.unchanged
+        share = counts.removed / max(before, 1)
+        lacks = f"the catalogue lacks {counts.removed:,} of the {before:,} products of the live version"
+        return Measured(Gate.ROWS, share, limits.most_lost, True, f"{lacks}, a share of {share:.3g}")
 
     @property
     def nothing(self) -> bool:

@@ -5,8 +5,8 @@ Letters: B queries, M products, D width.
 
 from __future__ import annotations
 
-from collections.abc import Collection
-from dataclasses import asdict, dataclass
+from collections.abc import Collection, Iterator
+from dataclasses import asdict, dataclass, field, replace
 from datetime import UTC, datetime
 from importlib.metadata import PackageNotFoundError
 from importlib.metadata import version as version_of
@@ -17,18 +17,21 @@ import polars as pl
 import torch
 
 from indexer.catalogue import IDS_FILE, write_ids
-from indexer.index import INDEX_FILE, NOISE, VectorIndex
-from indexer.recall import index_recall_at_k, scores_of
+from indexer.index import INDEX_FILE, VectorIndex
+from indexer.indexes.choice import Questions, Trial, choose_index
+from indexer.indexes.request import IndexRequest, IndexTarget
 from indexer.store import EmbeddingStore, version_folder
+from indexer.table import ProductTable
 from indexer.update.changes import ChangeCounts
+from indexer.update.comparison import Sample, compare, places_of
 from indexer.update.gates import Gate, GateLimits, Measured, require_passed
 from indexer.update.survey import Survey, survey
-from indexer.versions.live import Live, make_live
-from indexer.versions.version import MANIFEST_FILE, METRIC, StoreVersion, digests, version_numbers
+from indexer.versions.live import Live, make_live, version_numbers
+from indexer.versions.version import MANIFEST_FILE, METRIC, StoreVersion, digests
 from ubm_embed.data.arrays import FloatArray
 from ubm_embed.evaluation.uniformity import alignment, uniformity
 
-_QUERIES, _SAMPLE, _NEAREST = 100, 1000, 10
+_QUERIES, _SAMPLE, _NEAREST = 200, 1000, 10
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -47,6 +50,7 @@ class Candidate:
         live: what live.json said when the work began.
         pairs: ids of products that sessions hold next to each other, in two columns; None without sessions.
         measured: gates that were asked before.
+        index: which index, and how good it is to be.
     """
 
     table_version: int
@@ -60,6 +64,7 @@ class Candidate:
     live: Live | None
     pairs: pl.DataFrame | None
     measured: tuple[Measured, ...] = ()
+    index: IndexRequest = field(default_factory=IndexRequest)
 
 
 def publish(
@@ -73,6 +78,7 @@ def publish(
     """
     number = next_number(store, candidate.live)
     store.table.pin(number, candidate.table_version)
+    store.table.settle()
     version = make_version(store, candidate, number, limits, allowed)
     make_live(store, number, known=candidate.live)
     return version
@@ -85,48 +91,78 @@ def make_version(
 
     Raises:
         QualityGateFailed: a check failed.
+        InvalidData: the index that is asked for cannot be made of these vectors, or does not fit.
     """
+    around = _look_around(store.table, candidate)
+    # What cannot be searched is not worth an index.
+    require_passed([*candidate.measured, _sound(around.found)], allowed)
     with store.place.filling(version_folder(number), last=MANIFEST_FILE) as aside:
-        parts = (batch.vectors for batch in store.table.batches(candidate.table_version))
-        VectorIndex.build(parts, expected=len(candidate.product_ids)).save(aside / INDEX_FILE)
+        judged = _index(store.table, candidate, around, aside / INDEX_FILE)
         write_ids(aside / IDS_FILE, candidate.product_ids)
-        index = VectorIndex.load(aside / INDEX_FILE)  # what is judged is what will be served
-        version = _describe(store, candidate, index, number, aside, limits, allowed)
+        version = _describe(store, candidate, around, judged, number, aside, limits, allowed)
         version.write(aside)
     return version
 
 
 def next_number(store: EmbeddingStore, live: Live | None) -> int:
     """A number that no version has had: a crash may have left one that was never live."""
-    once = (live.version, *live.history) if live else ()
-    return max([0, *version_numbers(store), *once]) + 1
+    return max([live.last if live else 0, *version_numbers(store)]) + 1
+
+
+def _look_around(table: ProductTable, candidate: Candidate) -> Sample:
+    """Some products, and what is around them: exactly, in one pass."""
+    rows = _evenly(len(candidate.product_ids), _QUERIES)
+    vectors = table.vectors(candidate.table_version, rows)
+    found = survey(table.batches(candidate.table_version), vectors, _NEAREST + 1)
+    return Sample(candidate.table_version, candidate.product_ids, rows, vectors, found)
+
+
+@dataclass(frozen=True)
+class _Vectors:
+    """All vectors of a version of the table, some at a time, as often as they are asked for."""
+
+    table: ProductTable
+    table_version: int
+
+    def __iter__(self) -> Iterator[FloatArray]:
+        return (batch.vectors for batch in self.table.batches(self.table_version))
+
+
+def _index(table: ProductTable, candidate: Candidate, around: Sample, file: Path) -> Trial:
+    """Build the index into its file; what is judged is what will be served, so it is read again."""
+    number, found = candidate.table_version, around.found
+    questions = Questions(
+        around.vectors, around.rows, found.nearest, lambda rows: table.vectors(number, rows), found.rows
+    )
+    chosen = choose_index(candidate.index, _Vectors(table, number), questions)
+    chosen.index.save(file)
+    index = VectorIndex.load(file, chosen.index.form)
+    if len(index) != found.rows:
+        return replace(chosen, index=index, recall=0.0)  # the gate `indexed` says more
+    return replace(chosen, index=index, recall=questions.recall(index))
 
 
 def _describe(
     store: EmbeddingStore,
     candidate: Candidate,
-    index: VectorIndex,
+    around: Sample,
+    judged: Trial,
     number: int,
     folder: Path,
     limits: GateLimits,
     allowed: Collection[Gate],
 ) -> StoreVersion:
     """The manifest of a version, once it has passed its gates."""
-    queries = _evenly(len(candidate.product_ids), _QUERIES)
-    vectors = store.table.vectors(candidate.table_version, queries)
-    found = survey(store.table.batches(candidate.table_version), vectors, _NEAREST)
+    found, index = around.found, judged.index
     sample = store.table.vectors(candidate.table_version, _evenly(found.rows, _SAMPLE))
-    recall = _recall(store, candidate, index, vectors, found)
     spread = float(uniformity(torch.from_numpy(sample))) if len(sample) > 1 else None
     measured = [
         *candidate.measured,
         _sound(found),
         _indexed(index, found, candidate),
-        Measured(
-            Gate.RECALL, recall, limits.least_recall, False, f"the index finds {recall:.3f} of the exact ten nearest"
-        ),
+        *_as_asked(judged, candidate.index.target, limits),
         *_uniform(spread, limits),
-        *_compared(store, candidate, queries, vectors, found, limits),
+        *_compared(store, candidate, around, limits),
     ]
     require_passed(measured, allowed)
     return StoreVersion(
@@ -136,11 +172,11 @@ def _describe(
         product_model_id=candidate.product_model_id,
         dimension=index.dimension,
         kind=index.kind,
-        parameters={},
+        parameters=judged.to_parameters() | candidate.index.to_parameters(),
         metric=METRIC,
         products=found.rows,
         indexed=len(index),
-        recall_at_10=recall,
+        recall_at_10=judged.recall,
         uniformity=spread,
         alignment=_alignment(store, candidate),
         created=datetime.now(UTC).isoformat(timespec="seconds"),
@@ -153,14 +189,14 @@ def _describe(
     )
 
 
-def _recall(
-    store: EmbeddingStore, candidate: Candidate, index: VectorIndex, queries: FloatArray, found: Survey
-) -> float:
-    if len(index) != found.rows:
-        return 0.0  # the gate `indexed` says more
-    return index_recall_at_k(
-        index, queries, found.nearest, lambda positions: store.table.vectors(candidate.table_version, positions)
-    )
+def _as_asked(judged: Trial, target: IndexTarget, limits: GateLimits) -> list[Measured]:
+    """Whether the index is as good as was asked for; who asks for less recall than the gate does gets that."""
+    says = f"the index finds {judged.recall:.3f} of the exact ten nearest"
+    recall = Measured(Gate.RECALL, judged.recall, min(limits.least_recall, target.recall), False, says)
+    if target.latency_ms is None:
+        return [recall]
+    says = f"a query takes {judged.median_ms:.3g} ms with the index {judged.index.kind!r}, the best that was found"
+    return [recall, Measured(Gate.LATENCY, judged.median_ms, target.latency_ms, True, says)]
 
 
 def _sound(found: Survey) -> Measured:
@@ -182,73 +218,26 @@ def _uniform(spread: float | None, limits: GateLimits) -> list[Measured]:
     return [Measured(Gate.UNIFORMITY, spread, limits.most_uniformity, True, says)]
 
 
-def _compared(
-    store: EmbeddingStore,
-    candidate: Candidate,
-    queries: np.ndarray,
-    vectors: FloatArray,
-    found: Survey,
-    limits: GateLimits,
-) -> list[Measured]:
-    """The gates that look at the live version too; none where there is none, or no product in common."""
+def _compared(store: EmbeddingStore, candidate: Candidate, sample: Sample, limits: GateLimits) -> list[Measured]:
+    """The gates that look at the live version too; none where there is none."""
     base = candidate.base
     if base is None:
         return []
-    before = store.table.read(base.table_version, ["product_id"])["product_id"]
-    asked = _positions(before, candidate.product_ids.gather(queries))
-    both = asked >= 0
-    if not both.any():
-        return []
-    old = survey(
-        store.table.batches(base.table_version), store.table.vectors(base.table_version, asked[both]), _NEAREST
-    )
-    same = base.model_id == candidate.model_id
-    neighbours = _positions(candidate.product_ids, before.gather(old.nearest.positions.ravel()))
-    overlap = _overlap(store, candidate, vectors[both], found.nearest.scores[both, -1], neighbours)
-    least = limits.least_overlap if same else limits.least_overlap_of_another_model
-    kept = Measured(Gate.NEIGHBOURS, overlap, least, False, f"{overlap:.3f} of the ten nearest still are")
-    if not same:
-        return [kept]
-    shift = float(np.linalg.norm(found.centroid - old.centroid))
-    return [kept, Measured(Gate.CENTROID, shift, limits.most_shift, True, f"the mean vector moved by {shift:.3f}")]
-
-
-def _overlap(
-    store: EmbeddingStore, candidate: Candidate, queries: FloatArray, least: FloatArray, neighbours: np.ndarray
-) -> float:
-    """Share of old neighbours that score among the ten nearest now; those that were removed do not count.
-
-    Args:
-        queries: [B, D].
-        least: the tenth best score of each, [B].
-        neighbours: rows of the old neighbours now, -1 where removed: [B * K].
-    """
-    here = neighbours >= 0
-    if not here.any():
-        return 1.0
-    found = store.table.vectors(candidate.table_version, np.where(here, neighbours, 0))
-    scores = scores_of(queries, found.reshape(len(queries), -1, queries.shape[1]))
-    return float((scores >= least[:, None] - NOISE).ravel()[here].mean())
+    same_model = base.model_id == candidate.model_id
+    return compare(store.table, sample, base.table_version, limits, same_model=same_model)
 
 
 def _alignment(store: EmbeddingStore, candidate: Candidate) -> float | None:
     """Of products that sessions hold next to each other (paper 4.6)."""
     if candidate.pairs is None or candidate.pairs.is_empty():
         return None
-    rows = [_positions(candidate.product_ids, candidate.pairs[:, side]) for side in (0, 1)]
+    rows = [places_of(candidate.product_ids, candidate.pairs[:, side]) for side in (0, 1)]
     known = np.flatnonzero((rows[0] >= 0) & (rows[1] >= 0))
     if not known.size:
         return None
     kept = known[_evenly(known.size, _SAMPLE)]
     x, y = (torch.from_numpy(store.table.vectors(candidate.table_version, side[kept])) for side in rows)
     return float(alignment(x, y))
-
-
-def _positions(product_ids: pl.Series, wanted: pl.Series) -> np.ndarray:
-    """Where each of the wanted ids stands, -1 where it does not."""
-    index = product_ids.alias("product_id").to_frame().with_row_index("position")
-    found = wanted.alias("product_id").to_frame().join(index, on="product_id", how="left", maintain_order="left")
-    return found["position"].cast(pl.Int64).fill_null(-1).to_numpy()
 
 
 def _evenly(count: int, most: int) -> np.ndarray:

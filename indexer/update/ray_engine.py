@@ -15,16 +15,17 @@ import platform
 import socket
 import uuid
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from importlib import import_module
 from pathlib import Path
 from typing import Any
 
 import torch
 
-from indexer.store import STAGING
+from indexer.store import staging_folder
 from indexer.update.encoding import EncodingJob, ShardEncoder
-from indexer.update.shards import Shard
+from indexer.update.ray_workers import RayWorkers
+from indexer.update.shards import Shard, rows_file
 from ubm_embed.errors import NotFound, UbmError
 from ubm_embed.progress import Progress
 
@@ -35,36 +36,6 @@ _KNOCK_SECONDS = 10
 
 # Ray's C++ parts write to stderr past all of Python's loggers, and a cluster of our own would report home.
 _QUIET = {"RAY_BACKEND_LOG_LEVEL": "fatal", "RAY_USAGE_STATS_ENABLED": "0"}
-
-
-@dataclass(frozen=True, kw_only=True)
-class RayWorkers:
-    """What encodes on which cluster.
-
-    Attributes:
-        address: of the cluster's head, as HOST:PORT; None is that of RAY_ADDRESS, else one that runs on this machine,
-            else one that is started on this machine for as long as the work takes. "local" starts one in any case.
-        workers: how many at the most; None is as many as the cluster has room for.
-        cpus: of each worker, which runs as many threads.
-        gpus: of each worker, which runs on a GPU if it is given some of one; a half lets two share one. None is 1, but
-            0 where the job's device is the CPU, or is "auto" and the cluster has no GPU.
-
-    Raises:
-        ValueError: fewer than one worker, or than one CPU each, or a negative number of GPUs.
-    """
-
-    address: str | None = None
-    workers: int | None = None
-    cpus: int = 1
-    gpus: float | None = None
-
-    def __post_init__(self) -> None:
-        if self.workers is not None and self.workers < 1:
-            raise ValueError(f"workers must be at least 1, got {self.workers}")
-        if self.cpus < 1:
-            raise ValueError(f"cpus must be at least 1, got {self.cpus}")
-        if self.gpus is not None and self.gpus < 0:
-            raise ValueError(f"gpus must not be negative, got {self.gpus}")
 
 
 class ShardWorker:
@@ -92,8 +63,9 @@ class ShardWorker:
             NotFound: this node does not see the store.
             UbmError: the shard outlived too many workers.
         """
-        place, tries = self.encoder.store.place, f"{STAGING}/{key}.{self.run}.tries"
-        if not place.exists(f"{STAGING}/{key}.parquet"):
+        place, model_id = self.encoder.store.place, self.encoder.job.model_id
+        tries = f"{staging_folder(model_id)}/{key}.{self.run}.tries"
+        if not place.exists(rows_file(model_id, key)):
             raise NotFound(
                 f"{platform.node()} does not see the store at {place.uri}; expected a folder that every node of the "
                 "cluster sees under this path, or a URI of an object store"
@@ -101,8 +73,8 @@ class ShardWorker:
         before = int(place.read(tries)) if place.exists(tries) else 0
         if before > _DEATHS:
             raise UbmError(
-                f"{before} workers died over one shard; if it is for want of memory, give each more CPUs, so that "
-                "there are fewer on a node, or choose a smaller shard_rows; what is encoded is kept"
+                f"{before} workers died over one shard; if it is for want of memory, set cpus in [ray] higher, so "
+                "that there are fewer on a node, or choose a smaller shard_rows; what is encoded is kept"
             )
         place.write(tries, str(before + 1).encode())
 

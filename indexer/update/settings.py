@@ -17,11 +17,15 @@ from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import Any, TypeVar
 
+from indexer.indexes.request import IndexRequest
 from indexer.update.gates import GateLimits
+from indexer.update.ray_workers import RayWorkers
 from indexer.versions.pruning import KeepPolicy
 from ubm_embed.errors import InvalidData, NotFound
 
-_Part = TypeVar("_Part", GateLimits, KeepPolicy)
+_KINDS: dict[str, type] = {"int": int, "int | None": int, "float": float, "float | None": float}
+
+_Part = TypeVar("_Part", GateLimits, KeepPolicy, RayWorkers)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -30,9 +34,11 @@ class RefreshSettings:
 
     Attributes:
         shard_rows: products that are encoded and written at once, the unit in which a stopped refresh is taken up
-            again. A thousandth of the catalogue, where that is more, keeps the number of files small.
+            again. Beyond 20 million products set it to a thousandth of them: a table of many small files is slow.
         gates: limits of the checks before publishing.
         keep: which versions stay.
+        ray: what a Ray cluster gives the workers, where one encodes.
+        index: which index, and how good it is to be; None is as the live version has it.
 
     Raises:
         ValueError: fewer than one row a shard.
@@ -41,6 +47,8 @@ class RefreshSettings:
     shard_rows: int = 20_000
     gates: GateLimits = field(default_factory=GateLimits)
     keep: KeepPolicy = field(default_factory=KeepPolicy)
+    ray: RayWorkers = field(default_factory=RayWorkers)
+    index: IndexRequest | None = None
 
     def __post_init__(self) -> None:
         if self.shard_rows < 1:
@@ -60,7 +68,7 @@ class RefreshSettings:
             raise NotFound(f"no such file: {file}") from None
         except (tomllib.TOMLDecodeError, UnicodeDecodeError, IsADirectoryError) as error:
             raise InvalidData(f"not TOML: {error}", file=file) from None
-        parts = {"gates": GateLimits, "keep": KeepPolicy}
+        parts = {"gates": GateLimits, "keep": KeepPolicy, "ray": RayWorkers}
         _require_known(document, {"shard_rows", *parts}, file, "")
         found: dict[str, Any] = {
             name: _part(part, document[name], file, name) for name, part in parts.items() if name in document
@@ -76,7 +84,8 @@ class RefreshSettings:
 def _part(part: type[_Part], document: Any, file: str | Path, name: str) -> _Part:
     if not isinstance(document, Mapping):
         raise InvalidData(f"expected a section [{name}], got {document!r}", file=file, field=name)
-    kinds = {one.name: (int if one.type == "int" else float) for one in fields(part)}
+    # All are numbers, but for the address of a cluster, which the environment has.
+    kinds = {one.name: _KINDS[str(one.type)] for one in fields(part) if str(one.type) in _KINDS}
     _require_known(document, set(kinds), file, f"{name}.")
     values = {key: _number(document, key, kinds[key], file, f"{name}.") for key in document}
     try:

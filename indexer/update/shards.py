@@ -1,7 +1,7 @@
 """The rows that a refresh writes, cut into shards: each is encoded and written by itself, by any worker, once.
 
-staging/<key>.parquet    a shard's rows
-staging/<key>.json       {"fragments": [...]}: it is encoded, and where its rows are; see `indexer.update.encoding`
+staging/<model_id>/<key>.parquet    a shard's rows
+staging/<model_id>/<key>.json       {"fragments": [...]}: it is encoded, and where its rows are
 
 A shard's key is a hash of what is in it and of the model. So a refresh that is started again after a crash finds what
 is done already, and one that reads another catalogue does not take it for its own.
@@ -21,14 +21,15 @@ import polars as pl
 from numpy.typing import NDArray
 
 from indexer.places.place import Place
-from indexer.store import STAGING, EmbeddingStore
+from indexer.store import EmbeddingStore, staging_folder
 from indexer.table import POPULARITY, ROW_HASH, TEXT_HASH
 from indexer.update.changes import Changes
 from indexer.update.feed import Feed
 from ubm_embed.errors import Conflict
 
-# Where the vector of a row that is not encoded stands in the live version; null of one that is.
-POSITION = "_position"
+# Where the vector of a row that is not encoded stands in the live version; null of one that is. No shop's column is
+# called so: see `require_storable`.
+POSITION = "_row_position"
 
 
 @dataclass(frozen=True)
@@ -73,16 +74,27 @@ def cut(store: EmbeddingStore, feed: Feed, changes: Changes, selection: Selectio
     """
     for frame in _pieces(_selected(feed, changes, selection), rows):
         key = _key(frame, selection)
-        if not (store.place.exists(f"{STAGING}/{key}.json") or store.place.exists(f"{STAGING}/{key}.parquet")):
+        name = rows_file(selection.model_id, key)
+        if not store.place.exists(name):
             buffer = io.BytesIO()
             frame.write_parquet(buffer)
-            store.place.write(f"{STAGING}/{key}.parquet", buffer.getvalue())
+            store.place.write(name, buffer.getvalue())
         yield Shard(key, frame.height, frame[POSITION].null_count())
 
 
-def read_shard(place: Place, key: str) -> pl.DataFrame:
+def read_shard(place: Place, model_id: str, key: str) -> pl.DataFrame:
     """The rows of a shard, with their hashes and `POSITION`."""
-    return pl.read_parquet(io.BytesIO(place.read(f"{STAGING}/{key}.parquet")))
+    return pl.read_parquet(io.BytesIO(place.read(rows_file(model_id, key))))
+
+
+def rows_file(model_id: str, key: str) -> str:
+    """Name of the file with the rows of a shard."""
+    return f"{staging_folder(model_id)}/{key}.parquet"
+
+
+def record_file(model_id: str, key: str) -> str:
+    """Name of the file that says that a shard is encoded."""
+    return f"{staging_folder(model_id)}/{key}.json"
 
 
 def _selected(feed: Feed, changes: Changes, selection: Selection) -> Iterator[pl.DataFrame]:

@@ -7,9 +7,12 @@ from collections.abc import Collection, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 
+from indexer.indexes.choice import require_possible
+from indexer.indexes.request import IndexRequest
 from indexer.store import EmbeddingStore
-from indexer.table import table_schema
+from indexer.table import ROW_HASH, TEXT_HASH, table_schema
 from indexer.update.encoding import EncodingJob, Engine, encode_here, fragments_of, is_done
+from indexer.update.feed import Feed
 from indexer.update.gates import Gate, Measured
 from indexer.update.plan import Plan
 from indexer.update.publication import Candidate, publish
@@ -67,16 +70,25 @@ class Writer:
         Raises:
             Conflict: the catalogue changed since it was compared, or something else was made live meanwhile.
             QualityGateFailed: a check failed; what was live still is.
+            InvalidData: the index that is asked for cannot be made.
         """
+        index = asked_index(plan.base, self.settings)
+        require_possible(index, plan.model.dimension)
+        if plan.reason is None:
+            # First: what is written beside a table is written for its newest version, which a failed gate or a
+            # rollback may have left with other columns.
+            assert plan.base is not None, "only against a version that there is can anything be left out"
+            self.store.table.restore(plan.base.table_version)
         with self.clock.step("cut"):
             shards = list(cut(self.store, plan.feed, plan.changes, plan.selection, rows=self.settings.shard_rows))
         with self.clock.step("encode"):
-            left = [shard for shard in shards if not is_done(self.store, shard)]
+            left = [shard for shard in shards if not is_done(self.store, plan.model.model_id, shard)]
             job = EncodingJob(self.store.uri, plan.model.model_id, plan.reuse, plan.reason is not None, self.device)
             if left:
                 self.engine(job, left, self.progress)
         with self.clock.step("commit"):
             table_version = self._commit(plan, shards)
+            as_fed = self._as_fed(table_version, plan.feed)
         candidate = Candidate(
             table_version=table_version,
             product_ids=self.store.table.read(table_version, ["product_id"])["product_id"],
@@ -88,7 +100,8 @@ class Writer:
             base=plan.base,
             live=plan.live,
             pairs=plan.pairs,
-            measured=tuple(measured),
+            measured=(*measured, as_fed),
+            index=index,
         )
         with self.clock.step("index, check and publish"):
             version = publish(self.store, candidate, self.settings.gates, self.allow)
@@ -96,17 +109,27 @@ class Writer:
 
     def _commit(self, plan: Plan, shards: list[Shard]) -> int:
         """Make the table what the plan says; its version."""
-        table, fragments = self.store.table, fragments_of(self.store, shards)
+        table, fragments = self.store.table, fragments_of(self.store, plan.model.model_id, shards)
         if plan.reason is not None:
-            first = read_shard(self.store.place, shards[0].key).drop(POSITION)
+            first = read_shard(self.store.place, plan.model.model_id, shards[0].key).drop(POSITION)
             table.replace(fragments, table_schema(first, plan.model.dimension), model_id=plan.model.model_id)
         else:
-            assert plan.base is not None, "only against a version that there is can anything be left out"
-            table.restore(plan.base.table_version)
             if plan.gone.len():
                 table.remove(plan.gone)
             if fragments:
                 table.append(fragments)
-        version = table.compact(self.settings.shard_rows)
-        table.settle()
-        return version
+        return table.compact(self.settings.shard_rows)
+
+    def _as_fed(self, table_version: int, feed: Feed) -> Measured:
+        """Whether the table has each row of the catalogue once, as it is, and no other."""
+        names = ["product_id", TEXT_HASH, ROW_HASH]
+        rows = self.store.table.read(table_version, names)
+        wrong = feed.rows.join(rows, on=names, how="anti").height + rows.join(feed.rows, on=names, how="anti").height
+        says = f"{wrong} rows of the table are not those of the catalogue"
+        return Measured(Gate.WRITTEN, wrong + abs(rows.height - len(feed)), 0, True, says)
+
+
+def asked_index(base: StoreVersion | None, settings: RefreshSettings) -> IndexRequest:
+    """The index that the settings ask for; what they do not say is as in the version before."""
+    before = IndexRequest() if base is None else base.index_request
+    return before if settings.index is None else settings.index.over(before)

@@ -8,6 +8,7 @@ from typing import Any
 
 import polars as pl
 
+from indexer.indexes.kinds import MEDIAN_MS
 from indexer.store import EmbeddingStore
 from indexer.table import POPULARITY, ROW_HASH, TEXT_HASH
 from indexer.versions.version import StoreVersion
@@ -82,5 +83,13 @@ def _ids(rows: pl.DataFrame) -> pl.Series:
 
 
 def _fields(before: StoreVersion, after: StoreVersion) -> dict[str, tuple[Any, Any]]:
-    old, new = asdict(before), asdict(after)
+    old, new = _lasting(before), _lasting(after)
     return {name: (old[name], new[name]) for name in old if name not in _SAME_BY_NATURE and old[name] != new[name]}
+
+
+def _lasting(version: StoreVersion) -> dict[str, Any]:
+    """The manifest without how fast the index was that day."""
+    document = asdict(version)
+    return document | {
+        "parameters": {name: value for name, value in document["parameters"].items() if name != MEDIAN_MS}
+    }

@@ -15,10 +15,10 @@ from indexer.store import LIVE_FILE, STAGING, TAGS_FILE, VERSIONS, EmbeddingStor
 from indexer.table import TABLE, TEXT_HASH, VECTOR
 from indexer.update.encoding import unsound
 from indexer.update.feed import with_hashes
-from indexer.versions.live import Live, read_live
+from indexer.versions.live import Live, read_live, version_numbers
 from indexer.versions.rollback import lost_its_rows
 from indexer.versions.tags import read_tags
-from indexer.versions.version import MANIFEST_FILE, StoreVersion, read_version, require_files, version_numbers
+from indexer.versions.version import MANIFEST_FILE, StoreVersion, read_version, require_files
 from ubm_embed.data.corpus import PRODUCT_SCHEMA
 from ubm_embed.errors import Conflict, InvalidData, NotFound, UbmError
 from ubm_embed.model.checkpoint import Checkpoint
@@ -133,13 +133,22 @@ class _Doctor:
 
     def leftovers(self, numbers: list[int]) -> None:
         """Look for what a crash left."""
-        if self.store.place.children(STAGING):
-            problem = f"{self._name(STAGING)}: a refresh was stopped, or runs now, or failed at a gate"
-            self._add(Severity.NOTE, None, problem, _always(f"{self._refresh()} goes on from there"))
+        ours = self._live_model()
+        for model_id in self.store.place.children(STAGING):
+            problem = f"{self._name(STAGING)}/{model_id}: a refresh was stopped, or runs now, or failed at a gate"
+            again = self._refresh() if model_id == ours else f"{self._refresh()} --model DIR, of that model,"
+            drop = f"ubm-embed versions prune --staging --store {self.store.uri}"
+            self._add(Severity.NOTE, None, problem, _always(f"{again} goes on from there; or, to drop it: {drop}"))
         stray = sorted(self._pins().keys() - {*numbers, *([self.now.version] if self.now else [])})
         if stray:
             problem = f"the table keeps rows of versions that are not there: {', '.join(map(str, stray))}"
             self._add(Severity.NOTE, None, problem, _always(f"ubm-embed versions prune --store {self.store.uri}"))
+
+    def _live_model(self) -> str | None:
+        try:
+            return read_version(self.store).model_id
+        except UbmError:
+            return None  # why not is found elsewhere
 
     def _pin(self, version: StoreVersion) -> None:
         kept = self._pins().get(version.version, version.table_version)
@@ -173,7 +182,7 @@ class _Doctor:
     def _files(self, version: StoreVersion) -> None:
         with self.store.place.reading(version_folder(version.version)) as folder:
             require_files(version, folder)
-            index, ids = VectorIndex.load(folder / INDEX_FILE), read_ids(folder / IDS_FILE)
+            index, ids = VectorIndex.load(folder / INDEX_FILE, version.form), read_ids(folder / IDS_FILE)
             table = self.store.table.read(version.table_version, ["product_id"])["product_id"]
             if not len(index) == ids.len() == version.products or index.dimension != version.dimension:
                 found = f"{len(index)} vectors of width {index.dimension} and {ids.len()} ids"

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import asdict, dataclass
 from typing import Any
 
 from indexer.store import EmbeddingStore, version_folder
-from indexer.versions.live import read_live
+from indexer.versions.live import Live, read_live, version_numbers
 from indexer.versions.tags import read_tags
-from indexer.versions.version import StoreVersion, read_version, version_numbers
-from ubm_embed.errors import InvalidData
+from indexer.versions.version import StoreVersion, read_version
+from ubm_embed.errors import InvalidData, NotFound
 
 
 @dataclass(frozen=True)
@@ -46,7 +48,12 @@ def history(store: EmbeddingStore) -> list[HistoryEntry]:
     Raises:
         InvalidData: live.json or tags.json is damaged.
     """
-    return [entry_of(store, number) for number in reversed(version_numbers(store))]
+    live, tags = read_live(store), read_tags(store)
+    entries = []
+    for number in reversed(version_numbers(store)):
+        with suppress(NotFound):  # pruned just now
+            entries.append(_entry(store, number, live, tags))
+    return entries
 
 
 def entry_of(store: EmbeddingStore, number: int) -> HistoryEntry:
@@ -55,9 +62,12 @@ def entry_of(store: EmbeddingStore, number: int) -> HistoryEntry:
     Raises:
         InvalidData: live.json or tags.json is damaged.
     """
-    live = read_live(store)
+    return _entry(store, number, read_live(store), read_tags(store))
+
+
+def _entry(store: EmbeddingStore, number: int, live: Live, named: Mapping[str, int]) -> HistoryEntry:
     state = "live" if number == live.version else "before" if number in live.history else "withdrawn"
-    tags = tuple(sorted(name for name, tagged in read_tags(store).items() if tagged == number))
+    tags = tuple(sorted(name for name, tagged in named.items() if tagged == number))
     size = store.place.size(version_folder(number))
     try:
         return HistoryEntry(number, state, tags, size, read_version(store, number))

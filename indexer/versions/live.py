@@ -1,6 +1,7 @@
 """Which version of a store answers: one small file, and replacing it is what publishes.
 
-live.json    {"version": 3, "history": [2, 1]}: the version that answers, and those that did before, the last one first
+live.json    {"version": 3, "history": [2, 1], "last": 3}: the version that answers, those that did before, the last one
+first, and the highest number that ever did
 """
 
 from __future__ import annotations
@@ -9,7 +10,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from indexer.places.record import as_bytes, parse_record
-from indexer.store import LIVE_FILE, EmbeddingStore
+from indexer.store import LIVE_FILE, VERSIONS, EmbeddingStore
 from ubm_embed.errors import InvalidData
 
 # Versions are pruned long before there are as many.
@@ -24,20 +25,31 @@ class Live:
         version: the version that answers.
         history: versions that answered before and were not withdrawn, the last one first; where `version` came by
             rolling back, those before it.
+        last: the highest number that ever was live: none is used twice.
         data: the file as it was read, so that a change of it meanwhile is noticed.
     """
 
     version: int
     history: tuple[int, ...]
+    last: int
     data: bytes | None = None
 
     def after(self, number: int) -> Live:
-        """What is live once `number` is: one of the history takes those after it away, a new one joins it."""
+        """What is live once `number` is: an older one takes those after it from the history, a newer one adds to it."""
         if number == self.version:
             return self
-        if number in self.history:
-            return Live(number, self.history[self.history.index(number) + 1 :], self.data)
-        return Live(number, (self.version, *self.history)[:_HISTORY], self.data)
+        if number < self.version:
+            return Live(number, tuple(one for one in self.history if one < number), self.last, self.data)
+        return Live(number, (self.version, *self.history)[:_HISTORY], max(self.last, number), self.data)
+
+    def to_bytes(self) -> bytes:
+        """As the file has it."""
+        return as_bytes({"version": self.version, "history": list(self.history), "last": self.last})
+
+
+def version_numbers(store: EmbeddingStore) -> list[int]:
+    """Numbers of the versions that are there, published or not, in order."""
+    return sorted(int(name) for name in store.place.children(VERSIONS) if name.isdecimal())
 
 
 def read_live(store: EmbeddingStore) -> Live:
@@ -59,7 +71,10 @@ def read_live(store: EmbeddingStore) -> Live:
     history = document.get("history", list(range(number - 1, 0, -1)))
     if not isinstance(history, list) or not all(map(_is_number, history)):
         raise InvalidData(f"expected a list of version numbers, got {history!r}", file=file, field="history")
-    return Live(number, tuple(history), data)
+    last = document.get("last", max([number, *history]))
+    if not _is_number(last):
+        raise InvalidData(f"expected a version number, got {last!r}", file=file, field="last")
+    return Live(number, tuple(history), last, data)
 
 
 def live_number(store: EmbeddingStore) -> int:
@@ -80,9 +95,8 @@ def make_live(store: EmbeddingStore, number: int, *, known: Live | None) -> None
     Raises:
         Conflict: something else was made live since.
     """
-    live = known.after(number) if known else Live(number, ())
-    document = {"version": live.version, "history": list(live.history)}
-    store.place.exchange(LIVE_FILE, as_bytes(document), expected=known.data if known else None)
+    live = known.after(number) if known else Live(number, (), number)
+    store.place.exchange(LIVE_FILE, live.to_bytes(), expected=known.data if known else None)
 
 
 def repair_live(store: EmbeddingStore, number: int) -> None:
@@ -92,7 +106,8 @@ def repair_live(store: EmbeddingStore, number: int) -> None:
         Conflict: somebody else wrote it in the same moment.
     """
     data = store.place.read(LIVE_FILE) if store.place.exists(LIVE_FILE) else None
-    store.place.exchange(LIVE_FILE, as_bytes({"version": number, "history": []}), expected=data)
+    last = max([number, *version_numbers(store)])
+    store.place.exchange(LIVE_FILE, Live(number, (), last).to_bytes(), expected=data)
 
 
 def _is_number(value: Any) -> bool:

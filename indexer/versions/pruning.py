@@ -7,11 +7,11 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 
 from indexer.store import MODELS, STAGING, EmbeddingStore, model_folder, version_folder
-from indexer.versions.live import read_live
+from indexer.versions.live import read_live, version_numbers
 from indexer.versions.rollback import lost_its_rows
 from indexer.versions.tags import read_tags
-from indexer.versions.version import StoreVersion, read_version, version_numbers
-from ubm_embed.errors import InvalidData
+from indexer.versions.version import StoreVersion, manifest_of, read_version
+from ubm_embed.errors import InvalidData, UbmError
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -44,11 +44,13 @@ class Pruned:
         versions: their numbers.
         models: ids of models that no version needs any more.
         bytes: given back, of all files of the store.
+        problem: what stopped it, where that is no reason to fail.
     """
 
-    versions: tuple[int, ...]
-    models: tuple[str, ...]
-    bytes: int
+    versions: tuple[int, ...] = ()
+    models: tuple[str, ...] = ()
+    bytes: int = 0
+    problem: str | None = None
 
 
 def to_prune(store: EmbeddingStore, keep: KeepPolicy) -> list[int]:
@@ -70,9 +72,7 @@ def prune(store: EmbeddingStore, keep: KeepPolicy) -> Pruned:
         InvalidData: live.json, tags.json or the table is damaged; nothing more is removed then.
     """
     before = store.place.size()
-    gone = to_prune(store, keep)
-    for number in gone:
-        store.place.remove(version_folder(number))
+    gone = [number for number in to_prune(store, keep) if _remove(store, number)]
     here = version_numbers(store)
     _pin_all(store, here)
     # A pin without its version is left by a crash, of this or of a refresh. That of the live one can bring it back.
@@ -82,6 +82,36 @@ def prune(store: EmbeddingStore, keep: KeepPolicy) -> Pruned:
     store.table.clean(unfinished=not resumable)
     models = () if resumable else _remove_models(store, here)
     return Pruned(tuple(gone), models, before - store.place.size())
+
+
+def tidy_up(store: EmbeddingStore, keep: KeepPolicy, staging: str) -> Pruned:
+    """Remove what is no longer needed once a version is live, which is not undone by a failure of this.
+
+    Args:
+        staging: folder of shards that are no longer needed.
+    """
+    try:
+        store.place.remove(staging)
+        if not store.place.children(STAGING):
+            store.place.remove(STAGING)
+        return prune(store, keep)
+    except (UbmError, OSError) as error:
+        return Pruned(problem=str(error))
+
+
+def _remove(store: EmbeddingStore, number: int) -> bool:
+    """Remove a version, unless it was made live or tagged in the same moment.
+
+    Who does that looks for its manifest afterwards, and goes back on it where there is none.
+    """
+    manifest = manifest_of(number)
+    kept = None if _lost(store, number) or not store.place.exists(manifest) else store.place.read(manifest)
+    store.place.remove(manifest)
+    if kept is not None and number in {read_live(store).version, *read_tags(store).values()}:
+        store.place.write(manifest, kept)
+        return False
+    store.place.remove(version_folder(number))
+    return True
 
 
 def _lost(store: EmbeddingStore, number: int) -> bool:

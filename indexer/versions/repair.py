@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 from pathlib import Path
 
+from indexer.indexes.request import IndexRequest
 from indexer.store import EmbeddingStore, model_folder, version_folder
 from indexer.update.changes import ChangeCounts
 from indexer.update.gates import Gate, GateLimits
@@ -62,6 +63,8 @@ def rebuild(store: EmbeddingStore, number: int) -> StoreVersion:
         dimension=made.dimension,
         products=made.products,
         indexed=made.indexed,
+        kind=made.kind,
+        parameters=made.parameters,
         recall_at_10=made.recall_at_10,
         files=made.files,
     )
@@ -88,6 +91,7 @@ def _candidate(store: EmbeddingStore, number: int, known: StoreVersion | None) -
         base=None,
         live=None,
         pairs=None,
+        index=known.index_request if known else IndexRequest(),
     )
 
 

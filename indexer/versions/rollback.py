@@ -5,9 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from indexer.store import MODEL_LAST_FILE, EmbeddingStore, model_folder, version_folder
-from indexer.versions.live import Live, make_live, read_live, repair_live
-from indexer.versions.version import StoreVersion, read_version, version_numbers
-from ubm_embed.errors import InvalidData, NotFound
+from indexer.versions.live import Live, make_live, read_live, repair_live, version_numbers
+from indexer.versions.version import StoreVersion, manifest_of, read_version
+from ubm_embed.errors import Conflict, InvalidData, NotFound
 
 
 @dataclass(frozen=True)
@@ -42,7 +42,15 @@ def roll_back(store: EmbeddingStore, number: int | None = None) -> RolledBack:
         repair_live(store, target)
     else:
         make_live(store, target, known=live)
+        _require_not_pruned(store, target, live)
     return RolledBack(None if live is None else live.version, version)
+
+
+def _require_not_pruned(store: EmbeddingStore, target: int, before: Live) -> None:
+    """Go back on a rollback to a version that was pruned in the same moment; see `pruning`, which looks again too."""
+    if not store.place.exists(manifest_of(target)):
+        make_live(store, before.version, known=read_live(store))
+        raise Conflict(f"version {target} was pruned in the same moment; version {before.version} is live as before")
 
 
 def _read(store: EmbeddingStore, number: int | None) -> Live | None:

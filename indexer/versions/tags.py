@@ -9,7 +9,7 @@ import re
 
 from indexer.places.record import as_bytes, parse_record
 from indexer.store import TAGS_FILE, EmbeddingStore
-from indexer.versions.version import read_version
+from indexer.versions.version import manifest_of, read_version
 from ubm_embed.errors import InvalidData, NotFound
 
 # A number would be taken for a version's.
@@ -38,6 +38,9 @@ def add_tag(store: EmbeddingStore, name: str, number: int) -> None:
     read_version(store, number)
     tags, data = _read(store)
     store.place.exchange(TAGS_FILE, as_bytes(tags | {name: number}), expected=data)
+    if not store.place.exists(manifest_of(number)):  # pruned in the same moment; see `pruning`, which looks again too
+        delete_tag(store, name)
+        raise NotFound(f"version {number} was pruned in the same moment")
 
 
 def delete_tag(store: EmbeddingStore, name: str) -> None:

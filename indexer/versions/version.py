@@ -12,13 +12,14 @@ from dataclasses import MISSING, asdict, dataclass, field, fields
 from pathlib import Path
 from typing import Any
 
+from indexer.indexes.kinds import IndexForm
+from indexer.indexes.request import IndexRequest
 from indexer.places.record import read_record
-from indexer.store import VERSIONS, EmbeddingStore, version_folder
-from indexer.versions.live import live_number
+from indexer.store import EmbeddingStore, version_folder
+from indexer.versions.live import live_number, version_numbers
 from ubm_embed.errors import InvalidData, NotFound
 
 MANIFEST_FILE = "manifest.json"
-KINDS = ("flat",)
 METRIC = "inner_product"
 
 _NUMBER, _NONE = (float, int), (type(None),)
@@ -42,7 +43,7 @@ class StoreVersion:
         table_version: the version of the LanceDB table that its rows and vectors are read from.
         model_id: the model that reads sessions, and the only one that may ask it.
         dimension: width of the vectors, D.
-        kind: of the index, one of `KINDS`.
+        kind: of the index, one of `indexer.indexes.kinds.KINDS`.
         metric: inner product; higher is better.
         products: rows of the table.
         indexed: vectors of the index.
@@ -51,7 +52,7 @@ class StoreVersion:
         software: the version of ubm-embed that built it.
         source: name of the file that the products came from.
         product_model_id: the model that made the vectors, where it is another one than reads sessions.
-        parameters: of the index, by name.
+        parameters: of the index, by name: its form, how fast it was, and what was asked for.
         base: the version that it was made from, or None where it was made anew.
         changes: products that were new, changed, updated, unchanged, removed, and how many were encoded.
         uniformity: of a sample of its vectors (paper 4.6), or None of fewer than two.
@@ -85,8 +86,7 @@ class StoreVersion:
         for name in ("version", "table_version", "dimension", "products", "indexed"):
             if getattr(self, name) < 1:
                 raise ValueError(f"{name} must be at least 1, got {getattr(self, name)}")
-        if self.kind not in KINDS:
-            raise ValueError(f"kind must be one of {', '.join(KINDS)}, got {self.kind!r}")
+        _ = self.form, self.index_request  # which say what is wrong with the kind or a parameter
         if self.metric != METRIC:
             raise ValueError(f"metric must be {METRIC!r}, got {self.metric!r}")
         if self.products != self.indexed:
@@ -99,6 +99,16 @@ class StoreVersion:
         for name, found in self.files.items():
             if Path(name).name != name or not isinstance(found, Mapping) or found.keys() != {"bytes", "sha256"}:
                 raise ValueError(f"files must have names with bytes and sha256, got {name!r}: {found!r}")
+
+    @property
+    def form(self) -> IndexForm:
+        """What the index is made of, and how it is searched."""
+        return IndexForm.of_manifest(self.kind, self.parameters)
+
+    @property
+    def index_request(self) -> IndexRequest:
+        """What was asked of the index; nothing, by older software."""
+        return IndexRequest.of_manifest(self.parameters)
 
     def to_bytes(self) -> bytes:
         """The manifest as a file has it."""
@@ -131,9 +141,9 @@ def parse_version(document: Mapping[str, Any], *, file: str) -> StoreVersion:
         raise InvalidData(str(error), file=file) from None
 
 
-def version_numbers(store: EmbeddingStore) -> list[int]:
-    """Numbers of the versions that are there, published or not, in order."""
-    return sorted(int(name) for name in store.place.children(VERSIONS) if name.isdecimal())
+def manifest_of(number: int) -> str:
+    """Name of a version's manifest in its store."""
+    return f"{version_folder(number)}/{MANIFEST_FILE}"
 
 
 def read_version(store: EmbeddingStore, number: int | None = None) -> StoreVersion:
@@ -148,7 +158,7 @@ def read_version(store: EmbeddingStore, number: int | None = None) -> StoreVersi
     if number not in numbers:
         known = ", ".join(map(str, numbers)) or "none"
         raise NotFound(f"no version {number} in {store.uri}; there is: {known}")
-    name = f"{version_folder(number)}/{MANIFEST_FILE}"
+    name = manifest_of(number)
     file = f"{store.uri}/{name}"
     version = parse_version(read_record(store.place, name), file=file)
     if version.version != number:

@@ -25,8 +25,9 @@ Contents = Callable[[Path], dict[str, bytes]]
 def damaged(nights: Path) -> Path:
     """Its live version has no index, and a refresh was stopped."""
     (nights / "versions/3/index.faiss").unlink()
-    (nights / "staging").mkdir()
-    (nights / "staging/shard.parquet").write_bytes(b"half")
+    (model,) = (nights / "models").iterdir()
+    (nights / "staging" / model.name).mkdir(parents=True)
+    (nights / "staging" / model.name / "shard.parquet").write_bytes(b"half")
     return nights
 
 
@@ -39,8 +40,9 @@ def test_a_whole_store(ubm: Shell, nights: Path, contents: Contents) -> None:
 
 
 def test_a_note_alone_is_no_failure(ubm: Shell, nights: Path) -> None:
-    (nights / "staging").mkdir()
-    (nights / "staging/shard.parquet").write_bytes(b"half")
+    (model,) = (nights / "models").iterdir()
+    (nights / "staging" / model.name).mkdir(parents=True)
+    (nights / "staging" / model.name / "shard.parquet").write_bytes(b"half")
     ran = ubm("doctor", "--store", nights)
     assert (ran.code, [found["severity"] for found in json.loads(ran.out)]) == (0, ["note"])
 

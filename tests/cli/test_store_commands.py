@@ -355,3 +355,56 @@ class TestInAShell:
         done = shell("query", "--session", "-", *arguments, stdin=json.dumps(KNOWN))
         assert (done.returncode, done.stdout) == (3, "")
         assert f"{task_folders[Task.RLP]}/config.json, field 'task': the model was fine-tuned for rlp" in done.stderr
+
+
+class TestRules:
+    """What an answer has to be: the same options for query and lookup."""
+
+    def ids(self, *arguments: object) -> list[str]:
+        return [match["product_id"] for match in json.loads(run(*arguments).stdout)["matches"]]
+
+    @pytest.fixture
+    def asked(self, tmp_path: Path, store: Path) -> tuple[object, ...]:
+        return ("query", "--session", session_file(tmp_path, KNOWN), "--store", store, "-k", 8)
+
+    def test_only_products_that_satisfy_a_condition_match(self, asked: tuple[object, ...], store: Path) -> None:
+        assert set(self.ids(*asked, "--where", "category = 'shirts'")) == {"p3", "p4", "p8"}
+        assert set(self.ids("lookup", "--title", "boots", "--store", store, "--where", "category = 'shoes'")) == {
+            "p1",
+            "p2",
+            "p5",
+        }
+
+    def test_what_is_wrong_with_a_condition_is_said(self, asked: tuple[object, ...]) -> None:
+        with pytest.raises(InvalidData, match="No field named prize"):
+            run(*asked, "--where", "prize < 5")
+
+    def test_files_exclude_and_boost(self, asked: tuple[object, ...], tmp_path: Path) -> None:
+        (tmp_path / "out.csv").write_text("product_id\np2\np3\n")
+        (tmp_path / "up.csv").write_text("product_id,boost\np7,2\n")
+        found = self.ids(*asked, "--exclude", tmp_path / "out.csv", "--boost", tmp_path / "up.csv")
+        assert found[0] == "p7"
+        assert not {"p2", "p3"} & set(found)
+
+    def test_at_most_so_many_of_a_column(self, asked: tuple[object, ...]) -> None:
+        found = json.loads(run(*asked, "--max-per", "category=1").stdout)["matches"]
+        categories = [match["category"] for match in found if match["category"] is not None]
+        assert len(categories) == len(set(categories)) == 2
+
+    @pytest.mark.parametrize("wrong", [("--max-per", "category"), ("--max-per", "category=0"), ("--diversity", "2")])
+    def test_a_rule_that_makes_no_sense_is_a_usage_error(
+        self, asked: tuple[object, ...], wrong: tuple[str, str]
+    ) -> None:
+        assert run(*asked, *wrong).exit_code == 2
+
+    def test_diversity_changes_what_matches_and_not_how_much(self, asked: tuple[object, ...]) -> None:
+        best, diverse = self.ids(*asked[:-1], 4), self.ids(*asked[:-1], 4, "--diversity", "0.9")
+        assert best[0] == diverse[0]
+        assert best != diverse
+        assert len(diverse) == 4
+
+    def test_reasons_are_given_when_asked_for(self, asked: tuple[object, ...]) -> None:
+        found = json.loads(run(*asked, "--explain").stdout)["matches"]
+        (reason,) = found[0]["reasons"]
+        assert (reason["interaction"], reason["action"], reason["product_id"]) == (1, "view", "p1")
+        assert "reasons" not in json.loads(run(*asked).stdout)["matches"][0]

@@ -16,13 +16,14 @@ import pytest
 
 from indexer import build, catalogue, index
 from indexer.build import build_index
+from indexer.indexes import choice
 from indexer.retrieval import Retriever
 from indexer.store import EmbeddingStore
 from indexer.table import ProductTable
 from indexer.update import encoding, model_copy, publication, writing
 from indexer.update.settings import RefreshSettings
-from indexer.versions.live import live_number
-from indexer.versions.version import StoreVersion, read_version, require_files, version_numbers
+from indexer.versions.live import live_number, version_numbers
+from indexer.versions.version import StoreVersion, read_version, require_files
 from ubm_embed import outputs
 from ubm_embed.data.session import Action, Interaction, Session
 from ubm_embed.data.tasks import Task
@@ -146,7 +147,7 @@ STEPS: list[tuple[Any, str]] = [
     (index.VectorIndex, "load"),
     (publication, "survey"),
     (ProductTable, "vectors"),
-    (publication, "index_recall_at_k"),
+    (choice, "index_recall_at_k"),
     (publication, "digests"),
     (StoreVersion, "write"),
     (outputs, "_replace_folder"),
@@ -253,7 +254,7 @@ def test_vectors_that_are_none_are_not_published(
 def test_an_index_that_finds_too_little_is_not_published(
     store: Path, model_folder: Path, products_file: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(publication, "index_recall_at_k", lambda *_: 0.9)
+    monkeypatch.setattr(choice, "index_recall_at_k", lambda *_: 0.9)
     with pytest.raises(QualityGateFailed, match=r"'recall': the index finds 0\.900 of the exact ten nearest"):
         build_index(model=model_folder, products=products_file, store=store)
     assert live_number(EmbeddingStore.open(store)) == 1

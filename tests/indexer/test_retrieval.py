@@ -12,6 +12,7 @@ import pytest
 from indexer.answer import Answer
 from indexer.build import build_index
 from indexer.index import INDEX_FILE, VectorIndex
+from indexer.ranking import Rules
 from indexer.retrieval import Retriever
 from indexer.store import EmbeddingStore
 from indexer.table import table_schema
@@ -87,7 +88,7 @@ def test_seen_products_are_left_out_unless_asked_for(
     asked = session(*seen) if given_inline else session(view("p1"), Interaction(Action.BUY, product_id="p4"))
     assert sorted(ids(retriever.recommend(asked))) == ["p2", "p3", "p5", "p6", "p7", "p8"]
     assert len(retriever.recommend(asked, 6).matches) == 6
-    assert len(retriever.recommend(asked, 10, exclude_seen=False).matches) == 8
+    assert len(retriever.recommend(asked, 10, rules=Rules(exclude_seen=False)).matches) == 8
 
 
 def test_a_product_seen_long_ago_is_left_out_too(retriever: Retriever) -> None:
@@ -110,9 +111,9 @@ def test_unknown_products_are_skipped_and_told(retriever: Retriever) -> None:
 
 def test_an_inline_product_need_not_be_known(retriever: Retriever) -> None:
     inline = Product("red running shoes", "shoes", (("colour", "red"), ("size", "42")), product_id="new")
-    answer = retriever.recommend(session(Interaction(Action.VIEW, product=inline)), exclude_seen=False)
+    answer = retriever.recommend(session(Interaction(Action.VIEW, product=inline)), rules=Rules(exclude_seen=False))
     assert answer.unknown == ()
-    assert answer.matches == retriever.recommend(session(view("p1")), exclude_seen=False).matches
+    assert answer.matches == retriever.recommend(session(view("p1")), rules=Rules(exclude_seen=False)).matches
 
 
 @pytest.mark.parametrize(

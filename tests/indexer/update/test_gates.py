@@ -8,7 +8,8 @@ import pytest
 from indexer.update.gates import UNCONDITIONAL, Gate, GateLimits, Measured, require_passed
 from ubm_embed.errors import QualityGateFailed
 
-MOST = {Gate.ROWS: 0.2, Gate.VECTORS: 0, Gate.INDEXED: 0, Gate.CENTROID: 0.1, Gate.UNIFORMITY: -0.01}
+MOST = {Gate.ROWS: 0.2, Gate.WRITTEN: 0, Gate.VECTORS: 0, Gate.INDEXED: 0, Gate.CENTROID: 0.1, Gate.UNIFORMITY: -0.01}
+MOST |= {Gate.LATENCY: 2.5}
 LEAST = {Gate.RECALL: 0.99, Gate.NEIGHBOURS: 0.5}
 GATES = [(gate, limit, True) for gate, limit in MOST.items()] + [(gate, limit, False) for gate, limit in LEAST.items()]
 
@@ -42,13 +43,15 @@ def test_nan_never_passes(gate: Gate) -> None:
     [
         (Gate.ROWS, 0.25, r"at most 0\.2"),
         (Gate.RECALL, 0.9, r"at least 0\.99"),
+        (Gate.LATENCY, 3, r"at most 2\.5"),
         (Gate.NEIGHBOURS, 0.25, r"at least 0\.5"),
         (Gate.CENTROID, 0.25, r"at most 0\.1"),
         (Gate.UNIFORMITY, 0, r"at most -0\.01"),
     ],
 )
 def test_a_gate_that_fails_says_which_by_how_much_and_how_to_override(gate: Gate, value: float, bound: str) -> None:
-    override = f"--allow {gate}, or another limit in --config"
+    limit = "another --latency-ms" if gate == Gate.LATENCY else "another limit in --config"
+    override = f"--allow {gate}, or {limit}"
     with pytest.raises(QualityGateFailed, match=f"gate '{gate}': {value:g} was found, expected {bound}; .*{override}"):
         require_passed([measured(gate, value)], ())
     with pytest.raises(QualityGateFailed, match="nothing was published"):
@@ -56,7 +59,7 @@ def test_a_gate_that_fails_says_which_by_how_much_and_how_to_override(gate: Gate
     require_passed([measured(gate, value)], {gate})
 
 
-@pytest.mark.parametrize("gate", [Gate.VECTORS, Gate.INDEXED])
+@pytest.mark.parametrize("gate", [Gate.WRITTEN, Gate.VECTORS, Gate.INDEXED])
 def test_no_option_allows_what_cannot_answer(gate: Gate) -> None:
     assert gate in UNCONDITIONAL
     with pytest.raises(QualityGateFailed, match=f"gate '{gate}': 1 was found, expected at most 0; no option") as caught:

@@ -13,8 +13,8 @@ from indexer.table import POPULARITY, table_schema
 from indexer.update.changes import ChangeCounts
 from indexer.update.gates import Gate, GateLimits, Measured
 from indexer.update.publication import Candidate, next_number, publish
-from indexer.versions.live import Live, live_number, read_live
-from indexer.versions.version import StoreVersion, read_version, version_numbers
+from indexer.versions.live import Live, live_number, read_live, version_numbers
+from indexer.versions.version import StoreVersion, read_version
 from ubm_embed.errors import Conflict, QualityGateFailed
 from ubm_embed.evaluation.uniformity import alignment, uniformity
 
@@ -133,7 +133,7 @@ def test_neighbours_are_the_share_of_the_ten_nearest_that_still_are(store: Embed
     version = publish(store, candidate(store, after), ANY)
 
     def nearest(vectors: np.ndarray) -> list[set[int]]:
-        return [set(row.tolist()) for row in np.argsort(-(vectors @ vectors.T), axis=1)[:, :10]]
+        return [set(row.tolist()) for row in np.argsort(-(vectors @ vectors.T), axis=1)[:, 1:11]]  # itself first
 
     kept = [len(old & new) / 10 for old, new in zip(nearest(before), nearest(after), strict=True)]
     assert 0.3 < np.mean(kept) < 0.9
@@ -165,10 +165,19 @@ def test_another_model_may_move_all_but_not_scatter_it(store: EmbeddingStore) ->
         publish(store, scattered, replace(GateLimits(), least_overlap_of_another_model=0.5))
 
 
-def test_a_catalogue_with_no_product_in_common_has_nothing_to_compare(store: EmbeddingStore) -> None:
+def test_a_catalogue_with_no_product_in_common_has_no_neighbours_to_compare(store: EmbeddingStore) -> None:
     publish(store, candidate(store, some(50)), GateLimits())
-    version = publish(store, candidate(store, some(50, seed=1), [f"q{row}" for row in range(50)]), GateLimits())
-    assert not {Gate.NEIGHBOURS, Gate.CENTROID} & set(version.gates)
+    limits = GateLimits(most_shift=2)
+    version = publish(store, candidate(store, some(50, seed=1), [f"q{row}" for row in range(50)]), limits)
+    assert Gate.NEIGHBOURS not in version.gates
+    assert value(version, Gate.CENTROID) > 0
+
+
+def test_a_scrambled_model_does_not_pass_as_another_one(store: EmbeddingStore) -> None:
+    publish(store, candidate(store, some(500, width=64)), GateLimits())
+    other = replace(candidate(store, some(500, seed=1, width=64)), model_id="another")
+    with pytest.raises(QualityGateFailed, match="gate 'neighbours'"):
+        publish(store, other, GateLimits())
 
 
 def test_alignment_is_of_pairs_that_the_catalogue_has(store: EmbeddingStore) -> None:
@@ -202,6 +211,6 @@ def test_a_number_is_given_once(store: EmbeddingStore) -> None:
     assert next_number(store, None) == 1
     store.place.write("versions/11/index.faiss", b"")
     assert next_number(store, None) == 12
-    assert next_number(store, Live(3, (2, 1))) == 12
-    assert next_number(store, Live(40, ())) == 41  # its folder is gone
-    assert next_number(store, Live(3, (50, 1))) == 51
+    assert next_number(store, Live(3, (2, 1), 3)) == 12
+    assert next_number(store, Live(40, (), 40)) == 41  # its folder is gone
+    assert next_number(store, Live(3, (1,), 50)) == 51  # 50 was rolled back, and pruned

@@ -160,7 +160,7 @@ def _killed_the_first_time(folder: Path, worker: ShardWorker, key: str) -> None:
 
 def test_a_shard_that_kills_every_worker_is_given_up(tmp_path: Path) -> None:
     store = EmbeddingStore.create(tmp_path)
-    store.place.write("staging/heavy.parquet", b"")
+    store.place.write("staging/model/heavy.parquet", b"")
     row, job = {"key": "heavy", "to_encode": 2}, EncodingJob(str(tmp_path), "model", None, True)
     for _ in range(4):
         worker = ShardWorker(job, 1, "run")

@@ -30,7 +30,7 @@ def test_what_a_file_says_holds_and_the_rest_stays(file: Path) -> None:
 @pytest.mark.parametrize(
     ("text", "field", "problem"),
     [
-        ("shards = 3", "shards", "unknown; expected one of gates, keep, shard_rows"),
+        ("shards = 3", "shards", "unknown; expected one of gates, keep, ray, shard_rows"),
         ("[gates]\nmost_lst = 0.5", "gates.most_lst", "unknown; expected one of .*most_lost"),
         ("[keep]\nmost_lost = 0.5", "keep.most_lost", "unknown; expected one of days, versions"),
         ("[gate]\nmost_lost = 0.5", "gate", "unknown"),

@@ -73,7 +73,7 @@ def test_the_pieces_together_are_the_selected_rows_in_order(
         store, feed = EmbeddingStore.at(Path(folder) / "store"), read(Path(folder), shop(len(marks)))
         changes = changes_of(feed, known=len(marks))
         shards = list(cut(store, feed, changes, selection(write, encode), rows=rows))
-        pieces = [read_shard(store.place, shard.key) for shard in shards]
+        pieces = [read_shard(store.place, "m", shard.key) for shard in shards]
     heights = [piece.height for piece in pieces]
     assert [shard.rows for shard in shards] == heights
     assert [shard.to_encode for shard in shards] == [piece[POSITION].null_count() for piece in pieces]
@@ -142,15 +142,14 @@ def test_a_shard_with_other_contents_has_another_key(store: EmbeddingStore, tmp_
     assert (before[0] == after[0]) == (change in ("title", "price", "id", "encode"))
 
 
-def test_a_shard_that_is_done_is_not_staged_again(store: EmbeddingStore, tmp_path: Path) -> None:
+def test_a_shard_whose_rows_are_gone_is_staged_again(store: EmbeddingStore, tmp_path: Path) -> None:
     feed = read(tmp_path, shop())
     chosen = selection([True] * COUNT)
     first, *others = cut(store, feed, changes_of(feed), chosen, rows=4)
-    store.place.write(f"staging/{first.key}.json", b"{}")
-    store.place.remove(f"staging/{first.key}.parquet")
+    store.place.write(f"staging/m/{first.key}.json", b"{}")
+    store.place.remove(f"staging/m/{first.key}.parquet")
     assert list(cut(store, feed, changes_of(feed), chosen, rows=4)) == [first, *others]
-    assert not store.place.exists(f"staging/{first.key}.parquet")
-    assert all(store.place.exists(f"staging/{shard.key}.parquet") for shard in others)
+    assert all(store.place.exists(f"staging/m/{shard.key}.parquet") for shard in (first, *others))
 
 
 def test_nothing_selected_is_no_shard(store: EmbeddingStore, tmp_path: Path) -> None:
@@ -180,4 +179,4 @@ def test_a_file_that_changed_since_it_was_compared_is_refused(
 def test_shards_keep_both_hashes(store: EmbeddingStore, tmp_path: Path) -> None:
     feed = read(tmp_path, shop())
     (shard,) = cut(store, feed, changes_of(feed), selection([True] * COUNT), rows=100)
-    assert read_shard(store.place, shard.key).select("product_id", TEXT_HASH, ROW_HASH).equals(feed.rows)
+    assert read_shard(store.place, "m", shard.key).select("product_id", TEXT_HASH, ROW_HASH).equals(feed.rows)

@@ -305,11 +305,23 @@ class TestNames:
 
 class TestWhatACrashLeft:
     def test_encoded_products_are_a_note(self, nights: Path, tmp_path: Path, catalogue: Callable[[int], Path]) -> None:
-        (nights / "staging").mkdir()
-        put("staging/shard.parquet", "half")(nights)
+        (model,) = (nights / "models").iterdir()
+        (nights / "staging" / model.name).mkdir(parents=True)
+        put(f"staging/{model.name}/shard.parquet", "half")(nights)
         (found,) = examine(nights)
         assert (found.severity, found.repairable) == (Severity.NOTE, False)
-        follow(found.remedy.removesuffix(" goes on from there"), tmp_path, catalogue(3))
+        follow(found.remedy.partition(" goes on from there")[0], tmp_path, catalogue(3))
+        assert examine(nights) == []
+
+    def test_what_another_model_encoded_is_kept_for_it_or_dropped(
+        self, nights: Path, tmp_path: Path, catalogue: Callable[[int], Path]
+    ) -> None:
+        (nights / "staging" / "another").mkdir(parents=True)
+        put("staging/another/shard.parquet", "half")(nights)
+        follow(f"ubm-embed refresh --products FILE --store {nights}", tmp_path, catalogue(3))
+        (found,) = examine(nights)
+        assert "--model DIR, of that model, goes on from there" in found.remedy
+        follow(found.remedy.partition("to drop it: ")[2], tmp_path, tmp_path)
         assert examine(nights) == []
 
     def test_rows_of_a_version_that_never_came_to_be_are_a_note(self, nights: Path, tmp_path: Path) -> None:

@@ -48,7 +48,7 @@ def test_history_holds_what_answered_before_and_was_not_withdrawn(
 
 
 def test_history_does_not_grow_for_ever() -> None:
-    live = Live(1, ())
+    live = Live(1, (), 1)
     for number in range(2, 500):
         live = live.after(number)
     assert live.version == 499

@@ -9,10 +9,10 @@ import pytest
 
 from indexer.store import EmbeddingStore
 from indexer.table import POPULARITY, table_schema
-from indexer.versions.live import make_live, read_live
+from indexer.versions.live import make_live, read_live, version_numbers
 from indexer.versions.pruning import KeepPolicy, Pruned, prune, to_prune
 from indexer.versions.tags import add_tag
-from indexer.versions.version import METRIC, StoreVersion, version_numbers
+from indexer.versions.version import METRIC, StoreVersion
 from ubm_embed.errors import InvalidData
 
 ROWS, WIDTH = 500, 16

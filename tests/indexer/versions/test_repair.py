@@ -56,7 +56,8 @@ def test_a_manifest_that_can_be_read_keeps_what_only_it_knows(nights: Path) -> N
     before = read_version(EmbeddingStore.open(nights), 3)
     (nights / "versions/3/index.faiss").unlink()
     (after,) = repair(nights)
-    assert replace(after, files={}) == replace(before, files={})
+    assert replace(after, files={}, parameters={}) == replace(before, files={}, parameters={})
+    assert (after.form, after.index_request) == (before.form, before.index_request)
     assert after == read_version(EmbeddingStore.open(nights), 3)
 
 

@@ -8,8 +8,8 @@ from typing import Any
 import pytest
 
 from indexer.store import EmbeddingStore
-from indexer.versions.live import make_live
-from indexer.versions.version import MANIFEST_FILE, StoreVersion, digests, read_version, require_files, version_numbers
+from indexer.versions.live import make_live, version_numbers
+from indexer.versions.version import MANIFEST_FILE, StoreVersion, digests, read_version, require_files
 from ubm_embed.errors import InvalidData, NotFound
 
 OLD = {
@@ -118,7 +118,14 @@ def test_a_field_that_is_wrong_is_named(
 @pytest.mark.parametrize(
     ("change", "problem"),
     [
-        ({"kind": "hnsw"}, "kind must be one of flat"),
+        ({"kind": "tree"}, "kind must be one of flat"),
+        ({"kind": "hnsw"}, "parameters of the kind 'hnsw' must have efSearch of at least 1, got None"),
+        ({"kind": "ivf-fp16", "parameters": {"nprobe": 3}}, "must have a FAISS factory string, got None"),
+        ({"kind": "ivf-fp16", "parameters": {"factory": "Flat", "nprobe": 3}}, "a factory string of it, got 'Flat'"),
+        ({"parameters": {"factory": "IVF8,SQfp16"}}, "a factory string of it, got 'IVF8,SQfp16'"),
+        ({"parameters": {"asked": {"index": 3}}}, "3 for what was asked as index"),
+        ({"parameters": {"asked": {"speed": 3}}}, "what was asked for by name"),
+        ({"parameters": {"asked": {"recall": 3}}}, "recall must be above 0 and at most 1, got 3"),
         ({"metric": "l2"}, "metric must be"),
         ({"indexed": 7}, "7 of 8 products are indexed"),
         ({"products": 0, "indexed": 0}, "products must be at least 1"),

@@ -1,0 +1,1 @@
+"""Kinds of index, and which of them a catalogue needs."""

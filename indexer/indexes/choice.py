@@ -1,0 +1,179 @@
+"""The index that a catalogue needs: kinds are built, searched ever more widely until the recall is there, and timed.
+
+Letters: B queries, K nearest, M vectors, D width.
+"""
+
+from __future__ import annotations
+
+import statistics
+import time
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from indexer.index import Neighbours, VectorIndex, empty_index
+from indexer.indexes.kinds import FLAT, FP16, IVF_FP16, IVF_PQ, IVF_SQ8, MEDIAN_MS, IndexKind, kind_of
+from indexer.indexes.request import AUTO, IndexRequest, IndexTarget
+from indexer.recall import index_recall_at_k
+from ubm_embed.data.arrays import FloatArray, IntArray
+from ubm_embed.errors import InvalidData
+
+# Here every kind answers in a fraction of a millisecond: nothing is worth measuring, and the same catalogue always
+# gets the same index.
+_TINY = 1000
+# Up to here looking at every vector takes a quarter of a millisecond, and needs neither training nor a compromise. At
+# 30,000 it is already several times as slow as lists are.
+_SMALL = 10_000
+_TIMED = 50
+# Training is to leave out the questions, but a small catalogue needs every vector.
+_HELD_OUT = 0.05
+
+
+@dataclass(frozen=True)
+class Questions:
+    """Questions with known answers.
+
+    Attributes:
+        queries: vectors of the catalogue, [B, D].
+        own: where each stands in it, [B].
+        nearest: their exact nearest, themselves among them: [B, K].
+        vectors: the catalogue's, by their positions: [N] -> [N, D].
+        count: M.
+    """
+
+    queries: FloatArray
+    own: IntArray
+    nearest: Neighbours
+    vectors: Callable[[IntArray], FloatArray]
+    count: int
+
+    def recall(self, index: VectorIndex) -> float:
+        """Share of the exact nearest, each query itself apart, that an index finds."""
+        return index_recall_at_k(index, self.queries, self.nearest, self.vectors, self.own)
+
+
+@dataclass(frozen=True)
+class Trial:
+    """An index with what was measured of it.
+
+    Attributes:
+        recall: on the questions.
+        median_ms: of a single query.
+    """
+
+    index: VectorIndex
+    recall: float
+    median_ms: float
+
+    def meets(self, target: IndexTarget) -> bool:
+        """Whether it is good enough, and fast enough where that was asked for."""
+        return self.recall >= target.recall and (target.latency_ms is None or self.median_ms <= target.latency_ms)
+
+    def to_parameters(self) -> dict[str, Any]:
+        """As a manifest has it."""
+        return self.index.form.to_parameters() | {MEDIAN_MS: round(self.median_ms, 4)}
+
+
+def choose_index(request: IndexRequest, parts: Iterable[FloatArray], questions: Questions) -> Trial:
+    """Build the index that is asked for, or the fastest of those that fit; one that misses the target comes back too.
+
+    Args:
+        parts: all vectors, some at a time; gone through more than once.
+
+    Raises:
+        InvalidData: no kind fits into the memory that is allowed, or nothing can be made of a factory string.
+        NotFound: faiss is not installed.
+    """
+    target, width = request.target, questions.queries.shape[1]
+    best: Trial | None = None
+    for group in _candidates(request, questions.count, width):
+        for kind in group:
+            trial = _tried(kind, parts, questions, target)
+            best = trial if best is None or _better(trial, best, target) else best
+        if best is not None and best.meets(target):
+            break
+    assert best is not None, "there is always a candidate, or an error"
+    return best
+
+
+def require_possible(request: IndexRequest, dimension: int) -> None:
+    """Check what is asked for: that faiss cannot make it is worth knowing before hours of embedding.
+
+    Raises:
+        InvalidData: it is no kind and no factory string that faiss can read.
+        NotFound: faiss is not installed.
+    """
+    if request.chosen != AUTO:
+        empty_index(kind_of(request.chosen).form(_SMALL, dimension).factory, dimension)
+
+
+def _candidates(request: IndexRequest, count: int, width: int) -> Iterator[Sequence[IndexKind]]:
+    """Kinds to try, in groups: a later group only if none before it meets the target."""
+    most = request.target.memory_gb
+    groups = _kinds(count) if request.chosen == AUTO else [[kind_of(request.chosen)]]
+    fitting = [[kind for kind in group if _fits(kind, count, width, most)] for group in groups]
+    if not any(fitting):
+        kinds = [kind for group in groups for kind in group]
+        least = min(kind.takes(count, width) or 0 for kind in kinds) / 1e9
+        problem = f"{count:,} vectors of width {width} take at least {least:.3g} GB as {kinds[-1].name}, got {most:g}"
+        raise InvalidData(problem, field="memory_gb")
+    yield from (group for group in fitting if group)
+
+
+def _kinds(count: int) -> list[list[IndexKind]]:
+    """What `auto` tries, the fastest first; the exact ones last, for who wants all or all but all of the recall.
+
+    Not hnsw, unless it is asked for: it takes ten times as long to build, every night. At the same recall it was faster
+    at 30,000 vectors, as fast at 100,000 and slower at 300,000.
+    """
+    if count < _TINY:
+        return [[FLAT]]
+    lists = [[IVF_PQ], [IVF_FP16], [IVF_SQ8]]
+    return [[FLAT, FP16], *lists] if count <= _SMALL else [*lists, [FLAT, FP16]]
+
+
+def _fits(kind: IndexKind, count: int, width: int, most: float | None) -> bool:
+    takes = kind.takes(count, width)
+    return most is None or takes is None or takes <= most * 1e9
+
+
+def _tried(kind: IndexKind, parts: Iterable[FloatArray], questions: Questions, target: IndexTarget) -> Trial:
+    held_out = questions.own if questions.own.size <= _HELD_OUT * questions.count else None
+    index = VectorIndex.build(parts, kind=kind, expected=questions.count, held_out=held_out)
+    index, recall = tuned(index, questions, target.recall)
+    return Trial(index, recall, median_ms(index, questions.queries))
+
+
+def _better(one: Trial, other: Trial, target: IndexTarget) -> bool:
+    """The right recall first, then the time; where neither has it, what comes nearest."""
+    enough = one.recall >= target.recall, other.recall >= target.recall
+    if enough[0] != enough[1]:
+        return enough[0]
+    return one.median_ms < other.median_ms if enough[0] else one.recall > other.recall
+
+
+def tuned(index: VectorIndex, questions: Questions, recall: float) -> tuple[VectorIndex, float]:
+    """The index with the narrowest search that has this recall, or the widest there is; and its recall."""
+    found = questions.recall(index) if index.form.kind.breadth is None else 0.0
+    for breadth in () if index.form.kind.breadth is None else _ladder(index.widest):
+        index = index.searched(breadth)
+        found = questions.recall(index)
+        if found >= recall:
+            break
+    return index, found
+
+
+def median_ms(index: VectorIndex, queries: FloatArray, k: int = 10) -> float:
+    """Milliseconds of one query that comes alone, the median over some."""
+    took = []
+    for query in (*queries[:3], *queries[:_TIMED]):  # the first ones only warm up
+        started = time.perf_counter()
+        index.search(query[None], k)
+        took.append(time.perf_counter() - started)
+    return statistics.median(took[3:] or took) * 1000
+
+
+def _ladder(widest: int) -> list[int]:
+    """1, 2, 3, 4, 6, 8, 12, 16, ... and the widest: each a third to a half more than the one before."""
+    steps = [step for power in range(widest.bit_length()) for step in (2**power, 3 * 2**power // 2)]
+    return sorted({step for step in steps if step < widest} | {widest})
