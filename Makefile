@@ -28,7 +28,7 @@ test: setup ## lint, types and the tests
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
 	$(BIN)/mypy
-	$(BIN)/pytest -q
+	OMP_NUM_THREADS=1 $(BIN)/pytest -q -n auto --dist loadfile
 
 test-slow: setup ## the tests that take minutes
 	$(BIN)/pytest -q -m slow
