@@ -20,6 +20,7 @@ from typing import Any, NamedTuple
 import numpy as np
 import polars as pl
 import pyarrow as pa
+from numpy.typing import NDArray
 
 from indexer.places.place import Place
 from ubm_embed.data.arrays import FloatArray, IntArray
@@ -58,6 +59,7 @@ class ProductTable:
         self.place = place
         self.folder = f"{TABLE}.lance"
         self.uri = f"{place.uri}/{self.folder}"
+        self._ids: tuple[int, NDArray[np.uint64]] | None = None
 
     def read(self, version: int, columns: Sequence[str] | None = None) -> pl.DataFrame:
         """Rows of a version, the shop's columns and popularity unless told otherwise.
@@ -98,8 +100,19 @@ class ProductTable:
         with self._pinned(version) as dataset:
             # Each row is read once and in order, however often and where it is asked for.
             wanted, where = np.unique(np.asarray(positions, np.int64), return_inverse=True)
-            found = dataset.take(wanted, columns=[VECTOR]).column(VECTOR).combine_chunks()
+            if not wanted.size:
+                return np.empty((0, dataset.schema.field(VECTOR).type.list_size), np.float32)
+            # By their ids: to count off places among removed rows takes LanceDB twenty times as long.
+            ids = ",".join(map(str, self._row_ids(version, dataset)[wanted].tolist()))
+            found = dataset.to_table(columns=[VECTOR], filter=f"_rowid IN ({ids})").column(VECTOR).combine_chunks()
         return _as_array(found)[where]
+
+    def _row_ids(self, version: int, dataset: Any) -> NDArray[np.uint64]:
+        """LanceDB's ids of a version's rows, in its order; those of the last version asked are kept."""
+        if self._ids is None or self._ids[0] != version:
+            ids = dataset.scanner(columns=[], with_row_id=True).to_table().column("_rowid").to_numpy()
+            self._ids = (version, ids)
+        return self._ids[1]
 
     def model_id(self, version: int) -> str | None:
         """The model that made the vectors of a version; None of a table of older software."""
