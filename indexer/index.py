@@ -13,10 +13,18 @@ from typing import Any, NamedTuple, Self
 import numpy as np
 from numpy.typing import NDArray
 
+from indexer.indexes.faiss_index import (
+    TRANSFORM,
+    empty_index,
+    layers_of,
+    make_room,
+    structure_of,
+    trained_index,
+    with_vectors,
+)
 from indexer.indexes.gpu import GpuCopy, copy_to_gpu
-from indexer.indexes.kinds import EF_SEARCH, FACTORY, FLAT, FP16, NPROBE, IndexForm, IndexKind
+from indexer.indexes.kinds import EF_SEARCH, FACTORY, FLAT, NPROBE, IndexForm, IndexKind
 from indexer.indexes.loading import load_faiss
-from indexer.indexes.training import training_sample
 from ubm_embed.data.arrays import FloatArray, IntArray
 from ubm_embed.errors import InvalidData
 
@@ -57,7 +65,7 @@ class VectorIndex:
 
     def __init__(self, index: Any, form: IndexForm | None = None) -> None:
         self._index = index
-        self._layers = _layers(index)
+        self._layers = layers_of(index)
         self._gpu: GpuCopy | None = None
         self.form = form or FLAT.form(0, 1)
         # How a query is searched that comes alone, by how many candidates are wanted: these are few different numbers.
@@ -91,12 +99,12 @@ class VectorIndex:
             if not len(vectors):
                 continue
             if index is None:
-                index, form = _trained(kind, parts, vectors.shape[1], expected, held_out)
-                _make_room(index, expected)
+                index, form = trained_index(kind, parts, vectors.shape[1], expected, held_out)
+                make_room(index, expected)
             index.add(np.ascontiguousarray(vectors, np.float32))
         if index is None or not index.ntotal:
             raise ValueError("an index needs at least one vector")
-        return cls(_with_vectors(index, kind), form)
+        return cls(with_vectors(index, kind), form)
 
     @classmethod
     def load(cls, file: str | Path, form: IndexForm | None = None) -> Self:
@@ -117,7 +125,7 @@ class VectorIndex:
         except (RuntimeError, MemoryError):  # a damaged header may ask for any amount of memory
             raise InvalidData("truncated or damaged; not an index that can be read", file=file) from None
         expected = empty_index(form.factory, index.d)
-        if index.metric_type != faiss.METRIC_INNER_PRODUCT or _structure(index) != _structure(expected):
+        if index.metric_type != faiss.METRIC_INNER_PRODUCT or structure_of(index) != structure_of(expected):
             problem = f"expected an index {form.factory!r} by inner product, found {type(index).__name__}"
             raise InvalidData(problem, file=file)
         return cls(index, form)
@@ -264,7 +272,7 @@ class VectorIndex:
         else:
             found = faiss.SearchParameters(**chosen) if chosen else None
         for layer in reversed(outer):
-            if layer == _TRANSFORM:
+            if layer == TRANSFORM:
                 found = faiss.SearchParametersPreTransform(index_params=found)
             else:
                 again = max(1.0, min(self.form.kind.refined, len(self) / fetch))
@@ -308,103 +316,6 @@ class VectorIndex:
                 scores[part] = _inner_products(vectors, queries[part[0], None])
         scores[none] = -np.inf
         return scores
-
-
-_TRANSFORM, _REFINE, _PLAIN = "transform", "refine", "plain"
-
-
-def empty_index(factory: str, dimension: int) -> Any:
-    """What faiss makes of a factory string.
-
-    Raises:
-        NotFound: faiss is not installed.
-        InvalidData: it makes nothing of it.
-    """
-    faiss = load_faiss()
-    try:
-        index = faiss.index_factory(dimension, factory, faiss.METRIC_INNER_PRODUCT)
-    except RuntimeError as error:
-        problem = f"{factory!r} is no kind of index and no FAISS factory string for vectors of width {dimension}"
-        raise InvalidData(f"{problem}: {_sentence(error)}", field="index") from None
-    if isinstance(index, faiss.IndexIDMap):
-        raise InvalidData(f"{factory!r} has ids of its own; a vector is known by its position here", field="index")
-    return index
-
-
-def _trained(
-    kind: IndexKind, parts: Iterable[FloatArray], dimension: int, expected: int, held_out: IntArray | None
-) -> tuple[Any, IndexForm]:
-    """An empty index that takes vectors, and what it came to be."""
-    if kind.exact or kind.breadth == EF_SEARCH:  # of which the number of vectors changes nothing
-        form = kind.form(expected, dimension)
-        count = expected
-    else:
-        count = expected or sum(map(len, parts))
-        form = kind.form(count, dimension)
-    index = empty_index(form.factory, dimension)
-    if index.is_trained:
-        return index, form
-    sample = training_sample(parts, count or sum(map(len, parts)), form.trained_with, held_out)
-    try:
-        index.train(sample)
-    except RuntimeError as error:
-        if count > form.trained_with:
-            raise InvalidData(f"{form.factory!r} cannot be trained: {_sentence(error)}", field="index") from None
-        form = FP16.form(count, dimension)
-        return empty_index(form.factory, dimension), form
-    return index, form
-
-
-def _make_room(index: Any, expected: int) -> None:
-    """It keeps the room when the first vectors take their places; without, it doubles and copies all."""
-    faiss = load_faiss()
-    inside = [getattr(index, part) for part in ("refine_index", "storage") if hasattr(index, part)]
-    for one in map(faiss.downcast_index, (index, *inside)):
-        if isinstance(one, faiss.IndexFlatCodes):
-            one.codes.resize(expected * one.code_size)
-
-
-def _with_vectors(index: Any, kind: IndexKind) -> Any:
-    """The index, able to give back each vector by its position."""
-    faiss = load_faiss()
-    try:
-        if _layers(index)[-1] == NPROBE and _REFINE not in _layers(index):
-            faiss.extract_index_ivf(index).make_direct_map()
-        index.reconstruct(0)
-    except RuntimeError as error:
-        problem = f"{kind.factory!r} cannot give its vectors back: {_sentence(error)}"
-        raise InvalidData(problem, field="index") from None
-    return index
-
-
-def _layers(index: Any) -> list[str]:
-    """From the outside in: what is done to a search, and last which parameter it takes."""
-    faiss = load_faiss()
-    index = faiss.downcast_index(index)
-    if isinstance(index, faiss.IndexPreTransform):
-        return [_TRANSFORM, *_layers(index.index)]
-    if isinstance(index, faiss.IndexRefine):
-        return [_REFINE, *_layers(index.base_index)]
-    if isinstance(index, faiss.IndexIVF):
-        return [NPROBE]
-    return [EF_SEARCH] if isinstance(index, faiss.IndexHNSW) else [_PLAIN]
-
-
-def _structure(index: Any) -> str:
-    """What an index is made of, whatever is in it."""
-    faiss = load_faiss()
-    index = faiss.downcast_index(index)
-    name = "IndexFlat" if isinstance(index, faiss.IndexFlat) else type(index).__name__.replace("RefineFlat", "Refine")
-    numbers = [str(getattr(index, number)) for number in ("nlist", "code_size") if hasattr(index, number)]
-    codes = [str(index.sq.qtype)] if hasattr(index, "sq") else []
-    parts = ("index", "base_index", "refine_index", "quantizer", "storage")
-    inside = [_structure(getattr(index, part)) for part in parts if getattr(index, part, None) is not None]
-    return f"{name}({', '.join([*numbers, *codes, *inside])})"
-
-
-def _sentence(error: Exception) -> str:
-    """What faiss says, without where in its sources."""
-    return str(error).rsplit("Error:", 1)[-1].rsplit(": ", 1)[-1].strip()
 
 
 def _inner_products(vectors: FloatArray, queries: FloatArray) -> FloatArray:

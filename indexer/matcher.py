@@ -50,7 +50,8 @@ class Matcher:
         Raises:
             InvalidData: the rules name a column that is not there, or their condition is none.
         """
-        allowed, boosts = self._allowed(rules), self._boosts(rules)
+        allowed = self._allowed(rules)
+        boosts = self._boosts(rules, allowed)
         found: list[Hits] = [Hits(np.empty(0, np.int64))] * len(vectors)
         depth = k if rules.best_only else max(_CANDIDATES * k, _LEAST)
         left = list(range(len(vectors)))
@@ -95,9 +96,8 @@ class Matcher:
         kept[excluded] = False
         return kept
 
-    def _boosts(self, rules: Rules) -> Ranked:
+    def _boosts(self, rules: Rules, allowed: NDArray[np.bool_] | None) -> Ranked:
         """Boosted rows that may match, and by how much."""
-        allowed = self._allowed(rules) if rules.boost else None
         named = ((self.catalogue.positions.get(name), boost) for name, boost in rules.boost.items())
         known = sorted((row, boost) for row, boost in named if row is not None and (allowed is None or allowed[row]))
         rows, boosts = (

@@ -11,7 +11,8 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from indexer.index import Neighbours, VectorIndex, empty_index
+from indexer.index import Neighbours, VectorIndex
+from indexer.indexes.faiss_index import empty_index
 from indexer.indexes.kinds import FLAT, FP16, IVF_FP16, IVF_PQ, IVF_SQ8, MEDIAN_MS, IndexKind, kind_of
 from indexer.indexes.request import AUTO, IndexRequest, IndexTarget
 from indexer.recall import index_recall_at_k

@@ -7,6 +7,8 @@ from collections.abc import Collection, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 
+import polars as pl
+
 from indexer.indexes.choice import require_possible
 from indexer.indexes.request import IndexRequest
 from indexer.store import EmbeddingStore
@@ -20,6 +22,9 @@ from indexer.update.settings import RefreshSettings
 from indexer.update.shards import POSITION, Shard, cut, read_shard
 from indexer.versions.version import StoreVersion
 from ubm_embed.progress import Progress, silent
+
+# What tells a row of the table from another one.
+_FED = ["product_id", TEXT_HASH, ROW_HASH]
 
 
 class Clock:
@@ -88,10 +93,10 @@ class Writer:
                 self.engine(job, left, self.progress)
         with self.clock.step("commit"):
             table_version = self._commit(plan, shards)
-            as_fed = self._as_fed(table_version, plan.feed)
+            rows = self.store.table.read(table_version, _FED)
         candidate = Candidate(
             table_version=table_version,
-            product_ids=self.store.table.read(table_version, ["product_id"])["product_id"],
+            product_ids=rows["product_id"],
             model_id=plan.model.model_id,
             product_model_id=plan.model.product_model_id,
             source=plan.feed.file.name,
@@ -100,7 +105,7 @@ class Writer:
             base=plan.base,
             live=plan.live,
             pairs=plan.pairs,
-            measured=(*measured, as_fed),
+            measured=(*measured, _as_fed(rows, plan.feed)),
             index=index,
         )
         with self.clock.step("index, check and publish"):
@@ -120,13 +125,12 @@ class Writer:
                 table.append(fragments)
         return table.compact(self.settings.shard_rows)
 
-    def _as_fed(self, table_version: int, feed: Feed) -> Measured:
-        """Whether the table has each row of the catalogue once, as it is, and no other."""
-        names = ["product_id", TEXT_HASH, ROW_HASH]
-        rows = self.store.table.read(table_version, names)
-        wrong = feed.rows.join(rows, on=names, how="anti").height + rows.join(feed.rows, on=names, how="anti").height
-        says = f"{wrong} rows of the table are not those of the catalogue"
-        return Measured(Gate.WRITTEN, wrong + abs(rows.height - len(feed)), 0, True, says)
+
+def _as_fed(rows: pl.DataFrame, feed: Feed) -> Measured:
+    """Whether the table has each row of the catalogue once, as it is, and no other."""
+    wrong = feed.rows.join(rows, on=_FED, how="anti").height + rows.join(feed.rows, on=_FED, how="anti").height
+    says = f"{wrong} rows of the table are not those of the catalogue"
+    return Measured(Gate.WRITTEN, wrong + abs(rows.height - len(feed)), 0, True, says)
 
 
 def asked_index(base: StoreVersion | None, settings: RefreshSettings) -> IndexRequest:
