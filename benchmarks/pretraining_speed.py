@@ -7,7 +7,6 @@ agree. benchmarks/README.md says what the figures mean.
 from __future__ import annotations
 
 import argparse
-import json
 import sys
 import tempfile
 import time
@@ -20,13 +19,12 @@ import numpy as np
 import torch
 from torch import nn
 
-from benchmarks.report import heading, markdown_table, write_report
+from benchmarks.report import heading, kept_or_measured, markdown_table
 from benchmarks.training_form import FORMS, OURS, Form, encoded, equal_losses, forms_of
 from ubm_embed.data.arrays import IntArray
 from ubm_embed.data.corpus import Corpus
 from ubm_embed.data.sample_shop import write_sample_shop
 from ubm_embed.data.tokenized_corpus import TokenizedCorpus
-from ubm_embed.errors import UbmError
 from ubm_embed.model.start import fresh_model
 from ubm_embed.training.config import PretrainingConfig
 from ubm_embed.training.precision import PRECISIONS
@@ -226,14 +224,7 @@ def parse(arguments: Sequence[str] | None = None) -> argparse.Namespace:
 def main(arguments: Sequence[str] | None = None) -> None:
     """Measure, keep the report, print its table; or print that of a kept one."""
     options = parse(arguments)
-    if options.show:
-        report = json.loads(options.show.read_text("utf-8"))
-    else:
-        try:
-            report = measure(options)
-            print(f"written: {write_report(report, options.out)}", file=sys.stderr)
-        except UbmError as error:
-            raise SystemExit(f"error: {error}") from None
+    report = kept_or_measured(options, measure)
     print(f"{table(report)}\n\n{notes(report)}")
 
 

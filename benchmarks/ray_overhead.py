@@ -13,7 +13,6 @@ from __future__ import annotations
 
 import argparse
 import contextlib
-import json
 import os
 import re
 import secrets
@@ -33,7 +32,7 @@ import numpy as np
 import polars as pl
 import torch
 
-from benchmarks.report import heading, markdown_table, write_report
+from benchmarks.report import heading, kept_or_measured, markdown_table
 from indexer.build import build_index
 from indexer.store import EmbeddingStore
 from indexer.update.encoding import EncodingJob, Engine, encode_here
@@ -44,7 +43,7 @@ from indexer.update.settings import RefreshSettings
 from indexer.update.shards import Shard
 from ubm_embed.data.corpus import PRODUCTS_FILE, Corpus
 from ubm_embed.data.sample_shop import write_sample_shop
-from ubm_embed.errors import NotFound, QualityGateFailed, UbmError
+from ubm_embed.errors import NotFound, QualityGateFailed
 from ubm_embed.model.checkpoint import save_checkpoint
 from ubm_embed.model.start import fresh_model
 from ubm_embed.progress import Progress
@@ -239,14 +238,7 @@ def parse(arguments: Sequence[str] | None = None) -> argparse.Namespace:
 def main(arguments: Sequence[str] | None = None) -> None:
     """Measure, keep the report, print its table; or print that of a kept one."""
     options = parse(arguments)
-    if options.show:
-        report = json.loads(options.show.read_text("utf-8"))
-    else:
-        try:
-            report = measure(options)
-            print(f"written: {write_report(report, options.out)}", file=sys.stderr)
-        except UbmError as error:
-            raise SystemExit(f"error: {error}") from None
+    report = kept_or_measured(options, measure)
     print(table(report))
 
 

@@ -23,9 +23,8 @@ from pathlib import Path
 from statistics import median
 from typing import Any
 
-from benchmarks.report import heading, markdown_table, write_report
+from benchmarks.report import heading, kept_or_measured, markdown_table
 from benchmarks.toy_store import ALLOW, ENCODERS, SETTINGS, change, write_catalogue, write_model
-from ubm_embed.errors import UbmError
 
 NAME = "refresh_cost"
 _PUBLISHES = 20
@@ -165,14 +164,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     if options.child:
         print(json.dumps(child(options.child[0], options.child[1:])))
         return
-    if options.show:
-        report = json.loads(options.show.read_text("utf-8"))
-    else:
-        try:
-            report = measure(options)
-            print(f"written: {write_report(report, options.out)}", file=sys.stderr)
-        except UbmError as error:
-            raise SystemExit(f"error: {error}") from None
+    report = kept_or_measured(options, measure)
     print(f"{table(report)}\n\n{notes(report)}")
 
 

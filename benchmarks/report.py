@@ -5,17 +5,20 @@ Runners keep what they timed and compute their tables from it, so that a table c
 
 from __future__ import annotations
 
+import argparse
 import json
 import os
 import platform
 import shutil
 import subprocess
-from collections.abc import Iterable, Mapping, Sequence
+import sys
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from datetime import UTC, datetime
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
+from ubm_embed.errors import UbmError
 from ubm_embed.outputs import output_file
 
 RESULTS = Path(__file__).parent / "results"
@@ -78,6 +81,22 @@ def write_report(report: Mapping[str, Any], file: str | Path | None = None) -> P
     with output_file(path) as aside:
         aside.write_text(json.dumps(report, indent=1) + "\n", "utf-8")
     return path
+
+
+def kept_or_measured(options: argparse.Namespace, measure: Callable[[argparse.Namespace], dict[str, Any]]) -> Any:
+    """The report that `--show` names, else a new one, which is kept where `--out` says.
+
+    Raises:
+        SystemExit: measuring failed for a reason that is the caller's to mend, which it says.
+    """
+    if options.show:
+        return json.loads(options.show.read_text("utf-8"))
+    try:
+        report = measure(options)
+        print(f"written: {write_report(report, options.out)}", file=sys.stderr)
+    except UbmError as error:
+        raise SystemExit(f"error: {error}") from None
+    return report
 
 
 def markdown_table(columns: Sequence[str], rows: Iterable[Sequence[str]]) -> str:

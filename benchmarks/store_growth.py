@@ -9,19 +9,17 @@ set beside that of a fresh one over the same catalogue.
 from __future__ import annotations
 
 import argparse
-import json
 import sys
 import tempfile
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from benchmarks.report import heading, markdown_table, write_report
+from benchmarks.report import heading, kept_or_measured, markdown_table
 from benchmarks.toy_store import ALLOW, ENCODERS, SETTINGS, change, write_catalogue, write_model
 from indexer.build import build_index
 from indexer.refresh import refresh
 from indexer.store import EmbeddingStore
-from ubm_embed.errors import UbmError
 
 NAME = "store_growth"
 
@@ -89,14 +87,7 @@ def parse(arguments: Sequence[str] | None = None) -> argparse.Namespace:
 def main(arguments: Sequence[str] | None = None) -> None:
     """Measure, keep the report, print its table; or print that of a kept one."""
     options = parse(arguments)
-    if options.show:
-        report = json.loads(options.show.read_text("utf-8"))
-    else:
-        try:
-            report = measure(options)
-            print(f"written: {write_report(report, options.out)}", file=sys.stderr)
-        except UbmError as error:
-            raise SystemExit(f"error: {error}") from None
+    report = kept_or_measured(options, measure)
     print(table(report))
 
 

@@ -8,7 +8,7 @@ from typing import Annotated, Any
 
 import typer
 
-from cli.console import Format, progress, say, write_json, write_json_line
+from cli.console import Format, progress, say, write_document
 from cli.store_options import (
     Allow,
     Config,
@@ -81,8 +81,7 @@ def build_index(
         f"({version.products / seconds:,.0f} products/s); index {version.kind}, recall@10 {version.recall_at_10:.3f}"
     )
     if form in (Format.JSON, Format.JSONL):
-        write = write_json if form is Format.JSON else write_json_line
-        write(_summary(version, seconds))
+        write_document(_summary(version, seconds), form)
 
 
 def _summary(version: Any, seconds: float) -> dict[str, Any]:

@@ -71,6 +71,11 @@ def write_json_line(document: Any) -> None:
     typer.echo(json.dumps(document, ensure_ascii=False))
 
 
+def write_document(document: Any, form: Format) -> None:
+    """A document to stdout, in one of the two forms that are JSON."""
+    (write_json if form is Format.JSON else write_json_line)(document)
+
+
 def write_table(columns: Sequence[str], rows: Iterable[Sequence[Any]], *, title: str | None = None) -> None:
     """A table to stdout, for people."""
     from rich.table import Table

@@ -7,7 +7,15 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from cli.console import Format, choose_format, progress, say, warn, write_json, write_json_line, write_table
+from cli.console import (
+    Format,
+    choose_format,
+    progress,
+    say,
+    warn,
+    write_document,
+    write_table,
+)
 from cli.store_options import (
     Allow,
     Config,
@@ -105,7 +113,7 @@ def _headline(done: Refreshed, store: str, *, dry_run: bool) -> str:
 def _write(done: Refreshed, form: Format) -> None:
     document = done.to_dict()
     if form is not Format.TABLE:
-        (write_json if form is Format.JSON else write_json_line)(document)
+        write_document(document, form)
         return
     shown = ("new", "changed", "updated", "unchanged", "removed", "written", "encoded")
     write_table(["products", "number"], [(name, f"{document[name]:,}") for name in shown])

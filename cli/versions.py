@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from cli.console import Format, choose_format, say, write_json, write_json_line, write_table
+from cli.console import Format, choose_format, say, write_document, write_json, write_json_line, write_table
 from cli.store_options import Config, Store, settings_of
 
 if TYPE_CHECKING:
@@ -60,7 +60,7 @@ def show(
     opened = _open(store)
     manifest = read_version(opened, None if version is None else number_of(opened, version))
     document = entry_of(opened, manifest.version).to_dict()
-    _write_document(document, choose_format(form))
+    _write_fields(document, choose_format(form))
 
 
 @app.command()
@@ -83,7 +83,7 @@ def diff(
     found = Difference.between(opened, read_version(opened, first), read_version(opened, last)).to_dict(ids)
     chosen = choose_format(form)
     if chosen is not Format.TABLE:
-        (write_json if chosen is Format.JSON else write_json_line)(found)
+        write_document(found, chosen)
         return
     columns = [f"version {found['before']}", f"version {found['after']}"]
     write_table(["", *columns], [(name, *map(_cell, values)) for name, values in found["manifest"].items()])
@@ -172,7 +172,7 @@ def prune(
         say(f"{store}: removed {_listed(document['versions'])}, {max(0, done.bytes) / 1e6:,.1f} MB given back")
     chosen = choose_format(form)
     if chosen is not Format.TABLE:
-        _write_document(document, chosen)
+        _write_fields(document, chosen)
 
 
 def _open(store: str) -> EmbeddingStore:
@@ -198,8 +198,8 @@ def _flat(document: dict[str, Any]) -> Iterator[tuple[str, Any]]:
             yield name, value
 
 
-def _write_document(document: dict[str, Any], form: Format) -> None:
+def _write_fields(document: dict[str, Any], form: Format) -> None:
     if form is Format.TABLE:
         write_table(["field", "value"], [(name, _cell(value)) for name, value in _flat(document)])
     else:
-        (write_json if form is Format.JSON else write_json_line)(document)
+        write_document(document, form)
