@@ -5,7 +5,6 @@ Letters: M products, D width.
 
 from __future__ import annotations
 
-import enum
 import shutil
 from pathlib import Path
 
@@ -15,6 +14,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from indexer.catalogue import IDS_FILE, read_ids
+from indexer.export_form import ExportForm
 from indexer.index import INDEX_FILE
 from indexer.store import EmbeddingStore, version_folder
 from indexer.table import VECTOR
@@ -23,14 +23,6 @@ from ubm_embed.outputs import output_file, output_folder, require_free
 from ubm_embed.progress import Progress, silent
 
 VECTORS_FILE, PRODUCT_IDS_FILE = "vectors.npy", "product_ids.csv"
-
-
-class ExportForm(enum.StrEnum):
-    """What is written."""
-
-    PARQUET = "parquet"  # a file: product_id and vector, a list of float32
-    NPY = "npy"  # a folder: vectors.npy [M, D], and product_ids.csv with the id of each row
-    FAISS = "faiss"  # a folder: index.faiss, and product_ids.csv with the id of each of its rows
 
 
 def export(

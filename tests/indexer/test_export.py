@@ -9,7 +9,8 @@ import numpy as np
 import polars as pl
 import pytest
 
-from indexer.export import PRODUCT_IDS_FILE, VECTORS_FILE, ExportForm, export
+from indexer.export import PRODUCT_IDS_FILE, VECTORS_FILE, export
+from indexer.export_form import ExportForm
 from indexer.index import INDEX_FILE
 from indexer.store import EmbeddingStore
 from ubm_embed.errors import Conflict, InvalidData, NotFound

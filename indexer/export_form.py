@@ -1,0 +1,13 @@
+"""How vectors can be handed to other engines."""
+
+from __future__ import annotations
+
+import enum
+
+
+class ExportForm(enum.StrEnum):
+    """What is written."""
+
+    PARQUET = "parquet"  # a file: product_id and vector, a list of float32
+    NPY = "npy"  # a folder: vectors.npy [M, D], and product_ids.csv with the id of each row
+    FAISS = "faiss"  # a folder: index.faiss, and product_ids.csv with the id of each of its rows
