@@ -7,26 +7,18 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable
+from operator import sub
 from pathlib import Path
-from typing import Any, NamedTuple, Self
+from typing import NamedTuple, Self
 
 import numpy as np
 from numpy.typing import NDArray
 
-from indexer.indexes.faiss_index import (
-    TRANSFORM,
-    empty_index,
-    layers_of,
-    make_room,
-    structure_of,
-    trained_index,
-    with_vectors,
-)
-from indexer.indexes.gpu import GpuCopy, copy_to_gpu
-from indexer.indexes.kinds import EF_SEARCH, FACTORY, FLAT, NPROBE, IndexForm, IndexKind
+from indexer.indexes.engine import Engine
+from indexer.indexes.faiss_engine import FaissEngine
+from indexer.indexes.kinds import FLAT, IndexForm, IndexKind
 from indexer.indexes.loading import load_faiss
 from ubm_embed.data.arrays import FloatArray, IntArray
-from ubm_embed.errors import InvalidData
 
 __all__ = ["INDEX_FILE", "NOISE", "Neighbours", "VectorIndex", "load_faiss"]
 
@@ -58,18 +50,15 @@ class Neighbours(NamedTuple):
 class VectorIndex:
     """Search by inner product over vectors of length 1, exact or not, as its kind is.
 
-    The same query gets the same answer alone and in a batch: faiss finds candidates, and their scores are added up
-    anew from the vectors as they are stored, each in the same way, so that equal vectors score the same to the last
-    bit and stand by position. Several threads may search at once: nothing of the index changes.
+    An engine finds candidates; here they become an answer, the same whatever found them. The same query gets the same
+    answer alone and in a batch: where scores lie so close that the order of a sum could decide, they are added up anew
+    from the vectors as they are stored, each in the same way, so that equal vectors score the same to the last bit and
+    stand by position. Several threads may search at once: nothing of the index changes.
     """
 
-    def __init__(self, index: Any, form: IndexForm | None = None) -> None:
-        self._index = index
-        self._layers = layers_of(index)
-        self._gpu: GpuCopy | None = None
-        self.form = form or FLAT.form(0, 1)
-        # How a query is searched that comes alone, by how many candidates are wanted: these are few different numbers.
-        self._plans: dict[int, tuple[int, Any]] = {}
+    def __init__(self, engine: Engine, form: IndexForm) -> None:
+        self.engine = engine
+        self.form = form
 
     @classmethod
     def build(
@@ -80,7 +69,7 @@ class VectorIndex:
         expected: int = 0,
         held_out: IntArray | None = None,
     ) -> Self:
-        """An index over vectors of length 1, on the CPU.
+        """An index over vectors of length 1, in the CPU's memory.
 
         A kind that must be trained and has too few vectors for it becomes another one: `form` says what it is.
 
@@ -94,17 +83,8 @@ class VectorIndex:
             ValueError: there are no vectors.
             InvalidData: an explicit factory string that faiss cannot make of these vectors.
         """
-        index, form = None, None
-        for vectors in parts:
-            if not len(vectors):
-                continue
-            if index is None:
-                index, form = trained_index(kind, parts, vectors.shape[1], expected, held_out)
-                make_room(index, expected)
-            index.add(np.ascontiguousarray(vectors, np.float32))
-        if index is None or not index.ntotal:
-            raise ValueError("an index needs at least one vector")
-        return cls(with_vectors(index, kind), form)
+        engine = FaissEngine.build(parts, kind, expected, held_out)
+        return cls(engine, engine.form)
 
     @classmethod
     def load(cls, file: str | Path, form: IndexForm | None = None) -> Self:
@@ -117,42 +97,30 @@ class VectorIndex:
             NotFound: faiss is not installed.
             InvalidData: the file is missing, damaged, or an index of another kind.
         """
-        faiss, form = load_faiss(), form or FLAT.form(0, 1)
-        if not Path(file).is_file():
-            raise InvalidData("missing; the store is damaged", file=file)
-        try:
-            index = faiss.read_index(str(file))
-        except (RuntimeError, MemoryError):  # a damaged header may ask for any amount of memory
-            raise InvalidData("truncated or damaged; not an index that can be read", file=file) from None
-        expected = empty_index(form.factory, index.d)
-        if index.metric_type != faiss.METRIC_INNER_PRODUCT or structure_of(index) != structure_of(expected):
-            problem = f"expected an index {form.factory!r} by inner product, found {type(index).__name__}"
-            raise InvalidData(problem, file=file)
-        return cls(index, form)
+        form = form or FLAT.form(0, 1)
+        return cls(FaissEngine.load(file, form), form)
 
     def save(self, file: str | Path) -> None:
-        """Write the index.
+        """Write an index that is in memory.
 
         Raises:
             OSError: as of any write; faiss itself would report a full disk as a RuntimeError.
         """
-        faiss = load_faiss()
-        with open(file, "wb") as stream:
-            faiss.write_index(self._index, faiss.PyCallbackIOWriter(stream.write))
+        assert isinstance(self.engine, FaissEngine), "what is on disk is there already"
+        self.engine.save(file)
 
     def searched(self, breadth: int) -> VectorIndex:
         """The same index, searched more or less widely; both share the vectors."""
-        other = VectorIndex(self._index, self.form.with_breadth(breadth))
-        other._gpu = self._gpu
-        return other
+        return VectorIndex(self.engine, self.form.with_breadth(breadth))
 
     def move_to_gpu(self) -> bool:
         """Search on a GPU from now on, where there is one and the kind can; whether it does. Answers stay the same."""
-        self._gpu = copy_to_gpu(self._index, self.form)
-        return self._gpu is not None
+        moved = self.engine.on_gpu() if isinstance(self.engine, FaissEngine) else None
+        self.engine = moved or self.engine
+        return moved is not None
 
     def __len__(self) -> int:
-        return int(self._index.ntotal)
+        return len(self.engine)
 
     @property
     def kind(self) -> str:
@@ -162,20 +130,19 @@ class VectorIndex:
     @property
     def dimension(self) -> int:
         """Width of the vectors, D."""
-        return int(self._index.d)
+        return self.engine.dimension
 
     @property
     def widest(self) -> int:
         """The breadth with which a search looks everywhere."""
-        return self.form.lists if self.form.kind.breadth == NPROBE else len(self)
+        return self.engine.widest
 
     def vectors(self, positions: IntArray) -> FloatArray:
         """Vectors at these positions, as they are stored: [K] -> [K, D]."""
-        found: FloatArray = self._index.reconstruct_batch(np.asarray(positions, np.int64))
-        return found
+        return self.engine.vectors(positions)
 
     def scores(self, query: FloatArray, positions: IntArray) -> FloatArray:
-        """Inner products of a query [D] and the vectors at these positions, as `search` has them: [K] -> [K]."""
+        """Inner products of a query [D] and the vectors at these positions: [K] -> [K]."""
         scores: FloatArray = self._scores(query[None], np.asarray(positions, np.int64)[None])[0]
         return scores
 
@@ -196,51 +163,56 @@ class VectorIndex:
         k = min(k, there)
         if allowed is not None and there <= _FEW:
             return self._looked_through(queries, k, allowed)
-        if len(queries) == 1 and allowed is None and (alone := self._alone(queries, k)):
-            return alone
+        fetch = min(k + _MARGIN, there)
+        breadth = self._breadth(fetch, there, 1)
+        rough, candidates = self.engine.candidates(queries, fetch, breadth, allowed)
+        if len(queries) == 1 and self._certain(rough[0], candidates.item(fetch - 1), k):
+            # A fast index answers in the time that numpy takes for a few steps: here are none.
+            return Neighbours(rough[:, :k], candidates[:, :k])
+        return self._settled(queries, k, allowed, rough, candidates, fetch, there)
+
+    def _certain(self, rough: FloatArray, last: int, k: int) -> bool:
+        """Whether the first K of one query's candidates are its nearest in their order, whoever adds up the scores."""
+        scores = rough.tolist()[: k + 1]
+        return self.engine.faithful and last >= 0 and min(map(sub, scores, scores[1:]), default=1.0) > NOISE
+
+    def _settled(
+        self,
+        queries: FloatArray,
+        k: int,
+        allowed: NDArray[np.bool_] | None,
+        rough: FloatArray,
+        candidates: NDArray[np.int64],
+        fetch: int,
+        there: int,
+    ) -> Neighbours:
+        """The nearest by a first look at every query, [B, C], and by wider ones where that is not enough."""
         found = Neighbours(np.empty((len(queries), k), np.float32), np.empty((len(queries), k), np.int64))
-        left, fetch, further = np.arange(len(queries)), min(k + _MARGIN, there), 1
+        left, further, breadth = np.arange(len(queries)), 1, self._breadth(fetch, there, 1)
         while left.size:
-            breadth = self._breadth(fetch, there, further)
-            rough, candidates = self._candidates(queries[left], fetch, breadth, allowed, on_gpu=further == 1)
             enough = candidates[:, k - 1] >= 0
             # Unless the last candidate is clearly worse than the k-th, one that ties with it may have been left out.
             settled = enough & ((rough[:, -1] < rough[:, k - 1] - NOISE) | (fetch == there))
             done = left[settled]
-            if done.size:
-                found.scores[done], found.positions[done] = self._ranked(queries[done], candidates[settled], k)
+            found.scores[done], found.positions[done] = self._best(queries[done], rough[settled], candidates[settled], k)
             lost = left[~enough] if breadth == self.widest else left[:0]
             if lost.size:  # a graph may not lead everywhere
                 found.scores[lost], found.positions[lost] = self._looked_through(queries[lost], k, allowed)
             left = left[~settled & (enough | (breadth < self.widest))]
             fetch, further = min(_FURTHER * fetch, there), _FURTHER * further
+            breadth = self._breadth(fetch, there, further)
+            if left.size:
+                rough, candidates = self.engine.candidates(queries[left], fetch, breadth, allowed)
         return found
 
-    def _alone(self, query: FloatArray, k: int) -> Neighbours | None:
-        """What `search` finds for one query [1, D], where the first look settles it; None where it does not.
-
-        After faiss has gone through the vectors nothing else is in the processor's caches, and each step of numpy takes
-        microseconds: for a fast index together as long as the search itself. So here are as few as can be.
-        """
-        fetch = min(k + _MARGIN, len(self))
-        plan = self._plans.get(fetch)
-        if plan is None:
-            breadth = self._breadth(fetch, len(self), 1)
-            plan = self._plans.setdefault(fetch, (breadth, self._parameters(fetch, breadth, None)))
-        breadth, parameters = plan
-        found = self._gpu.search(query, fetch, breadth, None) if self._gpu else None
-        rough, candidates = found or self._index.search(query, fetch, params=parameters)
-        last = rough.item(fetch - 1)
-        if candidates.item(fetch - 1) < 0 or not (last < rough.item(k - 1) - NOISE or fetch == len(self)):
-            return None
-        # What scores clearly less than the k-th is out, where a rough score is the score but for the order of its sum.
-        kept = k if self.form.kind.name != FACTORY and not self._gpu else fetch
-        while kept < fetch and rough.item(kept) >= rough.item(k - 1) - NOISE:
-            kept += 1
-        positions = candidates[0, :kept]
-        scores = _inner_products(self._index.reconstruct_batch(positions), query)
-        best = np.lexsort((positions, -scores))[:k]
-        return Neighbours(scores[None, best], positions[None, best])
+    def _best(self, queries: FloatArray, rough: FloatArray, candidates: NDArray[np.int64], k: int) -> Neighbours:
+        """The first K of each query's candidates where their order is certain, else the best K by exact scores."""
+        scores, positions = rough[:, :k].copy(), candidates[:, :k].copy()
+        steps = rough[:, :k] - rough[:, 1 : k + 1] if rough.shape[1] > k else rough[:, : k - 1] - rough[:, 1:]
+        doubtful = np.flatnonzero((steps <= NOISE).any(axis=1) | (not self.engine.faithful))
+        if doubtful.size:
+            scores[doubtful], positions[doubtful] = self._ranked(queries[doubtful], candidates[doubtful], k)
+        return Neighbours(scores, positions)
 
     def _breadth(self, fetch: int, there: int, further: int) -> int:
         """How widely to search for so many candidates, of which so many are there.
@@ -251,41 +223,13 @@ class VectorIndex:
         wanted = max(self.form.breadth * len(self) / there, fetch * self.widest / there)
         return min(math.ceil(further * wanted), self.widest) if self.form.kind.breadth else self.widest
 
-    def _candidates(
-        self, queries: FloatArray, fetch: int, breadth: int, allowed: NDArray[np.bool_] | None, *, on_gpu: bool
-    ) -> tuple[FloatArray, NDArray[np.int64]]:
-        """Scores and positions [B, C] of what may be nearest, best first; -1 where there are too few."""
-        found = self._gpu.search(queries, fetch, breadth, allowed) if self._gpu and on_gpu else None
-        return found or self._index.search(queries, fetch, params=self._parameters(fetch, breadth, allowed))
-
-    def _parameters(self, fetch: int, breadth: int, allowed: NDArray[np.bool_] | None) -> Any:
-        """What tells faiss how widely to search, and which vectors are allowed: for this search only."""
-        faiss = load_faiss()
-        chosen = {}
-        if allowed is not None:
-            chosen["sel"] = faiss.IDSelectorBitmap(np.packbits(allowed, bitorder="little"))
-        *outer, core = self._layers
-        if core == NPROBE:
-            found = faiss.SearchParametersIVF(nprobe=breadth, **chosen)
-        elif core == EF_SEARCH:
-            found = faiss.SearchParametersHNSW(efSearch=breadth, **chosen)
-        else:
-            found = faiss.SearchParameters(**chosen) if chosen else None
-        for layer in reversed(outer):
-            if layer == TRANSFORM:
-                found = faiss.SearchParametersPreTransform(index_params=found)
-            else:
-                again = max(1.0, min(self.form.kind.refined, len(self) / fetch))
-                found = faiss.IndexRefineSearchParameters(k_factor=again, base_index_params=found)
-        return found
-
     def _checked(self, queries: FloatArray, k: int) -> FloatArray:
         if k < 1:
             raise ValueError(f"k must be at least 1, got {k}")
         queries = np.ascontiguousarray(queries, np.float32)
         if queries.ndim != 2 or queries.shape[1] != self.dimension:
             raise ValueError(f"expected queries [B, {self.dimension}], got {list(queries.shape)}")
-        if not np.isfinite(queries).all():
+        if not math.isfinite(np.vdot(queries, queries)):  # one number that any of them spoils
             raise ValueError("a query is not finite")
         return queries
 

@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from indexer.indexes.engine import kept
 from indexer.indexes.kinds import FLAT, FP16, IVF_FP16, IVF_SQ8, IndexForm
 from indexer.indexes.loading import load_faiss
 from ubm_embed.data.arrays import FloatArray
@@ -50,7 +51,7 @@ class GpuCopy:
         with self._turn:
             scores, positions = self._index.search(queries, asked, **options)
         if allowed is not None:
-            scores, positions = _kept(scores, positions, allowed, fetch)
+            scores, positions = kept(scores, positions, allowed, fetch)
         return None if (positions < 0).any() else (scores, positions)
 
 
@@ -70,13 +71,3 @@ def copy_to_gpu(index: Any, form: IndexForm) -> GpuCopy | None:
     for first in range(0, index.ntotal, _ROWS_AT_ONCE):
         copy.add(index.reconstruct_n(first, min(_ROWS_AT_ONCE, index.ntotal - first)))
     return GpuCopy(copy, form)
-
-
-def _kept(
-    scores: FloatArray, positions: NDArray[np.int64], allowed: NDArray[np.bool_], fetch: int
-) -> tuple[FloatArray, NDArray[np.int64]]:
-    """The first so many that are allowed, in their order."""
-    out = (positions < 0) | ~allowed[positions]
-    first = np.argsort(out, axis=1, kind="stable")[:, :fetch]
-    scores, positions = np.where(out, -np.inf, scores), np.where(out, -1, positions)
-    return np.take_along_axis(scores, first, axis=1), np.take_along_axis(positions, first, axis=1)

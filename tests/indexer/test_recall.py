@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 
 from indexer.index import Neighbours, VectorIndex
+from indexer.indexes.kinds import FLAT
 from indexer.recall import index_recall_at_k, scores_of
 
 
@@ -26,7 +27,7 @@ class Poor(VectorIndex):
     """Finds the nearest of the first half only."""
 
     def __init__(self, vectors: np.ndarray) -> None:
-        super().__init__(VectorIndex.build([vectors[: len(vectors) // 2]])._index)
+        super().__init__(VectorIndex.build([vectors[: len(vectors) // 2]]).engine, FLAT.form(0, 1))
 
 
 def test_recall_of_an_exact_index_is_1() -> None:
