@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -97,17 +98,28 @@ def refresh(
 
 
 def _headline(done: Refreshed, store: str, *, dry_run: bool) -> str:
+    change = done.index
+    index = f", with the index {_index(change['to'])} in place of {_index(change['from'])}" if change else ""
     if dry_run:
         anew = f" ({done.reason}, so all is written anew)" if done.reason and done.written else ""
-        return f"{store}: would encode {done.encoded:,} products and write {done.written:,}{anew}; nothing was changed"
+        would = f"would encode {done.encoded:,} products and write {done.written:,}{anew}{index}"
+        return f"{store}: {would}; nothing was changed"
     if done.published is None:
         return f"{store}: nothing changed; version {done.base} stays live"
     seconds = sum(done.seconds.values())
     resumed = f", {done.resumed:,} of them before" if done.resumed else ""
     return (
-        f"{store}: version {done.published.version} is live after {done.base}; {done.encoded:,} products encoded"
+        f"{store}: version {done.published.version} is live after {done.base}{index}; {done.encoded:,} products encoded"
         f"{resumed}, {done.written:,} written, {done.changes.removed:,} removed in {seconds:.1f} s"
     )
+
+
+def _index(said: Mapping[str, Any]) -> str:
+    """An index in a few words: `flat (auto)`, `hnsw (recall 0.9)`."""
+    name, *more = dict.fromkeys(
+        str(value) if key in ("kind", "index") else f"{key} {value:g}" for key, value in said.items()
+    )
+    return f"{name} ({', '.join(more)})" if more else name
 
 
 def _write(done: Refreshed, form: Format) -> None:

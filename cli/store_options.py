@@ -36,7 +36,8 @@ Allow = Annotated[
     ),
 ]
 Config = Annotated[
-    Path | None, typer.Option("--config", metavar="FILE", help="TOML: limits of the checks, versions to keep.")
+    Path | None,
+    typer.Option("--config", metavar="FILE", help="TOML: limits of the checks, versions to keep, the index."),
 ]
 EngineOption = Annotated[
     EngineName, typer.Option("--engine", help="Encode in this process, or on a Ray cluster (RAY_ADDRESS).")
@@ -60,11 +61,12 @@ Device = Annotated[str, typer.Option("--device", help="cpu, cuda, cuda:1, ...; a
 
 
 def settings_of(config: Path | None, index: IndexRequest | None = None) -> RefreshSettings:
-    """The settings of a file, or the usual ones; and the index that was asked for."""
+    """The settings of a file, or the usual ones; what the options say of the index goes before what the file says."""
+    from indexer.indexes.request import IndexRequest
     from indexer.update.settings import RefreshSettings
 
     settings = RefreshSettings() if config is None else RefreshSettings.read(config)
-    return settings if index is None else replace(settings, index=index)
+    return settings if index is None else replace(settings, index=index.over(settings.index or IndexRequest()))
 
 
 def index_request_of(

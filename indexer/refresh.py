@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from indexer.index import load_faiss
+from indexer.indexes.choice import require_possible
 from indexer.store import STAGING, EmbeddingStore, staging_folder
 from indexer.update.changes import ChangeCounts
 from indexer.update.encoding import Engine, encode_here
@@ -43,6 +44,8 @@ class Refreshed:
         encoded: products that the model had to read for it.
         resumed: how many of them an earlier refresh had encoded that did not come to its end.
         reason: why all is written anew, or None.
+        index: where another index is asked for than there was: `from`, its kind and what it was asked as, and `to`,
+            what is asked for. None where it is the same.
         gates: what was measured, its limit, and whether it is within; those of `published` where there is one.
         seconds: of each step.
         pruned: versions that were removed.
@@ -57,6 +60,7 @@ class Refreshed:
     encoded: int
     resumed: int = 0
     reason: str | None = None
+    index: Mapping[str, Any] | None = None
     gates: Mapping[str, Any] = field(default_factory=dict)
     seconds: dict[str, float] = field(default_factory=dict)
     pruned: tuple[int, ...] = ()
@@ -73,6 +77,7 @@ class Refreshed:
             "encoded": self.encoded,
             "resumed": self.resumed,
             "reason": self.reason,
+            "index": self.index,
             "seconds": {name: round(seconds, 3) for name, seconds in self.seconds.items()},
             "pruned": list(self.pruned),
             "freed_bytes": self.freed,
@@ -109,7 +114,7 @@ def refresh(
     Raises:
         NotFound: a file or the store is missing, or faiss is.
         InvalidData: names the file, row and field; or the model was fine-tuned for another task than next items; or
-            nothing is new, but the live version is damaged.
+            the index that is asked for cannot be made; or nothing is new, but the live version is damaged.
         Conflict: another process writes to the store, or made something else live meanwhile; or the catalogue changed
             while it was read.
         QualityGateFailed: a check failed; what was live still is.
@@ -124,13 +129,13 @@ def refresh(
             interest = None if interactions is None else Interest.read(interactions)
             plan = Plan.to_refresh(opened, Feed.read(products), interest, checkpoint)
         lost = plan.lost(settings.gates)
-        found = _found(plan, lost, clock)
+        found = _found(plan, lost, settings, clock)
         if dry_run:
             return found
         require_passed([lost], allow)
         if checkpoint is not None and model is not None:
             keep_model(opened, Path(model), checkpoint)
-        if plan.nothing and not _another_index(plan, settings):
+        if plan.nothing and found.index is None:
             require_whole(opened, read_version(opened, found.base))
         else:
             writer = Writer(
@@ -152,12 +157,17 @@ def refresh(
         return replace(found, pruned=pruned.versions, freed=max(0, pruned.bytes), untidied=pruned.problem)
 
 
-def _another_index(plan: Plan, settings: RefreshSettings) -> bool:
-    """Whether the settings ask for another index than the live version has."""
-    return plan.base is not None and asked_index(plan.base, settings) != plan.base.index_request
+def _another_index(base: StoreVersion, settings: RefreshSettings, dimension: int) -> dict[str, Any] | None:
+    """The index of the live version and the one that the settings ask for, where they differ."""
+    before, asked = base.index_request, asked_index(base, settings)
+    if asked == before:
+        return None
+    require_possible(asked, dimension)  # a dry run is not to promise what cannot be
+    was, wanted = ({name: value for name, value in asdict(one).items() if value is not None} for one in (before, asked))
+    return {"from": {"kind": base.kind, **was}, "to": {"index": asked.chosen, **wanted}}
 
 
-def _found(plan: Plan, lost: Measured, clock: Clock) -> Refreshed:
+def _found(plan: Plan, lost: Measured, settings: RefreshSettings, clock: Clock) -> Refreshed:
     assert plan.base is not None, "a refresh is against the version that is live"
     return Refreshed(
         base=plan.base.version,
@@ -166,6 +176,7 @@ def _found(plan: Plan, lost: Measured, clock: Clock) -> Refreshed:
         written=0 if plan.nothing else int(plan.selection.write.sum()),
         encoded=0 if plan.nothing else plan.to_encode,
         reason=plan.reason,
+        index=_another_index(plan.base, settings, plan.model.dimension),
         gates={} if plan.nothing else {str(lost.gate): lost.to_dict()},
         seconds=clock.seconds,
     )

@@ -43,7 +43,7 @@ class Embedder:
 
     Args:
         device: "auto" takes a GPU where there is one.
-        cache_size: interaction vectors to keep, the least recently used go first; 1 KB each at D = 256.
+        cache_size: interaction vectors to keep, the least recently used go first; 1.7 KB each at D = 256.
     """
 
     def __init__(self, checkpoint: Checkpoint, *, device: str = "auto", cache_size: int = 100_000) -> None:

@@ -1,4 +1,4 @@
-"""What a refresh may be told in a file: its gates, what is kept, how it cuts its work.
+"""What a refresh may be told in a file: its gates, what is kept, which index, how it cuts its work.
 
 shard_rows = 20000
 
@@ -7,15 +7,18 @@ most_lost = 0.2
 
 [keep]
 versions = 2
+
+[index]
+kind = "auto"
 """
 
 from __future__ import annotations
 
 import tomllib
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, fields
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 
 from indexer.indexes.request import IndexRequest
 from indexer.update.gates import GateLimits
@@ -23,9 +26,8 @@ from indexer.update.ray_workers import RayWorkers
 from indexer.versions.pruning import KeepPolicy
 from ubm_embed.errors import InvalidData, NotFound
 
-_KINDS: dict[str, type] = {"int": int, "int | None": int, "float": float, "float | None": float}
-
-_Part = TypeVar("_Part", GateLimits, KeepPolicy, RayWorkers)
+_NUMBERS: dict[str, type] = {"int": int, "int | None": int, "float": float, "float | None": float}
+_EXPECTED: dict[type, str] = {int: "a whole number", float: "a number", str: "a string"}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -68,28 +70,46 @@ class RefreshSettings:
             raise NotFound(f"no such file: {file}") from None
         except (tomllib.TOMLDecodeError, UnicodeDecodeError, IsADirectoryError) as error:
             raise InvalidData(f"not TOML: {error}", file=file) from None
-        parts = {"gates": GateLimits, "keep": KeepPolicy, "ray": RayWorkers}
-        _require_known(document, {"shard_rows", *parts}, file, "")
-        found: dict[str, Any] = {
-            name: _part(part, document[name], file, name) for name, part in parts.items() if name in document
-        }
+        _require_known(document, {"shard_rows", *_SECTIONS}, file, "")
+        found = {name: _section(name, document[name], file) for name in _SECTIONS if name in document}
         if "shard_rows" in document:
-            found["shard_rows"] = _number(document, "shard_rows", int, file, "")
+            found["shard_rows"] = _value(document, "shard_rows", int, file, "")
         try:
             return cls(**found)
         except ValueError as error:
             raise InvalidData(str(error), file=file, field="shard_rows") from None
 
 
-def _part(part: type[_Part], document: Any, file: str | Path, name: str) -> _Part:
+def _index_request(kind: str | None = None, **target: float) -> IndexRequest:
+    """What the option `--index` says is `kind` in the section [index]."""
+    try:
+        return IndexRequest(index=kind, **target)
+    except ValueError as error:
+        raise ValueError(str(error).replace("index must", "kind must")) from None
+
+
+def _numbers(part: type) -> dict[str, type]:
+    """Its fields that are numbers. What the others hold the environment has, or a section by another name."""
+    return {one.name: _NUMBERS[str(one.type)] for one in fields(part) if str(one.type) in _NUMBERS}
+
+
+# What each section makes, and the kinds of its fields.
+_SECTIONS: dict[str, tuple[Callable[..., Any], dict[str, type]]] = {
+    "gates": (GateLimits, _numbers(GateLimits)),
+    "keep": (KeepPolicy, _numbers(KeepPolicy)),
+    "ray": (RayWorkers, _numbers(RayWorkers)),
+    "index": (_index_request, {"kind": str, **_numbers(IndexRequest)}),
+}
+
+
+def _section(name: str, document: Any, file: str | Path) -> Any:
+    make, kinds = _SECTIONS[name]
     if not isinstance(document, Mapping):
         raise InvalidData(f"expected a section [{name}], got {document!r}", file=file, field=name)
-    # All are numbers, but for the address of a cluster, which the environment has.
-    kinds = {one.name: _KINDS[str(one.type)] for one in fields(part) if str(one.type) in _KINDS}
     _require_known(document, set(kinds), file, f"{name}.")
-    values = {key: _number(document, key, kinds[key], file, f"{name}.") for key in document}
+    values = {key: _value(document, key, kinds[key], file, f"{name}.") for key in document}
     try:
-        return part(**values)
+        return make(**values)
     except ValueError as error:
         raise InvalidData(str(error), file=file, field=f"{name}.{str(error).split()[0]}") from None
 
@@ -99,10 +119,9 @@ def _require_known(document: Mapping[str, Any], known: set[str], file: str | Pat
         raise InvalidData(f"unknown; expected one of {', '.join(sorted(known))}", file=file, field=f"{where}{key}")
 
 
-def _number(document: Mapping[str, Any], key: str, kind: type, file: str | Path, where: str) -> Any:
+def _value(document: Mapping[str, Any], key: str, kind: type, file: str | Path, where: str) -> Any:
     value = document[key]
-    fits = isinstance(value, int if kind is int else (int, float)) and not isinstance(value, bool)
+    fits = isinstance(value, (int, float) if kind is float else kind) and not isinstance(value, bool)
     if not fits:
-        expected = "a whole number" if kind is int else "a number"
-        raise InvalidData(f"expected {expected}, got {value!r}", file=file, field=f"{where}{key}")
+        raise InvalidData(f"expected {_EXPECTED[kind]}, got {value!r}", file=file, field=f"{where}{key}")
     return value

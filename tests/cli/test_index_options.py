@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import pytest
 
@@ -14,6 +14,7 @@ from indexer.versions.version import read_version
 
 Shell = Callable[..., Any]
 Catalogue = Callable[[int], Path]
+Contents = Callable[[Path], dict[str, bytes]]
 ALLOW = ("--allow", "neighbours", "--allow", "centroid")
 
 
@@ -33,6 +34,89 @@ def test_a_refresh_changes_it_though_no_product_did(ubm: Shell, nights: Path, ca
     ran = ubm("refresh", "--products", catalogue(3), "--store", nights, "--index", "fp16", *ALLOW)
     assert (ran.code, json.loads(ran.out)["encoded"]) == (0, 0)
     assert read_version(EmbeddingStore.open(nights)).kind == "fp16"
+
+
+@pytest.mark.parametrize(
+    ("options", "asked"),
+    [
+        ((), {"index": "hnsw", "recall": 0.9, "memory_gb": 1.0}),
+        (("--recall", "0.8"), {"index": "hnsw", "recall": 0.8, "memory_gb": 1.0}),
+        (("--index", "fp16"), {"index": "fp16"}),
+        (("--index", "fp16", "--recall", "0.8"), {"index": "fp16", "recall": 0.8}),
+    ],
+)
+def test_a_file_may_ask_for_it_and_an_option_goes_before(
+    ubm: Shell, tmp_path: Path, nights: Path, catalogue: Catalogue, options: tuple[str, ...], asked: dict[str, Any]
+) -> None:
+    (tmp_path / "index.toml").write_text('[index]\nkind = "hnsw"\nrecall = 0.9\nmemory_gb = 1.0\n')
+    command = ("refresh", "--products", catalogue(3), "--store", nights, "--config", tmp_path / "index.toml")
+    assert ubm(*command, *options, *ALLOW).code == 0
+    assert read_version(EmbeddingStore.open(nights)).parameters["asked"] == asked
+    assert "nothing changed" in ubm(*command, *options).err
+
+
+def test_a_build_takes_it_from_a_file_too(ubm: Shell, tmp_path: Path, model_folder: Path, catalogue: Catalogue) -> None:
+    (tmp_path / "index.toml").write_text('[index]\nkind = "hnsw"\n')
+    ran = ubm(
+        *("build-index", "--model", model_folder, "--products", catalogue(1), "--store", tmp_path / "s"),
+        *("--config", tmp_path / "index.toml", "--recall", "0.9"),
+    )
+    assert ran.code == 0
+    asked = read_version(EmbeddingStore.open(tmp_path / "s")).parameters["asked"]
+    assert asked == {"index": "hnsw", "recall": 0.9}
+
+
+def test_a_target_outside_its_range_in_a_file_names_the_file(
+    ubm: Shell, tmp_path: Path, nights: Path, catalogue: Catalogue
+) -> None:
+    (tmp_path / "index.toml").write_text("[index]\nrecall = 2\n")
+    ran = ubm("refresh", "--products", catalogue(4), "--store", nights, "--config", tmp_path / "index.toml")
+    assert ran.code == 3
+    assert f"{tmp_path / 'index.toml'}, field 'index.recall': recall must be above 0 and at most 1, got 2" in ran.err
+
+
+class TestReport:
+    """What a refresh says of the index, where another one is asked for."""
+
+    CHANGE: ClassVar[dict[str, Any]] = {
+        "from": {"kind": "flat", "index": "auto"},
+        "to": {"index": "hnsw", "recall": 0.9},
+    }
+
+    def test_a_dry_run_names_both_and_changes_nothing(
+        self, ubm: Shell, nights: Path, catalogue: Catalogue, contents: Contents
+    ) -> None:
+        before = contents(nights)
+        command = ("refresh", "--products", catalogue(3), "--store", nights, "--index", "hnsw", "--recall", "0.9")
+        ran = ubm(*command, "--dry-run")
+        assert (ran.code, json.loads(ran.out)["index"]) == (0, self.CHANGE)
+        assert ran.err == (
+            f"{nights}: would encode 0 products and write 0, with the index hnsw (recall 0.9) in place of flat (auto); "
+            "nothing was changed\n"
+        )
+        assert contents(nights) == before
+
+    def test_so_does_the_refresh_itself(self, ubm: Shell, nights: Path, catalogue: Catalogue) -> None:
+        command = ("refresh", "--products", catalogue(4), "--store", nights, "--index", "hnsw", "--recall", "0.9")
+        ran = ubm(*command, *ALLOW)
+        assert (ran.code, json.loads(ran.out)["index"]) == (0, self.CHANGE)
+        live = (
+            f"{nights}: version 4 is live after 3, with the index hnsw (recall 0.9) in place of flat (auto); 1 products"
+        )
+        assert live in ran.err
+        again = ubm(*command)
+        assert json.loads(again.out)["index"] is None
+        assert again.err == f"{nights}: nothing changed; version 4 stays live\n"
+
+    def test_the_same_index_is_not_named(self, ubm: Shell, nights: Path, catalogue: Catalogue) -> None:
+        ran = ubm("refresh", "--products", catalogue(4), "--store", nights, "--index", "auto", "--dry-run")
+        assert json.loads(ran.out)["index"] is None
+        assert "the index" not in ran.err
+
+    def test_a_dry_run_refuses_what_cannot_be_made(self, ubm: Shell, nights: Path, catalogue: Catalogue) -> None:
+        ran = ubm("refresh", "--products", catalogue(3), "--store", nights, "--index", "hsnw", "--dry-run")
+        assert (ran.code, ran.out) == (3, "")
+        assert "'hsnw' is no kind of index" in ran.err
 
 
 @pytest.mark.parametrize(

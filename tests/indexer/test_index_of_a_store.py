@@ -1,5 +1,6 @@
 """The index that a store was asked for is the one it has, from the first build through every refresh and repair."""
 
+import json
 from pathlib import Path
 from typing import Any
 
@@ -88,8 +89,26 @@ def test_a_refresh_may_change_a_part_of_it(graph: Path, products_file: Path) -> 
 def test_another_index_is_reason_enough_for_a_refresh(graph: Path, products_file: Path) -> None:
     done = refresh(products=products_file, store=graph, settings=asking(index="fp16"))
     assert (live(graph).version, live(graph).kind, done.encoded, done.written) == (2, "fp16", 0, 0)
+    assert done.index == {"from": {"kind": "hnsw", "index": "hnsw", "recall": 0.9}, "to": {"index": "fp16"}}
     again = refresh(products=products_file, store=graph, settings=asking(index="fp16"))
-    assert (again.published, live(graph).version) == (None, 2)
+    assert (again.published, again.index, live(graph).version) == (None, None, 2)
+
+
+def test_a_dry_run_tells_of_another_index_as_the_refresh_does(graph: Path, products_file: Path) -> None:
+    told = refresh(products=products_file, store=graph, settings=asking(recall=0.8), dry_run=True)
+    assert told.index is not None
+    assert told.index["to"] == {"index": "hnsw", "recall": 0.8}
+    assert live(graph).version == 1
+    assert refresh(products=products_file, store=graph, settings=asking(recall=0.8)).index == told.index
+
+
+def test_a_version_of_older_software_does_not_say_what_was_asked_for(store: Path, products_file: Path) -> None:
+    manifest = store / "versions" / "1" / "manifest.json"
+    said = json.loads(manifest.read_text())
+    del said["parameters"]["asked"]
+    manifest.write_text(json.dumps(said))
+    told = refresh(products=products_file, store=store, settings=asking(recall=0.8), dry_run=True)
+    assert told.index == {"from": {"kind": "flat"}, "to": {"index": "auto", "recall": 0.8}}
 
 
 def test_a_build_asks_anew(graph: Path, model_folder: Path, products_file: Path) -> None:

@@ -1,13 +1,17 @@
 """A file says how a refresh goes, and a mistake in it is named."""
 
+import textwrap
 from pathlib import Path
 
 import pytest
 
+from indexer.indexes.request import IndexRequest
 from indexer.update.gates import GateLimits
 from indexer.update.settings import RefreshSettings
 from indexer.versions.pruning import KeepPolicy
 from ubm_embed.errors import InvalidData, NotFound
+
+OPERATIONS = Path(__file__).parents[3] / "docs" / "operations.md"
 
 
 @pytest.fixture
@@ -27,10 +31,30 @@ def test_what_a_file_says_holds_and_the_rest_stays(file: Path) -> None:
     )
 
 
+def test_the_index_is_asked_for_as_by_the_options(file: Path) -> None:
+    file.write_text('[index]\nkind = "IVF64,SQ8"\nrecall = 0.9\nlatency_ms = 2\nmemory_gb = 0.5\n')
+    asked = IndexRequest(index="IVF64,SQ8", recall=0.9, latency_ms=2, memory_gb=0.5)
+    assert RefreshSettings.read(file).index == asked
+
+
+def test_of_the_index_a_file_need_not_say_all(file: Path) -> None:
+    file.write_text("[index]\nrecall = 0.9\n")
+    assert RefreshSettings.read(file).index == IndexRequest(recall=0.9)
+
+
+def test_the_file_in_the_docs_can_be_read_and_changes_no_limit(file: Path) -> None:
+    after = OPERATIONS.read_text("utf-8").partition("`UBM_EMBED_CONFIG`. What it leaves")[2]
+    example = after[after.index("    shard_rows") :].partition("\nOf the index")[0]
+    file.write_text(textwrap.dedent(example))
+    found, usual = RefreshSettings.read(file), RefreshSettings()
+    assert (found.shard_rows, found.gates, found.keep) == (usual.shard_rows, usual.gates, usual.keep)
+    assert found.index == IndexRequest(index="auto", recall=0.99, latency_ms=5, memory_gb=8)
+
+
 @pytest.mark.parametrize(
     ("text", "field", "problem"),
     [
-        ("shards = 3", "shards", "unknown; expected one of gates, keep, ray, shard_rows"),
+        ("shards = 3", "shards", "unknown; expected one of gates, index, keep, ray, shard_rows"),
         ("[gates]\nmost_lst = 0.5", "gates.most_lst", "unknown; expected one of .*most_lost"),
         ("[keep]\nmost_lost = 0.5", "keep.most_lost", "unknown; expected one of days, versions"),
         ("[gate]\nmost_lost = 0.5", "gate", "unknown"),
@@ -49,6 +73,14 @@ def test_what_a_file_says_holds_and_the_rest_stays(file: Path) -> None:
         ("[keep]\nversions = 0", "keep.versions", "versions must be at least 1, got 0"),
         ("[keep]\ndays = -1", "keep.days", "days must be at least 0, got -1"),
         ("[keep]\ndays = nan", "keep.days", "days must be at least 0, got nan"),
+        ('index = "flat"', "index", r"expected a section \[index\], got 'flat'"),
+        ('[index]\nindex = "flat"', "index.index", "unknown; expected one of kind, latency_ms, memory_gb, recall"),
+        ("[index]\nkind = 3", "index.kind", "expected a string, got 3"),
+        ('[index]\nkind = " "', "index.kind", "kind must be auto, a kind or a FAISS factory string"),
+        ('[index]\nrecall = "high"', "index.recall", "expected a number, got 'high'"),
+        ("[index]\nrecall = 1.5", "index.recall", r"recall must be above 0 and at most 1, got 1\.5"),
+        ("[index]\nlatency_ms = 0", "index.latency_ms", "latency_ms must be above 0, got 0"),
+        ("[index]\nmemory_gb = inf", "index.memory_gb", "memory_gb must be above 0, got inf"),
     ],
 )
 def test_a_mistake_is_named_with_its_file_and_field(file: Path, text: str, field: str, problem: str) -> None:
