@@ -1,9 +1,9 @@
-"""A large catalogue with vectors of a trained model: how they lie decides what an index finds, so random ones will not do.
+"""A large catalogue with vectors of a trained model: how they lie decides what an index finds, and random ones lie badly.
 
 python -m benchmarks.trained_shop HOME --products 1000000
 
-A model of the paper's sizes is trained on a sample shop of 5,000 products and 20,000 sessions; then another sample shop,
-as large as asked and drawn from another seed, is embedded into a store. What HOME already holds is not made again.
+A model of the paper's sizes is trained on a sample shop of 5,000 products and 20,000 sessions; then another sample
+shop, as large as asked and drawn from another seed, is embedded into a store. What HOME already holds is not made again.
 """
 
 from __future__ import annotations
@@ -14,13 +14,25 @@ import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any, cast
+
+import numpy as np
+import polars as pl
 
 from indexer.build import build_index
+from indexer.catalogue import CatalogueInMemory
+from indexer.export import VECTORS_FILE, export
+from indexer.export_form import ExportForm
 from indexer.indexes.request import IndexRequest
+from indexer.readable import readable_sessions
 from indexer.update.settings import RefreshSettings
+from ubm_embed.data.arrays import FloatArray
 from ubm_embed.data.corpus import PRODUCTS_FILE, Corpus
 from ubm_embed.data.sample_shop import write_sample_shop
+from ubm_embed.data.session import parse_session
+from ubm_embed.embedder import Embedder
 from ubm_embed.model.start import fresh_model
+from ubm_embed.outputs import output_folder
 from ubm_embed.training.config import PretrainingConfig
 from ubm_embed.training.pretraining import pretrain
 
@@ -35,6 +47,7 @@ TRAINING = PretrainingConfig(
 )
 SESSIONS = 4000
 _VOCAB_SIZE = 8192
+_QUERIES, _ASKED = "queries.npy", 1000
 _SECONDS_BETWEEN_LINES = 20
 
 
@@ -63,6 +76,28 @@ class TrainedShop:
         """Its products, embedded."""
         return self.home / "store"
 
+    @property
+    def vectors(self) -> FloatArray:
+        """Vectors of the products, in the order of the store's table, on disk: [M, D]."""
+        return cast(FloatArray, np.load(self.home / VECTORS_FILE, mmap_mode="r"))
+
+    @property
+    def queries(self) -> FloatArray:
+        """Vectors of sessions, as the model reads them: [B, D]."""
+        return cast(FloatArray, np.load(self.home / _QUERIES))
+
+    def sessions(self) -> list[dict[str, Any]]:
+        """Session documents as a session file has them, products by their ids, without the last interaction."""
+        interactions = Corpus.open(self.corpus).interactions.sort("session_id", "position")
+        grouped = interactions.group_by("session_id", maintain_order=True)
+        return [_document(str(name), rows) for (name,), rows in grouped if rows.height > 1]
+
+
+def _document(session_id: str, rows: pl.DataFrame) -> dict[str, Any]:
+    done = rows.select("action", "product_id", "query").head(rows.height - 1).iter_rows(named=True)
+    known = [{name: value for name, value in row.items() if value is not None} for row in done]
+    return {"session_id": session_id, "interactions": known}
+
 
 def make_trained_shop(home: Path, products: int, index: str = "auto") -> TrainedShop:
     """Make what is not there yet."""
@@ -78,7 +113,20 @@ def make_trained_shop(home: Path, products: int, index: str = "auto") -> Trained
         settings = RefreshSettings(index=IndexRequest(index=index))
         catalogue = shop.corpus / PRODUCTS_FILE
         build_index(model=shop.model, products=catalogue, store=shop.store, settings=settings, progress=Lines())
+    if not (home / VECTORS_FILE).exists():
+        with output_folder(home / "exported", overwrite=True) as aside:
+            export(shop.store, aside / "npy", ExportForm.NPY)
+        (home / "exported" / "npy" / VECTORS_FILE).rename(home / VECTORS_FILE)
+    if not (home / _QUERIES).exists():
+        np.save(home / _QUERIES, _session_vectors(shop))
     return shop
+
+
+def _session_vectors(shop: TrainedShop) -> FloatArray:
+    catalogue = CatalogueInMemory(Corpus.open(shop.corpus).products)
+    sessions = [parse_session(document) for document in shop.sessions()]
+    read = [one.session for one in readable_sessions(sessions, catalogue) if one.fallback is None]
+    return Embedder.from_pretrained(shop.model).embed_sessions(read[:_ASKED])
 
 
 class Lines:

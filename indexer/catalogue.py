@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+import uuid
+from collections.abc import Iterable, Mapping, Sequence
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
+from indexer.filters import Filters
 from indexer.table import POPULARITY
+from ubm_embed.data.arrays import IntArray
 from ubm_embed.data.corpus import products_of
 from ubm_embed.data.session import Product
 from ubm_embed.errors import InvalidData
@@ -19,20 +22,53 @@ from ubm_embed.errors import InvalidData
 IDS_FILE = "ids.parquet"
 
 
-class Catalogue:
-    """Products by position: the row of the index that holds their vector.
+class Catalogue(Protocol):
+    """Products by position: the row of the index that holds their vector."""
+
+    def __len__(self) -> int: ...
+
+    @property
+    def columns(self) -> Sequence[str]:
+        """Names of the columns that rules may name."""
+
+    def find(self, product_ids: Iterable[str]) -> Mapping[str, int]:
+        """Positions of the products that there are, by their ids."""
+
+    def products(self, positions: Iterable[int]) -> dict[int, Product]:
+        """Products as the model reads them, by position."""
+
+    def rows(self, positions: Iterable[int]) -> dict[int, dict[str, Any]]:
+        """All that a match shows of a product, by position: every column but its attributes and popularity."""
+
+    def values(self, column: str, positions: IntArray) -> Sequence[Any]:
+        """A column's values at these positions."""
+
+    def allowed(self, where: str) -> NDArray[np.bool_]:
+        """Which products satisfy a condition: [M]. Do not write to it.
+
+        Raises:
+            InvalidData: not a condition over the columns there are; says what is wrong with it.
+        """
+
+    @property
+    def popular(self) -> NDArray[np.int64]:
+        """Positions of the products that anybody ever chose, the most popular first, then by id."""
+
+
+class CatalogueInMemory:
+    """A `Catalogue` that holds all of it: what happens to the store does not disturb it.
 
     Attributes:
         frame: product_id, title, category, attributes, popularity and the shop's further columns.
-        positions: each product's position by its id.
     """
 
     def __init__(self, frame: pl.DataFrame) -> None:
         self.frame = frame
-        self.positions: dict[str, int] = {name: row for row, name in enumerate(frame["product_id"])}
+        self._positions: dict[str, int] = {name: row for row, name in enumerate(frame["product_id"])}
+        self._filters = Filters(frame.height, self._places_where)
 
     @classmethod
-    def of(cls, frame: pl.DataFrame, product_ids: pl.Series, *, file: Path) -> Catalogue:
+    def of(cls, frame: pl.DataFrame, product_ids: pl.Series, *, file: Path) -> CatalogueInMemory:
         """The rows of `frame` in the order of an index's ids.
 
         Raises:
@@ -49,20 +85,51 @@ class Catalogue:
     def __len__(self) -> int:
         return self.frame.height
 
+    @property
+    def columns(self) -> Sequence[str]:
+        """As `Catalogue`."""
+        return self.frame.columns
+
+    def find(self, product_ids: Iterable[str]) -> Mapping[str, int]:
+        """As `Catalogue`."""
+        return {name: self._positions[name] for name in product_ids if name in self._positions}
+
     def products(self, positions: Iterable[int]) -> dict[int, Product]:
-        """Products as the model reads them, by position."""
+        """As `Catalogue`."""
         wanted = sorted(set(positions))
         return dict(zip(wanted, products_of(self.frame[wanted]), strict=True))
 
     def rows(self, positions: Iterable[int]) -> dict[int, dict[str, Any]]:
-        """All that a match shows of a product, by position: every column but its attributes and popularity."""
+        """As `Catalogue`."""
         wanted = sorted(set(positions))
         shown = self.frame.select(pl.exclude("attributes", POPULARITY))
         return dict(zip(wanted, shown[wanted].iter_rows(named=True), strict=True))
 
+    def values(self, column: str, positions: IntArray) -> Sequence[Any]:
+        """As `Catalogue`."""
+        return self.frame[column].gather(positions).to_list()
+
+    def allowed(self, where: str) -> NDArray[np.bool_]:
+        """As `Catalogue`, over a copy that is made when the first condition comes."""
+        return self._filters.allowed(where)
+
+    def _places_where(self, condition: str) -> IntArray:
+        found = self._queryable.scanner(columns=[], filter=condition, with_row_id=True).to_table()
+        places: IntArray = found.column("_rowid").to_numpy().astype(np.int64)
+        return places
+
+    @cached_property
+    def _queryable(self) -> Any:
+        """Not the table in the store: a reader holds its version for as long as it likes, also once that is pruned."""
+        import lance
+
+        # One fragment: a row's id is then its place.
+        name = f"memory://{uuid.uuid4().hex}"
+        return lance.write_dataset(self.frame.to_arrow(), name, max_rows_per_file=max(self.frame.height, 1))
+
     @cached_property
     def popular(self) -> NDArray[np.int64]:
-        """Positions of the products that anybody ever chose, the most popular first, then by id."""
+        """As `Catalogue`."""
         known = self.frame.select("product_id", POPULARITY).with_row_index("position").filter(pl.col(POPULARITY) > 0)
         ranked = known.sort(POPULARITY, "product_id", descending=[True, False])
         return ranked["position"].cast(pl.Int64).to_numpy()

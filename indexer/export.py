@@ -16,8 +16,8 @@ import pyarrow.parquet as pq
 from indexer.catalogue import IDS_FILE, read_ids
 from indexer.export_form import ExportForm
 from indexer.index import INDEX_FILE
+from indexer.pinned_table import VECTOR
 from indexer.store import EmbeddingStore, version_folder
-from indexer.table import VECTOR
 from indexer.versions.version import StoreVersion, read_version, require_files
 from ubm_embed.outputs import output_file, output_folder, require_free
 from ubm_embed.progress import Progress, silent

@@ -194,7 +194,8 @@ class VectorIndex:
             # Unless the last candidate is clearly worse than the k-th, one that ties with it may have been left out.
             settled = enough & ((rough[:, -1] < rough[:, k - 1] - NOISE) | (fetch == there))
             done = left[settled]
-            found.scores[done], found.positions[done] = self._best(queries[done], rough[settled], candidates[settled], k)
+            best = self._best(queries[done], rough[settled], candidates[settled], k)
+            found.scores[done], found.positions[done] = best
             lost = left[~enough] if breadth == self.widest else left[:0]
             if lost.size:  # a graph may not lead everywhere
                 found.scores[lost], found.positions[lost] = self._looked_through(queries[lost], k, allowed)

@@ -12,7 +12,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from indexer.catalogue import Catalogue
-from indexer.filters import Filters
 from indexer.index import VectorIndex
 from indexer.ranking import Ranked, Rules, select
 from ubm_embed.data.arrays import FloatArray, IntArray
@@ -36,7 +35,6 @@ class Matcher:
     def __init__(self, index: VectorIndex, catalogue: Catalogue) -> None:
         self.index = index
         self.catalogue = catalogue
-        self.filters = Filters(catalogue.frame)
 
     def nearest(self, vectors: FloatArray, k: int, hidden: Sequence[frozenset[int]], rules: Rules) -> list[Hits]:
         """The K best of each vector, without the rows that are hidden from it.
@@ -62,7 +60,7 @@ class Matcher:
             for row, scores, positions in zip(left, near.scores, near.positions, strict=True):
                 candidates = self._shown(Ranked(positions, scores), hidden[row])
                 candidates = self._boosted(candidates, vectors[row], boosts, hidden[row])
-                chosen = select(candidates, k, rules, self.catalogue.frame, self.index.vectors)
+                chosen = select(candidates, k, rules, self.catalogue.values, self.index.vectors)
                 found[row] = Hits(chosen.positions, chosen.scores)
                 if chosen.positions.size < k and positions.size == fetch:
                     short.append(row)
@@ -80,15 +78,15 @@ class Matcher:
         positions = positions if allowed is None else positions[allowed[positions]]
         candidates = self._shown(Ranked(positions, np.zeros(positions.size, np.float32)), hidden)
         plain = replace(rules, diversity=0.0)
-        return Hits(select(candidates, k, plain, self.catalogue.frame, self.index.vectors).positions)
+        return Hits(select(candidates, k, plain, self.catalogue.values, self.index.vectors).positions)
 
     def _allowed(self, rules: Rules) -> NDArray[np.bool_] | None:
         """Rows that may match at all: [M]; None where all may."""
         for column in rules.most_per:
-            if column not in self.catalogue.frame.columns:
-                known = ", ".join(self.catalogue.frame.columns)
+            if column not in self.catalogue.columns:
+                known = ", ".join(self.catalogue.columns)
                 raise InvalidData(f"no such column; there is: {known}", field=column)
-        allowed = None if rules.where is None else self.filters.allowed(rules.where)
+        allowed = None if rules.where is None else self.catalogue.allowed(rules.where)
         excluded = self._rows(rules.exclude)
         if not excluded.size:
             return allowed
@@ -98,8 +96,9 @@ class Matcher:
 
     def _boosts(self, rules: Rules, allowed: NDArray[np.bool_] | None) -> Ranked:
         """Boosted rows that may match, and by how much."""
-        named = ((self.catalogue.positions.get(name), boost) for name, boost in rules.boost.items())
-        known = sorted((row, boost) for row, boost in named if row is not None and (allowed is None or allowed[row]))
+        positions = self.catalogue.find(rules.boost) if rules.boost else {}
+        named = ((row, rules.boost[name]) for name, row in positions.items())
+        known = sorted((row, boost) for row, boost in named if allowed is None or allowed[row])
         rows, boosts = (
             np.array([row for row, _ in known], np.int64),
             np.array([boost for _, boost in known], np.float32),
@@ -121,5 +120,4 @@ class Matcher:
         return Ranked(found.positions[kept], found.scores[kept])
 
     def _rows(self, product_ids: Iterable[str]) -> IntArray:
-        known = (self.catalogue.positions.get(name) for name in product_ids)
-        return np.array([row for row in known if row is not None], np.int64)
+        return np.array(list(self.catalogue.find(product_ids).values()), np.int64)

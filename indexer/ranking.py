@@ -8,11 +8,10 @@ Letters: C candidates, K matches, D width.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
-import polars as pl
 
 from ubm_embed.data.arrays import FloatArray, IntArray
 
@@ -79,19 +78,19 @@ def select(
     found: Ranked,
     k: int,
     rules: Rules,
-    frame: pl.DataFrame,
+    values: Callable[[str, IntArray], Sequence[object]],
     vectors: Callable[[IntArray], FloatArray],
 ) -> Ranked:
     """At most K of the candidates, in the order of the answer.
 
     Args:
         found: best first.
-        frame: the version's products, for the columns of `most_per`.
+        values: of a column at rows, for those of `most_per`.
         vectors: of rows: [C] -> [C, D], of length 1; asked only where diversity is.
     """
     if rules.best_only:
         return Ranked(found.positions[:k], found.scores[:k])
-    caps = [_Cap(frame[column].gather(found.positions).to_list(), most) for column, most in rules.most_per.items()]
+    caps = [_Cap(values(column, found.positions), most) for column, most in rules.most_per.items()]
     alike = _Alikeness(vectors(found.positions)) if rules.diversity else None
     kept: list[int] = []
     open_ = np.ones(found.positions.size, bool)
@@ -112,7 +111,7 @@ def select(
 class _Cap:
     """How many of a column's values were taken."""
 
-    def __init__(self, values: list[object], most: int) -> None:
+    def __init__(self, values: Sequence[object], most: int) -> None:
         self._values, self._most, self._taken = values, most, dict[object, int]()
 
     def has_room(self, row: int) -> bool:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from indexer.catalogue import Catalogue
@@ -33,11 +33,13 @@ def readable_sessions(sessions: Sequence[Session], catalogue: Catalogue) -> list
     """Each session as a version with this catalogue reads it."""
     named = {one.product_id for session in sessions for one in session.interactions if one.product_id is not None}
     # All at once: picking rows one by one would cost more than the model.
-    products = catalogue.products(catalogue.positions[name] for name in named if name in catalogue.positions)
-    return [_readable(session, catalogue.positions, products) for session in sessions]
+    inline = {one.product.product_id for session in sessions for one in session.interactions if one.product is not None}
+    positions = catalogue.find(name for name in named | inline if name is not None)
+    products = catalogue.products(positions[name] for name in named if name in positions)
+    return [_readable(session, positions, products) for session in sessions]
 
 
-def _readable(session: Session, positions: dict[str, int], products: dict[int, Product]) -> ReadableSession:
+def _readable(session: Session, positions: Mapping[str, int], products: dict[int, Product]) -> ReadableSession:
     kept, unknown = [], []
     for interaction in session.interactions:
         name = interaction.product_id

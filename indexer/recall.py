@@ -33,10 +33,21 @@ def index_recall_at_k(
         own: where each query itself stands in the index, which does not count: it is too easily found; [B]. None where
             they do not. K - 1 others are then wanted.
     """
+    found = index.search(queries, exact.scores.shape[1]).positions
+    return recall_of_positions(found, queries, exact, vectors, own)
+
+
+def recall_of_positions(
+    found: IntArray,
+    queries: FloatArray,
+    exact: Neighbours,
+    vectors: Callable[[IntArray], FloatArray],
+    own: IntArray | None = None,
+) -> float:
+    """As `index_recall_at_k`, of positions [B, K] that anything found; -1 is nothing."""
     k = exact.scores.shape[1]
-    found = index.search(queries, k).positions
     scores = scores_of(queries, vectors(found.ravel()).reshape(*found.shape, -1))
-    right = scores >= exact.scores[:, -1:] - NOISE
+    right = (scores >= exact.scores[:, -1:] - NOISE) & (found >= 0)
     if own is not None:
         right, k = right & (found != own[:, None]), k - 1
     return float(np.minimum(right.sum(axis=1), k).sum() / (len(queries) * k)) if k else 1.0

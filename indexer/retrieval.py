@@ -14,14 +14,17 @@ from typing import Any, Self
 import numpy as np
 
 from indexer.answer import Answer, Match, Reason
-from indexer.catalogue import IDS_FILE, Catalogue, read_ids
+from indexer.catalogue import IDS_FILE, Catalogue, CatalogueInMemory, read_ids
+from indexer.catalogue_on_disk import CatalogueOnDisk
 from indexer.index import INDEX_FILE, VectorIndex
+from indexer.indexes.kinds import DISK
 from indexer.matcher import Hits, Matcher
 from indexer.prediction import Prediction, Predictors
 from indexer.ranking import Rules
 from indexer.readable import ReadableSession, readable_sessions
 from indexer.reasons import reasons_of
 from indexer.store import EmbeddingStore, model_folder, version_folder
+from indexer.versions.index_of import index_of
 from indexer.versions.live import live_number
 from indexer.versions.version import StoreVersion, read_version, require_files
 from ubm_embed.data.arrays import FloatArray
@@ -32,7 +35,10 @@ from ubm_embed.predictor import Predictor
 
 
 class Retriever:
-    """Answers from one version of a store, held in memory: what is published later does not disturb it.
+    """Answers from one version of a store; what is published later does not disturb it.
+
+    All of it is held in memory, unless the index is of the kind `disk`: then only for as long as the store keeps the
+    version.
 
     Args:
         predictors: models that say what a session will come to, at most one a task; answers have what they say.
@@ -92,14 +98,12 @@ class Retriever:
     def _of(cls, store: EmbeddingStore, manifest: StoreVersion, device: str, predictors: Sequence[Predictor]) -> Self:
         with _reading(store, version_folder(manifest.version)) as folder:
             require_files(manifest, folder)
-            index = VectorIndex.load(folder / INDEX_FILE, manifest.form)
+            index = index_of(store.table, manifest.table_version, manifest.form, folder)
             if device != "cpu":
                 index.move_to_gpu()
             _require_equal("vectors", len(index), manifest.indexed, folder / INDEX_FILE)
             _require_equal("width", index.dimension, manifest.dimension, folder / INDEX_FILE)
-            ids = read_ids(folder / IDS_FILE)
-            _require_equal("ids", ids.len(), manifest.indexed, folder / IDS_FILE)
-            catalogue = Catalogue.of(store.table.read(manifest.table_version), ids, file=folder / IDS_FILE)
+            catalogue = _catalogue(store, manifest, folder)
         return cls(manifest, _open_model(store, manifest, device), index, catalogue, predictors)
 
     def recommend(self, session: Session, k: int = 10, rules: Rules | None = None, *, explain: bool = False) -> Answer:
@@ -169,7 +173,7 @@ class Retriever:
         """
         _require_positive(k)
         started = time.perf_counter()
-        position = self.catalogue.positions.get(product_id)
+        position = self.catalogue.find([product_id]).get(product_id)
         if position is None:
             raise NotFound(f"version {self.version.version} has no product {product_id!r}")
         vectors = self.index.vectors(np.array([position]))
@@ -237,6 +241,14 @@ def _match(rank: int, score: float | None, row: dict[str, Any], reasons: tuple[R
 def _require_positive(k: int) -> None:
     if k < 1:
         raise ValueError(f"k must be at least 1, got {k}")
+
+
+def _catalogue(store: EmbeddingStore, manifest: StoreVersion, folder: Path) -> Catalogue:
+    if manifest.form.kind is DISK:
+        return CatalogueOnDisk(store.table.at(manifest.table_version))
+    ids = read_ids(folder / IDS_FILE)
+    _require_equal("ids", ids.len(), manifest.indexed, folder / IDS_FILE)
+    return CatalogueInMemory.of(store.table.read(manifest.table_version), ids, file=folder / IDS_FILE)
 
 
 def _open_model(store: EmbeddingStore, manifest: StoreVersion, device: str) -> Embedder:

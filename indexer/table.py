@@ -17,11 +17,11 @@ from datetime import timedelta
 from pathlib import Path
 from typing import Any, NamedTuple
 
-import numpy as np
 import polars as pl
 import pyarrow as pa
-from numpy.typing import NDArray
 
+from indexer.lance_errors import translated
+from indexer.pinned_table import VECTOR, PinnedTable, as_array
 from indexer.places.place import Place
 from ubm_embed.data.arrays import FloatArray, IntArray
 from ubm_embed.errors import InvalidData
@@ -30,7 +30,7 @@ from ubm_embed.errors import InvalidData
 os.environ.setdefault("LANCE_LOG", "error")
 
 TABLE = "products"
-VECTOR, POPULARITY, TEXT_HASH, ROW_HASH = "vector", "popularity", "text_hash", "row_hash"
+POPULARITY, TEXT_HASH, ROW_HASH = "popularity", "text_hash", "row_hash"
 OURS = (VECTOR, POPULARITY, TEXT_HASH, ROW_HASH)
 
 _ROWS_AT_ONCE = 8192
@@ -59,7 +59,7 @@ class ProductTable:
         self.place = place
         self.folder = f"{TABLE}.lance"
         self.uri = f"{place.uri}/{self.folder}"
-        self._ids: tuple[int, NDArray[np.uint64]] | None = None
+        self._last: tuple[int, PinnedTable] | None = None
 
     def read(self, version: int, columns: Sequence[str] | None = None) -> pl.DataFrame:
         """Rows of a version, the shop's columns and popularity unless told otherwise.
@@ -89,7 +89,15 @@ class ProductTable:
             asked = {"batch_size": _ROWS_AT_ONCE, "batch_readahead": 2, "fragment_readahead": 2}
             for batch in dataset.to_batches(columns=["product_id", VECTOR], **asked):
                 ids = pl.Series("product_id", batch.column("product_id"), dtype=pl.String)
-                yield VectorBatch(ids, _as_array(batch.column(VECTOR)))
+                vectors = batch.column(VECTOR)
+                yield VectorBatch(ids, as_array(vectors, vectors.type.list_size))
+
+    def at(self, version: int) -> PinnedTable:
+        """A version, kept open; the one that was asked for last is kept."""
+        if self._last is None or self._last[0] != version:
+            with translated(self.uri):
+                self._last = (version, PinnedTable(self._open().checkout_version(version), self.uri))
+        return self._last[1]
 
     def vectors(self, version: int, positions: IntArray) -> FloatArray:
         """Vectors at these places in a version's order: [K] -> [K, D].
@@ -97,22 +105,7 @@ class ProductTable:
         Raises:
             InvalidData: the table or that version of it is gone or damaged.
         """
-        with self._pinned(version) as dataset:
-            # Each row is read once and in order, however often and where it is asked for.
-            wanted, where = np.unique(np.asarray(positions, np.int64), return_inverse=True)
-            if not wanted.size:
-                return np.empty((0, dataset.schema.field(VECTOR).type.list_size), np.float32)
-            # By their ids: to count off places among removed rows takes LanceDB twenty times as long.
-            ids = ",".join(map(str, self._row_ids(version, dataset)[wanted].tolist()))
-            found = dataset.to_table(columns=[VECTOR], filter=f"_rowid IN ({ids})").column(VECTOR).combine_chunks()
-        return _as_array(found)[where]
-
-    def _row_ids(self, version: int, dataset: Any) -> NDArray[np.uint64]:
-        """LanceDB's ids of a version's rows, in its order; those of the last version asked are kept."""
-        if self._ids is None or self._ids[0] != version:
-            ids = dataset.scanner(columns=[], with_row_id=True).to_table().column("_rowid").to_numpy()
-            self._ids = (version, ids)
-        return self._ids[1]
+        return self.at(version).vectors(positions)
 
     def model_id(self, version: int) -> str | None:
         """The model that made the vectors of a version; None of a table of older software."""
@@ -139,7 +132,7 @@ class ProductTable:
 
         schema = table_schema(products, vectors.shape[1])
         batches = pa.RecordBatchReader.from_batches(schema, _batches(products, vectors, schema))
-        with _translated(self.uri):
+        with translated(self.uri):
             written = write_fragments(batches, self.uri, schema=schema, mode="overwrite" if anew else "append")
         fragments = [json.dumps(fragment.to_json()) for fragment in written]
         for file, _ in self._files(fragments):
@@ -190,6 +183,24 @@ class ProductTable:
             dataset.restore()
             return int(dataset.latest_version)
 
+    def index_vectors(self, version: int, lists: int) -> int:
+        """Commit a version with the rows of `version` and LanceDB's own indexes: of the vectors, divided into so many
+        lists, and of the ids. Its number.
+        """
+        at = self.restore(version)
+        with self._writing():
+            dataset = self._open().checkout_version(at)
+            dataset.create_index(VECTOR, "IVF_SQ", metric="dot", num_partitions=lists, replace=True)
+            dataset.create_scalar_index("product_id", "BTREE", replace=True)
+            return int(dataset.latest_version)
+
+    def drop_indexes(self) -> None:
+        """Commit the newest version without LanceDB's indexes, which every change of the rows would have to change."""
+        with self._writing():
+            dataset = self._open()
+            for index in dataset.describe_indices():
+                dataset.drop_index(index.name)
+
     def compact(self, rows: int) -> int:
         """Join small fragments of the newest version up to `rows` each, and drop rows that were removed; its number.
 
@@ -204,7 +215,7 @@ class ProductTable:
 
     def latest(self) -> int:
         """Number of the newest version, whether it was published or not."""
-        with _translated(self.uri):
+        with translated(self.uri):
             return int(self._open().latest_version)
 
     def pin(self, number: int, version: int) -> None:
@@ -225,7 +236,7 @@ class ProductTable:
         Raises:
             InvalidData: the table is gone or damaged.
         """
-        with _translated(self.uri):
+        with translated(self.uri):
             tags = self._open().tags.list()
         return {
             int(name.removeprefix(_PIN)): int(tag["version"]) for name, tag in tags.items() if name.startswith(_PIN)
@@ -259,13 +270,13 @@ class ProductTable:
     def _writing(self) -> Iterator[None]:
         """What is committed after the lock was lost would get in the way of who has it now."""
         self.place.require_locked()
-        with _translated(self.uri):
+        with translated(self.uri):
             yield
 
     @contextlib.contextmanager
     def _pinned(self, version: int) -> Iterator[Any]:
         """A handle of its own on one version of the table: it sees no later one."""
-        with _translated(self.uri):
+        with translated(self.uri):
             yield self._open().checkout_version(version)
 
     def _open(self) -> Any:
@@ -304,27 +315,3 @@ def _fragments(written: Sequence[str]) -> list[Any]:
     from lance import FragmentMetadata
 
     return [FragmentMetadata.from_json(fragment) for fragment in written]
-
-
-def _as_array(column: pa.FixedSizeListArray) -> FloatArray:
-    array: FloatArray = column.flatten().to_numpy(zero_copy_only=False).reshape(-1, column.type.list_size)
-    return array
-
-
-@contextlib.contextmanager
-def _translated(file: str) -> Iterator[None]:
-    """LanceDB reports a full disk, a missing version and a damaged file alike: as text."""
-    try:
-        yield
-    except (RuntimeError, ValueError, OverflowError, OSError, pa.ArrowException) as error:
-        if isinstance(error, OSError) and error.errno is not None:
-            raise
-        number = re.search(r"os error (\d+)", str(error))
-        if number and int(number[1]) != 2:  # a file that is not there means that the table is damaged
-            raise OSError(int(number[1]), os.strerror(int(number[1])), file) from error
-        raise InvalidData(f"LanceDB cannot use it: {sentence_of(error)}", file=file) from error
-
-
-def sentence_of(error: Exception) -> str:
-    """What LanceDB says, on one line and without where in its own sources it says so."""
-    return re.sub(r",? \S+\.rs:\d+(:\d+)?", "", " ".join(str(error).split()))[:300]

@@ -7,13 +7,13 @@ from __future__ import annotations
 
 import statistics
 import time
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Protocol
 
 from indexer.index import Neighbours, VectorIndex
 from indexer.indexes.faiss_index import empty_index
-from indexer.indexes.kinds import FLAT, FP16, IVF_FP16, IVF_PQ, IVF_SQ8, MEDIAN_MS, IndexKind, kind_of
+from indexer.indexes.kinds import DISK, FLAT, FP16, IVF_FP16, IVF_PQ, IVF_SQ8, MEDIAN_MS, IndexForm, IndexKind, kind_of
 from indexer.indexes.request import AUTO, IndexRequest, IndexTarget
 from indexer.recall import index_recall_at_k
 from ubm_embed.data.arrays import FloatArray, IntArray
@@ -28,6 +28,16 @@ _SMALL = 10_000
 _TIMED = 50
 # Training is to leave out the questions, but a small catalogue needs every vector.
 _HELD_OUT = 0.05
+
+
+class Vectors(Protocol):
+    """What an index is built from."""
+
+    def __iter__(self) -> Iterator[FloatArray]:
+        """All vectors, some at a time, as often as they are asked for."""
+
+    def on_disk(self, form: IndexForm) -> VectorIndex:
+        """LanceDB's own index over them, built where they are."""
 
 
 @dataclass(frozen=True)
@@ -75,11 +85,11 @@ class Trial:
         return self.index.form.to_parameters() | {MEDIAN_MS: round(self.median_ms, 4)}
 
 
-def choose_index(request: IndexRequest, parts: Iterable[FloatArray], questions: Questions) -> Trial:
+def choose_index(request: IndexRequest, parts: Vectors, questions: Questions) -> Trial:
     """Build the index that is asked for, or the fastest of those that fit; one that misses the target comes back too.
 
     Args:
-        parts: all vectors, some at a time; gone through more than once.
+        parts: all vectors; gone through more than once.
 
     Raises:
         InvalidData: no kind fits into the memory that is allowed, or nothing can be made of a factory string.
@@ -104,7 +114,7 @@ def require_possible(request: IndexRequest, dimension: int) -> None:
         InvalidData: it is no kind and no factory string that faiss can read.
         NotFound: faiss is not installed.
     """
-    if request.chosen != AUTO:
+    if request.chosen not in (AUTO, DISK.name):
         empty_index(kind_of(request.chosen).form(_SMALL, dimension).factory, dimension)
 
 
@@ -113,6 +123,9 @@ def _candidates(request: IndexRequest, count: int, width: int) -> Iterator[Seque
     most = request.target.memory_gb
     groups = _kinds(count) if request.chosen == AUTO else [[kind_of(request.chosen)]]
     fitting = [[kind for kind in group if _fits(kind, count, width, most)] for group in groups]
+    if not any(fitting) and request.chosen == AUTO:
+        groups = [*groups, [DISK]]
+        fitting = [[kind for kind in groups[-1] if _fits(kind, count, width, most)]]
     if not any(fitting):
         kinds = [kind for group in groups for kind in group]
         least = min(kind.takes(count, width) or 0 for kind in kinds) / 1e9
@@ -138,11 +151,19 @@ def _fits(kind: IndexKind, count: int, width: int, most: float | None) -> bool:
     return most is None or takes is None or takes <= most * 1e9
 
 
-def _tried(kind: IndexKind, parts: Iterable[FloatArray], questions: Questions, target: IndexTarget) -> Trial:
-    held_out = questions.own if questions.own.size <= _HELD_OUT * questions.count else None
-    index = VectorIndex.build(parts, kind=kind, expected=questions.count, held_out=held_out)
-    index, recall = tuned(index, questions, target.recall)
+def _tried(kind: IndexKind, parts: Vectors, questions: Questions, target: IndexTarget) -> Trial:
+    index, recall = tuned(_built(kind, parts, questions), questions, target.recall)
     return Trial(index, recall, median_ms(index, questions.queries))
+
+
+def _built(kind: IndexKind, parts: Vectors, questions: Questions) -> VectorIndex:
+    form = kind.form(questions.count, questions.queries.shape[1])
+    if form.kind is DISK:
+        return parts.on_disk(form)
+    held_out = questions.own if questions.own.size <= _HELD_OUT * questions.count else None
+    # Too few for lists come to be of another kind, on disk too.
+    built = form.kind if kind is DISK else kind
+    return VectorIndex.build(parts, kind=built, expected=questions.count, held_out=held_out)
 
 
 def _better(one: Trial, other: Trial, target: IndexTarget) -> bool:

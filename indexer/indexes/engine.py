@@ -5,6 +5,7 @@ Letters: B queries, C candidates, M vectors, D width.
 
 from __future__ import annotations
 
+import math
 from typing import Protocol
 
 import numpy as np
@@ -48,6 +49,12 @@ class Engine(Protocol):
     def vectors(self, positions: IntArray) -> FloatArray:
         """Vectors at these positions, as they are stored: [K] -> [K, D]."""
         ...
+
+
+def enough_to_filter(fetch: int, total: int, allowed: NDArray[np.bool_] | None) -> int:
+    """How many candidates to ask an engine that knows no filter for, so that likely so many allowed ones are left."""
+    share = 1.0 if allowed is None else float(allowed.mean())
+    return fetch if allowed is None else min(math.ceil(1.5 * fetch / max(share, 1e-9)), total)
 
 
 def kept(

@@ -5,14 +5,13 @@ Letters: B queries, C candidates, D width.
 
 from __future__ import annotations
 
-import math
 from threading import Lock
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from indexer.indexes.engine import kept
+from indexer.indexes.engine import enough_to_filter, kept
 from indexer.indexes.kinds import FLAT, FP16, IVF_FP16, IVF_SQ8, IndexForm
 from indexer.indexes.loading import load_faiss
 from ubm_embed.data.arrays import FloatArray
@@ -41,9 +40,7 @@ class GpuCopy:
         None where so many cannot be asked for, or so widely. FAISS takes a selector here and never looks at it
         (faiss#3924), so more is asked for, and what is not allowed left out: None too where that leaves too few.
         """
-        total = int(self._index.ntotal)
-        share = 1.0 if allowed is None else float(allowed.mean())
-        asked = fetch if allowed is None else min(math.ceil(1.5 * fetch / max(share, 1e-9)), total)
+        asked = enough_to_filter(fetch, int(self._index.ntotal), allowed)
         in_lists = self._form.kind.breadth is not None
         if asked > MOST or (in_lists and breadth > MOST):
             return None

@@ -13,7 +13,7 @@ import numpy as np
 import polars as pl
 
 from indexer.store import LIVE_FILE, EmbeddingStore
-from indexer.table import POPULARITY, ROW_HASH, TEXT_HASH, VECTOR
+from indexer.table import OURS, POPULARITY, ROW_HASH, TEXT_HASH
 from indexer.update.changes import Changes
 from indexer.update.feed import Feed
 from indexer.update.gates import Gate, GateLimits, Measured
@@ -189,7 +189,7 @@ def _reason(base: StoreVersion, columns: pl.Schema, feed: Feed, *, same: bool, h
         return f"another model made version {base.version}"
     if not hashed:
         return f"version {base.version} is of older software"
-    before = {name: dtype for name, dtype in columns.items() if name not in (VECTOR, POPULARITY, TEXT_HASH, ROW_HASH)}
+    before = {name: dtype for name, dtype in columns.items() if name not in OURS}
     different = sorted(name for name, _ in before.items() ^ dict(feed.schema).items())
     if different:
         return f"columns are new, gone or of another type: {', '.join(dict.fromkeys(different))}"

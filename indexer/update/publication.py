@@ -19,6 +19,8 @@ import torch
 from indexer.catalogue import IDS_FILE, write_ids
 from indexer.index import INDEX_FILE, VectorIndex
 from indexer.indexes.choice import Questions, Trial, choose_index
+from indexer.indexes.disk_engine import DiskEngine
+from indexer.indexes.kinds import DISK, IndexForm
 from indexer.indexes.request import IndexRequest, IndexTarget
 from indexer.store import EmbeddingStore, version_folder
 from indexer.table import ProductTable
@@ -26,6 +28,7 @@ from indexer.update.changes import ChangeCounts
 from indexer.update.comparison import Sample, compare, places_of
 from indexer.update.gates import Gate, GateLimits, Measured, require_passed
 from indexer.update.survey import Survey, survey
+from indexer.versions.index_of import index_of
 from indexer.versions.live import Live, make_live, version_numbers
 from indexer.versions.version import MANIFEST_FILE, METRIC, StoreVersion, digests
 from ubm_embed.data.arrays import FloatArray
@@ -97,7 +100,12 @@ def make_version(
     # What cannot be searched is not worth an index.
     require_passed([*candidate.measured, _sound(around.found)], allowed)
     with store.place.filling(version_folder(number), last=MANIFEST_FILE) as aside:
-        judged = _index(store.table, candidate, around, aside / INDEX_FILE)
+        vectors = _Vectors(store.table, candidate.table_version)
+        judged = _index(vectors, candidate.index, around, aside)
+        if vectors.table_version != candidate.table_version:
+            candidate = replace(candidate, table_version=vectors.table_version)
+            store.table.pin(number, candidate.table_version)
+            store.table.settle()
         write_ids(aside / IDS_FILE, candidate.product_ids)
         version = _describe(store, candidate, around, judged, number, aside, limits, allowed)
         version.write(aside)
@@ -117,9 +125,13 @@ def _look_around(table: ProductTable, candidate: Candidate) -> Sample:
     return Sample(candidate.table_version, candidate.product_ids, rows, vectors, found)
 
 
-@dataclass(frozen=True)
+@dataclass
 class _Vectors:
-    """All vectors of a version of the table, some at a time, as often as they are asked for."""
+    """All vectors of a version of the table, some at a time, as often as they are asked for.
+
+    Attributes:
+        table_version: the version; another one with the same rows once there is an index of LanceDB's over them.
+    """
 
     table: ProductTable
     table_version: int
@@ -127,16 +139,23 @@ class _Vectors:
     def __iter__(self) -> Iterator[FloatArray]:
         return (batch.vectors for batch in self.table.batches(self.table_version))
 
+    def on_disk(self, form: IndexForm) -> VectorIndex:
+        """LanceDB's own index over them."""
+        self.table_version = self.table.index_vectors(self.table_version, form.lists)
+        return VectorIndex(DiskEngine(self.table.at(self.table_version), form.lists), form)
 
-def _index(table: ProductTable, candidate: Candidate, around: Sample, file: Path) -> Trial:
+
+def _index(vectors: _Vectors, asked: IndexRequest, around: Sample, folder: Path) -> Trial:
     """Build the index into its file; what is judged is what will be served, so it is read again."""
-    number, found = candidate.table_version, around.found
+    table, number, found = vectors.table, vectors.table_version, around.found
     questions = Questions(
         around.vectors, around.rows, found.nearest, lambda rows: table.vectors(number, rows), found.rows
     )
-    chosen = choose_index(candidate.index, _Vectors(table, number), questions)
-    chosen.index.save(file)
-    index = VectorIndex.load(file, chosen.index.form)
+    chosen = choose_index(asked, vectors, questions)
+    form = chosen.index.form
+    if form.kind is not DISK:
+        chosen.index.save(folder / INDEX_FILE)
+    index = index_of(table, vectors.table_version, form, folder)
     if len(index) != found.rows:
         return replace(chosen, index=index, recall=0.0)  # the gate `indexed` says more
     return replace(chosen, index=index, recall=questions.recall(index))

@@ -119,6 +119,7 @@ class Writer:
             first = read_shard(self.store.place, plan.model.model_id, shards[0].key).drop(POSITION)
             table.replace(fragments, table_schema(first, plan.model.dimension), model_id=plan.model.model_id)
         else:
+            table.drop_indexes()
             if plan.gone.len():
                 table.remove(plan.gone)
             if fragments:

@@ -11,10 +11,12 @@ from pathlib import Path
 
 from indexer.catalogue import IDS_FILE, read_ids
 from indexer.index import INDEX_FILE, VectorIndex
+from indexer.pinned_table import VECTOR
 from indexer.store import LIVE_FILE, STAGING, TAGS_FILE, VERSIONS, EmbeddingStore, model_folder, version_folder
-from indexer.table import TABLE, TEXT_HASH, VECTOR
+from indexer.table import TABLE, TEXT_HASH
 from indexer.update.encoding import unsound
 from indexer.update.feed import with_hashes
+from indexer.versions.index_of import index_of
 from indexer.versions.live import Live, read_live, version_numbers
 from indexer.versions.rollback import lost_its_rows
 from indexer.versions.tags import read_tags
@@ -182,7 +184,7 @@ class _Doctor:
     def _files(self, version: StoreVersion) -> None:
         with self.store.place.reading(version_folder(version.version)) as folder:
             require_files(version, folder)
-            index, ids = VectorIndex.load(folder / INDEX_FILE, version.form), read_ids(folder / IDS_FILE)
+            index, ids = self._index(version, folder), read_ids(folder / IDS_FILE)
             table = self.store.table.read(version.table_version, ["product_id"])["product_id"]
             if not len(index) == ids.len() == version.products or index.dimension != version.dimension:
                 found = f"{len(index)} vectors of width {index.dimension} and {ids.len()} ids"
@@ -190,6 +192,9 @@ class _Doctor:
                 raise InvalidData(f"{found}, but {expected}", file=folder / INDEX_FILE)
             if not ids.sort().equals(table.sort()):
                 raise InvalidData("its ids are not those of the table", file=folder / IDS_FILE)
+
+    def _index(self, version: StoreVersion, folder: Path) -> VectorIndex:
+        return index_of(self.store.table, version.table_version, version.form, folder)
 
     def _model(self, version: StoreVersion) -> None:
         name = model_folder(version.model_id)

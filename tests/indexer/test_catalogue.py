@@ -5,7 +5,7 @@ from pathlib import Path
 import polars as pl
 import pytest
 
-from indexer.catalogue import Catalogue, read_ids, write_ids
+from indexer.catalogue import CatalogueInMemory, read_ids, write_ids
 from ubm_embed.data.corpus import products_of
 from ubm_embed.errors import InvalidData
 
@@ -19,35 +19,35 @@ def frame(products: pl.DataFrame) -> pl.DataFrame:
 
 def test_rows_follow_the_ids_of_the_index(frame: pl.DataFrame) -> None:
     ids = frame["product_id"].reverse()
-    catalogue = Catalogue.of(frame, ids, file=FILE)
+    catalogue = CatalogueInMemory.of(frame, ids, file=FILE)
     assert catalogue.frame.equals(frame.reverse())
-    assert catalogue.positions == {f"p{8 - row}": row for row in range(8)}
+    assert catalogue.find([*(f"p{row}" for row in range(10)), "p1"]) == {f"p{8 - row}": row for row in range(8)}
     assert len(catalogue) == 8
 
 
 @pytest.mark.parametrize("ids", [["p1"], [f"p{row}" for row in range(8)], [f"p{row}" for row in range(1, 10)]])
 def test_ids_of_other_products_are_refused(frame: pl.DataFrame, ids: list[str]) -> None:
     with pytest.raises(InvalidData, match=r"ids\.parquet: .* of which the table's 8 products have"):
-        Catalogue.of(frame, pl.Series("product_id", ids), file=FILE)
+        CatalogueInMemory.of(frame, pl.Series("product_id", ids), file=FILE)
 
 
 def test_products_are_read_in_full(frame: pl.DataFrame) -> None:
     expected = list(products_of(frame))
-    assert Catalogue(frame).products([5, 0, 5]) == {0: expected[0], 5: expected[5]}
-    assert Catalogue(frame).products([]) == {}
+    assert CatalogueInMemory(frame).products([5, 0, 5]) == {0: expected[0], 5: expected[5]}
+    assert CatalogueInMemory(frame).products([]) == {}
 
 
 def test_a_row_shows_what_a_match_shows(frame: pl.DataFrame) -> None:
     row = {"product_id": "p6", "title": "leather belt", "category": None, "price": 2.0}
-    assert Catalogue(frame).rows([5]) == {5: row}
+    assert CatalogueInMemory(frame).rows([5]) == {5: row}
 
 
 def test_popular_products_stand_by_count_then_id(frame: pl.DataFrame) -> None:
-    assert Catalogue(frame).popular.tolist() == [3, 1, 4, 7]
+    assert CatalogueInMemory(frame).popular.tolist() == [3, 1, 4, 7]
 
 
 def test_without_counts_nothing_is_popular(frame: pl.DataFrame) -> None:
-    assert Catalogue(frame.with_columns(popularity=pl.lit(0))).popular.tolist() == []
+    assert CatalogueInMemory(frame.with_columns(popularity=pl.lit(0))).popular.tolist() == []
 
 
 def test_written_ids_read_as_they_were(tmp_path: Path) -> None:

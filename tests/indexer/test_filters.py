@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import numpy as np
 import polars as pl
 import pytest
 
+from indexer.catalogue import CatalogueInMemory
 from indexer.filters import Filters
+from indexer.places.folder import Folder
+from indexer.table import ProductTable, table_schema
 from ubm_embed.errors import InvalidData
 
 FRAME = pl.DataFrame(
@@ -21,9 +26,14 @@ FRAME = pl.DataFrame(
 )
 
 
-@pytest.fixture
-def filters() -> Filters:
-    return Filters(FRAME)
+@pytest.fixture(params=["in memory", "on disk"])
+def filters(request: pytest.FixtureRequest, tmp_path: Path) -> Filters:
+    if request.param == "in memory":
+        return CatalogueInMemory(FRAME)._filters
+    table = ProductTable(Folder(tmp_path))
+    fragments = table.write_fragments(FRAME, np.eye(6, dtype=np.float32), anew=True)
+    version = table.replace(fragments, table_schema(FRAME, 6), model_id="m1")
+    return Filters(6, table.at(version).places_where)
 
 
 @pytest.mark.parametrize(

@@ -6,7 +6,7 @@ import numpy as np
 import polars as pl
 import pytest
 
-from indexer.catalogue import Catalogue
+from indexer.catalogue import CatalogueInMemory
 from indexer.index import VectorIndex
 from indexer.matcher import Matcher
 from indexer.ranking import Rules
@@ -33,7 +33,7 @@ def matcher(vectors: np.ndarray) -> Matcher:
     frame = pl.DataFrame(
         {"product_id": [f"p{row}" for row in rows], "brand": rows % 10, "price": rows, "popularity": rows}
     )
-    return Matcher(VectorIndex.build([vectors]), Catalogue(frame))
+    return Matcher(VectorIndex.build([vectors]), CatalogueInMemory(frame))
 
 
 def best(vectors: np.ndarray, query: np.ndarray, rows: np.ndarray, k: int) -> list[int]:

@@ -27,7 +27,10 @@ def chosen(found: Ranked, k: int, rules: Rules, vectors: np.ndarray | None = Non
         assert vectors is not None, "vectors are asked for where diversity is, and nowhere else"
         return vectors[positions]
 
-    return select(found, k, rules, FRAME, vectors_of).positions.tolist()
+    def values_of(column: str, positions: np.ndarray) -> list[object]:
+        return FRAME[column].gather(positions).to_list()
+
+    return select(found, k, rules, values_of, vectors_of).positions.tolist()
 
 
 def test_without_rules_the_best_are_taken() -> None:

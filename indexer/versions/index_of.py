@@ -1,0 +1,26 @@
+"""The index of a version as it is searched: in memory from the version's file, or on disk in the table."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from indexer.index import INDEX_FILE, VectorIndex
+from indexer.indexes.disk_engine import DiskEngine
+from indexer.indexes.kinds import DISK, IndexForm
+from indexer.table import ProductTable
+
+
+def index_of(table: ProductTable, table_version: int, form: IndexForm, folder: Path) -> VectorIndex:
+    """An index of this form.
+
+    Args:
+        table_version: the version of the table that it was built from.
+        folder: where the version's files are.
+
+    Raises:
+        NotFound: faiss is not installed.
+        InvalidData: it is missing, damaged, or of another form.
+    """
+    if form.kind is DISK:
+        return VectorIndex(DiskEngine(table.at(table_version), form.lists), form)
+    return VectorIndex.load(folder / INDEX_FILE, form)
