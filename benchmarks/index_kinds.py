@@ -3,9 +3,9 @@
 python -m benchmarks.index_kinds HOME --sizes 30000 300000 1000000
 
 HOME is what `benchmarks.trained_shop` makes: vectors of a trained model over the sample shop, of which the first so
-many are taken, and vectors of sessions, which are the queries that are timed. Every index is tuned in the same way, to the
-least effort that finds 0.99 of the exact ten nearest of 200 products, and stays in HOME once it is built. Then all of a
-size are in memory together and are timed in turns.
+many are taken, and vectors of sessions, which are the queries that are timed. Every index is tuned in the same way, to
+the least effort that finds 0.99 of the exact ten nearest of 200 products, and stays in HOME once it is built. Then all
+of a size are in memory together and are timed in turns.
 """
 
 from __future__ import annotations
@@ -359,6 +359,9 @@ def main(arguments: Sequence[str] | None = None) -> None:
         shop = TrainedShop(options.home)
         made = asdict(build(shop, int(size), name)) if what == "build" else memory(shop, int(size), name)
         print(json.dumps(made))
+        return
+    if options.build_only:
+        measure(options)
         return
     print(table(kept_or_measured(options, measure)))
 

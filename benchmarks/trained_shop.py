@@ -1,9 +1,9 @@
-"""A large catalogue with vectors of a trained model: how they lie decides what an index finds, and random ones lie badly.
+"""A large catalogue with vectors of a trained model: how they lie decides what an index finds.
 
 python -m benchmarks.trained_shop HOME --products 1000000
 
 A model of the paper's sizes is trained on a sample shop of 5,000 products and 20,000 sessions; then another sample
-shop, as large as asked and drawn from another seed, is embedded into a store. What HOME already holds is not made again.
+shop, as large as asked and drawn from another seed, is embedded into a store. What HOME already holds is kept.
 """
 
 from __future__ import annotations

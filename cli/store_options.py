@@ -47,7 +47,7 @@ Index = Annotated[
     typer.Option(
         "--index",
         metavar="KIND",
-        help="auto, flat, fp16, ivf-fp16, ivf-sq8, ivf-pq, hnsw, or a FAISS factory string such as IVF1024,SQ8.",
+        help="auto, flat, fp16, ivf-fp16, ivf-sq8, ivf-pq, hnsw, disk, or a FAISS factory string such as IVF1024,SQ8.",
     ),
 ]
 Recall = Annotated[

@@ -63,7 +63,8 @@ class CatalogueInMemory:
     """
 
     def __init__(self, frame: pl.DataFrame) -> None:
-        self.frame = frame
+        # In one piece: of many, polars puts a whole column of lists together each time that a few rows are asked for.
+        self.frame = frame.rechunk()
         self._positions: dict[str, int] = {name: row for row, name in enumerate(frame["product_id"])}
         self._filters = Filters(frame.height, self._places_where)
 

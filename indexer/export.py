@@ -16,9 +16,11 @@ import pyarrow.parquet as pq
 from indexer.catalogue import IDS_FILE, read_ids
 from indexer.export_form import ExportForm
 from indexer.index import INDEX_FILE
+from indexer.indexes.kinds import DISK
 from indexer.pinned_table import VECTOR
 from indexer.store import EmbeddingStore, version_folder
 from indexer.versions.version import StoreVersion, read_version, require_files
+from ubm_embed.errors import InvalidData
 from ubm_embed.outputs import output_file, output_folder, require_free
 from ubm_embed.progress import Progress, silent
 
@@ -44,12 +46,15 @@ def export(
 
     Raises:
         NotFound: no such store or version.
-        InvalidData: a part of the version is damaged or missing.
+        InvalidData: a part of the version is damaged or missing; or its index is none of FAISS's.
         Conflict: `out` is taken and `overwrite` is false, or is a folder where a file is to be, or the reverse.
     """
     require_free(out, overwrite=overwrite)
     opened = EmbeddingStore.open(store)
     manifest = read_version(opened, version)
+    if form is ExportForm.FAISS and manifest.form.kind is DISK:
+        problem = f"the index of version {manifest.version} is LanceDB's, on disk: it is not one of FAISS's"
+        raise InvalidData(f"{problem}; export to npy or parquet", field="to")
     if form is ExportForm.PARQUET:
         with output_file(out) as aside:
             _write_parquet(opened, manifest, aside, progress)

@@ -7,6 +7,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any, ClassVar
 
+import polars as pl
 import pytest
 
 from indexer.store import EmbeddingStore
@@ -28,6 +29,29 @@ def test_a_build_takes_the_kind_and_says_what_it_measured(
     assert parameters["factory"] == "HNSW32,SQfp16"
     assert parameters["asked"] == {"index": "hnsw", "recall": 0.9}
     assert parameters["median_ms"] > 0
+
+
+def test_a_store_on_disk_is_built_asked_and_examined(
+    ubm: Shell, tmp_path: Path, model_folder: Path, catalogue: Catalogue
+) -> None:
+    few = pl.concat([pl.read_parquet(catalogue(1))] * 50)
+    few = few.with_columns(
+        product_id=pl.format("p{}", pl.int_range(400)), title=pl.format("{} {}", "title", pl.int_range(400))
+    )
+    few.write_parquet(tmp_path / "many.parquet")
+    built = ubm(
+        *("build-index", "--model", model_folder, "--products", tmp_path / "many.parquet", "--store", tmp_path / "s"),
+        *("--index", "disk", "--recall", "0.5"),
+    )
+    assert (built.code, "index disk, recall@10" in built.err) == (0, True)
+    found = ubm("lookup", "--product-id", "p7", "--where", "title LIKE '%7%'", "--store", tmp_path / "s")
+    titles = [match["title"] for match in json.loads(found.out)["matches"]]
+    assert len(titles) == 10
+    assert all("7" in title for title in titles)
+    assert ubm("doctor", "--store", tmp_path / "s").code == 0
+    refused = ubm("export", "--store", tmp_path / "s", "--to", "faiss", "--out", tmp_path / "out")
+    assert (refused.code, "it is not one of FAISS's" in refused.err) == (3, True)
+    assert not (tmp_path / "out").exists()
 
 
 def test_a_refresh_changes_it_though_no_product_did(ubm: Shell, nights: Path, catalogue: Catalogue) -> None:

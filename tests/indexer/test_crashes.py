@@ -8,6 +8,7 @@ import os
 import shutil
 import signal
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +16,7 @@ import polars as pl
 import pytest
 
 from indexer.build import build_index
+from indexer.indexes.request import IndexRequest
 from indexer.places.folder import Folder
 from indexer.refresh import refresh
 from indexer.retrieval import Retriever
@@ -42,6 +44,11 @@ STEPS: list[tuple[Any, str]] = [
     *((ProductTable, name) for name in ("write_fragments", "replace", "append", "remove", "restore", "compact")),
     *((ProductTable, name) for name in ("pin", "unpin", "clean")),
 ]
+# What an index on disk adds, and where it becomes live.
+STEPS_ON_DISK: list[tuple[Any, str]] = [
+    *((ProductTable, name) for name in ("drop_indexes", "index_vectors", "pin", "clean")),
+    (Folder, "exchange"),
+]
 
 
 def answer(store: Path) -> dict[str, Any]:
@@ -54,7 +61,7 @@ def bring_up_to_date(store: Path, products: Path, model: Path | None) -> Any:
     return refresh(store=store, products=products, model=model, settings=SETTINGS, allow=["neighbours", "centroid"])
 
 
-def killed(store: Path, products: Path, model: Path | None, at: int) -> None:
+def killed(store: Path, products: Path, model: Path | None, at: int, steps: list[tuple[Any, str]] = STEPS) -> None:
     """In a process of its own: a refresh that is killed just before or after its `at`-th step."""
     passed = 0
 
@@ -74,7 +81,7 @@ def killed(store: Path, products: Path, model: Path | None, at: int) -> None:
 
         return call
 
-    for owner, name in STEPS:
+    for owner, name in steps:
         setattr(owner, name, watched(getattr(owner, name)))
     bring_up_to_date(store, products, model)
 
@@ -144,6 +151,46 @@ def test_a_refresh_killed_at_any_step_leaves_the_old_answers_or_the_new_whole(
     assert set(outcomes) == {1, 2}
     assert outcomes == sorted(outcomes)
     assert len(outcomes) > 30
+
+
+def test_a_refresh_of_an_index_on_disk_killed_at_any_of_its_steps(
+    tmp_path: Path, model_folder: Path, products_file: Path, forkserver: Any
+) -> None:
+    pristine, finished, many, night = (tmp_path / name for name in ("pristine", "finished", "a.parquet", "b.parquet"))
+    rows = pl.concat([pl.read_parquet(products_file)] * 50)
+    rows = rows.with_columns(
+        product_id=pl.format("p{}", pl.int_range(1, 401)), title=pl.format("{} {}", "title", "price")
+    )
+    rows.write_parquet(many)
+    rows.tail(380).with_columns(price=pl.col("price") + 1).write_parquet(night)
+    index = IndexRequest(index="disk", recall=0.1)
+    build_index(
+        model=model_folder, products=many, store=pristine, settings=replace(SETTINGS, index=index, shard_rows=400)
+    )
+    shutil.copytree(pristine, finished)
+    bring_up_to_date(finished, night, None)
+    before, after = answer(pristine), answer(finished)
+    assert before != after
+
+    outcomes = []
+    for at in range(100):
+        store = tmp_path / f"killed_{at}"
+        shutil.copytree(pristine, store)
+        process = forkserver.Process(target=killed, args=(store, night, None, at, STEPS_ON_DISK))
+        process.start()
+        process.join(timeout=60)
+        if process.exitcode == 0:
+            break
+        assert process.exitcode == -signal.SIGKILL, f"step {at}"
+        outcomes.append(live_number(EmbeddingStore.open(store)))
+        assert answer(store) == (before if outcomes[-1] == 1 else after), f"step {at}"
+        assert not [found for found in examine(store) if found.severity is Severity.ERROR], f"step {at}"
+        bring_up_to_date(store, night, None)
+        assert answer(store) == after, f"step {at}"
+        shutil.rmtree(store)
+    assert set(outcomes) == {1, 2}
+    assert outcomes == sorted(outcomes)
+    assert len(outcomes) >= 10
 
 
 def test_what_was_encoded_before_a_kill_is_not_encoded_again(
