@@ -22,7 +22,7 @@ import torch
 
 from benchmarks.report import heading, kept_or_measured, markdown_table
 from benchmarks.trained_shop import TrainedShop
-from indexer import retrieval
+from indexer import readable, retrieval
 from indexer.ranking import Rules
 from indexer.retrieval import Retriever
 from ubm_embed.data.session import parse_session
@@ -65,7 +65,7 @@ class Steps:
         retriever.embedder.embed_sessions = self._timed(_ENCODE, retriever.embedder.embed_sessions)  # type: ignore[method-assign]
         retriever.matcher.nearest = self._timed(_SEARCH, retriever.matcher.nearest)  # type: ignore[method-assign]
         retriever._answers = self._timed(_SHOW, retriever._answers)  # type: ignore[method-assign]
-        retrieval.readable_sessions = self._timed(_LOOK_UP, retrieval.readable_sessions)
+        retrieval.readable_sessions = self._timed(_LOOK_UP, readable.readable_sessions)  # type: ignore[attr-defined]
 
     def ask(self, document: str, rules: Rules, *, explain: bool) -> dict[str, float]:
         """Milliseconds of each step and of all."""
@@ -106,7 +106,7 @@ class Steps:
 def alone(retriever: Retriever, documents: Sequence[str]) -> dict[str, float]:
     """Encoder and search, given what they need: sessions that were looked up before."""
     sessions = [parse_session(json.loads(document)) for document in documents]
-    read = [one.session for one in retrieval.readable_sessions(sessions, retriever.catalogue) if one.fallback is None]
+    read = [one.session for one in readable.readable_sessions(sessions, retriever.catalogue) if one.fallback is None]
     took = []
     for session in read:
         started = time.perf_counter()

@@ -119,7 +119,9 @@ class Unwrapped:
     def __init__(self, index: VectorIndex, k: int) -> None:
         assert isinstance(index.engine, FaissEngine)
         self._index = index.engine._index
-        self._parameters = index.engine._parameters(k, index.form.breadth, None)
+        # A graph is never searched for fewer than are wanted.
+        breadth = max(index.form.breadth, k) if index.form.kind.breadth == EF_SEARCH else index.form.breadth
+        self._parameters = index.engine._parameters(k, breadth, None)
         self.breadths: Sequence[int] = (index.form.breadth,)
         self.breadth = index.form.breadth
 
@@ -240,7 +242,7 @@ class Usearch:
 class LanceDB:
     """LanceDB's own IVF index as it makes it by default, with candidates looked at again in full."""
 
-    def __init__(self, refine_factor: int = 10) -> None:
+    def __init__(self, refine_factor: int = 50) -> None:
         self._refine_factor = refine_factor
         self._table: Any = None
         self.breadth = 20

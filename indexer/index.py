@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable
+from dataclasses import dataclass
 from operator import sub
 from pathlib import Path
 from typing import NamedTuple, Self
@@ -16,7 +17,7 @@ from numpy.typing import NDArray
 
 from indexer.indexes.engine import Engine
 from indexer.indexes.faiss_engine import FaissEngine
-from indexer.indexes.kinds import FLAT, IndexForm, IndexKind
+from indexer.indexes.kinds import EF_SEARCH, FLAT, IndexForm, IndexKind
 from indexer.indexes.loading import load_faiss
 from ubm_embed.data.arrays import FloatArray, IntArray
 
@@ -26,8 +27,9 @@ INDEX_FILE = "index.faiss"
 
 # How far two ways of adding up one inner product of unit vectors may lie apart in float32.
 NOISE = 2e-6
-# Fetched beyond K, so that a tie at the K-th place is mostly seen without a second search.
-_MARGIN = 8
+# Fetched beyond K: where scores are certain, one tells whether a tie at the K-th place was cut; else some more, which
+# exact scores may bring up.
+_MARGIN, _WIDE_MARGIN = 1, 8
 _ROWS_AT_ONCE = 512
 # So many allowed vectors are looked at one by one, whatever the index: a selective filter never finds too little.
 _FEW = 4096
@@ -45,6 +47,53 @@ class Neighbours(NamedTuple):
 
     scores: FloatArray
     positions: NDArray[np.int64]
+
+    def put(self, rows: IntArray, others: Neighbours) -> None:
+        """Take over what was found for these queries."""
+        self.scores[rows], self.positions[rows] = others
+
+
+@dataclass(slots=True)
+class _Scope:
+    """What is wanted: K of those that are allowed, of which so many are there."""
+
+    k: int
+    there: int
+    allowed: NDArray[np.bool_] | None
+
+
+@dataclass(slots=True)
+class _Look:
+    """What an engine found, best first.
+
+    Attributes:
+        scores: [B, C].
+        positions: [B, C]; -1 for none.
+        complete: whether that is all that there is.
+        widest: whether the engine looked everywhere.
+    """
+
+    scores: FloatArray
+    positions: NDArray[np.int64]
+    complete: bool
+    widest: bool
+
+    def is_certain(self, k: int) -> bool:
+        """Of a single query: whether the first K are its nearest in their order, whoever adds up the scores.
+
+        A fast index answers in the time that numpy takes for a few steps: here are none.
+        """
+        scores = self.scores[0, : k + 1].tolist()
+        return self.positions.item(-1) >= 0 and min(map(sub, scores, scores[1:]), default=1.0) > NOISE
+
+    def has_enough(self, k: int) -> NDArray[np.bool_]:
+        """Which queries have K: [B]."""
+        return self.positions[:, k - 1] >= 0
+
+    def is_settled(self, k: int) -> NDArray[np.bool_]:
+        """Which queries have K, and none that ties with the K-th was left out: [B]."""
+        clear = self.scores[:, -1] < self.scores[:, k - 1] - NOISE
+        return self.has_enough(k) & (clear | self.complete)
 
 
 class VectorIndex:
@@ -163,72 +212,57 @@ class VectorIndex:
         k = min(k, there)
         if allowed is not None and there <= _FEW:
             return self._looked_through(queries, k, allowed)
-        fetch = min(k + _MARGIN, there)
-        breadth = self._breadth(fetch, there, 1)
-        rough, candidates = self.engine.candidates(queries, fetch, breadth, allowed)
-        if len(queries) == 1 and self._certain(rough[0], candidates.item(fetch - 1), k):
-            # A fast index answers in the time that numpy takes for a few steps: here are none.
-            return Neighbours(rough[:, :k], candidates[:, :k])
-        return self._settled(queries, k, allowed, rough, candidates, fetch, there)
+        scope = _Scope(k, there, allowed)
+        look = self._look(queries, scope, 1)
+        if len(queries) == 1 and self.engine.faithful and look.is_certain(k):
+            return Neighbours(look.scores[:, :k], look.positions[:, :k])
+        return self._settled(queries, scope, look)
 
-    def _certain(self, rough: FloatArray, last: int, k: int) -> bool:
-        """Whether the first K of one query's candidates are its nearest in their order, whoever adds up the scores."""
-        scores = rough.tolist()[: k + 1]
-        return self.engine.faithful and last >= 0 and min(map(sub, scores, scores[1:]), default=1.0) > NOISE
-
-    def _settled(
-        self,
-        queries: FloatArray,
-        k: int,
-        allowed: NDArray[np.bool_] | None,
-        rough: FloatArray,
-        candidates: NDArray[np.int64],
-        fetch: int,
-        there: int,
-    ) -> Neighbours:
-        """The nearest by a first look at every query, [B, C], and by wider ones where that is not enough."""
-        found = Neighbours(np.empty((len(queries), k), np.float32), np.empty((len(queries), k), np.int64))
-        left, further, breadth = np.arange(len(queries)), 1, self._breadth(fetch, there, 1)
-        while left.size:
-            enough = candidates[:, k - 1] >= 0
-            # Unless the last candidate is clearly worse than the k-th, one that ties with it may have been left out.
-            settled = enough & ((rough[:, -1] < rough[:, k - 1] - NOISE) | (fetch == there))
-            done = left[settled]
-            best = self._best(queries[done], rough[settled], candidates[settled], k)
-            found.scores[done], found.positions[done] = best
-            lost = left[~enough] if breadth == self.widest else left[:0]
-            if lost.size:  # a graph may not lead everywhere
-                found.scores[lost], found.positions[lost] = self._looked_through(queries[lost], k, allowed)
-            left = left[~settled & (enough | (breadth < self.widest))]
-            fetch, further = min(_FURTHER * fetch, there), _FURTHER * further
-            breadth = self._breadth(fetch, there, further)
-            if left.size:
-                rough, candidates = self.engine.candidates(queries[left], fetch, breadth, allowed)
-        return found
-
-    def _best(self, queries: FloatArray, rough: FloatArray, candidates: NDArray[np.int64], k: int) -> Neighbours:
-        """The first K of each query's candidates where their order is certain, else the best K by exact scores."""
-        scores, positions = rough[:, :k].copy(), candidates[:, :k].copy()
-        steps = rough[:, :k] - rough[:, 1 : k + 1] if rough.shape[1] > k else rough[:, : k - 1] - rough[:, 1:]
-        doubtful = np.flatnonzero((steps <= NOISE).any(axis=1) | (not self.engine.faithful))
-        if doubtful.size:
-            scores[doubtful], positions[doubtful] = self._ranked(queries[doubtful], candidates[doubtful], k)
-        return Neighbours(scores, positions)
-
-    def _breadth(self, fetch: int, there: int, further: int) -> int:
-        """How widely to search for so many candidates, of which so many are there.
+    def _look(self, queries: FloatArray, scope: _Scope, further: int) -> _Look:
+        """Ask the engine, so many times further than at first.
 
         Where few are allowed, the search is wider by as much: then it looks at as many vectors as it does otherwise,
         for those that are not allowed cost next to nothing. And it is at least so wide that there are enough.
         """
-        wanted = max(self.form.breadth * len(self) / there, fetch * self.widest / there)
-        return min(math.ceil(further * wanted), self.widest) if self.form.kind.breadth else self.widest
+        engine, widest = self.engine, self.engine.widest
+        margin = _MARGIN if engine.faithful else _WIDE_MARGIN
+        fetch = min(further * (scope.k + margin), scope.there)
+        least = fetch if self.form.kind.breadth == EF_SEARCH else further * scope.k  # a graph finds no more than that
+        wanted = further * max(self.form.breadth * len(engine), least * widest) / scope.there
+        breadth = min(math.ceil(wanted), widest) if self.form.kind.breadth else widest
+        scores, positions = engine.candidates(queries, fetch, breadth, scope.allowed)
+        return _Look(scores, positions, fetch == scope.there, breadth == widest)
+
+    def _settled(self, queries: FloatArray, scope: _Scope, look: _Look) -> Neighbours:
+        """The nearest by a first look at every query, and by further ones at those which that does not settle."""
+        k, further, left = scope.k, 1, np.arange(len(queries))
+        found = Neighbours(np.empty((len(queries), k), np.float32), np.empty((len(queries), k), np.int64))
+        while left.size:
+            enough, settled = look.has_enough(k), look.is_settled(k)
+            found.put(left[settled], self._best(queries[left[settled]], look, settled, k))
+            lost = ~enough if look.widest else np.zeros_like(enough)
+            if lost.any():  # a graph may not lead everywhere
+                found.put(left[lost], self._looked_through(queries[left[lost]], k, scope.allowed))
+            left, further = left[~settled & ~lost], _FURTHER * further
+            if left.size:
+                look = self._look(queries[left], scope, further)
+        return found
+
+    def _best(self, queries: FloatArray, look: _Look, rows: NDArray[np.bool_], k: int) -> Neighbours:
+        """The first K candidates of these queries where their order is certain, else the best K by exact scores."""
+        scores, positions = look.scores[rows, :k], look.positions[rows, :k]
+        steps = -np.diff(look.scores[rows, : k + 1], axis=1)
+        doubtful = (steps <= NOISE).any(axis=1) if self.engine.faithful else np.ones(len(queries), bool)
+        if doubtful.any():
+            candidates = look.positions[rows][doubtful]
+            scores[doubtful], positions[doubtful] = self._ranked(queries[doubtful], candidates, k)
+        return Neighbours(scores, positions)
 
     def _checked(self, queries: FloatArray, k: int) -> FloatArray:
         if k < 1:
             raise ValueError(f"k must be at least 1, got {k}")
         queries = np.ascontiguousarray(queries, np.float32)
-        if queries.ndim != 2 or queries.shape[1] != self.dimension:
+        if queries.ndim != 2 or queries.shape[1] != self.engine.dimension:
             raise ValueError(f"expected queries [B, {self.dimension}], got {list(queries.shape)}")
         if not math.isfinite(np.vdot(queries, queries)):  # one number that any of them spoils
             raise ValueError("a query is not finite")

@@ -36,6 +36,12 @@ class FaissEngine:
         self._index = index
         self._layers = layers_of(index)
         self._gpu = gpu
+        # Looked up once: each look into a FAISS index takes as long as all else that is done for a query.
+        self._count = int(index.ntotal)
+        self.dimension = int(index.d)
+        self.widest = form.lists if form.kind.breadth == NPROBE else self._count
+        # Not on a GPU, nor with codes of which nobody here knows how they are compared.
+        self.faithful = gpu is None and form.kind.name != FACTORY
         # What tells FAISS how to search where all may be found: a few different ones, and slow to make.
         self._kept: dict[tuple[int, int], Any] = {}
 
@@ -82,22 +88,7 @@ class FaissEngine:
         return None if copy is None else FaissEngine(self._index, self.form, copy)
 
     def __len__(self) -> int:
-        return int(self._index.ntotal)
-
-    @property
-    def dimension(self) -> int:
-        """Width of the vectors, D."""
-        return int(self._index.d)
-
-    @property
-    def widest(self) -> int:
-        """The breadth with which a search looks everywhere."""
-        return self.form.lists if self.form.kind.breadth == NPROBE else len(self)
-
-    @property
-    def faithful(self) -> bool:
-        """Not on a GPU, nor with codes of which nobody here knows how they are compared."""
-        return self._gpu is None and self.form.kind.name != FACTORY
+        return self._count
 
     def vectors(self, positions: IntArray) -> FloatArray:
         """Vectors at these positions, as they are stored: [K] -> [K, D]."""

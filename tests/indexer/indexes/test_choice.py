@@ -1,6 +1,7 @@
 """What `auto` chooses is what it says: good enough, measured, and within its memory."""
 
 from collections.abc import Iterator
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -8,8 +9,9 @@ import pytest
 from indexer.index import Neighbours, VectorIndex
 from indexer.indexes import choice
 from indexer.indexes.choice import Questions, Trial, choose_index, require_possible, tuned
-from indexer.indexes.kinds import FLAT, HNSW, IVF_FP16, IVF_PQ, IVF_SQ8, kind_of
+from indexer.indexes.kinds import DISK, FLAT, HNSW, IVF_FP16, IVF_PQ, IVF_SQ8, IndexForm, kind_of
 from indexer.indexes.request import IndexRequest, IndexTarget
+from tests.indexer.indexes.disk_world import on_disk
 from ubm_embed.errors import InvalidData
 
 COUNT, WIDTH = 6000, 32
@@ -28,12 +30,16 @@ def clustered(count: int, seed: int = 0) -> np.ndarray:
 class Parts:
     """Vectors some at a time; counts how often they were gone through."""
 
-    def __init__(self, vectors: np.ndarray) -> None:
-        self.vectors, self.passes = vectors, 0
+    def __init__(self, vectors: np.ndarray, folder: Path | None = None) -> None:
+        self.vectors, self.folder, self.passes = vectors, folder, 0
 
     def __iter__(self) -> Iterator[np.ndarray]:
         self.passes += 1
         return (self.vectors[first : first + 1000] for first in range(0, len(self.vectors), 1000))
+
+    def on_disk(self, form: IndexForm) -> VectorIndex:
+        assert self.folder is not None, "only where nothing fits into the memory"
+        return on_disk(self.folder, list(self))
 
 
 def questions(vectors: np.ndarray, many: int = 100) -> Questions:
@@ -137,8 +143,16 @@ def test_less_memory_takes_a_smaller_kind(large: None) -> None:
     byte = IVF_SQ8.takes(COUNT, WIDTH) or 0
     chosen = choose_index(IndexRequest(memory_gb=(half + byte) / 2e9, recall=0.9), Parts(VECTORS), questions(VECTORS))
     assert chosen.index.form.kind is IVF_SQ8
-    with pytest.raises(InvalidData, match=r"6,000 vectors of width 32 take at least .* GB") as caught:
-        choose_index(IndexRequest(memory_gb=byte / 2e9), Parts(VECTORS), questions(VECTORS))
+
+
+def test_where_nothing_fits_into_memory_it_stays_on_disk(large: None, tmp_path: Path) -> None:
+    byte = IVF_SQ8.takes(COUNT, WIDTH) or 0
+    asked = questions(VECTORS)
+    chosen = choose_index(IndexRequest(memory_gb=byte / 2e9), Parts(VECTORS, tmp_path), asked)
+    assert chosen.index.form.kind is DISK
+    assert chosen.recall >= 0.99
+    with pytest.raises(InvalidData, match=r"6,000 vectors of width 32 take at least .* GB as disk") as caught:
+        choose_index(IndexRequest(memory_gb=1e-9), Parts(VECTORS), asked)
     assert caught.value.field == "memory_gb"
 
 
