@@ -29,6 +29,7 @@ from benchmarks.searchers import OTHERS, OURS, Ours, Searcher, Unwrapped
 from benchmarks.trained_shop import TrainedShop
 from indexer.index import Neighbours, VectorIndex
 from indexer.indexes.choice import Questions
+from indexer.indexes.faiss_engine import FaissEngine
 from indexer.indexes.kinds import IndexForm
 from indexer.indexes.loading import load_faiss
 from indexer.recall import recall_of_positions
@@ -191,7 +192,7 @@ def time_in_turns(shop: TrainedShop, size: int, built: dict[str, Built], rounds:
     bare = {
         name: Unwrapped(one.index, _K)
         for name, one in searchers.items()
-        if isinstance(one, Ours) and one.index is not None
+        if isinstance(one, Ours) and one.index is not None and isinstance(one.index.engine, FaissEngine)
     }
     found: dict[str, dict[str, Any]] = {name: {"single_ms": [], "batch_ms": []} for name in searchers}
     for name in bare:
