@@ -4,8 +4,8 @@ python -m benchmarks.index_kinds HOME --sizes 30000 300000 1000000
 
 HOME is what `benchmarks.trained_shop` makes: vectors of a trained model over the sample shop, of which the first so
 many are taken, and vectors of sessions, which are the queries that are timed. Every index is tuned in the same way, to
-the least effort that finds 0.99 of the exact ten nearest of 200 products, and stays in HOME once it is built. Then all
-of a size are in memory together and are timed in turns.
+the least effort that finds 0.99 of the exact ten nearest of 200 products and of 200 places between two products, and
+stays in HOME once it is built. Then all of a size are in memory together and are timed in turns.
 """
 
 from __future__ import annotations
@@ -16,8 +16,8 @@ import shutil
 import subprocess
 import sys
 import time
-from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from collections.abc import Mapping, Sequence
+from datetime import UTC, datetime
 from pathlib import Path
 from statistics import median
 from typing import Any
@@ -28,11 +28,10 @@ from benchmarks.report import heading, kept_or_measured, markdown_table
 from benchmarks.searchers import OTHERS, OURS, Ours, Searcher, Unwrapped
 from benchmarks.trained_shop import TrainedShop
 from indexer.index import Neighbours, VectorIndex
-from indexer.indexes.choice import Questions
+from indexer.indexes.choice import Questions, between
 from indexer.indexes.faiss_engine import FaissEngine
-from indexer.indexes.kinds import IndexForm
 from indexer.indexes.loading import load_faiss
-from indexer.recall import recall_of_positions
+from indexer.recall import recall_at_k
 from ubm_embed.data.arrays import FloatArray
 
 NAME = "index_kinds"
@@ -41,27 +40,6 @@ _RECALL = 0.99
 _SINGLE, _BATCH = 200, 256
 _SECONDS = 2.0
 _WRAPPED = "without our wrapper"
-
-
-@dataclass(frozen=True)
-class Built:
-    """What building an index took, and what it came to.
-
-    Attributes:
-        seconds, cpu_seconds: by the clock, and of all threads together.
-        bytes_on_disk: of its files.
-        breadth: to which it was tuned, None where it has none.
-        recall: with it, on the products that it was tuned with.
-        kind, parameters: of ours, as a manifest has them.
-    """
-
-    seconds: float
-    cpu_seconds: float
-    bytes_on_disk: int
-    breadth: int | None
-    recall: float
-    kind: str | None = None
-    parameters: dict[str, Any] | None = None
 
 
 def measure(options: argparse.Namespace) -> dict[str, Any]:
@@ -74,17 +52,17 @@ def measure(options: argparse.Namespace) -> dict[str, Any]:
 
 
 def measure_size(shop: TrainedShop, size: int, options: argparse.Namespace) -> dict[str, Any]:
-    """Build what is not there, then time all of it."""
+    """Build and tune what is not there, then time all of it."""
     left_out = {name for one in options.without for number, name in [one.split(":", 1)] if int(number) == size}
-    names = [name for name in options.engines if name not in left_out]
-    built, memory = {}, {}
-    for name in names:
-        built[name] = _built(shop, size, name)
-        memory[name] = _in_child("load", shop, size, name)["bytes"]
-    if options.build_only:
-        return {"products": size}
-    timed = time_in_turns(shop, size, built, options.rounds)
-    engines = {name: asdict(built[name]) | {"bytes_in_memory": memory[name]} | timed[name] for name in names}
+    engines: dict[str, dict[str, Any]] = {}
+    for name in options.engines:
+        if name not in left_out:
+            built = _kept(folder_of(shop, size, name) / "built.json", "build", shop, size, name)
+            if not options.build_only:
+                engines[name] = built | _kept(folder_of(shop, size, name) / "tuned.json", "tune", shop, size, name)
+    if engines:
+        for name, timed in time_in_turns(shop, size, engines, options.rounds).items():
+            engines[name] |= timed
     return {"products": size, "engines": engines}
 
 
@@ -93,52 +71,64 @@ def folder_of(shop: TrainedShop, size: int, name: str) -> Path:
     return shop.home / "indexes" / str(size) / name.replace(" ", "_")
 
 
-def _built(shop: TrainedShop, size: int, name: str) -> Built:
-    record = folder_of(shop, size, name) / "built.json"
+def _kept(record: Path, step: str, shop: TrainedShop, size: int, name: str) -> dict[str, Any]:
+    """What a step said of itself, which is done in a process of its own if it was not yet."""
     if not record.is_file():
-        shutil.rmtree(record.parent, ignore_errors=True)
-        record.parent.mkdir(parents=True)
-        made = _in_child("build", shop, size, name)
-        print(f"{size:,} {name}: {made['seconds']:.0f} s, recall {made['recall']:.4f}", file=sys.stderr, flush=True)
-        record.write_text(json.dumps(made))
-    return Built(**json.loads(record.read_text()))
-
-
-def _in_child(what: str, shop: TrainedShop, size: int, name: str) -> dict[str, Any]:
-    """One step in a process of its own; what it says."""
-    command = [sys.executable, "-m", f"benchmarks.{NAME}", str(shop.home), "--child", what, str(size), name]
-    done = subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True)
-    found: dict[str, Any] = json.loads(done.stdout.splitlines()[-1])
+        if step == "build":
+            shutil.rmtree(record.parent, ignore_errors=True)
+            record.parent.mkdir(parents=True)
+        command = [sys.executable, "-m", f"benchmarks.{NAME}", str(shop.home), "--child", step, str(size), name]
+        done = subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True)
+        record.write_text(done.stdout.splitlines()[-1])
+        print(f"{size:,} {name}: {record.read_text()}", file=sys.stderr, flush=True)
+    found: dict[str, Any] = json.loads(record.read_text())
     return found
 
 
-def build(shop: TrainedShop, size: int, name: str) -> Built:
-    """Build and tune one index."""
+def build(shop: TrainedShop, size: int, name: str) -> dict[str, Any]:
+    """Build one index: by the clock and of all threads together, seconds; bytes of its files."""
     vectors, folder = shop.vectors[:size], folder_of(shop, size, name)
-    questions = product_questions(vectors)
-    searcher = searcher_of(name, questions)
+    searcher = searcher_of(name, questions_about(vectors))
     started, cpu = time.perf_counter(), time.process_time()
     searcher.build(vectors, folder)
     seconds, cpu_seconds = time.perf_counter() - started, time.process_time() - cpu
-    searcher.load(folder)
-    recall = tune(searcher, questions)
-    trial = searcher.trial if isinstance(searcher, Ours) else None
-    return Built(
-        seconds=round(seconds, 2),
-        cpu_seconds=round(cpu_seconds, 2),
-        bytes_on_disk=sum(file.stat().st_size for file in folder.rglob("*") if file.is_file()),
-        breadth=searcher.breadth if len(searcher.breadths) > 1 or trial else None,
-        recall=recall,
-        kind=trial.index.kind if trial else None,
-        parameters=trial.to_parameters() if trial else None,
-    )
+    files = [file for file in folder.rglob("*") if file.is_file()]
+    return {
+        "seconds": round(seconds, 2),
+        "cpu_seconds": round(cpu_seconds, 2),
+        "bytes_on_disk": sum(file.stat().st_size for file in files),
+        "built": datetime.now(UTC).isoformat(timespec="seconds"),
+    }
 
 
-def product_questions(vectors: FloatArray) -> Questions:
-    """Some products and their exact nearest, as a store has them when it is made."""
+def tune(shop: TrainedShop, size: int, name: str) -> dict[str, Any]:
+    """Search as narrowly as the recall allows; with how much memory, once it has answered."""
+    questions, queries = questions_about(shop.vectors[:size]), shop.queries[:50].copy()
+    _import_all(name)
+    before = _resident()
+    searcher = searcher_of(name, questions)
+    searcher.load(folder_of(shop, size, name))
+    recall = 0.0
+    for breadth in searcher.breadths:
+        searcher.breadth = breadth
+        recall = questions.recall_of(searcher.search)
+        if recall >= _RECALL:
+            break
+    for query in queries:
+        searcher.search(query[None], _K)
+    found: dict[str, Any] = {"breadth": searcher.breadth, "recall": recall, "bytes_in_memory": _resident() - before}
+    if isinstance(searcher, Ours):
+        found |= {"kind": searcher.index.kind, "parameters": searcher.index.form.to_parameters()}
+    return found
+
+
+def questions_about(vectors: FloatArray) -> Questions:
+    """Some products, places between them, and their exact nearest, as a store has them when it is made."""
     rows = np.unique(np.linspace(0, len(vectors) - 1, _QUESTIONS).astype(np.int64))
-    queries = np.ascontiguousarray(vectors[rows])
-    return Questions(queries, rows, exact(vectors, queries, _K + 1), lambda some: vectors[some], len(vectors))
+    products = np.ascontiguousarray(vectors[rows])
+    halfway = between(products)
+    near = [exact(vectors, asked, _K + 1) for asked in (products, halfway)]
+    return Questions(products, rows, near[0], halfway, near[1], lambda some: vectors[some], len(vectors))
 
 
 def exact(vectors: FloatArray, queries: FloatArray, k: int) -> Neighbours:
@@ -153,46 +143,25 @@ def searcher_of(name: str, questions: Questions) -> Searcher:
     return Ours(name, questions) if name in OURS else OTHERS[name]()
 
 
-def tune(searcher: Searcher, questions: Questions) -> float:
-    """Search as narrowly as the recall allows; the recall."""
-    recall = 0.0
-    for breadth in searcher.breadths:
-        searcher.breadth = breadth
-        recall = recall_of_positions(
-            searcher.search(questions.queries, _K + 1),
-            questions.queries,
-            questions.nearest,
-            questions.vectors,
-            questions.own,
-        )
-        if recall >= _RECALL:
-            break
-    return recall
-
-
-def loaded(shop: TrainedShop, size: int, name: str, built: Built) -> Searcher:
+def loaded(shop: TrainedShop, size: int, name: str, breadth: int, questions: Questions) -> Searcher:
     """An index that was built, ready to search as it was tuned."""
-    folder = folder_of(shop, size, name)
-    if built.kind is not None:
-        ours = Ours(name)
-        ours.form = IndexForm.of_manifest(built.kind, built.parameters or {})
-        ours.load(folder)
-        return ours
-    searcher = OTHERS[name]()
-    searcher.load(folder)
-    searcher.breadth = built.breadth or searcher.breadths[0]
+    searcher = searcher_of(name, questions)
+    searcher.load(folder_of(shop, size, name))
+    searcher.breadth = breadth
     return searcher
 
 
-def time_in_turns(shop: TrainedShop, size: int, built: dict[str, Built], rounds: int) -> dict[str, dict[str, Any]]:
-    """Recall and milliseconds of each, for vectors of sessions; of ours also without the wrapper."""
+def time_in_turns(
+    shop: TrainedShop, size: int, engines: Mapping[str, Mapping[str, Any]], rounds: int
+) -> dict[str, dict[str, Any]]:
+    """Recall and milliseconds of each, for vectors of sessions; of ours in memory also without the wrapper."""
     vectors, queries = shop.vectors[:size], shop.queries
-    nearest = exact(vectors, queries, _K)
-    searchers = {name: loaded(shop, size, name, one) for name, one in built.items()}
+    nearest, questions = exact(vectors, queries, _K), questions_about(vectors)
+    searchers = {name: loaded(shop, size, name, one["breadth"], questions) for name, one in engines.items()}
     bare = {
         name: Unwrapped(one.index, _K)
         for name, one in searchers.items()
-        if isinstance(one, Ours) and one.index is not None and isinstance(one.index.engine, FaissEngine)
+        if isinstance(one, Ours) and isinstance(one.index.engine, FaissEngine)
     }
     found: dict[str, dict[str, Any]] = {name: {"single_ms": [], "batch_ms": []} for name in searchers}
     for name in bare:
@@ -209,8 +178,8 @@ def time_in_turns(shop: TrainedShop, size: int, built: dict[str, Built], rounds:
                 took["single_ms"] += single_ms(searcher, queries)
             took["batch_ms"].append(batch_ms(searcher, queries))
     for name, searcher in searchers.items():
-        positions = searcher.search(queries, _K)
-        found[name]["recall_of_sessions"] = recall_of_positions(positions, queries, nearest, lambda rows: vectors[rows])
+        recall = recall_at_k(searcher.search, queries, nearest, lambda rows: vectors[rows])
+        found[name]["recall_of_sessions"] = recall
         found[name] = summary(found[name])
     return found
 
@@ -273,17 +242,6 @@ def summary(found: dict[str, Any]) -> dict[str, Any]:
     return short
 
 
-def memory(shop: TrainedShop, size: int, name: str) -> dict[str, Any]:
-    """Bytes that an index keeps in memory once it has answered."""
-    built, queries = _built(shop, size, name), shop.queries[:50].copy()
-    _import_all(name)
-    before = _resident()
-    searcher = loaded(shop, size, name, built)
-    for query in queries:
-        searcher.search(query[None], _K)
-    return {"bytes": _resident() - before}
-
-
 def _import_all(name: str) -> None:
     """What a library itself takes is not the index's."""
     load_faiss()
@@ -325,7 +283,7 @@ def _table(size: dict[str, Any]) -> str:
 def _row(name: str, one: dict[str, Any]) -> tuple[str, ...]:
     bare = one.get("bare_single_ms")
     label = f"**auto: {one['kind']}**" if name == "auto" else name
-    breadth = f" ({one['breadth']})" if one["breadth"] else ""
+    breadth = f" ({one['breadth']})" if one["breadth"] > 1 else ""
     return (
         label + breadth,
         f"{one['recall']:.3f}",
@@ -358,8 +316,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     if options.child:
         what, size, name = options.child
         shop = TrainedShop(options.home)
-        made = asdict(build(shop, int(size), name)) if what == "build" else memory(shop, int(size), name)
-        print(json.dumps(made))
+        print(json.dumps({"build": build, "tune": tune}[what](shop, int(size), name)))
         return
     if options.build_only:
         measure(options)

@@ -8,6 +8,7 @@ Letters: B queries, K nearest, M vectors, D width.
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, Protocol
@@ -17,19 +18,20 @@ import polars as pl
 import pyarrow as pa
 
 from indexer.index import INDEX_FILE, VectorIndex
-from indexer.indexes.choice import Questions, Trial, choose_index
+from indexer.indexes.choice import Questions, choose_index
 from indexer.indexes.disk_engine import DiskEngine
 from indexer.indexes.faiss_engine import FaissEngine
 from indexer.indexes.faiss_index import layers_of
 from indexer.indexes.kinds import DISK, EF_SEARCH, IndexForm
 from indexer.indexes.loading import load_faiss
-from indexer.indexes.request import IndexRequest
+from indexer.indexes.request import AUTO, IndexRequest
 from indexer.places.folder import Folder
 from indexer.table import ProductTable, table_schema
 from indexer.versions.index_of import index_of
 from ubm_embed.data.arrays import FloatArray, IntArray
 
 _ROWS_AT_ONCE, _SHARD = 8192, 20_000
+_FORM = "form.json"
 
 
 class Searcher(Protocol):
@@ -81,35 +83,51 @@ class Parts:
 
 
 class Ours:
-    """`VectorIndex`, of the kind asked for and tuned as a store's is."""
+    """`VectorIndex`, of a kind or as `auto` chooses."""
 
-    def __init__(self, asked: str, questions: Questions | None = None) -> None:
+    def __init__(self, asked: str, questions: Questions) -> None:
         self._asked, self._questions = asked, questions
-        self.trial: Trial | None = None
-        self.form: IndexForm | None = None
-        self.index: VectorIndex | None = None
-        self.breadths: Sequence[int] = (0,)
-        self.breadth = 0
+        self._built: VectorIndex | None = None
+        self.breadths: Sequence[int] = (1,)
 
     def build(self, vectors: FloatArray, folder: Path) -> None:
-        """As `Searcher`."""
-        assert self._questions is not None, "it is tuned with them"
-        self.trial = choose_index(IndexRequest(index=self._asked), Parts(vectors, folder), self._questions)
-        if self.trial.index.form.kind is not DISK:
-            self.trial.index.save(folder / INDEX_FILE)
-        self.form = self.trial.index.form
+        """As `Searcher`; to choose is to build and tune all that comes into question."""
+        index = choose_index(IndexRequest(index=self._asked), Parts(vectors, folder), self._questions).index
+        if index.form.kind is not DISK:
+            index.save(folder / INDEX_FILE)
+        form = {"kind": index.kind, "parameters": index.form.to_parameters()}
+        (folder / _FORM).write_text(json.dumps(form))
 
     def load(self, folder: Path) -> None:
-        """As `Searcher`; where another process built it, set `form` before."""
-        assert self.form is not None
-        table = ProductTable(Folder(folder))
-        self.index = index_of(table, table.latest() if self.form.kind is DISK else 0, self.form, folder)
-        self.breadth = self.form.breadth if self.form.kind.breadth else 0
-        self.breadths = (self.breadth,)  # it was tuned when it was built
+        """As `Searcher`."""
+        form, table = self.form(folder), ProductTable(Folder(folder))
+        self._built = index_of(table, table.latest() if form.kind is DISK else 0, form, folder)
+        if form.kind.breadth and self._asked != AUTO:
+            self.breadths = ladder(self._built.widest)
+
+    @staticmethod
+    def form(folder: Path) -> IndexForm:
+        """What was built."""
+        return IndexForm.of_manifest(**json.loads((folder / _FORM).read_text()))
+
+    @property
+    def index(self) -> VectorIndex:
+        """What was loaded."""
+        assert self._built is not None
+        return self._built
+
+    @property
+    def breadth(self) -> int:
+        """As `Searcher`."""
+        return self.index.form.breadth
+
+    @breadth.setter
+    def breadth(self, breadth: int) -> None:
+        if len(self.breadths) > 1:
+            self._built = self.index.searched(breadth)
 
     def search(self, queries: FloatArray, k: int) -> IntArray:
         """As `Searcher`."""
-        assert self.index is not None
         return self.index.search(queries, k).positions
 
 

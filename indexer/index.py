@@ -48,6 +48,10 @@ class Neighbours(NamedTuple):
     scores: FloatArray
     positions: NDArray[np.int64]
 
+    def at(self, rows: slice, columns: slice = slice(None)) -> Neighbours:
+        """Those of some of the queries, and the best of them."""
+        return Neighbours(self.scores[rows, columns], self.positions[rows, columns])
+
     def put(self, rows: IntArray, others: Neighbours) -> None:
         """Take over what was found for these queries."""
         self.scores[rows], self.positions[rows] = others

@@ -9,18 +9,21 @@ from collections.abc import Callable
 
 import numpy as np
 
-from indexer.index import NOISE, Neighbours, VectorIndex
+from indexer.index import NOISE, Neighbours
 from ubm_embed.data.arrays import FloatArray, IntArray
 
+# Positions of the K nearest of queries: [B, D] and K -> [B, K]; -1 where there are too few.
+Search = Callable[[FloatArray, int], IntArray]
 
-def index_recall_at_k(
-    index: VectorIndex,
+
+def recall_at_k(
+    search: Search,
     queries: FloatArray,
     exact: Neighbours,
     vectors: Callable[[IntArray], FloatArray],
     own: IntArray | None = None,
 ) -> float:
-    """Share of the exact K nearest that the index finds.
+    """Share of the exact K nearest that a search finds.
 
     A match counts when its vector scores as high as the exact K-th: which of several equal products is found does not
     matter.
@@ -33,19 +36,8 @@ def index_recall_at_k(
         own: where each query itself stands in the index, which does not count: it is too easily found; [B]. None where
             they do not. K - 1 others are then wanted.
     """
-    found = index.search(queries, exact.scores.shape[1]).positions
-    return recall_of_positions(found, queries, exact, vectors, own)
-
-
-def recall_of_positions(
-    found: IntArray,
-    queries: FloatArray,
-    exact: Neighbours,
-    vectors: Callable[[IntArray], FloatArray],
-    own: IntArray | None = None,
-) -> float:
-    """As `index_recall_at_k`, of positions [B, K] that anything found; -1 is nothing."""
     k = exact.scores.shape[1]
+    found = search(queries, k)
     scores = scores_of(queries, vectors(found.ravel()).reshape(*found.shape, -1))
     right = (scores >= exact.scores[:, -1:] - NOISE) & (found >= 0)
     if own is not None:

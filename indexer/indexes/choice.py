@@ -11,11 +11,13 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
+import numpy as np
+
 from indexer.index import Neighbours, VectorIndex
 from indexer.indexes.faiss_index import empty_index
 from indexer.indexes.kinds import DISK, FLAT, FP16, IVF_FP16, IVF_PQ, IVF_SQ8, MEDIAN_MS, IndexForm, IndexKind, kind_of
 from indexer.indexes.request import AUTO, IndexRequest, IndexTarget
-from indexer.recall import index_recall_at_k
+from indexer.recall import Search, recall_at_k
 from ubm_embed.data.arrays import FloatArray, IntArray
 from ubm_embed.errors import InvalidData
 
@@ -28,6 +30,8 @@ _SMALL = 10_000
 _TIMED = 50
 # Training is to leave out the questions, but a small catalogue needs every vector.
 _HELD_OUT = 0.05
+# Two vectors whose sum is shorter have no middle.
+_OPPOSITE = 1e-3
 
 
 class Vectors(Protocol):
@@ -42,25 +46,57 @@ class Vectors(Protocol):
 
 @dataclass(frozen=True)
 class Questions:
-    """Questions with known answers.
+    """Questions with known answers: products, and places between two products.
+
+    A session that holds two kinds of products has its vector between them, where an index has a harder time: one that
+    found 0.99 of what is near to products found 0.87 of what is near to sessions. Halfway between two products drawn at
+    random is a little harder than sessions are, and needs none.
 
     Attributes:
-        queries: vectors of the catalogue, [B, D].
+        products: vectors of the catalogue, [B, D].
         own: where each stands in it, [B].
-        nearest: their exact nearest, themselves among them: [B, K].
+        nearest: their exact nearest, themselves among them: [B, K + 1].
+        between: vectors of length 1 halfway between two products, [B', D].
+        nearest_between: their exact nearest: [B', K + 1].
         vectors: the catalogue's, by their positions: [N] -> [N, D].
         count: M.
     """
 
-    queries: FloatArray
+    products: FloatArray
     own: IntArray
     nearest: Neighbours
+    between: FloatArray
+    nearest_between: Neighbours
     vectors: Callable[[IntArray], FloatArray]
     count: int
 
+    @property
+    def asked(self) -> FloatArray:
+        """What is asked to see how fast an index is: more like sessions."""
+        return self.between if len(self.between) else self.products
+
     def recall(self, index: VectorIndex) -> float:
-        """Share of the exact nearest, each query itself apart, that an index finds."""
-        return index_recall_at_k(index, self.queries, self.nearest, self.vectors, self.own)
+        """As `recall_of`."""
+        return self.recall_of(lambda queries, k: index.search(queries, k).positions)
+
+    def recall_of(self, search: Search) -> float:
+        """Share of the exact K nearest that is found: of products, each itself apart, or between them; the lower."""
+        found = [recall_at_k(search, self.products, self.nearest, self.vectors, self.own)]
+        if len(self.between):
+            first = self.nearest_between.at(slice(None), slice(-1))
+            found.append(recall_at_k(search, self.between, first, self.vectors))
+        return min(found)
+
+
+def between(vectors: FloatArray) -> FloatArray:
+    """Halfway between each of some vectors and another of them, of length 1, the same each time: [B, D] -> [B', D]."""
+    if len(vectors) < 2:
+        return vectors[:0]
+    sums = vectors + np.roll(vectors, len(vectors) // 2, axis=0)
+    lengths = np.linalg.norm(sums, axis=1, keepdims=True)
+    kept = lengths[:, 0] > _OPPOSITE
+    halfway: FloatArray = (sums[kept] / lengths[kept]).astype(np.float32)
+    return halfway
 
 
 @dataclass(frozen=True)
@@ -95,7 +131,7 @@ def choose_index(request: IndexRequest, parts: Vectors, questions: Questions) ->
         InvalidData: no kind fits into the memory that is allowed, or nothing can be made of a factory string.
         NotFound: faiss is not installed.
     """
-    target, width = request.target, questions.queries.shape[1]
+    target, width = request.target, questions.products.shape[1]
     best: Trial | None = None
     for group in _candidates(request, questions.count, width):
         for kind in group:
@@ -153,11 +189,11 @@ def _fits(kind: IndexKind, count: int, width: int, most: float | None) -> bool:
 
 def _tried(kind: IndexKind, parts: Vectors, questions: Questions, target: IndexTarget) -> Trial:
     index, recall = tuned(_built(kind, parts, questions), questions, target.recall)
-    return Trial(index, recall, median_ms(index, questions.queries))
+    return Trial(index, recall, median_ms(index, questions.asked))
 
 
 def _built(kind: IndexKind, parts: Vectors, questions: Questions) -> VectorIndex:
-    form = kind.form(questions.count, questions.queries.shape[1])
+    form = kind.form(questions.count, questions.products.shape[1])
     if form.kind is DISK:
         return parts.on_disk(form)
     held_out = questions.own if questions.own.size <= _HELD_OUT * questions.count else None

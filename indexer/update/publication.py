@@ -18,7 +18,7 @@ import torch
 
 from indexer.catalogue import IDS_FILE, write_ids
 from indexer.index import INDEX_FILE, VectorIndex
-from indexer.indexes.choice import Questions, Trial, choose_index
+from indexer.indexes.choice import Questions, Trial, between, choose_index
 from indexer.indexes.disk_engine import DiskEngine
 from indexer.indexes.kinds import DISK, IndexForm
 from indexer.indexes.request import IndexRequest, IndexTarget
@@ -96,12 +96,12 @@ def make_version(
         QualityGateFailed: a check failed.
         InvalidData: the index that is asked for cannot be made of these vectors, or does not fit.
     """
-    around = _look_around(store.table, candidate)
+    around, questions = _look_around(store.table, candidate)
     # What cannot be searched is not worth an index.
     require_passed([*candidate.measured, _sound(around.found)], allowed)
     with store.place.filling(version_folder(number), last=MANIFEST_FILE) as aside:
         vectors = _Vectors(store.table, candidate.table_version)
-        judged = _index(vectors, candidate.index, around, aside)
+        judged = _index(vectors, candidate.index, questions, aside)
         if vectors.table_version != candidate.table_version:
             candidate = replace(candidate, table_version=vectors.table_version)
             store.table.pin(number, candidate.table_version)
@@ -117,12 +117,17 @@ def next_number(store: EmbeddingStore, live: Live | None) -> int:
     return max([live.last if live else 0, *version_numbers(store)]) + 1
 
 
-def _look_around(table: ProductTable, candidate: Candidate) -> Sample:
-    """Some products, and what is around them: exactly, in one pass."""
-    rows = _evenly(len(candidate.product_ids), _QUERIES)
-    vectors = table.vectors(candidate.table_version, rows)
-    found = survey(table.batches(candidate.table_version), vectors, _NEAREST + 1)
-    return Sample(candidate.table_version, candidate.product_ids, rows, vectors, found)
+def _look_around(table: ProductTable, candidate: Candidate) -> tuple[Sample, Questions]:
+    """Some products and places between them, and what is around them: exactly, in one pass."""
+    number, rows = candidate.table_version, _evenly(len(candidate.product_ids), _QUERIES)
+    products = table.vectors(number, rows)
+    halfway = between(products)
+    found = survey(table.batches(number), np.concatenate([products, halfway]), _NEAREST + 1)
+    near, near_halfway = found.nearest.at(slice(len(products))), found.nearest.at(slice(len(products), None))
+    questions = Questions(
+        products, rows, near, halfway, near_halfway, lambda places: table.vectors(number, places), found.rows
+    )
+    return Sample(number, candidate.product_ids, rows, products, replace(found, nearest=near)), questions
 
 
 @dataclass
@@ -145,18 +150,14 @@ class _Vectors:
         return VectorIndex(DiskEngine(self.table.at(self.table_version), form.lists), form)
 
 
-def _index(vectors: _Vectors, asked: IndexRequest, around: Sample, folder: Path) -> Trial:
+def _index(vectors: _Vectors, asked: IndexRequest, questions: Questions, folder: Path) -> Trial:
     """Build the index into its file; what is judged is what will be served, so it is read again."""
-    table, number, found = vectors.table, vectors.table_version, around.found
-    questions = Questions(
-        around.vectors, around.rows, found.nearest, lambda rows: table.vectors(number, rows), found.rows
-    )
     chosen = choose_index(asked, vectors, questions)
     form = chosen.index.form
     if form.kind is not DISK:
         chosen.index.save(folder / INDEX_FILE)
-    index = index_of(table, vectors.table_version, form, folder)
-    if len(index) != found.rows:
+    index = index_of(vectors.table, vectors.table_version, form, folder)
+    if len(index) != questions.count:
         return replace(chosen, index=index, recall=0.0)  # the gate `indexed` says more
     return replace(chosen, index=index, recall=questions.recall(index))
 

@@ -147,7 +147,7 @@ STEPS: list[tuple[Any, str]] = [
     (index.VectorIndex, "load"),
     (publication, "survey"),
     (ProductTable, "vectors"),
-    (choice, "index_recall_at_k"),
+    (choice, "recall_at_k"),
     (publication, "digests"),
     (StoreVersion, "write"),
     (outputs, "_replace_folder"),
@@ -254,7 +254,7 @@ def test_vectors_that_are_none_are_not_published(
 def test_an_index_that_finds_too_little_is_not_published(
     store: Path, model_folder: Path, products_file: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(choice, "index_recall_at_k", lambda *_: 0.9)
+    monkeypatch.setattr(choice, "recall_at_k", lambda *_: 0.9)
     with pytest.raises(QualityGateFailed, match=r"'recall': the index finds 0\.900 of the exact ten nearest"):
         build_index(model=model_folder, products=products_file, store=store)
     assert live_number(EmbeddingStore.open(store)) == 1

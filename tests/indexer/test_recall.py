@@ -5,7 +5,7 @@ import pytest
 
 from indexer.index import Neighbours, VectorIndex
 from indexer.indexes.kinds import FLAT
-from indexer.recall import index_recall_at_k, scores_of
+from indexer.recall import recall_at_k, scores_of
 
 
 def unit_vectors(count: int, width: int = 16, seed: int = 0) -> np.ndarray:
@@ -20,7 +20,10 @@ def nearest(vectors: np.ndarray, queries: np.ndarray, k: int) -> Neighbours:
 
 
 def recall(index: VectorIndex, vectors: np.ndarray, queries: np.ndarray, k: int = 10) -> float:
-    return index_recall_at_k(index, queries, nearest(vectors, queries, k), lambda positions: vectors[positions])
+    def search(asked: np.ndarray, wanted: int) -> np.ndarray:
+        return index.search(asked, wanted).positions
+
+    return recall_at_k(search, queries, nearest(vectors, queries, k), lambda positions: vectors[positions])
 
 
 class Poor(VectorIndex):
@@ -40,6 +43,13 @@ def test_recall_is_the_share_of_the_exact_ten() -> None:
     expected = (nearest(vectors, asked, 10).positions < 150).mean()
     assert recall(Poor(vectors), vectors, asked) == pytest.approx(expected)
     assert expected < 0.7
+
+
+def test_what_is_not_found_does_not_count() -> None:
+    vectors = unit_vectors(20)
+    exact = nearest(vectors, vectors, 4)
+    found = np.where(np.arange(4) < 1, exact.positions, -1)
+    assert recall_at_k(lambda *_: found, vectors, exact, lambda positions: vectors[positions]) == 0.25
 
 
 def test_recall_counts_any_of_several_equal_products() -> None:
