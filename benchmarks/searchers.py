@@ -18,7 +18,7 @@ import polars as pl
 import pyarrow as pa
 
 from indexer.index import INDEX_FILE, VectorIndex
-from indexer.indexes.choice import Questions, choose_index
+from indexer.indexes.choice import Questions, breadths, choose_index
 from indexer.indexes.disk_engine import DiskEngine
 from indexer.indexes.faiss_engine import FaissEngine
 from indexer.indexes.faiss_index import layers_of
@@ -103,7 +103,7 @@ class Ours:
         form, table = self.form(folder), ProductTable(Folder(folder))
         self._built = index_of(table, table.latest() if form.kind is DISK else 0, form, folder)
         if form.kind.breadth and self._asked != AUTO:
-            self.breadths = ladder(self._built.widest)
+            self.breadths = breadths(min(self._built.widest, 4096))
 
     @staticmethod
     def form(folder: Path) -> IndexForm:
@@ -180,7 +180,7 @@ class Faiss:
     def load(self, folder: Path) -> None:
         """As `Searcher`."""
         self._index = load_faiss().read_index(str(folder / "index"))
-        self.breadths = ladder(4096) if self._graph or hasattr(self._index, "nprobe") else (1,)
+        self.breadths = breadths(4096) if self._graph or hasattr(self._index, "nprobe") else (1,)
 
     @property
     def _graph(self) -> bool:
@@ -202,7 +202,7 @@ class Hnswlib:
     def __init__(self) -> None:
         self._index: Any = None
         self.breadth = 10
-        self.breadths: Sequence[int] = ladder(2048, least=10)
+        self.breadths: Sequence[int] = [step for step in breadths(2048) if step >= 10]
 
     def build(self, vectors: FloatArray, folder: Path) -> None:
         """As `Searcher`."""
@@ -234,7 +234,7 @@ class Usearch:
     def __init__(self) -> None:
         self._index: Any = None
         self.breadth = 64
-        self.breadths: Sequence[int] = ladder(2048, least=10)
+        self.breadths: Sequence[int] = [step for step in breadths(2048) if step >= 10]
 
     def build(self, vectors: FloatArray, folder: Path) -> None:
         """As `Searcher`."""
@@ -264,7 +264,7 @@ class LanceDB:
         self._refine_factor = refine_factor
         self._table: Any = None
         self.breadth = 20
-        self.breadths: Sequence[int] = ladder(4096)
+        self.breadths: Sequence[int] = [2**power for power in range(13)]
 
     def build(self, vectors: FloatArray, folder: Path) -> None:
         """As `Searcher`; writing the table is part of it, as it is of nobody else's."""
@@ -299,12 +299,6 @@ def _record_batches(vectors: FloatArray, schema: pa.Schema) -> Any:
         values = pa.FixedSizeListArray.from_arrays(pa.array(part.ravel()), part.shape[1])
         yield pa.record_batch([positions, values], schema=schema)
         first += len(part)
-
-
-def ladder(most: int, least: int = 1) -> list[int]:
-    """1, 2, 3, 4, 6, 8, 12, 16, ... up to `most`."""
-    steps = [step for power in range(most.bit_length()) for step in (2**power, 3 * 2**power // 2)]
-    return sorted({step for step in steps if least <= step <= most} | {least})
 
 
 # In the order of the table. What is ours is by the name that `--index` has.

@@ -10,7 +10,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from operator import sub
 from pathlib import Path
-from typing import NamedTuple, Self
+from typing import Any, NamedTuple, Self
 
 import numpy as np
 from numpy.typing import NDArray
@@ -52,7 +52,7 @@ class Neighbours(NamedTuple):
         """Those of some of the queries, and the best of them."""
         return Neighbours(self.scores[rows, columns], self.positions[rows, columns])
 
-    def put(self, rows: IntArray, others: Neighbours) -> None:
+    def put(self, rows: NDArray[Any], others: Neighbours) -> None:
         """Take over what was found for these queries."""
         self.scores[rows], self.positions[rows] = others
 
@@ -81,6 +81,10 @@ class _Look:
     positions: NDArray[np.int64]
     complete: bool
     widest: bool
+
+    def of(self, rows: NDArray[Any]) -> _Look:
+        """Of some of the queries."""
+        return _Look(self.scores[rows], self.positions[rows], self.complete, self.widest)
 
     def is_certain(self, k: int) -> bool:
         """Of a single query: whether the first K are its nearest in their order, whoever adds up the scores.
@@ -217,13 +221,13 @@ class VectorIndex:
         if allowed is not None and there <= _FEW:
             return self._looked_through(queries, k, allowed)
         scope = _Scope(k, there, allowed)
-        look = self._look(queries, scope, 1)
+        look = self._look(queries, scope)
         if len(queries) == 1 and self.engine.faithful and look.is_certain(k):
             return Neighbours(look.scores[:, :k], look.positions[:, :k])
         return self._settled(queries, scope, look)
 
-    def _look(self, queries: FloatArray, scope: _Scope, further: int) -> _Look:
-        """Ask the engine, so many times further than at first.
+    def _look(self, queries: FloatArray, scope: _Scope, *, further: int = 1, everywhere: bool = False) -> _Look:
+        """Ask the engine for so many times more candidates than at first.
 
         Where few are allowed, the search is wider by as much: then it looks at as many vectors as it does otherwise,
         for those that are not allowed cost next to nothing. And it is at least so wide that there are enough.
@@ -231,36 +235,46 @@ class VectorIndex:
         engine, widest = self.engine, self.engine.widest
         margin = _MARGIN if engine.faithful else _WIDE_MARGIN
         fetch = min(further * (scope.k + margin), scope.there)
-        least = fetch if self.form.kind.breadth == EF_SEARCH else further * scope.k  # a graph finds no more than that
-        wanted = further * max(self.form.breadth * len(engine), least * widest) / scope.there
-        breadth = min(math.ceil(wanted), widest) if self.form.kind.breadth else widest
+        least = fetch if self.form.kind.breadth == EF_SEARCH else scope.k  # a graph finds no more than that
+        wanted = math.ceil(max(self.form.breadth * len(engine), least * widest) / scope.there)
+        breadth = min(wanted, widest) if self.form.kind.breadth and not everywhere else widest
         scores, positions = engine.candidates(queries, fetch, breadth, scope.allowed)
         return _Look(scores, positions, fetch == scope.there, breadth == widest)
 
     def _settled(self, queries: FloatArray, scope: _Scope, look: _Look) -> Neighbours:
-        """The nearest by a first look at every query, and by further ones at those which that does not settle."""
-        k, further, left = scope.k, 1, np.arange(len(queries))
+        """The nearest by a first look at every query, and by others at those which that does not settle.
+
+        What a query gets depends on no other one of the batch.
+        """
+        k = scope.k
         found = Neighbours(np.empty((len(queries), k), np.float32), np.empty((len(queries), k), np.int64))
+        if (short := ~look.has_enough(k)).any():
+            found.put(short, self._found_everywhere(queries[short], scope, look))
+        left, further = np.flatnonzero(~short), _FURTHER
+        look = look.of(left)
         while left.size:
-            enough, settled = look.has_enough(k), look.is_settled(k)
-            found.put(left[settled], self._best(queries[left[settled]], look, settled, k))
-            lost = ~enough if look.widest else np.zeros_like(enough)
-            if lost.any():  # a graph may not lead everywhere
-                found.put(left[lost], self._looked_through(queries[left[lost]], k, scope.allowed))
-            left, further = left[~settled & ~lost], _FURTHER * further
+            settled = look.is_settled(k)
+            found.put(left[settled], self._best(queries[left[settled]], look.of(settled), k))
+            left = left[~settled]
             if left.size:
-                look = self._look(queries[left], scope, further)
+                look = self._look(queries[left], scope, further=further, everywhere=look.widest)
+            further *= _FURTHER
         return found
 
-    def _best(self, queries: FloatArray, look: _Look, rows: NDArray[np.bool_], k: int) -> Neighbours:
-        """The first K candidates of these queries where their order is certain, else the best K by exact scores."""
-        scores, positions = look.scores[rows, :k], look.positions[rows, :k]
-        steps = -np.diff(look.scores[rows, : k + 1], axis=1)
-        doubtful = (steps <= NOISE).any(axis=1) if self.engine.faithful else np.ones(len(queries), bool)
+    def _found_everywhere(self, queries: FloatArray, scope: _Scope, look: _Look) -> Neighbours:
+        """The nearest of queries for which a look found too few."""
+        if look.widest:  # a graph does not lead everywhere
+            return self._looked_through(queries, scope.k, scope.allowed)
+        return self._settled(queries, scope, self._look(queries, scope, everywhere=True))
+
+    def _best(self, queries: FloatArray, look: _Look, k: int) -> Neighbours:
+        """The first K candidates of each query where their order is certain, else the best K by exact scores."""
+        found = Neighbours(look.scores[:, :k].copy(), look.positions[:, :k].copy())
+        steps = -np.diff(look.scores[:, : k + 1], axis=1)
+        doubtful: NDArray[np.bool_] = (steps <= NOISE).any(axis=1) if self.engine.faithful else np.ones(len(queries), bool)
         if doubtful.any():
-            candidates = look.positions[rows][doubtful]
-            scores[doubtful], positions[doubtful] = self._ranked(queries[doubtful], candidates, k)
-        return Neighbours(scores, positions)
+            found.put(doubtful, self._ranked(queries[doubtful], look.positions[doubtful], k))
+        return found
 
     def _checked(self, queries: FloatArray, k: int) -> FloatArray:
         if k < 1:

@@ -15,7 +15,7 @@ import numpy as np
 
 from indexer.index import Neighbours, VectorIndex
 from indexer.indexes.faiss_index import empty_index
-from indexer.indexes.kinds import DISK, FLAT, FP16, IVF_FP16, IVF_PQ, IVF_SQ8, MEDIAN_MS, IndexForm, IndexKind, kind_of
+from indexer.indexes.kinds import DISK, EF_SEARCH, FLAT, FP16, IVF_FP16, IVF_SQ8, MEDIAN_MS, IndexForm, IndexKind, kind_of
 from indexer.indexes.request import AUTO, IndexRequest, IndexTarget
 from indexer.recall import Search, recall_at_k
 from ubm_embed.data.arrays import FloatArray, IntArray
@@ -25,11 +25,13 @@ from ubm_embed.errors import InvalidData
 # gets the same index.
 _TINY = 1000
 # Up to here looking at every vector takes a quarter of a millisecond, and needs neither training nor a compromise. At
-# 30,000 it is already several times as slow as lists are.
+# 30,000 it is already twenty times as slow as lists are.
 _SMALL = 10_000
 _TIMED = 50
 # Training is to leave out the questions, but a small catalogue needs every vector.
 _HELD_OUT = 0.05
+# A graph that must be searched more widely takes longer than lists do, and minutes to find that out.
+_WIDEST_GRAPH = 4096
 # Two vectors whose sum is shorter have no middle.
 _OPPOSITE = 1e-3
 
@@ -173,12 +175,13 @@ def _candidates(request: IndexRequest, count: int, width: int) -> Iterator[Seque
 def _kinds(count: int) -> list[list[IndexKind]]:
     """What `auto` tries, the fastest first; the exact ones last, for who wants all or all but all of the recall.
 
-    Not hnsw, unless it is asked for: it takes ten times as long to build, every night. At the same recall it was faster
-    at 30,000 vectors, as fast at 100,000 and slower at 300,000.
+    Not hnsw nor ivf-pq, unless they are asked for. Between products, where sessions are, a graph leads to the nearest
+    only when it is searched so widely that lists are several times as fast, and it takes far longer to build. Product
+    quantisation was no faster in lists as short as these, and takes more memory.
     """
     if count < _TINY:
         return [[FLAT]]
-    lists = [[IVF_PQ], [IVF_FP16], [IVF_SQ8]]
+    lists = [[IVF_FP16], [IVF_SQ8]]
     return [[FLAT, FP16], *lists] if count <= _SMALL else [*lists, [FLAT, FP16]]
 
 
@@ -211,9 +214,10 @@ def _better(one: Trial, other: Trial, target: IndexTarget) -> bool:
 
 
 def tuned(index: VectorIndex, questions: Questions, recall: float) -> tuple[VectorIndex, float]:
-    """The index with the narrowest search that has this recall, or the widest there is; and its recall."""
+    """The index with the narrowest search that has this recall, or the widest that is tried; and its recall."""
     found = questions.recall(index) if index.form.kind.breadth is None else 0.0
-    for breadth in () if index.form.kind.breadth is None else _ladder(index.widest):
+    widest = min(index.widest, _WIDEST_GRAPH) if index.form.kind.breadth == EF_SEARCH else index.widest
+    for breadth in () if index.form.kind.breadth is None else breadths(widest):
         index = index.searched(breadth)
         found = questions.recall(index)
         if found >= recall:
@@ -231,7 +235,7 @@ def median_ms(index: VectorIndex, queries: FloatArray, k: int = 10) -> float:
     return statistics.median(took[3:] or took) * 1000
 
 
-def _ladder(widest: int) -> list[int]:
-    """1, 2, 3, 4, 6, 8, 12, 16, ... and the widest: each a third to a half more than the one before."""
-    steps = [step for power in range(widest.bit_length()) for step in (2**power, 3 * 2**power // 2)]
+def breadths(widest: int) -> list[int]:
+    """1, 2, ..., 8, 10, 12, 14, 16, 20, ... and the widest: each at most a quarter more than the one before."""
+    steps = {max(2**power * quarters // 4, 1) for power in range(widest.bit_length()) for quarters in range(4, 8)}
     return sorted({step for step in steps if step < widest} | {widest})

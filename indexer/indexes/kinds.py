@@ -122,7 +122,8 @@ class IndexForm:
     @property
     def trained_with(self) -> int:
         """How many vectors are enough to train it."""
-        return min(max(_TRAINED_A_LIST * self.lists, _FEWEST_TRAINED), _MOST_TRAINED)
+        enough = min(max(_TRAINED_A_LIST * self.lists, _FEWEST_TRAINED), _MOST_TRAINED)
+        return max(enough, _VECTORS_A_LIST * self.lists)
 
 
 FLAT = IndexKind(name="flat", factory="Flat", exact=True, bytes_a_value=4)
@@ -131,13 +132,13 @@ FP16 = IndexKind(name="fp16", factory="SQfp16", exact=True, bytes_a_value=2)
 IVF_FP16 = IndexKind(name="ivf-fp16", factory="IVF{lists},SQfp16", breadth=NPROBE, bytes_a_value=2, bytes_a_vector=16)
 # The small one. Without a finer copy: one in half precision takes more than ivf-fp16 does, which needs none.
 IVF_SQ8 = IndexKind(name="ivf-sq8", factory="IVF{lists},SQ8", breadth=NPROBE, bytes_a_value=1, bytes_a_vector=16)
-# Half a byte for two values, looked up in registers: at 400,000 vectors a batch went four times as fast as with
-# ivf-fp16, at the same recall, for what seems near is scored again in half precision.
+# Half a byte for two values, looked up in registers; what seems near is scored again in half precision. Many must be:
+# where products are nearly alike, a few bits tell them apart badly.
 IVF_PQ = IndexKind(
     name="ivf-pq",
     factory="IVF{lists},PQ{codes}x4fs,Refine(SQfp16)",
     breadth=NPROBE,
-    refined=8,
+    refined=64,
     bytes_a_value=2.25,
     bytes_a_vector=8,
 )
@@ -167,11 +168,12 @@ def factory_kind(factory: str) -> IndexKind:
 
 
 def lists_for(count: int) -> int:
-    """How many lists so many vectors are divided into: a power of two near sqrt(M), if they are enough to train it.
+    """How many lists so many vectors are divided into: a power of two near 4 sqrt(M), if they are enough to train it.
 
-    A query is compared with every list's centre and then with the vectors of a few lists; around the root both cost
-    about the same. Twice or four times as many answered no faster at a million vectors, and took three and eight times
-    as long to train.
+    A query is compared with every list's centre and then with the vectors of the nearest lists. Of a trained model's
+    vectors, at the same recall: four times the root took half the time of the root itself at 300,000, and twice as many
+    again no less.
     """
-    wanted = 2 ** round(math.log2(math.sqrt(max(count, 1))))
-    return int(min(wanted, max(count // _VECTORS_A_LIST, 1)))
+    wanted = round(math.log2(4 * math.sqrt(max(count, 1))))
+    enough = math.floor(math.log2(max(count // _VECTORS_A_LIST, 1)))
+    return int(2 ** min(wanted, enough))

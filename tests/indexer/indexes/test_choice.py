@@ -9,7 +9,7 @@ import pytest
 from indexer.index import Neighbours, VectorIndex
 from indexer.indexes import choice
 from indexer.indexes.choice import Questions, Trial, between, choose_index, require_possible, tuned
-from indexer.indexes.kinds import DISK, FLAT, HNSW, IVF_FP16, IVF_PQ, IVF_SQ8, IndexForm, kind_of
+from indexer.indexes.kinds import DISK, FLAT, HNSW, IVF_FP16, IVF_SQ8, IndexForm, kind_of
 from indexer.indexes.request import IndexRequest, IndexTarget
 from tests.indexer.indexes.disk_world import on_disk
 from ubm_embed.errors import InvalidData
@@ -91,10 +91,10 @@ def recall_of_products(index: VectorIndex, asked: np.ndarray) -> float:
 def test_auto_meets_its_target_with_the_narrowest_search_that_does(large: None, recall: float) -> None:
     asked = questions(VECTORS)
     chosen = choose_index(IndexRequest(recall=recall), Parts(VECTORS), asked)
-    assert chosen.index.form.kind is IVF_PQ
+    assert chosen.index.form.kind is IVF_FP16
     assert chosen.recall >= recall
     assert chosen.recall == pytest.approx(recall_by_hand(chosen.index, asked.own), abs=0.002)
-    narrower = [step for step in choice._ladder(chosen.index.widest) if step < chosen.index.form.breadth]
+    narrower = [step for step in choice.breadths(chosen.index.widest) if step < chosen.index.form.breadth]
     assert not narrower or asked.recall(chosen.index.searched(narrower[-1])) < recall
     # Others than it was tuned with get nearly as much.
     others = np.arange(33, COUNT, 60)
