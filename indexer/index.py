@@ -271,7 +271,8 @@ class VectorIndex:
         """The first K candidates of each query where their order is certain, else the best K by exact scores."""
         found = Neighbours(look.scores[:, :k].copy(), look.positions[:, :k].copy())
         steps = -np.diff(look.scores[:, : k + 1], axis=1)
-        doubtful: NDArray[np.bool_] = (steps <= NOISE).any(axis=1) if self.engine.faithful else np.ones(len(queries), bool)
+        doubtful = np.full(len(queries), not self.engine.faithful)
+        doubtful |= (steps <= NOISE).any(axis=1)
         if doubtful.any():
             found.put(doubtful, self._ranked(queries[doubtful], look.positions[doubtful], k))
         return found

@@ -15,7 +15,18 @@ import numpy as np
 
 from indexer.index import Neighbours, VectorIndex
 from indexer.indexes.faiss_index import empty_index
-from indexer.indexes.kinds import DISK, EF_SEARCH, FLAT, FP16, IVF_FP16, IVF_SQ8, MEDIAN_MS, IndexForm, IndexKind, kind_of
+from indexer.indexes.kinds import (
+    DISK,
+    EF_SEARCH,
+    FLAT,
+    FP16,
+    IVF_FP16,
+    IVF_SQ8,
+    MEDIAN_MS,
+    IndexForm,
+    IndexKind,
+    kind_of,
+)
 from indexer.indexes.request import AUTO, IndexRequest, IndexTarget
 from indexer.recall import Search, recall_at_k
 from ubm_embed.data.arrays import FloatArray, IntArray
