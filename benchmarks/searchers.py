@@ -18,11 +18,11 @@ import polars as pl
 import pyarrow as pa
 
 from indexer.index import INDEX_FILE, VectorIndex
-from indexer.indexes.choice import Questions, breadths, choose_index
+from indexer.indexes.choice import Questions, breadths, built, choose_index
 from indexer.indexes.disk_engine import DiskEngine
 from indexer.indexes.faiss_engine import FaissEngine
 from indexer.indexes.faiss_index import layers_of
-from indexer.indexes.kinds import DISK, EF_SEARCH, IndexForm
+from indexer.indexes.kinds import DISK, EF_SEARCH, IndexForm, kind_of
 from indexer.indexes.loading import load_faiss
 from indexer.indexes.request import AUTO, IndexRequest
 from indexer.places.folder import Folder
@@ -92,11 +92,16 @@ class Ours:
 
     def build(self, vectors: FloatArray, folder: Path) -> None:
         """As `Searcher`; to choose is to build and tune all that comes into question."""
-        index = choose_index(IndexRequest(index=self._asked), Parts(vectors, folder), self._questions).index
+        index = self._made(Parts(vectors, folder))
         if index.form.kind is not DISK:
             index.save(folder / INDEX_FILE)
         form = {"kind": index.kind, "parameters": index.form.to_parameters()}
         (folder / _FORM).write_text(json.dumps(form))
+
+    def _made(self, parts: Parts) -> VectorIndex:
+        if self._asked == AUTO:
+            return choose_index(IndexRequest(), parts, self._questions).index
+        return built(kind_of(self._asked), parts, self._questions)
 
     def load(self, folder: Path) -> None:
         """As `Searcher`."""

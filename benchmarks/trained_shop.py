@@ -11,7 +11,7 @@ from __future__ import annotations
 import argparse
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, cast
@@ -23,9 +23,8 @@ from indexer.build import build_index
 from indexer.catalogue import CatalogueInMemory
 from indexer.export import VECTORS_FILE, export
 from indexer.export_form import ExportForm
-from indexer.indexes.request import IndexRequest
 from indexer.readable import readable_sessions
-from indexer.update.settings import RefreshSettings
+from indexer.update.gates import Gate
 from ubm_embed.data.arrays import FloatArray
 from ubm_embed.data.corpus import PRODUCTS_FILE, Corpus
 from ubm_embed.data.sample_shop import write_sample_shop
@@ -99,7 +98,7 @@ def _document(session_id: str, rows: pl.DataFrame) -> dict[str, Any]:
     return {"session_id": session_id, "interactions": known}
 
 
-def make_trained_shop(home: Path, products: int, index: str = "auto") -> TrainedShop:
+def make_trained_shop(home: Path, products: int, allow: Collection[Gate] = ()) -> TrainedShop:
     """Make what is not there yet."""
     shop = TrainedShop(home)
     if not shop.model.exists():
@@ -110,9 +109,8 @@ def make_trained_shop(home: Path, products: int, index: str = "auto") -> Trained
     if not shop.corpus.exists():
         write_sample_shop(shop.corpus, products=products, sessions=SESSIONS, seed=0)
     if not (shop.store / "live.json").exists():
-        settings = RefreshSettings(index=IndexRequest(index=index))
         catalogue = shop.corpus / PRODUCTS_FILE
-        build_index(model=shop.model, products=catalogue, store=shop.store, settings=settings, progress=Lines())
+        build_index(model=shop.model, products=catalogue, store=shop.store, allow=allow, progress=Lines())
     if not (home / VECTORS_FILE).exists():
         with output_folder(home / "exported", overwrite=True) as aside:
             export(shop.store, aside / "npy", ExportForm.NPY)

@@ -202,18 +202,19 @@ def _fits(kind: IndexKind, count: int, width: int, most: float | None) -> bool:
 
 
 def _tried(kind: IndexKind, parts: Vectors, questions: Questions, target: IndexTarget) -> Trial:
-    index, recall = tuned(_built(kind, parts, questions), questions, target.recall)
+    index, recall = tuned(built(kind, parts, questions), questions, target.recall)
     return Trial(index, recall, median_ms(index, questions.asked))
 
 
-def _built(kind: IndexKind, parts: Vectors, questions: Questions) -> VectorIndex:
+def built(kind: IndexKind, parts: Vectors, questions: Questions) -> VectorIndex:
+    """An index of this kind that is not tuned yet, trained without the questions."""
     form = kind.form(questions.count, questions.products.shape[1])
     if form.kind is DISK:
         return parts.on_disk(form)
     held_out = questions.own if questions.own.size <= _HELD_OUT * questions.count else None
     # Too few for lists come to be of another kind, on disk too.
-    built = form.kind if kind is DISK else kind
-    return VectorIndex.build(parts, kind=built, expected=questions.count, held_out=held_out)
+    kind = form.kind if kind is DISK else kind
+    return VectorIndex.build(parts, kind=kind, expected=questions.count, held_out=held_out)
 
 
 def _better(one: Trial, other: Trial, target: IndexTarget) -> bool:
