@@ -6,8 +6,9 @@ BIN := $(VENV)/bin
 # The two faiss packages install the same module, so exactly one is chosen.
 FAISS := $(shell nvidia-smi >/dev/null 2>&1 && echo gpu || echo cpu)
 DEMO_HOME ?= demo
+BENCH_HOME ?= .benchmarks
 
-.PHONY: help setup demo test test-slow lint format clean
+.PHONY: help setup demo test test-slow bench-index lint format clean
 
 help: ## this list
 	@grep -E '^[a-z-]+:.*##' Makefile | sed -E 's/:.*## /\t/' | expand -t 12
@@ -32,6 +33,12 @@ test: setup ## lint, types and the tests
 
 test-slow: setup ## the tests that take minutes
 	$(BIN)/pytest -q -m slow
+
+bench-index: setup ## every index at up to a million vectors: hours; keeps what is made in .benchmarks
+	$(BIN)/pip install --quiet --constraint constraints.txt --editable '.[$(FAISS),dev,engines]'
+	$(BIN)/python -m benchmarks.trained_shop $(BENCH_HOME)
+	$(BIN)/python -m benchmarks.index_kinds $(BENCH_HOME)
+	$(BIN)/python -m benchmarks.live_query $(BENCH_HOME)
 
 format: setup ## put the code into its format
 	$(BIN)/ruff format .

@@ -269,7 +269,7 @@ class LanceDB:
         self._refine_factor = refine_factor
         self._table: Any = None
         self.breadth = 20
-        self.breadths: Sequence[int] = [2**power for power in range(13)]
+        self.breadths: Sequence[int] = [2**power for power in range(11)]
 
     def build(self, vectors: FloatArray, folder: Path) -> None:
         """As `Searcher`; writing the table is part of it, as it is of nobody else's."""

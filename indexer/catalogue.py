@@ -10,6 +10,7 @@ from typing import Any, Protocol
 
 import numpy as np
 import polars as pl
+import pyarrow as pa
 from numpy.typing import NDArray
 
 from indexer.filters import Filters
@@ -122,11 +123,7 @@ class CatalogueInMemory:
     @cached_property
     def _queryable(self) -> Any:
         """Not the table in the store: a reader holds its version for as long as it likes, also once that is pruned."""
-        import lance
-
-        # One fragment: a row's id is then its place.
-        name = f"memory://{uuid.uuid4().hex}"
-        return lance.write_dataset(self.frame.to_arrow(), name, max_rows_per_file=max(self.frame.height, 1))
+        return in_memory_dataset(self.frame.to_arrow())
 
     @cached_property
     def popular(self) -> NDArray[np.int64]:
@@ -134,6 +131,13 @@ class CatalogueInMemory:
         known = self.frame.select("product_id", POPULARITY).with_row_index("position").filter(pl.col(POPULARITY) > 0)
         ranked = known.sort(POPULARITY, "product_id", descending=[True, False])
         return ranked["position"].cast(pl.Int64).to_numpy()
+
+
+def in_memory_dataset(rows: pa.Table) -> Any:
+    """Rows that LanceDB's SQL can be asked about. In one fragment: a row's id is then its place."""
+    import lance
+
+    return lance.write_dataset(rows, f"memory://{uuid.uuid4().hex}", max_rows_per_file=max(rows.num_rows, 1))
 
 
 def write_ids(file: Path, product_ids: pl.Series) -> None:

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from indexer.catalogue import in_memory_dataset
 from indexer.filters import Filters
 from indexer.pinned_table import PLACE, VECTOR, PinnedTable
 from indexer.table import OURS, POPULARITY
@@ -26,7 +27,8 @@ class CatalogueOnDisk:
 
     def __init__(self, table: PinnedTable) -> None:
         self._table = table
-        self._filters = Filters(len(table), table.places_where)
+        self._filters = Filters(len(table), self._places_where)
+        self._empty = in_memory_dataset(table.schema.empty_table().select(self.columns))
 
     def __len__(self) -> int:
         return len(self._table)
@@ -58,6 +60,11 @@ class CatalogueOnDisk:
     def allowed(self, where: str) -> NDArray[np.bool_]:
         """As `Catalogue`."""
         return self._filters.allowed(where)
+
+    def _places_where(self, condition: str) -> IntArray:
+        # First of no rows, and of the shop's own columns: what is wrong then is wrong with the condition.
+        self._empty.scanner(columns=[], filter=condition, with_row_id=True).to_table()
+        return self._table.scan(condition)[PLACE].to_numpy()
 
     @cached_property
     def popular(self) -> NDArray[np.int64]:

@@ -33,4 +33,5 @@ def translated(file: str) -> Iterator[None]:
 
 def sentence_of(error: Exception) -> str:
     """What LanceDB says, on one line and without where in its own sources it says so."""
-    return re.sub(r",? \S+\.rs:\d+(:\d+)?", "", " ".join(str(error).split()))[:300]
+    said = re.sub(r",? \S+\.rs:\d+(:\d+)?", "", " ".join(str(error).split()))
+    return re.sub(r"\.? Valid fields are .*", "", said)[:300]  # columns of ours and of LanceDB's among them

@@ -19,6 +19,7 @@ from ubm_embed.errors import InvalidData
 
 # Candidates a match, where not simply the best K are taken; more are asked for when too few are left.
 _CANDIDATES, _LEAST = 10, 100
+_STEP = 8
 
 
 @dataclass(frozen=True)
@@ -27,6 +28,14 @@ class Hits:
 
     positions: IntArray
     scores: FloatArray | None = None
+
+
+def _by_fetch(rows: Sequence[int], hidden: Sequence[frozenset[int]], depth: int) -> dict[int, list[int]]:
+    """Queries by how many candidates they want: as many as each gets alone, and in steps, so that few searches do."""
+    grouped: dict[int, list[int]] = {}
+    for row in rows:
+        grouped.setdefault(depth + -(-len(hidden[row]) // _STEP) * _STEP, []).append(row)
+    return grouped
 
 
 class Matcher:
@@ -54,16 +63,16 @@ class Matcher:
         depth = k if rules.best_only else max(_CANDIDATES * k, _LEAST)
         left = list(range(len(vectors)))
         while left:
-            fetch = depth + max((len(hidden[row]) for row in left), default=0)
-            near = self.index.search(vectors[left], fetch, allowed)
             short: list[int] = []
-            for row, scores, positions in zip(left, near.scores, near.positions, strict=True):
-                candidates = self._shown(Ranked(positions, scores), hidden[row])
-                candidates = self._boosted(candidates, vectors[row], boosts, hidden[row])
-                chosen = select(candidates, k, rules, self.catalogue.values, self.index.vectors)
-                found[row] = Hits(chosen.positions, chosen.scores)
-                if chosen.positions.size < k and positions.size == fetch:
-                    short.append(row)
+            for fetch, rows in _by_fetch(left, hidden, depth).items():
+                near = self.index.search(vectors[rows], fetch, allowed)
+                for row, scores, positions in zip(rows, near.scores, near.positions, strict=True):
+                    candidates = self._shown(Ranked(positions, scores), hidden[row]).first(depth)
+                    candidates = self._boosted(candidates, vectors[row], boosts, hidden[row])
+                    chosen = select(candidates, k, rules, self.catalogue.values, self.index.vectors)
+                    found[row] = Hits(chosen.positions, chosen.scores)
+                    if chosen.positions.size < k and positions.size == fetch:
+                        short.append(row)
             left, depth = short, 4 * depth
         return found
 

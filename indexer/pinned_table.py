@@ -7,7 +7,8 @@ Letters: M products, K places, D width.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from functools import cached_property
 from typing import Any, NamedTuple
 
@@ -18,9 +19,11 @@ from numpy.typing import NDArray
 
 from indexer.lance_errors import translated
 from ubm_embed.data.arrays import FloatArray, IntArray
+from ubm_embed.errors import InvalidData
 
 PLACE, VECTOR = "place", "vector"
 _ROW_ID = "_rowid"
+_IDS_AT_ONCE = 1000
 
 
 class Near(NamedTuple):
@@ -62,7 +65,7 @@ class PinnedTable:
     @cached_property
     def lists(self) -> int:
         """Lists of LanceDB's index over the vectors; 0 without one."""
-        with translated(self.uri):
+        with self._translated():
             named = [one.name for one in self._dataset.describe_indices() if VECTOR in one.field_names]
             if not named:
                 return 0
@@ -82,7 +85,8 @@ class PinnedTable:
 
     def scan(self, where: str, columns: Sequence[str] = ()) -> pl.DataFrame:
         """Rows that satisfy a condition in LanceDB's SQL: their `place`, and these columns."""
-        found = self._dataset.scanner(columns=list(columns), filter=where, with_row_id=True).to_table()
+        with self._translated():
+            found = self._dataset.scanner(columns=list(columns), filter=where, with_row_id=True).to_table()
         places = pl.Series(PLACE, self._places(found.column(_ROW_ID).to_numpy()))
         if not columns:
             return places.to_frame()
@@ -90,22 +94,14 @@ class PinnedTable:
         assert isinstance(frame, pl.DataFrame)
         return frame.with_columns(places)
 
-    def places_where(self, condition: str) -> IntArray:
-        """Places of the rows that satisfy a condition.
-
-        Raises:
-            ValueError, OSError, RuntimeError: not a condition over these columns; LanceDB says why.
-        """
-        return self.scan(condition)[PLACE].to_numpy()
-
     def find(self, product_ids: Iterable[str]) -> dict[str, int]:
         """The places of the products that are there, by their ids."""
-        quoted = ", ".join("'" + name.replace("'", "''") + "'" for name in dict.fromkeys(product_ids))
-        if not quoted:
-            return {}
-        with translated(self.uri):
+        names, places = list(dict.fromkeys(product_ids)), dict[str, int]()
+        for first in range(0, len(names), _IDS_AT_ONCE):
+            quoted = ", ".join("'" + name.replace("'", "''") + "'" for name in names[first : first + _IDS_AT_ONCE])
             found = self.scan(f"product_id IN ({quoted})", ["product_id"])
-        return dict(found.select("product_id", PLACE).iter_rows())
+            places.update(found.select("product_id", PLACE).iter_rows())
+        return places
 
     def nearest(self, query: FloatArray, k: int, lists: int, refined: int) -> Near:
         """What LanceDB's index over the vectors finds, scored by the vectors as they are stored.
@@ -124,7 +120,7 @@ class PinnedTable:
             "maximum_nprobes": lists,
             "refine_factor": refined,
         }
-        with translated(self.uri):
+        with self._translated():
             found = self._dataset.scanner(columns=["_distance"], nearest=asked, with_row_id=True).to_table()
         scores: FloatArray = np.float32(1) - found.column("_distance").to_numpy()
         return Near(scores, self._places(found.column(_ROW_ID).to_numpy()))
@@ -136,13 +132,26 @@ class PinnedTable:
             return self.schema.empty_table().select(list(columns)), where
         # By their ids: to count off places among removed rows takes LanceDB twenty times as long.
         ids = ",".join(map(str, self._ids[wanted].tolist()))
-        with translated(self.uri):
+        with self._translated():
             return self._dataset.to_table(columns=list(columns), filter=f"{_ROW_ID} IN ({ids})"), where
+
+    @contextmanager
+    def _translated(self) -> Iterator[None]:
+        """What LanceDB says, and what it most likely means of a version that could be opened."""
+        try:
+            with translated(self.uri):
+                yield
+        except InvalidData as error:
+            if "Not found" not in error.problem:
+                raise
+            gone = "files of the version that was opened are gone"
+            remedy = "if it was pruned since, open the store anew; if not, ubm-embed doctor says what is damaged"
+            raise InvalidData(f"{gone}: {remedy} ({error.problem})", file=self.uri) from error
 
     @cached_property
     def _ids(self) -> NDArray[np.uint64]:
         """LanceDB's ids of the rows, in order: [M]."""
-        with translated(self.uri):
+        with self._translated():
             ids = self._dataset.scanner(columns=[], with_row_id=True).to_table().column(_ROW_ID).to_numpy()
         return np.asarray(ids, np.uint64)
 

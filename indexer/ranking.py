@@ -68,6 +68,10 @@ class Ranked:
     positions: IntArray
     scores: FloatArray
 
+    def first(self, count: int) -> Ranked:
+        """The best so many."""
+        return Ranked(self.positions[:count], self.scores[:count])
+
     def by_score(self) -> Ranked:
         """The same, best first; equal scores by position."""
         order = np.lexsort((self.positions, -self.scores))
@@ -89,7 +93,7 @@ def select(
         vectors: of rows: [C] -> [C, D], of length 1; asked only where diversity is.
     """
     if rules.best_only:
-        return Ranked(found.positions[:k], found.scores[:k])
+        return found.first(k)
     caps = [_Cap(values(column, found.positions), most) for column, most in rules.most_per.items()]
     alike = _Alikeness(vectors(found.positions)) if rules.diversity else None
     kept: list[int] = []
@@ -112,7 +116,9 @@ class _Cap:
     """How many of a column's values were taken."""
 
     def __init__(self, values: Sequence[object], most: int) -> None:
-        self._values, self._most, self._taken = values, most, dict[object, int]()
+        # Lists and structs are no keys; equal ones read the same.
+        self._values = [repr(value) if isinstance(value, list | dict) else value for value in values]
+        self._most, self._taken = most, dict[object, int]()
 
     def has_room(self, row: int) -> bool:
         return self._taken.get(self._values[row], 0) < self._most

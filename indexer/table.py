@@ -36,8 +36,9 @@ OURS = (VECTOR, POPULARITY, TEXT_HASH, ROW_HASH)
 _ROWS_AT_ONCE = 8192
 _PIN = "version-"
 _MODEL = "ubm_embed.model_id"
-# LanceDB keeps `_row...` for itself, reads a dot as a path into a struct, and cannot select the other two by name.
-_NAME = re.compile(r"(?!_row)(?!\*$)[^.`]+")
+# LanceDB keeps `_row...` and `_distance` for itself, reads a dot as a path into a struct, and cannot select the other
+# two by name.
+_NAME = re.compile(r"(?!_row|_distance$)(?!\*$)[^.`]+")
 
 
 class VectorBatch(NamedTuple):

@@ -5,6 +5,7 @@ Letters: B queries, K nearest, M vectors, D width.
 
 from __future__ import annotations
 
+import math
 import statistics
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -171,15 +172,16 @@ def _candidates(request: IndexRequest, count: int, width: int) -> Iterator[Seque
     """Kinds to try, in groups: a later group only if none before it meets the target."""
     most = request.target.memory_gb
     groups = _kinds(count) if request.chosen == AUTO else [[kind_of(request.chosen)]]
-    fitting = [[kind for kind in group if _fits(kind, count, width, most)] for group in groups]
-    if not any(fitting) and request.chosen == AUTO:
+    if request.chosen == AUTO and most is not None:
         groups = [*groups, [DISK]]
-        fitting = [[kind for kind in groups[-1] if _fits(kind, count, width, most)]]
+    fitting = [[kind for kind in group if _takes(kind, count, width) <= (most or math.inf) * 1e9] for group in groups]
     if not any(fitting):
-        kinds = [kind for group in groups for kind in group]
-        least = min(kind.takes(count, width) or 0 for kind in kinds) / 1e9
-        problem = f"{count:,} vectors of width {width} take at least {least:.3g} GB as {kinds[-1].name}, got {most:g}"
+        smallest = min((kind for group in groups for kind in group), key=lambda kind: _takes(kind, count, width))
+        least, name = _takes(smallest, count, width) / 1e9, smallest.form(count, width).kind.name
+        problem = f"{count:,} vectors of width {width} take at least {least:.3g} GB as {name}, got {most:g}"
         raise InvalidData(problem, field="memory_gb")
+    if len(fitting) > 1 and any(fitting[:-1]) and groups[-1] == [DISK]:
+        fitting = fitting[:-1]  # the disk is for what fits nowhere else
     yield from (group for group in fitting if group)
 
 
@@ -196,9 +198,9 @@ def _kinds(count: int) -> list[list[IndexKind]]:
     return [[FLAT, FP16], *lists] if count <= _SMALL else [*lists, [FLAT, FP16]]
 
 
-def _fits(kind: IndexKind, count: int, width: int, most: float | None) -> bool:
-    takes = kind.takes(count, width)
-    return most is None or takes is None or takes <= most * 1e9
+def _takes(kind: IndexKind, count: int, width: int) -> float:
+    """Bytes in memory of what a kind comes to be with so many vectors; 0 where nobody knows."""
+    return kind.form(count, width).kind.takes(count, width) or 0.0
 
 
 def _tried(kind: IndexKind, parts: Vectors, questions: Questions, target: IndexTarget) -> Trial:
