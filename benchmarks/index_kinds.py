@@ -32,7 +32,7 @@ from indexer.indexes.choice import Questions, between
 from indexer.indexes.faiss_engine import FaissEngine
 from indexer.indexes.loading import load_faiss
 from indexer.recall import recall_at_k
-from ubm_embed.data.arrays import FloatArray
+from ubm_embed.data.arrays import FloatArray, evenly
 
 NAME = "index_kinds"
 _K, _QUESTIONS = 10, 200
@@ -124,7 +124,7 @@ def tune(shop: TrainedShop, size: int, name: str) -> dict[str, Any]:
 
 def questions_about(vectors: FloatArray) -> Questions:
     """Some products, places between them, and their exact nearest, as a store has them when it is made."""
-    rows = np.unique(np.linspace(0, len(vectors) - 1, _QUESTIONS).astype(np.int64))
+    rows = evenly(len(vectors), _QUESTIONS)
     products = np.ascontiguousarray(vectors[rows])
     halfway = between(products)
     near = [exact(vectors, asked, _K + 1) for asked in (products, halfway)]

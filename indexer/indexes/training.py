@@ -9,7 +9,7 @@ from collections.abc import Iterable
 
 import numpy as np
 
-from ubm_embed.data.arrays import FloatArray, IntArray
+from ubm_embed.data.arrays import FloatArray, IntArray, evenly
 
 
 def training_sample(parts: Iterable[FloatArray], count: int, most: int, held_out: IntArray | None = None) -> FloatArray:
@@ -20,7 +20,7 @@ def training_sample(parts: Iterable[FloatArray], count: int, most: int, held_out
         count: M, or about that.
         held_out: rows that are left out.
     """
-    rows = np.unique(np.linspace(0, count - 1, min(most, count)).astype(np.int64))
+    rows = evenly(count, most)
     rows = rows if held_out is None else np.setdiff1d(rows, held_out)
     found, first = [], 0
     for vectors in parts:

@@ -31,7 +31,7 @@ from indexer.update.survey import Survey, survey
 from indexer.versions.index_of import index_of
 from indexer.versions.live import Live, make_live, version_numbers
 from indexer.versions.version import MANIFEST_FILE, METRIC, StoreVersion, digests
-from ubm_embed.data.arrays import FloatArray
+from ubm_embed.data.arrays import FloatArray, evenly
 from ubm_embed.evaluation.uniformity import alignment, uniformity
 
 _QUERIES, _SAMPLE, _NEAREST = 200, 1000, 10
@@ -119,7 +119,7 @@ def next_number(store: EmbeddingStore, live: Live | None) -> int:
 
 def _look_around(table: ProductTable, candidate: Candidate) -> tuple[Sample, Questions]:
     """Some products and places between them, and what is around them: exactly, in one pass."""
-    number, rows = candidate.table_version, _evenly(len(candidate.product_ids), _QUERIES)
+    number, rows = candidate.table_version, evenly(len(candidate.product_ids), _QUERIES)
     products = table.vectors(number, rows)
     halfway = between(products)
     found = survey(table.batches(number), np.concatenate([products, halfway]), _NEAREST + 1)
@@ -174,7 +174,7 @@ def _describe(
 ) -> StoreVersion:
     """The manifest of a version, once it has passed its gates."""
     found, index = around.found, judged.index
-    sample = store.table.vectors(candidate.table_version, _evenly(found.rows, _SAMPLE))
+    sample = store.table.vectors(candidate.table_version, evenly(found.rows, _SAMPLE))
     spread = float(uniformity(torch.from_numpy(sample))) if len(sample) > 1 else None
     measured = [
         *candidate.measured,
@@ -255,14 +255,9 @@ def _alignment(store: EmbeddingStore, candidate: Candidate) -> float | None:
     known = np.flatnonzero((rows[0] >= 0) & (rows[1] >= 0))
     if not known.size:
         return None
-    kept = known[_evenly(known.size, _SAMPLE)]
+    kept = known[evenly(known.size, _SAMPLE)]
     x, y = (torch.from_numpy(store.table.vectors(candidate.table_version, side[kept])) for side in rows)
     return float(alignment(x, y))
-
-
-def _evenly(count: int, most: int) -> np.ndarray:
-    """At most `most` of the numbers below `count`, evenly spread: the same each time."""
-    return np.unique(np.linspace(0, count - 1, min(most, count)).astype(np.int64))
 
 
 def software() -> str:

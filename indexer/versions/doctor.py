@@ -11,12 +11,14 @@ from pathlib import Path
 
 from indexer.catalogue import IDS_FILE, read_ids
 from indexer.index import INDEX_FILE, VectorIndex
+from indexer.indexes.kinds import DISK
 from indexer.pinned_table import VECTOR
 from indexer.store import LIVE_FILE, STAGING, TAGS_FILE, VERSIONS, EmbeddingStore, model_folder, version_folder
 from indexer.table import TABLE, TEXT_HASH
 from indexer.update.encoding import unsound
 from indexer.update.feed import with_hashes
 from indexer.versions.index_of import index_of
+from indexer.versions.index_trial import require_searchable
 from indexer.versions.live import Live, read_live, version_numbers
 from indexer.versions.rollback import lost_its_rows
 from indexer.versions.tags import read_tags
@@ -192,6 +194,8 @@ class _Doctor:
                 raise InvalidData(f"{found}, but {expected}", file=folder / INDEX_FILE)
             if not ids.sort().equals(table.sort()):
                 raise InvalidData("its ids are not those of the table", file=folder / IDS_FILE)
+            if version.form.kind is DISK:
+                require_searchable(self.store.table, version, index)
 
     def _index(self, version: StoreVersion, folder: Path) -> VectorIndex:
         return index_of(self.store.table, version.table_version, version.form, folder)

@@ -9,6 +9,7 @@ import polars as pl
 import pytest
 
 from indexer.catalogue import CatalogueInMemory
+from indexer.catalogue_on_disk import CatalogueOnDisk
 from indexer.filters import Filters
 from indexer.places.folder import Folder
 from indexer.table import ProductTable, table_schema
@@ -30,10 +31,10 @@ FRAME = pl.DataFrame(
 def filters(request: pytest.FixtureRequest, tmp_path: Path) -> Filters:
     if request.param == "in memory":
         return CatalogueInMemory(FRAME)._filters
-    table = ProductTable(Folder(tmp_path))
-    fragments = table.write_fragments(FRAME, np.eye(6, dtype=np.float32), anew=True)
-    version = table.replace(fragments, table_schema(FRAME, 6), model_id="m1")
-    return Filters(6, table.at(version).places_where)
+    table, rows = ProductTable(Folder(tmp_path)), FRAME.with_columns(popularity=pl.lit(0))
+    fragments = table.write_fragments(rows, np.eye(6, dtype=np.float32), anew=True)
+    version = table.replace(fragments, table_schema(rows, 6), model_id="m1")
+    return CatalogueOnDisk(table.at(version))._filters
 
 
 @pytest.mark.parametrize(

@@ -236,8 +236,59 @@ def test_an_index_that_is_lost_is_named_and_made_again(store: Path) -> None:
     assert len(opened(store).recommend(SESSION, 10).matches) == 10
 
 
+@pytest.mark.parametrize("index", ["vector_idx", "product_id_idx"])
+def test_an_index_that_was_damaged_is_found_out_by_asking_it(store: Path, index: str) -> None:
+    """Whatever is behind the files: the half of each is zeroes."""
+    table = EmbeddingStore.open(store).table
+    uuid = next(one["uuid"] for one in table.at(live(store).table_version).indexes() if one["name"] == index)
+    for file in (store / "products.lance" / "_indices" / uuid).iterdir():
+        data = file.read_bytes()
+        file.write_bytes(data[: len(data) // 4] + bytes(len(data) // 2) + data[len(data) // 4 + len(data) // 2 :])
+    (found, *_) = examine(store)
+    assert (found.version, found.repairable) == (1, True)
+    repair(store)
+    assert examine(store) == []
+    assert len(opened(store).recommend(SESSION, 10).matches) == 10
+
+
+def test_damage_is_not_taken_for_a_wrong_condition(store: Path) -> None:
+    reader = opened(store)
+    shutil.rmtree(store / "products.lance" / "data")
+    for session in (Session((Interaction(Action.SEARCH, query="red"),)), Session(())):
+        with pytest.raises(InvalidData, match="are gone: if it was pruned since, open the store anew"):
+            reader.recommend(session, rules=Rules(where="price < 50"))
+
+
+def test_a_name_that_lancedb_keeps_for_itself_is_refused_before_anything_is_encoded(
+    tmp_path: Path, model_folder: Path, shop: Path
+) -> None:
+    def never(*_: object) -> None:
+        pytest.fail("nothing is to be encoded")
+
+    pl.read_parquet(shop).with_columns(_distance=pl.lit(1.0)).write_parquet(tmp_path / "named.parquet")
+    with pytest.raises(InvalidData, match="field '_distance': a column of this name cannot be stored"):
+        build_index(
+            model=model_folder, products=tmp_path / "named.parquet", store=tmp_path / "new", settings=DISK, engine=never
+        )
+
+
+def test_many_excluded_ids_are_looked_up_in_portions(store: Path) -> None:
+    excluded = frozenset(f"unknown {row}" for row in range(5000)) | {f"it's {row}" for row in range(100, COUNT)}
+    found = opened(store).recommend(SESSION, COUNT, Rules(exclude=excluded))
+    assert {int(match.product_id.split()[1]) for match in found.matches} == set(range(100)) - {7}
+
+
 def test_auto_takes_it_where_nothing_else_fits(tmp_path: Path, model_folder: Path, shop: Path) -> None:
     settings = RefreshSettings(index=IndexRequest(memory_gb=1e-5))
+    few = catalogue(tmp_path / "few.parquet", rows=30)  # too few for lists: they would be kept in memory
+    with pytest.raises(InvalidData, match="30 vectors of width 16 take at least"):
+        build_index(
+            model=model_folder,
+            products=few,
+            store=tmp_path / "few",
+            settings=RefreshSettings(index=IndexRequest(memory_gb=1e-8)),
+            allow=ALLOW,
+        )
     build_index(model=model_folder, products=shop, store=tmp_path / "small", settings=settings, allow=ALLOW)
     assert live(tmp_path / "small").kind == "disk"
 

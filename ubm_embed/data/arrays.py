@@ -27,3 +27,8 @@ def ragged_index(starts: IntArray, lengths: IntArray) -> NDArray[np.int64]:
     offsets = offsets_of(lengths)
     shift = np.asarray(starts, dtype=np.int64) - offsets[:-1]
     return np.repeat(shift, np.diff(offsets)) + np.arange(offsets[-1], dtype=np.int64)
+
+
+def evenly(count: int, most: int) -> IntArray:
+    """At most `most` of the numbers below `count`, evenly spread: the same each time."""
+    return np.unique(np.linspace(0, count - 1, min(most, count)).astype(np.int64))
