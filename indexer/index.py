@@ -251,19 +251,16 @@ class VectorIndex:
 
         What a query gets depends on no other one of the batch.
         """
-        k = scope.k
+        k, further, left = scope.k, 1, np.arange(len(queries))
         found = Neighbours(np.empty((len(queries), k), np.float32), np.empty((len(queries), k), np.int64))
-        if (short := ~look.has_enough(k)).any():
-            found.put(short, self._found_everywhere(queries[short], scope, look))
-        left, further = np.flatnonzero(~short), _FURTHER
-        look = look.of(left)
         while left.size:
-            settled = look.is_settled(k)
+            settled, short = look.is_settled(k), ~look.has_enough(k)
             found.put(left[settled], self._best(queries[left[settled]], look.of(settled), k))
-            left = left[~settled]
+            if short.any():
+                found.put(left[short], self._found_everywhere(queries[left[short]], scope, look))
+            left, further = left[~settled & ~short], _FURTHER * further
             if left.size:
                 look = self._look(queries[left], scope, further=further, everywhere=look.widest)
-            further *= _FURTHER
         return found
 
     def _found_everywhere(self, queries: FloatArray, scope: _Scope, look: _Look) -> Neighbours:

@@ -8,8 +8,10 @@ from __future__ import annotations
 import math
 import statistics
 import time
+from bisect import bisect_left
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import cache
 from typing import Any, Protocol
 
 import numpy as np
@@ -44,6 +46,7 @@ _TIMED = 50
 _HELD_OUT = 0.05
 # A graph that must be searched more widely takes longer than lists do, and minutes to find that out.
 _WIDEST_GRAPH = 4096
+_STEPS_A_DOUBLING = 4
 # Two vectors whose sum is shorter have no middle.
 _OPPOSITE = 1e-3
 
@@ -229,14 +232,20 @@ def _better(one: Trial, other: Trial, target: IndexTarget) -> bool:
 
 def tuned(index: VectorIndex, questions: Questions, recall: float) -> tuple[VectorIndex, float]:
     """The index with the narrowest search that has this recall, or the widest that is tried; and its recall."""
-    found = questions.recall(index) if index.form.kind.breadth is None else 0.0
-    widest = min(index.widest, _WIDEST_GRAPH) if index.form.kind.breadth == EF_SEARCH else index.widest
-    for breadth in () if index.form.kind.breadth is None else breadths(widest):
-        index = index.searched(breadth)
-        found = questions.recall(index)
-        if found >= recall:
-            break
-    return index, found
+    if index.form.kind.breadth is None:
+        return index, questions.recall(index)
+    steps = breadths(min(index.widest, _WIDEST_GRAPH) if index.form.kind.breadth == EF_SEARCH else index.widest)
+
+    @cache
+    def found(step: int) -> float:
+        return questions.recall(index.searched(steps[step]))
+
+    # Twice as widely each time, then what lies between: a search costs as much as it is wide.
+    doublings = [*range(0, len(steps), _STEPS_A_DOUBLING), len(steps) - 1]
+    enough = next((step for step in doublings if found(step) >= recall), len(steps) - 1)
+    below = range(max(enough - _STEPS_A_DOUBLING, 0), enough)
+    step = below.start + bisect_left(below, True, key=lambda step: found(step) >= recall)
+    return index.searched(steps[step]), found(step)
 
 
 def median_ms(index: VectorIndex, queries: FloatArray, k: int = 10) -> float:
@@ -251,5 +260,6 @@ def median_ms(index: VectorIndex, queries: FloatArray, k: int = 10) -> float:
 
 def breadths(widest: int) -> list[int]:
     """1, 2, ..., 8, 10, 12, 14, 16, 20, ... and the widest: each at most a quarter more than the one before."""
-    steps = {max(2**power * quarters // 4, 1) for power in range(widest.bit_length()) for quarters in range(4, 8)}
+    quarters = range(_STEPS_A_DOUBLING, 2 * _STEPS_A_DOUBLING)
+    steps = {2**power * quarter // _STEPS_A_DOUBLING for power in range(widest.bit_length()) for quarter in quarters}
     return sorted({step for step in steps if step < widest} | {widest})

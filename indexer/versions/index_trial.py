@@ -26,9 +26,7 @@ def require_searchable(table: ProductTable, version: StoreVersion, index: Vector
     near = survey(table.batches(version.table_version), vectors, _NEAREST + 1).nearest
     found = recall_at_k(lambda queries, k: index.search(queries, k).positions, vectors, near, opened.vectors, rows)
     if found < version.recall_at_10 - _WORSE:
-        problem = (
-            f"LanceDB's index finds {found:.3f} of the ten nearest, once {version.recall_at_10:.3f}"
-        )
+        problem = f"LanceDB's index finds {found:.3f} of the ten nearest, once {version.recall_at_10:.3f}"
         raise InvalidData(problem, file=table.uri)
     names = opened.rows(rows, ["product_id"])["product_id"]
     if opened.find(names) != dict(zip(names, rows.tolist(), strict=True)):
