@@ -8,6 +8,7 @@ import pytest
 
 from indexer.catalogue import CatalogueInMemory
 from indexer.index import VectorIndex
+from indexer.indexes.kinds import kind_of
 from indexer.matcher import Matcher
 from indexer.ranking import Rules
 from ubm_embed.errors import InvalidData
@@ -108,6 +109,33 @@ def test_many_are_answered_as_each_alone(matcher: Matcher) -> None:
         for row in range(5):
             (alone,) = matcher.nearest(queries[row : row + 1], 7, hidden[row : row + 1], rules)
             assert alone.positions.tolist() == together[row].positions.tolist()
+
+
+@pytest.mark.parametrize("kind", ["flat", "ivf-fp16", "hnsw"])
+@pytest.mark.parametrize("rules", [Rules(), Rules(diversity=0.4), Rules(most_per={"brand": 2})])
+def test_who_else_is_in_a_batch_changes_nothing(matcher: Matcher, vectors: np.ndarray, kind: str, rules: Rules) -> None:
+    index = VectorIndex.build([vectors], kind=kind_of(kind), expected=COUNT).searched(8)
+    searched = Matcher(index, matcher.catalogue)
+    queries, hidden = unit(3, 8), [frozenset[int](), frozenset({1, 2, 3}), frozenset(range(500))]
+    together = searched.nearest(queries, 10, hidden, rules)
+    for query, out, hits in zip(queries, hidden, together, strict=True):
+        (alone,) = searched.nearest(query[None], 10, [out], rules)
+        assert hits.positions.tolist() == alone.positions.tolist()
+
+
+def test_a_cap_may_be_on_lists_and_structs() -> None:
+    frame = pl.DataFrame(
+        {
+            "product_id": [f"p{row}" for row in range(9)],
+            "tags": [[row % 3, 7] for row in range(9)],
+            "maker": [{"name": str(row % 3)} for row in range(9)],
+            "popularity": range(9),
+        }
+    )
+    small = Matcher(VectorIndex.build([unit(9, 1)]), CatalogueInMemory(frame))
+    for column in ("tags", "maker"):
+        (hits,) = small.nearest(unit(1, 2), 9, NOTHING, Rules(most_per={column: 1}))
+        assert sorted(row % 3 for row in hits.positions.tolist()) == [0, 1, 2]
 
 
 def test_the_most_popular_answer_under_the_same_rules(matcher: Matcher) -> None:

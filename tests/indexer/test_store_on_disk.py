@@ -167,8 +167,10 @@ def test_a_product_is_looked_up_by_id_and_by_text(store: Path, built: Callable[[
 
 
 def test_what_is_wrong_with_a_rule_is_told(store: Path) -> None:
-    with pytest.raises(InvalidData, match="No field named prize"):
-        opened(store).recommend(SESSION, rules=Rules(where="prize < 3"))
+    for where in ("prize < 3", "vector IS NOT NULL", "text_hash = 'a'"):
+        with pytest.raises(InvalidData, match="No field named") as caught:
+            opened(store).recommend(SESSION, rules=Rules(where=where))
+        assert "row_hash" not in str(caught.value), "columns of ours are not offered"
     with pytest.raises(InvalidData, match="'bran': no such column; there is: product_id, title"):
         opened(store).recommend(SESSION, rules=Rules(most_per={"bran": 1}))
 
