@@ -22,6 +22,7 @@ from indexer.refresh import refresh
 from indexer.retrieval import Retriever
 from indexer.store import EmbeddingStore
 from indexer.table import ProductTable
+from indexer.update import publication
 from indexer.update.settings import RefreshSettings
 from indexer.versions.doctor import Severity, examine
 from indexer.versions.live import live_number
@@ -45,6 +46,7 @@ STEPS: list[tuple[Any, str]] = [
     *((ProductTable, name) for name in ("pin", "unpin", "clean")),
 ]
 # What an index on disk adds, and where it becomes live.
+FEW = 5  # questions to tune it with: it takes milliseconds to answer one
 STEPS_ON_DISK: list[tuple[Any, str]] = [
     *((ProductTable, name) for name in ("drop_indexes", "index_vectors", "pin")),
     (Folder, "exchange"),
@@ -81,6 +83,7 @@ def killed(store: Path, products: Path, model: Path | None, at: int, steps: list
 
         return call
 
+    publication._QUERIES = FEW
     for owner, name in steps:
         setattr(owner, name, watched(getattr(owner, name)))
     bring_up_to_date(store, products, model)
@@ -154,8 +157,9 @@ def test_a_refresh_killed_at_any_step_leaves_the_old_answers_or_the_new_whole(
 
 
 def test_a_refresh_of_an_index_on_disk_killed_at_any_of_its_steps(
-    tmp_path: Path, model_folder: Path, products_file: Path, forkserver: Any
+    tmp_path: Path, model_folder: Path, products_file: Path, forkserver: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setattr(publication, "_QUERIES", FEW)
     pristine, finished, many, night = (tmp_path / name for name in ("pristine", "finished", "a.parquet", "b.parquet"))
     rows = pl.concat([pl.read_parquet(products_file)] * 50)
     rows = rows.with_columns(
