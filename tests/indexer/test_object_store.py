@@ -11,9 +11,12 @@ import polars as pl
 import pytest
 
 from indexer.build import build_index
+from indexer.indexes.request import IndexRequest
+from indexer.ranking import Rules
 from indexer.refresh import refresh
 from indexer.retrieval import Retriever
 from indexer.store import EmbeddingStore
+from indexer.update import publication
 from indexer.update.encoding import EncodingJob, encode_here
 from indexer.update.settings import RefreshSettings
 from indexer.update.shards import Shard
@@ -49,6 +52,29 @@ def remote(bucket_uri: str, model_folder: Path, products_file: Path) -> str:
 
 def test_it_answers_as_a_local_store_does(remote: str, store: Path) -> None:
     assert answer(remote) == answer(store)
+
+
+def test_an_index_on_disk_is_one_in_the_bucket(
+    bucket_uri: str, tmp_path: Path, model_folder: Path, products_file: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(publication, "_QUERIES", 5)
+    rows = pl.concat([pl.read_parquet(products_file)] * 45).with_columns(
+        product_id=pl.format("p{}", pl.int_range(1, 361))
+    )
+    rows.write_parquet(tmp_path / "many.parquet")
+    settings = RefreshSettings(index=IndexRequest(index="disk", recall=0.1), shard_rows=400)
+    build_index(model=model_folder, products=tmp_path / "many.parquet", store=bucket_uri, settings=settings)
+    opened = Retriever.open(bucket_uri)
+    assert opened.version.kind == "disk"
+    found = opened.recommend(SESSION, 8, Rules(where="price > 3"))
+    assert len(found.matches) == 8
+    assert all(match.fields["price"] > 3 for match in found.matches)
+    assert opened.lookup_id("p360", 3).matches
+    rows.tail(350).write_parquet(tmp_path / "fewer.parquet")
+    done = refresh(products=tmp_path / "fewer.parquet", store=bucket_uri, settings=RefreshSettings(shard_rows=400))
+    assert (done.changes.removed, done.encoded) == (10, 0)
+    assert len(Retriever.open(bucket_uri).recommend(SESSION, 400).matches) == 350
+    assert not examine(bucket_uri)
 
 
 def test_it_is_a_lancedb_table(remote: str) -> None:
