@@ -24,8 +24,10 @@ from typing import Any
 
 import numpy as np
 
+from benchmarks.other_searchers import OTHERS
+from benchmarks.query_times import batch_ms, pairs_ms, single_ms
 from benchmarks.report import heading, kept_or_measured, markdown_table
-from benchmarks.searchers import OTHERS, OURS, Ours, Searcher, Unwrapped
+from benchmarks.searchers import OURS, Ours, Searcher, Unwrapped
 from benchmarks.trained_shop import TrainedShop
 from indexer.index import Neighbours, VectorIndex
 from indexer.indexes.choice import Questions, between
@@ -37,9 +39,7 @@ from ubm_embed.data.arrays import FloatArray, evenly
 NAME = "index_kinds"
 _K, _QUESTIONS = 10, 200
 _RECALL = 0.99
-_SINGLE, _BATCH, _SESSIONS = 200, 256, 400
-_SECONDS = 2.0
-_WRAPPED = "without our wrapper"
+_SESSIONS = 400
 
 
 def measure(options: argparse.Namespace) -> dict[str, Any]:
@@ -138,14 +138,14 @@ def exact(vectors: FloatArray, queries: FloatArray, k: int) -> Neighbours:
     return Neighbours(scores, positions)
 
 
-def searcher_of(name: str, questions: Questions) -> Searcher:
+def searcher_of(name: str, questions: Questions | None = None) -> Searcher:
     """The searcher of a name."""
     return Ours(name, questions) if name in OURS else OTHERS[name]()
 
 
-def loaded(shop: TrainedShop, size: int, name: str, breadth: int, questions: Questions) -> Searcher:
+def loaded(shop: TrainedShop, size: int, name: str, breadth: int) -> Searcher:
     """An index that was built, ready to search as it was tuned."""
-    searcher = searcher_of(name, questions)
+    searcher = searcher_of(name)
     searcher.load(folder_of(shop, size, name))
     searcher.breadth = breadth
     return searcher
@@ -156,8 +156,8 @@ def time_in_turns(
 ) -> dict[str, dict[str, Any]]:
     """Recall and milliseconds of each, for vectors of sessions; of ours in memory also without the wrapper."""
     vectors, queries = shop.vectors[:size], shop.queries[:_SESSIONS]
-    nearest, questions = exact(vectors, queries, _K), questions_about(vectors)
-    searchers = {name: loaded(shop, size, name, one["breadth"], questions) for name, one in engines.items()}
+    nearest = exact(vectors, queries, _K)
+    searchers = {name: loaded(shop, size, name, one["breadth"]) for name, one in engines.items()}
     bare = {
         name: Unwrapped(one.index, _K)
         for name, one in searchers.items()
@@ -170,63 +170,18 @@ def time_in_turns(
         for name, searcher in searchers.items():
             took = found[name]
             if name in bare:
-                wrapped, unwrapped = pairs_ms(searcher, bare[name], queries)
+                wrapped, unwrapped = pairs_ms(searcher, bare[name], queries, _K)
                 took["single_ms"] += wrapped
                 took["bare_single_ms"] += unwrapped
-                took["bare_batch_ms"].append(batch_ms(bare[name], queries))
+                took["bare_batch_ms"].append(batch_ms(bare[name], queries, _K))
             else:
-                took["single_ms"] += single_ms(searcher, queries)
-            took["batch_ms"].append(batch_ms(searcher, queries))
+                took["single_ms"] += single_ms(searcher, queries, _K)
+            took["batch_ms"].append(batch_ms(searcher, queries, _K))
     for name, searcher in searchers.items():
         recall = recall_at_k(searcher.search, queries, nearest, lambda rows: vectors[rows])
         found[name]["recall_of_sessions"] = recall
         found[name] = summary(found[name])
     return found
-
-
-def single_ms(searcher: Searcher, queries: FloatArray) -> list[float]:
-    """Milliseconds of queries that come alone, as many as there is time for."""
-    took: list[float] = []
-    _warm(searcher, queries)
-    until = time.perf_counter() + _SECONDS
-    for query in queries[:_SINGLE]:
-        took.append(_ms(searcher, query[None]))
-        if time.perf_counter() > until:
-            break
-    return took
-
-
-def pairs_ms(one: Searcher, other: Searcher, queries: FloatArray) -> tuple[list[float], list[float]]:
-    """As `single_ms`, of two that take turns at each query: what they differ by is small."""
-    took: tuple[list[float], list[float]] = ([], [])
-    _warm(one, queries)
-    until = time.perf_counter() + 2 * _SECONDS
-    for number, query in enumerate(queries[:_SINGLE]):
-        # The second to look finds its vectors in the caches, so each is the second as often. Each asks another query.
-        pair = [(one, took[0], query), (other, took[1], queries[-1 - number])]
-        for searcher, times, asked in pair if number % 2 else reversed(pair):
-            times.append(_ms(searcher, asked[None]))
-        if time.perf_counter() > until:
-            break
-    return took
-
-
-def batch_ms(searcher: Searcher, queries: FloatArray) -> float:
-    """Milliseconds of a query in a batch."""
-    started = time.perf_counter()
-    searcher.search(queries[:_BATCH], _K)
-    return (time.perf_counter() - started) * 1000 / len(queries[:_BATCH])
-
-
-def _warm(searcher: Searcher, queries: FloatArray) -> None:
-    for query in queries[-5:]:
-        searcher.search(query[None], _K)
-
-
-def _ms(searcher: Searcher, query: FloatArray) -> float:
-    started = time.perf_counter()
-    searcher.search(query, _K)
-    return (time.perf_counter() - started) * 1000
 
 
 def summary(found: dict[str, Any]) -> dict[str, Any]:

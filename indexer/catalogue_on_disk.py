@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from indexer.catalogue import in_memory_dataset
 from indexer.filters import Filters
-from indexer.pinned_table import PLACE, VECTOR, PinnedTable
+from indexer.pinned_table import PLACE, PinnedTable
 from indexer.table import OURS, POPULARITY
 from ubm_embed.data.arrays import IntArray
 from ubm_embed.data.corpus import PRODUCT_SCHEMA, products_of
@@ -28,7 +28,6 @@ class CatalogueOnDisk:
     def __init__(self, table: PinnedTable) -> None:
         self._table = table
         self._filters = Filters(len(table), self._places_where)
-        self._empty = in_memory_dataset(table.schema.empty_table().select(self.columns))
 
     def __len__(self) -> int:
         return len(self._table)
@@ -50,7 +49,7 @@ class CatalogueOnDisk:
     def rows(self, positions: Iterable[int]) -> dict[int, dict[str, Any]]:
         """As `Catalogue`."""
         wanted = sorted(set(positions))
-        shown = [name for name in self._table.schema.names if name not in (*OURS, VECTOR, "attributes")]
+        shown = [name for name in self._table.schema.names if name not in (*OURS, "attributes")]
         return dict(zip(wanted, self._table.rows(np.array(wanted), shown).iter_rows(named=True), strict=True))
 
     def values(self, column: str, positions: IntArray) -> Sequence[Any]:
@@ -65,6 +64,10 @@ class CatalogueOnDisk:
         # First of no rows, and of the shop's own columns: what is wrong then is wrong with the condition.
         self._empty.scanner(columns=[], filter=condition, with_row_id=True).to_table()
         return self._table.scan(condition)[PLACE].to_numpy()
+
+    @cached_property
+    def _empty(self) -> Any:
+        return in_memory_dataset(self._table.schema.empty_table().select(self.columns))
 
     @cached_property
     def popular(self) -> NDArray[np.int64]:

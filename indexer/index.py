@@ -7,10 +7,8 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable
-from dataclasses import dataclass
-from operator import sub
 from pathlib import Path
-from typing import Any, NamedTuple, Self
+from typing import Self
 
 import numpy as np
 from numpy.typing import NDArray
@@ -19,14 +17,13 @@ from indexer.indexes.engine import Engine
 from indexer.indexes.faiss_engine import FaissEngine
 from indexer.indexes.kinds import EF_SEARCH, FLAT, IndexForm, IndexKind
 from indexer.indexes.loading import load_faiss
+from indexer.indexes.look import NOISE, Look, Neighbours, Scope
 from ubm_embed.data.arrays import FloatArray, IntArray
 
 __all__ = ["INDEX_FILE", "NOISE", "Neighbours", "VectorIndex", "load_faiss"]
 
 INDEX_FILE = "index.faiss"
 
-# How far two ways of adding up one inner product of unit vectors may lie apart in float32.
-NOISE = 2e-6
 # Fetched beyond K: where scores are certain, one tells whether a tie at the K-th place was cut; else some more, which
 # exact scores may bring up.
 _MARGIN, _WIDE_MARGIN = 1, 8
@@ -38,73 +35,6 @@ _TUNED_K, _SPREAD = 10, 0.25
 _FEW = 4096
 # How much further a search goes that was not enough.
 _FURTHER = 4
-
-
-class Neighbours(NamedTuple):
-    """The nearest vectors of each query, best first.
-
-    Attributes:
-        scores: [B, K] inner products.
-        positions: [B, K] rows of the vectors that the index was built from.
-    """
-
-    scores: FloatArray
-    positions: NDArray[np.int64]
-
-    def at(self, rows: slice, columns: slice = slice(None)) -> Neighbours:
-        """Those of some of the queries, and the best of them."""
-        return Neighbours(self.scores[rows, columns], self.positions[rows, columns])
-
-    def put(self, rows: NDArray[Any], others: Neighbours) -> None:
-        """Take over what was found for these queries."""
-        self.scores[rows], self.positions[rows] = others
-
-
-@dataclass(slots=True)
-class _Scope:
-    """What is wanted: K of those that are allowed, of which so many are there."""
-
-    k: int
-    there: int
-    allowed: NDArray[np.bool_] | None
-
-
-@dataclass(slots=True)
-class _Look:
-    """What an engine found, best first.
-
-    Attributes:
-        scores: [B, C].
-        positions: [B, C]; -1 for none.
-        complete: whether that is all that there is.
-        widest: whether the engine looked everywhere.
-    """
-
-    scores: FloatArray
-    positions: NDArray[np.int64]
-    complete: bool
-    widest: bool
-
-    def of(self, rows: NDArray[Any]) -> _Look:
-        """Of some of the queries."""
-        return _Look(self.scores[rows], self.positions[rows], self.complete, self.widest)
-
-    def is_certain(self, k: int) -> bool:
-        """Of a single query: whether the first K are its nearest in their order, whoever adds up the scores.
-
-        A fast index answers in the time that numpy takes for a few steps: here are none.
-        """
-        scores = self.scores[0, : k + 1].tolist()
-        return self.positions.item(-1) >= 0 and min(map(sub, scores, scores[1:]), default=1.0) > NOISE
-
-    def has_enough(self, k: int) -> NDArray[np.bool_]:
-        """Which queries have K: [B]."""
-        return self.positions[:, k - 1] >= 0
-
-    def is_settled(self, k: int) -> NDArray[np.bool_]:
-        """Which queries have K, and none that ties with the K-th was left out: [B]."""
-        clear = self.scores[:, -1] < self.scores[:, k - 1] - NOISE
-        return self.has_enough(k) & (clear | self.complete)
 
 
 class VectorIndex:
@@ -223,13 +153,13 @@ class VectorIndex:
         k = min(k, there)
         if allowed is not None and there <= _FEW:
             return self._looked_through(queries, k, allowed)
-        scope = _Scope(k, there, allowed)
+        scope = Scope(k, there, allowed)
         look = self._look(queries, scope)
         if len(queries) == 1 and self.engine.faithful and look.is_certain(k):
             return Neighbours(look.scores[:, :k], look.positions[:, :k])
         return self._settled(queries, scope, look)
 
-    def _look(self, queries: FloatArray, scope: _Scope, *, further: int = 1, everywhere: bool = False) -> _Look:
+    def _look(self, queries: FloatArray, scope: Scope, *, further: int = 1, everywhere: bool = False) -> Look:
         """Ask the engine for so many times more candidates than at first.
 
         Where few are allowed, the search is wider by as much: then it looks at as many vectors as it does otherwise,
@@ -244,9 +174,9 @@ class VectorIndex:
         wanted = math.ceil(max(spread + max(scope.k - _TUNED_K, 0) * widest, least * widest) / scope.there)
         breadth = min(wanted, widest) if self.form.kind.breadth and not everywhere else widest
         scores, positions = engine.candidates(queries, fetch, breadth, scope.allowed)
-        return _Look(scores, positions, fetch == scope.there, breadth == widest)
+        return Look(scores, positions, fetch == scope.there, breadth == widest)
 
-    def _settled(self, queries: FloatArray, scope: _Scope, look: _Look) -> Neighbours:
+    def _settled(self, queries: FloatArray, scope: Scope, look: Look) -> Neighbours:
         """The nearest by a first look at every query, and by others at those which that does not settle.
 
         What a query gets depends on no other one of the batch.
@@ -263,13 +193,13 @@ class VectorIndex:
                 look = self._look(queries[left], scope, further=further, everywhere=look.widest)
         return found
 
-    def _found_everywhere(self, queries: FloatArray, scope: _Scope, look: _Look) -> Neighbours:
+    def _found_everywhere(self, queries: FloatArray, scope: Scope, look: Look) -> Neighbours:
         """The nearest of queries for which a look found too few."""
         if look.widest:  # a graph does not lead everywhere
             return self._looked_through(queries, scope.k, scope.allowed)
         return self._settled(queries, scope, self._look(queries, scope, everywhere=True))
 
-    def _best(self, queries: FloatArray, look: _Look, k: int) -> Neighbours:
+    def _best(self, queries: FloatArray, look: Look, k: int) -> Neighbours:
         """The first K candidates of each query where their order is certain, else the best K by exact scores."""
         found = Neighbours(look.scores[:, :k].copy(), look.positions[:, :k].copy())
         steps = -np.diff(look.scores[:, : k + 1], axis=1)
