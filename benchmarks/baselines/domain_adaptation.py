@@ -120,6 +120,7 @@ class WordPrediction:
     """An encoder, a head for the time of the training, and their optimiser."""
 
     def __init__(self, encoder: InteractionEncoder, learning_rate: float) -> None:
+        self.encoder = encoder
         self.bert: Any = encoder.encoder
         self.embeddings = cast(Tensor, self.bert.get_input_embeddings().weight)
         self.device = self.embeddings.device
@@ -130,14 +131,7 @@ class WordPrediction:
 
     def logits(self, words: MaskedWords) -> Tensor:
         """Scores of every token at the C places: [C, V]."""
-        row, packing = words.tokens.ids.unsqueeze(0), words.tokens.packing
-        hidden: Tensor = self.bert(
-            input_ids=row,
-            position_ids=packing.positions.unsqueeze(0),
-            token_type_ids=torch.zeros_like(row),
-            packing=packing,
-            return_dict=True,
-        ).last_hidden_state[0]
+        hidden = self.encoder.hidden(words.tokens)
         return cast(Tensor, self.head(hidden[words.predicted], self.embeddings))
 
     def step(self, words: MaskedWords, share: float) -> float:

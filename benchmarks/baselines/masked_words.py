@@ -46,7 +46,7 @@ class MaskedWords:
         predicted[chosen] = True
         packing = Packing.of(sequences.lengths)
         ids, truth = (torch.from_numpy(array).long()[packing.elements] for array in (shown, sequences.ids))
-        marked = torch.from_numpy(predicted)[packing.elements]
+        marked = torch.from_numpy(predicted)[packing.elements] & packing.filled()
         return cls(TokenBatch(ids, packing), marked, truth[marked])
 
     def to(self, device: torch.device) -> MaskedWords:

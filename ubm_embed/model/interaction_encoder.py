@@ -1,6 +1,6 @@
 """The low level: one interaction's text to one vector (paper 3.1.2).
 
-Letters: N interactions, T tokens of all of them, D the model's width (256).
+Letters: N interactions, T places for the tokens of all of them, E the encoder's width, D the model's (256).
 """
 
 from __future__ import annotations
@@ -12,13 +12,15 @@ from typing import Any, cast
 
 import torch
 from torch import Tensor, nn
+from torch.nn.functional import embedding
 from transformers import AutoModel, BertConfig, ElectraConfig, PreTrainedConfig, PreTrainedModel
 from transformers.utils import logging
 
 from ubm_embed.data.batches import TokenBatch
 from ubm_embed.data.tokenizer import MAX_TOKENS
 from ubm_embed.errors import InvalidData, NotFound
-from ubm_embed.model.attention import PACKED
+from ubm_embed.model.dropout import dropout
+from ubm_embed.model.layers import Affine, computing_format, layers_of
 
 # More than any encoder has; a configuration that asks for a billion must not be tried.
 MAX_LAYERS = 128
@@ -33,7 +35,7 @@ class InteractionEncoder(nn.Module):
 
     def __init__(self, config: PreTrainedConfig, dimension: int) -> None:
         super().__init__()
-        self.encoder = _AUTO_MODEL.from_config(config, attn_implementation=PACKED, **_without_pooler(config))
+        self.encoder = _AUTO_MODEL.from_config(config, **_without_pooler(config))
         self.projection = projection(config.hidden_size, dimension)
 
     @classmethod
@@ -52,15 +54,33 @@ class InteractionEncoder(nn.Module):
 
     def forward(self, tokens: TokenBatch) -> Tensor:
         """N interactions -> [N, D], row n for sequence n of the batch."""
-        row = tokens.ids.unsqueeze(0)
-        hidden = self.encoder(
-            input_ids=row,
-            position_ids=tokens.packing.positions.unsqueeze(0),
-            token_type_ids=torch.zeros_like(row),
-            packing=tokens.packing,
-            return_dict=True,  # whatever the checkpoint's settings say
-        ).last_hidden_state[0]
-        return cast(Tensor, self.projection(hidden[tokens.packing.starts]))
+        hidden, packing = self._embeddings(tokens), tokens.packing
+        *layers, last = layers_of(self.encoder.encoder.layer, hidden.dtype)
+        mask = packing.attention_mask()
+        for layer in layers:
+            hidden = layer(hidden, packing, mask)
+        return cast(Tensor, self.projection(last.at_heads(hidden, packing)))
+
+    def hidden(self, tokens: TokenBatch) -> Tensor:
+        """What the encoder makes of every token, as masked words are predicted from: [T, E], in packed order."""
+        hidden, packing = self._embeddings(tokens), tokens.packing
+        mask = packing.attention_mask()
+        for layer in layers_of(self.encoder.encoder.layer, hidden.dtype):
+            hidden = layer(hidden, packing, mask)
+        return hidden
+
+    def _embeddings(self, tokens: TokenBatch) -> Tensor:
+        """[T, E] words and positions, all of the first token type, in the format that is computed in."""
+        table = self.encoder.embeddings
+        words = embedding(tokens.ids, table.word_embeddings.weight, table.word_embeddings.padding_idx)
+        positions = embedding(tokens.packing.positions, table.position_embeddings.weight)
+        joined = words + positions + table.token_type_embeddings.weight[0]
+        dtype = computing_format(joined)
+        normed = Affine.of(torch.float32, table.LayerNorm).norm(joined, table.LayerNorm.eps).to(dtype)
+        hidden = dropout(normed, table.dropout.p if self.training else 0.0)
+        if hasattr(self.encoder, "embeddings_project"):  # ELECTRA's, where its embeddings are narrower
+            hidden = Affine.of(dtype, self.encoder.embeddings_project).linear(hidden)
+        return hidden
 
 
 def projection(width: int, dimension: int) -> nn.Module:
@@ -156,7 +176,7 @@ def _checkpoint_config(source: str) -> PreTrainedConfig:
 
 
 def _checkpoint_weights(source: str, config: PreTrainedConfig) -> PreTrainedModel:
-    settings = {"dtype": torch.float32, "attn_implementation": PACKED, **_without_pooler(config)}
+    settings = {"dtype": torch.float32, **_without_pooler(config)}
     report = {"output_loading_info": True, "ignore_mismatched_sizes": True}
     try:
         with _quiet_transformers():

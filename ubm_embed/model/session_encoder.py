@@ -14,7 +14,7 @@ from transformers import BertConfig
 from transformers.models.bert.modeling_bert import BertEncoder
 
 from ubm_embed.data.packing import Packing
-from ubm_embed.model.attention import PACKED
+from ubm_embed.model.layers import computing_format, layers_of
 
 
 class SessionEncoder(nn.Module):
@@ -35,7 +35,6 @@ class SessionEncoder(nn.Module):
             "intermediate_size": 4 * dimension,
             "hidden_dropout_prob": dropout,
             "attention_probs_dropout_prob": dropout,
-            "attn_implementation": PACKED,
         }
         self.layers = (
             cast(nn.Module, BertEncoder(BertConfig(**settings)))  # type: ignore[no-untyped-call]
@@ -62,14 +61,16 @@ class SessionEncoder(nn.Module):
         Raises:
             ValueError: a session has more interactions than there are positions; the caller keeps its last ones.
         """
-        longest, most = packing.blocks[-1][1], self.positions.shape[0]
+        longest, most = packing.longest, self.positions.shape[0]
         if longest > most:
             raise ValueError(f"a session has {longest} interactions, expected at most {most}: keep the last ones")
         if self.layers is None:
             return packing.mean(interactions[packing.elements])
-        packed = interactions[packing.elements] + self.positions[packing.positions].to(interactions.dtype)
-        outputs: Tensor = self.layers(packed.unsqueeze(0), packing=packing).last_hidden_state[0]
-        return packing.mean(outputs)
+        hidden = interactions[packing.elements] + self.positions[packing.positions].to(interactions.dtype)
+        hidden, mask = hidden.to(computing_format(self.positions)), packing.attention_mask()
+        for layer in layers_of(cast(nn.ModuleList, self.layers.layer), hidden.dtype):
+            hidden = layer(hidden, packing, mask)
+        return packing.mean(hidden)
 
 
 def sinusoidal_positions(length: int, dimension: int) -> Tensor:

@@ -8,13 +8,22 @@ from hypothesis import strategies as st
 
 from ubm_embed.data.packing import Packing
 
-LENGTHS = st.lists(st.integers(1, 9), min_size=1, max_size=12)
+# Short ones, one length alone, and some beyond the widest tile that there is.
+LENGTHS = st.one_of(
+    st.lists(st.integers(1, 9), min_size=1, max_size=40),
+    st.lists(st.just(7), min_size=1, max_size=9),
+    st.lists(st.integers(1, 150), min_size=1, max_size=12),
+)
 
 
 def sequences(lengths):
-    """Element (n, position) as the number 100 n + position, in the caller's flat layout and as lists."""
-    lists = [[100 * n + position for position in range(length)] for n, length in enumerate(lengths)]
+    """Element (n, position) as the number 1000 n + position, in the caller's flat layout and as lists."""
+    lists = [[1000 * n + position for position in range(length)] for n, length in enumerate(lengths)]
     return torch.tensor([element for row in lists for element in row]), lists
+
+
+def tile_of(packing, place):
+    return place // packing.width
 
 
 @given(LENGTHS)
@@ -24,17 +33,50 @@ def test_starts_and_positions_find_every_sequence(lengths):
     packed = flat[packing.elements]
     for start, expected in zip(packing.starts.tolist(), lists, strict=True):
         assert packed[start : start + len(expected)].tolist() == expected
-    assert packing.positions.tolist() == (packed % 100).tolist()
+    assert packing.positions[packing.filled()].tolist() == (packed[packing.filled()] % 1000).tolist()
+    assert packing.lengths.tolist() == lengths
+    assert packing.longest == max(lengths)
 
 
 @given(LENGTHS)
-def test_blocks_hold_the_sequences_shortest_first_and_rank_says_which(lengths):
-    flat, lists = sequences(lengths)
+def test_every_element_has_one_place_and_no_sequence_lies_in_two_tiles(lengths):
     packing = Packing.of(np.array(lengths))
-    rows = [row.tolist() for block in packing.split(flat[packing.elements]) for row in block]
-    assert [rows[rank] for rank in packing.rank.tolist()] == lists
-    assert [len(row) for row in rows] == sorted(lengths)
-    assert len(packing.blocks) == len(set(lengths))
+    assert sorted(packing.elements[packing.filled()].tolist()) == list(range(sum(lengths)))
+    assert packing.elements.numel() == packing.tiles * packing.width
+    for start, length in zip(packing.starts.tolist(), lengths, strict=True):
+        assert tile_of(packing, start) == tile_of(packing, start + length - 1)
+
+
+@given(LENGTHS)
+def test_a_place_attends_to_its_own_sequence_alone(lengths):
+    flat, _ = sequences(lengths)
+    packing = Packing.of(np.array(lengths))
+    mask, owners = packing.attention_mask(), (flat[packing.elements] // 1000).view(packing.tiles, packing.width)
+    if mask is None:
+        assert (owners == owners[:, :1]).all()  # and so there is nothing to leave out
+        return
+    filled = packing.filled().view(packing.tiles, packing.width)
+    both = filled[:, :, None] & filled[:, None, :]
+    expected = (owners[:, :, None] == owners[:, None, :]) & both
+    assert torch.equal(mask[:, 0] & both, expected)
+    assert mask.any(dim=3).all()
+    assert not (mask[:, 0] & (filled[:, :, None] ^ filled[:, None, :])).any()
+
+
+@given(LENGTHS)
+def test_members_and_heads_say_the_same_by_number_in_the_tile(lengths):
+    packing = Packing.of(np.array(lengths))
+    assert torch.equal(packing.heads()[packing.rank], packing.starts)
+    members = packing.members()
+    if members is None:
+        assert packing.most == 1
+        return
+    for start, length, rank in zip(packing.starts.tolist(), lengths, packing.rank.tolist(), strict=True):
+        tile, number = divmod(rank, packing.most)
+        assert (tile * packing.width + members[tile, number].nonzero().flatten()).tolist() == [
+            *range(start, start + length)
+        ]
+    assert members.sum() == sum(lengths)
 
 
 @given(LENGTHS)
@@ -45,18 +87,28 @@ def test_mean_is_each_sequence_s_own_in_the_caller_s_order(lengths):
     torch.testing.assert_close(packing.mean(values[packing.elements]), expected)
 
 
-def test_blocks_are_views():
-    packed = torch.zeros(5, 2)
-    next(Packing.of(np.array([2, 1, 2])).split(packed))[:] = 1
-    assert packed.sum() == 2
+@pytest.mark.parametrize(("mean", "spread"), [(9, 2), (14, 3), (22, 5), (30, 8), (60, 4)])
+def test_little_is_left_empty(mean, spread):
+    """Lengths as products' texts have them."""
+    lengths = np.clip(np.random.default_rng(0).normal(mean, spread, 2000).astype(int), 3, 64)
+    assert lengths.sum() > 0.85 * Packing.of(lengths).elements.numel()
+
+
+def test_batches_of_like_lengths_come_in_few_shapes():
+    rng = np.random.default_rng(0)
+    shapes = {
+        (packing.tiles, packing.width)
+        for packing in (Packing.of(np.clip(rng.normal(22, 5, 500).astype(int), 3, 64)) for _ in range(40))
+    }
+    assert len(shapes) <= 5
 
 
 @pytest.mark.parametrize("dtype", [np.uint8, np.uint64, np.int32])
 def test_any_whole_number_type_of_lengths_gives_the_same(dtype):
     expected, packing = Packing.of(np.array([3, 1, 2])), Packing.of(np.array([3, 1, 2], dtype=dtype))
-    assert packing.blocks == expected.blocks
-    for name in ("elements", "positions", "starts", "rank"):
-        assert torch.equal(getattr(packing, name), getattr(expected, name))
+    for name, value in vars(expected).items():
+        found = getattr(packing, name)
+        assert torch.equal(found, value) if isinstance(value, torch.Tensor) else found == value
 
 
 @pytest.mark.parametrize("lengths", [[], [2, 0]])

@@ -288,7 +288,8 @@ class TestNextItem:
         assert np.abs(sessions - old_sessions).max() > 1e-4
 
     def test_with_products_trained_leaves_one_model_for_both(self, tune, out, base, read):
-        checkpoint = tune(BOTH)
+        checkpoint = tune(replace(BOTH, max_steps=60))
+        assert checkpoint.record["finetuning"]["step"] > 0
         assert sorted(file.name for file in out.iterdir()) == FILES
         assert (checkpoint.model.config.task, checkpoint.model.config.product_tower) == ("nip", None)
         assert np.abs(read(checkpoint)[0] - read(base)[0]).max() > 1e-4

@@ -22,9 +22,8 @@ def texts(tokenizer, products):
 
 def sequences_of(tokens):
     """The sequences of a TokenBatch, in its table's order."""
-    lengths = [length for count, length in tokens.packing.blocks for _ in range(count)]
-    rows = torch.split(tokens.ids, lengths)
-    return [tuple(rows[place].tolist()) for place in tokens.packing.rank.tolist()]
+    starts, lengths = tokens.packing.starts.tolist(), tokens.packing.lengths.tolist()
+    return [tuple(tokens.ids[start : start + length].tolist()) for start, length in zip(starts, lengths, strict=True)]
 
 
 def alone(tokenizer, texts, row):
@@ -121,10 +120,8 @@ class TestSessionViews:
     def content(self, views):
         """Every session of the batch as the sequences it holds."""
         encoded = sequences_of(views.batch.tokens)
-        lengths = views.batch.packing.rank.new_tensor(
-            [length for count, length in views.batch.packing.blocks for _ in range(count)]
-        )[views.batch.packing.rank]
-        return [[encoded[row] for row in part.tolist()] for part in torch.split(views.batch.index, lengths.tolist())]
+        lengths = views.batch.packing.lengths.tolist()
+        return [[encoded[row] for row in part.tolist()] for part in torch.split(views.batch.index, lengths)]
 
     def plain(self, tokenizer, texts, sessions):
         every = interaction_sequences(tokenizer, texts, sessions.actions.astype(np.int64), sessions.rows)
