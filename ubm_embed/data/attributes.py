@@ -52,14 +52,17 @@ def _from_pairs(values: pl.Series, pair: pl.Struct, file: str | Path | None) -> 
 
 
 def _from_text(texts: pl.Series, file: str | Path | None, field: str) -> pl.Series:
-    parsed: dict[str | None, _Pairs | None] = {}
-    for row, text in enumerate(texts, start=1):
-        if text not in parsed:
-            try:
-                parsed[text] = _parse(text)
-            except ValueError:
-                raise InvalidData(f"{_EXPECTED}, got {text!r}", file=file, row=row, field=field) from None
-    return pl.Series(texts.name, [parsed[text] for text in texts], dtype=ATTRIBUTES)
+    distinct = texts.unique(maintain_order=True)
+    parsed: list[_Pairs | None] = []
+    for text in distinct:
+        try:
+            parsed.append(_parse(text))
+        except ValueError:
+            row = texts.to_list().index(text) + 1
+            raise InvalidData(f"{_EXPECTED}, got {text!r}", file=file, row=row, field=field) from None
+    found = pl.DataFrame({"text": distinct, "found": pl.Series(parsed, dtype=ATTRIBUTES)})
+    rows = texts.to_frame("text").join(found, on="text", how="left", nulls_equal=True, maintain_order="left")
+    return rows["found"].alias(texts.name)
 
 
 def _parse(text: str | None) -> _Pairs | None:

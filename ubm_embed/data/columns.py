@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 import polars as pl
@@ -52,6 +53,30 @@ def require(
         row, value, _ = failing.row(0)
         more = f" (and {failing.height - 1} more rows)" if failing.height > 1 else ""
         raise InvalidData(f"expected {expected}, got {value!r}{more}", file=file, row=row, field=field)
+
+
+@dataclass(frozen=True)
+class Requirement:
+    """What every row must hold.
+
+    Attributes:
+        field: the column that is named where a row does not.
+        condition: null where it does not matter.
+        expected: in words.
+    """
+
+    field: str
+    condition: pl.Expr
+    expected: str
+
+
+def require_all(frame: pl.DataFrame | pl.LazyFrame, requirements: Sequence[Requirement], file: str | Path) -> None:
+    """As `require`, one requirement after the other, but where all are met the frame is read once."""
+    met = [requirement.condition.all().alias(str(number)) for number, requirement in enumerate(requirements)]
+    found = frame.lazy().select(met).collect(engine="streaming").row(0)
+    for kept, requirement in zip(found, requirements, strict=True):
+        if not kept:
+            require(frame, requirement.condition, file, requirement.field, requirement.expected)
 
 
 def as_text(value: pl.Expr, dtype: pl.DataType) -> pl.Expr:

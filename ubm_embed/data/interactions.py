@@ -6,7 +6,7 @@ from pathlib import Path
 
 import polars as pl
 
-from ubm_embed.data.columns import as_text, conform, require
+from ubm_embed.data.columns import Requirement, as_text, conform, require_all
 from ubm_embed.data.session import ACTIONS
 from ubm_embed.data.tables import collect_tables, scan_table, table_files
 from ubm_embed.data.timestamps import as_timestamp
@@ -30,13 +30,29 @@ def read_interactions(file: str | Path) -> pl.DataFrame:
     """
     (frame,) = collect_tables([scan_table(file)], table_files(file))
     frame = _with_types(conform(frame, INTERACTION_SCHEMA, optional={"query"}, file=file), file)
-    require(frame, pl.col("session_id").fill_null("") != "", file, "session_id", "an id")
-    require(frame, pl.col("position").is_not_null(), file, "position", "a whole number")
-    require_actions(frame, file)
+    require_all(frame, _requirements(), file)
+    return _in_order(frame)
+
+
+def _requirements() -> list[Requirement]:
     searching = pl.col("action") == "search"
     query, product = pl.col("query").fill_null("") != "", pl.col("product_id").fill_null("") != ""
-    require(frame, ~searching | query, file, "query", "a search phrase for action 'search'")
-    require(frame, searching | product, file, "product_id", "a product for an action other than 'search'")
+    return [
+        Requirement("session_id", pl.col("session_id").fill_null("") != "", "an id"),
+        Requirement("position", pl.col("position").is_not_null(), "a whole number"),
+        known_action(),
+        Requirement("query", ~searching | query, "a search phrase for action 'search'"),
+        Requirement("product_id", searching | product, "a product for an action other than 'search'"),
+    ]
+
+
+def _in_order(frame: pl.DataFrame) -> pl.DataFrame:
+    """Rows by session, then position; as they are where they stand so already, for a sort copies them all."""
+    session, position = pl.col("session_id"), pl.col("position")
+    begins = session.ne_missing(session.shift(1))
+    together = begins.sum() == session.n_unique()
+    if frame.select(together & (begins | (position >= position.shift(1))).all()).item():
+        return frame
     # A stable sort by first occurrence keeps the log's order of sessions, and so a split over sessions repeatable.
     # (Numbered outside the window: `int_range` inside `over` counts each session from 0.)
     numbered = frame.with_row_index("_row")
@@ -44,17 +60,16 @@ def read_interactions(file: str | Path) -> pl.DataFrame:
     return numbered.sort(first_seen, pl.col("position"), maintain_order=True).drop("_row")
 
 
-def require_actions(frame: pl.DataFrame | pl.LazyFrame, file: str | Path) -> None:
-    """Raise InvalidData for the first row whose action is not one of `ACTIONS`."""
-    known = pl.col("action").is_in(list(ACTIONS)).fill_null(False)
-    require(frame, known, file, "action", f"one of {', '.join(ACTIONS)}")
+def known_action() -> Requirement:
+    """That an action is one of `ACTIONS`."""
+    return Requirement("action", pl.col("action").is_in(list(ACTIONS)).fill_null(False), f"one of {', '.join(ACTIONS)}")
 
 
-def require_timestamps(frame: pl.DataFrame | pl.LazyFrame, dtype: pl.DataType, file: str | Path) -> None:
-    """Raise InvalidData for the first row whose timestamp, of type `dtype`, is filled and no moment."""
-    moment = as_timestamp(pl.col("timestamp"), dtype)
+def moment(dtype: pl.DataType) -> Requirement:
+    """That a timestamp, of type `dtype`, is one where it is filled."""
+    found = as_timestamp(pl.col("timestamp"), dtype)
     empty = pl.col("timestamp").cast(pl.String).fill_null("").str.strip_chars() == ""
-    require(frame, moment.is_not_null() | empty, file, "timestamp", "an ISO 8601 time or a number since 1970")
+    return Requirement("timestamp", found.is_not_null() | empty, "an ISO 8601 time or a number since 1970")
 
 
 def _with_types(frame: pl.DataFrame, file: str | Path) -> pl.DataFrame:
@@ -62,6 +77,6 @@ def _with_types(frame: pl.DataFrame, file: str | Path) -> pl.DataFrame:
     if "user_id" in frame.columns:
         frame = frame.with_columns(as_text(pl.col("user_id"), frame.schema["user_id"]))
     if frame.schema.get("timestamp") == pl.String:
-        require_timestamps(frame, pl.String(), file)
+        require_all(frame, [moment(pl.String())], file)
         frame = frame.with_columns(as_timestamp(pl.col("timestamp"), pl.String()))
     return frame

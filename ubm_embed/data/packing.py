@@ -24,8 +24,8 @@ from ubm_embed.data.arrays import IntArray, ragged_index
 # Widths to choose from; a longer sequence has a tile of its own length, rounded up to _ROUNDING.
 _WIDTHS = (16, 32, 48, 64, 96, 128)
 _ROUNDING = 32
-# At this width, attention's share of the work is as large as everything else's.
-_COSTLY_WIDTH = 192
+# At this width, attention would cost as much as everything else: measured from 32 to 128 places (benchmarks/LOG.md).
+_COSTLY_WIDTH = 448
 
 
 @dataclass(frozen=True)

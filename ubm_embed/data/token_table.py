@@ -5,10 +5,13 @@ Letters: R rows, T tokens in all.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+import itertools
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
+import polars as pl
+import pyarrow as pa
 from numpy.typing import NDArray
 
 from ubm_embed.data.arrays import IntArray, offsets_of, ragged_index
@@ -27,11 +30,10 @@ class TokenTable:
     offsets: NDArray[np.int64]
 
     @classmethod
-    def from_rows(cls, rows: Sequence[Iterable[int]]) -> TokenTable:
+    def from_rows(cls, rows: Sequence[Sequence[int] | IntArray]) -> TokenTable:
         """A table of these rows."""
-        arrays = [np.fromiter(row, dtype=np.int32) for row in rows]
-        lengths = np.array([array.size for array in arrays], dtype=np.int64)
-        return cls(np.concatenate(arrays) if arrays else np.empty(0, np.int32), offsets_of(lengths))
+        lengths = np.fromiter(map(len, rows), np.int64, len(rows))
+        return cls(np.fromiter(itertools.chain.from_iterable(rows), np.int32, lengths.sum()), offsets_of(lengths))
 
     @classmethod
     def concatenate(cls, tables: Sequence[TokenTable]) -> TokenTable:
@@ -58,6 +60,11 @@ class TokenTable:
         lengths = self.lengths[rows]
         return TokenTable(self.ids[ragged_index(self.offsets[:-1][rows], lengths)], offsets_of(lengths))
 
+    def heads(self, most: int | IntArray) -> TokenTable:
+        """Each row cut to its first tokens, at most `most` of them (one number, or [R])."""
+        lengths = np.minimum(self.lengths, most)
+        return TokenTable(self.ids[ragged_index(self.offsets[:-1], lengths)], offsets_of(lengths))
+
     def batches(self, tokens: int) -> Iterator[NDArray[np.int64]]:
         """All rows, those of like length together, of about `tokens` tokens at most at once."""
         order = np.argsort(self.lengths, kind="stable")
@@ -66,11 +73,21 @@ class TokenTable:
 
     def firsts(self) -> NDArray[np.int64]:
         """[R] for every row the first one that equals it; itself where it is the first."""
-        seen: dict[bytes, int] = {}
-        rows = (seen.setdefault(self.row(index).tobytes(), index) for index in range(len(self)))
-        return np.fromiter(rows, np.int64, len(self))
+        first, which = self._distinct()
+        return first[which]
 
     def distinct(self) -> tuple[TokenTable, NDArray[np.int64]]:
         """Each different row once, in order of first occurrence, and for every row which one it is: [R]."""
-        first, inverse = np.unique(self.firsts(), return_inverse=True)
-        return self.take(first), inverse
+        first, which = self._distinct()
+        return self.take(first), which
+
+    def _distinct(self) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+        """The places of the different rows, in order of first occurrence, and for every row which one it is: [R]."""
+        ids = np.ascontiguousarray(self.ids)
+        bounds = self.offsets * ids.itemsize
+        rows = pa.LargeBinaryArray.from_buffers(
+            pa.large_binary(), len(self), [None, pa.py_buffer(bounds), pa.py_buffer(ids)]
+        )
+        # By polars: pyarrow's own way to numpy imports pandas where there is one, a quarter of a second.
+        which: NDArray[np.int64] = pl.Series(rows.dictionary_encode().indices).to_numpy().astype(np.int64)
+        return np.unique(which, return_index=True)[1], which

@@ -40,14 +40,17 @@ class TokenizedCorpus:
     def of(cls, corpus: Corpus, tokenizer: InteractionTokenizer) -> TokenizedCorpus:
         """Tokenise a corpus."""
         frame, phrases = _text_rows(corpus)
-        sessions = frame.group_by("session_id", maintain_order=True).len()
+        sessions = corpus.interactions.group_by("session_id", maintain_order=True).agg(pl.len(), *_start(corpus))
         table = SessionTable(
-            frame["action"].to_numpy().astype(np.uint8),
-            frame["row"].to_numpy().astype(np.int32),
-            offsets_of(sessions["len"].to_numpy().astype(np.int64)),
+            frame["action"].to_numpy(writable=True),
+            frame["row"].to_numpy(writable=True),
+            offsets_of(sessions["len"].to_numpy()),
         )
         texts = TokenTable.concatenate([tokenizer.product_texts(corpus.products), tokenizer.search_phrases(phrases)])
-        return cls(texts, corpus.products.height, table, sessions["session_id"].to_numpy(), _starts(corpus))
+        starts = sessions.get_column("start", default=None)
+        timed = starts is not None and not starts.null_count()
+        ids = sessions["session_id"].to_numpy()
+        return cls(texts, corpus.products.height, table, ids, starts.to_numpy() if timed else None)
 
     @property
     def is_product(self) -> BoolArray:
@@ -65,27 +68,32 @@ class TokenizedCorpus:
         return f"{counts}, {digest.hexdigest()[:16]}"
 
 
-def _text_rows(corpus: Corpus) -> tuple[pl.DataFrame, list[str]]:
-    """Interactions as (session_id, action code, text row), and the different search phrases."""
+def _text_rows(corpus: Corpus) -> tuple[pl.DataFrame, pl.Series]:
+    """Interactions as (action code, text row), and the different search phrases."""
     interactions = corpus.interactions
     phrases = interactions.filter(pl.col("action") == "search")["query"].unique(maintain_order=True)
-    products = corpus.products.select("product_id").with_row_index("product_row")
-    searches = pl.DataFrame({"query": phrases}).with_row_index("phrase_row", offset=products.height)
-    frame = interactions.join(products, on="product_id", how="left", maintain_order="left")
-    frame = frame.join(searches, on="query", how="left", maintain_order="left")
-    row = pl.when(pl.col("action") == "search").then("phrase_row").otherwise("product_row")
+    rows = [
+        interactions.select(name).join(texts, on=name, how="left", maintain_order="left")["row"]
+        for name, texts in (
+            ("query", _numbered(phrases, corpus.products.height)),
+            ("product_id", _numbered(corpus.products["product_id"], 0)),
+        )
+    ]
     codes = pl.col("action").replace_strict({str(action): action.code for action in ACTIONS}, return_dtype=pl.UInt8)
-    return frame.select("session_id", codes.alias("action"), row.alias("row")), phrases.to_list()
+    row = pl.when(pl.col("action") == "search").then(rows[0]).otherwise(rows[1])
+    return interactions.select(codes.alias("action"), row.alias("row")), phrases
 
 
-def _starts(corpus: Corpus) -> NDArray[np.int64] | None:
-    """When each session began, sessions in order of first occurrence; None unless all of them say."""
-    interactions = corpus.interactions
-    if "timestamp" not in interactions.columns:
-        return None
-    times = as_timestamp(pl.col("timestamp"), interactions.schema["timestamp"])
-    starts = interactions.group_by("session_id", maintain_order=True).agg(times.min().dt.epoch("us").alias("start"))
-    return None if starts["start"].null_count() else starts["start"].to_numpy().astype(np.int64)
+def _numbered(texts: pl.Series, first: int) -> pl.DataFrame:
+    return texts.to_frame().with_columns(pl.int_range(first, first + texts.len(), dtype=pl.Int32).alias("row"))
+
+
+def _start(corpus: Corpus) -> list[pl.Expr]:
+    """When a session began, as an aggregate; none of a log without timestamps."""
+    if "timestamp" not in corpus.interactions.columns:
+        return []
+    times = as_timestamp(pl.col("timestamp"), corpus.interactions.schema["timestamp"])
+    return [times.min().dt.epoch("us").alias("start")]
 
 
 def held_out(session_ids: NDArray[np.object_], share: float) -> BoolArray:

@@ -17,10 +17,12 @@ from pathlib import Path
 import numpy as np
 import polars as pl
 from numpy.typing import NDArray
-from tokenizers import Tokenizer, models, normalizers, pre_tokenizers, trainers
+from tokenizers import Tokenizer, models, normalizers, pre_tokenizers
 
-from ubm_embed.data.arrays import BoolArray
+from ubm_embed.data.arrays import BoolArray, offsets_of
 from ubm_embed.data.bert_vocabulary import TOKENIZER_FILE, bert_vocabulary
+from ubm_embed.data.learned_vocabulary import learned_words
+from ubm_embed.data.product_pieces import CATEGORY, TITLE, distinct_strings, product_pieces
 from ubm_embed.data.session import ACTIONS, Product
 from ubm_embed.data.token_table import TokenTable
 from ubm_embed.errors import InvalidData, NotFound
@@ -38,9 +40,7 @@ TEXT_MARKS = ("[TITLE]", "[CATEGORY]", "[ATTRIBUTE]")
 ACTION_MARKS = tuple(f"[{action.upper()}]" for action in ACTIONS)
 RESERVED = frozenset(WORD_MARKS + TEXT_MARKS + ACTION_MARKS)
 _SPECIAL = re.compile(r"\[.+\]")
-_CHUNK = 50_000
-# Letters that a learned vocabulary has: enough for several scripts, and it keeps a stray emoji from costing a place.
-_ALPHABET = 1000
+_CHUNK = 100_000  # products whose strings are in memory at once
 
 
 def attribute_mark(name: str) -> str:
@@ -85,21 +85,7 @@ class InteractionTokenizer:
         if room < 2:
             raise ValueError(f"vocab_size must be at least {len(marks) + 2} for {len(marks)} marks, got {vocab_size}")
         normalizer = normalizers.BertNormalizer(lowercase=True)
-        learned = _word_piece(["[UNK]"], normalizer)
-        counted = Counter(normalizer.normalize_str(text) for text in texts)
-        first, inner = _letters(counted, min(_ALPHABET, room // 2))
-        trainer = trainers.WordPieceTrainer(
-            vocab_size=room + 1,
-            min_frequency=2,
-            # The trainer breaks ties by id, and numbers by hash order each letter that it has not been given.
-            special_tokens=["[UNK]", *inner],
-            initial_alphabet=first,
-            limit_alphabet=len(first),
-            show_progress=False,
-        )
-        learned.train_from_iterator(counted.elements(), trainer)
-        words = sorted(learned.get_vocab().keys() - {"[UNK]"})
-        return cls(_word_piece([*marks, *words], normalizer))
+        return cls(_word_piece([*marks, *learned_words(texts, normalizer, room)], normalizer))
 
     @classmethod
     def from_bert(cls, source: str | Path, attribute_names: Sequence[str]) -> InteractionTokenizer:
@@ -160,47 +146,65 @@ class InteractionTokenizer:
         return TokenTable.concatenate(tables)
 
     def product_text(self, product: Product) -> NDArray[np.int32]:
-        """One product's text."""
-        attributes = [{"name": name, "value": value} for name, value in product.attributes]
+        """One product's text, as `product_texts` has it."""
         words = self._words([product.title, product.category or "", *(value for _, value in product.attributes)])
-        return np.array(self._product_text(product.title, product.category, attributes, words), dtype=np.int32)
+        text: list[int] = []
+        if product.title:
+            text += [self._marks["[TITLE]"], *words[product.title][:MAX_TITLE_TOKENS]]
+        if product.category:
+            text += [self._marks["[CATEGORY]"], *words[product.category]]
+        for name, value in product.attributes:
+            if value:
+                text += [self._attribute(name), *words[value]]
+        return np.array(text[:MAX_TEXT_TOKENS], dtype=np.int32)
 
-    def search_phrases(self, phrases: Sequence[str]) -> TokenTable:
-        """Search phrases as texts: one row each, at most `MAX_TEXT_TOKENS` tokens."""
+    def search_phrases(self, phrases: Sequence[str] | pl.Series) -> TokenTable:
+        """Search phrases as texts: one row each, at most `MAX_TEXT_TOKENS` tokens. A series is the way for many."""
+        if isinstance(phrases, pl.Series):
+            return self._table(phrases).heads(MAX_TEXT_TOKENS)
         words = self._words(phrases)
         return TokenTable.from_rows([words[phrase][:MAX_TEXT_TOKENS] for phrase in phrases])
 
     def _product_texts(self, products: pl.DataFrame) -> TokenTable:
-        rows = list(products.select("title", "category", "attributes").iter_rows())
-        words = self._words(_strings(rows))
-        return TokenTable.from_rows(
-            [self._product_text(title, category, attributes, words) for title, category, attributes in rows]
-        )
+        pieces = product_pieces(products)
+        is_title = pieces["kind"].to_numpy() == TITLE
+        words = self._table(pieces["text"]).heads(np.where(is_title, MAX_TITLE_TOKENS, MAX_TEXT_TOKENS))
+        ids = np.insert(words.ids, words.offsets[:-1], self._marks_before(pieces))
+        pieces_end = offsets_of(np.bincount(pieces["product"].to_numpy(), minlength=products.height))
+        return TokenTable(ids, offsets_of(words.lengths + 1)[pieces_end]).heads(MAX_TEXT_TOKENS)
 
-    def _product_text(
-        self,
-        title: str | None,
-        category: str | None,
-        attributes: list[dict[str, str]] | None,
-        words: dict[str, list[int]],
-    ) -> list[int]:
-        text: list[int] = []
-        if title:
-            text += [self._marks["[TITLE]"], *words[title][:MAX_TITLE_TOKENS]]
-        if category:
-            text += [self._marks["[CATEGORY]"], *words[category]]
-        for attribute in attributes or ():
-            if attribute["value"]:
-                text += [self._attribute(attribute["name"] or ""), *words[attribute["value"]]]
-        return text[:MAX_TEXT_TOKENS]
+    def _marks_before(self, pieces: pl.DataFrame) -> NDArray[np.int32]:
+        """[P] the mark that stands before each piece."""
+        names, which = distinct_strings(pieces["name"])
+        of_name = np.fromiter(map(self._attribute, names), np.int32, len(names))
+        kind = pieces["kind"].to_numpy()
+        marks = np.select([kind == TITLE, kind == CATEGORY], [self._marks["[TITLE]"], self._marks["[CATEGORY]"]], -1)
+        return np.where(marks < 0, of_name[which], marks).astype(np.int32)
 
     def _attribute(self, name: str) -> int:
         return self._marks.get(attribute_mark(name), self._marks["[ATTRIBUTE]"])
 
     def _words(self, strings: Iterable[str]) -> dict[str, list[int]]:
-        distinct = list(dict.fromkeys(strings))  # a catalogue repeats its categories and values: each is split once
-        encodings = self._tokenizer.encode_batch_fast(distinct, add_special_tokens=False)
-        return {string: encoding.ids for string, encoding in zip(distinct, encodings, strict=True)}
+        distinct = list(dict.fromkeys(strings))
+        return dict(zip(distinct, self._encode(distinct), strict=True))
+
+    def _table(self, strings: pl.Series) -> TokenTable:
+        """The tokens of each string. A catalogue repeats its words: each different one is split into tokens once."""
+        distinct, which = distinct_strings(strings)
+        if not self._splits_at_spaces():
+            return TokenTable.from_rows(self._encode(distinct.to_list())).take(which)
+        words = distinct.str.split(" ")
+        distinct_words, places = distinct_strings(words.explode())
+        tokens = TokenTable.from_rows(self._encode(distinct_words.to_list())).take(places)
+        return TokenTable(tokens.ids, tokens.offsets[offsets_of(words.list.len().to_numpy())]).take(which)
+
+    def _splits_at_spaces(self) -> bool:
+        """Whether the tokens of a text are those of its words: so it is but for a checkpoint's own normaliser."""
+        normalizer = self._tokenizer.normalizer
+        return normalizer is None or isinstance(normalizer, normalizers.BertNormalizer)
+
+    def _encode(self, strings: list[str]) -> list[list[int]]:
+        return [found.ids for found in self._tokenizer.encode_batch_fast(strings, add_special_tokens=False)]
 
 
 def attribute_names(products: pl.DataFrame) -> list[str]:
@@ -217,30 +221,8 @@ def attribute_names(products: pl.DataFrame) -> list[str]:
 
 def training_texts(products: pl.DataFrame, phrases: Iterable[str] = ()) -> Iterator[str]:
     """Everything a vocabulary is learned from: titles, categories, attribute values and search phrases."""
-    yield from _strings(products.select("title", "category", "attributes").iter_rows())
+    yield from product_pieces(products)["text"]
     yield from phrases
-
-
-def _strings(rows: Iterable[tuple[str | None, str | None, list[dict[str, str]] | None]]) -> Iterator[str]:
-    for title, category, attributes in rows:
-        yield title or ""
-        yield category or ""
-        yield from (attribute["value"] or "" for attribute in attributes or ())
-
-
-def _letters(counted: Counter[str], most: int) -> tuple[list[str], list[str]]:
-    """The `most` most frequent letters, and as `##a` those of them that stand inside a word."""
-    words: Counter[str] = Counter()
-    for text, count in counted.items():
-        for word in text.split():
-            words[word] += count
-    letters: Counter[str] = Counter()
-    for word, count in words.items():
-        for letter in word:
-            letters[letter] += count
-    ranked = sorted(letters, key=lambda letter: (-letters[letter], letter))[:most]
-    inside = {letter for word in words for letter in word[1:]}
-    return ranked, sorted(f"##{letter}" for letter in ranked if letter in inside)
 
 
 def _marks_of(attribute_names: Sequence[str]) -> list[str]:

@@ -5,7 +5,8 @@ from typing import Any
 import polars as pl
 import pytest
 
-from ubm_embed.data.columns import as_numbers, casts, number_types
+from ubm_embed.data.columns import Requirement, as_numbers, casts, number_types, require_all
+from ubm_embed.errors import InvalidData
 
 WHOLE, FRACTION = pl.Int64(), pl.Float64()
 
@@ -60,3 +61,14 @@ def test_one_value_at_the_end_decides_for_the_whole_column() -> None:
     assert number_types(pl.LazyFrame({"n": numbers}), ["n"]) == {"n": WHOLE}
     assert number_types(pl.LazyFrame({"n": [*numbers, "x"]}), ["n"]) == {}
     assert number_types(pl.LazyFrame({"n": [*numbers, "0.5"]}), ["n"]) == {"n": FRACTION}
+
+
+def test_the_first_requirement_that_is_not_met_names_its_first_row() -> None:
+    frame = pl.DataFrame({"a": [1, 2, 3, None], "b": [1, -1, 1, 1]})
+    positive = [Requirement(name, pl.col(name) > 0, "a positive number") for name in "ab"]
+    small = Requirement("a", pl.col("a") < 2, "a small number")
+    require_all(frame, positive[:1], "f.csv")  # what is not known is not refused
+    with pytest.raises(InvalidData) as caught:
+        require_all(frame, [positive[0], small, positive[1]], "f.csv")
+    assert (caught.value.row, caught.value.field) == (2, "a")
+    assert "a small number, got 2 (and 1 more rows)" in str(caught.value)

@@ -36,6 +36,26 @@ def test_concatenate_is_addition(tables):
     assert lists(joined) == [row for rows in tables for row in rows]
 
 
+@given(ROWS, st.data())
+def test_heads_are_slices(rows, data):
+    table = TokenTable.from_rows(rows)
+    assert lists(table.heads(2)) == [row[:2] for row in rows]
+    most = data.draw(st.lists(st.integers(0, 5), min_size=len(rows), max_size=len(rows)))
+    assert lists(table.heads(np.array(most, dtype=np.int64))) == [
+        row[:end] for row, end in zip(rows, most, strict=True)
+    ]
+
+
+@given(ROWS)
+def test_firsts_are_where_a_row_was_seen_first(rows):
+    assert TokenTable.from_rows(rows).firsts().tolist() == [rows.index(row) for row in rows]
+
+
+def test_rows_of_the_same_bytes_in_other_pieces_are_not_equal():
+    rows = [[1], [256], [1, 0], [0, 1], [1], [2**31 - 1], [1, 0]]
+    assert TokenTable.from_rows(rows).firsts().tolist() == [0, 1, 2, 3, 0, 5, 2]
+
+
 @given(ROWS)
 def test_distinct_is_the_first_of_each_and_which_it_was(rows):
     different, index = TokenTable.from_rows(rows).distinct()

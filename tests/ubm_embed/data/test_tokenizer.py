@@ -7,6 +7,7 @@ import polars as pl
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from tokenizers import Tokenizer, normalizers
 
 from ubm_embed.data.corpus import PRODUCT_SCHEMA, products_of
 from ubm_embed.data.session import Product
@@ -75,11 +76,39 @@ def test_lengths_stay_within_the_limits(tokenizer, title, category, value):
     assert tokenizer.search_phrases([title]).row(0).size <= MAX_TEXT_TOKENS
 
 
-@given(products=st.lists(st.builds(Product, title=SHOP_TEXT, category=st.none() | SHOP_TEXT), max_size=3))
+ATTRIBUTES = st.lists(st.tuples(st.sampled_from(["colour", "Size", "", "never seen"]), SHOP_TEXT), max_size=4).map(
+    tuple
+)
+
+
+@given(
+    products=st.lists(
+        st.builds(Product, title=SHOP_TEXT, category=st.none() | SHOP_TEXT, attributes=ATTRIBUTES), max_size=3
+    )
+)
 def test_one_text_has_one_sequence_wherever_it_is_read(tokenizer, products):
     table = tokenizer.product_texts(frame(*products))
     rows = [table.row(index).tolist() for index in range(len(table))]
     assert rows == [tokenizer.product_text(product).tolist() for product in products]
+
+
+@given(texts=st.lists(SHOP_TEXT, max_size=6))
+@pytest.mark.parametrize(
+    "normalizer",
+    [
+        normalizers.BertNormalizer(lowercase=True),
+        normalizers.BertNormalizer(lowercase=False, strip_accents=False, clean_text=False),
+        normalizers.Replace("red shoes", "shirt"),  # looks further than a word
+        None,
+    ],
+    ids=["lower case", "as it stands", "across words", "none"],
+)
+def test_many_texts_have_the_tokens_that_each_has_by_itself(tokenizer, normalizer, texts):
+    library = Tokenizer.from_str(tokenizer._tokenizer.to_str())
+    library.normalizer = normalizer
+    table = InteractionTokenizer(library).search_phrases(pl.Series(texts, dtype=pl.String))
+    expected = [library.encode(text, add_special_tokens=False).ids[:MAX_TEXT_TOKENS] for text in texts]
+    assert [table.row(index).tolist() for index in range(len(texts))] == expected
 
 
 def test_a_product_s_text_is_title_category_attributes(tokenizer):

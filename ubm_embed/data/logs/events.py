@@ -12,7 +12,7 @@ import polars as pl
 from ubm_embed.data.corpus import INTERACTIONS_FILE, PRODUCTS_FILE
 from ubm_embed.data.logs.event_table import EVENT_SCHEMA, mark_dropped
 from ubm_embed.data.logs.ga4 import GA4_SCHEMA, ga4_events
-from ubm_embed.data.logs.native import native_events
+from ubm_embed.data.logs.native import native_events, native_log
 from ubm_embed.data.logs.segment import SEGMENT_SCHEMA, drop_duplicates, segment_events
 from ubm_embed.data.products import read_catalogue
 from ubm_embed.data.tables import collect_tables, scan_table, table_files, table_kind
@@ -73,7 +73,7 @@ def _files(source: Path, folders: list[Path]) -> list[Path]:
 
 def _scan(file: Path, kind: EventKind, number: int) -> pl.LazyFrame:
     if kind is EventKind.NATIVE:
-        return native_events(scan_table(file), file)
+        return native_events(native_log(file), file)
     if table_kind(file) == "CSV":
         raise InvalidData(
             f"CSV cannot hold the nested fields of {kind}; expected Parquet, JSON or JSON Lines", file=file

@@ -7,19 +7,22 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from datetime import timedelta
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 import polars as pl
 
-from ubm_embed.data.corpus import Corpus
+from ubm_embed.data.corpus import INTERACTIONS_FILE, PRODUCTS_FILE
 from ubm_embed.data.interactions import INTERACTION_SCHEMA
-from ubm_embed.data.logs.event_table import PRODUCT_FIELDS, UNKNOWN_PRODUCT
+from ubm_embed.data.logs.event_table import PRODUCT_FIELDS, REPEATED, UNKNOWN_PRODUCT
 from ubm_embed.data.logs.events import EventKind, Events, read_events
-from ubm_embed.data.logs.session_split import mark_repeated, number_interactions, order_sessions, split_sessions
+from ubm_embed.data.logs.last_seen import last_seen
+from ubm_embed.data.logs.parts import named_sessions, ordered_sessions, sink_aside, write_aside
+from ubm_embed.data.logs.session_split import mark_repeated, number_interactions
 from ubm_embed.data.products import PRODUCT_SCHEMA, has_text, read_catalogue
 from ubm_embed.data.tables import collect_tables
 from ubm_embed.errors import InvalidData
-from ubm_embed.outputs import require_free
+from ubm_embed.outputs import output_folder, require_free
 from ubm_embed.progress import Progress, silent
 
 _STEPS = 4
@@ -84,28 +87,34 @@ def ingest(
     known = [read_catalogue(catalogue)] if catalogue is not None else []
     progress("ingest", 0, _STEPS, "reading events")
     events = read_events(sources, kind)
-    rows, seen, dropped = _collect(events)
-    progress("ingest", 1, _STEPS, "joining products")
-    products, without_text = _products([*known, *reversed(events.products)], seen)
-    progress("ingest", 2, _STEPS, "ordering sessions")
-    kept = _interactions(rows, products, timedelta(minutes=session_gap_minutes), dropped)
-    if kept.is_empty():
-        raise InvalidData(_nothing_left(dropped), file=sources[0] if len(sources) == 1 else None)
-    progress("ingest", 3, _STEPS, "writing")
-    Corpus(products, kept).write(out, overwrite=overwrite)
-    report = _report(products, without_text, kept, dropped)
+    with output_folder(out, overwrite=overwrite) as aside, TemporaryDirectory(dir=aside) as folder:
+        rows, seen, dropped = _collect(events, Path(folder))
+        progress("ingest", 1, _STEPS, "joining products")
+        products, without_text = _products([*known, *reversed(events.products)], seen)
+        progress("ingest", 2, _STEPS, "ordering sessions")
+        gap = timedelta(minutes=session_gap_minutes)
+        interactions = _interactions(rows, products, gap, dropped, Path(folder))
+        if not interactions.select(pl.len()).collect().item():
+            raise InvalidData(_nothing_left(dropped), file=sources[0] if len(sources) == 1 else None)
+        progress("ingest", 3, _STEPS, "writing")
+        products.write_parquet(aside / PRODUCTS_FILE)
+        interactions.sink_parquet(aside / INTERACTIONS_FILE)
+        report = _report(products.height, without_text, pl.scan_parquet(aside / INTERACTIONS_FILE), dropped)
     progress("ingest", _STEPS, _STEPS)
     return report
 
 
-def _collect(events: Events) -> tuple[pl.DataFrame, pl.DataFrame, Counter[str]]:
+def _collect(events: Events, folder: Path) -> tuple[pl.LazyFrame, pl.DataFrame, Counter[str]]:
     """Events that count, without product text; the last seen values of each product; and how many do not count."""
-    good = events.frame.filter(pl.col("dropped").is_null())
-    last = [pl.col(name).sort_by("timestamp", "order").drop_nulls().last() for name in PRODUCT_FIELDS]
-    seen = good.filter(pl.col("product_id").is_not_null()).group_by("product_id").agg(last)
-    reasons = events.frame.group_by("dropped").len().drop_nulls("dropped")
-    rows, products, counts = collect_tables([good.drop(PRODUCT_FIELDS), seen, reasons], events.files)
-    return rows, products.sort("product_id"), Counter(dict(counts.iter_rows()))
+    file = folder / "events.parquet"
+    collect_tables([sink_aside(events.frame, file)], events.files)
+    read = pl.scan_parquet(file)
+    good = read.filter(pl.col("dropped").is_null()).drop("dropped")
+    with_text = good.filter(pl.any_horizontal(pl.col(*PRODUCT_FIELDS).is_not_null()))
+    ids = good.select("product_id").drop_nulls().unique().collect(engine="streaming")
+    seen = ids.join(last_seen(with_text), on="product_id", how="left").sort("product_id")
+    reasons = read.group_by("dropped").len().drop_nulls("dropped").collect(engine="streaming")
+    return good.drop(PRODUCT_FIELDS), seen, Counter(dict(reasons.iter_rows()))
 
 
 def _products(catalogues: Sequence[pl.DataFrame], seen: pl.DataFrame) -> tuple[pl.DataFrame, int]:
@@ -136,16 +145,24 @@ def _filled(name: str, products: pl.DataFrame) -> pl.Expr:
     return pl.col(name)
 
 
-def _interactions(rows: pl.DataFrame, products: pl.DataFrame, gap: timedelta, dropped: Counter[str]) -> pl.DataFrame:
+def _interactions(
+    rows: pl.LazyFrame, products: pl.DataFrame, gap: timedelta, dropped: Counter[str], folder: Path
+) -> pl.LazyFrame:
     """Interactions in the corpus' shape. What is dropped on the way is added to `dropped`."""
-    events = split_sessions(rows, gap)
-    known = events.filter(pl.col("product_id").is_null() | pl.col("product_id").is_in(products["product_id"].implode()))
-    marked = mark_repeated(order_sessions(known))
-    kept = number_interactions(marked.filter(pl.col("dropped").is_null()))
-    dropped[UNKNOWN_PRODUCT] = events.height - known.height
-    dropped.update(marked["dropped"].drop_nulls().to_list())
-    further = [name for name in ("timestamp", "user_id") if kept[name].null_count() < kept.height]
-    return kept.select(*INTERACTION_SCHEMA, *further)
+    with_text = products.lazy().select("product_id", pl.lit(True).alias("known"))
+    joined = named_sessions(rows, gap, folder).join(with_text, on="product_id", how="left")
+    known = pl.col("product_id").is_null() | pl.col("known")
+    dropped[UNKNOWN_PRODUCT] = joined.select((~known.fill_null(False)).sum()).collect(engine="streaming").item()
+    parts: list[pl.LazyFrame] = []
+    further = dict.fromkeys(("timestamp", "user_id"), False)
+    for events in ordered_sessions(joined.filter(known).drop("known"), folder):
+        kept = number_interactions(mark_repeated(events).filter(pl.col("dropped").is_null()))
+        dropped[REPEATED] += events.height - kept.height
+        for name in further:
+            further[name] |= kept[name].null_count() < kept.height
+        parts.append(write_aside(kept, folder / f"part-{len(parts)}.parquet"))
+    columns = [*INTERACTION_SCHEMA, *(name for name, filled in further.items() if filled)]
+    return pl.concat(parts).select(columns)
 
 
 def _nothing_left(dropped: Counter[str]) -> str:
@@ -155,16 +172,18 @@ def _nothing_left(dropped: Counter[str]) -> str:
     return f"nothing left of {dropped.total():,} events; dropped: {reasons}"
 
 
-def _report(products: pl.DataFrame, without_text: int, kept: pl.DataFrame, dropped: Counter[str]) -> IngestReport:
-    lengths = kept.group_by("session_id").len()["len"]
+def _report(products: int, without_text: int, kept: pl.LazyFrame, dropped: Counter[str]) -> IngestReport:
+    lengths = kept.group_by("session_id").len().select(pl.len(), (pl.col("len") == 1).sum().alias("of_one"))
     actions = kept.group_by("action").len().sort("len", "action", descending=[True, False])
+    sessions, counted = pl.collect_all([lengths, actions], engine="streaming")
+    total = int(counted["len"].sum())
     return IngestReport(
-        events=kept.height + dropped.total(),
-        kept=kept.height,
+        events=total + dropped.total(),
+        kept=total,
         dropped={reason: count for reason, count in dropped.most_common() if count},
-        sessions=lengths.len(),
-        sessions_of_one=int((lengths == 1).sum()),
-        products=products.height,
+        sessions=sessions["len"].item(),
+        sessions_of_one=sessions["of_one"].item(),
+        products=products,
         products_without_text=without_text,
-        actions=dict(actions.iter_rows()),
+        actions=dict(counted.iter_rows()),
     )

@@ -7,10 +7,10 @@ from pathlib import Path
 import polars as pl
 
 from ubm_embed.data.attributes import ATTRIBUTES, as_attributes
-from ubm_embed.data.columns import require, require_columns
-from ubm_embed.data.interactions import require_actions, require_timestamps
-from ubm_embed.data.logs.event_table import event_columns, text_at, time_at
-from ubm_embed.data.tables import collect_tables
+from ubm_embed.data.columns import Requirement, require_all, require_columns
+from ubm_embed.data.interactions import known_action, moment
+from ubm_embed.data.logs.event_table import PRODUCT_FIELDS, event_columns, text_at, time_at
+from ubm_embed.data.tables import collect_tables, scan_table, table_kind
 from ubm_embed.data.timestamps import TIMESTAMP
 
 NATIVE_SCHEMA: dict[str, pl.DataType] = {
@@ -22,6 +22,26 @@ NATIVE_SCHEMA: dict[str, pl.DataType] = {
     "timestamp": TIMESTAMP,
     "user_id": pl.String(),
 }
+
+
+# JSON says what columns it has in every row anew, and looking through all of them takes longer than all the rest.
+_JSON_SCHEMA = dict.fromkeys((*NATIVE_SCHEMA, *PRODUCT_FIELDS), pl.String())
+
+
+def native_log(file: Path) -> pl.LazyFrame:
+    """The rows of one file; of JSON only the columns that count here and are filled.
+
+    Raises:
+        NotFound: no such file.
+        InvalidData: not readable.
+    """
+    if table_kind(file) not in ("JSON", "JSON Lines"):
+        return scan_table(file)
+    log = scan_table(file, schema=_JSON_SCHEMA)
+    (found,) = collect_tables([log.select(pl.all().is_not_null().any())], [file])
+    filled = [name for name, any_row in found.row(0, named=True).items() if any_row]
+    # A column without any value and one that is not there look the same: only then the difference is looked for.
+    return log.select(filled) if set(_needed(filled)) <= set(filled) else scan_table(file)
 
 
 def native_events(log: pl.LazyFrame, file: Path) -> pl.LazyFrame:
@@ -46,15 +66,20 @@ def native_events(log: pl.LazyFrame, file: Path) -> pl.LazyFrame:
 
 
 def _require_valid(log: pl.LazyFrame, schema: pl.Schema, file: Path) -> None:
-    session = ["session_id"] if "session_id" in schema or "user_id" not in schema else ["user_id", "timestamp"]
-    product = ["query"] if "query" in schema else ["product_id"]
-    require_columns(schema.names(), ["action", *session, *product], NATIVE_SCHEMA, file)
-    require_actions(log, file)
+    require_columns(schema.names(), _needed(schema.names()), NATIVE_SCHEMA, file)
+    requirements = [known_action()]
     if "timestamp" in schema:
-        require_timestamps(log, schema["timestamp"], file)
+        requirements.append(moment(schema["timestamp"]))
     if "position" in schema:
         whole = pl.col("position").cast(pl.Int32, strict=False).is_not_null() | pl.col("position").is_null()
-        require(log, whole, file, "position", "a whole number")
+        requirements.append(Requirement("position", whole, "a whole number"))
+    require_all(log, requirements, file)
+
+
+def _needed(found: list[str]) -> list[str]:
+    """The columns that a log with the columns `found` must have."""
+    session = ["session_id"] if "session_id" in found or "user_id" not in found else ["user_id", "timestamp"]
+    return ["action", *session, "query" if "query" in found else "product_id"]
 
 
 def _attributes(log: pl.LazyFrame, schema: pl.Schema, file: Path) -> pl.Expr:

@@ -24,17 +24,33 @@ def split_sessions(events: pl.DataFrame, gap: timedelta) -> pl.DataFrame:
     return pl.concat([known, loose.with_columns(name.alias("session_id"))]).sort("order")
 
 
+def rank_sessions(events: pl.LazyFrame) -> pl.DataFrame:
+    """One row a session, in the order in which they began: session_id, timed, rank, and before.
+
+    `timed` says whether each of its events has a timestamp, `before` how many events earlier sessions have.
+    """
+    sessions = events.group_by("session_id").agg(
+        pl.col("timestamp").min().alias("begun"),
+        pl.col("order").min().alias("first"),
+        pl.col("timestamp").is_not_null().all().alias("timed"),
+        pl.len().alias("events"),
+    )
+    ranked = sessions.collect(engine="streaming").sort("begun", "first", nulls_last=[True, False])
+    before = pl.col("events").cast(pl.Int64).cum_sum() - pl.col("events")
+    return ranked.select("session_id", "timed", before.alias("before")).with_row_index("rank")
+
+
 def order_sessions(events: pl.DataFrame) -> pl.DataFrame:
     """`events` by session, and within one by timestamp, then the log's own position, then place in the log.
 
-    Sessions stand in the order in which they began. Where one event of a session has no timestamp, the others' do not
-    order it.
+    Where one event of a session has no timestamp, the others' do not order it.
+
+    Args:
+        events: of whole sessions, with `rank` and `timed` of `rank_sessions`.
     """
-    timed = pl.col("timestamp").is_not_null().all().over("session_id")
-    timestamp = pl.when(timed).then(pl.col("timestamp"))
-    begun = pl.col("timestamp").min().over("session_id")
-    first = pl.col("order").min().over("session_id")
-    return events.sort(begun, first, timestamp, "position", "order", nulls_last=[True, False, False, False, False])
+    timestamp = pl.when("timed").then("timestamp")
+    ordered = events.sort("rank", timestamp, "position", "order")
+    return ordered.drop("rank", "timed")
 
 
 def mark_repeated(events: pl.DataFrame) -> pl.DataFrame:
@@ -47,4 +63,6 @@ def mark_repeated(events: pl.DataFrame) -> pl.DataFrame:
 
 def number_interactions(events: pl.DataFrame) -> pl.DataFrame:
     """Ordered events with `position` counted from 0 in each session."""
-    return events.with_columns(pl.int_range(pl.len(), dtype=pl.Int32).over("session_id").alias("position"))
+    session, place = pl.col("session_id"), pl.int_range(pl.len(), dtype=pl.Int32)
+    first = pl.when(session.ne_missing(session.shift(1)) | (place == 0)).then(place).forward_fill()
+    return events.with_columns((place - first).alias("position"))

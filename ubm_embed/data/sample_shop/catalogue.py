@@ -147,7 +147,12 @@ def draw_words(rng: np.random.Generator, types: IntArray, attribute: int) -> NDA
 
 def product_ids(rows: IntArray) -> Any:
     """Ids of products as an Arrow array; a row of `NOTHING` has none."""
-    return pa.array([f"p{row:07d}" if row != NOTHING else None for row in rows.tolist()], _TEXT)
+    return numbered("p", pa.array(rows, mask=np.asarray(rows) == NOTHING))
+
+
+def numbered(letter: str, numbers: Any) -> Any:
+    """Names such as `p0000042` as an Arrow array, of an Arrow array of numbers; null stays null."""
+    return pc.binary_join_element_wise(letter, pc.utf8_lpad(numbers.cast(_TEXT), 7, "0"), "")
 
 
 def _demand(rng: np.random.Generator) -> NDArray[np.float64]:

@@ -20,7 +20,7 @@ import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
 from ubm_embed.data.corpus import INTERACTIONS_FILE, PRODUCTS_FILE
-from ubm_embed.data.sample_shop.catalogue import Catalogue, product_ids
+from ubm_embed.data.sample_shop.catalogue import Catalogue, numbered, product_ids
 from ubm_embed.data.sample_shop.shelf import Shelf
 from ubm_embed.data.sample_shop.shopper import visits
 from ubm_embed.data.sample_shop.visits import MAX_LENGTH, Visits
@@ -88,17 +88,18 @@ def _table(made: Visits, rng: np.random.Generator, first: int, last: int) -> pa.
     count = last - first
     times = _timestamps(rng, made.lengths.size)
     session, position = np.nonzero(np.arange(MAX_LENGTH) < made.lengths[:count, None])
-    users = [f"u{first + user:07d}" for user in made.users[:count].tolist()]
+    sessions = numbered("s", pa.array(np.arange(first, last)))
+    users = numbered("u", pa.array(first + made.users[:count]))
     phrases = made.phrases[session, position]
     return pa.table(
         {
-            "session_id": pa.array([f"s{number:07d}" for number in range(first, last)]).take(pa.array(session)),
+            "session_id": sessions.take(pa.array(session)),
             "position": pa.array(position, pa.int32()),
             "action": pa.array([str(action) for action in ACTIONS]).take(pa.array(made.actions[session, position])),
             "product_id": product_ids(made.products[session, position]),
             "query": pa.array(made.searched, pa.string()).take(pa.array(phrases, mask=phrases < 0)),
             "timestamp": pa.array(times[session, position]),
-            "user_id": pa.array(users).take(pa.array(session)),
+            "user_id": users.take(pa.array(session)),
         }
     )
 

@@ -289,6 +289,35 @@ def test_a_bad_native_log_is_named_by_file_row_and_field(
     assert (caught.value.file, caught.value.row, caught.value.field) == (tmp_path / "log.csv", row, field)
 
 
+def test_a_json_log_may_lack_columns_but_not_those_that_it_needs(tmp_path: Path) -> None:
+    view = {"session_id": "s", "action": "view", "product_id": 7, "further": {"not": "read"}}
+    late = view | {"price": 2, "attributes": {"colour": "red"}}
+    frame = collect(write(tmp_path / "log.jsonl", [view, late]), "native")
+    assert kept(frame, "session_id", "product_id", "price", "attributes") == [
+        ("s", "7", None, None),
+        ("s", "7", 2.0, [{"name": "colour", "value": "red"}]),
+    ]
+    for lacking in view.keys() - {"further"}:
+        file = write(tmp_path / "bad.jsonl", [{name: value for name, value in view.items() if name != lacking}])
+        with pytest.raises(InvalidData, match="missing column") as caught:
+            read_events([file], "native")
+        assert (caught.value.file, caught.value.field) == (file, lacking)
+
+
+def test_a_json_column_without_any_value_is_not_a_missing_one(tmp_path: Path) -> None:
+    row = {"session_id": None, "user_id": "u", "action": "view", "product_id": None}
+    assert dropped(collect(write(tmp_path / "log.jsonl", [row]), "native")) == {"no product id": 1}
+
+
+@pytest.mark.parametrize("line", ["{", "5", '{"action": NaN}', '{"action": "view"} {"action": "view"}'])
+def test_malformed_lines_of_a_native_log_are_named(tmp_path: Path, line: str) -> None:
+    file = write(tmp_path / "log.jsonl", [{"session_id": "s", "action": "view", "product_id": "p"}] * 3)
+    file.write_text(f"{file.read_text()}\n{line}\n")
+    with pytest.raises(InvalidData) as caught:
+        read_events([file], "native")
+    assert (caught.value.file, caught.value.row) == (file, 4)
+
+
 # --- all kinds ---
 
 

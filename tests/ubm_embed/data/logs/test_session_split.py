@@ -4,7 +4,13 @@ import polars as pl
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ubm_embed.data.logs.session_split import mark_repeated, number_interactions, order_sessions, split_sessions
+from ubm_embed.data.logs.session_split import (
+    mark_repeated,
+    number_interactions,
+    order_sessions,
+    rank_sessions,
+    split_sessions,
+)
 
 NOON = datetime(2024, 1, 1, 12)
 GAP = timedelta(minutes=30)
@@ -62,7 +68,9 @@ def events(*rows: tuple[str, int | None, int | None]) -> pl.DataFrame:
 
 
 def ordered(*rows: tuple[str, int | None, int | None]) -> list[int]:
-    return order_sessions(events(*rows))["order"].to_list()
+    log = events(*rows)
+    ranked = log.join(rank_sessions(log.lazy()).drop("before"), on="session_id")
+    return order_sessions(ranked)["order"].to_list()
 
 
 def test_a_session_is_ordered_by_time_then_position_then_place() -> None:
