@@ -12,6 +12,8 @@ from cli.choices import Precision, SplitBy, device_of
 from cli.console import progress, say
 
 if TYPE_CHECKING:
+    import torch
+
     from ubm_embed.data.corpus import Corpus
     from ubm_embed.training.config import PretrainingConfig
 
@@ -172,6 +174,16 @@ def pretrain(
         typer.Option("--precision", help="auto: bfloat16 where the hardware has it.", rich_help_panel=_RUN),
     ] = Precision.AUTO,
     device: Annotated[str, typer.Option("--device", help="auto, cpu, cuda, cuda:1 ...", rich_help_panel=_RUN)] = "auto",
+    chunk_tokens: Annotated[
+        int | None,
+        typer.Option(
+            "--chunk-tokens",
+            min=1,
+            help="Tokens of a batch in memory at once: fewer need less memory and more time; 262144 on a GPU, 32768 "
+            "on a CPU.",
+            rich_help_panel=_RUN,
+        ),
+    ] = None,
     checkpoint_steps: Annotated[
         int, typer.Option("--checkpoint-steps", min=1, help="Keep the state this often.", rich_help_panel=_RUN)
     ] = 50,
@@ -186,11 +198,14 @@ def pretrain(
 
     The defaults are the paper's and mean millions of sessions. For a shop with some ten thousand:
     --learning-rate 1e-3 --session-learning-rate 1e-4 --epochs 2.
+
+    On several GPUs: torchrun --nproc-per-node 2 -m cli pretrain ...
     """
     from ubm_embed.data.corpus import Corpus
     from ubm_embed.outputs import require_free
     from ubm_embed.training.config import PretrainingConfig
     from ubm_embed.training.pretraining import pretrain as train
+    from ubm_embed.training.processes import joined
     from ubm_embed.training.stages import LOSSES
 
     require_free(out, overwrite=overwrite)
@@ -214,20 +229,32 @@ def pretrain(
             holdout=holdout,
             split=split.value,
             precision=precision.value,
+            chunk_tokens=chunk_tokens,
             seed=seed,
             checkpoint_steps=checkpoint_steps,
         )
     except ValueError as error:
         raise typer.BadParameter(str(error)) from None
-    target = device_of(device)
+    target = _device(device)
     opened = Corpus.open(corpus)
     sizes = {"layers": layers, "session_layers": session_layers, "dropout": dropout}
     model, tokenizer = _start(opened, config, init, vocab, vocab_size, width, sizes)
-    with progress() as shown:
-        made = train(
-            opened, model, tokenizer, out, config, device=target, overwrite=overwrite, resume=resume, progress=shown
-        )
-    say(f"{out}: model {made.model_id}, {made.record['seconds']:.0f} s")
+    run: dict[str, Any] = {"device": target, "overwrite": overwrite, "resume": resume}
+    with joined(target) as processes, progress() as shown:
+        made = train(opened, model, tokenizer, out, config, progress=shown, processes=processes, **run)
+    if processes.is_first:
+        say(f"{out}: model {made.model_id}, {made.record['seconds']:.0f} s")
+
+
+def _device(name: str) -> torch.device:
+    import torch
+
+    from ubm_embed.training.processes import own_device
+
+    try:
+        return own_device(torch.device(device_of(name)))
+    except ValueError as error:
+        raise typer.BadParameter(f"--device: {error}") from None
 
 
 def _start(

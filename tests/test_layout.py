@@ -16,16 +16,41 @@ FILES = sorted(file for package in PACKAGES for file in (ROOT / package).rglob("
 
 # The higher may import the lower, and its equals. What errors, outputs and progress say, everybody may use.
 RANK = {
-    **dict.fromkeys(("ubm_embed.errors", "ubm_embed.outputs", "ubm_embed.progress"), 0),
+    **dict.fromkeys(
+        (
+            "ubm_embed.allocation",
+            "ubm_embed.errors",
+            "ubm_embed.outputs",
+            "ubm_embed.progress",
+            "ubm_embed.recently_used",
+        ),
+        0,
+    ),
     "ubm_embed.data": 1,
     "ubm_embed.model": 2,
-    **dict.fromkeys(("ubm_embed.training", "ubm_embed.evaluation", "ubm_embed.embedder", "ubm_embed.predictor"), 3),
+    **dict.fromkeys(
+        (
+            "ubm_embed.training",
+            "ubm_embed.evaluation",
+            "ubm_embed.engines",
+            "ubm_embed.embedder",
+            "ubm_embed.predictor",
+        ),
+        3,
+    ),
     "ubm_embed": 4,  # its __init__, should it offer names of all the others
     "indexer": 5,
     "cli": 6,
 }
 # Libraries that only one place may know of.
-HOME = {"typer": "cli", "rich": "cli", "faiss": "indexer", "lancedb": "indexer", "fastapi": "indexer.service"}
+HOME = {
+    "typer": "cli",
+    "rich": "cli",
+    "faiss": "indexer",
+    "lancedb": "indexer",
+    "fastapi": "indexer.service",
+    **dict.fromkeys(("nncf", "onnx", "onnxruntime", "openvino"), "ubm_embed.engines"),
+}
 # What makes `--help` slow.
 HEAVY = {"torch", "faiss", "lancedb", "polars", "transformers", "pyarrow", "tokenizers", "safetensors"}
 

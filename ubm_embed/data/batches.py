@@ -43,6 +43,16 @@ class TokenBatch:
         packing = Packing.of(sequences.lengths)
         return cls(torch.from_numpy(sequences.ids).long()[packing.elements], packing)
 
+    def part(self, begin: int, end: int) -> TokenBatch:
+        """Sequences `begin` to `end` alone, packed anew."""
+        lengths = self.packing.lengths.numpy(force=True)
+        if (begin, end) == (0, lengths.size):
+            return self
+        starts = self.packing.starts[begin:end].numpy(force=True)
+        places = torch.from_numpy(ragged_index(starts, lengths[begin:end])).to(self.ids.device)
+        packing = Packing.of(lengths[begin:end]).to(self.ids.device)
+        return TokenBatch(self.ids[places][packing.elements], packing)
+
     def to(self, device: torch.device) -> TokenBatch:
         """The same on another device."""
         return TokenBatch(self.ids.to(device, non_blocking=True), self.packing.to(device))
@@ -67,6 +77,14 @@ class SessionBatch:
         """Sessions of these lengths [B], whose places hold `sequences[index]` ([I])."""
         places = torch.from_numpy(np.asarray(index, dtype=np.int64))
         return cls(TokenBatch.of(sequences), places, Packing.of(session_lengths))
+
+    def part(self, begin: int, end: int) -> tuple[Tensor, Packing]:
+        """Which of the N interactions stand in sessions `begin` to `end`, and where each of these sessions lies."""
+        lengths = self.packing.lengths.numpy(force=True)
+        if (begin, end) == (0, lengths.size):
+            return self.index, self.packing
+        offsets = offsets_of(lengths)
+        return self.index[offsets[begin] : offsets[end]], Packing.of(lengths[begin:end]).to(self.index.device)
 
     def to(self, device: torch.device) -> SessionBatch:
         """The same on another device."""

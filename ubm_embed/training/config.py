@@ -41,6 +41,8 @@ class PretrainingConfig:
         holdout: share of the sessions that training never sees; fine-tuning and `evaluate` ask those.
         split: which are held out: "auto", or a `SplitKind`.
         precision: "float32", "bfloat16", or "auto": bfloat16 where the hardware computes in it.
+        chunk_tokens: how much of a batch is in memory at once, see `Encoding`; None for what suits the device. It is
+            part of what a seed makes, since dropout is drawn chunk by chunk.
         checkpoint_steps: how often the state is kept for `--resume`.
     """
 
@@ -64,6 +66,7 @@ class PretrainingConfig:
     holdout: float = 0.1
     split: str = "auto"
     precision: str = "auto"
+    chunk_tokens: int | None = None
     seed: int = 0
     checkpoint_steps: int = 50
 
@@ -72,6 +75,7 @@ class PretrainingConfig:
             if getattr(self, name) < 2:
                 raise ValueError(f"{name} must be at least 2 for a negative to exist, got {getattr(self, name)}")
         require_at_least_1(self, "epochs", "pairs_per_session", "checkpoint_steps", "max_steps", "session_max_steps")
+        require_at_least_1(self, "chunk_tokens")
         require_positive(self, "learning_rate", "session_learning_rate", "temperature", "max_gradient_norm")
         require_share(self, "warmup", "holdout")
         require_not_negative(self, "weight_decay", "seed")

@@ -10,6 +10,7 @@ from pathlib import Path
 import numpy as np
 import torch
 
+from ubm_embed.allocation import keep_freed_memory
 from ubm_embed.data.batches import NO_ACTION
 from ubm_embed.data.corpus import Corpus
 from ubm_embed.data.leaks import LeakReport, kept_to_split
@@ -69,6 +70,7 @@ def finetune(
     origin = {"corpus": tokenized.fingerprint(), "initial_model": checkpoint.model_id}
     settings = {**asdict(config), **origin}
     run = TrainingRun.resume(out, settings) if resume else TrainingRun.start(out, settings, overwrite=overwrite)
+    keep_freed_memory()
     started = time.monotonic()
     best = tuner.train(run)
     record = {

@@ -1,7 +1,8 @@
 """Two-stage contrastive pre-training (paper 3.2), seeded, repeatable and resumable.
 
-A step's random numbers come from (seed, stage, step) alone. So a run that was cut off goes on with nothing but
-weights, optimizer and step number, and ends at the same losses.
+A step's random numbers come from (seed, stage, step) alone, dropout's also from the chunk. So a run that was cut off
+goes on with nothing but weights, optimizer and step number, and ends at the same losses. Several processes take the
+steps of one; the first of them writes all there is to write.
 """
 
 from __future__ import annotations
@@ -18,25 +19,27 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from ubm_embed.allocation import keep_freed_memory
 from ubm_embed.data.arrays import IntArray
 from ubm_embed.data.corpus import Corpus
 from ubm_embed.data.session_table import MAX_INTERACTIONS, SessionTable
 from ubm_embed.data.split import Split
 from ubm_embed.data.tokenized_corpus import TokenizedCorpus
 from ubm_embed.data.tokenizer import InteractionTokenizer
-from ubm_embed.errors import InvalidData
+from ubm_embed.errors import Conflict, InvalidData
 from ubm_embed.evaluation.uniformity import alignment, uniformity
 from ubm_embed.model.checkpoint import Checkpoint, save_checkpoint
 from ubm_embed.model.user_behavior_model import UserBehaviorModel
 from ubm_embed.outputs import output_folder, require_free
 from ubm_embed.progress import Progress, silent
 from ubm_embed.training.config import PretrainingConfig
-from ubm_embed.training.losses import contrastive_loss
-from ubm_embed.training.precision import autocast
+from ubm_embed.training.encoding import CHUNK_TOKENS, Encoding
+from ubm_embed.training.processes import ALONE, Processes
 from ubm_embed.training.run import METRICS_FILE, TrainingRun
 from ubm_embed.training.schedule import batches, learning_rate, stage_steps
 from ubm_embed.training.stages import ITEM_LOSSES, SESSION_LOSSES, ItemStage, SessionStage, Stage
 from ubm_embed.training.step import take_step
+from ubm_embed.training.view_losses import view_losses
 from ubm_embed.training.views import Views
 
 
@@ -51,13 +54,17 @@ def pretrain(
     overwrite: bool = False,
     resume: bool = False,
     progress: Progress = silent,
+    processes: Processes = ALONE,
 ) -> Checkpoint:
     """Train `model` on a corpus and write it to the folder `out`, with its metrics.
 
     The work in hand stands beside it, in `OUT.training`, and stays there when a run is cut off.
 
+    Args:
+        processes: those that train together. All call this with the same arguments, and see the same folders.
+
     Raises:
-        Conflict: `out` is taken, or an unfinished run does not fit.
+        Conflict: `out` is taken, an unfinished run does not fit, or processes were started with different things.
         InvalidData: too few sessions to learn from.
         QualityGateFailed: a loss or its gradient was not finite. Nothing is written to `out`; the last good state is
             kept.
@@ -67,14 +74,22 @@ def pretrain(
     tokenized = TokenizedCorpus.of(corpus, tokenizer)
     stages = stages_of(tokenized, tokenizer, config, model.config.max_interactions)
     settings = {**asdict(config), "corpus": tokenized.fingerprint(), "initial_model": _starting_point(model)}
-    run = TrainingRun.resume(out, settings) if resume else TrainingRun.start(out, settings, overwrite=overwrite)
+    _require_alike(settings, processes)
+    run = processes.first(
+        lambda: TrainingRun.resume(out, settings) if resume else TrainingRun.start(out, settings, overwrite=overwrite)
+    )
+    keep_freed_memory()
     started = time.monotonic()
-    Pretrainer(model.to(device), stages, run, config, progress).train()
-    record = _record(config, tokenized, run, time.monotonic() - started)
-    with output_folder(out, overwrite=overwrite) as folder:
-        save_checkpoint(folder, model, tokenizer, record)
-        shutil.copy(run.metrics, folder / METRICS_FILE)
-    run.discard()
+    Pretrainer(model.to(device), stages, run, config, progress, processes).train()
+
+    def publish() -> None:
+        record = {**_record(config, tokenized, run, time.monotonic() - started), "processes": processes.world}
+        with output_folder(out, overwrite=overwrite) as folder:
+            save_checkpoint(folder, model, tokenizer, record)
+            shutil.copy(run.metrics, folder / METRICS_FILE)
+        run.discard()
+
+    processes.first(publish)
     return Checkpoint.from_pretrained(out)
 
 
@@ -88,12 +103,14 @@ class Pretrainer:
         run: TrainingRun,
         config: PretrainingConfig,
         progress: Progress = silent,
+        processes: Processes = ALONE,
     ) -> None:
         self.model, self.stages, self.run, self.config, self.progress = model, stages, run, config, progress
+        self.processes = processes
 
     def train(self) -> None:
         """Train to the end, from the last kept state where there is one."""
-        state = self.run.load()
+        state = self.processes.first(self.run.load)
         if state is not None:
             self.model.load_state_dict(state["model"])
         for stage in self.stages:
@@ -118,13 +135,9 @@ class Pretrainer:
     def _step(self, stage: Stage, optimizer: torch.optim.Optimizer, step: int, total: int, chosen: IntArray) -> None:
         started = time.monotonic()
         rng = np.random.default_rng([self.config.seed, stage.number, step])
-        torch.manual_seed(int(rng.integers(2**62)))  # dropout's
         views = stage.views(chosen, rng)
-        negatives = _negatives(views)  # before the masks move to the device
-        views = views.to(self.model.device)
-        with autocast(self.model.device, self.config.precision):
-            vectors = stage.encode(self.model, views)
-        losses = view_losses(vectors.float(), views, self.config)
+        vectors = stage.encode(self.model, views, self._encoding(stage, step))
+        losses = view_losses(vectors, views, self.config)
         loss = torch.stack(list(losses.values())).sum()
         rate = learning_rate(step, total, peak=self.config.peak(stage.number), warmup=self.config.warmup)
         norm = take_step(
@@ -135,15 +148,18 @@ class Pretrainer:
             max_gradient_norm=self.config.max_gradient_norm,
             where=f"stage {stage.number}, step {step + 1}",
             details=", ".join(f"{name} {value.item():g}" for name, value in losses.items()),
+            processes=self.processes,
         )
+        if not self.processes.is_first:
+            return
         record = {
             "stage": stage.number,
             "step": step + 1,
             "steps": total,
             "loss": loss.item(),
             **{name: value.item() for name, value in losses.items()},
-            **_geometry(vectors.detach().float(), views),
-            **negatives,
+            **_geometry(vectors.detach(), views),
+            **_negatives(views),
             "learning_rate": rate,
             "gradient_norm": norm,
             "examples_per_second": chosen.size / (time.monotonic() - started),
@@ -152,7 +168,17 @@ class Pretrainer:
         note = f"loss {record['loss']:.3f}, uniformity {record['uniformity']:.2f}"
         self.progress(f"pre-training, stage {stage.number}", step + 1, total, note)
 
+    def _encoding(self, stage: Stage, step: int) -> Encoding:
+        return Encoding(
+            chunk_tokens=self.config.chunk_tokens or CHUNK_TOKENS[self.model.device.type],
+            precision=self.config.precision,
+            seeds=(self.config.seed, stage.number, step),
+            processes=self.processes,
+        )
+
     def _keep(self, stage: int, step: int, optimizer: torch.optim.Optimizer) -> None:
+        if not self.processes.is_first:
+            return
         state = {"stage": stage, "step": step, "model": self.model.state_dict(), "optimizer": optimizer.state_dict()}
         self.run.save(state)
 
@@ -160,20 +186,6 @@ class Pretrainer:
 def optimizer_of(model: nn.Module, config: PretrainingConfig) -> torch.optim.AdamW:
     """AdamW over all weights, both stages' alike; the schedule sets the rate of each step."""
     return torch.optim.AdamW(model.parameters(), lr=config.learning_rate, weight_decay=config.weight_decay, fused=True)
-
-
-def view_losses(vectors: Tensor, views: Views, config: PretrainingConfig) -> dict[str, Tensor]:
-    """Each loss of a batch, from its vectors [K, D]."""
-    return {
-        name: contrastive_loss(
-            vectors[pairs.anchors],
-            vectors[pairs.positives],
-            pairs.same,
-            temperature=config.temperature,
-            positive_in_denominator=config.positive_in_denominator,
-        )
-        for name, pairs in views.pairs.items()
-    }
 
 
 def stages_of(
@@ -251,7 +263,7 @@ def _negatives(views: Views) -> dict[str, int]:
 @torch.no_grad()
 def _geometry(vectors: Tensor, views: Views) -> dict[str, float]:
     """Alignment and uniformity of a batch: a model that collapses shows in its uniformity, near 0."""
-    pairs = next(iter(views.pairs.values()))
+    pairs = next(iter(views.pairs.values())).to(vectors.device)
     different = vectors[torch.unique(pairs.anchors)]
     return {
         "alignment": alignment(vectors[pairs.anchors], vectors[pairs.positives]).item(),
@@ -265,6 +277,16 @@ def _starting_point(model: UserBehaviorModel) -> str:
     for weights in model.state_dict().values():
         digest.update(weights.cpu().contiguous().numpy())
     return f"{sum(weights.numel() for weights in model.parameters())} weights, {digest.hexdigest()[:16]}"
+
+
+def _require_alike(settings: dict[str, Any], processes: Processes) -> None:
+    """Raise `Conflict` where this process has other settings, data or weights than the first one."""
+    for name, value in processes.first(lambda: settings).items():
+        if settings.get(name) != value:
+            raise Conflict(
+                f"processes that train together must read and start from the same: {name} is {settings.get(name)!r} in "
+                f"process {processes.rank}, in the first one it is {value!r}"
+            )
 
 
 def _record(config: PretrainingConfig, tokenized: TokenizedCorpus, run: TrainingRun, seconds: float) -> dict[str, Any]:

@@ -15,6 +15,7 @@ from ubm_embed.data.tokenized_corpus import TokenizedCorpus
 from ubm_embed.data.tokenizer import InteractionTokenizer
 from ubm_embed.errors import InvalidData
 from ubm_embed.model.user_behavior_model import UserBehaviorModel
+from ubm_embed.training.encoding import AT_ONCE, Encoding
 from ubm_embed.training.views import Views, item_views, session_views
 
 ITEM_LOSSES = ("item_token_masking", "next_item_pairing")
@@ -39,8 +40,8 @@ class Stage(Protocol):
     def views(self, chosen: IntArray, rng: np.random.Generator) -> Views:
         """The batch of these examples."""
 
-    def encode(self, model: UserBehaviorModel, views: Views) -> Tensor:
-        """The vectors of a batch, [K, D]."""
+    def encode(self, model: UserBehaviorModel, views: Views, encoding: Encoding = AT_ONCE) -> Tensor:
+        """The vectors of a batch, [K, D]; of the whole one, whoever shares in the work."""
 
 
 @dataclass(frozen=True)
@@ -111,11 +112,10 @@ class ItemStage:
         actions = None if self.actions is None else self.actions[chosen]
         return item_views(self.tokenizer, self.corpus.texts, items, next_items, self.losses, rng, actions)
 
-    def encode(self, model: UserBehaviorModel, views: Views) -> Tensor:
+    def encode(self, model: UserBehaviorModel, views: Views, encoding: Encoding = AT_ONCE) -> Tensor:
         """b' of every sequence."""
         assert isinstance(views.batch, TokenBatch)
-        vectors: Tensor = model.interaction_encoder(views.batch)
-        return vectors
+        return encoding.interactions(model, views.batch)
 
 
 @dataclass(frozen=True)
@@ -138,8 +138,7 @@ class SessionStage:
         """The batch of these sessions."""
         return session_views(self.tokenizer, self.corpus.texts, self.sessions.take(chosen), self.losses, rng)
 
-    def encode(self, model: UserBehaviorModel, views: Views) -> Tensor:
+    def encode(self, model: UserBehaviorModel, views: Views, encoding: Encoding = AT_ONCE) -> Tensor:
         """h' of every view of every session."""
         assert isinstance(views.batch, SessionBatch)
-        vectors: Tensor = model(views.batch)
-        return vectors
+        return encoding.sessions(model, views.batch)

@@ -6,6 +6,7 @@ import torch
 from torch import Tensor, nn
 
 from ubm_embed.errors import QualityGateFailed
+from ubm_embed.training.processes import ALONE, Processes
 
 
 def take_step(
@@ -17,11 +18,13 @@ def take_step(
     max_gradient_norm: float,
     where: str,
     details: str = "",
+    processes: Processes = ALONE,
 ) -> float:
     """Step down the gradient of `loss`, clipped, at this learning rate; returns the gradient's norm before clipping.
 
     Args:
         where, details: which step it is, and what to know of it, for the error.
+        processes: who takes the same step: each has the whole loss and gives its part of the gradient.
 
     Raises:
         QualityGateFailed: the loss or its gradient is not finite; the weights are as they were.
@@ -30,7 +33,8 @@ def take_step(
     for group in optimizer.param_groups:
         group["lr"] = rate
     optimizer.zero_grad(set_to_none=True)
-    loss.backward()  # type: ignore[no-untyped-call]
+    (loss / processes.world).backward()  # type: ignore[no-untyped-call]
+    processes.sum_gradients(module)
     norm = torch.nn.utils.clip_grad_norm_(module.parameters(), max_gradient_norm)
     _require_finite("gradient", norm, where, details)
     optimizer.step()

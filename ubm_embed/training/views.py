@@ -12,10 +12,9 @@ from dataclasses import dataclass
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 from torch import Tensor
 
-from ubm_embed.data.arrays import BoolArray, IntArray
+from ubm_embed.data.arrays import IntArray
 from ubm_embed.data.augmentations import mask_action_and_item_tokens, mask_item_tokens, reorder_interactions
 from ubm_embed.data.batches import NO_ACTION, SessionBatch, TokenBatch, distinct_interactions, interaction_sequences
 from ubm_embed.data.session_table import SessionTable
@@ -29,22 +28,41 @@ class Pairs:
 
     Attributes:
         anchors, positives: [N] rows of the batch's vectors.
-        same: [N, N] bool, which positives are no negatives of which anchors.
+        anchor_labels, positive_labels: [N] what each is, a number for each different thing. A positive is no negative
+            of an anchor that is the same thing, or whose own positive is.
     """
 
     anchors: Tensor
     positives: Tensor
-    same: Tensor
+    anchor_labels: Tensor
+    positive_labels: Tensor
 
     @classmethod
-    def of(cls, anchors: IntArray, positives: IntArray, same: BoolArray) -> Pairs:
+    def of(cls, anchors: IntArray, positives: IntArray, anchor_labels: IntArray, positive_labels: IntArray) -> Pairs:
         """From numpy."""
-        return cls(torch.from_numpy(anchors), torch.from_numpy(positives), torch.from_numpy(same))
+        return cls(*map(torch.from_numpy, (anchors, positives, anchor_labels, positive_labels)))
+
+    @property
+    def same(self) -> Tensor:
+        """[N, N] bool, which positives are no negatives of which anchors.
+
+        Made where it is read: for 8,192 pairs it has 67 MB, which is slow to make on a CPU and to send.
+        """
+        positives = self.positive_labels
+        return (positives == positives[:, None]).logical_or_(positives == self.anchor_labels[:, None])
+
+    def left_out(self) -> int:
+        """How many negatives are false ones: what `same` holds off its diagonal."""
+        _, kinds, counts = torch.unique(self.positive_labels, return_inverse=True, return_counts=True)
+        with_own = counts[kinds].sum()
+        labels, places = torch.unique(self.positive_labels), self.anchor_labels
+        found = torch.searchsorted(labels, places).clamp(max=labels.numel() - 1)
+        others = (labels[found] == places) & (places != self.positive_labels)
+        return int(with_own + counts[found][others].sum()) - self.anchors.numel()
 
     def to(self, device: torch.device) -> Pairs:
         """The same on another device."""
-        tensors = (self.anchors, self.positives, self.same)
-        return Pairs(*(tensor.to(device, non_blocking=True) for tensor in tensors))
+        return Pairs(*(tensor.to(device, non_blocking=True) for tensor in vars(self).values()))
 
 
 @dataclass(frozen=True)
@@ -68,9 +86,8 @@ class Views:
         """By loss: how many negatives stand in the denominators, and how many false ones were left out of them."""
         counts = {}
         for name, pairs in self.pairs.items():
-            same = int(pairs.same.sum() - pairs.same.diagonal().sum())
-            others = pairs.same.numel() - pairs.same.shape[0]
-            counts[name] = (others - same, same)
+            count, left_out = pairs.anchors.numel(), pairs.left_out()
+            counts[name] = (count * (count - 1) - left_out, left_out)
         return counts
 
 
@@ -99,13 +116,10 @@ def item_views(
     pairs = {}
     if "next_item_pairing" in losses:
         # The next item of q is no negative of k where it is k's next item too, or k itself.
-        same = (next_items[None, :] == next_items[:, None]) | (next_items[None, :] == items[:, None])
-        pairs["next_item_pairing"] = Pairs.of(places[: items.size], places[items.size :], same)
+        pairs["next_item_pairing"] = Pairs.of(places[: items.size], places[items.size :], items, next_items)
     if "item_token_masking" in losses:
         masked = mask_item_tokens(interaction_sequences(tokenizer, texts, acts, both), tokenizer, rng)
-        pairs["item_token_masking"] = Pairs.of(
-            places, different.size + np.arange(both.size), both[None, :] == both[:, None]
-        )
+        pairs["item_token_masking"] = Pairs.of(places, different.size + np.arange(both.size), both, both)
         sequences = TokenTable.concatenate([sequences, masked])
     return Views(TokenBatch.of(sequences), pairs)
 
@@ -129,9 +143,9 @@ def session_views(
         every = interaction_sequences(tokenizer, texts, sessions.actions, sessions.rows)
         views.append((mask_action_and_item_tokens(every, tokenizer, rng), np.arange(len(every))))
     names = [name for name in ("interaction_reordering", "action_and_item_token_masking") if name in losses]
-    same, rows = _equal_sessions(sessions), np.arange(len(sessions))
+    which, rows = _different_sessions(sessions), np.arange(len(sessions))
     pairs: dict[str, Pairs] = {
-        name: Pairs.of(rows, view * len(sessions) + rows, same) for view, name in enumerate(names, start=1)
+        name: Pairs.of(rows, view * len(sessions) + rows, which, which) for view, name in enumerate(names, start=1)
     }
     return Views(_joined(views, sessions.lengths), pairs)
 
@@ -151,12 +165,11 @@ def _joined(views: list[tuple[TokenTable, IntArray]], lengths: IntArray) -> Sess
     return SessionBatch.of(sequences, index, np.tile(lengths, len(views)))
 
 
-def _equal_sessions(sessions: SessionTable) -> NDArray[np.bool_]:
-    """[N, N] which sessions hold the same interactions in the same order."""
+def _different_sessions(sessions: SessionTable) -> IntArray:
+    """[N] a number for each session, the same for those that hold the same interactions in the same order."""
     content = [
         (sessions.actions[start:stop].tobytes(), sessions.rows[start:stop].tobytes())
         for start, stop in zip(sessions.offsets[:-1], sessions.offsets[1:], strict=True)
     ]
     seen: dict[tuple[bytes, bytes], int] = {}
-    which = np.array([seen.setdefault(key, len(seen)) for key in content])
-    return np.asarray(which[None, :] == which[:, None])
+    return np.array([seen.setdefault(key, len(seen)) for key in content])

@@ -94,3 +94,24 @@ def test_token_batch_ids_are_what_an_embedding_takes():
     batch = TokenBatch.of(TokenTable.from_rows([[7, 8, 9], [4]]))
     assert batch.ids.dtype == torch.int64
     assert batch.ids[batch.packing.filled()].tolist() == [7, 8, 9, 4]
+
+
+@given(sessions=SESSIONS, data=st.data())
+def test_a_part_holds_what_the_whole_holds_there(tokenizer, sessions, data):
+    batch = session_batch(tokenizer, TEXTS, [arrays(session) for session in sessions])
+
+    def sequences(tokens):
+        starts, lengths = tokens.packing.starts.tolist(), tokens.packing.lengths.tolist()
+        return [tokens.ids[start : start + length].tolist() for start, length in zip(starts, lengths, strict=True)]
+
+    def ends(count):
+        begin = data.draw(st.integers(0, count - 1))
+        return begin, data.draw(st.integers(begin + 1, count))
+
+    begin, end = ends(len(sequences(batch.tokens)))
+    assert sequences(batch.tokens.part(begin, end)) == sequences(batch.tokens)[begin:end]
+    begin, end = ends(len(sessions))
+    index, packing = batch.part(begin, end)
+    lengths = [*map(len, sessions)]
+    assert packing.lengths.tolist() == lengths[begin:end]
+    assert index.tolist() == batch.index.tolist()[sum(lengths[:begin]) : sum(lengths[:end])]

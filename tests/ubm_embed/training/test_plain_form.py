@@ -20,8 +20,8 @@ from ubm_embed.data.augmentations import mask_action_and_item_tokens, mask_item_
 from ubm_embed.data.session_table import SessionTable
 from ubm_embed.data.token_table import TokenTable
 from ubm_embed.training.config import PretrainingConfig
-from ubm_embed.training.pretraining import view_losses
 from ubm_embed.training.stages import ITEM_LOSSES, SESSION_LOSSES, ItemStage, SessionStage
+from ubm_embed.training.view_losses import view_losses
 
 TEMPERATURE = 0.05
 PLACES, TOKENS = 32, 64

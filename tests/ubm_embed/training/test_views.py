@@ -3,12 +3,15 @@
 import numpy as np
 import pytest
 import torch
+from hypothesis import given
+from hypothesis import strategies as st
+from hypothesis.extra.numpy import arrays
 
 from ubm_embed.data.augmentations import mask_item_tokens
 from ubm_embed.data.batches import NO_ACTION, interaction_sequences
 from ubm_embed.data.session import Action
 from ubm_embed.data.session_table import SessionTable
-from ubm_embed.training.views import item_views, session_views
+from ubm_embed.training.views import Pairs, item_views, session_views
 
 BUY, VIEW, ADD = Action.BUY.code, Action.VIEW.code, Action.ADD.code
 MASKING, PAIRING = "item_token_masking", "next_item_pairing"
@@ -98,6 +101,15 @@ class TestItemViews:
         views = make(MASKING, PAIRING, items=np.array([0, 1, 2, 5]), next_items=np.array([3, 3, 0, 6]))
         # Of masking: product 0 stands twice among the eight, product 3 twice.
         assert views.negatives == {PAIRING: (12 - 3, 3), MASKING: (56 - 4, 4)}
+
+    @given(
+        items=arrays(np.int64, 12, elements=st.integers(0, 7)),
+        next_items=arrays(np.int64, 12, elements=st.integers(0, 7)),
+    )
+    def test_those_left_out_are_counted_without_looking_at_each_pair(self, items, next_items):
+        rows = np.arange(12)
+        pairs = Pairs.of(rows, rows, items, next_items)
+        assert pairs.left_out() == pairs.same.sum() - pairs.same.diagonal().sum()
 
 
 class TestSessionViews:

@@ -1,0 +1,138 @@
+"""Two processes take the step that one would take over the whole batch."""
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from tests.ubm_embed.training.together import Case, steps
+from ubm_embed.model.user_behavior_model import UserBehaviorModel
+from ubm_embed.training.processes import ALONE, joined, own_device
+from ubm_embed.training.stages import ITEM_LOSSES, SESSION_LOSSES, ItemStage, SessionStage
+
+ROOT = Path(__file__).resolve().parents[3]
+WORLD = 2
+# By name: stage, dropout, tokens a chunk, examples. With 150 there are several chunks a process.
+CASES = {
+    "items": (1, 0.0, 150, 24),
+    "sessions": (2, 0.0, 150, 24),
+    "items with dropout": (1, 0.2, 150, 24),
+    "sessions with dropout": (2, 0.2, 150, 24),
+    "one chunk": (2, 0.0, None, 24),
+}
+
+
+@pytest.fixture(scope="module")
+def cases(tokenizer, tokenized):
+    settings = {"batch_size": 24, "pairs_per_session": 8, "losses": frozenset(ITEM_LOSSES)}
+    stages = {
+        1: ItemStage.of(tokenizer, tokenized, tokenized.sessions, **settings),
+        2: SessionStage(tokenizer, tokenized, tokenized.sessions, 24, frozenset(SESSION_LOSSES)),
+    }
+
+    def case(number, dropout, tokens, examples):
+        torch.manual_seed(1)
+        sizes = {"layers": 1, "width": 16, "dimension": 16, "session_layers": 1}
+        model = UserBehaviorModel.from_scratch(vocab_size=tokenizer.vocab_size, dropout=dropout, **sizes).train()
+        with torch.no_grad():
+            for weights in model.parameters():
+                weights += 0.1 * torch.randn_like(weights)
+        views = stages[number].views(np.arange(examples), np.random.default_rng(3))
+        return Case(model, stages[number], views, tokens)
+
+    made = {name: case(*settings) for name, settings in CASES.items()}
+    # One product follows itself: a single sequence, which two processes cannot share.
+    alone = ItemStage(tokenizer, tokenized, *np.zeros((2, 3), int), np.arange(3), 3, 8, frozenset(ITEM_LOSSES[1:]))
+    views = alone.views(np.arange(3), np.random.default_rng(0))
+    return made | {"one sequence": Case(made["items"].model, alone, views, None)}
+
+
+@pytest.fixture(scope="module")
+def reports(cases, tmp_path_factory):
+    """What each of two processes found."""
+    folder = tmp_path_factory.mktemp("together")
+    torch.save(cases, folder / "cases.pt")
+    done = torchrun("-m", "tests.ubm_embed.training.together", folder)
+    assert done.returncode == 0, done.stderr
+    return [torch.load(folder / f"{rank}.pt", weights_only=False) for rank in range(WORLD)]
+
+
+def torchrun(*arguments):
+    # Gloo finds its peers by the host's name, which a machine without a network may not know.
+    environment = {**os.environ, "OMP_NUM_THREADS": "1", "GLOO_SOCKET_IFNAME": "lo"}
+    start = ["-m", "torch.distributed.run", "--standalone", "--nproc-per-node", str(WORLD)]
+    command = [sys.executable, *start, *map(str, arguments)]
+    return subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, check=False, timeout=200)
+
+
+@pytest.mark.parametrize("name", [*CASES, "one sequence"])
+def test_losses_and_gradients_are_those_of_one_process_with_the_whole_batch(reports, cases, name):
+    expected = steps(cases[name])
+    for report in reports:
+        found = report[name]
+        assert found["losses"] == pytest.approx(expected["losses"], rel=1e-5, abs=1e-5)
+        assert found["gradients"].keys() == expected["gradients"].keys()
+        for parameter, gradient in expected["gradients"].items():
+            torch.testing.assert_close(found["gradients"][parameter], gradient, atol=1e-4, rtol=1e-3)
+    if name != "one sequence":
+        assert max(gradient.abs().max() for gradient in expected["gradients"].values()) > 0.01
+
+
+@pytest.mark.parametrize("name", [*CASES, "one sequence"])
+def test_every_process_has_the_same_weights_after_three_steps(reports, cases, name):
+    first, second = (report[name] for report in reports)
+    assert first["losses"] == second["losses"]
+    before = cases[name].model.state_dict()
+    moved = 0
+    for parameter, weights in first["weights"].items():
+        assert torch.equal(weights, second["weights"][parameter])
+        moved += int(not torch.equal(weights, before[parameter]))
+    assert moved > 5 or name == "one sequence"
+
+
+def test_the_first_process_speaks_for_all(reports):
+    for report in reports:
+        assert report["told"] == {"result": "from 0", "error": "taken", "exit_code": 5}
+
+
+def test_a_process_that_is_gone_is_missed_at_once(reports):
+    assert "process 0 of 2 has lost the others" in reports[0]["lost"]
+    assert "--resume" in reports[0]["lost"]
+
+
+def test_a_process_alone_asks_nobody():
+    with joined(torch.device("cpu")) as processes:
+        assert processes == ALONE
+        assert processes.first(lambda: 7) == 7
+
+
+class TestOwnDevice:
+    CUDA = torch.device("cuda")
+
+    @pytest.fixture(autouse=True)
+    def machine(self, monkeypatch):
+        monkeypatch.setattr(torch.cuda, "device_count", lambda: 2)
+        monkeypatch.setenv("WORLD_SIZE", "4")
+        monkeypatch.setenv("LOCAL_RANK", "1")
+
+    def test_each_process_has_a_gpu(self):
+        assert own_device(self.CUDA) == torch.device("cuda:1")
+        assert own_device(torch.device("cpu")) == torch.device("cpu")
+
+    def test_a_process_alone_takes_what_it_is_given(self, monkeypatch):
+        monkeypatch.setenv("WORLD_SIZE", "1")
+        assert own_device(self.CUDA) == self.CUDA
+        assert own_device(torch.device("cuda:1")) == torch.device("cuda:1")
+
+    def test_one_gpu_for_all_is_refused(self):
+        with pytest.raises(ValueError, match="cuda:0 is one GPU for several processes"):
+            own_device(torch.device("cuda:0"))
+
+    def test_too_few_gpus_are_counted(self, monkeypatch):
+        monkeypatch.setenv("LOCAL_RANK", "2")
+        with pytest.raises(ValueError, match="process 2 of this machine has no GPU, there are 2"):
+            own_device(self.CUDA)
