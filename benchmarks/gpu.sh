@@ -53,14 +53,24 @@ first=(--rows SASRec "static text" UBM_wo_BERT "UBM_wo_BERT, products trained")
 
 nvidia-smi >"$out/nvidia_smi.txt" 2>&1
 [ "$device" = cpu ] || step 90 gpu_tests "$python" -m pytest -q -m gpu -p no:cacheprovider tests
-if [ "$size" = smoke ]; then speed=(--products 200 --sessions 100 --steps 1 --layers 1 --width 32 --item-batch 8 --session-batch 4)
-else speed=(--item-batch 512 --session-batch 128 --steps 10 --forms longest --precision bfloat16); fi
-step 90 pretraining_speed "$python" -m benchmarks.pretraining_speed --device "$device" --out "$out/pretraining_speed_gpu.json" "${speed[@]}"
+if [ "$size" = smoke ]; then
+    speed=(--products 200 --sessions 100 --steps 1 --layers 1 --width 32 --item-batch 8 --session-batch 4)
+    paper=(--products 200 --sessions 400 --steps 2 --warm-up 1 --layers 1 --width 32)
+    batches=(--item-batches 8 64 --session-batches 8 32)
+    compiled=()
+else
+    speed=(--item-batch 512 --session-batch 128 --steps 10 --forms longest --precisions bfloat16)
+    paper=() batches=() compiled=(--compile --item-batches 512 --session-batches 128)
+fi
+step 60 pretraining_speed "$python" -m benchmarks.pretraining_speed --device "$device" --out "$out/pretraining_speed_gpu.json" "${speed[@]}"
+step 120 paper_pretraining "$python" -m benchmarks.paper_pretraining --device "$device" --out "$out/paper_pretraining.json" "${paper[@]}" "${batches[@]}"
 table 90 first amazon_beauty_5core nip "${amazon[@]}" "${first[@]}"
 table 90 first amazon_sports_5core nip "${amazon[@]}" "${first[@]}"
 table 120 first instacart_train nip "${first[@]}"
 table 60 first uci_online_retail nip "${first[@]}"
-table 45 first instacart_train rlp "${first[@]:0:4}"
+# Compiling may take longer than all that it saves here.
+[ ${#compiled[@]} = 0 ] || step 75 paper_pretraining_compiled "$python" -m benchmarks.paper_pretraining --device "$device" \
+    --out "$out/paper_pretraining_compiled.json" "${paper[@]}" "${compiled[@]}"
 for name in uci_online_retail amazon_beauty_5core amazon_sports_5core instacart_train; do
     case $name in amazon_*) options=("${amazon[@]}") ;; *) options=() ;; esac
     table 120 rest "$name" nip "${options[@]}"

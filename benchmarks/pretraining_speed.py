@@ -1,4 +1,4 @@
-"""How much faster a pre-training step is than in the paper's plain form.
+"""How much faster a pre-training step is than in the paper's plain form, and than in other people's trainer.
 
 The forms take turns on the same batches, in one process. Before anything is timed, their losses with dropout off must
 agree. benchmarks/README.md says what the figures mean.
@@ -7,193 +7,140 @@ agree. benchmarks/README.md says what the figures mean.
 from __future__ import annotations
 
 import argparse
+import contextlib
 import sys
-import tempfile
-import time
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from statistics import median
 from typing import Any
 
 import numpy as np
 import torch
-from torch import nn
 
-from benchmarks.report import heading, kept_or_measured, markdown_table
-from benchmarks.training_form import FORMS, OURS, Form, encoded, equal_losses, forms_of
-from ubm_embed.data.arrays import IntArray
-from ubm_embed.data.corpus import Corpus
-from ubm_embed.data.sample_shop import write_sample_shop
+from benchmarks.ceiling import ceiling
+from benchmarks.report import heading, kept_or_measured
+from benchmarks.speed_table import notes, table
+from benchmarks.trainer_form import PACKAGES, SENTENCE_TRANSFORMERS, TrainerForm, lacking_packages
+from benchmarks.training_form import OURS, PADDINGS, Form, ModelForm, equal_losses, forms_of, name_of
+from benchmarks.training_input import Step, open_corpus, starting_model, stir
 from ubm_embed.data.tokenized_corpus import TokenizedCorpus
-from ubm_embed.model.start import fresh_model
+from ubm_embed.data.tokenizer import InteractionTokenizer
+from ubm_embed.model.user_behavior_model import UserBehaviorModel
 from ubm_embed.training.config import PretrainingConfig
-from ubm_embed.training.precision import PRECISIONS
+from ubm_embed.training.precision import computes_bfloat16
 from ubm_embed.training.pretraining import stages_of
 from ubm_embed.training.schedule import batches
 from ubm_embed.training.stages import Stage
-from ubm_embed.training.views import Views
 
 NAME = "pretraining_speed"
-UNITS = {1: "pairs", 2: "sessions"}
-LABELS = {
-    OURS: "ours",
-    "occurrences": "longest, interactions only",
-    "longest": "padded to the longest",
-    "plain": "padded to 32 x 64",
-}
+KINDS = (OURS, SENTENCE_TRANSFORMERS, *PADDINGS)
 
 
 def measure(options: argparse.Namespace) -> dict[str, Any]:
     """The report: raw figures of both stages."""
-    settings = {**vars(options), "corpus": options.corpus.name if options.corpus else "sample shop"}
+    name = options.corpus.name if options.corpus else None
+    left_out = lacking_packages() if SENTENCE_TRANSFORMERS in options.forms else []
+    if left_out:
+        print(f"left out: {SENTENCE_TRANSFORMERS}; pip install {' '.join(left_out)}", file=sys.stderr)
+        options.forms = [form for form in options.forms if form != SENTENCE_TRANSFORMERS]
+    settings = {**vars(options), "corpus": name or "sample shop", "threads": torch.get_num_threads()}
     del settings["out"], settings["show"]
-    report = heading(NAME, {**settings, "threads": torch.get_num_threads()})
+    report = heading(f"{NAME}_{name}" if name else NAME, settings, packages=PACKAGES)
+    report["lacking"] = left_out
+    report["ceiling"] = {precision: ceiling(options.device, precision) for precision in options.precisions}
     corpus = open_corpus(options)
-    sizes = {"layers": options.layers, "session_layers": options.layers, "width": options.width}
-    model, tokenizer = fresh_model(corpus, seed=options.seed, dimension=options.width, **sizes)
-    _stir(model)
-    model.to(options.device).train()
-    config = PretrainingConfig(
+    model, tokenizer = starting_model(corpus, options)
+    stir(model)
+    config = config_of(options)
+    stages = stages_of(TokenizedCorpus.of(corpus, tokenizer), tokenizer, config)
+    report["corpus"] = {"products": corpus.products.height, "sessions": corpus.sessions, "tokens": tokenizer.vocab_size}
+    report["stages"] = [measure_stage(stage, model, tokenizer, config, options) for stage in stages]
+    return report
+
+
+def config_of(options: argparse.Namespace) -> PretrainingConfig:
+    """The settings of every form."""
+    return PretrainingConfig(
+        stages=tuple(options.stages),
         item_batch=options.item_batch,
         session_batch=options.session_batch,
-        precision=options.precision,
         seed=options.seed,
         max_steps=options.steps + 1,  # one warms up
         epochs=options.steps + 1,  # enough of them, however small the corpus is
         item_actions=False,  # the plain form is the paper's
     )
-    stages = stages_of(TokenizedCorpus.of(corpus, tokenizer), tokenizer, config)
-    report["corpus"] = {"products": corpus.products.height, "sessions": corpus.sessions, "tokens": tokenizer.vocab_size}
-    report["stages"] = [measure_stage(forms_of(options.forms, model, stage, config), stage, config) for stage in stages]
-    return report
 
 
-def open_corpus(options: argparse.Namespace) -> Corpus:
-    """The corpus asked for, else a sample shop."""
-    if options.corpus:
-        return Corpus.open(options.corpus)
-    with tempfile.TemporaryDirectory() as folder:
-        shop = Path(folder) / "shop"
-        write_sample_shop(shop, products=options.products, sessions=options.sessions, seed=options.seed)
-        return Corpus.open(shop)
-
-
-def _stir(model: nn.Module) -> None:
-    """Noise on every weight: a fresh session encoder's branches are silent and would hide a difference."""
-    with torch.no_grad():
-        for parameter in model.parameters():
-            parameter.add_(torch.randn_like(parameter), alpha=0.02)
-
-
-def measure_stage(forms: Sequence[Form], stage: Stage, config: PretrainingConfig) -> dict[str, Any]:
+def measure_stage(
+    stage: Stage,
+    model: UserBehaviorModel,
+    tokenizer: InteractionTokenizer,
+    config: PretrainingConfig,
+    options: argparse.Namespace,
+) -> dict[str, Any]:
     """What each form's step read and how long it took, round by round; the first round warms up.
 
     Raises:
         QualityGateFailed: the forms' losses differ with dropout off.
     """
-    losses: dict[str, dict[str, float]] = {}
-    rounds = []
-    for step, chosen in batches(stage, config):
-        started = time.perf_counter()
-        views = read(stage, chosen, step, config)
-        reading = time.perf_counter() - started
-        losses = losses or equal_losses(forms, views)
-        taken = {form.name: _take(form, views) for form in forms}
-        _say(f"stage {stage.number}, {f'round {step}' if step else 'warm-up'}", taken)
-        rounds.append({"examples": chosen.size, "reading_seconds": reading, "forms": taken})
+    steps = [Step.read(stage, chosen, number, config.seed) for number, chosen in batches(stage, config)]
+    padded = forms_of(options.forms, options.precisions, model, stage.number, config)
+    with _trainer_forms(stage, model, tokenizer, config, options, steps) as trainers:
+        forms: list[Form] = [*padded, *trainers]
+        reference = ModelForm(OURS, "float32", model, config)
+        losses = equal_losses(forms, reference, steps[0].views)
+        rounds = [_round(stage, number, step, forms) for number, step in enumerate(steps)]
     return {
         "stage": stage.number,
         "losses_without_dropout": losses,
         "warm_up": rounds[0],
         "rounds": rounds[1:],
-        "paper_batch": _at_paper_batch(forms, stage, config),
+        "paper_batch": _at_paper_batch(padded, stage, config),
     }
 
 
-def read(stage: Stage, chosen: IntArray, step: int, config: PretrainingConfig) -> Views:
-    """The views of a step, the same for every form."""
-    return stage.views(chosen, np.random.default_rng([config.seed, stage.number, step]))
+@contextlib.contextmanager
+def _trainer_forms(
+    stage: Stage,
+    model: UserBehaviorModel,
+    tokenizer: InteractionTokenizer,
+    config: PretrainingConfig,
+    options: argparse.Namespace,
+    steps: Sequence[Step],
+) -> Iterator[list[TrainerForm]]:
+    """Of stage 1 alone: sentence-transformers knows no sessions."""
+    wanted = stage.number == 1 and SENTENCE_TRANSFORMERS in options.forms
+    views = [step.views for step in steps]
+    precisions = options.precisions if wanted else ()
+    forms = [TrainerForm(precision, model, tokenizer, config, views) for precision in precisions]
+    try:
+        yield forms
+    finally:
+        for form in forms:
+            form.close()
 
 
-def _take(form: Form, views: Views) -> dict[str, float]:
-    """One step of a form. Padding a batch and moving it to the device is not timed, as packing ours is not."""
-    inputs = form.lay_out(views)
-    return {"seconds": form.step(inputs), **encoded(inputs)}
+def _round(stage: Stage, number: int, step: Step, forms: Sequence[Form]) -> dict[str, Any]:
+    """One step of each form, in an order drawn for the round.
 
-
-def _say(what: str, taken: dict[str, dict[str, float]]) -> None:
+    Ours and the padded forms read by our code; drawing their views counts as reading, too.
+    """
+    taken: dict[str, Any] = dict.fromkeys(map(name_of, forms))
+    for place in np.random.default_rng(number).permutation(len(forms)):
+        figures = forms[place].take(step.views)
+        if isinstance(forms[place], ModelForm):
+            figures["reading_seconds"] += step.reading_seconds
+        taken[name_of(forms[place])] = figures
     seconds = ", ".join(f"{name} {figures['seconds']:.2f} s" for name, figures in taken.items())
-    print(f"{what}: {seconds}", file=sys.stderr, flush=True)
+    print(f"stage {stage.number}, {f'round {number}' if number else 'warm-up'}: {seconds}", file=sys.stderr, flush=True)
+    return {"examples": step.examples, "forms": taken}
 
 
-def _at_paper_batch(forms: Sequence[Form], stage: Stage, config: PretrainingConfig) -> dict[str, Any]:
-    """What each form would encode of a batch as large as the paper's: counted, not run."""
+def _at_paper_batch(forms: Sequence[ModelForm], stage: Stage, config: PretrainingConfig) -> dict[str, Any]:
+    """What ours and each padded form would encode of a batch as large as the paper's: counted, not run."""
     size = PretrainingConfig.item_batch if stage.number == 1 else PretrainingConfig.session_batch
     chosen = stage.epoch(np.random.default_rng([config.seed, stage.number]))[:size]
-    views = read(stage, chosen, 0, config)
-    return {"examples": chosen.size, "forms": {form.name: encoded(form.lay_out(views)) for form in forms}}
-
-
-def table(report: dict[str, Any]) -> str:
-    """The table of a report. Figures are medians over the rounds; "ours is faster" is the median of their ratios."""
-    columns = (
-        "stage, form",
-        "examples/s",
-        "ours is faster",
-        "s a step",
-        "places for tokens",
-        "padding",
-        "interactions",
-    )
-    return markdown_table(
-        columns, [_row(stage, form) for stage in report["stages"] for form in stage["rounds"][0]["forms"]]
-    )
-
-
-def _row(stage: dict[str, Any], form: str) -> tuple[str, ...]:
-    rounds = stage["rounds"]
-    of = [one["forms"][form] for one in rounds]
-    ours = [one["forms"][OURS]["seconds"] for one in rounds]
-    rate = median(one["examples"] / one["forms"][form]["seconds"] for one in rounds)
-    return (
-        f"{stage['stage']}, {LABELS[form]}",
-        f"{rate:,.2f} {UNITS[stage['stage']]}",
-        f"{median(one['seconds'] / base for one, base in zip(of, ours, strict=True)):.1f} x",
-        f"{median(one['seconds'] for one in of):.2f}",
-        f"{median(one['places'] for one in of):,.0f}",
-        f"{median(1 - one['tokens'] / one['places'] for one in of):.0%}",
-        f"{median(one['interactions'] for one in of):,.0f}",
-    )
-
-
-def notes(report: dict[str, Any]) -> str:
-    """What a reader of the table should know besides, a line each."""
-    return "\n".join(line for stage in report["stages"] for line in _notes(stage))
-
-
-def _notes(stage: dict[str, Any]) -> Iterator[str]:
-    rounds, number, unit = stage["rounds"], stage["stage"], UNITS[stage["stage"]]
-    share = median(_share_encoded(one["forms"]) for one in rounds)
-    reading = median(one["reading_seconds"] for one in rounds)
-    yield (
-        f"- Stage {number}: {rounds[0]['examples']} {unit} a step, medians of {len(rounds)}. Ours encodes {share:.0%} "
-        f"of the interactions. Reading and packing a batch, which the table does not hold, takes {reading:.3f} s."
-    )
-    counted = stage["paper_batch"]
-    ours = counted["forms"][OURS]["places"]
-    others = [
-        f"{LABELS[name]} {form['places'] / ours:.1f} x" for name, form in counted["forms"].items() if name != OURS
-    ]
-    yield (
-        f"- Stage {number}, counted for {counted['examples']} {unit} a step and not run: ours would encode "
-        f"{_share_encoded(counted['forms']):.0%} of the interactions; places for tokens against ours: "
-        f"{', '.join(others)}."
-    )
-
-
-def _share_encoded(forms: dict[str, Any]) -> float:
-    """Ours encodes each distinct interaction, every padded form each occurrence."""
-    return float(forms[OURS]["interactions"] / max(form["interactions"] for form in forms.values()))
+    views = Step.read(stage, chosen, 0, config.seed).views
+    return {"examples": chosen.size, "forms": {form.kind: form.work(form.lay_out(views)) for form in forms}}
 
 
 def parse(arguments: Sequence[str] | None = None) -> argparse.Namespace:
@@ -203,21 +150,25 @@ def parse(arguments: Sequence[str] | None = None) -> argparse.Namespace:
     add("--corpus", type=Path, metavar="DIR", help="a corpus folder; else a sample shop is made")
     add("--products", type=int, default=20_000, help="products of the sample shop")
     add("--sessions", type=int, default=5_000, help="sessions of the sample shop")
-    add("--forms", nargs="+", choices=FORMS, default=FORMS, help="forms to compare; ours is always one")
+    add("--forms", nargs="+", choices=KINDS, default=KINDS, help="forms to compare; ours is always one")
+    add("--precisions", nargs="+", choices=("float32", "bfloat16"), help="number formats; else all that are fast here")
+    add("--stages", nargs="+", type=int, choices=(1, 2), default=(1, 2))
     add("--steps", type=int, default=3, help="timed steps of each form and stage, after one to warm up")
     add("--item-batch", type=int, default=64, help="pairs a step in stage 1")
     add("--session-batch", type=int, default=16, help="sessions a step in stage 2")
     add("--layers", type=int, default=4, help="layers of each encoder")
     add("--width", type=int, default=256, help="width of both encoders")
     add("--device", default="cpu")
-    add("--precision", choices=PRECISIONS, default="float32", help="number format, of every form")
     add("--seed", type=int, default=0)
-    add("--out", type=Path, metavar="FILE", help=f"where to write; else benchmarks/results/{NAME}.json")
+    add("--out", type=Path, metavar="FILE", help=f"where to write; else benchmarks/results/{NAME}[_CORPUS].json")
     add("--show", type=Path, metavar="FILE", help="print the table of this report and measure nothing")
     options = parser.parse_args(arguments)
     if options.steps < 1:
         parser.error(f"--steps must be at least 1, got {options.steps}")
-    options.forms = [form for form in FORMS if form in (OURS, *options.forms)]
+    options.forms = [form for form in KINDS if form in (OURS, *options.forms)]
+    fast = ("bfloat16", "float32") if computes_bfloat16(torch.device(options.device)) else ("float32",)
+    # What `auto` takes comes first: it is what the others are held against.
+    options.precisions = [name for name in ("bfloat16", "float32") if name in (options.precisions or fast)]
     return options
 
 

@@ -10,16 +10,16 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from benchmarks.plain_form import LONGEST, OCCURRENCES, PaddedSessions, PaddedViews, Padding, PlainModel, lengths_of
+from benchmarks.padded_views import LONGEST, OCCURRENCES, PaddedSessions, PaddedViews, Padding
+from benchmarks.plain_form import PlainModel
+from benchmarks.training_form import pair_losses
 from ubm_embed.data.arrays import offsets_of
 from ubm_embed.data.batches import TokenBatch
-from ubm_embed.data.packing import Packing
 from ubm_embed.data.session_table import SessionTable
 from ubm_embed.data.tokenizer import InteractionTokenizer
 from ubm_embed.model.user_behavior_model import UserBehaviorModel
-from ubm_embed.training.losses import contrastive_loss
 from ubm_embed.training.stages import ITEM_LOSSES, SESSION_LOSSES
-from ubm_embed.training.views import Pairs, Views, item_views, session_views
+from ubm_embed.training.views import Views, item_views, session_views
 
 # The toy model has 8 places for interactions, where the paper's has 32.
 FULL = Padding(interactions=8, tokens=64)
@@ -39,20 +39,16 @@ def views(request: pytest.FixtureRequest, products: pl.DataFrame, tokenizer: Int
     return session_views(tokenizer, texts, sessions, frozenset(SESSION_LOSSES), rng)
 
 
-def losses(vectors: Tensor, pairs: dict[str, Pairs]) -> dict[str, Tensor]:
-    return {name: contrastive_loss(vectors[p.anchors], vectors[p.positives], p.same) for name, p in pairs.items()}
-
-
 def packed_losses(model: UserBehaviorModel, views: Views) -> dict[str, Tensor]:
     encode: nn.Module = model.interaction_encoder if isinstance(views.batch, TokenBatch) else model
-    return losses(encode(views.batch), views.pairs)
+    return pair_losses(encode(views.batch), views.pairs)
 
 
 @PADDINGS
 def test_losses_are_those_of_the_packed_form(model: UserBehaviorModel, views: Views, padding: Padding) -> None:
     ours = packed_losses(model, views)
     padded = PaddedViews.of(views, padding)
-    theirs = losses(PlainModel(model)(padded), dict(padded.pairs))
+    theirs = pair_losses(PlainModel(model)(padded), padded.pairs)
     assert theirs.keys() == ours.keys()
     for name, loss in theirs.items():
         assert loss.item() == pytest.approx(ours[name].item(), abs=1e-4)
@@ -62,7 +58,7 @@ def test_losses_are_those_of_the_packed_form(model: UserBehaviorModel, views: Vi
 def test_gradients_are_those_of_the_packed_form(model: UserBehaviorModel, views: Views, padding: Padding) -> None:
     plain, padded = PlainModel(model), PaddedViews.of(views, padding)
     sum(packed_losses(model, views).values()).backward()  # type: ignore[union-attr]
-    sum(losses(plain(padded), dict(padded.pairs)).values()).backward()  # type: ignore[union-attr]
+    sum(pair_losses(plain(padded), padded.pairs).values()).backward()  # type: ignore[union-attr]
     for theirs, ours in (
         (plain.encoder, model.interaction_encoder.encoder),
         (plain.session_layers, model.session_encoder.layers),
@@ -74,7 +70,7 @@ def test_gradients_are_those_of_the_packed_form(model: UserBehaviorModel, views:
 def test_each_form_encodes_what_its_padding_says(views: Views) -> None:
     full, longest, occurrences = (PaddedViews.of(views, padding) for padding in (FULL, LONGEST, OCCURRENCES))
     sizes = [sum(tokens.ids.numel() for tokens in form.sequences) for form in (full, longest, occurrences)]
-    tokens = [sum(tokens.tokens for tokens in form.sequences) for form in (full, longest, occurrences)]
+    tokens = [sum(int(view.lengths.sum()) for view in form.sequences) for form in (full, longest, occurrences)]
     if isinstance(full.views[0], PaddedSessions):
         assert sizes[0] == 3 * 4 * 8 * 64  # views, sessions, places, tokens
         assert sizes[0] > sizes[1] > sizes[2]
@@ -92,8 +88,3 @@ def test_the_plain_model_has_weights_of_its_own(
     stir(plain)
     after = packed_losses(model, views)
     assert all(torch.equal(before[name], after[name]) for name in before)
-
-
-def test_lengths_come_in_the_order_of_the_caller() -> None:
-    lengths = np.array([4, 1, 3, 1, 4])
-    assert lengths_of(Packing.of(lengths)).tolist() == lengths.tolist()

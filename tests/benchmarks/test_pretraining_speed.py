@@ -3,33 +3,50 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
 
 from benchmarks import pretraining_speed
 from benchmarks.plain_form import PlainModel
+from benchmarks.speed_table import notes, table
+from benchmarks.trainer_form import lacking_packages
+from benchmarks.training_input import Step
 
 _TINY = {"products": 60, "sessions": 80, "layers": 1, "width": 16, "item-batch": 4, "session-batch": 2, "steps": 1}
 TINY = [f"--{name}={value}" for name, value in _TINY.items()]
 
 
+@pytest.fixture(autouse=True)
+def _small_ceiling(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A product of a moment."""
+    monkeypatch.setattr("benchmarks.ceiling.SHAPES", ((64, 64, 64),))
+
+
 def test_a_report_holds_the_raw_figures_of_every_form(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     out = tmp_path / "report.json"
-    pretraining_speed.main([*TINY, "--out", str(out)])
+    pretraining_speed.main([*TINY, "--precisions", "float32", "bfloat16", "--out", str(out)])
     report = json.loads(out.read_text("utf-8"))
     assert report["machine"]["cores"] >= 1
     assert report["versions"]["torch"] == torch.__version__
     assert str(tmp_path) not in out.read_text("utf-8"), "a report is published: no paths"
-    for stage, examples, forms in zip(report["stages"], (4, 2), (3, 4), strict=True):
+    assert report["ceiling"].keys() == {"float32", "bfloat16"}
+    trainers = 0 if lacking_packages() else 2
+    for stage, examples, forms in zip(report["stages"], (4, 2), (6 + trainers, 8), strict=True):
         (only,) = stage["rounds"]
         assert only["examples"] == examples
         assert len(only["forms"]) == forms
-        assert only["forms"]["ours"]["places"] == only["forms"]["ours"]["tokens"], "ours pads nothing"
-        assert only["forms"]["ours"]["tokens"] <= only["forms"]["plain"]["tokens"]
-        assert all(form["seconds"] > 0 for form in only["forms"].values())
-    assert report["stages"][1]["rounds"][0]["forms"]["plain"]["places"] == 3 * 2 * 32 * 64
+        ours, plain = only["forms"]["ours bfloat16"], only["forms"]["plain bfloat16"]
+        assert ours["tokens"] <= plain["tokens"]
+        assert ours["flops"] < plain["flops"], "each occurrence, and all of the last layer"
+        assert ours["places"] < plain["places"]
+        for form in only["forms"].values():
+            assert min(form["seconds"], form["reading_seconds"]) > 0
+            assert form["tokens"] <= form["places"]
+    assert report["stages"][1]["rounds"][0]["forms"]["plain float32"]["places"] == 3 * 2 * 32 * 64
     measured = capsys.readouterr().out
     pretraining_speed.main(["--show", str(out)])
     assert capsys.readouterr().out == measured, "the table comes from the kept report alone"
@@ -43,19 +60,59 @@ def test_nothing_is_timed_when_losses_differ(tmp_path: Path, monkeypatch: pytest
     assert not (tmp_path / "report.json").exists()
 
 
+def test_drawing_the_views_is_part_of_every_step_that_reads_them(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    read = Step.read
+    monkeypatch.setattr(Step, "read", lambda *given: replace(read(*given), reading_seconds=1000.0))
+    out = tmp_path / "report.json"
+    pretraining_speed.main([*TINY, "--stages", "1", "--out", str(out)])
+    forms = json.loads(out.read_text("utf-8"))["stages"][0]["rounds"][0]["forms"]
+    drawn = {name for name, form in forms.items() if form["reading_seconds"] > 1000}
+    assert drawn == {name for name in forms if not name.startswith("sentence-transformers")}
+
+
+def test_what_is_not_installed_is_left_out_and_said(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(pretraining_speed, "lacking_packages", lambda: ["datasets"])
+    out = tmp_path / "report.json"
+    pretraining_speed.main([*TINY, "--stages", "1", "--forms", "sentence-transformers", "--out", str(out)])
+    said = capsys.readouterr()
+    assert "pip install datasets" in said.err
+    assert "sentence-transformers is left out: not installed were datasets" in said.out
+
+
+def taken(seconds: float, **more: int) -> dict[str, Any]:
+    """A step of which a fifth is reading."""
+    return {"seconds": 0.8 * seconds, "reading_seconds": 0.2 * seconds, **more}
+
+
 def test_the_table_is_medians_over_the_rounds() -> None:
+    ours = {"sequences": 6, "interactions": 6, "places": 60, "tokens": 60, "flops": 60}
+    others = {"sequences": 20, "interactions": 8, "places": 400, "tokens": 80, "flops": 80 * 10**9}
     rounds = [
         {
             "examples": 10,
-            "reading_seconds": 0.1,
             "forms": {
-                "ours": {"seconds": ours, "sequences": 6, "interactions": 6, "places": 60, "tokens": 60},
-                "plain": {"seconds": plain, "sequences": 20, "interactions": 8, "places": 400, "tokens": 80},
+                "ours bfloat16": taken(base, **ours),
+                "ours float32": taken(2 * base, **ours),
+                "plain float32": taken(plain, **others),
             },
         }
-        for ours, plain in ((1.0, 4.0), (2.0, 20.0), (4.0, 24.0))
+        for base, plain in ((1.0, 4.0), (2.0, 20.0), (4.0, 24.0))
     ]
-    stage = {"stage": 2, "rounds": rounds, "paper_batch": rounds[0]}
-    cells = [cell.strip() for cell in pretraining_speed.table({"stages": [stage]}).splitlines()[3].split("|")[1:-1]]
-    assert cells == ["2, padded to 32 x 64", "0.50 sessions", "6.0 x", "20.00", "400", "80%", "8"]
-    assert "encodes 75% of the interactions" in pretraining_speed.notes({"stages": [stage]})
+    paper = {"examples": 128, "forms": {"ours": ours, "plain": others}}
+    report = {
+        "ceiling": {"bfloat16": {"flops": 50e9}, "float32": {"flops": 20e9}},
+        "lacking": [],
+        "stages": [{"stage": 2, "rounds": rounds, "paper_batch": paper}],
+    }
+    cells = [cell.strip() for cell in table(report).splitlines()[4].split("|")[1:-1]]
+    expected = ["2, padded to 32 x 64, float32", "0.5 sessions", "6.0 x", "20.000", "20.0%", "5", "25%"]
+    assert cells == [*expected, "400", "80%", "8"]
+    said = notes(report)
+    assert "encodes 75% of the interactions" in said
+    assert "Drawing, masking and packing take 20.0% of its step" in said
+    assert "Stage 2, float32 against float32: padded to 32 x 64 3.0 x." in said
+    assert "50 in bfloat16, 20 in float32" in said
