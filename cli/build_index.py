@@ -13,6 +13,7 @@ from cli.store_options import (
     Allow,
     Config,
     Device,
+    Encoder,
     EngineName,
     EngineOption,
     Index,
@@ -21,10 +22,12 @@ from cli.store_options import (
     Recall,
     Store,
     device_for,
+    encoder_for,
     engine_of,
     index_request_of,
     settings_of,
 )
+from ubm_embed.engines.encoder_name import EncoderName
 
 
 def register(app: typer.Typer) -> None:
@@ -50,6 +53,7 @@ def build_index(
     allow: Allow = None,
     engine: EngineOption = EngineName.LOCAL,
     device: Device = "auto",
+    encoder: Encoder = EncoderName.TORCH,
     form: Annotated[
         Format | None, typer.Option("--format", help="json or jsonl: also write the version's manifest to stdout.")
     ] = None,
@@ -59,7 +63,7 @@ def build_index(
     The store answers as before until the new version is whole and checked; then it answers from that.
     """
     settings = settings_of(config, index_request_of(index, recall, latency_ms, memory_gb))
-    chosen = device_for(engine, device)
+    chosen, reader = device_for(engine, device), encoder_for(engine, encoder)
     from indexer.build import build_index as build
 
     started = time.perf_counter()
@@ -73,6 +77,7 @@ def build_index(
             allow=allow or (),
             engine=engine_of(engine, settings),
             device=chosen,
+            encoder=reader,
             progress=shown,
         )
     seconds = time.perf_counter() - started

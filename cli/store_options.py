@@ -12,6 +12,7 @@ import typer
 
 from cli.choices import device_of
 from indexer.update.gates import Gate
+from ubm_embed.engines.encoder_name import EncoderName
 
 if TYPE_CHECKING:
     from indexer.indexes.request import IndexRequest
@@ -41,6 +42,13 @@ Config = Annotated[
 ]
 EngineOption = Annotated[
     EngineName, typer.Option("--engine", help="Encode in this process, or on a Ray cluster (RAY_ADDRESS).")
+]
+Encoder = Annotated[
+    EncoderName,
+    typer.Option(
+        "--encoder",
+        help="What reads the products' texts; auto takes the fastest, measured, that agrees with torch.",
+    ),
 ]
 Index = Annotated[
     str | None,
@@ -86,6 +94,13 @@ def index_request_of(
 def device_for(engine: EngineName, device: str) -> str:
     """The device of a name; on a cluster the workers choose, which may have what this machine has not."""
     return device if engine is EngineName.RAY else device_of(device)
+
+
+def encoder_for(engine: EngineName, encoder: EncoderName) -> str:
+    """The encoder of a name; each worker of a cluster would choose for itself, so there it must be named."""
+    if engine is EngineName.RAY and encoder is EncoderName.AUTO:
+        raise typer.BadParameter("--encoder auto measures on one machine; with --engine ray, name the encoder")
+    return str(encoder)
 
 
 def engine_of(name: EngineName, settings: RefreshSettings) -> Engine:

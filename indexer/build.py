@@ -33,6 +33,7 @@ def build_index(
     allow: Collection[Gate] = (),
     engine: Engine = encode_here,
     device: str = "auto",
+    encoder: str = "torch",
     progress: Progress = silent,
 ) -> StoreVersion:
     """Embed a catalogue and make it the live version of a store. A build that was killed is taken up where it stopped.
@@ -46,9 +47,10 @@ def build_index(
         allow: checks that may fail.
         engine: what encodes the shards.
         device: "auto" takes a GPU where there is one.
+        encoder: what reads the texts, an `EncoderName`.
 
     Raises:
-        NotFound: a file is missing, or faiss is.
+        NotFound: a file is missing, or faiss or the encoder's library is.
         InvalidData: names the file, row and field; or the model was fine-tuned for another task than next items.
         Conflict: another process writes to the store, or the folder holds something else.
         QualityGateFailed: a check failed; what was live still is.
@@ -65,7 +67,15 @@ def build_index(
         read_tags(target)  # what is kept afterwards depends on them: better known before hours of embedding
         plan = Plan.to_build(target, feed, interest, checkpoint)
         keep_model(target, Path(model), checkpoint)
-        writer = Writer(store=target, settings=settings, allow=allow, engine=engine, device=device, progress=progress)
+        writer = Writer(
+            store=target,
+            settings=settings,
+            allow=allow,
+            engine=engine,
+            device=device,
+            encoder=encoder,
+            progress=progress,
+        )
         lost = plan.lost(settings.gates)
         require_passed([lost], allow)
         written = writer.write(plan, [lost] if plan.base else [])

@@ -97,6 +97,7 @@ def refresh(
     dry_run: bool = False,
     engine: Engine = encode_here,
     device: str = "auto",
+    encoder: str = "torch",
     progress: Progress = silent,
 ) -> Refreshed:
     """Bring a store up to date with a catalogue: what is unchanged is not encoded, and if all is, nothing happens.
@@ -110,9 +111,10 @@ def refresh(
         dry_run: only say what would happen.
         engine: what encodes the shards.
         device: "auto" takes a GPU where there is one.
+        encoder: what reads the texts, an `EncoderName`.
 
     Raises:
-        NotFound: a file or the store is missing, or faiss is.
+        NotFound: a file or the store is missing, or faiss or the encoder's library is.
         InvalidData: names the file, row and field; or the model was fine-tuned for another task than next items; or
             the index that is asked for cannot be made; or nothing is new, but the live version is damaged.
         Conflict: another process writes to the store, or made something else live meanwhile; or the catalogue changed
@@ -144,6 +146,7 @@ def refresh(
                 allow=allow,
                 engine=engine,
                 device=device,
+                encoder=encoder,
                 progress=progress,
                 clock=clock,
             )

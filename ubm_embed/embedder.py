@@ -5,7 +5,6 @@ Letters: B sessions, M products, N different interactions, D width (256).
 
 from __future__ import annotations
 
-from collections import OrderedDict
 from collections.abc import Callable, Sequence
 from functools import partial
 from pathlib import Path
@@ -18,17 +17,21 @@ import torch
 from torch import Tensor
 from torch.nn.functional import normalize
 
+from ubm_embed.allocation import keep_freed_memory
 from ubm_embed.data.arrays import FloatArray, IntArray
 from ubm_embed.data.batches import NO_ACTION, TokenBatch, interaction_sequences
 from ubm_embed.data.packing import Packing
 from ubm_embed.data.session import Interaction, Product, Session
 from ubm_embed.data.session_table import SessionTable
 from ubm_embed.data.token_table import TokenTable
+from ubm_embed.engines.choice import choose_engine
+from ubm_embed.engines.encoder_name import EncoderName
+from ubm_embed.engines.engine import ProductEngine, encode_all
+from ubm_embed.engines.torch_engine import TOKENS_AT_ONCE
 from ubm_embed.model.checkpoint import Checkpoint
 from ubm_embed.progress import Progress, silent
+from ubm_embed.recently_used import RecentlyUsed
 
-# Tokens read at once: enough to keep a device busy, little enough for a small one.
-_TOKENS_AT_ONCE = {"cpu": 8_192, "cuda": 262_144}
 _PRODUCTS_AT_ONCE = 50_000
 
 
@@ -37,30 +40,38 @@ class Embedder:
 
     Products are read by the model's product tower where it has one, sessions by the model itself.
 
-    Interaction vectors are kept by their token sequence, which holds the action and the text: a live session whose
-    interactions are known costs one small pass of the session encoder. The cache lives as long as this model does, so
-    vectors of two models never meet in it. Several threads may ask at once.
+    Interaction vectors are kept by their token sequence, which holds the action and the text, and token sequences by
+    the interaction: a live session whose interactions are known costs one small pass of the session encoder. The caches
+    live as long as this model does, so vectors of two models never meet in them. Several threads may ask at once.
 
     Args:
         device: "auto" takes a GPU where there is one.
-        cache_size: interaction vectors to keep, the least recently used go first; 1.7 KB each at D = 256.
+        cache_size: interaction vectors to keep, the least recently used go first; about 3 KB each at D = 256, text
+            included.
+        encoder: what reads the texts of products, an `EncoderName`; chosen, and unless it is "torch" checked against
+            float32, with the first products that are embedded. Sessions are read by PyTorch.
     """
 
-    def __init__(self, checkpoint: Checkpoint, *, device: str = "auto", cache_size: int = 100_000) -> None:
+    def __init__(
+        self, checkpoint: Checkpoint, *, device: str = "auto", cache_size: int = 100_000, encoder: str = "torch"
+    ) -> None:
         self.checkpoint = checkpoint
         self.device = choose_device(device)
         self.model = checkpoint.model.to(self.device).eval()
         self._product_model = checkpoint.products.model.to(self.device).eval()
+        self._encoder = EncoderName(encoder)
+        self._engine: ProductEngine | None = None
+        self._engine_lock = Lock()
         self.tokenizer = checkpoint.tokenizer
-        self._tokens_at_once = _TOKENS_AT_ONCE[self.device.type if self.device.type == "cuda" else "cpu"]
-        self._cache_size = cache_size
-        self._cache: OrderedDict[bytes, Tensor] = OrderedDict()
-        self._cache_lock = Lock()
+        self._tokens_at_once = TOKENS_AT_ONCE[self.device.type if self.device.type == "cuda" else "cpu"]
+        self._session_encoder = self.model.session_encoder.frozen()
+        self._sequences: RecentlyUsed[Interaction, bytes] = RecentlyUsed(cache_size)
+        self._vectors: RecentlyUsed[bytes, Tensor] = RecentlyUsed(cache_size)
 
     @classmethod
-    def from_pretrained(cls, folder: str | Path, *, device: str = "auto") -> Self:
+    def from_pretrained(cls, folder: str | Path, *, device: str = "auto", encoder: str = "torch") -> Self:
         """An embedder over the model of a folder."""
-        return cls(Checkpoint.from_pretrained(folder), device=device)
+        return cls(Checkpoint.from_pretrained(folder), device=device, encoder=encoder)
 
     @property
     def model_id(self) -> str:
@@ -68,12 +79,23 @@ class Embedder:
         return self.checkpoint.model_id
 
     @property
+    def encoder(self) -> EncoderName | None:
+        """What reads the texts of products; None before the first."""
+        return None if self._engine is None else self._engine.name
+
+    @property
     def dimension(self) -> int:
         """Width of the vectors, D."""
         return self.model.config.dimension
 
     def embed_products(self, products: pl.DataFrame, *, progress: Progress = silent) -> FloatArray:
-        """Vectors of a frame with title, category and attributes: [M, D]. A text that repeats is read once."""
+        """Vectors of a frame with title, category and attributes: [M, D]. A text that repeats is read once.
+
+        Raises:
+            NotFound: the encoder's library is not installed, or it does not compute on this device.
+            QualityGateFailed: the encoder's vectors are not those of float32, on a sample.
+        """
+        keep_freed_memory()
         parts = []
         for number, chunk in enumerate(products.iter_slices(_PRODUCTS_AT_ONCE)):
             report = partial(_report, progress, number * _PRODUCTS_AT_ONCE, chunk.height, products.height)
@@ -106,14 +128,14 @@ class Embedder:
         if not all(kept):
             raise ValueError("a session without interactions has no vector")
         lengths = np.array([len(interactions) for interactions in kept], dtype=np.int64)
-        sequences = self._sequences([interaction for interactions in kept for interaction in interactions])
+        sequences = self._sequences_of([interaction for interactions in kept for interaction in interactions])
         return self._encode_sessions(sequences, lengths)
 
     def encode_product_as_session(self, product: Product) -> Tensor:
         """h' of a session that holds nothing but this product, without an action: [1, D]."""
         text = TokenTable.from_rows([self.tokenizer.product_text(product)])
         alone = interaction_sequences(self.tokenizer, text, np.array([NO_ACTION]), np.array([0]))
-        return self._encode_sessions(alone, np.array([1]))
+        return self._encode_sessions(_rows(alone), np.array([1]))
 
     def embed_table(self, texts: TokenTable, sessions: SessionTable) -> FloatArray:
         """Unit vectors of sessions over a token table: [B, D]. The last `max_interactions` of each are read."""
@@ -122,62 +144,52 @@ class Embedder:
     def encode_table(self, texts: TokenTable, sessions: SessionTable) -> Tensor:
         """h' of sessions over a token table: [B, D]. The last `max_interactions` of each are read."""
         last = sessions.last(self.model.config.max_interactions)
-        return self._encode_sessions(
-            interaction_sequences(self.tokenizer, texts, last.actions, last.rows), last.lengths
-        )
+        sequences = interaction_sequences(self.tokenizer, texts, last.actions, last.rows)
+        return self._encode_sessions(_rows(sequences), last.lengths)
 
-    @torch.inference_mode()
     def _embed_texts(self, texts: TokenTable, report: Callable[[int, int], None] | None = None) -> FloatArray:
         different, which = texts.distinct()
         rows = np.arange(len(different))
         sequences = interaction_sequences(self.tokenizer, different, np.full(rows.size, NO_ACTION), rows)
-        vectors = torch.empty(rows.size, self.dimension)
-        done = 0
-        for part in sequences.batches(self._tokens_at_once):
-            vectors[part] = self._unit_products(sequences.take(part)).cpu()
-            done += part.size
-            if report is not None:
-                report(done, rows.size)
-        embedded: FloatArray = vectors.numpy()[which]
+        embedded: FloatArray = encode_all(self._engine_for(sequences), sequences, report)[which]
         return embedded
 
-    def _unit_products(self, sequences: TokenTable) -> Tensor:
-        """Each sequence as a session of length 1 (paper 3.4.3)."""
-        interactions = self._product_model.interaction_encoder(TokenBatch.of(sequences).to(self.device))
-        alone = Packing.of(np.ones(len(sequences), dtype=np.int64)).to(self.device)
-        return normalize(self._product_model.session_encoder(interactions, alone), dim=1)
+    def _engine_for(self, sequences: TokenTable) -> ProductEngine:
+        """The same for all, once these are the first: two engines' vectors differ, if slightly."""
+        with self._engine_lock:
+            if self._engine is None:
+                self._engine = choose_engine(self._encoder, self._product_model, sequences)
+            return self._engine
 
     @torch.inference_mode()
-    def _encode_sessions(self, sequences: TokenTable, lengths: IntArray) -> Tensor:
-        interactions = self._interaction_vectors(sequences)
-        vectors: Tensor = self.model.session_encoder(interactions, Packing.of(lengths).to(self.device))
-        return vectors
+    def _encode_sessions(self, sequences: Sequence[bytes], lengths: IntArray) -> Tensor:
+        return self._session_encoder(self._interaction_vectors(sequences), Packing.of(lengths).to(self.device))
 
-    def _interaction_vectors(self, sequences: TokenTable) -> Tensor:
-        """[K, D], from the cache where it has them."""
-        keys = [sequences.row(index).tobytes() for index in range(len(sequences))]
-        with self._cache_lock:
-            found = {key: self._cache[key] for key in keys if key in self._cache}
-        first = {key: index for index, key in reversed(list(enumerate(keys))) if key not in found}
-        missing = np.array(sorted(first.values()), dtype=np.int64)
-        for part in sequences.take(missing).batches(self._tokens_at_once) if missing.size else ():
-            encoded = self.model.interaction_encoder(TokenBatch.of(sequences.take(missing[part])).to(self.device))
-            found.update(zip((keys[index] for index in missing[part]), encoded.unbind(), strict=True))
-        with self._cache_lock:
-            self._remember(found)
-        return torch.stack([found[key] for key in keys])
-
-    def _remember(self, used: dict[bytes, Tensor]) -> None:
-        for key, vector in used.items():
+    def _interaction_vectors(self, sequences: Sequence[bytes]) -> Tensor:
+        """b' of token sequences (int32): [K, D], from the cache where it has them."""
+        found = self._vectors.found(sequences)
+        missing = [sequence for sequence in dict.fromkeys(sequences) if sequence not in found]
+        table = TokenTable.from_rows([np.frombuffer(sequence, np.int32) for sequence in missing])
+        for part in table.batches(self._tokens_at_once) if missing else ():
+            encoded = self.model.interaction_encoder(TokenBatch.of(table.take(part)).to(self.device))
             # A row of a batch is a view: kept as it is, it would hold the whole batch in memory.
-            self._cache[key] = self._cache.pop(key) if key in self._cache else vector.clone()
-        while len(self._cache) > self._cache_size:
-            self._cache.popitem(last=False)
+            read = {missing[row]: vector.clone() for row, vector in zip(part, encoded, strict=True)}
+            self._vectors.keep(read)
+            found.update(read)
+        return torch.stack([found[sequence] for sequence in sequences])
 
-    def _sequences(self, interactions: Sequence[Interaction]) -> TokenTable:
-        texts = TokenTable.from_rows([self._text(interaction) for interaction in interactions])
-        actions = np.array([interaction.action.code for interaction in interactions])
-        return interaction_sequences(self.tokenizer, texts, actions, np.arange(len(interactions)))
+    def _sequences_of(self, interactions: Sequence[Interaction]) -> list[bytes]:
+        """Token sequences of interactions, as the bytes of their ids; those that came before are not split again."""
+        found = self._sequences.found(interactions)
+        missing = [interaction for interaction in dict.fromkeys(interactions) if interaction not in found]
+        if missing:
+            texts = TokenTable.from_rows([self._text(interaction) for interaction in missing])
+            actions = np.array([interaction.action.code for interaction in missing])
+            sequences = interaction_sequences(self.tokenizer, texts, actions, np.arange(len(missing)))
+            read = dict(zip(missing, _rows(sequences), strict=True))
+            self._sequences.keep(read)
+            found.update(read)
+        return [found[interaction] for interaction in interactions]
 
     def _text(self, interaction: Interaction) -> IntArray:
         if interaction.product is not None:
@@ -185,6 +197,10 @@ class Embedder:
         if interaction.query is not None:
             return self.tokenizer.search_phrases([interaction.query]).ids
         raise ValueError(f"product {interaction.product_id!r} is named by its id only: resolve it first")
+
+
+def _rows(sequences: TokenTable) -> list[bytes]:
+    return [sequences.row(index).tobytes() for index in range(len(sequences))]
 
 
 def _unit(vectors: Tensor) -> FloatArray:

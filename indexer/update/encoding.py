@@ -18,6 +18,7 @@ from indexer.update.gates import Gate, Measured, require_passed
 from indexer.update.shards import POSITION, Shard, read_shard, record_file
 from ubm_embed.data.arrays import FloatArray
 from ubm_embed.embedder import Embedder
+from ubm_embed.engines.encoder_name import EncoderName
 from ubm_embed.errors import InvalidData
 from ubm_embed.progress import Progress, silent
 
@@ -34,6 +35,7 @@ class EncodingJob:
         base: version of the table that the vectors of rows that are not encoded are taken from.
         anew: whether the whole table is written anew.
         device: "auto" takes a GPU where there is one.
+        encoder: what reads the texts, an `EncoderName`.
     """
 
     store: str
@@ -41,6 +43,7 @@ class EncodingJob:
     base: int | None
     anew: bool
     device: str = "auto"
+    encoder: str = "torch"
 
 
 # How shards are encoded: each of those given is done when it returns; told of progress in encoded products.
@@ -58,14 +61,17 @@ class ShardEncoder:
         """Write a shard's rows with their vectors beside the table, then the record that says so.
 
         Raises:
-            QualityGateFailed: a vector is not of length 1.
+            QualityGateFailed: a vector is not of length 1, or the encoder's are not those of float32.
+            NotFound: the encoder's library is not installed.
             OSError: the disk is full, or the like.
         """
         rows = read_shard(self.store.place, self.job.model_id, key)
         vectors = self._vectors(rows, progress)
         require_sound(vectors, rows["product_id"])
         fragments = self.store.table.write_fragments(rows.drop(POSITION), vectors, anew=self.job.anew)
-        self.store.place.write(record_file(self.job.model_id, key), as_bytes({"fragments": fragments}))
+        encoded_by = self.embedder.encoder if rows[POSITION].has_nulls() else None
+        record = {"fragments": fragments, "encoder": encoded_by}
+        self.store.place.write(record_file(self.job.model_id, key), as_bytes(record))
 
     def _vectors(self, rows: pl.DataFrame, progress: Progress) -> FloatArray:
         """Each row's vector, encoded or taken from the live version: [K, D]."""
@@ -87,7 +93,7 @@ class ShardEncoder:
         name = model_folder(self.job.model_id)
         try:
             with self.store.place.reading(name) as folder:
-                return Embedder.from_pretrained(folder, device=self.job.device)
+                return Embedder.from_pretrained(folder, device=self.job.device, encoder=self.job.encoder)
         except FileNotFoundError:
             problem = "missing; give the model's own folder: ubm-embed refresh --model DIR"
             raise InvalidData(problem, file=f"{self.store.uri}/{name}") from None
@@ -119,6 +125,13 @@ def fragments_of(store: EmbeddingStore, model_id: str, shards: Sequence[Shard]) 
     """Where the rows of shards that are encoded are, for a commit."""
     records = (read_record(store.place, record_file(model_id, shard.key)) for shard in shards)
     return [fragment for record in records for fragment in record["fragments"]]
+
+
+def encoders_of(store: EmbeddingStore, model_id: str, shards: Sequence[Shard]) -> set[str]:
+    """What read the texts of shards that are encoded; of a shard that had none to read, nothing."""
+    records = (read_record(store.place, record_file(model_id, shard.key)) for shard in shards)
+    # Records of older software do not say: it had no other.
+    return {name for record in records if (name := record.get("encoder", EncoderName.TORCH)) is not None}
 
 
 def require_sound(vectors: FloatArray, product_ids: pl.Series) -> None:

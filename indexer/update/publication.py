@@ -54,6 +54,7 @@ class Candidate:
         pairs: ids of products that sessions hold next to each other, in two columns; None without sessions.
         measured: gates that were asked before.
         index: which index, and how good it is to be.
+        encoder: what read the texts of its products.
     """
 
     table_version: int
@@ -68,6 +69,7 @@ class Candidate:
     pairs: pl.DataFrame | None
     measured: tuple[Measured, ...] = ()
     index: IndexRequest = field(default_factory=IndexRequest)
+    encoder: str | None = None
 
 
 def publish(
@@ -190,6 +192,7 @@ def _describe(
         table_version=candidate.table_version,
         model_id=candidate.model_id,
         product_model_id=candidate.product_model_id,
+        encoder=candidate.encoder,
         dimension=index.dimension,
         kind=index.kind,
         parameters=judged.to_parameters() | candidate.index.to_parameters(),

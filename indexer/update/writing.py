@@ -13,7 +13,7 @@ from indexer.indexes.choice import require_possible
 from indexer.indexes.request import IndexRequest
 from indexer.store import EmbeddingStore
 from indexer.table import ROW_HASH, TEXT_HASH, table_schema
-from indexer.update.encoding import EncodingJob, Engine, encode_here, fragments_of, is_done
+from indexer.update.encoding import EncodingJob, Engine, encode_here, encoders_of, fragments_of, is_done
 from indexer.update.feed import Feed
 from indexer.update.gates import Gate, Measured
 from indexer.update.plan import Plan
@@ -21,6 +21,7 @@ from indexer.update.publication import Candidate, publish
 from indexer.update.settings import RefreshSettings
 from indexer.update.shards import POSITION, Shard, cut, read_shard
 from indexer.versions.version import StoreVersion
+from ubm_embed.engines.encoder_name import EncoderName
 from ubm_embed.progress import Progress, silent
 
 # What tells a row of the table from another one.
@@ -63,6 +64,7 @@ class Writer:
     allow: Collection[Gate] = ()
     engine: Engine = encode_here
     device: str = "auto"
+    encoder: str = "torch"
     progress: Progress = silent
     clock: Clock = field(default_factory=Clock)
 
@@ -88,7 +90,14 @@ class Writer:
             shards = list(cut(self.store, plan.feed, plan.changes, plan.selection, rows=self.settings.shard_rows))
         with self.clock.step("encode"):
             left = [shard for shard in shards if not is_done(self.store, plan.model.model_id, shard)]
-            job = EncodingJob(self.store.uri, plan.model.model_id, plan.reuse, plan.reason is not None, self.device)
+            job = EncodingJob(
+                store=self.store.uri,
+                model_id=plan.model.model_id,
+                base=plan.reuse,
+                anew=plan.reason is not None,
+                device=self.device,
+                encoder=self.encoder,
+            )
             if left:
                 self.engine(job, left, self.progress)
         with self.clock.step("commit"):
@@ -106,6 +115,7 @@ class Writer:
             live=plan.live,
             pairs=plan.pairs,
             measured=(*measured, _as_fed(rows, plan.feed)),
+            encoder=_encoder(plan, encoders_of(self.store, plan.model.model_id, shards)),
             index=index,
         )
         with self.clock.step("index, check and publish"):
@@ -125,6 +135,13 @@ class Writer:
             if fragments:
                 table.append(fragments)
         return table.compact(self.settings.shard_rows)
+
+
+def _encoder(plan: Plan, names: set[str]) -> str:
+    """What read the texts of a version, where some of the vectors are those of the version before."""
+    if plan.reuse is not None and plan.base is not None:
+        names = names | set((plan.base.encoder or EncoderName.TORCH).split(", "))
+    return ", ".join(sorted(names))
 
 
 def _as_fed(rows: pl.DataFrame, feed: Feed) -> Measured:

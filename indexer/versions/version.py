@@ -52,6 +52,7 @@ class StoreVersion:
         software: the version of ubm-embed that built it.
         source: name of the file that the products came from.
         product_model_id: the model that made the vectors, where it is another one than reads sessions.
+        encoder: what read the texts of its products, an `EncoderName`; several, where a refresh had another one.
         parameters: of the index, by name: its form, how fast it was, and what was asked for.
         base: the version that it was made from, or None where it was made anew.
         changes: products that were new, changed, updated, unchanged, removed, and how many were encoded.
@@ -74,6 +75,7 @@ class StoreVersion:
     software: str
     source: str
     product_model_id: str | None = None
+    encoder: str | None = None
     parameters: Mapping[str, Any] = field(default_factory=dict)
     base: int | None = None
     changes: Mapping[str, Any] = field(default_factory=dict)

@@ -3,6 +3,7 @@
 import threading
 import time
 from collections import OrderedDict
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -16,6 +17,7 @@ from ubm_embed.data.session import Action, Interaction, Product, Session
 from ubm_embed.data.session_table import SessionTable
 from ubm_embed.data.tasks import Task
 from ubm_embed.embedder import Embedder, choose_device
+from ubm_embed.engines.torch_engine import TorchEngine
 from ubm_embed.model.checkpoint import Checkpoint, save_checkpoint
 
 NEW = Product("green hat", "hats", (("colour", "green"),))
@@ -222,6 +224,19 @@ class TestSharing:
         assert encoded == []
         assert close(make(cache_size=0).embed_sessions(sessions), first)
 
+    def test_a_text_that_came_before_is_not_split_into_tokens_again(self, embedder, sessions, monkeypatch):
+        expected = embedder.embed_sessions(sessions)
+        for name in ("product_text", "search_phrases"):
+            monkeypatch.setattr(embedder.tokenizer, name, pytest.fail)
+        assert close(embedder.embed_sessions(sessions), expected)
+
+    def test_products_of_one_text_share_a_vector(self, embedder, encoded, shop):
+        twin = replace(shop[0], product_id="another")
+        views = [Session((Interaction(Action.VIEW, product=product),)) for product in (shop[0], twin)]
+        first, second = embedder.embed_sessions(views)
+        assert np.array_equal(first, second)
+        assert encoded == [1]
+
     def test_only_what_is_new_is_encoded(self, embedder, encoded, sessions):
         embedder.embed_sessions(sessions[:1])
         encoded.clear()
@@ -235,11 +250,11 @@ class TestSharing:
         embedder = make(cache_size=cache_size)
         for order in ([0, 1, 2, 3], [3, 2], [1], [2, 0], [0, 0, 3]):
             assert close(embedder.embed_sessions([sessions[row] for row in order]), expected[order])
-            assert len(embedder._cache) <= cache_size
+            assert len(embedder._vectors) <= cache_size
 
-    def test_the_least_recently_used_goes_first(self, make, shop, encoded, embedder):
+    def test_the_least_recently_used_goes_first(self, shop, encoded, embedder):
         views = [Session((Interaction(Action.VIEW, product=shop[row]),)) for row in range(4)]
-        embedder._cache_size = 2
+        embedder._vectors.size = 2
         for row in (0, 1, 0, 2):  # 1 is forgotten: 0 was used after it
             embedder.embed_sessions([views[row]])
         encoded.clear()
@@ -250,13 +265,14 @@ class TestSharing:
 
     def test_keeps_no_batch_alive_for_one_vector(self, embedder, sessions):
         embedder.embed_sessions(sessions)
-        for vector in embedder._cache.values():
+        for vector in embedder._vectors._entries.values():
             assert vector.untyped_storage().nbytes() == embedder.dimension * 4
 
     def test_threads_get_right_answers(self, make, sessions):
         expected = make().embed_sessions(sessions)
         embedder = make(cache_size=2)
-        embedder._cache = YieldingCache()
+        for cache in (embedder._vectors, embedder._sequences):
+            cache._entries = YieldingCache()
         wrong = []
 
         def ask(first):
@@ -327,3 +343,47 @@ class TestEdges:
         monkeypatch.setattr("torch.cuda.device_count", lambda: 2)
         with pytest.raises(ValueError, match=name.split(":")[0]):
             choose_device(name)
+
+
+class TestEncoder:
+    @pytest.fixture
+    def chosen(self, monkeypatch):
+        """For how many texts, and by which name, an engine was chosen."""
+        asked = []
+
+        def choose(name, model, sequences):
+            asked.append((str(name), len(sequences)))
+            return TorchEngine(model, name)
+
+        monkeypatch.setattr(embedder_module, "choose_engine", choose)
+        return asked
+
+    def test_is_chosen_once_with_the_first_texts(self, make, products, chosen):
+        embedder = make(encoder="openvino")
+        assert embedder.encoder is None
+        embedder.embed_products(products.head(3))
+        embedder.embed_products(products)
+        embedder.embed_product(NEW)
+        assert chosen == [("openvino", 3)]
+        assert embedder.encoder == "openvino"
+
+    def test_is_plain_float32_unless_told_otherwise(self, make, products, chosen):
+        make().embed_products(products)
+        assert chosen == [("torch", products.height)]
+
+    def test_of_another_name_is_refused(self, make):
+        with pytest.raises(ValueError, match="tensorflow"):
+            make(encoder="tensorflow")
+
+    def test_reads_by_the_product_tower(self, model, tokenizer, products, stir):
+        tuned = model.fine_tuned(task=Task.NIP)
+        stir(tuned)
+        towers = Checkpoint(tuned, tokenizer, "tuned", product_tower=Checkpoint(model, tokenizer, "base"))
+        embedder = Embedder(towers, device="cpu", encoder="torch")
+        assert close(
+            embedder.embed_products(products), Embedder(towers.product_tower, device="cpu").embed_products(products)
+        )
+
+    def test_has_nothing_to_do_for_no_products(self, make, products, chosen):
+        assert make().embed_products(products.head(0)).shape == (0, 16)
+        assert chosen == []

@@ -85,6 +85,11 @@ class Layer:
             dropout=output.dropout.p * share,
         )
 
+    @property
+    def format(self) -> torch.dtype:
+        """What it computes in."""
+        return self.projections.weight.dtype
+
     def __call__(self, hidden: Tensor, packing: Packing, mask: Tensor | None) -> Tensor:
         """Every place: [T, D] -> [T, D]."""
         query, key, value = self._heads(self.projections.linear(hidden), packing.tiles)

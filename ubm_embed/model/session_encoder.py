@@ -6,6 +6,8 @@ Letters: B sessions, I interactions of all of them, D width.
 from __future__ import annotations
 
 import math
+from collections.abc import Callable, Sequence
+from functools import partial
 from typing import Any, cast
 
 import torch
@@ -14,7 +16,7 @@ from transformers import BertConfig
 from transformers.models.bert.modeling_bert import BertEncoder
 
 from ubm_embed.data.packing import Packing
-from ubm_embed.model.layers import computing_format, layers_of
+from ubm_embed.model.layers import Layer, computing_format, layers_of
 
 
 class SessionEncoder(nn.Module):
@@ -61,15 +63,26 @@ class SessionEncoder(nn.Module):
         Raises:
             ValueError: a session has more interactions than there are positions; the caller keeps its last ones.
         """
+        return self._read(self._layers(interactions), interactions, packing)
+
+    def frozen(self) -> Callable[[Tensor, Packing], Tensor]:
+        """`forward` for weights that change no more: what is made of them is made once."""
+        return partial(self._read, self._layers(self.positions))
+
+    def _layers(self, like: Tensor) -> list[Layer]:
+        modules = nn.ModuleList() if self.layers is None else cast(nn.ModuleList, self.layers.layer)
+        return layers_of(modules, computing_format(like))
+
+    def _read(self, layers: Sequence[Layer], interactions: Tensor, packing: Packing) -> Tensor:
         longest, most = packing.longest, self.positions.shape[0]
         if longest > most:
             raise ValueError(f"a session has {longest} interactions, expected at most {most}: keep the last ones")
-        if self.layers is None:
-            return packing.mean(interactions[packing.elements])
-        hidden = interactions[packing.elements] + self.positions[packing.positions].to(interactions.dtype)
-        hidden, mask = hidden.to(computing_format(self.positions)), packing.attention_mask()
-        for layer in layers_of(cast(nn.ModuleList, self.layers.layer), hidden.dtype):
-            hidden = layer(hidden, packing, mask)
+        hidden = interactions[packing.elements]
+        if layers:
+            hidden = hidden + self.positions[packing.positions].to(hidden.dtype)
+        mask = packing.attention_mask()
+        for layer in layers:
+            hidden = layer(hidden.to(layer.format), packing, mask)
         return packing.mean(hidden)
 
 

@@ -1,0 +1,83 @@
+"""--encoder of build-index and refresh, and export --to onnx, as a shell sees them."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from cli.export import Target
+from indexer.export_form import ExportForm
+from indexer.store import EmbeddingStore
+from indexer.versions.version import read_version
+from ubm_embed.engines import choice, onnx_folder
+from ubm_embed.engines.encoder_name import EncoderName
+from ubm_embed.engines.torch_engine import TorchEngine
+
+Shell = Callable[..., Any]
+
+
+@pytest.fixture(autouse=True)
+def openvino(monkeypatch: pytest.MonkeyPatch) -> None:
+    """PyTorch under another name, which every machine has."""
+    makers = {EncoderName.OPENVINO: lambda model: TorchEngine(model, EncoderName.OPENVINO)}
+    monkeypatch.setattr(choice, "_MAKERS", makers)
+
+
+def test_it_is_an_option_and_a_variable(
+    ubm: Shell, tmp_path: Path, model_folder: Path, catalogue: Callable[[int], Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    store = tmp_path / "s"
+    built = ubm(
+        *("build-index", "--model", model_folder, "--products", catalogue(1), "--store", store),
+        *("--encoder", "openvino", "--format", "json"),
+    )
+    assert (built.code, json.loads(built.out)["encoder"]) == (0, "openvino")
+    monkeypatch.setenv("UBM_EMBED_ENCODER", "torch")
+    allowed = ("--allow", "neighbours", "--allow", "centroid")
+    assert ubm("refresh", "--products", catalogue(2), "--store", store, *allowed).code == 0
+    assert read_version(EmbeddingStore.open(store)).encoder == "openvino, torch"
+
+
+def test_an_unknown_one_is_refused(ubm: Shell, nights: Path, catalogue: Callable[[int], Path]) -> None:
+    refused = ubm("refresh", "--products", catalogue(4), "--store", nights, "--encoder", "tensorflow")
+    assert (refused.code, "openvino-int8" in refused.err) == (2, True)
+
+
+@pytest.mark.parametrize("command", ["build-index", "refresh"])
+def test_workers_of_a_cluster_do_not_choose_each_for_itself(
+    ubm: Shell, command: str, nights: Path, model_folder: Path, catalogue: Callable[[int], Path]
+) -> None:
+    arguments = ("--model", model_folder, "--products", catalogue(4), "--store", nights, "--engine", "ray")
+    refused = ubm(command, *arguments, "--encoder", "auto")
+    assert (refused.code, "name the encoder" in refused.err) == (2, True)
+
+
+def test_every_form_of_vectors_can_be_asked_for() -> None:
+    assert {str(target) for target in Target} == {str(form) for form in ExportForm} | {"onnx"}
+
+
+def test_a_model_is_exported(ubm: Shell, tmp_path: Path, model_folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    graphs = {name: lambda model, name=name: name.encode() for name in onnx_folder._GRAPHS}
+    monkeypatch.setattr(onnx_folder, "_GRAPHS", graphs)
+    ran = ubm("export", "--to", "onnx", "--model", model_folder, "--out", tmp_path / "out")
+    assert (ran.code, "the encoders of model" in ran.err) == (0, True)
+    assert sorted(file.name for file in (tmp_path / "out").iterdir()) == [
+        "interactions.onnx",
+        "model.json",
+        "products.onnx",
+        "sessions.onnx",
+        "tokenizer.json",
+    ]
+    again = ubm("export", "--to", "onnx", "--model", model_folder, "--out", tmp_path / "out")
+    assert again.code == 5
+
+
+def test_each_form_says_what_it_needs(ubm: Shell, tmp_path: Path, nights: Path, model_folder: Path) -> None:
+    no_model = ubm("export", "--to", "onnx", "--store", nights, "--out", tmp_path / "out")
+    assert (no_model.code, "--to onnx needs --model DIR" in no_model.err) == (2, True)
+    no_store = ubm("export", "--to", "npy", "--model", model_folder, "--out", tmp_path / "out")
+    assert (no_store.code, "--to npy needs --store DIR" in no_store.err) == (2, True)

@@ -1,0 +1,84 @@
+"""The model in the ONNX format, for other runtimes. Numbers of sequences, places, sessions are free in every graph.
+
+Letters: N sequences, L places for tokens, B sessions, S places for interactions, D width.
+"""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Mapping
+from typing import Any, cast
+
+import torch
+from torch import Tensor, nn
+from torch.export import Dim
+
+from ubm_embed.data.tokenizer import MAX_TOKENS
+from ubm_embed.engines.dense_form import DenseInteractions, DenseProducts, DenseSessions
+from ubm_embed.engines.optional_library import load_library, unheard
+from ubm_embed.model.user_behavior_model import UserBehaviorModel
+
+# Of the ONNX standard: the first that has GELU as one operation; runtimes since 2024 read it.
+_OPSET = 20
+_VECTORS = "vectors"
+
+
+def onnx_products(model: UserBehaviorModel) -> bytes:
+    """ids, mask [N, L] int64 -> vectors [N, D]: `DenseProducts`.
+
+    Raises:
+        NotFound: what writes ONNX is not installed.
+    """
+    return _exported(DenseProducts(_on_cpu(model)), _tokens(), _token_axes())
+
+
+def onnx_interactions(model: UserBehaviorModel) -> bytes:
+    """ids, mask [N, L] int64 -> vectors [N, D]: `DenseInteractions`.
+
+    Raises:
+        NotFound: as `onnx_products`.
+    """
+    return _exported(DenseInteractions(_on_cpu(model)), _tokens(), _token_axes())
+
+
+def onnx_sessions(model: UserBehaviorModel) -> bytes:
+    """interactions [B, S, D] float32, mask [B, S] int64 -> vectors [B, D]: `DenseSessions`.
+
+    Raises:
+        NotFound: as `onnx_products`.
+    """
+    example = {"interactions": torch.zeros(3, 5, model.config.dimension), "mask": torch.ones(3, 5, dtype=torch.int64)}
+    axes = {0: Dim("sessions"), 1: Dim("places", max=model.config.max_interactions)}
+    return _exported(DenseSessions(_on_cpu(model)), example, {"interactions": axes, "mask": axes})
+
+
+def _tokens() -> dict[str, Tensor]:
+    # Neither 1 nor equal: an exporter takes such sizes for constants.
+    ones = torch.ones(3, 11, dtype=torch.int64)
+    return {"ids": ones, "mask": ones.clone()}
+
+
+def _token_axes() -> dict[str, Any]:
+    axes = {0: Dim("sequences"), 1: Dim("tokens", max=MAX_TOKENS)}
+    return {"ids": axes, "mask": axes}
+
+
+def _exported(module: nn.Module, example: Mapping[str, Tensor], axes: Mapping[str, Any]) -> bytes:
+    load_library("onnxscript", extra="onnx")
+    with unheard(), torch.no_grad():
+        program = torch.onnx.export(
+            module,
+            tuple(example.values()),
+            input_names=list(example),
+            output_names=[_VECTORS],
+            dynamic_shapes=dict(axes),
+            opset_version=_OPSET,
+            dynamo=True,
+            verbose=False,
+        )
+    assert program is not None, "of dynamo=True there is a program"
+    return cast(bytes, program.model_proto.SerializeToString())
+
+
+def _on_cpu(model: UserBehaviorModel) -> UserBehaviorModel:
+    return model if model.device.type == "cpu" else copy.deepcopy(model).cpu()

@@ -1,0 +1,81 @@
+"""OpenVINO on the CPU, in the number format that it is fast in, or with weights in 8 bits.
+
+Letters: N sequences, D width.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+from typing import Any, cast
+
+import torch
+
+from ubm_embed.data.arrays import FloatArray
+from ubm_embed.data.token_table import TokenTable
+from ubm_embed.engines.dense_form import padded
+from ubm_embed.engines.encoder_name import EncoderName
+from ubm_embed.engines.onnx_form import onnx_products
+from ubm_embed.engines.optional_library import load_library, unheard
+from ubm_embed.model.user_behavior_model import UserBehaviorModel
+
+_EXTRA = "openvino"
+
+
+class OpenVinoEngine:
+    """A `ProductEngine` over a compiled model."""
+
+    tokens_at_once = 1_024  # some 8% faster than 8,192
+
+    def __init__(self, compiled: Any, name: EncoderName) -> None:
+        self._compiled, self.name = compiled, name
+
+    @classmethod
+    def of(cls, model: UserBehaviorModel) -> OpenVinoEngine:
+        """From the weights of a model, in bfloat16 where this CPU computes it, else in float32.
+
+        Raises:
+            NotFound: OpenVINO is not installed, or what it needs to read the model.
+        """
+        return cls(_compiled(_read(model)), EncoderName.OPENVINO)
+
+    @classmethod
+    def in_8_bits(cls, model: UserBehaviorModel) -> OpenVinoEngine:
+        """From the weights of a model, in 8 bits with a scale for each output of a layer.
+
+        Activations get a scale for each token as they come, so that neither a sample of texts nor what a text is read
+        with decides its vector.
+
+        Raises:
+            NotFound: as `of`.
+        """
+        model_in_floats = _read(model)
+        compression = load_library("nncf", extra=_EXTRA)
+        with unheard():
+            compressed = compression.compress_weights(model_in_floats, mode=compression.CompressWeightsMode.INT8_SYM)
+        return cls(_compiled(compressed, DYNAMIC_QUANTIZATION_GROUP_SIZE=64), EncoderName.OPENVINO_INT8)
+
+    def encode(self, sequences: TokenTable) -> FloatArray:
+        """As `ProductEngine.encode`: [N, D]."""
+        ids, mask = padded(sequences)
+        # A copy: what the runtime hands out, it writes over with the next batch.
+        return cast(FloatArray, self._compiled({"ids": ids, "mask": mask})[0].copy())
+
+
+def _read(model: UserBehaviorModel) -> Any:
+    return _core().read_model(onnx_products(model))
+
+
+def _compiled(model: Any, **settings: object) -> Any:
+    threads = torch.get_num_threads()
+    return _core().compile_model(
+        model, "CPU", {"INFERENCE_NUM_THREADS": threads, "PERFORMANCE_HINT": "LATENCY", **settings}
+    )
+
+
+def _core() -> Any:
+    # It and nncf report to their makers that they are imported and what they convert, unless they are told otherwise
+    # or lack the module they do it with. A shop's build is nobody's business.
+    os.environ.setdefault("NNCF_CI", "1")
+    sys.modules.setdefault("openvino_telemetry", None)  # type: ignore[arg-type]
+    return load_library("openvino", extra=_EXTRA).Core()
