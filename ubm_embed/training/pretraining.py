@@ -35,6 +35,7 @@ from ubm_embed.progress import Progress, silent
 from ubm_embed.training.config import PretrainingConfig
 from ubm_embed.training.encoding import CHUNK_TOKENS, Encoding
 from ubm_embed.training.processes import ALONE, Processes
+from ubm_embed.training.read_ahead import read_ahead
 from ubm_embed.training.run import METRICS_FILE, TrainingRun
 from ubm_embed.training.schedule import batches, learning_rate, stage_steps
 from ubm_embed.training.stages import ITEM_LOSSES, SESSION_LOSSES, ItemStage, SessionStage, Stage
@@ -93,6 +94,10 @@ def pretrain(
     return Checkpoint.from_pretrained(out)
 
 
+# Vectors whose uniformity is told: all pairs of a batch of thousands would cost more memory than a chunk.
+_LOOKED_AT = 2048
+
+
 class Pretrainer:
     """Runs the stages, one step after the other."""
 
@@ -126,16 +131,24 @@ class Pretrainer:
             optimizer.load_state_dict(state["optimizer"])
         total = stage_steps(stage, self.config)
         self.model.train()
-        for step, chosen in batches(stage, self.config, first):
-            self._step(stage, optimizer, step, total, chosen)
+
+        def read(batch: tuple[int, IntArray]) -> Views:
+            step, chosen = batch
+            return stage.views(chosen, np.random.default_rng([self.config.seed, stage.number, step]))
+
+        started = time.monotonic()
+        for (step, chosen), views in read_ahead(read, batches(stage, self.config, first)):
+            record = self._step(stage, optimizer, step, total, views)
+            self._tell(record | {"examples_per_second": chosen.size / (time.monotonic() - started)})
+            started = time.monotonic()
             if (step + 1) % self.config.checkpoint_steps == 0 and step + 1 < total:
                 self._keep(stage.number, step + 1, optimizer)
         self._keep(stage.number, total, optimizer)
 
-    def _step(self, stage: Stage, optimizer: torch.optim.Optimizer, step: int, total: int, chosen: IntArray) -> None:
-        started = time.monotonic()
-        rng = np.random.default_rng([self.config.seed, stage.number, step])
-        views = stage.views(chosen, rng)
+    def _step(
+        self, stage: Stage, optimizer: torch.optim.Optimizer, step: int, total: int, views: Views
+    ) -> dict[str, Any]:
+        """Take it; what to tell of it."""
         vectors = stage.encode(self.model, views, self._encoding(stage, step))
         losses = view_losses(vectors, views, self.config)
         loss = torch.stack(list(losses.values())).sum()
@@ -147,12 +160,10 @@ class Pretrainer:
             rate=rate,
             max_gradient_norm=self.config.max_gradient_norm,
             where=f"stage {stage.number}, step {step + 1}",
-            details=", ".join(f"{name} {value.item():g}" for name, value in losses.items()),
+            details=lambda: ", ".join(f"{name} {value.item():g}" for name, value in losses.items()),
             processes=self.processes,
         )
-        if not self.processes.is_first:
-            return
-        record = {
+        return {
             "stage": stage.number,
             "step": step + 1,
             "steps": total,
@@ -162,11 +173,13 @@ class Pretrainer:
             **_negatives(views),
             "learning_rate": rate,
             "gradient_norm": norm,
-            "examples_per_second": chosen.size / (time.monotonic() - started),
         }
-        self.run.log(record)
-        note = f"loss {record['loss']:.3f}, uniformity {record['uniformity']:.2f}"
-        self.progress(f"pre-training, stage {stage.number}", step + 1, total, note)
+
+    def _tell(self, record: dict[str, Any]) -> None:
+        if self.processes.is_first:
+            self.run.log(record)
+            note = f"loss {record['loss']:.3f}, uniformity {record['uniformity']:.2f}"
+            self.progress(f"pre-training, stage {record['stage']}", record["step"], record["steps"], note)
 
     def _encoding(self, stage: Stage, step: int) -> Encoding:
         return Encoding(
@@ -264,7 +277,7 @@ def _negatives(views: Views) -> dict[str, int]:
 def _geometry(vectors: Tensor, views: Views) -> dict[str, float]:
     """Alignment and uniformity of a batch: a model that collapses shows in its uniformity, near 0."""
     pairs = next(iter(views.pairs.values())).to(vectors.device)
-    different = vectors[torch.unique(pairs.anchors)]
+    different = vectors[torch.unique(pairs.anchors)[:_LOOKED_AT]]
     return {
         "alignment": alignment(vectors[pairs.anchors], vectors[pairs.positives]).item(),
         "uniformity": uniformity(different).item() if len(different) > 1 else 0.0,

@@ -34,7 +34,7 @@ def test_it_is_clipped_and_tells_the_norm_before(layer):
 def test_what_is_not_finite_leaves_the_weights(layer, what, spoil, details):
     told = " (item stage)" if details else ""
     with pytest.raises(QualityGateFailed) as error:
-        step(layer, spoil(layer.weight), details=details)
+        step(layer, spoil(layer.weight), details=lambda: details)
     assert str(error.value) == (
         f"the {what} of step 3 is not finite{told}; the step was not taken and the last kept state is unharmed: "
         "lower --learning-rate and start again with --overwrite"
