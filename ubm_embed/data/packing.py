@@ -173,7 +173,7 @@ def _best_tiling(lengths: NDArray[np.int64]) -> Tiling:
 
 
 def _tiling(lengths: NDArray[np.int64], width: int) -> Tiling:
-    """First fit, longest first, over counts of lengths: tiles that are filled alike are found at once."""
+    """Longest first, over counts of lengths: tiles that are filled alike are found at once."""
     rows = np.array(list(_rows(np.bincount(lengths), width)))
     rows = rows[np.argsort(-rows[:, 0], kind="stable")]  # sequences of one length are dealt to their rows in turn
     length, repeats, many, tile, offset, number = rows.T
@@ -196,11 +196,7 @@ def _rows(counts: NDArray[np.int64], width: int) -> Iterator[tuple[int, int, int
     left = {int(length): int(counts[length]) for length in np.flatnonzero(counts)[::-1]}
     tile = 0
     while left:
-        pattern, room = [], width
-        for length, count in left.items():
-            if many := min(count, room // length):
-                pattern.append((length, many))
-                room -= many * length
+        pattern = _pattern(left, width)
         repeats = min(left[length] // many for length, many in pattern)
         offset = number = 0
         for length, many in pattern:
@@ -210,6 +206,27 @@ def _rows(counts: NDArray[np.int64], width: int) -> Iterator[tuple[int, int, int
             if not left[length]:
                 del left[length]
         tile += repeats
+
+
+def _pattern(left: dict[int, int], width: int) -> list[tuple[int, int]]:
+    """(length, many) of a tile that holds the longest sequence left, and is as full as it can then be."""
+    longest = next(iter(left))
+    # For each sum within reach, the first way to it: longer lengths first, so that short ones are kept for later.
+    ways: dict[int, list[tuple[int, int]]] = {longest: [(longest, 1)]}
+    for length, count in left.items():
+        if width in ways:
+            break
+        spare = count - (length == longest)
+        reached = {
+            total + many * length: [*way, (length, many)]
+            for total, way in ways.items()
+            for many in range(min(spare, (width - total) // length), 0, -1)
+        }
+        ways = reached | ways
+    pattern = ways[max(ways)]
+    if len(pattern) > 1 and pattern[1][0] == longest:
+        pattern = [(longest, 1 + pattern[1][1]), *pattern[2:]]
+    return pattern
 
 
 def _rounded(tiles: int) -> int:
