@@ -42,7 +42,8 @@ class Embedder:
 
     Interaction vectors are kept by their token sequence, which holds the action and the text, and token sequences by
     the interaction: a live session whose interactions are known costs one small pass of the session encoder. The caches
-    live as long as this model does, so vectors of two models never meet in them. Several threads may ask at once.
+    live as long as this model does, so vectors of two models never meet in them; its weights must not change meanwhile.
+    Several threads may ask at once.
 
     Args:
         device: "auto" takes a GPU where there is one.
@@ -121,8 +122,6 @@ class Embedder:
         Raises:
             ValueError: as `embed_sessions`.
         """
-        if not sessions:
-            return torch.empty(0, self.dimension, device=self.device)
         limit = self.model.config.max_interactions
         kept = [session.interactions[-limit:] for session in sessions]
         if not all(kept):
@@ -163,6 +162,8 @@ class Embedder:
 
     @torch.inference_mode()
     def _encode_sessions(self, sequences: Sequence[bytes], lengths: IntArray) -> Tensor:
+        if not len(lengths):
+            return torch.empty(0, self.dimension, device=self.device)
         return self._session_encoder(self._interaction_vectors(sequences), Packing.of(lengths).to(self.device))
 
     def _interaction_vectors(self, sequences: Sequence[bytes]) -> Tensor:

@@ -230,6 +230,12 @@ class TestSharing:
             monkeypatch.setattr(embedder.tokenizer, name, pytest.fail)
         assert close(embedder.embed_sessions(sessions), expected)
 
+    def test_no_sessions_have_no_vectors(self, embedder):
+        nothing = SessionTable(np.empty(0, np.uint8), np.empty(0, np.int32), np.zeros(1, np.int64))
+        texts = embedder.tokenizer.search_phrases(["belt"])
+        assert embedder.embed_sessions([]).shape == (0, embedder.dimension)
+        assert embedder.embed_table(texts, nothing).shape == (0, embedder.dimension)
+
     def test_products_of_one_text_share_a_vector(self, embedder, encoded, shop):
         twin = replace(shop[0], product_id="another")
         views = [Session((Interaction(Action.VIEW, product=product),)) for product in (shop[0], twin)]

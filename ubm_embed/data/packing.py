@@ -41,7 +41,7 @@ class Packing:
         positions: [T] int64, for each place the position in its own sequence; 0 where it is empty.
         starts: [N] int64, the place at which the caller's sequence n begins.
         rank: [N] int64, tile times K plus number in the tile, of the caller's sequence n.
-        owner: [G, W] int16, the number in its tile of the sequence at each place, -1 where it is empty. None where
+        owner: [G, W] int32, the number in its tile of the sequence at each place, -1 where it is empty. None where
             every sequence fills a tile, so that attention needs no mask.
     """
 
@@ -85,7 +85,7 @@ class Packing:
         starts = tiling.tile * width + tiling.offset
         places = ragged_index(starts, lengths)
         elements, positions = np.zeros((2, tiling.tiles * width), dtype=np.int64)
-        owner = np.full(tiling.tiles * width, -1, dtype=np.int16)
+        owner = np.full(tiling.tiles * width, -1, dtype=np.int32)
         elements[places] = np.arange(places.size)
         positions[places] = places - np.repeat(starts, lengths)
         owner[places] = np.repeat(tiling.number, lengths)
@@ -130,12 +130,13 @@ class Packing:
         return firsts.repeat_interleave(self.most).index_put((self.rank,), self.starts)
 
     def mean(self, packed: Tensor) -> Tensor:
-        """Mean over each sequence: [T, D] -> [N, D] in the caller's order."""
-        grid, members = packed.view(self.tiles, self.width, -1), self.members()
+        """Mean over each sequence: [T, D] -> [N, D] float32, in the caller's order."""
+        grid, members = packed.float().view(self.tiles, self.width, -1), self.members()
         if members is None:
             return grid.mean(dim=1)
-        sums = (members.to(packed.dtype) @ grid).flatten(0, 1)[self.rank]
-        return sums / self.lengths.to(packed.dtype).unsqueeze(1)
+        with torch.autocast(packed.device.type, enabled=False):  # the product below would be taken in bfloat16
+            sums = (members.float() @ grid).flatten(0, 1)[self.rank]
+        return sums / self.lengths.unsqueeze(1)
 
     def to(self, device: torch.device) -> Packing:
         """The same on another device."""
@@ -194,6 +195,9 @@ def _rows(counts: NDArray[np.int64], width: int) -> Iterator[tuple[int, int, int
     `offset` is where the first of them lies in its tile, `number` how many lie before it there.
     """
     left = {int(length): int(counts[length]) for length in np.flatnonzero(counts)[::-1]}
+    if width > _WIDTHS[-1]:
+        yield from _rows_of_long(left, width)
+        return
     tile = 0
     while left:
         pattern = _pattern(left, width)
@@ -206,6 +210,17 @@ def _rows(counts: NDArray[np.int64], width: int) -> Iterator[tuple[int, int, int
             if not left[length]:
                 del left[length]
         tile += repeats
+
+
+def _rows_of_long(left: dict[int, int], width: int) -> Iterator[tuple[int, int, int, int, int, int]]:
+    """The same, one sequence after the other, longest first: sums of many lengths are too many to try."""
+    tile = offset = number = 0
+    for length, count in left.items():
+        for _ in range(count):
+            if offset + length > width:
+                tile, offset, number = tile + 1, 0, 0
+            yield length, 1, 1, tile, offset, number
+            offset, number = offset + length, number + 1
 
 
 def _pattern(left: dict[int, int], width: int) -> list[tuple[int, int]]:

@@ -20,7 +20,7 @@ from ubm_embed.data.batches import TokenBatch
 from ubm_embed.data.tokenizer import MAX_TOKENS
 from ubm_embed.errors import InvalidData, NotFound
 from ubm_embed.model.dropout import dropout
-from ubm_embed.model.layers import Affine, computing_format, layers_of
+from ubm_embed.model.layers import Affine, computing_format, every_place, layers_of
 
 # More than any encoder has; a configuration that asks for a billion must not be tried.
 MAX_LAYERS = 128
@@ -56,18 +56,15 @@ class InteractionEncoder(nn.Module):
         """N interactions -> [N, D], row n for sequence n of the batch."""
         hidden, packing = self._embeddings(tokens), tokens.packing
         *layers, last = layers_of(self.encoder.encoder.layer, hidden.dtype)
-        mask = packing.attention_mask()
-        for layer in layers:
-            hidden = layer(hidden, packing, mask)
-        return cast(Tensor, self.projection(last.at_heads(hidden, packing)))
+        hidden = every_place(layers, hidden, packing)
+        with torch.autocast(hidden.device.type, enabled=False):
+            first = last.at_heads(hidden, packing)
+        return cast(Tensor, self.projection(first))
 
     def hidden(self, tokens: TokenBatch) -> Tensor:
         """What the encoder makes of every token, as masked words are predicted from: [T, E], in packed order."""
-        hidden, packing = self._embeddings(tokens), tokens.packing
-        mask = packing.attention_mask()
-        for layer in layers_of(self.encoder.encoder.layer, hidden.dtype):
-            hidden = layer(hidden, packing, mask)
-        return hidden
+        hidden = self._embeddings(tokens)
+        return every_place(layers_of(self.encoder.encoder.layer, hidden.dtype), hidden, tokens.packing)
 
     def _embeddings(self, tokens: TokenBatch) -> Tensor:
         """[T, E] words and positions, all of the first token type, in the format that is computed in."""

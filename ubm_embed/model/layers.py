@@ -102,6 +102,7 @@ class Layer:
         Queries, and all that follows attention, are computed for N places, keys and values for T.
         """
         width, tiles = hidden.shape[1], packing.tiles
+        hidden = hidden.to(self.format)
         own = Affine(self.projections.weight[:width], self.projections.bias[:width])
         others = Affine(self.projections.weight[width:], self.projections.bias[width:])
         (query,) = self._heads(own.linear(hidden[packing.heads()]), tiles)
@@ -138,6 +139,17 @@ def attention(query: Tensor, key: Tensor, value: Tensor, mask: Tensor | None, sh
     if mask is not None:
         scores = scores.masked_fill(~mask, float("-inf"))
     return dropout(scores.softmax(dim=3), share) @ value
+
+
+def every_place(layers: Sequence[Layer], hidden: Tensor, packing: Packing) -> Tensor:
+    """One layer after the other, at every place: [T, D] -> [T, D], in the layers' format."""
+    mask = packing.attention_mask()
+    with torch.autocast(
+        hidden.device.type, enabled=False
+    ):  # on a GPU it would turn each layer norm's output to float32
+        for layer in layers:
+            hidden = layer(hidden.to(layer.format), packing, mask)
+    return hidden
 
 
 def computing_format(weight: Tensor) -> torch.dtype:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
+from copy import deepcopy
 from functools import partial
 from typing import Any, cast
 
@@ -16,7 +17,7 @@ from transformers import BertConfig
 from transformers.models.bert.modeling_bert import BertEncoder
 
 from ubm_embed.data.packing import Packing
-from ubm_embed.model.layers import Layer, computing_format, layers_of
+from ubm_embed.model.layers import Layer, computing_format, every_place, layers_of
 
 
 class SessionEncoder(nn.Module):
@@ -66,8 +67,9 @@ class SessionEncoder(nn.Module):
         return self._read(self._layers(interactions), interactions, packing)
 
     def frozen(self) -> Callable[[Tensor, Packing], Tensor]:
-        """`forward` for weights that change no more: what is made of them is made once."""
-        return partial(self._read, self._layers(self.positions))
+        """`forward` with the weights as they are now, put together once; what becomes of them later does not count."""
+        twin = deepcopy(self)
+        return partial(twin._read, twin._layers(twin.positions))
 
     def _layers(self, like: Tensor) -> list[Layer]:
         modules = nn.ModuleList() if self.layers is None else cast(nn.ModuleList, self.layers.layer)
@@ -80,10 +82,7 @@ class SessionEncoder(nn.Module):
         hidden = interactions[packing.elements]
         if layers:
             hidden = hidden + self.positions[packing.positions].to(hidden.dtype)
-        mask = packing.attention_mask()
-        for layer in layers:
-            hidden = layer(hidden.to(layer.format), packing, mask)
-        return packing.mean(hidden)
+        return packing.mean(every_place(layers, hidden, packing))
 
 
 def sinusoidal_positions(length: int, dimension: int) -> Tensor:

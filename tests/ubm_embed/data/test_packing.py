@@ -115,3 +115,28 @@ def test_any_whole_number_type_of_lengths_gives_the_same(dtype):
 def test_an_empty_sequence_is_our_own_mistake(lengths):
     with pytest.raises(AssertionError):
         Packing.of(np.array(lengths, dtype=np.int64))
+
+
+def test_a_mean_is_exact_in_any_number_format_and_under_autocast():
+    lengths = [300, 2, 7]
+    values = 3 + torch.rand(sum(lengths), 4, generator=torch.Generator().manual_seed(0))
+    packing = Packing.of(np.array(lengths))
+    expected = torch.stack([part.mean(dim=0) for part in values.split(lengths)])
+    with torch.autocast("cpu", torch.bfloat16):
+        torch.testing.assert_close(packing.mean(values[packing.elements]), expected)
+    half = values.bfloat16()
+    exact = torch.stack([part.float().mean(dim=0) for part in half.split(lengths)])
+    torch.testing.assert_close(packing.mean(half[packing.elements]), exact)
+
+
+def test_a_tile_may_hold_more_sequences_than_a_small_number_counts():
+    lengths = np.array([33_000, *[1] * 33_000])
+    packing = Packing.of(lengths)
+    assert packing.filled().sum() == lengths.sum()
+    assert torch.equal(packing.elements[packing.starts], torch.from_numpy(np.cumsum(lengths) - lengths))
+
+
+def test_many_long_sequences_are_laid_out_without_trying_every_sum():
+    lengths = np.random.default_rng(0).integers(1, 3000, 4000)
+    packing = Packing.of(lengths)  # every sum of them within 3,000 would be minutes
+    assert packing.filled().sum() == lengths.sum()

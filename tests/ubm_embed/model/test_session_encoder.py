@@ -133,3 +133,15 @@ def test_a_session_longer_than_the_positions_is_refused(encoder):
 
 def test_positions_are_not_saved(encoder):
     assert not [name for name in encoder.state_dict() if "positions" in name]
+
+
+def test_frozen_it_is_what_it_was_whatever_becomes_of_the_weights(encoder):
+    sessions = sessions_of(4, 1, 6)
+    packing = Packing.of(np.array([4, 1, 6]))
+    with torch.no_grad():
+        expected, frozen = packed(encoder, sessions), encoder.frozen()
+        torch.testing.assert_close(frozen(torch.cat(sessions), packing), expected)
+        for weight in encoder.parameters():
+            weight.add_(1)
+        torch.testing.assert_close(frozen(torch.cat(sessions), packing), expected)
+        assert not torch.allclose(packed(encoder, sessions), expected)
