@@ -249,8 +249,12 @@ def pretrain(
 def _device(name: str) -> torch.device:
     import torch
 
-    from ubm_embed.training.processes import own_device
+    from ubm_embed.training.processes import own_device, world_size
 
+    try:
+        world_size()
+    except ValueError as error:
+        raise typer.BadParameter(str(error)) from None
     try:
         return own_device(torch.device(device_of(name)))
     except ValueError as error:

@@ -82,3 +82,14 @@ def test_a_taken_place_is_named_in_a_line(corpus: Path, tmp_path: Path) -> None:
     done = torchrun("-m", "cli", "pretrain", "--corpus", corpus, "--out", tmp_path)
     assert f"error: {tmp_path} exists already; choose another place or pass --overwrite" in done.stderr
     assert "exitcode  : 5" in done.stderr, "torchrun's word on the process that ended first"
+
+
+def test_a_start_by_half_is_a_matter_of_usage(
+    corpus: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("WORLD_SIZE", "2")
+    monkeypatch.setenv("RANK", "0")
+    monkeypatch.delenv("MASTER_ADDR", raising=False)
+    monkeypatch.setenv("COLUMNS", "300")
+    assert run(["pretrain", "--corpus", str(corpus), "--out", str(tmp_path / "model")]) == 2
+    assert "start with torchrun, or unset WORLD_SIZE" in capsys.readouterr().err

@@ -50,6 +50,10 @@ class Product:
     attributes: tuple[tuple[str, str], ...] = ()
     product_id: str | None = None
 
+    def __post_init__(self) -> None:
+        # Equal products are found by their hash, and what is made by hand from JSON has lists.
+        object.__setattr__(self, "attributes", tuple(map(tuple, self.attributes)))
+
     @property
     def has_text(self) -> bool:
         """Whether there is anything for the model to read."""

@@ -6,7 +6,11 @@ means is known only to its reader, and a guess would turn the id "007" into 7.
 
 from __future__ import annotations
 
+import errno
+import glob
 import io
+import os
+import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 
@@ -20,6 +24,9 @@ _EXPECTED = ".parquet, .csv, .json, .jsonl or .ndjson, the text forms also with 
 
 # What a file that cannot be read raises inside polars: a decompressor's complaint arrives as an OSError.
 _READ_ERRORS = (pl.exceptions.PolarsError, OSError)
+
+# What only a write meets: a full disk, a full quota, a limit on the size of files.
+_REFUSED = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
 
 
 def scan_table(path: str | Path, *, schema: Mapping[str, pl.DataType] | None = None) -> pl.LazyFrame:
@@ -76,11 +83,19 @@ def collect_tables(frames: Sequence[pl.LazyFrame], files: Iterable[Path]) -> lis
 
     Raises:
         InvalidData: one of the files cannot be read as what it is; names the line of malformed JSON.
+        OSError: a frame writes, and the system refuses it.
     """
     try:
         return pl.collect_all(frames, engine="streaming")
     except _READ_ERRORS as error:
-        raise _explained(error, list(files)) from None
+        raise refused_write(error) or _explained(error, list(files)) from None
+
+
+def refused_write(error: Exception) -> OSError | None:
+    """The system's refusal to write on that `error` tells of; polars gives it no kind of its own, only a text."""
+    found = re.search(r"\(os error (\d+)\)", str(error))
+    number = int(found[1]) if found else None
+    return OSError(number, os.strerror(number)) if number in _REFUSED else None
 
 
 def table_batches(path: str | Path, rows: int) -> Iterator[pl.DataFrame]:
@@ -128,14 +143,15 @@ def _scan_file(file: Path, schema: Mapping[str, pl.DataType] | None) -> pl.LazyF
 
 def _scan(file: Path, kind: str, schema: Mapping[str, pl.DataType] | None) -> pl.LazyFrame:
     if kind == "Parquet":
-        return pl.scan_parquet(file)
+        return pl.scan_parquet(file, glob=False)
     if kind == "CSV":
-        return pl.scan_csv(file, infer_schema=False)
+        return pl.scan_csv(file, infer_schema=False, glob=False)
     if kind == "JSON" and starts_with_array(file):
         keys, lines = lines_of_array(file)
         columns = _columns(keys, schema, file)
         return pl.read_ndjson(io.BytesIO(lines), schema=columns).lazy() if lines else pl.LazyFrame(schema=columns)
-    return pl.scan_ndjson(file, schema=_columns([] if schema else keys_of_lines(file), schema, file))
+    # It takes no `glob=False`: a `[` in a folder's name would be a pattern.
+    return pl.scan_ndjson(glob.escape(str(file)), schema=_columns([] if schema else keys_of_lines(file), schema, file))
 
 
 def _columns(keys: list[str], schema: Mapping[str, pl.DataType] | None, file: Path) -> Mapping[str, pl.DataType]:

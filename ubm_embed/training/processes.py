@@ -66,7 +66,7 @@ class Processes:
         """What the first process gets from `action`, told to all; only the first one runs it.
 
         Raises:
-            UbmError: whatever of them it raises, on all processes.
+            UbmError, OSError: whatever of them it raises, on all processes.
         """
         if self.world == 1:
             return action()
@@ -79,14 +79,30 @@ class Processes:
         return result  # type: ignore[no-any-return]
 
     @staticmethod
-    def _outcome(action: Callable[[], Result]) -> tuple[Result | None, UbmError | None]:
+    def _outcome(action: Callable[[], Result]) -> tuple[Result | None, UbmError | OSError | None]:
         try:
             return action(), None
-        except UbmError as error:
+        except (UbmError, OSError) as error:
             return None, error
 
 
 ALONE = Processes()
+
+
+def world_size() -> int:
+    """How many processes were started to train together.
+
+    Raises:
+        ValueError: the environment speaks of several, and not of how to find them.
+    """
+    world = os.environ.get("WORLD_SIZE") or "1"
+    if world == "1":
+        return 1
+    missing = [name for name in ("RANK", "MASTER_ADDR", "MASTER_PORT") if not os.environ.get(name)]
+    if missing or not world.isdecimal():
+        found = f"without {', '.join(missing)}" if missing else "is not a number of processes"
+        raise ValueError(f"WORLD_SIZE={world} {found}: start with torchrun, or unset WORLD_SIZE")
+    return int(world)
 
 
 @contextlib.contextmanager
@@ -94,9 +110,10 @@ def joined(device: torch.device, *, timeout: timedelta = TIMEOUT) -> Iterator[Pr
     """The processes that `torchrun`, or what sets the same variables, has started; this one alone where nothing has.
 
     Raises:
+        ValueError: as `world_size`.
         UbmError: the others do not come, or one of them is lost.
     """
-    world = int(os.environ.get("WORLD_SIZE", "1"))
+    world = world_size()
     if world == 1:
         yield ALONE
         return
@@ -112,9 +129,9 @@ def own_device(device: torch.device) -> torch.device:
     """The device of this process: on a machine with several GPUs and as many processes, each has one.
 
     Raises:
-        ValueError: there are fewer GPUs than processes, or one GPU is named for all of them.
+        ValueError: there are fewer GPUs than processes, one GPU is named for all of them, or as `world_size`.
     """
-    if device.type != "cuda" or int(os.environ.get("WORLD_SIZE", "1")) == 1:
+    if device.type != "cuda" or world_size() == 1:
         return device
     if device.index is not None:
         raise ValueError(f"{device} is one GPU for several processes; with cuda each takes its own")

@@ -204,3 +204,10 @@ def test_action_codes_are_positions():
 )
 def test_whether_a_product_has_text(product, has_text):
     assert product.has_text is has_text
+
+
+@pytest.mark.parametrize("attributes", [[["colour", "red"]], [("colour", "red")], (["colour", "red"],)])
+def test_a_product_made_with_lists_is_the_same_product(attributes):
+    product = Product("Shoe", attributes=attributes)
+    assert {product: 1}[Product("Shoe", attributes=(("colour", "red"),))] == 1
+    assert hash(Interaction(Action.VIEW, product=product))

@@ -154,3 +154,16 @@ def test_a_bad_csv_row_is_an_error_when_collected(tmp_path: Path, content: bytes
     with pytest.raises(InvalidData) as caught:
         collect_tables([scan_table(tmp_path / "t.csv")], [tmp_path / "t.csv"])
     assert caught.value.file == tmp_path / "t.csv"
+
+
+@pytest.mark.parametrize("folder", ["shop [2024]", "shop*", "shop?", "{shop,other}", "["])
+@pytest.mark.parametrize("name", ["t.csv", "t.jsonl", "t.json", "t.parquet"])
+def test_a_name_is_no_pattern(tmp_path: Path, folder: str, name: str) -> None:
+    for place, value in ((folder, "ours"), ("shop 2", "other"), ("shop2", "other")):
+        (tmp_path / place).mkdir()
+        frame, file = pl.DataFrame({"id": [value]}), tmp_path / place / name
+        if file.suffix == ".parquet":
+            frame.write_parquet(file)
+        else:
+            write(file, {".csv": frame.write_csv, ".jsonl": frame.write_ndjson}.get(file.suffix, frame.write_json)())
+    assert scan_table(tmp_path / folder / name).collect().rows() == [("ours",)]

@@ -1,5 +1,6 @@
 """Two processes take the step that one would take over the whole batch."""
 
+import errno
 import os
 import subprocess
 import sys
@@ -9,9 +10,10 @@ import numpy as np
 import pytest
 import torch
 
+from tests.ubm_embed.training import together
 from tests.ubm_embed.training.together import Case, steps
 from ubm_embed.model.user_behavior_model import UserBehaviorModel
-from ubm_embed.training.processes import ALONE, joined, own_device
+from ubm_embed.training.processes import ALONE, joined, own_device, world_size
 from ubm_embed.training.stages import ITEM_LOSSES, SESSION_LOSSES, ItemStage, SessionStage
 
 ROOT = Path(__file__).resolve().parents[3]
@@ -95,8 +97,9 @@ def test_every_process_has_the_same_weights_after_three_steps(reports, cases, na
 
 
 def test_the_first_process_speaks_for_all(reports):
+    refused = ("NotADirectoryError", errno.ENOTDIR, str(Path(together.__file__, "below a file")))
     for report in reports:
-        assert report["told"] == {"result": "from 0", "error": "taken", "exit_code": 5}
+        assert report["told"] == {"result": "from 0", "error": "taken", "exit_code": 5, "refused": refused}
 
 
 def test_a_process_that_is_gone_is_missed_at_once(reports):
@@ -110,14 +113,42 @@ def test_a_process_alone_asks_nobody():
         assert processes.first(lambda: 7) == 7
 
 
+class TestWorldSize:
+    @pytest.fixture(autouse=True)
+    def machine(self, monkeypatch):
+        for name, value in {"WORLD_SIZE": "2", "RANK": "0", "MASTER_ADDR": "localhost", "MASTER_PORT": "1"}.items():
+            monkeypatch.setenv(name, value)
+
+    def test_it_is_what_the_environment_says(self, monkeypatch):
+        assert world_size() == 2
+        for alone in ("1", ""):
+            monkeypatch.setenv("WORLD_SIZE", alone)
+            assert world_size() == 1
+        monkeypatch.delenv("WORLD_SIZE")
+        assert world_size() == 1
+
+    def test_a_start_by_half_is_refused_with_what_to_do(self, monkeypatch):
+        monkeypatch.delenv("MASTER_ADDR")
+        monkeypatch.delenv("MASTER_PORT")
+        expected = "WORLD_SIZE=2 without MASTER_ADDR, MASTER_PORT: start with torchrun, or unset WORLD_SIZE"
+        with pytest.raises(ValueError, match=expected), joined(torch.device("cpu")):
+            pass
+
+    def test_what_is_no_number_is_refused(self, monkeypatch):
+        monkeypatch.setenv("WORLD_SIZE", "two")
+        with pytest.raises(ValueError, match="WORLD_SIZE=two is not a number of processes"):
+            world_size()
+
+
 class TestOwnDevice:
     CUDA = torch.device("cuda")
 
     @pytest.fixture(autouse=True)
     def machine(self, monkeypatch):
         monkeypatch.setattr(torch.cuda, "device_count", lambda: 2)
-        monkeypatch.setenv("WORLD_SIZE", "4")
-        monkeypatch.setenv("LOCAL_RANK", "1")
+        started = {"WORLD_SIZE": "4", "RANK": "1", "LOCAL_RANK": "1", "MASTER_ADDR": "localhost", "MASTER_PORT": "1"}
+        for name, value in started.items():
+            monkeypatch.setenv(name, value)
 
     def test_each_process_has_a_gpu(self):
         assert own_device(self.CUDA) == torch.device("cuda:1")

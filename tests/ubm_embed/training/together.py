@@ -64,6 +64,10 @@ def what_all_are_told(processes: Processes) -> dict[str, Any]:
         processes.first(refuse)
     except UbmError as error:
         told |= {"error": str(error), "exit_code": error.exit_code}
+    try:
+        processes.first(lambda: Path(__file__, "below a file").mkdir())
+    except OSError as error:
+        told["refused"] = (type(error).__name__, error.errno, error.filename)
     return told
 
 

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from datetime import timedelta
 from pathlib import Path
@@ -20,7 +21,7 @@ from ubm_embed.data.logs.last_seen import last_seen
 from ubm_embed.data.logs.parts import named_sessions, ordered_sessions, sink_aside, write_aside
 from ubm_embed.data.logs.session_split import mark_repeated, number_interactions
 from ubm_embed.data.products import PRODUCT_SCHEMA, has_text, read_catalogue
-from ubm_embed.data.tables import collect_tables
+from ubm_embed.data.tables import collect_tables, refused_write
 from ubm_embed.errors import InvalidData
 from ubm_embed.outputs import output_folder, require_free
 from ubm_embed.progress import Progress, silent
@@ -80,6 +81,7 @@ def ingest(
         NotFound: no such source or catalogue.
         InvalidData: not readable, not of this kind, or nothing left of it.
         Conflict: `out` holds something and `overwrite` is false.
+        OSError: the system refuses to write, as on a full disk. What `out` held, it still holds.
     """
     if not session_gap_minutes > 0:
         raise ValueError(f"session_gap_minutes must be more than 0, got {session_gap_minutes}")
@@ -87,7 +89,7 @@ def ingest(
     known = [read_catalogue(catalogue)] if catalogue is not None else []
     progress("ingest", 0, _STEPS, "reading events")
     events = read_events(sources, kind)
-    with output_folder(out, overwrite=overwrite) as aside, TemporaryDirectory(dir=aside) as folder:
+    with _writing(out, overwrite) as aside, TemporaryDirectory(dir=aside) as folder:
         rows, seen, dropped = _collect(events, Path(folder))
         progress("ingest", 1, _STEPS, "joining products")
         products, without_text = _products([*known, *reversed(events.products)], seen)
@@ -99,16 +101,26 @@ def ingest(
         progress("ingest", 3, _STEPS, "writing")
         products.write_parquet(aside / PRODUCTS_FILE)
         interactions.sink_parquet(aside / INTERACTIONS_FILE)
-        report = _report(products.height, without_text, pl.scan_parquet(aside / INTERACTIONS_FILE), dropped)
+        report = _report(products.height, without_text, pl.scan_parquet(aside / INTERACTIONS_FILE, glob=False), dropped)
     progress("ingest", _STEPS, _STEPS)
     return report
+
+
+@contextmanager
+def _writing(out: str | Path, overwrite: bool) -> Iterator[Path]:
+    """`output_folder`, where a refusal of the system is an OSError also when polars has met it."""
+    try:
+        with output_folder(out, overwrite=overwrite) as aside:
+            yield aside
+    except (pl.exceptions.PolarsError, OSError) as error:
+        raise refused_write(error) or error from None
 
 
 def _collect(events: Events, folder: Path) -> tuple[pl.LazyFrame, pl.DataFrame, Counter[str]]:
     """Events that count, without product text; the last seen values of each product; and how many do not count."""
     file = folder / "events.parquet"
     collect_tables([sink_aside(events.frame, file)], events.files)
-    read = pl.scan_parquet(file)
+    read = pl.scan_parquet(file, glob=False)
     good = read.filter(pl.col("dropped").is_null()).drop("dropped")
     with_text = good.filter(pl.any_horizontal(pl.col(*PRODUCT_FIELDS).is_not_null()))
     ids = good.select("product_id").drop_nulls().unique().collect(engine="streaming")

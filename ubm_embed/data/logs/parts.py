@@ -22,7 +22,7 @@ _COMPRESSION: Final = "lz4"
 def write_aside(events: pl.DataFrame, file: Path) -> pl.LazyFrame:
     """The same events, from disk."""
     events.write_parquet(file, compression=_COMPRESSION)
-    return pl.scan_parquet(file)
+    return pl.scan_parquet(file, glob=False)
 
 
 def sink_aside(events: pl.LazyFrame, file: Path) -> pl.LazyFrame:
@@ -70,4 +70,4 @@ def _parts(events: pl.LazyFrame, count: int, folder: Path) -> Iterator[pl.DataFr
         return
     events.sink_parquet(pl.PartitionBy(folder, key="part", include_key=False), compression=_COMPRESSION, mkdir=True)
     for part in sorted(folder.iterdir(), key=lambda path: int(path.name.removeprefix("part="))):
-        yield pl.read_parquet(part / "*.parquet", hive_partitioning=False)
+        yield pl.read_parquet(sorted(part.iterdir()), glob=False, hive_partitioning=False)

@@ -1,12 +1,19 @@
+import errno
+import hashlib
 import json
+import resource
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import polars as pl
 import pytest
 
+from ubm_embed.data import tables
 from ubm_embed.data.corpus import Corpus
 from ubm_embed.data.logs.ingestion import IngestReport, ingest
+from ubm_embed.data.logs.parts import named_sessions, ordered_sessions
 from ubm_embed.errors import Conflict, InvalidData, NotFound
 
 HEADER = "user_id,timestamp,action,product_id,query,title,price\n"
@@ -19,6 +26,24 @@ LOG = (
     "u,2024-01-01 12:41,view,p2,,Hat,\n"
     "u,2024-01-01 12:42,search,,,,\n"
 )
+
+
+VISITS = [
+    {"user_id": user, "timestamp": f"2024-01-01 12:0{minute}", "action": "view", "product_id": f"{user}{minute}"}
+    for user in "abc"
+    for minute in (1, 2)
+]
+
+
+@contextmanager
+def files_of_at_most(size: int) -> Iterator[None]:
+    """A limit on the size of files stands in for a full disk: the system refuses to write on."""
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (size, before[1]))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
 
 
 def write(file: Path, text: str) -> Path:
@@ -192,3 +217,35 @@ def test_a_report_is_plain_json_and_progress_is_told(tmp_path: Path) -> None:
     assert json.loads(json.dumps(report.to_dict()))["dropped"] == dict(report.dropped)
     assert told == sorted(told)
     assert told[-1][0] == told[-1][1]
+
+
+@pytest.mark.parametrize("name", ["shop [2024]", "shop*", "shop?", "{shop,other}", "[", "year=2024"])
+def test_a_folder_may_have_any_name(tmp_path: Path, name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    for function in (named_sessions, ordered_sessions):
+        monkeypatch.setitem(function.__kwdefaults__, "rows", 2)  # several parts, each a file
+    folder = tmp_path / name
+    for place, title in ((folder, "Shoe"), (tmp_path / "shop2", "Decoy"), (tmp_path / "shop 2", "Decoy")):
+        place.mkdir()
+        write(place / "log.jsonl", "".join(json.dumps(row | {"title": title}) + "\n" for row in VISITS))
+    report = ingest([folder / "log.jsonl"], kind="native", out=folder / "out")
+    assert (report.events, report.sessions) == (6, 3)
+    again = ingest([folder / "out"], kind="native", out=folder / "again")
+    assert again.actions == report.actions
+    assert Corpus.open(folder / "again").products["title"].to_list() == ["Shoe"] * 6
+
+
+@pytest.mark.parametrize(("events", "products"), [(2_000, 1), (1, 2_000)], ids=["events", "products"])
+def test_a_full_disk_is_no_fault_of_the_log(
+    tmp_path: Path, events: int, products: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # Digests, so that nothing of it is packed into the file that a limit on its size allows.
+    titles = [hashlib.sha256(bytes(number)).hexdigest() for number in range(max(events, products))]
+    log = [VISITS[0] | {"product_id": title, "title": title} for title in titles[:events]]
+    catalogue = "product_id,title\n" + "".join(f"{title},{title}\n" for title in titles[:products])
+    write(tmp_path / "log.jsonl", "".join(json.dumps(row) + "\n" for row in log))
+    write(tmp_path / "products.csv", catalogue)
+    monkeypatch.delattr(tables, "keys_of_lines")  # the log is not looked through for a fault
+    with pytest.raises(OSError, match="File too large") as caught, files_of_at_most(20_000):
+        ingest([tmp_path / "log.jsonl"], kind="native", out=tmp_path / "out", catalogue=tmp_path / "products.csv")
+    assert caught.value.errno == errno.EFBIG
+    assert {file.name for file in tmp_path.iterdir()} == {"log.jsonl", "products.csv"}
