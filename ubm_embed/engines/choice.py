@@ -6,8 +6,11 @@ Letters: N sequences, D width.
 from __future__ import annotations
 
 import time
+import warnings
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+
+import numpy as np
 
 from ubm_embed.data.arrays import FloatArray, evenly
 from ubm_embed.data.token_table import TokenTable
@@ -30,6 +33,9 @@ _LEAST_COSINE_OF_FLOATS = 0.999
 # Half a neighbour of ten. Sound 8 bits of a trained model were measured to keep 0.98 and more, so what falls below is
 # more than rounding.
 _LEAST_NEAREST = 0.95
+
+# How far the length of a vector that was divided by it may be from 1.
+_UNIT = 1e-3
 
 _MAKERS: Mapping[EncoderName, Callable[[UserBehaviorModel], ProductEngine]] = {
     EncoderName.TORCH_BFLOAT16: TorchEngine.in_bfloat16,
@@ -55,7 +61,9 @@ class Trial:
 
     @property
     def keeps_quality(self) -> bool:
-        """Whether its vectors may stand for those of float32."""
+        """Whether its vectors may stand for those of float32, which themselves do."""
+        if self.engine.name is EncoderName.TORCH:
+            return True
         least = _LEAST_COSINE.get(self.engine.name, _LEAST_COSINE_OF_FLOATS)
         return self.agreement.cosine >= least and self.agreement.nearest >= _LEAST_NEAREST
 
@@ -68,7 +76,8 @@ def choose_engine(name: EncoderName, model: UserBehaviorModel, sequences: TokenT
 
     Raises:
         NotFound: the engine's library is missing, or the device is not one it computes on.
-        QualityGateFailed: it does not agree with float32 on a sample of the sequences.
+        QualityGateFailed: it does not agree with float32 on a sample of the sequences, or the model is damaged: float32
+            has no vectors of them.
     """
     if name is EncoderName.TORCH or (name is EncoderName.AUTO and len(sequences) < _WORTH_CHOOSING):
         return TorchEngine(model)
@@ -76,7 +85,7 @@ def choose_engine(name: EncoderName, model: UserBehaviorModel, sequences: TokenT
     if name is EncoderName.AUTO:
         return fastest(try_engines(model, sample)).engine
     engine = make_engine(name, model)
-    tried = try_engine(engine, sample, encode_all(TorchEngine(model), sample))
+    tried = try_engine(engine, sample, _sound(encode_all(TorchEngine(model), sample)))
     if not tried.keeps_quality:
         found = tried.agreement
         raise QualityGateFailed(
@@ -105,15 +114,21 @@ def make_engine(name: EncoderName, model: UserBehaviorModel) -> ProductEngine:
 
 
 def try_engines(model: UserBehaviorModel, sample: TokenTable) -> list[Trial]:
-    """Every engine that this machine has, on a sample; float32 first."""
+    """Every engine that this machine has, on a sample; float32 first. A warning names those that break.
+
+    Raises:
+        QualityGateFailed: float32 has no vectors of the sample.
+    """
     exact, seconds = _timed(TorchEngine(model), sample)
-    trials = [Trial(TorchEngine(model), seconds, Agreement.of(exact, exact))]
+    trials = [Trial(TorchEngine(model), seconds, Agreement.of(_sound(exact), exact))]
     for name in _MAKERS:
         try:
-            engine = make_engine(name, model)
+            trials.append(try_engine(make_engine(name, model), sample, exact))
         except NotFound:
             continue
-        trials.append(try_engine(engine, sample, exact))
+        except Exception as error:  # other people's code, which the catalogue does not need
+            what = (str(error).strip() or "no reason given").splitlines()[0]
+            warnings.warn(f"going without {name}, which broke: {type(error).__name__}: {what}", stacklevel=2)
     return trials
 
 
@@ -126,6 +141,18 @@ def try_engine(engine: ProductEngine, sample: TokenTable, exact: FloatArray) -> 
     """An engine on a sample of which the vectors [N, D] in float32 are known."""
     found, seconds = _timed(engine, sample)
     return Trial(engine, seconds, Agreement.of(exact, found))
+
+
+def _sound(exact: FloatArray) -> FloatArray:
+    """The same vectors [N, D], if they are some: of a damaged model they are zero or no numbers."""
+    lengths = np.linalg.norm(exact, axis=1)
+    damaged = int((~(np.abs(lengths - 1) < _UNIT)).sum())  # also where it is no number
+    if damaged:
+        raise QualityGateFailed(
+            f"expected vectors of length 1, got none for {damaged} of {len(exact)} texts: the model is damaged; "
+            "take an earlier one, or train it anew"
+        )
+    return exact
 
 
 def _timed(engine: ProductEngine, sample: TokenTable) -> tuple[FloatArray, float]:

@@ -6,7 +6,7 @@ Letters: N sequences, L places for tokens, B sessions, S places for interactions
 from __future__ import annotations
 
 import copy
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any, cast
 
 import torch
@@ -29,7 +29,7 @@ def onnx_products(model: UserBehaviorModel) -> bytes:
     Raises:
         NotFound: what writes ONNX is not installed.
     """
-    return _exported(DenseProducts(_on_cpu(model)), _tokens(), _token_axes())
+    return _exported(DenseProducts, model, _tokens(), _token_axes())
 
 
 def onnx_interactions(model: UserBehaviorModel) -> bytes:
@@ -38,18 +38,22 @@ def onnx_interactions(model: UserBehaviorModel) -> bytes:
     Raises:
         NotFound: as `onnx_products`.
     """
-    return _exported(DenseInteractions(_on_cpu(model)), _tokens(), _token_axes())
+    return _exported(DenseInteractions, model, _tokens(), _token_axes())
 
 
 def onnx_sessions(model: UserBehaviorModel) -> bytes:
     """interactions [B, S, D] float32, mask [B, S] int64 -> vectors [B, D]: `DenseSessions`.
 
+    S is free up to the model's `max_interactions`, so where that is 1 it is 1.
+
     Raises:
         NotFound: as `onnx_products`.
     """
-    example = {"interactions": torch.zeros(3, 5, model.config.dimension), "mask": torch.ones(3, 5, dtype=torch.int64)}
-    axes = {0: Dim("sessions"), 1: Dim("places", max=model.config.max_interactions)}
-    return _exported(DenseSessions(_on_cpu(model)), example, {"interactions": axes, "mask": axes})
+    most = model.config.max_interactions
+    mask = torch.ones(7, min(5, most), dtype=torch.int64)
+    example = {"interactions": torch.zeros(*mask.shape, model.config.dimension), "mask": mask}
+    axes = {0: Dim("sessions")} | ({1: Dim("places", max=most)} if most > 1 else {})
+    return _exported(DenseSessions, model, example, {"interactions": axes, "mask": axes})
 
 
 def _tokens() -> dict[str, Tensor]:
@@ -63,11 +67,16 @@ def _token_axes() -> dict[str, Any]:
     return {"ids": axes, "mask": axes}
 
 
-def _exported(module: nn.Module, example: Mapping[str, Tensor], axes: Mapping[str, Any]) -> bytes:
+def _exported(
+    form: Callable[[UserBehaviorModel], nn.Module],
+    model: UserBehaviorModel,
+    example: Mapping[str, Tensor],
+    axes: Mapping[str, Any],
+) -> bytes:
     load_library("onnxscript", extra="onnx")
     with unheard(), torch.no_grad():
         program = torch.onnx.export(
-            module,
+            form(_on_cpu(model)),
             tuple(example.values()),
             input_names=list(example),
             output_names=[_VECTORS],

@@ -5,6 +5,8 @@ Letters: N sequences, D width.
 
 from __future__ import annotations
 
+import contextlib
+import io
 import os
 import sys
 from typing import Any, cast
@@ -51,15 +53,17 @@ class OpenVinoEngine:
         """
         model_in_floats = _read(model)
         compression = load_library("nncf", extra=_EXTRA)
-        with unheard():
+        # Its bar of progress goes to stdout, and nothing turns that off.
+        with unheard(), contextlib.redirect_stdout(io.StringIO()):
             compressed = compression.compress_weights(model_in_floats, mode=compression.CompressWeightsMode.INT8_SYM)
         return cls(_compiled(compressed, DYNAMIC_QUANTIZATION_GROUP_SIZE=64), EncoderName.OPENVINO_INT8)
 
     def encode(self, sequences: TokenTable) -> FloatArray:
         """As `ProductEngine.encode`: [N, D]."""
         ids, mask = padded(sequences)
-        # A copy: what the runtime hands out, it writes over with the next batch.
-        return cast(FloatArray, self._compiled({"ids": ids, "mask": mask})[0].copy())
+        # A request of its own: to call the compiled model is to share one, so that a thread gets another's batch.
+        request = self._compiled.create_infer_request()
+        return cast(FloatArray, request.infer({"ids": ids, "mask": mask}, share_inputs=True)[0])
 
 
 def _read(model: UserBehaviorModel) -> Any:

@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from importlib.util import find_spec
+from typing import Any
 
 import numpy as np
 import pytest
+import torch
 
 from ubm_embed.data.arrays import FloatArray
 from ubm_embed.data.token_table import TokenTable
@@ -99,6 +102,68 @@ def test_auto_goes_without_what_is_not_installed(
     assert choose_engine(EncoderName.AUTO, model, sequences).name is EncoderName.TORCH
     with pytest.raises(NotFound, match="not installed"):
         choose_engine(EncoderName.OPENVINO, model, sequences)
+
+
+@pytest.mark.parametrize("breaks", ["made", "asked"])
+def test_auto_goes_without_what_breaks_and_says_so(
+    breaks: str,
+    have: Callable[..., None],
+    model: UserBehaviorModel,
+    sequences: TokenTable,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    def broken(*_: object) -> Any:
+        raise RuntimeError("no such operation\nand a long report")
+
+    def made(model: UserBehaviorModel) -> Made:
+        engine = Made(model, EncoderName.OPENVINO, 0, 0)
+        monkeypatch.setattr(engine, "encode", broken)
+        return engine
+
+    have()
+    monkeypatch.setattr(choice, "_MAKERS", {EncoderName.OPENVINO: broken if breaks == "made" else made})
+    with pytest.warns(UserWarning, match=r"going without openvino, which broke: RuntimeError: no such operation$"):
+        assert choose_engine(EncoderName.AUTO, model, sequences).name is EncoderName.TORCH
+
+
+@pytest.mark.parametrize("value", [0.0, float("nan")])
+@pytest.mark.parametrize("name", [EncoderName.AUTO, EncoderName.OPENVINO])
+def test_a_damaged_model_is_refused(
+    name: EncoderName, value: float, have: Callable[..., None], sequences: TokenTable
+) -> None:
+    have(openvino=(0, 0.1))
+    sizes: dict[str, Any] = {"layers": 1, "width": 16, "dimension": 16, "session_layers": 0, "session_heads": 2}
+    damaged = UserBehaviorModel.from_scratch(vocab_size=100, **sizes).eval()
+    with torch.no_grad():
+        for parameter in damaged.parameters():
+            parameter.fill_(value)
+    with pytest.raises(QualityGateFailed, match="80 of 80 texts: the model is damaged"):
+        choose_engine(name, damaged, sequences)
+
+
+@pytest.mark.parametrize("name", ["openvino", "onnx-int8"])
+def test_sizes_of_one_product_are_no_reason_to_refuse(name: str) -> None:
+    if any(find_spec(module) is None for module in ("openvino", "nncf", "onnxruntime", "onnxscript")):
+        pytest.skip("not all engines are installed")
+    torch.manual_seed(0)
+    model = UserBehaviorModel.from_scratch(vocab_size=200, layers=2).eval()
+    title = np.random.default_rng(0).integers(100, 200, 14)
+    sizes = TokenTable.from_rows([[2, 5, *title, 7, 20 + size, 3] for size in range(60)])
+    assert choose_engine(EncoderName(name), model, sizes).name == name
+
+
+@pytest.mark.parametrize("name", ["openvino", "onnx-int8"])
+def test_a_scrambled_encoder_is_refused(
+    name: str, model: UserBehaviorModel, sequences: TokenTable, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    class Scrambled(Made):
+        def encode(self, sequences: TokenTable) -> FloatArray:
+            return self.exact.encode(sequences)[::-1]
+
+    makers = {EncoderName(name): lambda model: Scrambled(model, EncoderName(name), 0, 0)}
+    monkeypatch.setattr(choice, "_MAKERS", makers)
+    with pytest.raises(QualityGateFailed):
+        choose_engine(EncoderName(name), model, sequences)
 
 
 def test_auto_does_not_try_for_a_few_texts(

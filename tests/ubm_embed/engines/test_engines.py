@@ -7,6 +7,7 @@ import functools
 import io
 import sys
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from importlib.util import find_spec
 from typing import Any
@@ -134,6 +135,16 @@ class TestEveryEngine:
         assert np.abs(found - one.engine.encode(sequences)).max() < ALONE.get(name, TOLERANCE[name])
         assert told[-1] == (20, 20)
         assert told == sorted(told)
+
+    def test_gives_each_of_several_threads_its_own(self, one: Made, texts: Texts) -> None:
+        asked = [texts([length] * 40) for length in (5, 9, 14, 20)]
+        expected = [one.engine.encode(sequences) for sequences in asked]
+
+        def all_right(which: int) -> bool:
+            return all(np.allclose(one.engine.encode(asked[which]), expected[which], atol=1e-5) for _ in range(25))
+
+        with ThreadPoolExecutor(4) as threads:
+            assert all(threads.map(all_right, range(4)))
 
     def test_is_made_without_a_word(self, name: EncoderName, one: Made) -> None:
         assert one.printed == ""

@@ -18,6 +18,7 @@ from ubm_embed.data.session import Action, Interaction, Product, Session
 from ubm_embed.data.tokenizer import InteractionTokenizer
 from ubm_embed.embedder import Embedder
 from ubm_embed.engines.onnx_folder import export_onnx
+from ubm_embed.engines.onnx_form import onnx_sessions
 from ubm_embed.errors import Conflict, NotFound
 from ubm_embed.model.checkpoint import Checkpoint, save_checkpoint
 from ubm_embed.model.user_behavior_model import UserBehaviorModel
@@ -100,6 +101,20 @@ def test_sessions_of_every_shape(folders: tuple[Path, Path], shape: tuple[int, i
         expected = normalize(encoder(flat, Packing.of(lengths)), dim=1).numpy()
     found = run(exported, "sessions.onnx", interactions=interactions, mask=np.ones(shape, np.int64))
     assert np.abs(found - expected).max() < 1e-5
+
+
+@pytest.mark.parametrize("most", [1, 2, 3])
+def test_sessions_of_a_model_that_reads_few_interactions(most: int, tmp_path: Path) -> None:
+    sizes: dict[str, Any] = {"layers": 1, "width": 16, "dimension": 16, "session_layers": 1, "session_heads": 2}
+    model = UserBehaviorModel.from_scratch(vocab_size=50, max_interactions=most, **sizes).eval()
+    (tmp_path / "sessions.onnx").write_bytes(onnx_sessions(model))
+    for places in range(1, most + 1):
+        interactions = np.random.default_rng(0).standard_normal((2, places, 16)).astype(np.float32)
+        found = run(tmp_path, "sessions.onnx", interactions=interactions, mask=np.ones((2, places), np.int64))
+        with torch.inference_mode():
+            flat = torch.from_numpy(interactions).flatten(0, 1)
+            encoded = model.session_encoder(flat, Packing.of(np.full(2, places)))
+        assert np.abs(found - normalize(encoded, dim=1).numpy()).max() < 1e-5
 
 
 def test_the_tokenizer_goes_along(folders: tuple[Path, Path]) -> None:
