@@ -171,7 +171,7 @@ class Embedder:
         found = self._vectors.found(sequences)
         missing = [sequence for sequence in dict.fromkeys(sequences) if sequence not in found]
         table = TokenTable.from_rows([np.frombuffer(sequence, np.int32) for sequence in missing])
-        for part in table.batches(self._tokens_at_once) if missing else ():
+        for part in table.batches(self._tokens_at_once, by_length=False) if missing else ():
             encoded = self.model.interaction_encoder(TokenBatch.of(table.take(part)).to(self.device))
             # A row of a batch is a view: kept as it is, it would hold the whole batch in memory.
             read = {missing[row]: vector.clone() for row, vector in zip(part, encoded, strict=True)}

@@ -65,9 +65,9 @@ class TokenTable:
         lengths = np.minimum(self.lengths, most)
         return TokenTable(self.ids[ragged_index(self.offsets[:-1], lengths)], offsets_of(lengths))
 
-    def batches(self, tokens: int) -> Iterator[NDArray[np.int64]]:
-        """All rows, those of like length together, of about `tokens` tokens at most at once."""
-        order = np.argsort(self.lengths, kind="stable")
+    def batches(self, tokens: int, *, by_length: bool = True) -> Iterator[NDArray[np.int64]]:
+        """All rows, of about `tokens` tokens at most at once: those of like length together, or as they come."""
+        order = np.argsort(self.lengths, kind="stable") if by_length else np.arange(len(self))
         filled = np.cumsum(self.lengths[order]) // tokens
         yield from np.split(order, np.flatnonzero(np.diff(filled)) + 1)
 

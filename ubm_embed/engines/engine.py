@@ -21,29 +21,32 @@ class ProductEngine(Protocol):
     Attributes:
         name: which one it is.
         tokens_at_once: how many tokens a call does well with.
+        by_length: whether it wants sequences of like length in a call, so that little is padded.
     """
 
     @property
     def name(self) -> EncoderName: ...
     @property
     def tokens_at_once(self) -> int: ...
+    @property
+    def by_length(self) -> bool: ...
 
     def encode(self, sequences: TokenTable) -> FloatArray:
-        """Unit vectors of sequences `[CLS] text [SEP]`, of like length so that little is padded: [N, D]."""
+        """Unit vectors of sequences `[CLS] text [SEP]`: [N, D]."""
         ...
 
 
 def encode_all(
     engine: ProductEngine, sequences: TokenTable, report: Callable[[int, int], None] | None = None
 ) -> FloatArray:
-    """Unit vectors of sequences of any length, read in batches of like length: [N, D].
+    """Unit vectors of sequences of any length, read batch by batch: [N, D].
 
     Args:
         sequences: at least one.
         report: told how many of the N are done after each batch, and N.
     """
     vectors, done = None, 0
-    for part in sequences.batches(engine.tokens_at_once):
+    for part in sequences.batches(engine.tokens_at_once, by_length=engine.by_length):
         encoded = engine.encode(sequences.take(part))
         if vectors is None:
             vectors = np.empty((len(sequences), encoded.shape[1]), np.float32)

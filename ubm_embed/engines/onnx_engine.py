@@ -28,6 +28,7 @@ class OnnxEngine:
     """
 
     name = EncoderName.ONNX_INT8
+    by_length = True
     tokens_at_once = 1_024  # every step goes through memory: with 4,096 that is no cache, and a third slower
 
     def __init__(self, session: Any) -> None:

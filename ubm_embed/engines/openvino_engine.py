@@ -27,6 +27,7 @@ _EXTRA = "openvino"
 class OpenVinoEngine:
     """A `ProductEngine` over a compiled model."""
 
+    by_length = True
     tokens_at_once = 1_024  # some 8% faster than 8,192
 
     def __init__(self, compiled: Any, name: EncoderName) -> None:

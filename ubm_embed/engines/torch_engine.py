@@ -27,6 +27,8 @@ TOKENS_AT_ONCE = {"cpu": 8_192, "cuda": 262_144}
 class TorchEngine:
     """A `ProductEngine` over a model that is where it is to compute."""
 
+    by_length = False  # packing wants lengths that fill tiles together, and then each call has the same shape
+
     def __init__(self, model: UserBehaviorModel, name: EncoderName = EncoderName.TORCH) -> None:
         self.model, self.name = model, name
         self.tokens_at_once = TOKENS_AT_ONCE["cuda" if model.device.type == "cuda" else "cpu"]

@@ -88,7 +88,7 @@ class CachedInteractions(nn.Module):
         actions, rows, _ = distinct_interactions(actions, rows)
         interactions.encoder.eval()
         vectors, done = torch.empty(0), 0
-        for part in interactions.texts.take(rows).batches(_TOKENS_AT_ONCE):
+        for part in interactions.texts.take(rows).batches(_TOKENS_AT_ONCE, by_length=False):
             encoded = interactions(actions[part], rows[part])
             if not done:
                 vectors = encoded.new_empty(rows.size, encoded.shape[1])

@@ -64,13 +64,18 @@ def test_distinct_is_the_first_of_each_and_which_it_was(rows):
     assert [expected[place] for place in index.tolist()] == rows
 
 
-@given(st.lists(st.lists(st.integers(0, 3), min_size=1, max_size=9), min_size=1, max_size=20), st.integers(9, 30))
-def test_batches_hold_every_row_once_by_length_and_not_much_more_than_asked(rows, tokens):
+@pytest.mark.parametrize("by_length", [True, False])
+@given(
+    rows=st.lists(st.lists(st.integers(0, 3), min_size=1, max_size=9), min_size=1, max_size=20),
+    tokens=st.integers(9, 30),
+)
+def test_batches_hold_every_row_once_in_order_and_not_much_more_than_asked(rows, tokens, by_length):
     table = TokenTable.from_rows(rows)
-    batches = list(table.batches(tokens))
+    batches = list(table.batches(tokens, by_length=by_length))
     assert sorted(np.concatenate(batches).tolist()) == list(range(len(rows)))
     lengths = [table.lengths[batch] for batch in batches]
-    assert (np.diff(np.concatenate(lengths)) >= 0).all()
+    in_order = np.concatenate(lengths if by_length else batches)
+    assert (np.diff(in_order) >= 0).all()
     assert all(one.sum() < tokens + 9 for one in lengths)
 
 

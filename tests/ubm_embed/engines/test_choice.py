@@ -25,6 +25,7 @@ class Made:
     """The model's vectors with noise, after so many seconds by a clock of its own."""
 
     tokens_at_once = 10_000
+    by_length = True
 
     def __init__(self, model: UserBehaviorModel, name: EncoderName, noise: float, seconds: float) -> None:
         self.exact, self.name, self.noise, self.seconds = TorchEngine(model), name, noise, seconds

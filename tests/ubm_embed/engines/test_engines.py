@@ -162,6 +162,7 @@ class Sparing:
 
     def __init__(self, engine: ProductEngine, tokens: int) -> None:
         self.engine, self.name, self.tokens_at_once, self.calls = engine, engine.name, tokens, 0
+        self.by_length = engine.by_length
 
     def encode(self, sequences: TokenTable) -> np.ndarray:
         self.calls += 1
