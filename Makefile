@@ -29,7 +29,7 @@ test: setup ## lint, types and the tests
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
 	$(BIN)/mypy
-	OMP_NUM_THREADS=1 $(BIN)/pytest -q -n auto --dist loadfile
+	OMP_NUM_THREADS=1 $(BIN)/pytest -q -n auto --dist loadfile --no-loadscope-reorder
 
 test-slow: setup ## the tests that take minutes
 	$(BIN)/pytest -q -m slow
