@@ -17,7 +17,7 @@ from benchmarks.training_form import encoded, lengths_of
 from ubm_embed.data.arrays import IntArray
 from ubm_embed.model.user_behavior_model import UserBehaviorModel
 from ubm_embed.training.config import PretrainingConfig
-from ubm_embed.training.pretraining import Pretrainer
+from ubm_embed.training.pretrainer import Pretrainer
 from ubm_embed.training.run import TrainingRun
 from ubm_embed.training.stages import Stage
 from ubm_embed.training.views import Views

@@ -21,7 +21,7 @@ from ubm_embed.model.user_behavior_model import UserBehaviorModel
 from ubm_embed.training.config import PretrainingConfig
 from ubm_embed.training.losses import contrastive_loss
 from ubm_embed.training.precision import autocast
-from ubm_embed.training.pretraining import optimizer_of
+from ubm_embed.training.pretrainer import optimizer_of
 from ubm_embed.training.views import Pairs, Views
 
 OURS = "ours"

@@ -18,7 +18,7 @@ from ubm_embed.embedder import Embedder
 from ubm_embed.errors import Conflict, InvalidData, NotFound, QualityGateFailed
 from ubm_embed.model.checkpoint import Checkpoint, model_id_of
 from ubm_embed.model.user_behavior_model import UserBehaviorModel
-from ubm_embed.training import pretraining, stages
+from ubm_embed.training import pretrainer, pretraining, stages
 from ubm_embed.training.config import PretrainingConfig
 from ubm_embed.training.pretraining import pretrain, training_sessions
 from ubm_embed.training.schedule import learning_rate
@@ -288,7 +288,7 @@ class TestQualityGate:
     @pytest.mark.parametrize("place", [(1, 5), (1, "last"), (2, "last")])
     def test_a_gradient_that_is_not_finite_never_reaches_a_model(self, train, out, monkeypatch, place):
         # The loss itself is finite, and after the last step no other loss would tell.
-        real = pretraining.view_losses
+        real = pretrainer.view_losses
         counted = {1: 0, 2: 0}
 
         def spoiled(vectors, views, config):
@@ -301,7 +301,7 @@ class TestQualityGate:
                 losses[name] = losses[name] + (vectors.sum() * 0).sqrt()
             return losses
 
-        monkeypatch.setattr(pretraining, "view_losses", spoiled)
+        monkeypatch.setattr(pretrainer, "view_losses", spoiled)
         config = replace(CONFIG, max_steps=3 if place[1] == "last" else 8)
         with pytest.raises(QualityGateFailed, match="gradient of stage"):
             train(config)
