@@ -25,6 +25,13 @@ class Task(enum.StrEnum):
     RLP = "rlp"
 
 
+class Recipe(enum.StrEnum):
+    """What settings are where none are given."""
+
+    SHOP = "shop"
+    PAPER = "paper"
+
+
 class SplitBy(enum.StrEnum):
     """How sessions are told apart."""
 

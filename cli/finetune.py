@@ -7,10 +7,11 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from cli.choices import Precision, SplitBy, Task, device_of
+from cli.choices import Precision, Recipe, SplitBy, Task, device_of
 from cli.console import progress, say, warn
 
 if TYPE_CHECKING:
+    from ubm_embed.model.checkpoint import Checkpoint
     from ubm_embed.training.finetuning_config import FinetuningConfig
 
 _TRAINING, _TASK, _RUN = "Training", "Task", "Run"
@@ -26,6 +27,13 @@ def finetune(
     model: Annotated[Path, typer.Option("--model", metavar="DIR", help="The pre-trained model folder.")],
     corpus: Annotated[Path, typer.Option("--corpus", metavar="DIR", help="The corpus to learn from.")],
     out: Annotated[Path, typer.Option("--out", metavar="DIR", help="The model folder to write.")],
+    recipe: Annotated[
+        Recipe | None,
+        typer.Option(
+            "--recipe",
+            help="What is not set here: ours for shops of any size, or the paper's; default: as pre-trained.",
+        ),
+    ] = None,
     only_session_encoder: Annotated[
         bool,
         typer.Option(
@@ -35,27 +43,46 @@ def finetune(
         ),
     ] = False,
     train_products: Annotated[
-        bool,
+        bool | None,
         typer.Option(
-            "--train-products",
-            help="nip: train product vectors along; the paper holds sessions against the pre-trained ones.",
+            "--train-products/--fixed-products",
+            help="nip: whether product vectors are trained along; the paper holds sessions against pre-trained ones.",
             rich_help_panel=_TRAINING,
         ),
-    ] = False,
-    epochs: Annotated[int, typer.Option("--epochs", min=1, help="At most.", rich_help_panel=_TRAINING)] = 30,
+    ] = None,
+    every_place: Annotated[
+        bool | None,
+        typer.Option(
+            "--every-place/--one-by-one",
+            help="nip: whether a session is asked at each of its places at once, by a model that reads causally.",
+            rich_help_panel=_TRAINING,
+        ),
+    ] = None,
+    known_texts: Annotated[
+        bool | None,
+        typer.Option(
+            "--known-texts/--words-only",
+            help="nip: whether a vector is learned for each product that training has seen, beside its words.",
+            rich_help_panel=_TRAINING,
+        ),
+    ] = None,
+    epochs: Annotated[int | None, typer.Option("--epochs", min=1, help="At most.", rich_help_panel=_TRAINING)] = None,
     max_steps: Annotated[
         int | None, typer.Option("--max-steps", min=1, help="At most.", rich_help_panel=_TRAINING)
     ] = None,
-    batch: Annotated[int, typer.Option("--batch", min=1, help="Examples a step.", rich_help_panel=_TRAINING)] = 32,
+    batch: Annotated[
+        int | None,
+        typer.Option("--batch", min=1, help="Examples a step; with --every-place sessions.", rich_help_panel=_TRAINING),
+    ] = None,
     learning_rate: Annotated[
-        float, typer.Option("--learning-rate", help="Peak; 10% warm-up, linear decrease.", rich_help_panel=_TRAINING)
-    ] = 3e-5,
+        float | None, typer.Option("--learning-rate", help="Peak, after a warm-up.", rich_help_panel=_TRAINING)
+    ] = None,
     patience: Annotated[
         int | None,
         typer.Option(
             "--patience",
             min=1,
-            help="Stop after so many looks at the validation part without a new best.",
+            help="Bring it to an end after so many looks at the validation part without a new best.",
             rich_help_panel=_TRAINING,
         ),
     ] = None,
@@ -79,27 +106,32 @@ def finetune(
         typer.Option("--precision", help="auto: bfloat16 where the hardware has it.", rich_help_panel=_TRAINING),
     ] = Precision.AUTO,
     least_count: Annotated[
-        int,
+        int | None,
         typer.Option(
             "--least-count", min=1, help="nip: answers seen less often are not trained on.", rich_help_panel=_TASK
         ),
-    ] = 5,
+    ] = None,
     per_session: Annotated[
-        int,
+        int | None,
         typer.Option(
-            "--per-session", min=1, help="nip: questions a session gives to an epoch, at most.", rich_help_panel=_TASK
+            "--per-session",
+            min=1,
+            help="nip: questions a session gives to an epoch, at most, where they are asked one by one.",
+            rich_help_panel=_TASK,
         ),
-    ] = 8,
+    ] = None,
     repeats: Annotated[
-        bool,
+        bool | None,
         typer.Option(
-            "--repeats", help="nip: also ask for products that the session holds already.", rich_help_panel=_TASK
+            "--repeats/--no-repeats",
+            help="nip: also ask for products that the session holds already.",
+            rich_help_panel=_TASK,
         ),
-    ] = False,
+    ] = None,
     least: Annotated[
-        int,
+        int | None,
         typer.Option("--least", min=1, help="pip, rlp: interactions to read, at least.", rich_help_panel=_TASK),
-    ] = 5,
+    ] = None,
     split: Annotated[
         SplitBy,
         typer.Option(
@@ -125,9 +157,9 @@ def finetune(
         bool, typer.Option("--overwrite", help="Replace what is at --out.", rich_help_panel=_RUN)
     ] = False,
 ) -> None:
-    """Fine-tune a model for one task; the weights with the least validation loss are written.
+    """Fine-tune a model for one task; the weights that do best on the validation part are written.
 
-    The defaults are the paper's and mean a GPU. On two cores: --only-session-encoder --learning-rate 1e-3 --patience 3.
+    Settings that are not given are the recipe's. --recipe shop ends by itself once the validation part gains no more.
     """
     from ubm_embed.data.corpus import Corpus
     from ubm_embed.model.checkpoint import Checkpoint
@@ -135,16 +167,21 @@ def finetune(
     from ubm_embed.training.finetuning import finetune as train
 
     require_free(out, overwrite=overwrite)
+    checkpoint = Checkpoint.from_pretrained(model)
     config = _config(
-        task=task,
+        checkpoint,
+        recipe,
+        task,
+        only_session_encoder=only_session_encoder,
         epochs=epochs,
         max_steps=max_steps,
         batch=batch,
         learning_rate=learning_rate,
         validation_steps=validation_steps,
         patience=patience,
-        only_session_encoder=only_session_encoder,
         train_products=train_products,
+        every_place=every_place,
+        known_texts=False if only_session_encoder and known_texts is None else known_texts,
         negatives=negatives,
         least_count=least_count,
         per_session=per_session,
@@ -156,18 +193,20 @@ def finetune(
         seed=seed,
     )
     target = device_of(device)
-    checkpoint, opened = Checkpoint.from_pretrained(model), Corpus.open(corpus)
+    opened = Corpus.open(corpus)
     with progress() as shown:
         made = train(opened, checkpoint, out, config, device=target, overwrite=overwrite, resume=resume, progress=shown)
     _tell(out, made.model_id, made.record)
 
 
-def _config(*, task: Task, **settings: Any) -> FinetuningConfig:
+def _config(checkpoint: Checkpoint, recipe: Recipe | None, task: Task, **settings: Any) -> FinetuningConfig:
     from ubm_embed.data.tasks import Task as Asked
-    from ubm_embed.training.finetuning_config import FinetuningConfig
+    from ubm_embed.training.recipes import Recipe as Known
+    from ubm_embed.training.recipes import finetuning_config
 
+    pretrained = Known.SHOP if checkpoint.model.config.causal else Known.PAPER
     try:
-        return FinetuningConfig(task=Asked(task.value), **settings)
+        return finetuning_config(pretrained if recipe is None else Known(recipe), Asked(task.value), **settings)
     except ValueError as error:
         raise typer.BadParameter(str(error)) from None
 
@@ -179,7 +218,6 @@ def _tell(out: Path, model_id: str, record: Any) -> None:
     if not tuned["step"]:
         warn("training gained nothing on the validation part: what was written is the model as it was")
     say(str(LeakReport(**record["leaks"])))
-    say(
-        f"{out}: model {model_id}, validation loss {tuned['validation_loss']:.4f} after step {tuned['step']}, "
-        f"{tuned['seconds']:.0f} s"
-    )
+    names = [name for name in tuned if name.startswith("validation_") and isinstance(tuned[name], float)]
+    shown = ", ".join(f"{name.replace('_', ' ')} {tuned[name]:.4f}" for name in names)
+    say(f"{out}: model {model_id}, {shown} after step {tuned['step']}, {tuned['seconds']:.0f} s")

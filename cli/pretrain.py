@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from cli.choices import Precision, SplitBy, device_of
+from cli.choices import Precision, Recipe, SplitBy, device_of
 from cli.console import progress, say
 
 if TYPE_CHECKING:
@@ -52,6 +52,9 @@ def register(app: typer.Typer) -> None:
 def pretrain(
     corpus: Annotated[Path, typer.Option("--corpus", metavar="DIR", help="The corpus folder to learn from.")],
     out: Annotated[Path, typer.Option("--out", metavar="DIR", help="The model folder to write.")],
+    recipe: Annotated[
+        Recipe, typer.Option("--recipe", help="What is not set here: ours for shops of any size, or the paper's.")
+    ] = Recipe.SHOP,
     stage: Annotated[Stage, typer.Option("--stage", help="Stages to run.")] = Stage.ALL,
     init: Annotated[
         str | None,
@@ -63,15 +66,16 @@ def pretrain(
         ),
     ] = None,
     layers: Annotated[
-        int, typer.Option("--layers", min=1, help="Layers of the interaction encoder.", rich_help_panel=_MODEL)
-    ] = 4,
+        int | None, typer.Option("--layers", min=1, help="Layers of the interaction encoder.", rich_help_panel=_MODEL)
+    ] = None,
     width: Annotated[
-        int,
+        int | None,
         typer.Option("--width", min=4, help="Its hidden size, where it starts from scratch.", rich_help_panel=_MODEL),
-    ] = 256,
+    ] = None,
     session_layers: Annotated[
-        int, typer.Option("--session-layers", min=1, help="Layers of the session encoder.", rich_help_panel=_MODEL)
-    ] = 4,
+        int | None,
+        typer.Option("--session-layers", min=1, help="Layers of the session encoder.", rich_help_panel=_MODEL),
+    ] = None,
     dropout: Annotated[
         float, typer.Option("--dropout", min=0, max=0.9, help="Dropout masking.", rich_help_panel=_MODEL)
     ] = 0.1,
@@ -87,7 +91,9 @@ def pretrain(
     vocab_size: Annotated[
         int, typer.Option("--vocab-size", min=64, help="Tokens of a learned vocabulary.", rich_help_panel=_MODEL)
     ] = 8192,
-    epochs: Annotated[int, typer.Option("--epochs", min=1, help="Of each stage.", rich_help_panel=_TRAINING)] = 1,
+    epochs: Annotated[
+        int | None, typer.Option("--epochs", min=1, help="Of each stage.", rich_help_panel=_TRAINING)
+    ] = None,
     max_steps: Annotated[
         int | None,
         typer.Option("--max-steps", min=1, help="At most so many steps of each stage.", rich_help_panel=_TRAINING),
@@ -97,59 +103,60 @@ def pretrain(
         typer.Option("--session-max-steps", min=1, help="The same for stage 2 alone.", rich_help_panel=_TRAINING),
     ] = None,
     item_batch: Annotated[
-        int, typer.Option("--item-batch", min=2, help="Pairs a step in stage 1.", rich_help_panel=_TRAINING)
-    ] = 512,
+        int | None, typer.Option("--item-batch", min=2, help="Pairs a step in stage 1.", rich_help_panel=_TRAINING)
+    ] = None,
     session_batch: Annotated[
-        int, typer.Option("--session-batch", min=2, help="Sessions a step in stage 2.", rich_help_panel=_TRAINING)
-    ] = 128,
+        int | None,
+        typer.Option("--session-batch", min=2, help="Sessions a step in stage 2.", rich_help_panel=_TRAINING),
+    ] = None,
     learning_rate: Annotated[
-        float,
-        typer.Option("--learning-rate", help="Peak; a small shop wants 1e-3.", rich_help_panel=_TRAINING),
-    ] = 3e-5,
+        float | None,
+        typer.Option("--learning-rate", help="Peak; linear warm-up and decrease.", rich_help_panel=_TRAINING),
+    ] = None,
     session_learning_rate: Annotated[
         float | None,
-        typer.Option(
-            "--session-learning-rate", help="The same for stage 2; a small shop wants 1e-4.", rich_help_panel=_TRAINING
-        ),
+        typer.Option("--session-learning-rate", help="The same for stage 2.", rich_help_panel=_TRAINING),
     ] = None,
     temperature: Annotated[
-        float, typer.Option("--temperature", help="Of the contrastive losses.", rich_help_panel=_TRAINING)
-    ] = 0.05,
+        float | None, typer.Option("--temperature", help="Of the contrastive losses.", rich_help_panel=_TRAINING)
+    ] = None,
     without_loss: Annotated[
         list[Loss] | None,
         typer.Option("--without-loss", help="Leave a loss out; may be given again.", rich_help_panel=_TRAINING),
     ] = None,
     denominator: Annotated[
-        Denominator,
+        Denominator | None,
         typer.Option(
             "--denominator",
             help="infonce has the positive pair in it, printed is as the paper prints it.",
             rich_help_panel=_TRAINING,
         ),
-    ] = Denominator.INFONCE,
+    ] = None,
     pairs_per_session: Annotated[
-        int,
+        int | None,
         typer.Option(
             "--pairs-per-session",
             min=1,
             help="Next item pairs a session gives to an epoch, at most.",
             rich_help_panel=_TRAINING,
         ),
-    ] = 8,
+    ] = None,
     item_actions: Annotated[
-        bool,
+        bool | None,
         typer.Option(
             "--item-actions/--no-item-actions",
-            help="Stage 1 reads items with the action they had; the paper reads them alone.",
+            help="Whether stage 1 reads items with the action they had; the paper reads them alone.",
             rich_help_panel=_TRAINING,
         ),
-    ] = True,
+    ] = None,
     purchases_only: Annotated[
-        bool,
+        bool | None,
         typer.Option(
-            "--purchases-only", help="Read only sessions with a purchase, as the paper does.", rich_help_panel=_TRAINING
+            "--purchases-only/--all-sessions",
+            help="Whether only sessions with a purchase are read, as in the paper.",
+            rich_help_panel=_TRAINING,
         ),
-    ] = False,
+    ] = None,
     holdout: Annotated[
         float,
         typer.Option(
@@ -196,22 +203,23 @@ def pretrain(
 ) -> None:
     """Pre-train a User Behavior Model on a corpus, in the paper's two stages.
 
-    The defaults are the paper's and mean millions of sessions. For a shop with some ten thousand:
-    --learning-rate 1e-3 --session-learning-rate 1e-4 --epochs 2.
+    Settings that are not given are the recipe's. --recipe paper means millions of sessions and a pre-trained BERT.
 
     On several GPUs: torchrun --nproc-per-node 2 -m cli pretrain ...
     """
     from ubm_embed.data.corpus import Corpus
     from ubm_embed.outputs import require_free
-    from ubm_embed.training.config import PretrainingConfig
     from ubm_embed.training.pretraining import pretrain as train
     from ubm_embed.training.processes import joined
+    from ubm_embed.training.recipes import Recipe as Known
+    from ubm_embed.training.recipes import model_settings, pretraining_config
     from ubm_embed.training.stages import LOSSES
 
     require_free(out, overwrite=overwrite)
     left_out = {loss.value for loss in without_loss or ()}
     try:
-        config = PretrainingConfig(
+        config = pretraining_config(
+            Known(recipe),
             stages=(1, 2) if stage is Stage.ALL else (int(stage.value),),
             losses=tuple(name for name in LOSSES if name not in left_out),
             item_batch=item_batch,
@@ -222,7 +230,7 @@ def pretrain(
             session_max_steps=session_max_steps,
             session_learning_rate=session_learning_rate,
             temperature=temperature,
-            positive_in_denominator=denominator is Denominator.INFONCE,
+            positive_in_denominator=None if denominator is None else denominator is Denominator.INFONCE,
             pairs_per_session=pairs_per_session,
             item_actions=item_actions,
             purchases_only=purchases_only,
@@ -237,8 +245,8 @@ def pretrain(
         raise typer.BadParameter(str(error)) from None
     target = _device(device)
     opened = Corpus.open(corpus)
-    sizes = {"layers": layers, "session_layers": session_layers, "dropout": dropout}
-    model, tokenizer = _start(opened, config, init, vocab, vocab_size, width, sizes)
+    sizes = model_settings(Known(recipe), layers=layers, width=width, session_layers=session_layers, dropout=dropout)
+    model, tokenizer = _start(opened, config, init, vocab, vocab_size, sizes)
     run: dict[str, Any] = {"device": target, "overwrite": overwrite, "resume": resume}
     with joined(target) as processes, progress() as shown:
         made = train(opened, model, tokenizer, out, config, progress=shown, processes=processes, **run)
@@ -267,7 +275,6 @@ def _start(
     init: str | None,
     vocab: Path | None,
     vocab_size: int,
-    width: int,
     sizes: dict[str, Any],
 ) -> Any:
     from ubm_embed.model.start import fresh_model, model_from
@@ -275,5 +282,6 @@ def _start(
     if init is not None:
         if vocab is not None:
             raise typer.BadParameter("--init brings its own vocabulary; --vocab goes without it")
+        del sizes["width"]  # the checkpoint has its own
         return model_from(init, corpus, seed=config.seed, **sizes)
-    return fresh_model(corpus, vocab=vocab, vocab_size=vocab_size, seed=config.seed, width=width, **sizes)
+    return fresh_model(corpus, vocab=vocab, vocab_size=vocab_size, seed=config.seed, **sizes)

@@ -110,12 +110,19 @@ class Packing:
         """[T] bool, which places hold an element."""
         return torch.ones_like(self.elements, dtype=torch.bool) if self.owner is None else self.owner.flatten() >= 0
 
-    def attention_mask(self) -> Tensor | None:
-        """[G, 1, W, W] bool, which places a place attends to: those of its own sequence; None for all of its tile.
+    def attention_mask(self, *, causal: bool = False) -> Tensor | None:
+        """[G or 1, 1, W, W] bool, which places a place attends to: those of its own sequence; None for all of its tile.
 
         Empty places attend to each other: a softmax over nothing would be NaN.
+
+        Args:
+            causal: only to itself and those before it.
         """
-        return None if self.owner is None else (self.owner[:, :, None] == self.owner[:, None, :]).unsqueeze(1)
+        own = None if self.owner is None else (self.owner[:, :, None] == self.owner[:, None, :]).unsqueeze(1)
+        if not causal:
+            return own
+        before = torch.ones(1, 1, self.width, self.width, dtype=torch.bool, device=self.starts.device).tril()
+        return before if own is None else own & before
 
     def members(self) -> Tensor | None:
         """[G, K, W] bool, which places of its tile each sequence has; None where it has them all."""
@@ -128,6 +135,16 @@ class Packing:
         """[G x K] the place at which each sequence of each tile begins; where a tile has fewer, its first place."""
         firsts = torch.arange(self.tiles, device=self.starts.device) * self.width
         return firsts.repeat_interleave(self.most).index_put((self.rank,), self.starts)
+
+    def lasts(self) -> Tensor:
+        """[N] the place at which each sequence ends, in the caller's order."""
+        return self.starts + self.lengths - 1
+
+    def places(self) -> Tensor:
+        """The place of each element, sequences end to end in the caller's order: `elements` the other way round."""
+        begins = self.lengths.cumsum(0) - self.lengths
+        shifts = (self.starts - begins).repeat_interleave(self.lengths)
+        return shifts + torch.arange(shifts.numel(), device=shifts.device)
 
     def mean(self, packed: Tensor) -> Tensor:
         """Mean over each sequence: [T, D] -> [N, D] float32, in the caller's order."""

@@ -6,6 +6,7 @@ Letters: E examples, M products.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -17,7 +18,9 @@ from ubm_embed.data.tasks import (
     Asked,
     Examples,
     Task,
+    Walks,
     next_item_examples,
+    next_item_walks,
     purchase_examples,
     remaining_length_examples,
 )
@@ -84,6 +87,17 @@ class Questions:
             examples = over_sampled(examples, rng)
         return examples.take(rng.permutation(len(examples)))
 
+    def walks(self, rng: np.random.Generator, *, limit: int) -> Walks:
+        """NIP: the sessions of one epoch in random order, each asked at every place of a run of `limit` interactions.
+
+        Raises:
+            InvalidData: fewer than two.
+        """
+        asked, answers = Asked.whole(self.parts.training), self._answers(self.least_count)
+        walks = next_item_walks(asked, self.corpus.is_product, rng, limit=limit, known=answers, repeats=self.repeats)
+        self._require("train on", asked, walks.targets, self.least_count)
+        return walks.take(rng.permutation(len(walks)))
+
     def drawn(self, rng: np.random.Generator) -> Examples:
         """The examples of one epoch as the world has them.
 
@@ -92,7 +106,7 @@ class Questions:
         """
         asked, answers = Asked.whole(self.parts.training), self._answers(self.least_count)
         examples = self._examples(asked, rng, self.per_session, answers)
-        self._require("train on", asked, examples, self.least_count)
+        self._require("train on", asked, examples.targets, self.least_count)
         return examples
 
     def validation(self, *, most: int, seed: int) -> Examples:
@@ -117,7 +131,7 @@ class Questions:
         examples = self._examples(asked, rng, 1, self._answers(self.asked_count))
         chosen = np.sort(rng.permutation(len(examples))[:most])
         examples = examples.take(chosen)
-        self._require(purpose, asked, examples, least_count=self.asked_count)
+        self._require(purpose, asked, examples.targets, least_count=self.asked_count)
         return examples
 
     def _examples(self, asked: Asked, rng: np.random.Generator, per_session: int, answers: BoolArray) -> Examples:
@@ -136,14 +150,14 @@ class Questions:
         known[: self.corpus.products] = self.counts >= least_count
         return known
 
-    def _require(self, purpose: str, asked: Asked, examples: Examples, least_count: int) -> None:
+    def _require(self, purpose: str, asked: Asked, targets: NDArray[Any], least_count: int) -> None:
         rule = self._rule(least_count)
-        if len(examples) < 2:
-            found = f"found {len(examples)} in {len(asked.sessions)} sessions"
+        if targets.size < 2:
+            found = f"found {targets.size} in {len(asked.sessions)} sessions"
             raise InvalidData(f"expected 2 or more questions of {self.task} to {purpose}, {found}: {rule}")
-        if self.task is Task.PIP and np.unique(examples.targets).size < 2:
-            which = "a purchase" if examples.targets[0] else "no purchase"
-            raise InvalidData(f"all {len(examples)} sessions to {purpose} come to {which}, expected both kinds: {rule}")
+        if self.task is Task.PIP and np.unique(targets).size < 2:
+            which = "a purchase" if targets[0] else "no purchase"
+            raise InvalidData(f"all {targets.size} sessions to {purpose} come to {which}, expected both kinds: {rule}")
 
     def _rule(self, least_count: int) -> str:
         """What makes a question."""

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ubm_embed.data.arrays import BoolArray, IntArray
+from ubm_embed.data.arrays import BoolArray, IntArray, ragged_index
 from ubm_embed.data.session import Action
 from ubm_embed.data.session_table import MAX_INTERACTIONS, SessionTable
 
@@ -47,6 +47,39 @@ class Examples:
     def take(self, chosen: IntArray) -> Examples:
         """These examples ([K] indices, repeats allowed), in this order."""
         return Examples(self.prefixes.take(chosen), self.targets[chosen])
+
+
+@dataclass(frozen=True)
+class Walks:
+    """S sessions, each asked for its next product at several places at once.
+
+    Attributes:
+        sessions: S sessions.
+        places: [E] ascending, the interactions of `sessions` after which is asked; each session has one or more.
+        targets: [E] int64, the next product's text row.
+    """
+
+    sessions: SessionTable
+    places: IntArray
+    targets: NDArray[np.int64]
+
+    def __len__(self) -> int:
+        return len(self.sessions)
+
+    def take(self, chosen: IntArray) -> Walks:
+        """The walks of these sessions ([K] indices, each once), in this order."""
+        bounds = np.searchsorted(self.places, self.sessions.offsets)
+        firsts, counts = bounds[:-1][chosen], np.diff(bounds)[chosen]
+        asked = ragged_index(firsts, counts)
+        sessions = self.sessions.take(chosen)
+        shifts = sessions.offsets[:-1] - self.sessions.offsets[:-1][chosen]
+        return Walks(sessions, self.places[asked] + np.repeat(shifts, counts), self.targets[asked])
+
+    @property
+    def examples(self) -> Examples:
+        """The same E questions, one by one."""
+        begins = self.sessions.offsets[self.sessions.session_of()[self.places]]
+        return Examples(self.sessions.slices(begins, self.places + 1), self.targets)
 
 
 @dataclass(frozen=True)
@@ -88,8 +121,46 @@ def next_item_examples(
         repeats: also ask for products that the prefix holds, as the paper does, unless it is the last product there.
     """
     sessions, session_of = asked.sessions, asked.sessions.session_of()
-    begins = sessions.offsets[:-1]
-    place_in_session = np.arange(sessions.rows.size) - begins[session_of]
+    answers = _next_items(asked, is_product, known, repeats=repeats)
+    if rng is not None:
+        answers = _some_of_each(session_of[answers], answers, most, rng)
+    prefixes = sessions.slices(sessions.offsets[:-1][session_of[answers]], answers)
+    return Examples(prefixes, sessions.rows[answers].astype(np.int64))
+
+
+def next_item_walks(
+    asked: Asked,
+    is_product: BoolArray,
+    rng: np.random.Generator,
+    *,
+    limit: int = MAX_INTERACTIONS,
+    known: BoolArray | None = None,
+    repeats: bool = False,
+) -> Walks:
+    """The questions of `next_item_examples` in a run of each session, each of which a causal encoder answers in one pass.
+
+    A run has at most `limit` interactions and the one that follows them; of a longer session it is drawn, so that long
+    sessions do not rule.
+    """
+    sessions = asked.sessions
+    answers = _next_items(asked, is_product, known, repeats=repeats)
+    spare = np.maximum(0, sessions.lengths - (limit + 1))
+    starts = sessions.offsets[:-1] + rng.integers(0, spare + 1)
+    stops = np.minimum(sessions.offsets[1:], starts + limit + 1)
+    inside = np.searchsorted(stops, answers, side="right")  # runs lie in order: the first that ends after the answer
+    fits = answers > np.append(starts, sessions.rows.size)[inside]
+    answers, inside = answers[fits], inside[fits]
+    read, which = np.unique(inside, return_inverse=True)
+    # What comes last is an answer and nothing else.
+    runs = sessions.slices(starts[read], stops[read] - 1)
+    places = runs.offsets[:-1][which] + answers - 1 - starts[inside]
+    return Walks(runs, places, sessions.rows[answers].astype(np.int64))
+
+
+def _next_items(asked: Asked, is_product: BoolArray, known: BoolArray | None, *, repeats: bool) -> IntArray:
+    """The places that may be answers, ascending."""
+    sessions, session_of = asked.sessions, asked.sessions.session_of()
+    place_in_session = np.arange(sessions.rows.size) - sessions.offsets[:-1][session_of]
     products = np.flatnonzero(is_product[sessions.rows])
     may = np.zeros(sessions.rows.size, dtype=bool)
     asked_for = _first_of_runs if repeats else _firsts
@@ -100,10 +171,7 @@ def next_item_examples(
     if known is not None:
         may &= known[sessions.rows]
     answers: IntArray = np.flatnonzero(may)
-    if rng is not None:
-        answers = _some_of_each(session_of[answers], answers, most, rng)
-    prefixes = sessions.slices(begins[session_of[answers]], answers)
-    return Examples(prefixes, sessions.rows[answers].astype(np.int64))
+    return answers
 
 
 def _firsts(session_of: IntArray, rows: IntArray, places: IntArray) -> IntArray:

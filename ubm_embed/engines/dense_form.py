@@ -15,6 +15,7 @@ from torch.nn.functional import normalize, scaled_dot_product_attention
 from transformers import AutoModel, BertConfig, PreTrainedConfig
 from transformers.models.bert.modeling_bert import BertEncoder
 
+from ubm_embed.data.batches import TokenBatch
 from ubm_embed.data.token_table import TokenTable
 from ubm_embed.model.user_behavior_model import UBMConfig, UserBehaviorModel
 
@@ -32,17 +33,26 @@ class DenseInteractions(nn.Module):
         encoder: Any = _text_layers(theirs.encoder.config)
         encoder.load_state_dict(theirs.encoder.state_dict())
         layers = encoder.encoder.layer
-        encoder.encoder.layer, self.last = layers[:-1], layers[-1]
+        if theirs.mean_of_tokens:
+            self.last = None
+        else:
+            encoder.encoder.layer, self.last = layers[:-1], layers[-1]
         self.encoder, self.projection = encoder, theirs.projection
         self.eval()
 
-    def forward(self, ids: Tensor, mask: Tensor) -> Tensor:
-        """Ids [N, L] and where there are any, 1 or 0 [N, L], both int64 -> [N, D]."""
+    def forward(self, ids: Tensor, mask: Tensor, known: Tensor | None = None) -> Tensor:
+        """Ids [N, L] and where there are any, 1 or 0 [N, L], both int64 -> [N, D].
+
+        Args:
+            known: [N, D] what is known of the texts beside their words, where the model has `KnownTexts`.
+        """
         barred = _barred(mask)
         hidden = self.encoder(
             input_ids=ids, attention_mask=barred, token_type_ids=torch.zeros_like(ids)
         ).last_hidden_state
-        return cast(Tensor, self.projection(_first_place(self.last, hidden, barred)))
+        read = _mean(hidden, mask) if self.last is None else _first_place(self.last, hidden, barred)
+        vectors = cast(Tensor, self.projection(read))
+        return vectors if known is None else vectors + known
 
 
 class DenseSessions(nn.Module):
@@ -57,6 +67,7 @@ class DenseSessions(nn.Module):
         if self.layers is not None:
             self.layers.load_state_dict(cast(nn.Module, theirs.layers).state_dict())
         self.register_buffer("positions", theirs.positions.clone())
+        self.causal = theirs.causal
         self.eval()
 
     def forward(self, interactions: Tensor, mask: Tensor) -> Tensor:
@@ -64,9 +75,9 @@ class DenseSessions(nn.Module):
         outputs = interactions
         if self.layers is not None:
             placed = interactions + self.positions[: interactions.shape[1]]
-            outputs = self.layers(placed, _barred(mask)).last_hidden_state
-        weights = mask[:, :, None].to(outputs.dtype)
-        return normalize((outputs * weights).sum(dim=1) / weights.sum(dim=1), dim=1)
+            barred = _barred_and_later(mask) if self.causal else _barred(mask)
+            outputs = self.layers(placed, barred).last_hidden_state
+        return normalize(_last(outputs, mask) if self.causal else _mean(outputs, mask), dim=1)
 
 
 class DenseProducts(nn.Module):
@@ -76,9 +87,9 @@ class DenseProducts(nn.Module):
         super().__init__()
         self.interactions, self.sessions = DenseInteractions(model), DenseSessions(model)
 
-    def forward(self, ids: Tensor, mask: Tensor) -> Tensor:
-        """Ids [N, L] and where there are any, 1 or 0 [N, L], both int64 -> [N, D]."""
-        alone = self.interactions(ids, mask)[:, None]
+    def forward(self, ids: Tensor, mask: Tensor, known: Tensor | None = None) -> Tensor:
+        """As `DenseInteractions`: [N, D]."""
+        alone = self.interactions(ids, mask, known)[:, None]
         return cast(Tensor, self.sessions(alone, torch.ones_like(mask[:, :1])))
 
 
@@ -86,6 +97,26 @@ def _barred(mask: Tensor) -> Tensor:
     """What is added to attention's scores, 0 or a number so low that nothing is left: [N, L] -> [N, 1, 1, L]."""
     # Not -inf, nor booleans: exporters would look for rows in which nothing is left, of which there are none.
     return (1.0 - mask[:, None, None, :].float()) * -1e9
+
+
+def _barred_and_later(mask: Tensor) -> Tensor:
+    """The same where a place reads none after it: [N, L] -> [N, 1, L, L]."""
+    places = torch.arange(mask.shape[1], device=mask.device)
+    later = (places[None, :] > places[:, None]).float() * -1e9
+    return _barred(mask) + later
+
+
+def _mean(outputs: Tensor, mask: Tensor) -> Tensor:
+    """Over the places where there are any: [N, L, E], [N, L] -> [N, E]."""
+    weights = mask[:, :, None].to(outputs.dtype)
+    return (outputs * weights).sum(dim=1) / weights.sum(dim=1)
+
+
+def _last(outputs: Tensor, mask: Tensor) -> Tensor:
+    """At the last place that there is: [N, L, E], [N, L] -> [N, E]."""
+    number = mask.cumsum(dim=1)
+    is_last = mask * (number == number[:, -1:]).to(mask.dtype)
+    return (outputs * is_last[:, :, None].to(outputs.dtype)).sum(dim=1)
 
 
 def _first_place(layer: Any, hidden: Tensor, barred: Tensor) -> Tensor:
@@ -99,6 +130,16 @@ def _first_place(layer: Any, hidden: Tensor, barred: Tensor) -> Tensor:
     found = scaled_dot_product_attention(query, key, value, attn_mask=barred).transpose(1, 2).flatten(2)
     attended = layer.attention.output(found, first)
     return cast(Tensor, layer.output(layer.intermediate(attended), attended)[:, 0])
+
+
+def dense_inputs(model: UserBehaviorModel, sequences: TokenTable) -> dict[str, NDArray[Any]]:
+    """What `DenseInteractions` takes of N sequences, by name: ids, mask, and known where the model has known texts."""
+    ids, mask = padded(sequences)
+    known = model.interaction_encoder.known
+    if known is None:
+        return {"ids": ids, "mask": mask}
+    with torch.inference_mode():
+        return {"ids": ids, "mask": mask, "known": known(TokenBatch.of(sequences).to(model.device)).cpu().numpy()}
 
 
 def padded(sequences: TokenTable) -> tuple[NDArray[np.int64], NDArray[np.int64]]:

@@ -13,7 +13,7 @@ import torch
 
 from ubm_embed.data.arrays import FloatArray
 from ubm_embed.data.token_table import TokenTable
-from ubm_embed.engines.dense_form import padded
+from ubm_embed.engines.dense_form import dense_inputs
 from ubm_embed.engines.encoder_name import EncoderName
 from ubm_embed.engines.onnx_form import onnx_products
 from ubm_embed.engines.optional_library import load_library, unheard
@@ -31,8 +31,8 @@ class OnnxEngine:
     by_length = True
     tokens_at_once = 1_024  # every step goes through memory: with 4,096 that is no cache, and a third slower
 
-    def __init__(self, session: Any) -> None:
-        self._session = session
+    def __init__(self, session: Any, model: UserBehaviorModel) -> None:
+        self._session, self._model = session, model
 
     @classmethod
     def of(cls, model: UserBehaviorModel) -> OnnxEngine:
@@ -50,13 +50,13 @@ class OnnxEngine:
         # Their fusion is the slower form: with it a batch takes 1.4 times as long.
         unfused = ["SkipLayerNormFusion"]
         return cls(
-            runtime.InferenceSession(graph, settings, providers=["CPUExecutionProvider"], disabled_optimizers=unfused)
+            runtime.InferenceSession(graph, settings, providers=["CPUExecutionProvider"], disabled_optimizers=unfused),
+            model,
         )
 
     def encode(self, sequences: TokenTable) -> FloatArray:
         """As `ProductEngine.encode`: [N, D]."""
-        ids, mask = padded(sequences)
-        return cast(FloatArray, self._session.run(None, {"ids": ids, "mask": mask})[0])
+        return cast(FloatArray, self._session.run(None, dense_inputs(self._model, sequences))[0])
 
 
 def _in_8_bits(graph: bytes) -> bytes:

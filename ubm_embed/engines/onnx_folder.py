@@ -5,6 +5,9 @@ interactions.onnx  ids, mask -> vectors of interactions
 sessions.onnx      those vectors, mask -> unit vectors of sessions
 tokenizer.json     of the tokenizers library
 model.json         whose vectors they are, and the names and limits of what goes in
+
+Where the model knows texts beside their words (`KnownTexts`) the first two take a third input, known, and
+known_texts.safetensors holds the vectors and the keys of their texts. Zeros read any text by its words alone.
 """
 
 from __future__ import annotations
@@ -12,6 +15,8 @@ from __future__ import annotations
 import json
 from collections.abc import Callable
 from pathlib import Path
+
+from safetensors.torch import save_file
 
 from ubm_embed.data.bert_vocabulary import TOKENIZER_FILE
 from ubm_embed.data.tokenizer import ACTION_MARKS, MAX_TOKENS
@@ -23,6 +28,7 @@ from ubm_embed.progress import Progress, silent
 
 DESCRIPTION_FILE = "model.json"
 PRODUCTS_FILE, INTERACTIONS_FILE, SESSIONS_FILE = "products.onnx", "interactions.onnx", "sessions.onnx"
+KNOWN_TEXTS_FILE = "known_texts.safetensors"
 
 _GRAPHS: dict[str, Callable[[UserBehaviorModel], bytes]] = {
     PRODUCTS_FILE: onnx_products,
@@ -48,6 +54,9 @@ def export_onnx(
             reads = checkpoint.products if name == PRODUCTS_FILE else checkpoint
             (aside / name).write_bytes(graph(reads.model))
         checkpoint.tokenizer.save_pretrained(aside)
+        known = checkpoint.model.interaction_encoder.known
+        if known is not None:
+            save_file({"keys": known.keys, "vectors": known.vectors.detach()}, aside / KNOWN_TEXTS_FILE)
         (aside / DESCRIPTION_FILE).write_text(json.dumps(_description(checkpoint), indent=2) + "\n", "utf-8")
         progress("exporting graphs", len(_GRAPHS), len(_GRAPHS))
     return checkpoint
@@ -67,4 +76,5 @@ def _description(checkpoint: Checkpoint) -> dict[str, object]:
         "actions": dict(zip(ACTION_MARKS, tokenizer.actions.tolist(), strict=True)),
         "cls": tokenizer.cls,
         "sep": tokenizer.sep,
+        "known_texts": config.known_texts,
     }

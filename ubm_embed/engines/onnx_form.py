@@ -24,21 +24,21 @@ _VECTORS = "vectors"
 
 
 def onnx_products(model: UserBehaviorModel) -> bytes:
-    """ids, mask [N, L] int64 -> vectors [N, D]: `DenseProducts`.
+    """ids, mask [N, L] int64 -> vectors [N, D]: `DenseProducts`; with known [N, D] float32 where texts are known.
 
     Raises:
         NotFound: what writes ONNX is not installed.
     """
-    return _exported(DenseProducts, model, _tokens(), _token_axes())
+    return _exported(DenseProducts, model, *_tokens(model))
 
 
 def onnx_interactions(model: UserBehaviorModel) -> bytes:
-    """ids, mask [N, L] int64 -> vectors [N, D]: `DenseInteractions`.
+    """ids, mask [N, L] int64 -> vectors [N, D]: `DenseInteractions`; with known as `onnx_products`.
 
     Raises:
         NotFound: as `onnx_products`.
     """
-    return _exported(DenseInteractions, model, _tokens(), _token_axes())
+    return _exported(DenseInteractions, model, *_tokens(model))
 
 
 def onnx_sessions(model: UserBehaviorModel) -> bytes:
@@ -56,15 +56,15 @@ def onnx_sessions(model: UserBehaviorModel) -> bytes:
     return _exported(DenseSessions, model, example, {"interactions": axes, "mask": axes})
 
 
-def _tokens() -> dict[str, Tensor]:
+def _tokens(model: UserBehaviorModel) -> tuple[dict[str, Tensor], dict[str, Any]]:
+    """What goes in, as an example, and its free axes."""
     # Neither 1 nor equal: an exporter takes such sizes for constants.
-    ones = torch.ones(3, 11, dtype=torch.int64)
-    return {"ids": ones, "mask": ones.clone()}
-
-
-def _token_axes() -> dict[str, Any]:
-    axes = {0: Dim("sequences"), 1: Dim("tokens", max=MAX_TOKENS)}
-    return {"ids": axes, "mask": axes}
+    ones, sequences = torch.ones(3, 11, dtype=torch.int64), Dim("sequences")
+    free = {0: sequences, 1: Dim("tokens", max=MAX_TOKENS)}
+    example, axes = {"ids": ones, "mask": ones.clone()}, {"ids": free, "mask": free}
+    if model.interaction_encoder.known is not None:
+        example["known"], axes["known"] = torch.zeros(3, model.config.dimension), {0: sequences}
+    return example, axes
 
 
 def _exported(

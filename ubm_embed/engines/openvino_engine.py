@@ -15,7 +15,7 @@ import torch
 
 from ubm_embed.data.arrays import FloatArray
 from ubm_embed.data.token_table import TokenTable
-from ubm_embed.engines.dense_form import padded
+from ubm_embed.engines.dense_form import dense_inputs
 from ubm_embed.engines.encoder_name import EncoderName
 from ubm_embed.engines.onnx_form import onnx_products
 from ubm_embed.engines.optional_library import load_library, unheard
@@ -30,8 +30,8 @@ class OpenVinoEngine:
     by_length = True
     tokens_at_once = 1_024  # some 8% faster than 8,192
 
-    def __init__(self, compiled: Any, name: EncoderName) -> None:
-        self._compiled, self.name = compiled, name
+    def __init__(self, compiled: Any, model: UserBehaviorModel, name: EncoderName) -> None:
+        self._compiled, self._model, self.name = compiled, model, name
 
     @classmethod
     def of(cls, model: UserBehaviorModel) -> OpenVinoEngine:
@@ -40,7 +40,7 @@ class OpenVinoEngine:
         Raises:
             NotFound: OpenVINO is not installed, or what it needs to read the model.
         """
-        return cls(_compiled(_read(model)), EncoderName.OPENVINO)
+        return cls(_compiled(_read(model)), model, EncoderName.OPENVINO)
 
     @classmethod
     def in_8_bits(cls, model: UserBehaviorModel) -> OpenVinoEngine:
@@ -57,14 +57,14 @@ class OpenVinoEngine:
         # Its bar of progress goes to stdout, and nothing turns that off.
         with unheard(), contextlib.redirect_stdout(io.StringIO()):
             compressed = compression.compress_weights(model_in_floats, mode=compression.CompressWeightsMode.INT8_SYM)
-        return cls(_compiled(compressed, DYNAMIC_QUANTIZATION_GROUP_SIZE=64), EncoderName.OPENVINO_INT8)
+        return cls(_compiled(compressed, DYNAMIC_QUANTIZATION_GROUP_SIZE=64), model, EncoderName.OPENVINO_INT8)
 
     def encode(self, sequences: TokenTable) -> FloatArray:
         """As `ProductEngine.encode`: [N, D]."""
-        ids, mask = padded(sequences)
+        inputs = dense_inputs(self._model, sequences)
         # A request of its own: to call the compiled model is to share one, so that a thread gets another's batch.
         request = self._compiled.create_infer_request()
-        return cast(FloatArray, request.infer({"ids": ids, "mask": mask}, share_inputs=True)[0])
+        return cast(FloatArray, request.infer(inputs, share_inputs=True)[0])
 
 
 def _read(model: UserBehaviorModel) -> Any:

@@ -20,7 +20,8 @@ from ubm_embed.data.batches import TokenBatch
 from ubm_embed.data.tokenizer import MAX_TOKENS
 from ubm_embed.errors import InvalidData, NotFound
 from ubm_embed.model.dropout import dropout
-from ubm_embed.model.layers import Affine, computing_format, every_place, layers_of
+from ubm_embed.model.known_texts import KnownTexts
+from ubm_embed.model.layers import Affine, computing_format, every_place, layers_of, silence_branches
 
 # More than any encoder has; a configuration that asks for a billion must not be tried.
 MAX_LAYERS = 128
@@ -31,21 +32,30 @@ _LOGGING: Any = logging
 
 
 class InteractionEncoder(nn.Module):
-    """A BERT-like encoder. An interaction's vector is b', its `[CLS]`'s, projected where the encoder is not D wide."""
+    """A BERT-like encoder. An interaction's vector is b', its `[CLS]`'s, projected where the encoder is not D wide.
 
-    def __init__(self, config: PreTrainedConfig, dimension: int) -> None:
+    Args:
+        encoder: its configuration, for weights at random, or with weights; a projection, if one is needed, is random.
+        mean_of_tokens: b' is the mean over all tokens instead, which a pre-trained encoder has learned more of, and a
+            fresh one more quickly, as it then starts as the mean of its words.
+        known_texts: how many there are, see `KnownTexts`.
+    """
+
+    def __init__(
+        self,
+        encoder: PreTrainedConfig | PreTrainedModel,
+        dimension: int,
+        *,
+        mean_of_tokens: bool = False,
+        known_texts: int = 0,
+    ) -> None:
         super().__init__()
-        self.encoder = _AUTO_MODEL.from_config(config, **_without_pooler(config))
-        self.projection = projection(config.hidden_size, dimension)
-
-    @classmethod
-    def from_bert(cls, encoder: PreTrainedModel, dimension: int) -> InteractionEncoder:
-        """Around an encoder whose weights are loaded already; a projection, if one is needed, starts at random."""
-        built = cls.__new__(cls)
-        nn.Module.__init__(built)
-        built.encoder = encoder
-        built.projection = projection(encoder.config.hidden_size, dimension)
-        return built
+        if isinstance(encoder, PreTrainedConfig):
+            encoder = _AUTO_MODEL.from_config(encoder, **_without_pooler(encoder))
+        self.encoder: Any = encoder
+        self.projection = projection(encoder.config.hidden_size, dimension)
+        self.mean_of_tokens = mean_of_tokens
+        self.known = KnownTexts(known_texts, dimension) if known_texts else None
 
     @property
     def vocab_size(self) -> int:
@@ -54,12 +64,24 @@ class InteractionEncoder(nn.Module):
 
     def forward(self, tokens: TokenBatch) -> Tensor:
         """N interactions -> [N, D], row n for sequence n of the batch."""
+        read = self._mean(tokens) if self.mean_of_tokens else self._first(tokens)
+        vectors = cast(Tensor, self.projection(read))
+        return vectors if self.known is None else vectors + self.known(tokens).to(vectors.dtype)
+
+    def start_as_words(self) -> None:
+        """Silence every branch beside the residual stream, so that a fresh encoder is the mean of its words."""
+        silence_branches(self.encoder)
+
+    def _mean(self, tokens: TokenBatch) -> Tensor:
+        hidden = self.hidden(tokens)
+        return tokens.packing.mean(hidden).to(hidden.dtype)
+
+    def _first(self, tokens: TokenBatch) -> Tensor:
         hidden, packing = self._embeddings(tokens), tokens.packing
         *layers, last = layers_of(self.encoder.encoder.layer, hidden.dtype)
         hidden = every_place(layers, hidden, packing)
         with torch.autocast(hidden.device.type, enabled=False):
-            first = last.at_heads(hidden, packing)
-        return cast(Tensor, self.projection(first))
+            return last.at_heads(hidden, packing)
 
     def hidden(self, tokens: TokenBatch) -> Tensor:
         """What the encoder makes of every token, as masked words are predicted from: [T, E], in packed order."""

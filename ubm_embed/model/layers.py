@@ -141,9 +141,13 @@ def attention(query: Tensor, key: Tensor, value: Tensor, mask: Tensor | None, sh
     return dropout(scores.softmax(dim=3), share) @ value
 
 
-def every_place(layers: Sequence[Layer], hidden: Tensor, packing: Packing) -> Tensor:
-    """One layer after the other, at every place: [T, D] -> [T, D], in the layers' format."""
-    mask = packing.attention_mask()
+def every_place(layers: Sequence[Layer], hidden: Tensor, packing: Packing, *, causal: bool = False) -> Tensor:
+    """One layer after the other, at every place: [T, D] -> [T, D], in the layers' format.
+
+    Args:
+        causal: a place reads itself and those before it in its sequence, else all of the sequence.
+    """
+    mask = packing.attention_mask(causal=causal)
     with torch.autocast(
         hidden.device.type, enabled=False
     ):  # on a GPU it would turn each layer norm's output to float32
@@ -161,3 +165,10 @@ def computing_format(weight: Tensor) -> torch.dtype:
 def layers_of(modules: nn.ModuleList, dtype: torch.dtype) -> list[Layer]:
     """The layers of an encoder of transformers, in a number format."""
     return [Layer.of(module, dtype) for module in modules]
+
+
+def silence_branches(encoder: nn.Module) -> None:
+    """Set to 0 what attention and the feed-forward part of each layer of transformers add to the residual stream."""
+    for name, parameter in encoder.named_parameters():
+        if name.endswith("output.dense.weight"):
+            nn.init.zeros_(parameter)

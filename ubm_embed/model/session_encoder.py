@@ -17,7 +17,7 @@ from transformers import BertConfig
 from transformers.models.bert.modeling_bert import BertEncoder
 
 from ubm_embed.data.packing import Packing
-from ubm_embed.model.layers import Layer, computing_format, every_place, layers_of
+from ubm_embed.model.layers import Layer, computing_format, every_place, layers_of, silence_branches
 
 
 class SessionEncoder(nn.Module):
@@ -25,12 +25,18 @@ class SessionEncoder(nn.Module):
 
     With no layers it is the mean of the interaction vectors, without positions: how the paper's BERT baselines read a
     session (4.1.3).
+
+    A causal one reads at each interaction what came until then, and h' is its output at the last one. What happened last
+    counts most, and one pass gives the vectors of all beginnings of a session, each of which asks for its next product.
     """
 
     positions: Tensor
 
-    def __init__(self, *, dimension: int, layers: int, heads: int, dropout: float, max_interactions: int) -> None:
+    def __init__(
+        self, *, dimension: int, layers: int, heads: int, dropout: float, max_interactions: int, causal: bool = False
+    ) -> None:
         super().__init__()
+        self.causal = causal
         settings: dict[str, Any] = {
             "hidden_size": dimension,
             "num_hidden_layers": layers,
@@ -54,9 +60,7 @@ class SessionEncoder(nn.Module):
         Products are sessions of length 1: a fresh encoder then puts a session near the products in it, which
         stage 1 has already arranged by meaning, where a random one scatters them.
         """
-        for name, parameter in self.named_parameters():
-            if name.endswith("output.dense.weight"):  # of the attention and of the feed-forward part
-                nn.init.zeros_(parameter)
+        silence_branches(self)
 
     def forward(self, interactions: Tensor, packing: Packing) -> Tensor:
         """Interaction vectors [I, D], sessions end to end -> session vectors h' [B, D].
@@ -65,6 +69,17 @@ class SessionEncoder(nn.Module):
             ValueError: a session has more interactions than there are positions; the caller keeps its last ones.
         """
         return self._read(self._layers(interactions), interactions, packing)
+
+    def beginnings(self, interactions: Tensor, packing: Packing) -> Tensor:
+        """h' of every beginning of every session, the whole one last: [I, D] float32, in the order of the interactions.
+
+        Raises:
+            ValueError: as `forward`; or the encoder is not causal, which would read a beginning by all of the session.
+        """
+        if not self.causal:
+            raise ValueError("only a causal session encoder reads all beginnings of a session at once")
+        outputs = self._outputs(self._layers(interactions), interactions, packing)
+        return outputs[packing.places()].float()
 
     def frozen(self) -> Callable[[Tensor, Packing], Tensor]:
         """`forward` with the weights as they are now, put together once; what becomes of them later does not count."""
@@ -76,13 +91,18 @@ class SessionEncoder(nn.Module):
         return layers_of(modules, computing_format(like))
 
     def _read(self, layers: Sequence[Layer], interactions: Tensor, packing: Packing) -> Tensor:
+        outputs = self._outputs(layers, interactions, packing)
+        return outputs[packing.lasts()].float() if self.causal else packing.mean(outputs)
+
+    def _outputs(self, layers: Sequence[Layer], interactions: Tensor, packing: Packing) -> Tensor:
+        """o' at every place: [T, D]."""
         longest, most = packing.longest, self.positions.shape[0]
         if longest > most:
             raise ValueError(f"a session has {longest} interactions, expected at most {most}: keep the last ones")
         hidden = interactions[packing.elements]
         if layers:
             hidden = hidden + self.positions[packing.positions].to(hidden.dtype)
-        return packing.mean(every_place(layers, hidden, packing))
+        return every_place(layers, hidden, packing, causal=self.causal)
 
 
 def sinusoidal_positions(length: int, dimension: int) -> Tensor:

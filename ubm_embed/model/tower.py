@@ -54,6 +54,18 @@ class Tower(Protocol):
         """Its weights; those are trained that require a gradient."""
 
 
+class CausalTower(Tower, Protocol):
+    """A tower that reads all beginnings of a session in one pass."""
+
+    max_interactions: int
+
+    def beginnings(self, sessions: SessionTable) -> Tensor:
+        """Vectors of every beginning of B sessions of at most `max_interactions`, in the order of interactions: [I, D].
+
+        That of the k-th interaction of a session is what `sessions` makes of the session's first k.
+        """
+
+
 class TextInteractions(nn.Module):
     """Interactions read from their text."""
 
@@ -126,11 +138,22 @@ class UBMTower(nn.Module):
 
     def sessions(self, sessions: SessionTable) -> Tensor:
         """h' [B, D]."""
-        last = sessions.last(self.max_interactions)
-        actions, rows, index = distinct_interactions(last.actions.astype(np.int64), last.rows.astype(np.int64))
+        return cast(Tensor, self.session_encoder(*self._read(sessions.last(self.max_interactions))))
+
+    def beginnings(self, sessions: SessionTable) -> Tensor:
+        """h' of every beginning of B sessions, the whole ones among them, in the order of the interactions: [I, D].
+
+        Raises:
+            ValueError: the session encoder is not causal, or a session has more interactions than it reads.
+        """
+        return self.session_encoder.beginnings(*self._read(sessions))
+
+    def _read(self, sessions: SessionTable) -> tuple[Tensor, Packing]:
+        """b' [I, D], each different interaction encoded once, and where they lie."""
+        actions, rows, index = distinct_interactions(sessions.actions.astype(np.int64), sessions.rows.astype(np.int64))
         different: Tensor = self.interactions(actions, rows)
         places = torch.from_numpy(index).to(different.device)
-        return cast(Tensor, self.session_encoder(different[places], Packing.of(last.lengths).to(different.device)))
+        return different[places], Packing.of(sessions.lengths).to(different.device)
 
     def products(self, rows: IntArray) -> Tensor:
         """V [K, D]."""

@@ -15,10 +15,12 @@ import torch
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
+from transformers import PreTrainedConfig, PreTrainedModel
 
 from ubm_embed.data.batches import SessionBatch
 from ubm_embed.data.tasks import Task
-from ubm_embed.data.tokenizer import MAX_TOKENS
+from ubm_embed.data.token_table import TokenTable
+from ubm_embed.data.tokenizer import MAX_TOKENS, InteractionTokenizer
 from ubm_embed.errors import InvalidData, NotFound
 from ubm_embed.model.heads import head_of
 from ubm_embed.model.interaction_encoder import (
@@ -29,6 +31,7 @@ from ubm_embed.model.interaction_encoder import (
     load_bert,
     one_line,
 )
+from ubm_embed.model.known_texts import KnownTexts
 from ubm_embed.model.session_encoder import SessionEncoder
 
 CONFIG_FILE = "config.json"
@@ -41,6 +44,7 @@ _BOUNDS = {
     "session_layers": (0, MAX_LAYERS),
     "session_heads": (1, 1024),
     "max_interactions": (1, 65_536),
+    "known_texts": (0, 1 << 30),
 }
 
 
@@ -54,6 +58,10 @@ class UBMConfig:
         session_heads: attention heads of each.
         max_interactions: interactions a session may have; the last ones are read of a longer one.
         dropout: dropout of the session encoder; the interaction encoder's is in its own settings.
+        causal: an interaction reads those before it, and a session is the output at its last one; else each reads all,
+            and a session is the mean (the paper).
+        mean_of_tokens: an interaction is the mean over its tokens; else its `[CLS]` (the paper).
+        known_texts: texts that have a vector beside what their words say, see `KnownTexts`.
         interaction_encoder: the configuration of the BERT-like encoder, as transformers writes it.
         task: what it was fine-tuned for; "pip" and "rlp" have a head.
         product_tower: model_id of the model that reads products, where it is not this one.
@@ -64,6 +72,9 @@ class UBMConfig:
     session_heads: int = 4
     max_interactions: int = 32
     dropout: float = 0.1
+    causal: bool = False
+    mean_of_tokens: bool = False
+    known_texts: int = 0
     interaction_encoder: dict[str, Any] = field(default_factory=dict)
     task: str | None = None
     product_tower: str | None = None
@@ -77,6 +88,9 @@ class UBMConfig:
             raise ValueError(f"dimension must be even and a multiple of session_heads, got {self.dimension}")
         if type(self.dropout) not in (int, float) or not 0 <= self.dropout < 1:
             raise ValueError(f"dropout must be in [0, 1), got {self.dropout!r}")
+        for name in ("causal", "mean_of_tokens"):
+            if type(getattr(self, name)) is not bool:
+                raise ValueError(f"{name} must be true or false, got {getattr(self, name)!r}")
         if not isinstance(self.interaction_encoder, dict):
             raise ValueError(f"interaction_encoder must be an object, got {self.interaction_encoder!r}")
         if self.task is not None and self.task not in list(Task):
@@ -98,6 +112,7 @@ class UserBehaviorModel(nn.Module):
             heads=config.session_heads,
             dropout=config.dropout,
             max_interactions=config.max_interactions,
+            causal=config.causal,
         )
         self.head = None if config.task is None else head_of(Task(config.task), config.dimension)
 
@@ -108,7 +123,10 @@ class UserBehaviorModel(nn.Module):
         """Random weights, from torch's generator, in the paper's sizes. `settings` are `UBMConfig`'s."""
         bert = bert_config(vocab_size=vocab_size, layers=layers, width=width, dropout=dropout, max_tokens=MAX_TOKENS)
         config = UBMConfig(dropout=dropout, interaction_encoder=_stable(bert.to_dict()), **settings)
-        return cls(config, InteractionEncoder(bert, config.dimension))
+        encoder = _interaction_encoder(bert, config)
+        if config.mean_of_tokens:
+            encoder.start_as_words()
+        return cls(config, encoder)
 
     @classmethod
     def from_bert(
@@ -127,7 +145,7 @@ class UserBehaviorModel(nn.Module):
         """
         encoder = load_bert(str(source), layers=layers, vocab_size=vocab_size, dropout=dropout)
         config = UBMConfig(dropout=dropout, interaction_encoder=_stable(encoder.config.to_dict()), **settings)
-        return cls(config, InteractionEncoder.from_bert(encoder, config.dimension))
+        return cls(config, _interaction_encoder(encoder, config))
 
     def forward(self, batch: SessionBatch) -> Tensor:
         """B sessions -> h' [B, D]. Each different interaction of the batch is encoded once."""
@@ -140,6 +158,13 @@ class UserBehaviorModel(nn.Module):
         copy = type(self)(config, deepcopy(self.interaction_encoder))
         copy.session_encoder.load_state_dict(self.session_encoder.state_dict())
         return copy.to(self.device)
+
+    def know(self, texts: TokenTable, tokenizer: InteractionTokenizer, *, dropout: float) -> None:
+        """Learn a vector for each of these product texts from now on, beside those known before (see `KnownTexts`)."""
+        known = KnownTexts.of(texts, tokenizer, self.interaction_encoder.known, self.config.dimension)
+        known.dropout = dropout
+        self.interaction_encoder.known = known.to(self.device)
+        self.config = replace(self.config, known_texts=known.keys.numel())
 
     @property
     def device(self) -> torch.device:
@@ -172,8 +197,7 @@ class UserBehaviorModel(nn.Module):
 
     @classmethod
     def _of(cls, config: UBMConfig) -> Self:
-        encoder = encoder_config(_stable(config.interaction_encoder))
-        return cls(config, InteractionEncoder(encoder, config.dimension))
+        return cls(config, _interaction_encoder(encoder_config(_stable(config.interaction_encoder)), config))
 
     def save_pretrained(self, folder: str | Path) -> None:
         """Write config.json and model.safetensors into an existing folder."""
@@ -182,6 +206,12 @@ class UserBehaviorModel(nn.Module):
         (folder / CONFIG_FILE).write_text(json.dumps(document, indent=2, sort_keys=True) + "\n", "utf-8")
         weights = {name: tensor.detach().cpu().contiguous() for name, tensor in self.state_dict().items()}
         save_file(weights, folder / WEIGHTS_FILE, metadata={"format": "pt"})
+
+
+def _interaction_encoder(encoder: PreTrainedConfig | PreTrainedModel, config: UBMConfig) -> InteractionEncoder:
+    return InteractionEncoder(
+        encoder, config.dimension, mean_of_tokens=config.mean_of_tokens, known_texts=config.known_texts
+    )
 
 
 def _stable(settings: dict[str, Any]) -> dict[str, Any]:

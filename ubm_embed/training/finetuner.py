@@ -1,16 +1,22 @@
 """The loop of fine-tuning (paper 4.2.2): step, look at the validation part, keep the best.
 
+The learning rate goes up, and then either down to 0 over all steps that were asked for, or it stays until looks no longer
+gain, and goes down to 0 over a share of the steps that there were (`cooldown`; Hu et al. 2024, MiniCPM, 4): how many steps
+a shop needs is then found while it trains.
+
 A step's random numbers come from (seed, step) and an epoch's examples from (seed, epoch) alone, so that a run that was
 cut off goes on to the same weights.
 """
 
 from __future__ import annotations
 
+import itertools
 import math
 import time
 from collections.abc import Iterator
 from copy import deepcopy
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -18,7 +24,7 @@ import torch
 from torch import nn
 
 from ubm_embed.data.questions import Questions
-from ubm_embed.data.tasks import Examples
+from ubm_embed.data.tasks import Examples, Walks
 from ubm_embed.errors import InvalidData
 from ubm_embed.progress import Progress, silent
 from ubm_embed.training.finetuning_config import FinetuningConfig
@@ -28,6 +34,9 @@ from ubm_embed.training.run import TrainingRun
 from ubm_embed.training.schedule import learning_rate
 from ubm_embed.training.step import take_step
 
+# Tables whose rows are looked up: of words, of known texts, of a baseline's items.
+_LOOKED_UP = ("word_embeddings.weight", "known.vectors", "items.weight", "tokens.weight")
+
 
 @dataclass
 class Best:
@@ -35,13 +44,19 @@ class Best:
 
     Attributes:
         step: after which it was; 0 is before any.
-        validation_loss: there.
+        cost: what was least there.
         looks: since then.
+        shown: what that look showed.
     """
 
     step: int = 0
-    validation_loss: float = math.inf
+    cost: float = math.inf
     looks: int = 0
+    shown: dict[str, float] = field(default_factory=dict)
+
+    def to_dict(self) -> dict[str, Any]:
+        """For the training record."""
+        return {"step": self.step, "looks": self.looks, **self.shown}
 
 
 class Finetuner:
@@ -63,14 +78,11 @@ class Finetuner:
         self.questions, self.config, self.progress = questions, config, progress
         self.run: TrainingRun | None = None
         self.validation = questions.validation(most=config.most_validation, seed=config.seed)
-        weights = [weight for weight in self.module.parameters() if weight.requires_grad]
-        if not weights:
-            raise InvalidData("the model has no session layers, and nothing else is to be trained")
-        self.device = weights[0].device
-        self.optimizer = torch.optim.AdamW(
-            weights, lr=config.learning_rate, weight_decay=config.weight_decay, fused=True
-        )
+        self.optimizer = _optimizer(self.module, config)
+        self.device = next(self.module.parameters()).device
         self.best, self.best_weights = Best(), deepcopy(self.module.state_dict())
+        self.shown: dict[str, float] = {}
+        self.cooling_from: int | None = None
 
     def train(self, run: TrainingRun | None = None) -> Best:
         """Train to the end, or until it no longer gains.
@@ -82,47 +94,80 @@ class Finetuner:
             QualityGateFailed: a loss or its gradient is not finite.
         """
         self.run = run
-        first, (total, every) = self._resume(), self._steps()
-        if not first:
+        step = self._resume()
+        if not step:
             self._look(0)  # a model that training only spoils is given back as it was
-        for step, examples in self._batches(first, total):
-            if self.config.patience is not None and self.best.looks >= self.config.patience:
-                break  # asked here, so that a run that was cut off after its last look stops there too
-            self._step(step, total, examples)
-            if (step + 1) % every == 0 or step + 1 == total:
-                self._look(step + 1)
-                self._keep(step + 1)
+        for examples in self._examples(step):
+            if step >= self._end(
+                step
+            ):  # asked here, so that a run that was cut off after its last look stops there too
+                break
+            self._step(step, examples)
+            step += 1
+            if step % self.every == 0 or step >= self._end(step):
+                self._look(step)
+                self._keep(step)
         self.module.load_state_dict(self.best_weights)
         self.module.eval()
         return self.best
 
-    def _steps(self) -> tuple[int, int]:
-        """All steps, and those between two looks."""
-        epoch = max(1, len(self._epoch(0)) // self.config.batch)
-        total = min(self.config.epochs * epoch, self.config.max_steps or self.config.epochs * epoch)
-        return total, self.config.validation_steps or epoch
+    @cached_property
+    def epoch_steps(self) -> int:
+        """Steps of an epoch."""
+        return max(1, len(self._epoch(0)) // self.config.batch)
 
-    def _epoch(self, epoch: int) -> Examples:
-        return self.questions.training(np.random.default_rng([self.config.seed, 4, epoch]))
+    @cached_property
+    def most(self) -> int:
+        """Steps at most."""
+        steps = self.config.epochs * self.epoch_steps
+        return min(steps, self.config.max_steps or steps)
 
-    def _batches(self, first: int, total: int) -> Iterator[tuple[int, Examples]]:
-        step, epoch, size = 0, 0, self.config.batch
-        while step < total:
-            examples = self._epoch(epoch)
-            for batch in range(max(1, len(examples) // size)):
-                if first <= step < total:
-                    yield step, examples.take(np.arange(batch * size, min(len(examples), (batch + 1) * size)))
-                step += 1
-            epoch += 1
+    @cached_property
+    def every(self) -> int:
+        """Steps between two looks."""
+        return self.config.validation_steps or self.epoch_steps
 
-    def _step(self, step: int, total: int, examples: Examples) -> None:
+    def _end(self, step: int) -> int:
+        """The step at which it ends, as far as is known before taking this one."""
+        cooldown, patience = self.config.cooldown, self.config.patience
+        gains_no_more = patience is not None and self.best.looks >= patience
+        if cooldown is None:
+            return step if gains_no_more else self.most
+        if self.cooling_from is None and (gains_no_more or step >= self.most / (1 + cooldown)):
+            self.cooling_from = step
+        if self.cooling_from is None:
+            return self.most
+        return min(self.most, self.cooling_from + max(1, round(cooldown * self.cooling_from)))
+
+    def _rate(self, step: int) -> float:
+        peak, warmup = self.config.learning_rate, self.config.warmup
+        if self.config.cooldown is None:
+            return learning_rate(step, self.most, peak=peak, warmup=warmup)
+        rising = peak * min(1.0, (step + 1) / max(1, round(warmup * self.most)))
+        if self.cooling_from is None:
+            return rising
+        end = self._end(step)
+        return rising * (end - step) / (end - self.cooling_from + 1)
+
+    def _epoch(self, epoch: int) -> Examples | Walks:
+        return self.objective.epoch(self.questions, np.random.default_rng([self.config.seed, 4, epoch]))
+
+    def _examples(self, first: int) -> Iterator[Examples | Walks]:
+        """What each step reads, from step `first` on."""
+        for epoch in itertools.count(first // self.epoch_steps):
+            examples, size = self._epoch(epoch), self.config.batch
+            for batch in range(first % self.epoch_steps, self.epoch_steps):
+                yield examples.take(np.arange(batch * size, min(len(examples), (batch + 1) * size)))
+            first = 0
+
+    def _step(self, step: int, examples: Examples | Walks) -> None:
         started = time.monotonic()
         rng = np.random.default_rng([self.config.seed, 5, step])
         torch.manual_seed(int(rng.integers(2**62)))  # dropout's
         self.module.train()
         with autocast(self.device, self.config.precision):
             loss = self.objective.loss(examples, rng)
-        rate = learning_rate(step, total, peak=self.config.learning_rate, warmup=self.config.warmup)
+        rate, end = self._rate(step), self._end(step)
         norm = take_step(
             self.module,
             self.optimizer,
@@ -133,28 +178,24 @@ class Finetuner:
         )
         self._log(
             step=step + 1,
-            steps=total,
+            steps=end,
             loss=loss.item(),
             learning_rate=rate,
             gradient_norm=norm,
             examples_per_second=len(examples) / (time.monotonic() - started),
         )
-        note = f"loss {loss.item():.3f}, validation {self.best.validation_loss:.3f} at step {self.best.step}"
-        self.progress(f"fine-tuning, {self.config.task}", step + 1, total, note)
+        looked = ", ".join(f"{name.replace('_', ' ')} {value:.3f}" for name, value in self.shown.items())
+        note = f"loss {loss.item():.3f}, {looked}, best at step {self.best.step}"
+        self.progress(f"fine-tuning, {self.config.task}", step + 1, end, note)
 
-    @torch.no_grad()
     def _look(self, step: int) -> None:
         self.module.eval()
-        rng = np.random.default_rng([self.config.seed, 6])  # the same sample at every look
-        size, count = max(256, self.config.batch), len(self.validation)
-        total = 0.0
-        for start in range(0, count, size):
-            part = self.validation.take(np.arange(start, min(start + size, count)))
-            total += self.objective.loss(part, rng).item() * len(part)
-        loss = total / count
-        self._log(step=step, validation_loss=loss)
-        if loss < self.best.validation_loss:
-            self.best, self.best_weights = Best(step, loss), deepcopy(self.module.state_dict())
+        with autocast(self.device, self.config.precision):
+            look = self.objective.look(self.validation)
+        self.shown = look.shown
+        self._log(step=step, **look.shown)
+        if look.cost < self.best.cost:
+            self.best, self.best_weights = Best(step, look.cost, 0, look.shown), deepcopy(self.module.state_dict())
         else:
             self.best.looks += 1
 
@@ -170,6 +211,8 @@ class Finetuner:
                     "model": self.module.state_dict(),
                     "optimizer": self.optimizer.state_dict(),
                     "best": asdict(self.best),
+                    "shown": self.shown,
+                    "cooling_from": self.cooling_from,
                     "best_weights": self.best_weights,
                 }
             )
@@ -182,4 +225,26 @@ class Finetuner:
         self.module.load_state_dict(state["model"])
         self.optimizer.load_state_dict(state["optimizer"])
         self.best, self.best_weights = Best(**state["best"]), state["best_weights"]
+        self.shown, self.cooling_from = state["shown"], state["cooling_from"]
         return int(state["step"])
+
+
+def _optimizer(module: nn.Module, config: FinetuningConfig) -> torch.optim.AdamW:
+    """AdamW. Vectors that are looked up hear of a few examples a step, and learn by `lookup_rate` times the rate.
+
+    Raises:
+        InvalidData: nothing is to be trained.
+    """
+    looked_up = {id(one) for name, one in module.named_parameters() if name.endswith(_LOOKED_UP)}
+    weights = [weight for weight in module.parameters() if weight.requires_grad]
+    if not weights:
+        raise InvalidData("the model has no session layers, and nothing else is to be trained")
+    slow = [weight for weight in weights if id(weight) not in looked_up]
+    fast = [weight for weight in weights if id(weight) in looked_up]
+    groups = [{"params": slow, "rate_factor": 1.0}, {"params": fast, "rate_factor": config.lookup_rate}]
+    return torch.optim.AdamW(
+        [group for group in groups if group["params"]],
+        lr=config.learning_rate,
+        weight_decay=config.weight_decay,
+        fused=True,
+    )

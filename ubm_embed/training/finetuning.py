@@ -50,7 +50,8 @@ def finetune(
 
     Raises:
         Conflict: `out` is taken, an unfinished run does not fit, or another split is asked for than the model's.
-        InvalidData: the corpus cannot pose the task, or the model was fine-tuned for another.
+        InvalidData: the corpus cannot pose the task, the model was fine-tuned for another, or is asked at every place
+            and is not causal.
         NotFound: nothing to resume.
         QualityGateFailed: a loss or its gradient was not finite; nothing is written.
         ValueError: next item prediction with a model that was opened from no folder: its tower could not be kept.
@@ -76,7 +77,7 @@ def finetune(
     record = {
         **checkpoint.record,
         **origin,
-        "finetuning": asdict(config) | asdict(best) | {"seconds": round(time.monotonic() - started, 1)},
+        "finetuning": asdict(config) | best.to_dict() | {"seconds": round(time.monotonic() - started, 1)},
         "split": split.to_dict(),
         "leaks": LeakReport.of(corpus, tokenized, split, pretrained=pretrained).to_dict(),
     }
@@ -123,6 +124,14 @@ def objective_of(
     frozen = config.task is Task.NIP and not config.train_products
     tower_id = checkpoint.products.model_id if frozen else None
     model = checkpoint.model.fine_tuned(task=config.task, product_tower=tower_id).to(device)
+    if config.every_place and not model.config.causal:
+        raise InvalidData(
+            "the model's session encoder reads both ways, and a session can be asked at every place at once by a causal "
+            "one only; pre-train with --recipe shop, or fine-tune with --recipe paper"
+        )
+    if config.known_texts:
+        seen = np.flatnonzero(questions.counts >= max(1, config.least_count))
+        model.know(questions.corpus.texts.take(seen), checkpoint.tokenizer, dropout=config.known_text_dropout)
     vectors = None
     if frozen:
         embedded = Embedder(checkpoint, device=str(device)).embed_products(corpus.products, progress=progress)
@@ -148,7 +157,12 @@ def task_objective(
         products = questions.corpus.products
         popularity = np.bincount(targets, minlength=products)
         return NextItem(
-            tower, products, popularity=popularity, negatives=config.draws(products), repeats=config.repeats
+            tower,
+            products,
+            popularity=popularity,
+            negatives=config.draws(products),
+            repeats=config.repeats,
+            every_place=config.every_place,
         )
     targets = targets.astype(np.float64)
     if isinstance(head, PurchaseIntentionHead):

@@ -23,7 +23,17 @@ _NEGATIVES = {"frozen": 8192, "cached": 4096, "read": 256}
 
 HOLDOUT = 0.1
 # What means nothing to next item prediction, and what to it alone.
-_OF_OTHERS = {True: ("least",), False: ("train_products", "negatives", "least_count", "per_session", "repeats")}
+_OF_NEXT_ITEM = (
+    "train_products",
+    "every_place",
+    "known_texts",
+    "known_text_dropout",
+    "negatives",
+    "least_count",
+    "per_session",
+    "repeats",
+)
+_OF_OTHERS = {True: ("least",), False: _OF_NEXT_ITEM}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -34,13 +44,20 @@ class FinetuningConfig:
         epochs, max_steps: at most so many.
         batch: examples a step.
         learning_rate: peak; reached linearly over the first `warmup` share of the steps, then down to 0.
+        lookup_rate: times the rate for vectors of single words and texts, which few examples of a step tell anything.
+        cooldown: stay at the peak until looks gain no more, or so many steps are left, and go down to 0 over this share
+            of the steps there were; None goes down over all steps.
         validation_steps: steps from one look at the validation part to the next; None looks after each epoch. The
-            weights with the least validation loss are kept.
-        patience: stop after so many looks without a new best; None goes on to the end.
+            weights with the best look are kept: of the highest hit@10 (NIP), or the least loss.
+        patience: stop, or with `cooldown` go down, after so many looks without a new best; None goes on to the end.
         most_validation: examples that a look asks, at most.
         only_session_encoder: leave the interaction encoder as it is and read interactions from vectors computed once.
         train_products: NIP, read products with the very model that is trained, where the paper holds sessions against
             the vectors V of the model as it was. What comes out is one model for both.
+        every_place: NIP, ask a session at every place at once, in one pass; for causal session encoders.
+        known_texts: NIP with `train_products`, also learn a vector for each product of the training part, added to what
+            its words say (`KnownTexts`).
+        known_text_dropout: share of them that a step reads by their words alone.
         negatives: NIP, products drawn a step; 0 takes all of them; None chooses by what a product costs.
         least_count, per_session, repeats, least: of `Questions`.
         split, holdout: how to split a corpus that the model was not pre-trained on; None is a tenth.
@@ -52,7 +69,9 @@ class FinetuningConfig:
     max_steps: int | None = None
     batch: int = 32
     learning_rate: float = 3e-5
+    lookup_rate: float = 1.0
     warmup: float = 0.1
+    cooldown: float | None = None
     weight_decay: float = 0.01
     max_gradient_norm: float = 1.0
     validation_steps: int | None = None
@@ -60,6 +79,9 @@ class FinetuningConfig:
     most_validation: int = 2048
     only_session_encoder: bool = False
     train_products: bool = False
+    every_place: bool = False
+    known_texts: bool = False
+    known_text_dropout: float = 0.5
     negatives: int | None = None
     least_count: int = LEAST_COUNT
     per_session: int = 8
@@ -73,14 +95,16 @@ class FinetuningConfig:
     def __post_init__(self) -> None:
         require_at_least_1(self, "epochs", "max_steps", "batch", "validation_steps", "patience", "most_validation")
         require_at_least_1(self, "least_count", "per_session", "least")
-        require_positive(self, "learning_rate", "max_gradient_norm", "holdout")
-        require_share(self, "warmup", "holdout")
+        require_positive(self, "learning_rate", "lookup_rate", "max_gradient_norm", "holdout", "cooldown")
+        require_share(self, "warmup", "holdout", "cooldown", "known_text_dropout")
         require_not_negative(self, "weight_decay", "seed", "negatives")
         require_one_of("split", self.split, SPLITS)
         require_one_of("precision", self.precision, PRECISIONS)
         for name in _OF_OTHERS[self.task is Task.NIP]:
             if getattr(self, name) != type(self).__dataclass_fields__[name].default:
                 raise ValueError(f"{name} is not for {self.task}, got {getattr(self, name)!r}")
+        if self.known_texts and (not self.train_products or self.only_session_encoder):
+            raise ValueError("known_texts asks for train_products, without only_session_encoder")
 
     @property
     def questions(self) -> dict[str, int | bool]:

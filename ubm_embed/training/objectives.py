@@ -6,7 +6,8 @@ Letters: B examples, E examples, M products, C candidates, D width.
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import Protocol, cast
+from dataclasses import dataclass
+from typing import Any, Protocol, cast
 
 import numpy as np
 import torch
@@ -15,20 +16,41 @@ from torch import Tensor, nn
 from torch.nn.functional import binary_cross_entropy_with_logits, cross_entropy, mse_loss, normalize
 
 from ubm_embed.data.arrays import FloatArray, IntArray
+from ubm_embed.data.questions import Questions
 from ubm_embed.data.session_table import SessionTable
-from ubm_embed.data.tasks import Examples
+from ubm_embed.data.tasks import Examples, Walks
+from ubm_embed.evaluation.ranking import hit_at_k
 from ubm_embed.model.heads import PurchaseIntentionHead, RemainingLengthHead
-from ubm_embed.model.tower import Tower
+from ubm_embed.model.tower import CausalTower, Tower
 from ubm_embed.training.precision import full_precision
 
 _AT_ONCE = 512
 
 
+@dataclass(frozen=True)
+class Look:
+    """How well a validation part was answered.
+
+    Attributes:
+        cost: what the best weights have least of.
+        shown: by name, the cost among them.
+    """
+
+    cost: float
+    shown: dict[str, float]
+
+
 class Objective(Protocol):
     """A `nn.Module` that the fine-tuning loop trains."""
 
-    def loss(self, examples: Examples, rng: np.random.Generator) -> Tensor:
-        """The mean loss of B examples: a scalar."""
+    def epoch(self, questions: Questions, rng: np.random.Generator) -> Examples | Walks:
+        """What an epoch reads, in its order."""
+
+    def loss(self, examples: Any, rng: np.random.Generator) -> Tensor:
+        """The mean loss of a part of an epoch: a scalar."""
+
+    def look(self, examples: Examples) -> Look:
+        """Ask a validation part."""
 
     def answers(self, prefixes: SessionTable) -> FloatArray:
         """What it answers to E prefixes, without gradients; [E, M] scores, or [E] numbers."""
@@ -46,6 +68,7 @@ class NextItem(nn.Module):
         popularity: [M] how often each product is an answer.
         negatives: draws a step; None takes all products.
         repeats: whether a product that the session holds may be the answer; else it is no candidate.
+        every_place: an epoch asks a session at every place, in one pass of a tower that is causal.
     """
 
     def __init__(
@@ -56,23 +79,45 @@ class NextItem(nn.Module):
         popularity: IntArray | None = None,
         negatives: int | None = None,
         repeats: bool = False,
+        every_place: bool = False,
     ) -> None:
         super().__init__()
         self.tower, self.products, self.negatives, self.repeats = tower, products, negatives, repeats
+        self.every_place = every_place
         shares = np.ones(products) if popularity is None else np.asarray(popularity, dtype=np.float64)
         self.popularity = shares / shares.sum()
         self.proposal = 0.5 * self.popularity + 0.5 / products
 
-    def loss(self, examples: Examples, rng: np.random.Generator) -> Tensor:
-        """Mean of -log softmax of the answer."""
+    def epoch(self, questions: Questions, rng: np.random.Generator) -> Examples | Walks:
+        """Sessions to be asked at every place, or questions one by one."""
+        if not self.every_place:
+            return questions.training(rng)
+        return questions.walks(rng, limit=cast(CausalTower, self.tower).max_interactions)
+
+    def loss(self, examples: Examples | Walks, rng: np.random.Generator) -> Tensor:
+        """Mean over the questions of -log softmax of the answer."""
         candidates, correction = self._candidates(examples.targets, rng)
-        scores = self.scores(examples.prefixes, candidates, self.tower.products(candidates))
+        scores = self._scores(examples, candidates, self.tower.products(candidates))
         answer = torch.from_numpy(np.searchsorted(candidates, examples.targets)).to(scores.device)
         if correction is not None:
             shift = torch.from_numpy(correction).to(scores).expand_as(scores)
             # The answer itself is there by right, not by chance.
             scores = scores + shift.scatter(1, answer[:, None], 0.0)
         return cross_entropy(scores, answer)
+
+    @torch.no_grad()
+    def look(self, examples: Examples) -> Look:
+        """The share of misses among all products, ties against the answer, and the loss with all of them."""
+        vectors, ranks, losses = self.product_vectors(), [], []
+        for part in _parts(np.arange(len(examples))):
+            some = examples.take(part)
+            scores = self._scores(some, np.arange(self.products), vectors)
+            answers = torch.from_numpy(some.targets).to(scores.device)
+            losses.append(cross_entropy(scores, answers, reduction="none").cpu())
+            ranks.append((scores >= scores.gather(1, answers[:, None])).sum(dim=1).cpu().numpy())
+        hit = hit_at_k(np.concatenate(ranks), 10)
+        loss = float(torch.cat(losses).mean())
+        return Look(1.0 - hit, {"validation_hit_at_10": hit, "validation_loss": loss})
 
     @torch.no_grad()
     def answers(self, prefixes: SessionTable) -> FloatArray:
@@ -94,7 +139,16 @@ class NextItem(nn.Module):
         Args:
             vectors: [C, D], theirs.
         """
-        sessions = self.tower.sessions(prefixes)
+        return self._held_against(self.tower.sessions(prefixes), prefixes, candidates, vectors)
+
+    def _scores(self, examples: Examples | Walks, candidates: IntArray, vectors: Tensor) -> Tensor:
+        if isinstance(examples, Examples):
+            return self.scores(examples.prefixes, candidates, vectors)
+        beginnings = cast(CausalTower, self.tower).beginnings(examples.sessions)
+        asked = beginnings[torch.from_numpy(examples.places).to(beginnings.device)]
+        return self._held_against(asked, examples.examples.prefixes, candidates, vectors)
+
+    def _held_against(self, sessions: Tensor, prefixes: SessionTable, candidates: IntArray, vectors: Tensor) -> Tensor:
         with full_precision(sessions.device):
             scores = _products_of(sessions.float(), vectors.float(), self.tower.temperature)
         if self.repeats:
@@ -135,6 +189,14 @@ class PurchaseIntention(nn.Module):
         super().__init__()
         self.tower, self.head = tower, head
 
+    def epoch(self, questions: Questions, rng: np.random.Generator) -> Examples:
+        """Questions one by one."""
+        return questions.training(rng)
+
+    def look(self, examples: Examples) -> Look:
+        """The loss."""
+        return _mean_loss(self, examples)
+
     def loss(self, examples: Examples, rng: np.random.Generator) -> Tensor:
         """Mean over examples with both classes as frequent."""
         sessions = self.tower.sessions(examples.prefixes)
@@ -155,6 +217,14 @@ class RemainingLength(nn.Module):
         super().__init__()
         self.tower, self.head = tower, head
 
+    def epoch(self, questions: Questions, rng: np.random.Generator) -> Examples:
+        """Questions one by one."""
+        return questions.training(rng)
+
+    def look(self, examples: Examples) -> Look:
+        """The loss."""
+        return _mean_loss(self, examples)
+
     def loss(self, examples: Examples, rng: np.random.Generator) -> Tensor:
         """Mean over examples."""
         sessions = self.tower.sessions(examples.prefixes)
@@ -167,6 +237,15 @@ class RemainingLength(nn.Module):
     def answers(self, prefixes: SessionTable) -> FloatArray:
         """Interactions still to come: [E]."""
         return _predictions(self.tower, self.head, prefixes)
+
+
+@torch.no_grad()
+def _mean_loss(objective: PurchaseIntention | RemainingLength, examples: Examples) -> Look:
+    rng = np.random.default_rng(0)  # nothing is drawn
+    parts = list(_parts(np.arange(len(examples))))
+    losses = [objective.loss(examples.take(part), rng).item() * part.size for part in parts]
+    loss = sum(losses) / len(examples)
+    return Look(loss, {"validation_loss": loss})
 
 
 def _predictions(tower: Tower, head: PurchaseIntentionHead | RemainingLengthHead, prefixes: SessionTable) -> FloatArray:

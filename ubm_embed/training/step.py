@@ -26,6 +26,7 @@ def take_step(
     """Step down the gradient of `loss`, clipped, at this learning rate; returns the gradient's norm before clipping.
 
     Args:
+        rate: for what has no `rate_factor` of its own.
         where, details: which step it is, and what to know of it, for the error. Both numbers are looked at once, after
             the backward pass: a GPU would stand still for each look.
         processes: who takes the same step: each has the whole loss and gives its part of the gradient.
@@ -34,7 +35,7 @@ def take_step(
         QualityGateFailed: the loss or its gradient is not finite; the weights are as they were.
     """
     for group in optimizer.param_groups:
-        group["lr"] = rate
+        group["lr"] = rate * group.get("rate_factor", 1.0)
     optimizer.zero_grad(set_to_none=True)
     (loss / processes.world).backward()  # type: ignore[no-untyped-call]
     processes.sum_gradients(module)

@@ -9,8 +9,10 @@ import pytest
 import torch
 from transformers import ElectraConfig
 
+from ubm_embed.data.packing import Packing
 from ubm_embed.data.token_table import TokenTable
-from ubm_embed.engines.dense_form import DenseProducts, padded
+from ubm_embed.data.tokenizer import InteractionTokenizer
+from ubm_embed.engines.dense_form import DenseProducts, DenseSessions, dense_inputs, padded
 from ubm_embed.engines.torch_engine import TorchEngine
 from ubm_embed.model.interaction_encoder import InteractionEncoder
 from ubm_embed.model.user_behavior_model import UBMConfig, UserBehaviorModel
@@ -20,6 +22,14 @@ SEQUENCES = TokenTable.from_rows([[2, 7, 3], [2, 3], [2, *range(10, 40), 3], [2,
 
 def bert(**sizes: Any) -> UserBehaviorModel:
     return UserBehaviorModel.from_scratch(vocab_size=50, layers=2, dimension=16, session_heads=2, **sizes)
+
+
+def knowing() -> UserBehaviorModel:
+    model = bert(width=16, session_layers=1)
+    tokenizer = InteractionTokenizer.train(["red shoe", "blue hat"], [], vocab_size=50)
+    texts = TokenTable.from_rows([[7], [*range(10, 40)]])
+    model.know(texts, tokenizer, dropout=0.5)
+    return model
 
 
 def electra() -> UserBehaviorModel:
@@ -43,17 +53,36 @@ def electra() -> UserBehaviorModel:
         lambda: bert(width=32, session_layers=2),
         lambda: bert(width=16, session_layers=0),
         electra,
+        lambda: bert(width=16, session_layers=2, causal=True),
+        lambda: bert(width=32, session_layers=1, mean_of_tokens=True),
+        knowing,
     ],
-    ids=["as the paper's", "with a projection", "without a session encoder", "ELECTRA"],
+    ids=[
+        *("as the paper's", "with a projection", "without a session encoder", "ELECTRA"),
+        *("causal", "mean of tokens", "known texts"),
+    ],
 )
 def test_vectors_are_those_of_the_packed_model(make: Any, stir: Any) -> None:
     torch.manual_seed(0)
     model = make().eval()
     stir(model)
-    ids, mask = (torch.from_numpy(array) for array in padded(SEQUENCES))
+    inputs = {name: torch.from_numpy(array) for name, array in dense_inputs(model, SEQUENCES).items()}
     with torch.inference_mode():
-        found = DenseProducts(model)(ids, mask).numpy()
+        found = DenseProducts(model)(**inputs).numpy()
     assert np.abs(found - TorchEngine(model).encode(SEQUENCES)).max() < 1e-5
+
+
+@pytest.mark.parametrize("causal", [False, True])
+def test_sessions_are_those_of_the_packed_model(causal: bool, stir: Any) -> None:
+    torch.manual_seed(0)
+    model = bert(width=16, session_layers=2, causal=causal).eval()
+    stir(model)
+    lengths = np.array([3, 1, 5])
+    interactions, mask = torch.randn(3, 5, 16), torch.arange(5) < torch.from_numpy(lengths)[:, None]
+    with torch.inference_mode():
+        found = DenseSessions(model)(interactions, mask.long())
+        expected = model.session_encoder(interactions[mask], Packing.of(lengths))
+    torch.testing.assert_close(found, torch.nn.functional.normalize(expected, dim=1), atol=1e-5, rtol=0)
 
 
 def test_padding_is_marked_and_nothing_else() -> None:

@@ -138,14 +138,14 @@ class TestLoadBert:
 
     def test_runs_packed_as_the_checkpoint_runs(self, checkpoint):
         table = sequences(6, 2, 6)
-        encoder = InteractionEncoder.from_bert(self.load(checkpoint, layers=9), 16).eval()
+        encoder = InteractionEncoder(self.load(checkpoint, layers=9), 16).eval()
         assert isinstance(encoder.projection, torch.nn.Identity)
         with torch.no_grad():
             expected = one_at_a_time(BertModel.from_pretrained(checkpoint).eval(), encoder.projection, table)
             torch.testing.assert_close(encoder(TokenBatch.of(table)), expected, atol=1e-5, rtol=0)
 
     def test_another_width_gets_a_projection(self, checkpoint):
-        encoder = InteractionEncoder.from_bert(self.load(checkpoint), 24)
+        encoder = InteractionEncoder(self.load(checkpoint), 24)
         assert encoder(TokenBatch.of(sequences(3, 1))).shape == (2, 24)
 
     def test_electra_with_embeddings_of_another_width(self, tmp_path):
@@ -153,7 +153,7 @@ class TestLoadBert:
         ElectraForPreTraining(ElectraConfig(**SIZES, embedding_size=8)).save_pretrained(tmp_path)
         table = sequences(6, 2, 6)
         loaded = self.load(tmp_path, layers=3, vocab_size=VOCABULARY + 2)
-        encoder = InteractionEncoder.from_bert(loaded, 16).eval()
+        encoder = InteractionEncoder(loaded, 16).eval()
         assert loaded.get_input_embeddings().weight.shape == (VOCABULARY + 2, 8)
         with torch.no_grad():
             expected = one_at_a_time(ElectraModel.from_pretrained(tmp_path).eval(), encoder.projection, table)
