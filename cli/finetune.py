@@ -31,7 +31,7 @@ def finetune(
         Recipe | None,
         typer.Option(
             "--recipe",
-            help="What is not set here: ours for shops of any size, or the paper's; default: as pre-trained.",
+            help="What is not set here: ours or the paper's; default: as pre-trained.",
         ),
     ] = None,
     only_session_encoder: Annotated[

@@ -137,7 +137,7 @@ def next_item_walks(
     known: BoolArray | None = None,
     repeats: bool = False,
 ) -> Walks:
-    """The questions of `next_item_examples` in a run of each session, each of which a causal encoder answers in one pass.
+    """The questions of `next_item_examples` in a run of each session, which a causal encoder answers in one pass.
 
     A run has at most `limit` interactions and the one that follows them; of a longer session it is drawn, so that long
     sessions do not rule.

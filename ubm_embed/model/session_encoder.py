@@ -26,8 +26,8 @@ class SessionEncoder(nn.Module):
     With no layers it is the mean of the interaction vectors, without positions: how the paper's BERT baselines read a
     session (4.1.3).
 
-    A causal one reads at each interaction what came until then, and h' is its output at the last one. What happened last
-    counts most, and one pass gives the vectors of all beginnings of a session, each of which asks for its next product.
+    A causal one reads at each interaction what came until then, and h' is its output at the last one. What happened
+    last counts most, and one pass gives the vectors of all beginnings of a session.
     """
 
     positions: Tensor

@@ -1,8 +1,8 @@
 """The loop of fine-tuning (paper 4.2.2): step, look at the validation part, keep the best.
 
-The learning rate goes up, and then either down to 0 over all steps that were asked for, or it stays until looks no longer
-gain, and goes down to 0 over a share of the steps that there were (`cooldown`; Hu et al. 2024, MiniCPM, 4): how many steps
-a shop needs is then found while it trains.
+The learning rate goes up, and then down to 0 over all steps that were asked for; or it stays until looks gain no more,
+and goes down to 0 over a share of the steps there were (`cooldown`; Hu et al. 2024, MiniCPM, section 4), so that how
+many steps a shop needs is found while it trains.
 
 A step's random numbers come from (seed, step) and an epoch's examples from (seed, epoch) alone, so that a run that was
 cut off goes on to the same weights.

@@ -19,7 +19,7 @@ from ubm_embed.data.split import Split
 from ubm_embed.data.tasks import Task
 from ubm_embed.data.tokenized_corpus import TokenizedCorpus
 from ubm_embed.embedder import Embedder
-from ubm_embed.errors import Conflict
+from ubm_embed.errors import Conflict, InvalidData
 from ubm_embed.model.checkpoint import Checkpoint, require_task, save_checkpoint
 from ubm_embed.model.heads import PurchaseIntentionHead, RemainingLengthHead
 from ubm_embed.model.tower import CachedInteractions, TextInteractions, Tower, UBMTower
@@ -126,8 +126,8 @@ def objective_of(
     model = checkpoint.model.fine_tuned(task=config.task, product_tower=tower_id).to(device)
     if config.every_place and not model.config.causal:
         raise InvalidData(
-            "the model's session encoder reads both ways, and a session can be asked at every place at once by a causal "
-            "one only; pre-train with --recipe shop, or fine-tune with --recipe paper"
+            "only a causal session encoder can be asked at every place of a session at once, and this model's reads "
+            "both ways; pre-train with --recipe shop, or fine-tune with --recipe paper"
         )
     if config.known_texts:
         seen = np.flatnonzero(questions.counts >= max(1, config.least_count))

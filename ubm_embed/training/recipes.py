@@ -1,7 +1,7 @@
 """Recipes: what a model is made of and how it is trained, where nothing else is asked for.
 
-`paper` is the paper's, made for millions of sessions and a pre-trained BERT. `shop` is ours, made for the tens of thousands
-of sessions that a shop begins with; docs/training.md says what each of its ingredients brings.
+`paper` is the paper's, made for millions of sessions and a pre-trained BERT. `shop` is ours, made for the tens of
+thousands of sessions that a shop begins with; docs/training.md says what each of its ingredients brings.
 """
 
 from __future__ import annotations
