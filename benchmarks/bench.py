@@ -43,6 +43,7 @@ from ubm_embed.training.finetuning import cached_interactions, objective_of, tas
 from ubm_embed.training.finetuning_config import FinetuningConfig
 from ubm_embed.training.objectives import NextItem, PurchaseIntention, RemainingLength
 from ubm_embed.training.pretraining import pretrain
+from ubm_embed.training.recipes import Recipe, finetuning_config, model_settings, pretraining_config
 from ubm_embed.training.stages import LOSSES
 from ubm_embed.training.views import session_views
 
@@ -104,24 +105,26 @@ class Bench:
     def of_tower(self, name: str, tower: Tower, dimension: int, family: str) -> Trained:
         """Train and ask a tower over the questions' own rows."""
         torch.manual_seed(self.seed)
-        config = self.finetuning(family)
-        objective = task_objective(tower, self._head(dimension), self.questions, config)
-        return self._train(name, objective, self.questions, config)
+        # A causal tower is asked at every place at once, as our recipe's model is.
+        every_place = {"every_place": True} if self.task is Task.NIP and hasattr(tower, "beginnings") else {}
+        config = self.finetuning(family, **every_place)
+        questions = self._posed(config)
+        objective = task_objective(tower, self._head(dimension), questions, config)
+        return self._train(name, objective, questions, config)
 
     def _head(self, dimension: int) -> Head | None:
         head = head_of(self.task, dimension)
         return None if head is None else head.to(self.device)
 
     def of_checkpoint(
-        self, name: str, start: Checkpoint, family: str, *, as_printed: bool = False, **settings: Any
+        self, name: str, start: Checkpoint, config: FinetuningConfig, *, as_printed: bool = False
     ) -> Trained:
         """Fine-tune and ask a UBM, pre-trained or not.
 
         Args:
             as_printed: score by h' V^T, as `of_language_model` does.
         """
-        config = self.finetuning(family, **settings)
-        questions = self._questions(start)
+        questions = self._questions(start, config)
         _, objective = objective_of(self.corpus, start, questions, config, self.device, self.progress)
         if as_printed and isinstance(objective.tower, UBMTower) and self.task is Task.NIP:
             objective.tower.temperature, objective.tower.frozen = None, self._product_vectors(start, questions.corpus)
@@ -134,7 +137,7 @@ class Bench:
         training has spread out are nearly parallel, and their cosines nearly equal.
         """
         config = self.finetuning("language", **settings)
-        questions = self._questions(start)
+        questions = self._questions(start, config)
         fixed = self.task is Task.NIP and not config.train_products
         frozen = self._product_vectors(start, questions.corpus) if fixed else None
         temperature = TEMPERATURE if config.train_products else None
@@ -153,9 +156,13 @@ class Bench:
         objective = task_objective(tower, self._head(start.model.config.dimension), questions, config)
         return self._with_geometry(self._train(name, objective, questions, config), start, questions.corpus)
 
-    def _questions(self, start: Checkpoint) -> Questions:
+    def _questions(self, start: Checkpoint, config: FinetuningConfig) -> Questions:
         """The same questions over the texts as this model's tokenizer has them."""
-        return replace(self.questions, corpus=TokenizedCorpus.of(self.corpus, start.tokenizer))
+        return replace(self._posed(config), corpus=TokenizedCorpus.of(self.corpus, start.tokenizer))
+
+    def _posed(self, config: FinetuningConfig) -> Questions:
+        """The same questions to choose and judge by; to train on, those that the settings name."""
+        return replace(self.questions, least_count=min(self.questions.least_count, config.least_count))
 
     @torch.no_grad()
     def _product_vectors(self, start: Checkpoint, corpus: TokenizedCorpus) -> Tensor:
@@ -183,7 +190,7 @@ class Bench:
         else:
             threshold = objective.head.threshold if isinstance(objective.head, PurchaseIntentionHead) else 0.5
             answers = Answers(name, objective.answers(self.examples.prefixes), threshold)
-        return Trained(answers, weights, {**asdict(config), "best_step": best.step})
+        return Trained(answers, weights, {**asdict(config), "best_step": best.step, **best.shown})
 
     @torch.no_grad()
     def _geometry(self, start: Checkpoint, corpus: TokenizedCorpus) -> tuple[float, float]:
@@ -213,11 +220,30 @@ class Bench:
                 losses=tuple(loss for loss in LOSSES if loss != without),
                 **(self.size.bert_pretraining if bert else self.size.pretraining),
             )
-            with tempfile.TemporaryDirectory() as folder:
-                out = Path(folder) / "model"
-                made = pretrain(self.corpus, model, tokenizer, out, config, device=self.device, progress=self.progress)
-            self._made[bert, without] = replace(made, model=made.model.to(self.device), folder=None)
+            self._made[bert, without] = self._pretrain(model, tokenizer, config)
         return self._made[bert, without]
+
+    def _pretrain(
+        self, model: UserBehaviorModel, tokenizer: InteractionTokenizer, config: PretrainingConfig
+    ) -> Checkpoint:
+        with tempfile.TemporaryDirectory() as folder:
+            out = Path(folder) / "model"
+            made = pretrain(self.corpus, model, tokenizer, out, config, device=self.device, progress=self.progress)
+        return replace(made, model=made.model.to(self.device), folder=None)
+
+    def shop_finetuning(self) -> FinetuningConfig:
+        """How our recipe fine-tunes."""
+        return finetuning_config(Recipe.SHOP, self.task, seed=self.seed, **self.size.shop.get("finetuning", {}))
+
+    def shop_pretrained(self) -> Checkpoint:
+        """A UBM from scratch, pre-trained by our recipe."""
+        model, tokenizer = fresh_model(
+            self.corpus, seed=self.seed, **model_settings(Recipe.SHOP, **self.size.shop.get("model", {}))
+        )
+        split = {"holdout": self.split.holdout, "split": str(self.split.kind)}
+        settings = self.size.shop.get("pretraining", {})
+        config = pretraining_config(Recipe.SHOP, seed=self.seed, **split, **settings)
+        return self._pretrain(model, tokenizer, config)
 
     def scratch(self) -> tuple[UserBehaviorModel, InteractionTokenizer]:
         """A UBM of random weights."""

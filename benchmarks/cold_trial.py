@@ -9,7 +9,7 @@ import argparse
 import sys
 import time
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -29,12 +29,13 @@ from ubm_embed.data.tokenized_corpus import TokenizedCorpus
 from ubm_embed.data.tokenizer import InteractionTokenizer
 from ubm_embed.embedder import Embedder
 from ubm_embed.errors import InvalidData
-from ubm_embed.evaluation.baselines import CoOccurrence, Popularity, Scorer
+from ubm_embed.evaluation.baselines import CoOccurrence, Popularity, RecentCoOccurrence, Scorer
 from ubm_embed.evaluation.intervals import bootstrap_intervals
 from ubm_embed.evaluation.next_item import SessionModel, ranks_of
 from ubm_embed.evaluation.task_metrics import ranking_metrics
 from ubm_embed.model.checkpoint import Checkpoint
 from ubm_embed.training.finetuning import finetune
+from ubm_embed.training.finetuning_config import FinetuningConfig
 
 SAMPLE_PRODUCTS, SAMPLE_SESSIONS = 3000, 20_000
 # A new product out of all, another out of all, a new one out of the new ones.
@@ -111,19 +112,25 @@ class Trial:
         products, shop, last = self.corpus.products, self.arrivals.shop, self.bench.size.max_interactions
         yield _made("popularity", lambda: Popularity.fit(self.training, products))
         yield _made("co-occurrence", lambda: CoOccurrence.fit(self.training, products))
+        yield _made("co-occurrence, recent", lambda: RecentCoOccurrence.fit(self.training, products))
         yield _made("TF-IDF, mean", lambda: TextMatch.tf_idf(shop, last))
         yield _made("TF-IDF, concatenated", lambda: TextMatch.tf_idf(shop, last, concatenated=True))
         if bert is not None:
             yield _made("text encoder, mean", lambda: TextMatch.encoder(shop, last, bert))
         yield _made("UBM, pre-trained", lambda: self.model(self.bench.pretrained(bert=False)))
         if steps != 0:
-            yield _made("UBM, fine-tuned", lambda: self.model(self._finetuned(steps)))
+            start = self.bench.pretrained(bert=False)
+            config = self.bench.finetuning("scratch", train_products=True)
+            yield _made("UBM, fine-tuned", lambda: self.model(self._finetuned("fine-tuned", start, config, steps)))
+            yield _made("UBM, shop recipe", lambda: self.model(self._of_shop_recipe(steps)))
 
-    def _finetuned(self, steps: int | None) -> Checkpoint:
+    def _of_shop_recipe(self, steps: int | None) -> Checkpoint:
+        return self._finetuned("shop", self.bench.shop_pretrained(), self.bench.shop_finetuning(), steps)
+
+    def _finetuned(self, name: str, start: Checkpoint, config: FinetuningConfig, steps: int | None) -> Checkpoint:
         """Both towers on the next item; what a product's text means to shoppers is learned in the product tower."""
-        bench, limit = self.bench, {} if steps is None else {"max_steps": steps}
-        config = bench.finetuning("scratch", train_products=True, **limit)
-        start, out = bench.pretrained(bert=False), self.home / "fine-tuned"
+        bench, out = self.bench, self.home / name
+        config = config if steps is None else replace(config, max_steps=steps)
         return finetune(bench.corpus, start, out, config, device=bench.device, progress=bench.progress)
 
     def model(self, checkpoint: Checkpoint) -> SessionModel:

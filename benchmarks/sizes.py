@@ -22,6 +22,7 @@ class Size:
         finetuning: settings of `FinetuningConfig` for all rows, then for those over ids, Prod2BERT, static text,
             language models, and the UBM from scratch and from pre-trained layers; "FAMILY, products trained" adds to a
             family's.
+        shop: settings beside those of our recipe, of its "model", "pretraining" and "finetuning".
         questions: asked at most.
     """
 
@@ -37,6 +38,7 @@ class Size:
     adaptation: int = 2000
     masked_items: int = 5000
     finetuning: dict[str, dict[str, Any]] = field(default_factory=dict)
+    shop: dict[str, dict[str, Any]] = field(default_factory=dict)
     questions: int = 10_000
 
 
@@ -54,6 +56,11 @@ SIZES = {
         adaptation=2,
         masked_items=2,
         finetuning={"all": {"max_steps": 3, "batch": 8, "validation_steps": 2}},
+        shop={
+            "model": {"layers": 1, "width": 16, "dimension": 16, "session_layers": 1, "vocab_size": 512},
+            "pretraining": {"item_batch": 8, "session_batch": 8, "max_steps": 2, "session_max_steps": 2},
+            "finetuning": {"max_steps": 3, "batch": 8, "validation_steps": 2},
+        },
         questions=100,
     ),
     "small": Size(

@@ -38,25 +38,26 @@ def subject(report: Mapping[str, Any]) -> str:
 def markdown(report: Mapping[str, Any]) -> str:
     """The table of a report: a row for each model, each metric with its interval, what to know below it.
 
-    The best value of a column is bold. UBM's has the paper's star where it is better than that of every other row with
-    p < 0.05.
+    The best value of a column is bold. That of the row that the table is about has the paper's star where it is better
+    than every other one with p < 0.05.
     """
     rows = report["rows"]
     names = list(dict.fromkeys(name for row in rows for name in row["metrics"]))
     notes = numbered_notes(rows)
-    columns = [_Column(name, rows) for name in names]
+    ours = report.get("subject") or OURS
+    columns = [_Column(name, rows, ours) for name in names]
     lines = [(row_label(row, notes), *(column.cell(row) for column in columns)) for row in rows]
     table = markdown_table(("model", *(column.heading for column in columns)), lines)
     title = f"**Table {report['settings']['table']}: {subject(report)}**"
-    legend = "\n".join(f"- {line}" for line in _legend(columns, notes))
+    legend = "\n".join(f"- {line}" for line in _legend(columns, notes, ours))
     return f"{title}\n\n{table}\n\n{legend}"
 
 
 class _Column:
     """One metric of every row that has it."""
 
-    def __init__(self, name: str, rows: Sequence[Mapping[str, Any]]) -> None:
-        self.name = name
+    def __init__(self, name: str, rows: Sequence[Mapping[str, Any]], ours: str) -> None:
+        self.name, self.ours = name, ours
         self.rows = [row for row in rows if name in row["metrics"]]
         values = [self._value(row) for row in self.rows]
         self.best = max(values) if higher_is_better(name) else min(values)
@@ -74,7 +75,7 @@ class _Column:
         text = self._format(self._value(row))
         if self._value(row) == self.best:
             text = f"**{text}**"
-        if self.starred and row["row"] == OURS:
+        if self.starred and row["row"] == self.ours:
             text += _STAR
         return f"{text}{self._interval(row['metrics'][self.name])}"
 
@@ -89,15 +90,15 @@ class _Column:
         return f" [{', '.join(self._format(end) for end in ends if end is not None)}]" if None not in ends else ""
 
     def _is_starred(self) -> bool:
-        ours = [row for row in self.rows if row["row"] == OURS]
-        others = [row for row in self.rows if row["row"] != OURS]
+        ours = [row for row in self.rows if row["row"] == self.ours]
+        others = [row for row in self.rows if row["row"] != self.ours]
         if len(ours) != 1 or not others or self._value(ours[0]) != self.best:
             return False
         return all(_p_value(row, self.name) < SIGNIFICANT and self._value(row) != self.best for row in others)
 
 
 def _p_value(row: Mapping[str, Any], metric: str) -> float:
-    """Of the row against UBM; 1 where it is not known."""
+    """Of the row against the one that the table is about; 1 where it is not known."""
     value = (row.get("p_values") or {}).get(metric)
     return 1.0 if value is None else float(value)
 
@@ -118,10 +119,10 @@ def row_label(row: Mapping[str, Any], notes: Mapping[str, str]) -> str:
     return f"{row['row']} {notes[row['note']]}" if row.get("note") else str(row["row"])
 
 
-def _legend(columns: Sequence[_Column], notes: Mapping[str, str]) -> Iterator[str]:
+def _legend(columns: Sequence[_Column], notes: Mapping[str, str], ours: str) -> Iterator[str]:
     yield "In brackets the bootstrap interval; the best of each column is bold."
     if any(column.starred for column in columns):
-        yield f"{_STAR} {OURS} is better than every other row, p < {SIGNIFICANT}."
+        yield f"{_STAR} {ours} is better than every other row, p < {SIGNIFICANT}."
     yield from (f"{number} {note}" for note, number in notes.items())
 
 

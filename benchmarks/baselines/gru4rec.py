@@ -10,10 +10,10 @@ from typing import cast
 from torch import Tensor, nn
 
 from benchmarks.baselines.item_sequences import ItemSequences
-from benchmarks.baselines.item_tower import ItemTower
+from benchmarks.baselines.item_tower import CausalItemTower
 
 
-class GRU4Rec(ItemTower):
+class GRU4Rec(CausalItemTower):
     """Item vectors through a GRU; a session is its last state.
 
     Their output layer has weights of its own and a bias; here it is the table of item vectors, without a bias, as a
@@ -45,7 +45,7 @@ class GRU4Rec(ItemTower):
                     nn.init.xavier_uniform_(gate)
         self.clear_padding()
 
-    def encode(self, sequences: ItemSequences) -> Tensor:
-        """[B, D]. The padding comes after the last product, so no state that is read has seen it."""
+    def outputs(self, sequences: ItemSequences) -> Tensor:
+        """[B, S, D], the state after each product."""
         states, _ = self.gru(self.items(sequences.items))
-        return cast(Tensor, self.dropout(sequences.at_last(states)))
+        return cast(Tensor, self.dropout(states))

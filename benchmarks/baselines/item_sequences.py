@@ -1,6 +1,6 @@
 """Sessions as rows of product ids, padded on the right: what every model of item ids reads.
 
-Letters: B sessions, S places, M products.
+Letters: B sessions, I interactions of all of them, S places, M products.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from ubm_embed.data.arrays import offsets_of, ragged_index
+from ubm_embed.data.arrays import IntArray, offsets_of, ragged_index
 from ubm_embed.data.session_table import SessionTable
 
 
@@ -56,3 +56,10 @@ class ItemSequences:
     def to(self, device: torch.device) -> ItemSequences:
         """The same on another device."""
         return ItemSequences(self.items.to(device), self.lengths.to(device))
+
+
+def products_so_far(sessions: SessionTable, products: int) -> IntArray:
+    """[I] how many products each session holds up to each of its interactions, that one included."""
+    before = offsets_of((sessions.rows < products).astype(np.int64))
+    so_far: IntArray = before[1:] - np.repeat(before[sessions.offsets[:-1]], sessions.lengths)
+    return so_far

@@ -1,6 +1,6 @@
 """A tower over product ids: one table of item vectors that sessions are read from and held against.
 
-Letters: B sessions, S places, K asked products, M products, D width.
+Letters: B sessions, I interactions of all of them, S places, K asked products, M products, D width.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from benchmarks.baselines.item_sequences import ItemSequences
+from benchmarks.baselines.item_sequences import ItemSequences, products_so_far
 from ubm_embed.data.arrays import IntArray
 from ubm_embed.data.session_table import MAX_INTERACTIONS, SessionTable
 
@@ -71,3 +71,31 @@ class ItemTower(nn.Module, ABC):
         """Set the padding's vector to 0, where it stays; for after the table was initialised."""
         with torch.no_grad():
             self.items.weight[self.product_count].zero_()
+
+
+class CausalItemTower(ItemTower):
+    """An item tower that reads at each product those until then, so that one pass reads all beginnings of a session."""
+
+    @abstractmethod
+    def outputs(self, sequences: ItemSequences) -> Tensor:
+        """[B, S, D], at each place of what stands there and before it; of no meaning where padded."""
+
+    def encode(self, sequences: ItemSequences) -> Tensor:
+        """[B, D], the output at each session's last product."""
+        return sequences.at_last(self.outputs(sequences))
+
+    def beginnings(self, sessions: SessionTable) -> Tensor:
+        """What `sessions` makes of every beginning of B sessions, in the order of the interactions: [I, D].
+
+        After a search it is the vector of the products before; 0 where there is none yet.
+
+        Raises:
+            ValueError: a session has more products than are read, whose later beginnings would not start where it does.
+        """
+        counts = products_so_far(sessions, self.product_count)
+        most = counts.max(initial=0)
+        if most > self.max_interactions:
+            raise ValueError(f"a session has {most} products, expected at most {self.max_interactions}")
+        outputs = self.outputs(self.read(sessions))
+        session, count = (torch.from_numpy(each).to(outputs.device) for each in (sessions.session_of(), counts))
+        return outputs[session, (count - 1).clamp(min=0)].masked_fill(count.unsqueeze(1) == 0, 0.0)

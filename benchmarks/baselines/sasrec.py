@@ -8,20 +8,21 @@ from __future__ import annotations
 import math
 from typing import cast
 
-import torch
 from torch import Tensor, nn
 from torch.nn.functional import scaled_dot_product_attention
 
 from benchmarks.baselines.item_sequences import ItemSequences
-from benchmarks.baselines.item_tower import ItemTower
+from benchmarks.baselines.item_tower import CausalItemTower
 
 
-class SASRec(ItemTower):
+class SASRec(CausalItemTower):
     """Item and position vectors through causal self-attention; a session is the output at its last product.
 
-    Positions are counted back from the last product, which always has the same one, as in their left-padded rows.
-    As in their implementation, item vectors are scaled by the root of D before positions are added, and a layer norm
-    ends the blocks. The default dropout is theirs for sparse data.
+    Positions are counted from the first product that is read, so that a beginning has the same ones whatever follows,
+    and one pass reads all beginnings of a session. Theirs are counted back from the last product, in left-padded rows,
+    where a beginning stands elsewhere in a longer session than by itself. As in their implementation, item vectors are
+    scaled by the root of D before positions are added, and a layer norm ends the blocks. The default dropout is theirs
+    for sparse data.
     """
 
     def __init__(
@@ -49,18 +50,13 @@ class SASRec(ItemTower):
                 nn.init.xavier_uniform_(parameter)
         self.clear_padding()
 
-    def encode(self, sequences: ItemSequences) -> Tensor:
-        """[B, D]. The padding comes after the last product, so the causal mask hides it."""
+    def outputs(self, sequences: ItemSequences) -> Tensor:
+        """[B, S, D]. The padding comes after the last product, so the causal mask hides it."""
         items: Tensor = self.items(sequences.items) * math.sqrt(self.items.embedding_dim)
-        states: Tensor = self.dropout(items + self.positions(self._places_from_the_end(sequences)))
+        states: Tensor = self.dropout(items + self.positions.weight[: items.shape[1]])
         for block in self.blocks:
             states = block(states)
-        return cast(Tensor, self.norm(sequences.at_last(states)))
-
-    def _places_from_the_end(self, sequences: ItemSequences) -> Tensor:
-        """[B, S]: the last product of a session is at the last position; padding, which nobody sees, also."""
-        places = torch.arange(sequences.items.shape[1], device=sequences.items.device)
-        return (self.max_interactions - sequences.lengths.unsqueeze(1) + places).clamp(max=self.max_interactions - 1)
+        return cast(Tensor, self.norm(states))
 
 
 class Block(nn.Module):

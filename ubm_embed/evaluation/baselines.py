@@ -1,4 +1,4 @@
-"""What every model has to beat: the most popular products, and those that stood in sessions with these.
+"""What every model has to beat: the most popular products, and those that stood in sessions with or near these.
 
 Letters: E questions, M products.
 """
@@ -12,8 +12,11 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.sparse import csr_array
 
-from ubm_embed.data.arrays import BoolArray, FloatArray
+from ubm_embed.data.arrays import BoolArray, FloatArray, IntArray, offsets_of
 from ubm_embed.data.session_table import SessionTable
+
+_REACH = 10  # places apart, at most, of a pair that counts
+_READ = 8  # products of a session that are asked with
 
 
 class Scorer(Protocol):
@@ -68,18 +71,72 @@ class CoOccurrence:
     def fit(cls, sessions: SessionTable, products: int) -> Self:
         """Count pairs."""
         held = session_products(sessions, products)
-        together = (held.T @ held).tocoo()
-        counts = held.sum(axis=0)
-        apart = together.row != together.col
-        rows, columns = together.row[apart], together.col[apart]
-        values = together.data[apart] / np.sqrt(counts[rows] * counts[columns])
-        return cls(csr_array((values.astype(np.float32), (rows, columns)), shape=(products, products)))
+        return cls(_over_root_counts(held.T @ held, held))
 
     def scores(self, prefixes: SessionTable) -> FloatArray:
         """[E, M]."""
         held = session_products(prefixes, self.similarity.shape[0])
         scores: FloatArray = (held @ self.similarity).toarray()
         return scores
+
+
+@dataclass(frozen=True)
+class RecentCoOccurrence:
+    """Item to item by nearness: products that stood close to the last ones of the session at hand.
+
+    A pair of different products at most 10 places apart in a training session adds 1 / distance; the sum is taken over
+    the root of both products' session counts. The last product of a session counts 1, each one before it half as much,
+    and 8 are read. Search phrases take no place.
+
+    Attributes:
+        similarity: sparse [M, M], symmetric, 0 on the diagonal.
+    """
+
+    similarity: csr_array
+
+    @classmethod
+    def fit(cls, sessions: SessionTable, products: int) -> Self:
+        """Add up pairs, distance by distance."""
+        near, read = csr_array((products, products), dtype=np.float32), only_products(sessions, products)
+        for distance in range(1, _REACH + 1):
+            pairs = _pairs_apart(read, distance)
+            shares = np.full(pairs[0].size, 1 / distance, dtype=np.float32)
+            near += csr_array((shares, pairs), shape=near.shape)
+        return cls(_over_root_counts(near + near.T, session_products(sessions, products)))
+
+    def scores(self, prefixes: SessionTable) -> FloatArray:
+        """[E, M]."""
+        products = self.similarity.shape[0]
+        recent = only_products(prefixes, products).last(_READ)
+        steps_back = np.repeat(recent.offsets[1:], recent.lengths) - 1 - np.arange(recent.rows.size)
+        where = (recent.session_of(), recent.rows)
+        weights = csr_array(((0.5**steps_back).astype(np.float32), where), shape=(len(recent), products))
+        scores: FloatArray = (weights @ self.similarity).toarray()
+        return scores
+
+
+def only_products(sessions: SessionTable, products: int) -> SessionTable:
+    """The sessions without their search phrases, some of them perhaps empty."""
+    is_product = sessions.rows < products
+    offsets = offsets_of(is_product.astype(np.int64))[sessions.offsets]
+    return SessionTable(sessions.actions[is_product], sessions.rows[is_product], offsets)
+
+
+def _pairs_apart(sessions: SessionTable, distance: int) -> tuple[IntArray, IntArray]:
+    """Products so many places apart in a session: the earlier ones [P], the later ones [P]."""
+    session_of = sessions.session_of()
+    earlier, later = sessions.rows[:-distance], sessions.rows[distance:]
+    paired = session_of[:-distance] == session_of[distance:]
+    return earlier[paired], later[paired]
+
+
+def _over_root_counts(together: csr_array, held: csr_array) -> csr_array:
+    """[M, M] over the root of how many sessions hold either product, without the diagonal; `held` is [S, M]."""
+    pairs, counts = together.tocoo(), held.sum(axis=0)
+    apart = pairs.row != pairs.col
+    rows, columns = pairs.row[apart], pairs.col[apart]
+    values = pairs.data[apart] / np.sqrt(counts[rows] * counts[columns])
+    return csr_array((values.astype(np.float32), (rows, columns)), shape=together.shape)
 
 
 def seen_products(prefixes: SessionTable, products: int) -> BoolArray:

@@ -157,7 +157,9 @@ class Finetuner:
         for epoch in itertools.count(first // self.epoch_steps):
             examples, size = self._epoch(epoch), self.config.batch
             for batch in range(first % self.epoch_steps, self.epoch_steps):
-                yield examples.take(np.arange(batch * size, min(len(examples), (batch + 1) * size)))
+                # Runs are drawn, so that an epoch of walks may be shorter than the first: it then ends in a batch twice.
+                begin = max(0, min(batch * size, len(examples) - size))
+                yield examples.take(np.arange(begin, min(len(examples), begin + size)))
             first = 0
 
     def _step(self, step: int, examples: Examples | Walks) -> None:

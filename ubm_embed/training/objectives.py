@@ -114,7 +114,8 @@ class NextItem(nn.Module):
             scores = self._scores(some, np.arange(self.products), vectors)
             answers = torch.from_numpy(some.targets).to(scores.device)
             losses.append(cross_entropy(scores, answers, reduction="none").cpu())
-            ranks.append((scores >= scores.gather(1, answers[:, None])).sum(dim=1).cpu().numpy())
+            # A score that is not a number counts against the answer as well.
+            ranks.append((~(scores < scores.gather(1, answers[:, None]))).sum(dim=1).cpu().numpy())
         hit = hit_at_k(np.concatenate(ranks), 10)
         loss = float(torch.cat(losses).mean())
         return Look(1.0 - hit, {"validation_hit_at_10": hit, "validation_loss": loss})

@@ -4,11 +4,14 @@ import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
 
-from benchmarks.baselines.item_sequences import ItemSequences
+from benchmarks.baselines.item_sequences import ItemSequences, products_so_far
 from ubm_embed.data.arrays import offsets_of
 from ubm_embed.data.session_table import SessionTable
 
 PRODUCTS = 4
+
+
+SESSIONS = st.lists(st.lists(st.integers(0, 6), max_size=6), min_size=1, max_size=5)
 
 
 def table_of(sessions):
@@ -16,7 +19,7 @@ def table_of(sessions):
     return SessionTable(np.zeros(rows.size, np.uint8), rows, offsets_of(np.array([len(s) for s in sessions], int)))
 
 
-@given(sessions=st.lists(st.lists(st.integers(0, 6), max_size=6), min_size=1, max_size=5), limit=st.integers(1, 4))
+@given(sessions=SESSIONS, limit=st.integers(1, 4))
 def test_the_last_products_and_then_padding(sessions, limit):
     sequences = ItemSequences.of(table_of(sessions), PRODUCTS, limit)
     kept = [[row for row in session if row < PRODUCTS][-limit:] for session in sessions]
@@ -34,3 +37,11 @@ def test_what_stands_at_the_last_product():
 
 def test_no_sessions():
     assert ItemSequences.of(table_of([]), PRODUCTS, 8).items.shape == (0, 1)
+
+
+@given(sessions=SESSIONS)
+def test_products_up_to_each_interaction(sessions):
+    expected = [
+        sum(row < PRODUCTS for row in session[: place + 1]) for session in sessions for place in range(len(session))
+    ]
+    assert products_so_far(table_of(sessions), PRODUCTS).tolist() == expected

@@ -6,7 +6,6 @@ import pytest
 import torch
 from torch.nn.functional import layer_norm
 
-from benchmarks.baselines.item_sequences import ItemSequences
 from benchmarks.baselines.sasrec import Block, SASRec
 
 
@@ -43,17 +42,21 @@ def test_the_formulas_written_out(stir, table_of):
     torch.manual_seed(0)
     tower = SASRec(6, dimension=8, max_interactions=5).eval()
     stir(tower)
-    states = tower.items.weight[[3, 1, 4]] * math.sqrt(8) + tower.positions.weight[2:5]
+    states = tower.items.weight[[3, 1, 4]] * math.sqrt(8) + tower.positions.weight[:3]
     for block in tower.blocks:
         states = plain_block(block, states)
     expected = layer_norm(states[-1], (8,), tower.norm.weight, tower.norm.bias)
     assert torch.allclose(tower.sessions(table_of([[3, 1, 4], [0, 1, 2, 3]]))[0], expected, atol=1e-5)
 
 
-def test_the_last_product_is_always_at_the_last_position(table_of):
-    tower = SASRec(6, max_interactions=5)
-    sequences = ItemSequences.of(table_of([[1], [1, 2, 3], [1, 2, 3, 4, 5]]), 6, 5)
-    assert tower._places_from_the_end(sequences).tolist() == [[4, 4, 4, 4, 4], [2, 3, 4, 4, 4], [0, 1, 2, 3, 4]]
+def test_positions_are_counted_from_the_first_product_that_is_read(table_of):
+    tower = SASRec(6, dimension=8, max_interactions=3).eval()
+    for sessions in ([[1]], [[6, 1, 6]], [[1, 2], [3]], [[0, 1, 2, 3, 4, 5]]):
+        tower.zero_grad()
+        tower.sessions(table_of(sessions)).square().sum().backward()
+        read = max(sum(row < 6 for row in session) for session in sessions)
+        used = tower.positions.weight.grad.abs().sum(dim=1) > 0
+        assert used.tolist() == [place < read for place in range(3)]
 
 
 def test_heads_must_divide_the_dimension():

@@ -64,6 +64,28 @@ def test_a_place_attends_to_its_own_sequence_alone(lengths):
 
 
 @given(LENGTHS)
+def test_a_place_attends_causally_to_itself_and_those_before_it_in_its_sequence(lengths):
+    packing = Packing.of(np.array(lengths))
+    mask = packing.attention_mask(causal=True).expand(packing.tiles, 1, packing.width, packing.width)[:, 0]
+    for start, length in zip(packing.starts.tolist(), lengths, strict=True):
+        tile, first = divmod(start, packing.width)
+        for place in range(first, first + length):
+            assert mask[tile, place].nonzero().flatten().tolist() == [*range(first, place + 1)]
+    assert mask.any(dim=2).all(), "a softmax over nothing would be NaN"
+
+
+@given(LENGTHS)
+def test_places_and_lasts_find_every_element_and_every_end(lengths):
+    flat, lists = sequences(lengths)
+    packing = Packing.of(np.array(lengths))
+    packed, places = flat[packing.elements], packing.places()
+    assert torch.equal(packed[places], flat)
+    assert sorted(places.tolist()) == packing.filled().nonzero().flatten().tolist()
+    assert packed[packing.lasts()].tolist() == [row[-1] for row in lists]
+    assert packing.filled()[packing.lasts()].all()
+
+
+@given(LENGTHS)
 def test_members_and_heads_say_the_same_by_number_in_the_tile(lengths):
     packing = Packing.of(np.array(lengths))
     assert torch.equal(packing.heads()[packing.rank], packing.starts)

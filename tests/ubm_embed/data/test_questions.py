@@ -97,6 +97,23 @@ class TestNextItem:
         assert len(questions.training(np.random.default_rng(0))) == most * len(questions.parts.training)
         assert len(questions.test(most=1000, seed=0)) == len(questions.parts.test.sessions)
 
+    def test_walks_ask_what_single_questions_ask_in_an_order_of_their_own(self):
+        questions = Questions.of(Task.NIP, SHOP, BY_SESSION, per_session=1000)
+        walks = questions.walks(np.random.default_rng(0), limit=32)
+        one_by_one = questions.training(np.random.default_rng(0))
+        assert sorted(listed(walks.examples)) == sorted(listed(one_by_one))
+        assert listed(walks.examples) == listed(questions.walks(np.random.default_rng(0), limit=32).examples)
+        assert listed(walks.examples) != listed(questions.walks(np.random.default_rng(1), limit=32).examples)
+
+    def test_walks_read_no_more_than_their_limit(self):
+        questions = Questions.of(Task.NIP, SHOP, BY_SESSION)
+        walks = questions.walks(np.random.default_rng(0), limit=4)
+        assert walks.sessions.lengths.max() == 4
+
+    def test_walks_without_a_question_are_told(self):
+        with pytest.raises(InvalidData, match=r"expected 2 or more questions of nip to train on, found 0 in \d+ sess"):
+            Questions.of(Task.NIP, SHOP, BY_SESSION, least_count=10_000).walks(np.random.default_rng(0), limit=32)
+
     def test_repeats_are_asked_for_on_request(self):
         corpus = corpus_of([[(VIEW, 0), (VIEW, 1), (VIEW, 0)]] * 100)
         for repeats, answers in ((False, {1}), (True, {0, 1})):

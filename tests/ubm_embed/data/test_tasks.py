@@ -14,6 +14,7 @@ from ubm_embed.data.tasks import (
     Asked,
     Examples,
     next_item_examples,
+    next_item_walks,
     purchase_examples,
     remaining_length_examples,
 )
@@ -123,6 +124,114 @@ class TestNextItemExamples:
     def test_no_sessions_ask_nothing(self):
         for rng in (None, np.random.default_rng(0)):
             assert len(next_item_examples(Asked.whole(table([])), IS_PRODUCT, rng)) == 0
+
+
+def table_of_own_rows(sessions):
+    """Sessions whose rows tell whose they are, 6 n to 6 n + 5, and which of these are products."""
+    own = [[(action, 6 * number + row) for action, row in session] for number, session in enumerate(sessions)]
+    return table(own), np.tile(IS_PRODUCT, len(sessions))
+
+
+def by_session(walks):
+    """Of each session what is read, and what is asked after how many interactions of it."""
+    pairs = list(zip(walks.sessions.actions.tolist(), walks.sessions.rows.tolist(), strict=True))
+    found = []
+    for start, stop in itertools.pairwise(walks.sessions.offsets.tolist()):
+        inside = [place for place, where in enumerate(walks.places.tolist()) if start <= where < stop]
+        asked = {int(walks.places[place]) - start + 1: int(walks.targets[place]) for place in inside}
+        found.append((pairs[start:stop], asked))
+    return found
+
+
+def runs_by_walking(session, limit, repeats):
+    """What may be made of a session: of each run, what is read of it and the answers after how many interactions."""
+    places = {len(before): row for before, row in next_items_by_walking(session, repeats=repeats)}
+    starts = range(max(0, len(session) - limit - 1) + 1)
+    return [
+        (
+            session[start : start + limit + 1][:-1],
+            {place - start: row for place, row in places.items() if start < place <= start + limit},
+        )
+        for start in starts
+    ]
+
+
+class TestNextItemWalks:
+    @given(
+        sessions=SESSIONS,
+        known=st.sets(st.integers(0, 5)),
+        repeats=st.booleans(),
+        limit=st.integers(11, 20),
+        data=st.data(),
+    )
+    def test_of_sessions_within_the_limit_all_questions_are_asked(self, sessions, known, repeats, limit, data):
+        first = [data.draw(st.integers(0, 9)) for _ in sessions]
+        asked = Asked(table(sessions), np.array(first, dtype=np.int64))
+        answers = np.isin(np.arange(6), list(known))
+        rng = np.random.default_rng(0)
+        found = next_item_walks(asked, IS_PRODUCT, rng, limit=limit, known=answers, repeats=repeats)
+        expected = [
+            next_items_by_walking(session, known, repeats, at) for session, at in zip(sessions, first, strict=True)
+        ]
+        assert listed(found.examples) == list(itertools.chain(*expected))
+        assert listed(found.examples) == listed(next_item_examples(asked, IS_PRODUCT, known=answers, repeats=repeats))
+        assert len(found) == len([questions for questions in expected if questions])
+
+    @given(sessions=SESSIONS, limit=st.integers(1, 9), repeats=st.booleans(), seed=st.integers(0, 9))
+    def test_of_a_longer_one_a_run_and_what_follows_it(self, sessions, limit, repeats, seed):
+        own, is_product = table_of_own_rows(sessions)
+        rng = np.random.default_rng(seed)
+        walks = next_item_walks(Asked.whole(own), is_product, rng, limit=limit, repeats=repeats)
+        found = dict.fromkeys(range(len(sessions)), [])
+        for shown, asked in by_session(walks):
+            number = shown[0][1] // 6
+            assert not found[number], "a session is asked in one run"
+            plain = [(action, row - 6 * number) for action, row in shown]
+            found[number] = [(plain, {place: target - 6 * number for place, target in asked.items()})]
+        for number, session in enumerate(sessions):
+            possible = runs_by_walking(session, limit, repeats)
+            if found[number]:
+                assert found[number][0] in possible
+                assert found[number][0][1], "a session without a question is left out"
+            else:
+                assert any(not asked for _, asked in possible)
+        assert np.all(walks.sessions.lengths <= limit)
+        assert np.all(np.diff(walks.places) > 0)
+
+    def test_every_run_of_a_long_session_is_drawn_equally_often(self):
+        session, is_product = [(VIEW, row) for row in range(8)], np.ones(8, dtype=bool)
+        asked = Asked.whole(table([session] * 2000))
+        walks = next_item_walks(asked, is_product, np.random.default_rng(0), limit=4)
+        starts, counts = np.unique(walks.sessions.rows[walks.sessions.offsets[:-1]], return_counts=True)
+        assert starts.tolist() == [0, 1, 2, 3]
+        assert counts / 2000 == pytest.approx(0.25, abs=0.04)
+        assert set(walks.sessions.lengths.tolist()) == {4}
+
+    def test_reads_as_many_interactions_as_the_paper_does_and_asks_for_one_more(self):
+        sessions = [[(VIEW, row) for row in range(MAX_INTERACTIONS + more)] for more in (0, 1, 2)]
+        walks = next_item_walks(
+            Asked.whole(table(sessions)), np.ones(MAX_INTERACTIONS + 2, dtype=bool), np.random.default_rng(0)
+        )
+        assert walks.sessions.lengths.tolist() == [MAX_INTERACTIONS - 1, MAX_INTERACTIONS, MAX_INTERACTIONS]
+        assert walks.places.size == 3 * MAX_INTERACTIONS - 1
+
+    def test_a_hand_made_session(self):
+        walks = next_item_walks(
+            Asked.whole(table([viewed(4, 0, 0, 5, 1, 2), viewed(4, 3)])), IS_PRODUCT, np.random.default_rng(0)
+        )
+        assert by_session(walks) == [(viewed(4, 0, 0, 5, 1), {4: 1, 5: 2})]
+        assert (walks.sessions.rows.dtype, walks.targets.dtype) == (np.int32, np.int64)
+
+    @given(sessions=SESSIONS, data=st.data())
+    def test_are_taken_in_the_order_asked_for(self, sessions, data):
+        walks = next_item_walks(Asked.whole(table(sessions)), IS_PRODUCT, np.random.default_rng(0), repeats=True)
+        order = data.draw(st.permutations(range(len(walks))))
+        chosen = order[: data.draw(st.integers(0, len(order)))]
+        taken = walks.take(np.array(chosen, dtype=np.int64))
+        assert by_session(taken) == [by_session(walks)[place] for place in chosen]
+        assert len(taken) == len(chosen)
+        shown = [(pairs[:count], target) for pairs, asked in by_session(taken) for count, target in asked.items()]
+        assert listed(taken.examples) == shown
 
 
 def purchases_by_walking(session, least):

@@ -2,9 +2,11 @@
 
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from ubm_embed.data.session_table import SessionTable
-from ubm_embed.evaluation.baselines import CoOccurrence, Popularity, seen_products
+from ubm_embed.evaluation.baselines import CoOccurrence, Popularity, RecentCoOccurrence, only_products, seen_products
 
 PRODUCTS = 4
 PHRASE = 4  # a text row after the products
@@ -44,11 +46,76 @@ def test_co_occurrence_is_symmetric_and_no_product_is_its_own_neighbour():
     assert np.diag(similarity).tolist() == [0] * PRODUCTS
 
 
+def test_recent_co_occurrence_adds_up_nearness_and_halves_with_every_step_back():
+    scores = RecentCoOccurrence.fit(TRAINING, PRODUCTS).scores(ASKED)
+    # 0 and 1 stand side by side three times; the two 0s of the first session are no pair; phrases take no place.
+    with_0_and_1, with_0_and_2 = 3 / np.sqrt(3 * 2), 1 / np.sqrt(3 * 1)
+    expected = [
+        [with_0_and_1, 0, 0, 0],
+        [with_0_and_2, 0, 0, 0],
+        [with_0_and_1, 0.5 * with_0_and_1, 0.5 * with_0_and_2, 0],
+        [0, 0, 0, 0],
+        [0, 0, 0, 0],
+    ]
+    assert scores == pytest.approx(np.array(expected))
+
+
+def nearness(sessions):
+    """[PRODUCTS, PRODUCTS], pair by pair."""
+    near, counts = np.zeros((PRODUCTS, PRODUCTS)), np.zeros(PRODUCTS)
+    for session in sessions:
+        products = [row for row in session if row < PRODUCTS]
+        for product in set(products):
+            counts[product] += 1
+        for place, one in enumerate(products):
+            for other_place, other in enumerate(products):
+                if one != other and abs(place - other_place) <= 10:
+                    near[one, other] += 1 / abs(place - other_place)
+    return near / np.sqrt(np.outer(counts, counts).clip(min=1))
+
+
+def recency_scores(session, similarity):
+    """[PRODUCTS], the last product first."""
+    scores = np.zeros(PRODUCTS)
+    for steps_back, product in enumerate([row for row in session if row < PRODUCTS][::-1][:8]):
+        scores += 0.5**steps_back * similarity[product]
+    return scores
+
+
+LONG_SESSIONS = st.lists(st.lists(st.integers(0, PHRASE + 1), max_size=16), max_size=6)
+
+
+@given(training=LONG_SESSIONS, asked=LONG_SESSIONS)
+def test_recent_co_occurrence_is_what_loops_count(training, asked):
+    fitted, expected = RecentCoOccurrence.fit(table(*training), PRODUCTS), nearness(training)
+    assert fitted.similarity.toarray() == pytest.approx(expected, rel=1e-5)
+    scores = fitted.scores(table(*asked))
+    assert (scores.dtype, scores.shape) == (np.float32, (len(asked), PRODUCTS))
+    for session, row in zip(asked, scores, strict=True):
+        assert row == pytest.approx(recency_scores(session, expected), rel=1e-5)
+
+
+def test_pairs_up_to_10_places_apart_and_the_last_8_products_count():
+    far = [0, *[1] * 9, 2, 3]  # 0 is 10 places before 2, and 11 before 3
+    fitted = RecentCoOccurrence.fit(table(far), PRODUCTS)
+    assert fitted.similarity.toarray()[0, 2:] == pytest.approx([0.1, 0])
+    eighth, ninth, without = fitted.scores(table([0, *[3] * 7], [0, *[3] * 8], [3] * 8))
+    gained = 0.5**7 * (fitted.similarity[0, 1] - fitted.similarity[3, 1])
+    assert eighth[1] - without[1] == pytest.approx(gained, abs=1e-6)
+    assert ninth.tolist() == without.tolist()
+
+
+def test_only_products_leaves_sessions_without_phrases():
+    kept = only_products(table([0, PHRASE, 2], [PHRASE], [], [PHRASE, 3]), PRODUCTS)
+    assert (kept.rows.tolist(), kept.offsets.tolist()) == ([0, 2, 3], [0, 2, 2, 2, 3])
+    assert kept.actions.size == 3
+
+
 def test_seen_products_are_those_of_the_session():
     seen = seen_products(table([0, 0, 2], [PHRASE], []), PRODUCTS)
     assert seen.tolist() == [[True, False, True, False], [False] * 4, [False] * 4]
 
 
 def test_no_training_sessions_score_nothing():
-    for scorer in (Popularity, CoOccurrence):
+    for scorer in (Popularity, CoOccurrence, RecentCoOccurrence):
         assert scorer.fit(table(), PRODUCTS).scores(ASKED).tolist() == [[0] * PRODUCTS] * 5

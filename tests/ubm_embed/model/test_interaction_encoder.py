@@ -7,6 +7,7 @@ import logging
 import numpy as np
 import pytest
 import torch
+from torch.nn.utils.rnn import pad_sequence
 from transformers import (
     BertConfig,
     BertForMaskedLM,
@@ -100,6 +101,61 @@ def test_dropout_is_on_in_training_only():
     batch = TokenBatch.of(sequences(4, 4))
     assert not torch.equal(encoder.train()(batch), encoder(batch))
     assert torch.equal(encoder.eval()(batch), encoder(batch))
+
+
+class TestMeanOfTokens:
+    @pytest.fixture
+    def mean(self, stir):
+        torch.manual_seed(0)
+        bert = bert_config(vocab_size=VOCABULARY, layers=2, width=16, heads=2, dropout=0.0)
+        built = InteractionEncoder(bert, 24, mean_of_tokens=True)
+        stir(built)
+        return built.eval()
+
+    def padded_and_masked(self, model, projection, table):
+        """transformers' own model over padded sequences with a mask, and the mean over the places that are real."""
+        rows = [torch.from_numpy(table.row(index)).long() for index in range(len(table))]
+        ids, real = (pad_sequence(some, batch_first=True) for some in (rows, [torch.ones_like(row) for row in rows]))
+        outputs = model(input_ids=ids, attention_mask=real).last_hidden_state * real.unsqueeze(2)
+        return projection(outputs.sum(dim=1) / real.sum(dim=1, keepdim=True))
+
+    @pytest.mark.parametrize("lengths", [[7], [1], [4, 4, 4], [9, 2, 64, 2, 5, 1]])
+    @torch.no_grad()
+    def test_equals_padded_bert_and_a_masked_mean(self, mean, lengths):
+        table = sequences(*lengths)
+        expected = self.padded_and_masked(plain(mean), mean.projection, table)
+        torch.testing.assert_close(mean(TokenBatch.of(table)), expected, atol=1e-5, rtol=0)
+        assert expected.std() > 0.05
+
+    def test_gradients_equal_those_of_bert(self, mean):
+        table, reference, direction = sequences(3, 6, 3), plain(mean), torch.randn(3, 24)
+        (self.padded_and_masked(reference, mean.projection, table) * direction).sum().backward()
+        (mean(TokenBatch.of(table)) * direction).sum().backward()
+        expected = {name: parameter.grad for name, parameter in reference.named_parameters()}
+        for name, parameter in mean.encoder.named_parameters():
+            torch.testing.assert_close(parameter.grad, expected[name], atol=1e-5, rtol=1e-4)
+
+    @torch.no_grad()
+    def test_started_as_words_a_fresh_one_is_their_mean(self):
+        bert = bert_config(vocab_size=VOCABULARY, layers=2, width=16, heads=2)
+        fresh, table = InteractionEncoder(bert, 16, mean_of_tokens=True).eval(), sequences(5, 2, 9)
+        assert not torch.allclose(fresh(TokenBatch.of(table)), self.words(fresh, table), atol=0.1)
+        fresh.start_as_words()
+        torch.testing.assert_close(fresh(TokenBatch.of(table)), self.words(fresh, table), atol=1e-5, rtol=0)
+
+    def test_started_as_words_its_layers_can_learn(self):
+        fresh = InteractionEncoder(bert_config(vocab_size=VOCABULARY, layers=2, width=16, heads=2), 16, mean_of_tokens=True)
+        fresh.start_as_words()
+        (fresh.eval()(TokenBatch.of(sequences(5, 2))) * torch.randn(2, 16)).sum().backward()
+        silent = [weights for name, weights in fresh.named_parameters() if name.endswith("output.dense.weight")]
+        assert len(silent) == 4, "two branches in each of two layers"
+        assert all(weights.grad.abs().max() > 0 for weights in silent)
+
+    def words(self, encoder, table):
+        """Mean over each sequence of words, positions and the token type, normalised as BERT does."""
+        embeddings = encoder.encoder.embeddings
+        rows = [torch.from_numpy(table.row(index)).long() for index in range(len(table))]
+        return torch.stack([embeddings(row.unsqueeze(0))[0].mean(dim=0) for row in rows])
 
 
 def test_the_paper_s_sizes():

@@ -30,7 +30,13 @@ def position(place):
 
 
 def padded_and_masked(encoder, sessions):
-    """[B, D] by transformers' own encoder over [B, S, D] with a mask."""
+    """The encoder of transformers, and [B, D]: the mean over its outputs where a session is."""
+    plain, outputs, real = outputs_of_bert(encoder, sessions)
+    return plain, (outputs * real.unsqueeze(2)).sum(dim=1) / real.sum(dim=1, keepdim=True)
+
+
+def outputs_of_bert(encoder, sessions, *, causal=False):
+    """transformers' own encoder, its outputs [B, S, D] over padded sessions, and which places are real [B, S]."""
     settings = BertConfig(
         hidden_size=WIDTH, num_hidden_layers=2, num_attention_heads=2, intermediate_size=4 * WIDTH,
         hidden_dropout_prob=0.0, attention_probs_dropout_prob=0.0, attn_implementation="eager",
@@ -42,9 +48,11 @@ def padded_and_masked(encoder, sessions):
         [session + torch.tensor([position(s) for s in range(len(session))]) for session in sessions], True
     )
     real = torch.arange(padded.shape[1]) < lengths.unsqueeze(1)
-    mask = torch.where(real, 0.0, torch.finfo(torch.float32).min)[:, None, None, :]
-    outputs = plain(padded, attention_mask=mask).last_hidden_state
-    return plain, (outputs * real.unsqueeze(2)).sum(dim=1) / lengths.unsqueeze(1)
+    seen = real[:, None, None, :]
+    if causal:
+        seen = seen & torch.ones(padded.shape[1], padded.shape[1], dtype=torch.bool).tril()
+    mask = torch.where(seen, 0.0, torch.finfo(torch.float32).min)
+    return plain, plain(padded, attention_mask=mask).last_hidden_state, real
 
 
 def sessions_of(*lengths):
@@ -98,6 +106,76 @@ def test_a_fresh_encoder_only_normalises_its_inputs_and_takes_their_mean():
     inputs = session + torch.tensor([position(place) for place in range(4)])
     expected = torch.nn.functional.layer_norm(inputs, [WIDTH], eps=1e-12).mean(dim=0)
     torch.testing.assert_close(packed(fresh, [session])[0], expected, atol=1e-5, rtol=0)
+
+
+class TestCausal:
+    """One that reads at each interaction what came until then."""
+
+    @pytest.fixture
+    def causal(self, stir):
+        torch.manual_seed(0)
+        sizes = {"dimension": WIDTH, "layers": 2, "heads": 2, "dropout": 0.0, "max_interactions": LONGEST}
+        built = SessionEncoder(**sizes, causal=True)
+        stir(built)
+        return built.eval()
+
+    def beginnings(self, encoder, sessions):
+        packing = Packing.of(np.array([len(session) for session in sessions]))
+        return encoder.beginnings(torch.cat(sessions), packing)
+
+    @pytest.mark.parametrize("lengths", [[1], [8], [3, 3, 3], [5, 1, 8, 1, 2]])
+    @torch.no_grad()
+    def test_equals_the_padded_form_under_a_triangle(self, causal, lengths):
+        sessions = sessions_of(*lengths)
+        _, outputs, real = outputs_of_bert(causal, sessions, causal=True)
+        torch.testing.assert_close(self.beginnings(causal, sessions), outputs[real], atol=1e-5, rtol=0)
+        last = torch.stack([outputs[row, length - 1] for row, length in enumerate(lengths)])
+        torch.testing.assert_close(packed(causal, sessions), last, atol=1e-5, rtol=0)
+        assert last.std() > 0.1
+
+    @pytest.mark.parametrize("lengths", [[1], [8], [3, 3, 3], [5, 1, 8, 1, 2]])
+    @torch.no_grad()
+    def test_a_beginning_is_what_it_is_by_itself(self, causal, lengths):
+        sessions = sessions_of(*lengths)
+        alone = [packed(causal, [session[:stop]]) for session in sessions for stop in range(1, len(session) + 1)]
+        found = self.beginnings(causal, sessions)
+        torch.testing.assert_close(found, torch.cat(alone), atol=1e-5, rtol=0)
+        wholes = torch.tensor(lengths).cumsum(0) - 1
+        torch.testing.assert_close(found[wholes], packed(causal, sessions), atol=1e-6, rtol=0)
+
+    @torch.no_grad()
+    def test_a_later_interaction_changes_no_earlier_beginning(self, causal):
+        sessions = sessions_of(5, 3, 8)
+        before = self.beginnings(causal, sessions)
+        sessions[0][3] += 1.0
+        after = self.beginnings(causal, sessions)
+        differs = (after - before).abs().amax(dim=1) > 1e-3
+        assert differs.nonzero().flatten().tolist() == [3, 4]
+
+    def test_gradients_reach_every_weight_and_every_interaction(self, causal):
+        sessions = [session.requires_grad_() for session in sessions_of(4, 2)]
+        (self.beginnings(causal, sessions) * torch.randn(6, WIDTH)).sum().backward()
+        assert all(weights.grad.abs().max() > 0 for name, weights in causal.named_parameters() if "key.bias" not in name)
+        assert all((session.grad.abs().amax(dim=1) > 0).all() for session in sessions)
+
+    @torch.no_grad()
+    def test_frozen_it_reads_the_same(self, causal):
+        sessions, packing = sessions_of(4, 1, 6), Packing.of(np.array([4, 1, 6]))
+        torch.testing.assert_close(causal.frozen()(torch.cat(sessions), packing), packed(causal, sessions))
+
+    def test_one_that_reads_both_ways_has_no_beginnings(self, encoder):
+        with pytest.raises(ValueError, match="only a causal session encoder"):
+            self.beginnings(encoder, sessions_of(3))
+
+    def test_a_session_longer_than_the_positions_is_refused(self, causal):
+        with pytest.raises(ValueError, match="9 interactions, expected at most 8: keep the last ones"):
+            self.beginnings(causal, sessions_of(2, 9))
+
+    def test_without_layers_a_session_is_its_last_interaction(self):
+        sizes = {"dimension": WIDTH, "layers": 0, "heads": 2, "dropout": 0.0, "max_interactions": LONGEST}
+        sessions = sessions_of(3, 1, 5)
+        found = packed(SessionEncoder(**sizes, causal=True), sessions)
+        assert torch.equal(found, torch.stack([session[-1] for session in sessions]))
 
 
 class TestWithoutLayers:

@@ -1,5 +1,7 @@
 """The model as a tower: it says what the embedder says, whichever way interactions come to it."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
@@ -13,6 +15,7 @@ from ubm_embed.embedder import Embedder
 from ubm_embed.model import tower as tower_module
 from ubm_embed.model.checkpoint import Checkpoint
 from ubm_embed.model.tower import CachedInteractions, TextInteractions, UBMTower
+from ubm_embed.model.user_behavior_model import UserBehaviorModel
 
 SEARCH, VIEW, ADD = Action.SEARCH.code, Action.VIEW.code, Action.ADD.code
 PRODUCTS = 8
@@ -82,6 +85,29 @@ def test_long_sessions_are_read_from_their_last_interactions(model, interactions
     long, last, first = (table([SESSIONS[-1][part]]) for part in (slice(None), slice(-limit, None), slice(limit)))
     assert torch.equal(tower.sessions(long), tower.sessions(last))
     assert not torch.allclose(tower.sessions(long), tower.sessions(first))
+
+
+class TestBeginnings:
+    @pytest.fixture
+    def causal(self, model, interactions, stir):
+        causal = UserBehaviorModel(replace(model.config, causal=True), model.interaction_encoder)
+        torch.manual_seed(0)
+        stir(causal)
+        return UBMTower(causal.eval(), interactions, None)
+
+    @torch.no_grad()
+    def test_are_what_sessions_makes_of_each_beginning(self, causal):
+        sessions = SESSIONS[:4]
+        expected = causal.sessions(table([one[:stop] for one in sessions for stop in range(1, len(one) + 1)]))
+        torch.testing.assert_close(causal.beginnings(table(sessions)), expected, atol=1e-5, rtol=0)
+
+    def test_of_a_session_that_is_not_read_from_its_begin_are_refused(self, causal):
+        with pytest.raises(ValueError, match="11 interactions, expected at most 8"):
+            causal.beginnings(table())
+
+    def test_of_one_that_reads_both_ways_are_refused(self, model, interactions):
+        with pytest.raises(ValueError, match="only a causal session encoder"):
+            UBMTower(model, interactions, None).beginnings(table(SESSIONS[:4]))
 
 
 class TestCached:

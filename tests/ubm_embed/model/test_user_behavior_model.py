@@ -1,4 +1,5 @@
 import json
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -133,6 +134,14 @@ class TestFolder:
             ({"max_interactions": 10**12}, "max_interactions must be a whole number"),
             ({"session_layers": 10**9}, "session_layers must be a whole number"),
             ({"session_layers": -1}, "session_layers must be a whole number"),
+            ({"causal": 1}, "causal must be true or false, got 1"),
+            ({"causal": "yes"}, "causal must be true or false, got 'yes'"),
+            ({"causal": None}, "causal must be true or false, got None"),
+            ({"mean_of_tokens": 0}, "mean_of_tokens must be true or false, got 0"),
+            ({"known_texts": -1}, "known_texts must be a whole number in 0..1073741824, got -1"),
+            ({"known_texts": True}, "known_texts must be a whole number"),
+            ({"known_texts": 2.0}, "known_texts must be a whole number"),
+            ({"known_texts": 2**31}, "known_texts must be a whole number"),
             ({"task": "nap"}, "task must be one of nip, pip, rlp, got 'nap'"),
             ({"task": []}, "task must be one of"),
             ({"product_tower": 7}, "product_tower must be a model_id, got 7"),
@@ -180,6 +189,100 @@ class TestFolder:
         (saved / CONFIG_FILE).write_text(json.dumps(document))
         batch = session_batch(tokenizer, texts, [(np.array([VIEW]), np.array([0]))])
         assert torch.equal(UserBehaviorModel.from_pretrained(saved)(batch), model(batch))
+
+
+class TestKnownTexts:
+    """Product texts with a vector of their own beside their words."""
+
+    @pytest.fixture
+    def knowing(self, model, tokenizer, texts):
+        """Knows the first three products."""
+        model.know(texts.take(np.arange(3)), tokenizer, dropout=0.5)
+        torch.nn.init.normal_(model.interaction_encoder.known.vectors)
+        return model.eval()
+
+    @pytest.fixture
+    def batch(self, tokenizer, texts):
+        return session_batch(tokenizer, texts, [(np.array([VIEW, ADD, NO_ACTION]), np.array([0, 2, 5]))])
+
+    def test_come_back_with_equal_outputs(self, knowing, batch, tmp_path):
+        knowing.save_pretrained(tmp_path)
+        again = UserBehaviorModel.from_pretrained(tmp_path)
+        assert again.config.known_texts == knowing.config.known_texts == 3
+        assert torch.equal(again(batch), knowing(batch))
+        (tmp_path / "again").mkdir()
+        again.save_pretrained(tmp_path / "again")
+        for name in (CONFIG_FILE, WEIGHTS_FILE):
+            assert (tmp_path / name).read_bytes() == (tmp_path / "again" / name).read_bytes()
+
+    @torch.no_grad()
+    def test_are_added_to_what_words_say_and_leave_other_texts_alone(self, knowing, batch, tokenizer, texts):
+        found = knowing.interaction_encoder(batch.tokens)[batch.index]
+        known, knowing.interaction_encoder.known = knowing.interaction_encoder.known, None
+        words = knowing.interaction_encoder(batch.tokens)[batch.index]
+        row, is_known = known.find(batch.tokens)
+        expected = [known.vectors[row[place]] if is_known[place] else torch.zeros(16) for place in batch.index]
+        torch.testing.assert_close(found - words, torch.stack(expected), atol=1e-5, rtol=0)
+        assert [bool(is_known[place]) for place in batch.index] == [True, True, False]
+
+    def test_at_first_they_change_nothing(self, model, batch, tokenizer, texts):
+        before = model(batch)
+        model.know(texts, tokenizer, dropout=0.0)
+        assert torch.equal(model(batch), before)
+
+    def test_met_again_keep_their_vectors(self, knowing, batch, tokenizer, texts):
+        before = knowing(batch)
+        knowing.know(texts.take(np.arange(2, 7)), tokenizer, dropout=0.0)
+        assert knowing.config.known_texts == 7
+        assert torch.equal(knowing.eval()(batch), before)
+
+    def test_go_with_a_copy_for_a_task(self, knowing, batch):
+        assert torch.equal(knowing.fine_tuned(task=Task.PIP).eval()(batch), knowing(batch))
+
+    @pytest.mark.parametrize("count", [0, 2, 4, 1 << 30])
+    def test_another_count_than_the_weights_have_is_named_and_costs_no_memory(self, knowing, tmp_path, count):
+        knowing.save_pretrained(tmp_path)
+        document = json.loads((tmp_path / CONFIG_FILE).read_text())
+        (tmp_path / CONFIG_FILE).write_text(json.dumps(document | {"known_texts": count}))
+        with pytest.raises(InvalidData, match=r"interaction_encoder\.known\.\w+ is .*, expected") as caught:
+            UserBehaviorModel.from_pretrained(tmp_path)
+        assert caught.value.file == tmp_path / WEIGHTS_FILE
+
+
+class TestCausalAndMeanOfTokens:
+    @pytest.fixture
+    def made(self, tokenizer, stir):
+        sizes = {"layers": 1, "width": 16, "dimension": 16, "session_layers": 1}
+        built = UserBehaviorModel.from_scratch(
+            vocab_size=tokenizer.vocab_size, causal=True, mean_of_tokens=True, **sizes
+        )
+        return built.eval()
+
+    def test_come_back_with_equal_outputs(self, made, stir, tokenizer, texts, tmp_path):
+        stir(made)
+        made.save_pretrained(tmp_path)
+        again = UserBehaviorModel.from_pretrained(tmp_path)
+        assert (again.config.causal, again.config.mean_of_tokens) == (True, True)
+        batch = session_batch(tokenizer, texts, [(np.array([VIEW, ADD]), np.array([0, 3])), (np.array([VIEW]),) * 2])
+        assert torch.equal(again(batch), made(batch))
+        both_ways = UserBehaviorModel(replace(made.config, causal=False), made.interaction_encoder)
+        both_ways.session_encoder.load_state_dict(made.session_encoder.state_dict())
+        assert not torch.allclose(both_ways.eval()(batch), made(batch), atol=1e-3)
+
+    @torch.no_grad()
+    def test_a_fresh_one_starts_as_its_words(self, made, tokenizer, texts):
+        batch = session_batch(tokenizer, texts, [(np.array([NO_ACTION]), np.array([0]))])
+        text = torch.tensor([[tokenizer.cls, *texts.row(0), tokenizer.sep]])
+        expected = made.interaction_encoder.encoder.embeddings(text).mean(dim=1)
+        torch.testing.assert_close(made.interaction_encoder(batch.tokens), expected, atol=1e-5, rtol=0)
+
+    def test_a_model_that_says_nothing_of_them_is_the_paper_s(self, saved, model):
+        document = json.loads((saved / CONFIG_FILE).read_text())
+        for name in ("causal", "mean_of_tokens", "known_texts"):
+            del document[name]
+        (saved / CONFIG_FILE).write_text(json.dumps(document))
+        again = UserBehaviorModel.from_pretrained(saved)
+        assert (again.config.causal, again.config.mean_of_tokens, again.config.known_texts) == (False, False, 0)
 
 
 class TestWithoutSessionLayers:
