@@ -49,7 +49,7 @@ table() { # SECONDS PART DATA TASK [OPTIONS...]: one part of a table's rows; a l
 }
 
 amazon=(--split leave-one-out)
-first=(--rows SASRec "static text" UBM_wo_BERT "UBM_wo_BERT, products trained")
+first=(--rows "UBM, shop recipe" SASRec GRU4Rec "static text" UBM_wo_BERT)
 
 nvidia-smi >"$out/nvidia_smi.txt" 2>&1
 [ "$device" = cpu ] || step 90 gpu_tests "$python" -m pytest -q -m gpu -p no:cacheprovider tests

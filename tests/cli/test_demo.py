@@ -20,10 +20,11 @@ from ubm_embed.data.session import parse_session
 def test_it_leaves_a_corpus_a_model_a_store_and_a_session(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(demo, "_PRODUCTS", 200)
     monkeypatch.setattr(demo, "_SESSIONS", 600)
-    monkeypatch.setitem(demo._SIZES, "width", 16)
-    monkeypatch.setitem(demo._SIZES, "dimension", 16)
-    monkeypatch.setitem(demo._TRAINING, "max_steps", 2)
-    monkeypatch.setitem(demo._TRAINING, "session_max_steps", 1)
+    monkeypatch.setattr(demo, "_VOCABULARY", 512)
+    monkeypatch.setitem(demo._PRETRAINING, "max_steps", 2)
+    monkeypatch.setitem(demo._PRETRAINING, "session_max_steps", 1)
+    monkeypatch.setitem(demo._FINETUNING, "max_steps", 4)
+    monkeypatch.setitem(demo._FINETUNING, "validation_steps", 2)
     monkeypatch.setenv("COLUMNS", "200")  # wide enough that no title is wrapped
     app = typer.Typer()
     demo.register(app)

@@ -23,6 +23,7 @@ from ubm_embed.training.config import PretrainingConfig
 from ubm_embed.training.pretraining import pretrain
 
 SIZES: dict[str, Any] = {"layers": 1, "width": 16, "dimension": 16, "session_layers": 1, "vocab_size": 512}
+TINY = ("--layers", "1", "--width", "16", "--session-layers", "1", "--vocab-size", "512", "--holdout", "0.3")
 SHORT = ("--only-session-encoder", "--max-steps", "4", "--validation-steps", "2", "--learning-rate", "1e-3")
 METRICS = {
     "nip": {"hit@10", "mrr@10", "hit@20", "mrr@20"},
@@ -139,6 +140,72 @@ def test_a_pipe_gets_json(here: Callable[..., Any]) -> None:
     assert json.loads(out)["questions"] == 20
 
 
+@pytest.fixture(scope="module")
+def causal(shop: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A model as `pretrain` makes it where nothing but sizes is asked for."""
+    out = tmp_path_factory.mktemp("causal") / "model"
+    few = ("--item-batch", "16", "--session-batch", "8", "--max-steps", "2", "--session-max-steps", "1")
+    assert run(["pretrain", "--corpus", str(shop / "corpus"), "--out", str(out), *TINY, *few]) == 0
+    return out
+
+
+class TestRecipe:
+    """What is not set is the recipe's, and which one follows from how the model was pre-trained."""
+
+    def finetuned(self, here: Callable[..., Any], out: Path, *arguments: str) -> dict[str, Any]:
+        given = ("--corpus", "corpus", "--out", str(out), "--max-steps", "2", "--validation-steps", "1")
+        code, _, said = here("finetune", "nip", *given, *arguments)
+        assert code == 0, said
+        return {**json.loads((out / "training.json").read_text("utf-8"))["finetuning"], "said": said}
+
+    def test_pretrain_makes_a_model_for_shops(self, causal: Path) -> None:
+        config = json.loads((causal / "config.json").read_text("utf-8"))
+        assert (config["causal"], config["mean_of_tokens"]) == (True, True)
+        settings = json.loads((causal / "training.json").read_text("utf-8"))["pretraining"]
+        assert (settings["learning_rate"], settings["max_steps"], settings["item_actions"]) == (1e-3, 2, True)
+
+    def test_pretrain_with_the_paper_s(self, shop: Path, tmp_path: Path) -> None:
+        given = ("--corpus", str(shop / "corpus"), "--out", str(tmp_path / "paper"), "--recipe", "paper", *TINY)
+        few = ("--item-batch", "8", "--session-batch", "4", "--max-steps", "1")
+        assert run(["pretrain", *given, *few]) == 0
+        config = json.loads((tmp_path / "paper" / "config.json").read_text("utf-8"))
+        assert (config["causal"], config["mean_of_tokens"]) == (False, False)
+        settings = json.loads((tmp_path / "paper" / "training.json").read_text("utf-8"))["pretraining"]
+        assert (settings["learning_rate"], settings["purchases_only"], settings["item_actions"]) == (3e-5, True, False)
+        assert settings["positive_in_denominator"] is False
+
+    def test_a_causal_model_is_tuned_as_shops_are(self, here: Callable[..., Any], causal: Path, tmp_path: Path) -> None:
+        found = self.finetuned(here, tmp_path / "out", "--model", str(causal), "--batch", "16")
+        assert (found["every_place"], found["known_texts"], found["train_products"]) == (True, True, True)
+        assert (found["learning_rate"], found["batch"]) == (1e-3, 16)
+        assert "validation hit at 10 " in found["said"]
+        assert not (tmp_path / "out" / "product_tower").exists()
+
+    def test_what_is_asked_for_wins(self, here: Callable[..., Any], causal: Path, tmp_path: Path) -> None:
+        asked = ("--one-by-one", "--words-only", "--learning-rate", "0.01", "--batch", "8", "--least-count", "2")
+        found = self.finetuned(here, tmp_path / "out", "--model", str(causal), *asked)
+        assert (found["every_place"], found["known_texts"], found["train_products"]) == (False, False, True)
+        assert (found["learning_rate"], found["batch"], found["least_count"]) == (0.01, 8, 2)
+
+    def test_the_paper_s_on_request(self, here: Callable[..., Any], causal: Path, tmp_path: Path) -> None:
+        found = self.finetuned(here, tmp_path / "out", "--model", str(causal), "--recipe", "paper")
+        assert (found["every_place"], found["train_products"], found["learning_rate"]) == (False, False, 3e-5)
+        assert (found["batch"], found["cooldown"], found["epochs"]) == (32, None, 30)
+
+    def test_a_model_that_reads_both_ways_is_tuned_as_in_the_paper(
+        self, here: Callable[..., Any], tmp_path: Path
+    ) -> None:
+        found = self.finetuned(here, tmp_path / "out", "--model", "base")
+        assert (found["every_place"], found["known_texts"], found["train_products"]) == (False, False, False)
+        assert (found["learning_rate"], found["batch"]) == (3e-5, 32)
+
+    def test_the_session_encoder_alone_learns_no_texts(
+        self, here: Callable[..., Any], causal: Path, tmp_path: Path
+    ) -> None:
+        found = self.finetuned(here, tmp_path / "out", "--model", str(causal), "--only-session-encoder")
+        assert (found["only_session_encoder"], found["known_texts"], found["every_place"]) == (True, False, True)
+
+
 class TestRefusals:
     """Each in one message, with the exit code of its kind, and nothing written."""
 
@@ -198,6 +265,8 @@ class TestRefusals:
         ("arguments", "says"),
         [
             (("pip", "--train-products"), "train_products"),  # it has no products to score
+            (("pip", "--every-place"), "every_place"),
+            (("nip", "--known-texts"), "known_texts asks for train_products"),
             (("nip", "--learning-rate", "0"), "learning_rate"),
             (("nip", "--holdout", "1"), "holdout"),
             (("nip", "--device", "abacus"), "abacus"),
@@ -210,6 +279,18 @@ class TestRefusals:
         code, _, said = here("finetune", *arguments, *self.FINETUNE)
         assert code == 2
         assert says in said
+
+    def test_a_recipe_for_a_causal_model_on_one_that_reads_both_ways(self, shop: Path) -> None:
+        done = shell(shop, "finetune", "nip", *self.FINETUNE, "--recipe", "shop")
+        assert (done.returncode, done.stdout) == (3, "")
+        said = " ".join(done.stderr.split())
+        assert "pre-train with --recipe shop, or fine-tune with --recipe paper" in said
+        assert "Traceback" not in said
+
+    def test_an_unknown_recipe(self, here: Callable[..., Any]) -> None:
+        code, _, said = here("finetune", "nip", *self.FINETUNE, "--recipe", "soup")
+        assert code == 2
+        assert "'soup' is not one of 'shop', 'paper'" in said
 
     def test_a_device_that_nobody_has_to_evaluate_on(self, here: Callable[..., Any]) -> None:
         code, _, said = here("evaluate", "nip", "--model", "base", "--corpus", "corpus", "--device", "abacus")

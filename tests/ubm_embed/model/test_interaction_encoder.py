@@ -144,7 +144,9 @@ class TestMeanOfTokens:
         torch.testing.assert_close(fresh(TokenBatch.of(table)), self.words(fresh, table), atol=1e-5, rtol=0)
 
     def test_started_as_words_its_layers_can_learn(self):
-        fresh = InteractionEncoder(bert_config(vocab_size=VOCABULARY, layers=2, width=16, heads=2), 16, mean_of_tokens=True)
+        fresh = InteractionEncoder(
+            bert_config(vocab_size=VOCABULARY, layers=2, width=16, heads=2), 16, mean_of_tokens=True
+        )
         fresh.start_as_words()
         (fresh.eval()(TokenBatch.of(sequences(5, 2))) * torch.randn(2, 16)).sum().backward()
         silent = [weights for name, weights in fresh.named_parameters() if name.endswith("output.dense.weight")]

@@ -155,7 +155,9 @@ class TestCausal:
     def test_gradients_reach_every_weight_and_every_interaction(self, causal):
         sessions = [session.requires_grad_() for session in sessions_of(4, 2)]
         (self.beginnings(causal, sessions) * torch.randn(6, WIDTH)).sum().backward()
-        assert all(weights.grad.abs().max() > 0 for name, weights in causal.named_parameters() if "key.bias" not in name)
+        assert all(
+            weights.grad.abs().max() > 0 for name, weights in causal.named_parameters() if "key.bias" not in name
+        )
         assert all((session.grad.abs().amax(dim=1) > 0).all() for session in sessions)
 
     @torch.no_grad()

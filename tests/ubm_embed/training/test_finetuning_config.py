@@ -23,6 +23,15 @@ NAN = float("nan")
         ({"learning_rate": 0.0}, "learning_rate must be positive, got 0.0"),
         ({"learning_rate": NAN}, "learning_rate must be positive, got nan"),
         ({"max_gradient_norm": 0.0}, "max_gradient_norm must be positive, got 0.0"),
+        ({"lookup_rate": 0.0}, "lookup_rate must be positive, got 0.0"),
+        ({"cooldown": 0.0}, "cooldown must be positive, got 0.0"),
+        ({"cooldown": 1.0}, r"cooldown must be in \[0, 1\), got 1.0"),
+        ({"known_text_dropout": 1.0}, r"known_text_dropout must be in \[0, 1\), got 1.0"),
+        ({"known_texts": True}, "known_texts asks for train_products, without only_session_encoder"),
+        (
+            {"known_texts": True, "train_products": True, "only_session_encoder": True},
+            "known_texts asks for train_products, without only_session_encoder",
+        ),
         ({"holdout": 0.0}, "holdout must be positive, got 0.0"),
         ({"holdout": 1.0}, r"holdout must be in \[0, 1\), got 1.0"),
         ({"warmup": 1.0}, r"warmup must be in \[0, 1\), got 1.0"),
@@ -46,6 +55,9 @@ def test_a_bad_value_names_the_setting_and_its_value(settings, problem):
         (Task.PIP, {"least_count": 2}),
         (Task.RLP, {"per_session": 3}),
         (Task.PIP, {"repeats": True}),
+        (Task.PIP, {"every_place": True}),
+        (Task.RLP, {"known_texts": True}),
+        (Task.PIP, {"known_text_dropout": 0.1}),
         (Task.NIP, {"least": 4}),
     ],
 )
@@ -61,6 +73,9 @@ def test_the_defaults_are_the_paper_s():
     assert (config.least_count, config.least) == (5, 5)
     assert not config.only_session_encoder
     assert not config.train_products
+    assert not config.every_place
+    assert not config.known_texts
+    assert (config.cooldown, config.lookup_rate) == (None, 1.0)
 
 
 def test_what_the_questions_take():

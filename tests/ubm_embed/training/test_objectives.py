@@ -8,7 +8,7 @@ import torch
 from torch import nn
 
 from ubm_embed.data.session_table import SessionTable
-from ubm_embed.data.tasks import Examples
+from ubm_embed.data.tasks import Examples, Walks
 from ubm_embed.model.heads import PurchaseIntentionHead, RemainingLengthHead
 from ubm_embed.training import objectives
 from ubm_embed.training.objectives import NextItem, PurchaseIntention, RemainingLength
@@ -177,6 +177,127 @@ class TestSampledSoftmax:
         assert rows.tolist() == list(range(PRODUCTS))
 
 
+class CausalToyTower(ToyTower):
+    """One that reads all beginnings of a session at once."""
+
+    max_interactions = 5
+
+    def beginnings(self, sessions):
+        starts = sessions.offsets[sessions.session_of()]
+        return self.sessions(sessions.slices(starts, np.arange(sessions.rows.size) + 1))
+
+
+class TestEveryPlace:
+    # [0, 1 | 2], [0, 1, 7, 2 | 6], [7, 3 | 5]
+    WALKS = Walks(table([[0, 1, 7, 2], [7, 3]]), np.array([1, 3, 5]), np.array([2, 6, 5]))
+    PREFIXES, TARGETS = ([0, 1], [0, 1, 7, 2], [7, 3]), (2, 6, 5)
+
+    def test_with_all_products_it_is_equation_7_for_each_place(self, tower):
+        causal = CausalToyTower(tower.temperature)
+        losses = []
+        for prefix, target in zip(self.PREFIXES, self.TARGETS, strict=True):
+            total = sum(math.exp(score(causal, prefix, product)) for product in candidates(prefix, repeats=False))
+            losses.append(math.log(total) - score(causal, prefix, target))
+        loss = NextItem(causal, PRODUCTS, every_place=True).loss(self.WALKS, UNREAD)
+        assert loss.item() == pytest.approx(np.mean(losses), rel=1e-5)
+
+    @pytest.mark.parametrize("repeats", [False, True])
+    @pytest.mark.parametrize("training", [False, True])
+    def test_of_a_sample_it_is_the_mean_over_questions_with_the_same_candidates(self, tower, repeats, training):
+        causal = CausalToyTower(tower.temperature)
+        popularity = np.array([9, 1, 4, 0, 2, 1, 4])
+        objective = NextItem(
+            causal, PRODUCTS, popularity=popularity, negatives=4, repeats=repeats, every_place=True
+        ).train(training)
+        rows, correction = objective._candidates(np.array(self.TARGETS), np.random.default_rng(3))
+        losses = []
+        for prefix, target in zip(self.PREFIXES, self.TARGETS, strict=True):
+            weights = dict(zip(rows.tolist(), np.exp(correction).tolist(), strict=True)) | {target: 1.0}
+            able = [row for row in rows.tolist() if row in candidates(prefix, repeats=repeats)]
+            total = sum(weights[row] * math.exp(score(causal, prefix, row)) for row in able)
+            losses.append(math.log(total) - score(causal, prefix, target))
+        loss = objective.loss(self.WALKS, np.random.default_rng(3))
+        assert loss.item() == pytest.approx(np.mean(losses), rel=1e-5)
+        one_by_one = objective.loss(self.WALKS.examples, np.random.default_rng(3))
+        assert loss.item() == pytest.approx(one_by_one.item(), rel=1e-5)
+
+    def test_gradients_equal_those_of_the_questions_one_by_one(self):
+        gradients = []
+        for asked in (self.WALKS, self.WALKS.examples):
+            causal = CausalToyTower()
+            NextItem(causal, PRODUCTS, every_place=True).loss(asked, UNREAD).backward()
+            gradients.append((causal.texts.grad, causal.vectors.grad))
+        for walked, alone in zip(*gradients, strict=True):
+            torch.testing.assert_close(walked, alone)
+
+    @pytest.mark.parametrize(("every_place", "asked"), [(False, "training"), (True, "walks of 5")])
+    def test_an_epoch_is_walks_of_what_the_tower_reads_or_questions_one_by_one(self, every_place, asked):
+        class Told:
+            def training(self, rng):
+                return "training"
+
+            def walks(self, rng, *, limit):
+                return f"walks of {limit}"
+
+        assert NextItem(CausalToyTower(), PRODUCTS, every_place=every_place).epoch(Told(), UNREAD) == asked
+
+
+class Scores(nn.Module):
+    """A tower under which a session's scores are the row of a table that its first text names."""
+
+    temperature = None
+
+    def __init__(self, scores):
+        super().__init__()
+        self.table = torch.as_tensor(scores, dtype=torch.float32)
+
+    def sessions(self, sessions):
+        return self.table[sessions.rows[sessions.offsets[:-1]].astype(int)]
+
+    def products(self, rows):
+        return torch.eye(self.table.shape[1])[rows]
+
+
+class TestNextItemLook:
+    MANY = 24
+
+    def asked(self, seed):
+        """Scores of few values, so that ties are common, and a question for each row of them."""
+        rng = np.random.default_rng(seed)
+        scores = rng.integers(0, 4, (self.MANY, self.MANY)).astype(float)
+        prefixes = [[row, *rng.integers(self.MANY, size=rng.integers(0, 9))] for row in range(self.MANY)]
+        targets = [int(rng.choice(np.setdiff1d(np.arange(self.MANY), prefix))) for prefix in prefixes]
+        return scores, prefixes, targets
+
+    @pytest.mark.parametrize("at_once", [1, 5, 512])
+    @pytest.mark.parametrize("repeats", [False, True])
+    @pytest.mark.parametrize("seed", range(4))
+    def test_is_the_share_of_misses_with_ties_against_the_answer(self, monkeypatch, at_once, repeats, seed):
+        monkeypatch.setattr(objectives, "_AT_ONCE", at_once)
+        scores, prefixes, targets = self.asked(seed)
+        hits, losses = [], []
+        for row, (prefix, target) in enumerate(zip(prefixes, targets, strict=True)):
+            able = [product for product in range(self.MANY) if repeats or product not in prefix]
+            better = [product for product in able if product != target and scores[row][product] >= scores[row][target]]
+            hits.append(len(better) < 10)
+            losses.append(math.log(sum(math.exp(scores[row][product]) for product in able)) - scores[row][target])
+        assert 0 < np.mean(hits) < 1
+        # Draws are for training; a look holds the answer against every product.
+        objective = NextItem(Scores(scores), self.MANY, negatives=2, repeats=repeats).eval()
+        look = objective.look(Examples(table(prefixes), np.array(targets)))
+        assert look.shown == pytest.approx({"validation_hit_at_10": np.mean(hits), "validation_loss": np.mean(losses)})
+        assert look.cost == pytest.approx(1 - np.mean(hits))
+
+    def test_one_score_for_all_hits_nothing(self):
+        look = NextItem(Scores(np.ones((1, self.MANY))), self.MANY).look(Examples(table([[0]]), np.array([3])))
+        assert (look.cost, look.shown["validation_hit_at_10"]) == (1.0, 0.0)
+
+    def test_what_is_not_a_number_hits_nothing(self):
+        spoiled = np.full((1, self.MANY), np.nan)
+        look = NextItem(Scores(spoiled), self.MANY).look(Examples(table([[0]]), np.array([3])))
+        assert look.cost == 1.0
+
+
 class TestNextItemAnswers:
     @pytest.mark.parametrize("at_once", [1, 3, 512])
     def test_are_the_scores_of_all_products_and_none_of_held_ones(self, tower, monkeypatch, at_once):
@@ -223,6 +344,13 @@ class TestPurchaseIntention:
         assert all(weights.grad.abs().max() > 0 for weights in objective.head.parameters())
 
     @pytest.mark.parametrize("at_once", [1, 3, 512])
+    def test_a_look_is_the_mean_loss(self, objective, monkeypatch, at_once):
+        monkeypatch.setattr(objectives, "_AT_ONCE", at_once)
+        look = objective.look(examples(self.BOUGHT))
+        assert look.cost == pytest.approx(objective.loss(examples(self.BOUGHT), UNREAD).item(), rel=1e-5)
+        assert look.shown == {"validation_loss": look.cost}
+
+    @pytest.mark.parametrize("at_once", [1, 3, 512])
     def test_answers_are_probabilities_in_the_world_s_odds(self, objective, monkeypatch, at_once):
         monkeypatch.setattr(objectives, "_AT_ONCE", at_once)
         with torch.no_grad():
@@ -253,6 +381,13 @@ class TestRemainingLength:
         objective.loss(examples(self.LENGTHS), UNREAD).backward()
         assert objective.tower.texts.grad.abs().max() > 0
         assert all(weights.grad.abs().max() > 0 for weights in objective.head.parameters())
+
+    @pytest.mark.parametrize("at_once", [1, 3, 512])
+    def test_a_look_is_the_mean_loss(self, objective, monkeypatch, at_once):
+        monkeypatch.setattr(objectives, "_AT_ONCE", at_once)
+        look = objective.look(examples(self.LENGTHS))
+        assert look.cost == pytest.approx(objective.loss(examples(self.LENGTHS), UNREAD).item(), rel=1e-5)
+        assert look.shown == {"validation_loss": look.cost}
 
     def test_answers_are_lengths(self, objective):
         with torch.no_grad():

@@ -27,6 +27,17 @@ def test_it_is_clipped_and_tells_the_norm_before(layer):
     assert layer.weight.tolist()[0] == pytest.approx([1 - 0.1 * 0.6, 1 - 0.1 * 0.8])
 
 
+def test_a_group_goes_by_its_own_factor_of_the_rate(layer):
+    other = nn.Linear(1, 1, bias=False)
+    nn.init.ones_(other.weight)
+    groups = [{"params": layer.parameters()}, {"params": other.parameters(), "rate_factor": 2.0}]
+    optimizer, both = torch.optim.SGD(groups, lr=9.0), nn.ModuleList([layer, other])
+    loss = layer(torch.tensor([1.0, 0.0])).sum() + other(torch.tensor([1.0])).sum()
+    take_step(both, optimizer, loss, rate=0.1, max_gradient_norm=10.0, where="step 1")
+    assert layer.weight.tolist()[0] == pytest.approx([0.9, 1.0])
+    assert other.weight.item() == pytest.approx(0.8)
+
+
 @pytest.mark.parametrize("details", ["", "item stage"])
 @pytest.mark.parametrize(
     ("what", "spoil"), [("loss", lambda weight: weight.sum() * math.inf), ("gradient", lambda w: (w * 0).sqrt().sum())]
