@@ -181,7 +181,7 @@ def finetune(
         patience=patience,
         train_products=train_products,
         every_place=every_place,
-        known_texts=False if only_session_encoder and known_texts is None else known_texts,
+        known_texts=known_texts,
         negatives=negatives,
         least_count=least_count,
         per_session=per_session,

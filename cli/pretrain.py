@@ -19,6 +19,9 @@ if TYPE_CHECKING:
 
 _TRAINING, _MODEL, _RUN = "Training", "Model", "Run"
 
+# What pre-trained layers know is worth more of them than a shop can train from scratch; the paper takes 4.
+_LAYERS_OF_CHECKPOINT = 4
+
 
 class Stage(enum.StrEnum):
     """Which stages to run."""
@@ -66,7 +69,8 @@ def pretrain(
         ),
     ] = None,
     layers: Annotated[
-        int | None, typer.Option("--layers", min=1, help="Layers of the interaction encoder.", rich_help_panel=_MODEL)
+        int | None,
+        typer.Option("--layers", min=1, help="Layers of the interaction encoder; 4 of --init.", rich_help_panel=_MODEL),
     ] = None,
     width: Annotated[
         int | None,
@@ -245,6 +249,8 @@ def pretrain(
         raise typer.BadParameter(str(error)) from None
     target = _device(device)
     opened = Corpus.open(corpus)
+    if layers is None and init is not None:
+        layers = _LAYERS_OF_CHECKPOINT
     sizes = model_settings(Known(recipe), layers=layers, width=width, session_layers=session_layers, dropout=dropout)
     model, tokenizer = _start(opened, config, init, vocab, vocab_size, sizes)
     run: dict[str, Any] = {"device": target, "overwrite": overwrite, "resume": resume}

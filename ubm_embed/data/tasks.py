@@ -140,7 +140,7 @@ def next_item_walks(
     """The questions of `next_item_examples` in a run of each session, which a causal encoder answers in one pass.
 
     A run has at most `limit` interactions and the one that follows them; of a longer session it is drawn, so that long
-    sessions do not rule.
+    sessions do not rule, and may then begin with searches alone.
     """
     sessions = asked.sessions
     answers = _next_items(asked, is_product, known, repeats=repeats)

@@ -162,6 +162,8 @@ class UserBehaviorModel(nn.Module):
     def know(self, texts: TokenTable, tokenizer: InteractionTokenizer, *, dropout: float) -> None:
         """Learn a vector for each of these product texts from now on, beside those known before (see `KnownTexts`)."""
         known = KnownTexts.of(texts, tokenizer, self.interaction_encoder.known, self.config.dimension)
+        if not known.keys.numel():
+            return
         known.dropout = dropout
         self.interaction_encoder.known = known.to(self.device)
         self.config = replace(self.config, known_texts=known.keys.numel())

@@ -50,7 +50,7 @@ class Best:
     """
 
     step: int = 0
-    cost: float = math.inf
+    cost: tuple[float, ...] = (math.inf,)
     looks: int = 0
     shown: dict[str, float] = field(default_factory=dict)
 
@@ -157,7 +157,7 @@ class Finetuner:
         for epoch in itertools.count(first // self.epoch_steps):
             examples, size = self._epoch(epoch), self.config.batch
             for batch in range(first % self.epoch_steps, self.epoch_steps):
-                # Runs are drawn, so that an epoch of walks may be shorter than the first: it then ends in a batch twice.
+                # Runs are drawn: an epoch of walks may be shorter than the first, and then ends in one batch twice.
                 begin = max(0, min(batch * size, len(examples) - size))
                 yield examples.take(np.arange(begin, min(len(examples), begin + size)))
             first = 0

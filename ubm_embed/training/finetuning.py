@@ -130,7 +130,7 @@ def objective_of(
             "both ways; pre-train with --recipe shop, or fine-tune with --recipe paper"
         )
     if config.known_texts:
-        seen = np.flatnonzero(questions.counts >= max(1, config.least_count))
+        seen = np.flatnonzero(questions.counts >= max(1, questions.least_count))
         model.know(questions.corpus.texts.take(seen), checkpoint.tokenizer, dropout=config.known_text_dropout)
     vectors = None
     if frozen:
@@ -163,6 +163,7 @@ def task_objective(
             negatives=config.draws(products),
             repeats=config.repeats,
             every_place=config.every_place,
+            by_hits=config.best_by == "hit@10",
         )
     targets = targets.astype(np.float64)
     if isinstance(head, PurchaseIntentionHead):

@@ -24,6 +24,7 @@ _NEGATIVES = {"frozen": 8192, "cached": 4096, "read": 256}
 HOLDOUT = 0.1
 # What means nothing to next item prediction, and what to it alone.
 _OF_NEXT_ITEM = (
+    "best_by",
     "train_products",
     "every_place",
     "known_texts",
@@ -48,7 +49,8 @@ class FinetuningConfig:
         cooldown: stay at the peak until looks gain no more, or so many steps are left, and go down to 0 over this share
             of the steps there were; None goes down over all steps.
         validation_steps: steps from one look at the validation part to the next; None looks after each epoch. The
-            weights with the best look are kept: of the highest hit@10 (NIP), or the least loss.
+            weights with the best look are kept.
+        best_by: NIP, whether the best look has the highest "hit@10" or the least "loss"; of other tasks it is the loss.
         patience: stop, or with `cooldown` go down, after so many looks without a new best; None goes on to the end.
         most_validation: examples that a look asks, at most.
         only_session_encoder: leave the interaction encoder as it is and read interactions from vectors computed once.
@@ -75,6 +77,7 @@ class FinetuningConfig:
     weight_decay: float = 0.01
     max_gradient_norm: float = 1.0
     validation_steps: int | None = None
+    best_by: str = "loss"
     patience: int | None = None
     most_validation: int = 2048
     only_session_encoder: bool = False
@@ -98,6 +101,7 @@ class FinetuningConfig:
         require_positive(self, "learning_rate", "lookup_rate", "max_gradient_norm", "holdout", "cooldown")
         require_share(self, "warmup", "holdout", "cooldown", "known_text_dropout")
         require_not_negative(self, "weight_decay", "seed", "negatives")
+        require_one_of("best_by", self.best_by, ("hit@10", "loss"))
         require_one_of("split", self.split, SPLITS)
         require_one_of("precision", self.precision, PRECISIONS)
         for name in _OF_OTHERS[self.task is Task.NIP]:

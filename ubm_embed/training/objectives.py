@@ -32,11 +32,11 @@ class Look:
     """How well a validation part was answered.
 
     Attributes:
-        cost: what the best weights have least of.
-        shown: by name, the cost among them.
+        cost: what the best weights have least of; where that is equal, of the next.
+        shown: by name.
     """
 
-    cost: float
+    cost: tuple[float, ...]
     shown: dict[str, float]
 
 
@@ -69,6 +69,7 @@ class NextItem(nn.Module):
         negatives: draws a step; None takes all products.
         repeats: whether a product that the session holds may be the answer; else it is no candidate.
         every_place: an epoch asks a session at every place, in one pass of a tower that is causal.
+        by_hits: the best weights have the highest hit@10 of a validation part; else the least loss.
     """
 
     def __init__(
@@ -80,10 +81,11 @@ class NextItem(nn.Module):
         negatives: int | None = None,
         repeats: bool = False,
         every_place: bool = False,
+        by_hits: bool = True,
     ) -> None:
         super().__init__()
         self.tower, self.products, self.negatives, self.repeats = tower, products, negatives, repeats
-        self.every_place = every_place
+        self.every_place, self.by_hits = every_place, by_hits
         shares = np.ones(products) if popularity is None else np.asarray(popularity, dtype=np.float64)
         self.popularity = shares / shares.sum()
         self.proposal = 0.5 * self.popularity + 0.5 / products
@@ -118,7 +120,8 @@ class NextItem(nn.Module):
             ranks.append((~(scores < scores.gather(1, answers[:, None]))).sum(dim=1).cpu().numpy())
         hit = hit_at_k(np.concatenate(ranks), 10)
         loss = float(torch.cat(losses).mean())
-        return Look(1.0 - hit, {"validation_hit_at_10": hit, "validation_loss": loss})
+        cost = (1.0 - hit, loss) if self.by_hits else (loss,)
+        return Look(cost, {"validation_hit_at_10": hit, "validation_loss": loss})
 
     @torch.no_grad()
     def answers(self, prefixes: SessionTable) -> FloatArray:
@@ -246,7 +249,7 @@ def _mean_loss(objective: PurchaseIntention | RemainingLength, examples: Example
     parts = list(_parts(np.arange(len(examples))))
     losses = [objective.loss(examples.take(part), rng).item() * part.size for part in parts]
     loss = sum(losses) / len(examples)
-    return Look(loss, {"validation_loss": loss})
+    return Look((loss,), {"validation_loss": loss})
 
 
 def _predictions(tower: Tower, head: PurchaseIntentionHead | RemainingLengthHead, prefixes: SessionTable) -> FloatArray:

@@ -34,6 +34,7 @@ _PRETRAINING: Mapping[Recipe, dict[str, Any]] = {
         "session_learning_rate": 1e-4,
         "item_batch": 256,
         "session_batch": 64,
+        "epochs": 10,
         "max_steps": 200,
         "session_max_steps": 25,
     },
@@ -43,6 +44,7 @@ _PRETRAINING: Mapping[Recipe, dict[str, Any]] = {
 _SHOP: dict[str, Any] = {
     "batch": 128,
     "learning_rate": 1e-3,
+    "warmup": 0.03,
     "cooldown": 0.3,
     "patience": 4,
     "validation_steps": 100,
@@ -52,6 +54,7 @@ _FINETUNING: Mapping[tuple[Recipe, Task], dict[str, Any]] = {
     (Recipe.SHOP, Task.NIP): {
         **_SHOP,
         "max_steps": 2000,
+        "best_by": "hit@10",
         "lookup_rate": 2.0,
         "train_products": True,
         "every_place": True,
@@ -81,10 +84,15 @@ def pretraining_config(recipe: Recipe, **asked: Any) -> PretrainingConfig:
 def finetuning_config(recipe: Recipe, task: Task, **asked: Any) -> FinetuningConfig:
     """How to fine-tune: what is asked for, the recipe's for what is None.
 
+    Texts are learned one by one only where products are trained as a whole; where that is not asked for, they are not.
+
     Raises:
         ValueError: names the setting that is out of bounds, or not for this task.
     """
-    return FinetuningConfig(task=task, **_filled(_FINETUNING.get((recipe, task), {}), asked))
+    settings = _filled(_FINETUNING.get((recipe, task), {}), asked)
+    if asked.get("only_session_encoder") or not settings.get("train_products"):
+        settings["known_texts"] = bool(asked.get("known_texts"))
+    return FinetuningConfig(task=task, **settings)
 
 
 def _filled(recipe: Mapping[str, Any], asked: Mapping[str, Any]) -> dict[str, Any]:

@@ -182,7 +182,7 @@ class TestNextItemWalks:
         own, is_product = table_of_own_rows(sessions)
         rng = np.random.default_rng(seed)
         walks = next_item_walks(Asked.whole(own), is_product, rng, limit=limit, repeats=repeats)
-        found = dict.fromkeys(range(len(sessions)), [])
+        found = {number: [] for number in range(len(sessions))}
         for shown, asked in by_session(walks):
             number = shown[0][1] // 6
             assert not found[number], "a session is asked in one run"

@@ -45,7 +45,7 @@ SETTINGS = {
     "holdout": 0.5,
     "precision": "float32",
 }
-NIP = FinetuningConfig(task=Task.NIP, per_session=2, least_count=1, **SETTINGS)
+NIP = FinetuningConfig(task=Task.NIP, per_session=2, least_count=1, best_by="hit@10", **SETTINGS)
 BOTH = replace(NIP, train_products=True, learning_rate=3e-3)
 WALKING = replace(BOTH, every_place=True, known_texts=True)
 PIP, RLP = (FinetuningConfig(task=task, least=1, **SETTINGS) for task in (Task.PIP, Task.RLP))
@@ -96,7 +96,7 @@ class Slope(nn.Module):
     def look(self, examples):
         assert not self.training
         loss = (self.weight.item() - self.best) ** 2
-        return Look(loss, {"validation_loss": loss})
+        return Look((loss,), {"validation_loss": loss})
 
 
 class ToyQuestions:
@@ -133,7 +133,7 @@ class TestFinetuner:
     def test_a_run_that_only_gets_worse_gives_back_the_weights_it_began_with(self):
         slope = Slope(best=-1.0)
         best = self.tuner(slope).train()
-        assert (best.step, best.cost, best.looks, best.shown) == (0, 1.0, 10, {"validation_loss": 1.0})
+        assert (best.step, best.cost, best.looks, best.shown) == (0, (1.0,), 10, {"validation_loss": 1.0})
         assert slope.weight.item() == 0.0
         assert not slope.training
 
@@ -142,30 +142,30 @@ class TestFinetuner:
         slope = Slope(best=self.weight_after(step))
         best = self.tuner(slope).train()
         assert (best.step, best.looks) == (step, 10 - step)
-        assert best.cost == best.shown["validation_loss"] == pytest.approx(0.0, abs=1e-8)
+        assert best.cost[0] == best.shown["validation_loss"] == pytest.approx(0.0, abs=1e-8)
         assert slope.weight.item() == pytest.approx(self.weight_after(step), abs=1e-5)
 
     def test_of_equal_looks_the_first_is_best(self):
         slope = Slope(best=0.0)
-        slope.look = lambda examples: Look(0.25, {"validation_loss": slope.weight.item()})
+        slope.look = lambda examples: Look((0.25,), {"validation_loss": slope.weight.item()})
         best = self.tuner(slope).train()
         assert slope.taken == 10
-        assert (best.step, best.cost, best.looks, slope.weight.item()) == (0, 0.25, 10, 0.0)
+        assert (best.step, best.cost, best.looks, slope.weight.item()) == (0, (0.25,), 10, 0.0)
         assert best.to_dict() == {"step": 0, "looks": 10, "validation_loss": 0.0}
 
     def test_what_is_kept_is_what_costs_least_whatever_else_is_shown(self):
         costs = iter([3.0, 2.0, 1.0, 2.5])
         slope = Slope(best=0.0)
-        slope.look = lambda examples: Look(next(costs), {"validation_loss": slope.weight.item()})
+        slope.look = lambda examples: Look((next(costs),), {"validation_loss": slope.weight.item()})
         best = self.tuner(slope, max_steps=3).train()
-        assert (best.step, best.cost) == (2, 1.0)
+        assert (best.step, best.cost) == (2, (1.0,))
         assert best.to_dict() == {"step": 2, "looks": 1, "validation_loss": slope.weight.item()}
         assert slope.weight.item() > 0
 
     def test_a_look_that_is_not_a_number_is_never_best(self):
         costs = iter([2.0, math.nan, 1.0, math.nan])
         slope = Slope(best=0.0)
-        slope.look = lambda examples: Look(next(costs), {})
+        slope.look = lambda examples: Look((next(costs),), {})
         assert self.tuner(slope, max_steps=3).train().step == 2
 
     @pytest.mark.parametrize(("patience", "last"), [(1, 3), (3, 5), (8, 10), (None, 10)])
@@ -310,7 +310,7 @@ class TestCooldown:
     def test_what_is_best_on_the_way_down_is_kept(self):
         costs = iter([5.0, 4.0, 4.5, 4.2, 1.0, 2.0])
         slope = Slope(best=0.0)
-        slope.look = lambda examples: Look(next(costs), {})
+        slope.look = lambda examples: Look((next(costs),), {})
         best = self.tuner(slope, cooldown=0.6).train()
         assert (best.step, best.looks) == (20, 1)
         assert slope.taken == 15 + 9, "a gain on the way down does not prolong it"
@@ -325,11 +325,11 @@ class TestCooldown:
     def test_cut_off_in_each_part_it_ends_as_if_it_had_never_been(self, run, cut):
         whole = Slope(best=self.best_after(15))
         told = []
-        expected = self.tuner(whole, None, lambda what, *entry: told.append(entry[:2])).train()
+        expected = self.tuner(whole, None, lambda what, *entry: told.append(entry)).train()
         with pytest.raises(Cut):
             self.tuner(Slope(best=whole.best), run, cut_at(cut)).train()
         slope, again = Slope(best=whole.best), []
-        assert self.tuner(slope, run, lambda what, *entry: again.append(entry[:2])).train() == expected
+        assert self.tuner(slope, run, lambda what, *entry: again.append(entry)).train() == expected
         assert slope.weight.item() == whole.weight.item()
         kept = cut - 1 - (cut - 1) % 5
         assert again == told[kept:]
