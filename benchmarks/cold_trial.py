@@ -112,7 +112,7 @@ class Trial:
         products, shop, last = self.corpus.products, self.arrivals.shop, self.bench.size.max_interactions
         yield _made("popularity", lambda: Popularity.fit(self.training, products))
         yield _made("co-occurrence", lambda: CoOccurrence.fit(self.training, products))
-        yield _made("co-occurrence, recent", lambda: RecentCoOccurrence.fit(self.training, products))
+        yield _made("recent co-occurrence", lambda: RecentCoOccurrence.fit(self.training, products))
         yield _made("TF-IDF, mean", lambda: TextMatch.tf_idf(shop, last))
         yield _made("TF-IDF, concatenated", lambda: TextMatch.tf_idf(shop, last, concatenated=True))
         if bert is not None:

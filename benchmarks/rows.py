@@ -129,7 +129,7 @@ TABLE_1 = (
     Row("UBM_wo_BERT, products trained", "ours", _ubm(bert=False, train_products=True), tasks=_NIP),
     Row("UBM", "ours", _ubm(bert=True), "bert"),
     Row("UBM, products trained", "ours", _ubm(bert=True, train_products=True), "bert", _NIP),
-    Row("UBM, shop recipe", "ours", _ubm_of_shop_recipe, note="from scratch"),
+    Row("UBM, shop recipe", "ours", _ubm_of_shop_recipe),
 )
 
 # The losses are compared with each other, so all of these are trained from scratch, which is the quickest.

@@ -180,7 +180,8 @@ def _show_unclicked(corpus: Corpus, retriever: Retriever) -> None:
 
 
 def _show_results(results: Evaluation) -> None:
-    ubm, together, popular = results.rows
+    ubm, *others, popular = results.rows
+    together = max(others, key=lambda row: row.metrics["hit@10"])
     typer.echo(f"\n6. The next product of {results.questions:,} sessions of the test part, out of all products:\n")
     rows = [(row.name, row.metrics["hit@10"], row.metrics["mrr@10"]) for row in results.rows]
     write_table(("model", "hit@10", "MRR@10"), rows)
@@ -189,6 +190,6 @@ def _show_results(results: Evaluation) -> None:
     relation = "above" if ratio > 1.02 else "below" if ratio < 0.98 else "level with"
     typer.echo(
         f"\n   After minutes of training UBM has {hits / popular.metrics['hit@10']:.1f} times the hits of popularity, "
-        f"and {ratio:.2f} times those of co-occurrence: {relation} it."
+        f"and {ratio:.2f} times those of {together.name}: {relation} it."
     )
     typer.echo("   Co-occurrence knows nothing of a product without clicks; UBM reads its text.")

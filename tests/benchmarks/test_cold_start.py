@@ -92,7 +92,7 @@ def test_neither_vocabulary_nor_training_is_given_new_products_or_interactions_w
     assert report["training"]["with_new_products"] == 0
 
 
-@pytest.mark.parametrize("row", ["popularity", "co-occurrence"])
+@pytest.mark.parametrize("row", ["popularity", "co-occurrence", "recent co-occurrence"])
 def test_what_only_counts_finds_no_new_product(report: dict[str, Any], row: str) -> None:
     assert hits(report, row, NEW) == hits(report, row, AMONG_NEW) == 0.0
     assert hits(report, row, KNOWN) > 0.0
@@ -104,7 +104,7 @@ def test_text_finds_new_products(report: dict[str, Any]) -> None:
 
 
 def test_every_figure_has_an_interval_around_it(report: dict[str, Any]) -> None:
-    assert [row["row"] for row in report["rows"]][-2:] == ["UBM, pre-trained", "UBM, fine-tuned"]
+    assert [row["row"] for row in report["rows"]][-3:] == ["UBM, pre-trained", "UBM, fine-tuned", "UBM, shop recipe"]
     for row in report["rows"]:
         for metrics in row["metrics"].values():
             assert all(one["low"] <= one["value"] <= one["high"] for one in metrics.values())

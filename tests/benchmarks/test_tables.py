@@ -53,12 +53,12 @@ def run(shop, out, *options):
 def test_every_row_of_table_1_is_trained_and_asked(shop, bert, tmp_path, task, capsys):
     report = run(shop, tmp_path / "table.json", "--task", task, "--bert", bert, "--stand-in", "random weights")
     wanted = [row.name for row in TABLE_1 if task in row.tasks and row.needs != "electra"]
-    simple = {"nip": ["co-occurrence", "POP"], "pip": ["RAND"], "rlp": ["FIXED"]}[task]
+    simple = {"nip": ["co-occurrence", "recent co-occurrence", "POP"], "pip": ["RAND"], "rlp": ["FIXED"]}[task]
     assert [row["row"] for row in report["rows"]] == [*simple, *wanted]
-    assert report["subject"] == "UBM"
+    assert report["subject"] == "UBM, shop recipe"
     for row in report["rows"]:
         assert all(one["low"] <= one["high"] for one in row["metrics"].values())
-        assert (row["p_values"] is None) == (row["row"] == "UBM")
+        assert (row["p_values"] is None) == (row["row"] == report["subject"])
         assert (row["uniformity"] is not None) == (row["row"].startswith(("BERT", "UBM")))
         starts_from_bert = row["row"].startswith("BERT") or row["row"] in ("UBM", "UBM, products trained", "UBM_wo")
         assert row["note"] == ("stand-in: random weights" if starts_from_bert else "")
@@ -75,14 +75,14 @@ def test_table_2_leaves_out_one_loss_at_a_time(shop, tmp_path):
 
 def test_rows_that_need_a_checkpoint_are_left_out_without_one(shop, tmp_path, capsys):
     report = run(shop, tmp_path / "table.json", "--rows", "BERT_mini", "UBM_wo")
-    assert [row["row"] for row in report["rows"]] == ["co-occurrence", "POP", "UBM_wo"]
+    assert [row["row"] for row in report["rows"]] == ["co-occurrence", "recent co-occurrence", "POP", "UBM_wo"]
     assert "BERT_mini is left out: it needs --bert" in capsys.readouterr().err
 
 
 def test_a_table_is_gone_on_with_and_put_together(shop, tmp_path, monkeypatch, capsys):
     whole = run(shop, tmp_path / "whole.json", "--rows", "GRU4Rec", "static text")
     first = run(shop, tmp_path / "first.json", "--rows", "static text")
-    assert [row["row"] for row in first["rows"]][2:] == ["static text"]
+    assert [row["row"] for row in first["rows"]][3:] == ["static text"]
     capsys.readouterr()
     both = run(shop, tmp_path / "first.json", "--add", "--rows", "GRU4Rec", "static text")
     told = capsys.readouterr().err

@@ -102,7 +102,7 @@ def test_evaluate_asks_what_was_held_out(shell: Shell) -> None:
     done = shell("evaluate", "nip", "--model", "model", "--corpus", "corpus")
     assert done.returncode == 0, done.stderr
     found = json.loads(done.stdout)
-    assert [row["row"] for row in found["rows"]] == ["UBM", "co-occurrence", "POP"]
+    assert [row["row"] for row in found["rows"]] == ["UBM", "co-occurrence", "recent co-occurrence", "POP"]
     assert 5 <= found["questions"] <= 15, "half of a tenth of 300"
     assert found["leaks"]["pretrained"] == "yes"
 

@@ -32,9 +32,12 @@ def test_it_leaves_a_corpus_a_model_a_store_and_a_session(tmp_path: Path, monkey
     assert result.exit_code == 0
     assert {file.name for file in (tmp_path / "home").iterdir()} == {"corpus", "model", "store", "session.json"}
     assert f"--store {tmp_path / 'home' / 'store'}" in result.stdout
-    assert [line.split()[0] for line in result.stdout.splitlines() if line.startswith(("UBM", "co-occ", "POP"))] == [
+    assert [
+        line.split()[0] for line in result.stdout.splitlines() if line.startswith(("UBM", "co-occ", "recent", "POP"))
+    ] == [
         "UBM",
         "co-occurrence",
+        "recent",
         "POP",
     ]
     session = parse_session(json.loads((tmp_path / "home/session.json").read_text()))

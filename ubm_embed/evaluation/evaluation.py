@@ -21,7 +21,7 @@ from ubm_embed.data.token_table import TokenTable
 from ubm_embed.data.tokenized_corpus import TokenizedCorpus
 from ubm_embed.embedder import Embedder
 from ubm_embed.errors import Conflict, InvalidData
-from ubm_embed.evaluation.baselines import CoOccurrence, Popularity, Scorer
+from ubm_embed.evaluation.baselines import CoOccurrence, Popularity, RecentCoOccurrence, Scorer
 from ubm_embed.evaluation.judgement import Judgement
 from ubm_embed.evaluation.next_item import SessionModel, ranks_of
 from ubm_embed.model.checkpoint import RECORD_FILE, Checkpoint, require_task
@@ -203,12 +203,13 @@ class Asking:
         return Answers(name, ranks)
 
     def baselines(self, seed: int) -> Iterator[Answers]:
-        """What needs no training (4.1.3): RAND for PIP, FIXED for RLP, POP for NIP, and co-occurrence beside it."""
+        """What needs no training (4.1.3): RAND for PIP, FIXED for RLP, POP for NIP, beside it two co-occurrences."""
         training, products = self.questions.parts.training, self.questions.corpus.products
         rng, count = np.random.default_rng([seed, 7]), len(self.examples)
         match self.questions.task:
             case Task.NIP:
                 yield self.scorer("co-occurrence", CoOccurrence.fit(training, products))
+                yield self.scorer("recent co-occurrence", RecentCoOccurrence.fit(training, products))
                 yield self.scorer("POP", Popularity.fit(training, products))
             case Task.PIP:
                 yield Answers("RAND", rng.random(count, dtype=np.float32))

@@ -99,7 +99,7 @@ class TestWhatIsAsked:
     def test_sessions_of_the_test_part_and_all_models_the_same(self, corpus, checkpoint, asked):
         found = evaluate(Task.NIP, corpus, checkpoint(corpus))
         assert found.questions == TEST.sum() != VALIDATION.sum()
-        assert asked.keys() == {"UBM", "co-occurrence", "POP"}
+        assert asked.keys() == {"UBM", "co-occurrence", "recent co-occurrence", "POP"}
         for examples in asked.values():
             assert examples.targets.tolist() == [3] * int(TEST.sum())
             assert examples.prefixes.rows.tolist() == [0] * int(TEST.sum())
@@ -142,7 +142,8 @@ class TestWhatIsAsked:
     def test_progress_is_told(self, corpus, checkpoint):
         told = []
         evaluate(Task.NIP, corpus, checkpoint(corpus), progress=lambda what, *rest: told.append(what))
-        assert set(told) == {"embedding products", "asking UBM", "asking co-occurrence", "asking POP"}
+        asked = ("UBM", "co-occurrence", "recent co-occurrence", "POP")
+        assert set(told) == {"embedding products", *(f"asking {name}" for name in asked)}
 
 
 class TestOtherTasks:
@@ -178,7 +179,9 @@ class TestAgainst:
         other = checkpoint(corpus, Task.NIP)
         stir(other.model)
         found = evaluate(Task.NIP, corpus, model, against=other)
-        assert [row.name for row in found.rows] == ["UBM", "the other model", "co-occurrence", "POP"]
+        assert [row.name for row in found.rows] == [
+            *("UBM", "the other model", "co-occurrence", "recent co-occurrence", "POP")
+        ]
         assert found.rows[0].p_values is None
         assert all(row.p_values.keys() == row.metrics.keys() for row in found.rows[1:])
         assert found.rows[0] == evaluate(Task.NIP, corpus, model).rows[0]
