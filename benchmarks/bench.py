@@ -97,7 +97,8 @@ class Bench:
 
     def finetuning(self, family: str, **settings: Any) -> FinetuningConfig:
         """How a family of rows is fine-tuned."""
-        names = ("all", family, *([f"{family}, products trained"] if settings.get("train_products") else []))
+        everybody = ("all", *(["next item"] if self.task is Task.NIP else []))
+        names = (*everybody, family, *([f"{family}, products trained"] if settings.get("train_products") else []))
         for name in reversed(names):
             settings = {**self.size.finetuning.get(name, {}), **settings}
         return FinetuningConfig(task=self.task, seed=self.seed, **settings)

@@ -19,9 +19,9 @@ class Size:
         pretraining, bert_pretraining: settings of `PretrainingConfig`.
         item_layers: layers of Prod2BERT.
         adaptation, masked_items: steps of the domain-adapted rows, and of Prod2BERT's pre-training.
-        finetuning: settings of `FinetuningConfig` for all rows, then for those over ids, Prod2BERT, static text,
-            language models, and the UBM from scratch and from pre-trained layers; "FAMILY, products trained" adds to a
-            family's.
+        finetuning: settings of `FinetuningConfig` for all rows, of NIP beside them "next item", then for those over ids,
+            Prod2BERT, static text, language models, and the UBM from scratch and from pre-trained layers; "FAMILY,
+            products trained" adds to a family's.
         shop: settings beside those of our recipe, of its "model", "pretraining" and "finetuning".
         questions: asked at most.
     """
@@ -144,4 +144,18 @@ SIZES["quick"] = replace(
         family: settings | ({"max_steps": settings["max_steps"] // 3} if "max_steps" in settings else {})
         for family, settings in SIZES["small"].finetuning.items()
     },
+)
+# Our recipe beside rows that get as much: as long sessions, all answers, every place, steps until they gain no more.
+_AS_LONG = {"max_steps": 2000, "cooldown": 0.3, "patience": 4, "validation_steps": 100, "most_validation": 2048}
+SIZES["shop"] = replace(
+    SIZES["small"],
+    max_interactions=32,
+    finetuning=SIZES["small"].finetuning
+    | {
+        "all": {"batch": 128, **_AS_LONG},
+        "next item": {"least_count": 1, "best_by": "hit@10"},
+        "ids": {"learning_rate": 1e-3},
+        "static": {"learning_rate": 1e-3},
+    },
+    questions=10_000,
 )
