@@ -19,7 +19,7 @@ class Size:
         pretraining, bert_pretraining: settings of `PretrainingConfig`.
         item_layers: layers of Prod2BERT.
         adaptation, masked_items: steps of the domain-adapted rows, and of Prod2BERT's pre-training.
-        finetuning: settings of `FinetuningConfig` for all rows, of NIP beside them "next item", then for those over ids,
+        finetuning: settings of `FinetuningConfig` for all rows, of NIP also "next item", then for those over ids,
             Prod2BERT, static text, language models, and the UBM from scratch and from pre-trained layers; "FAMILY,
             products trained" adds to a family's.
         shop: settings beside those of our recipe, of its "model", "pretraining" and "finetuning".

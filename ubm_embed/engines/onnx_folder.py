@@ -6,8 +6,8 @@ sessions.onnx      those vectors, mask -> unit vectors of sessions
 tokenizer.json     of the tokenizers library
 model.json         whose vectors they are, and the names and limits of what goes in
 
-Where the model knows texts beside their words (`KnownTexts`) the first two take a third input, known, and
-known_texts.safetensors holds the vectors and the keys of their texts. Zeros read any text by its words alone.
+Where the model knows texts beside their words (`KnownTexts`) the first two take a third input, known, a vector for each
+sequence, and known_texts.safetensors holds these by the keys of their texts. Zeros read any text by its words alone.
 """
 
 from __future__ import annotations
@@ -56,7 +56,7 @@ def export_onnx(
         checkpoint.tokenizer.save_pretrained(aside)
         known = checkpoint.model.interaction_encoder.known
         if known is not None:
-            save_file({"keys": known.keys, "vectors": known.vectors.detach()}, aside / KNOWN_TEXTS_FILE)
+            save_file(known.state_dict(), aside / KNOWN_TEXTS_FILE)
         (aside / DESCRIPTION_FILE).write_text(json.dumps(_description(checkpoint), indent=2) + "\n", "utf-8")
         progress("exporting graphs", len(_GRAPHS), len(_GRAPHS))
     return checkpoint

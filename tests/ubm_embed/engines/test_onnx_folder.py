@@ -9,18 +9,22 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from safetensors.torch import load_file
 from tokenizers import Tokenizer
 from torch.nn.functional import normalize
 
 from ubm_embed.data.arrays import FloatArray, IntArray
+from ubm_embed.data.batches import TokenBatch
 from ubm_embed.data.packing import Packing
 from ubm_embed.data.session import Action, Interaction, Product, Session
+from ubm_embed.data.token_table import TokenTable
 from ubm_embed.data.tokenizer import InteractionTokenizer
 from ubm_embed.embedder import Embedder
 from ubm_embed.engines.onnx_folder import export_onnx
 from ubm_embed.engines.onnx_form import onnx_sessions
 from ubm_embed.errors import Conflict, NotFound
 from ubm_embed.model.checkpoint import Checkpoint, save_checkpoint
+from ubm_embed.model.known_texts import text_keys
 from ubm_embed.model.user_behavior_model import UserBehaviorModel
 
 onnxruntime = pytest.importorskip("onnxruntime", reason="ONNX Runtime is not installed")
@@ -29,13 +33,20 @@ pytest.importorskip("onnxscript", reason="onnxscript is not installed")
 SHOE = Product("red running shoes", "shoes", (("colour", "red"),))
 
 
-@pytest.fixture(scope="module")
-def folders(tmp_path_factory: pytest.TempPathFactory, tokenizer: InteractionTokenizer) -> tuple[Path, Path]:
+@pytest.fixture(scope="module", params=["as the paper's", "as our recipe's"])
+def folders(
+    request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory, tokenizer: InteractionTokenizer
+) -> tuple[Path, Path]:
     """A model's folder, and what was exported of it."""
+    ours = request.param == "as our recipe's"
     home = tmp_path_factory.mktemp("exported")
     torch.manual_seed(0)
     sizes: dict[str, Any] = {"layers": 1, "width": 32, "dimension": 16, "session_layers": 2, "session_heads": 2}
+    sizes |= {"causal": ours, "mean_of_tokens": ours}
     model = UserBehaviorModel.from_scratch(vocab_size=tokenizer.vocab_size, max_interactions=8, **sizes)
+    if ours:
+        texts = [tokenizer.product_text(one) for one in (SHOE, Product("a lamp"))]
+        model.know(TokenTable.from_rows(texts), tokenizer, dropout=0.5)
     with torch.no_grad():
         for parameter in model.parameters():
             parameter += 0.1 * torch.randn_like(parameter)
@@ -51,6 +62,18 @@ def run(folder: Path, graph: str, **inputs: Any) -> FloatArray:
     return found
 
 
+def inputs(exported: Path, rows: list[IntArray]) -> dict[str, Any]:
+    """What the graphs take of token sequences; known texts by the keys that lie beside them."""
+    file = exported / "known_texts.safetensors"
+    if not file.is_file():
+        return padded(rows)
+    known = load_file(file)
+    keys = text_keys(TokenBatch.of(TokenTable.from_rows(rows)), known["marks"])
+    is_key = (keys[:, None] == known["keys"]).float()
+    assert is_key.sum() > 0
+    return {**padded(rows), "known": (is_key @ known["vectors"]).numpy()}
+
+
 def padded(rows: list[IntArray]) -> dict[str, IntArray]:
     mask = np.arange(max(map(len, rows))) < np.array([[len(row)] for row in rows])
     ids = np.zeros(mask.shape, np.int64)
@@ -64,11 +87,10 @@ def test_a_product_is_the_embedders(folders: tuple[Path, Path]) -> None:
     about = json.loads((exported / "model.json").read_text("utf-8"))
     assert (about["model_id"], about["dimension"]) == (embedder.model_id, embedder.dimension)
     products = [SHOE, Product("socks"), Product("walking boots " * 20, "shoes")]
-    for some in (products, products[:1], products[1:2] * 7):
+    for some in (products, products[:1], products[:1] * 7):
         texts = [embedder.tokenizer.product_text(product) for product in some]
-        found = run(
-            exported, "products.onnx", **padded([np.array([about["cls"], *text, about["sep"]]) for text in texts])
-        )
+        rows = [np.array([about["cls"], *text, about["sep"]]) for text in texts]
+        found = run(exported, "products.onnx", **inputs(exported, rows))
         expected = np.stack([embedder.embed_product(product) for product in some])
         assert np.abs(found - expected).max() < 1e-5
 
@@ -80,7 +102,7 @@ def test_a_session_is_the_embedders(folders: tuple[Path, Path]) -> None:
     views = [SHOE, Product("socks"), Product("blue shirt", "shirts")]
     view = about["actions"]["[VIEW]"]
     rows = [np.array([about["cls"], view, *embedder.tokenizer.product_text(one), about["sep"]]) for one in views]
-    vectors = run(exported, "interactions.onnx", **padded(rows))
+    vectors = run(exported, "interactions.onnx", **inputs(exported, rows))
     # Of one, and of three interactions, with places that hold none.
     interactions = np.full((2, 5, 16), 7, np.float32)
     interactions[0, :1], interactions[1, :3] = vectors[:1], vectors
