@@ -97,15 +97,13 @@ class Finetuner:
         step = self._resume()
         if not step:
             self._look(0)  # a model that training only spoils is given back as it was
-        for examples in self._examples(step):
-            if step >= self._end(
-                step
-            ):  # asked here, so that a run that was cut off after its last look stops there too
-                break
-            self._step(step, examples)
+        examples = self._examples(step)
+        while step < self._end(step):
+            self._step(step, next(examples))
             step += 1
             if step % self.every == 0 or step >= self._end(step):
                 self._look(step)
+                self._plan(step)
                 self._keep(step)
         self.module.load_state_dict(self.best_weights)
         self.module.eval()
@@ -127,27 +125,38 @@ class Finetuner:
         """Steps between two looks."""
         return self.config.validation_steps or self.epoch_steps
 
+    @property
+    def _gains_no_more(self) -> bool:
+        return self.config.patience is not None and self.best.looks >= self.config.patience
+
+    @property
+    def _latest_cooling(self) -> int:
+        """The step from which the rate goes down at the latest."""
+        return math.ceil(self.most / (1 + (self.config.cooldown or 0.0)))
+
+    def _plan(self, step: int) -> None:
+        """Begin to go down after a look that says so."""
+        if self.config.cooldown is not None and self.cooling_from is None and self._gains_no_more:
+            self.cooling_from = min(step, self._latest_cooling)
+
     def _end(self, step: int) -> int:
         """The step at which it ends, as far as is known before taking this one."""
-        cooldown, patience = self.config.cooldown, self.config.patience
-        gains_no_more = patience is not None and self.best.looks >= patience
-        if cooldown is None:
-            return step if gains_no_more else self.most
-        if self.cooling_from is None and (gains_no_more or step >= self.most / (1 + cooldown)):
-            self.cooling_from = step
+        if self.config.cooldown is None:
+            return step if self._gains_no_more else self.most
         if self.cooling_from is None:
             return self.most
-        return min(self.most, self.cooling_from + max(1, round(cooldown * self.cooling_from)))
+        return min(self.most, self.cooling_from + max(1, round(self.config.cooldown * self.cooling_from)))
 
     def _rate(self, step: int) -> float:
         peak, warmup = self.config.learning_rate, self.config.warmup
         if self.config.cooldown is None:
             return learning_rate(step, self.most, peak=peak, warmup=warmup)
         rising = peak * min(1.0, (step + 1) / max(1, round(warmup * self.most)))
-        if self.cooling_from is None:
+        begin = self._latest_cooling if self.cooling_from is None else self.cooling_from
+        if step < begin:
             return rising
         end = self._end(step)
-        return rising * (end - step) / (end - self.cooling_from + 1)
+        return rising * (end - step) / (end - begin + 1)
 
     def _epoch(self, epoch: int) -> Examples | Walks:
         return self.objective.epoch(self.questions, np.random.default_rng([self.config.seed, 4, epoch]))
