@@ -25,6 +25,9 @@ from ubm_embed.model.tower import CausalTower, Tower
 from ubm_embed.training.precision import full_precision
 
 _AT_ONCE = 512
+_SCORES_AT_ONCE = 1 << 25
+# To read more products would take longer than the steps between two looks.
+MOST_LOOKED_AT = 50_000
 
 
 @dataclass(frozen=True)
@@ -109,12 +112,16 @@ class NextItem(nn.Module):
 
     @torch.no_grad()
     def look(self, examples: Examples) -> Look:
-        """The share of misses among all products, ties against the answer, and the loss with all of them."""
-        vectors, ranks, losses = self.product_vectors(), [], []
-        for part in _parts(np.arange(len(examples))):
+        """The share of misses among all products, ties against the answer, and the loss with all of them.
+
+        Of a catalogue of more than `MOST_LOOKED_AT`, among the answers and others drawn, the same at each look.
+        """
+        candidates, ranks, losses = self._looked_at(examples.targets), [], []
+        vectors = self._vectors_of(candidates)
+        for part in _parts(np.arange(len(examples)), max(1, min(_AT_ONCE, _SCORES_AT_ONCE // candidates.size))):
             some = examples.take(part)
-            scores = self._scores(some, np.arange(self.products), vectors)
-            answers = torch.from_numpy(some.targets).to(scores.device)
+            scores = self.scores(some.prefixes, candidates, vectors)
+            answers = torch.from_numpy(np.searchsorted(candidates, some.targets)).to(scores.device)
             losses.append(cross_entropy(scores, answers, reduction="none").cpu())
             # A score that is not a number counts against the answer as well.
             ranks.append((~(scores < scores.gather(1, answers[:, None]))).sum(dim=1).cpu().numpy())
@@ -135,7 +142,17 @@ class NextItem(nn.Module):
     @torch.no_grad()
     def product_vectors(self) -> Tensor:
         """The vectors of all products: [M, D]."""
-        return torch.cat([self.tower.products(part) for part in _parts(np.arange(self.products))])
+        return self._vectors_of(np.arange(self.products))
+
+    def _vectors_of(self, rows: IntArray) -> Tensor:
+        return torch.cat([self.tower.products(part) for part in _parts(rows)])
+
+    def _looked_at(self, answers: IntArray) -> IntArray:
+        """Rows that answers are looked for among, ascending."""
+        if self.products <= MOST_LOOKED_AT:
+            return np.arange(self.products)
+        drawn = np.random.default_rng(0).choice(self.products, MOST_LOOKED_AT, replace=False)
+        return np.union1d(drawn, answers)
 
     def scores(self, prefixes: SessionTable, candidates: IntArray, vectors: Tensor) -> Tensor:
         """[B, C] scores of candidates, by ascending row; what a session holds already scores -inf.
@@ -263,6 +280,6 @@ def _numbers(targets: NDArray[np.generic]) -> Tensor:
     return torch.from_numpy(targets.astype(np.float32))
 
 
-def _parts(rows: IntArray) -> Iterator[IntArray]:
-    for first in range(0, rows.size, _AT_ONCE):
-        yield rows[first : first + _AT_ONCE]
+def _parts(rows: IntArray, size: int = _AT_ONCE) -> Iterator[IntArray]:
+    for first in range(0, rows.size, size):
+        yield rows[first : first + size]

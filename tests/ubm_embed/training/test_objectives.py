@@ -288,6 +288,18 @@ class TestNextItemLook:
         assert look.shown == pytest.approx({"validation_hit_at_10": np.mean(hits), "validation_loss": np.mean(losses)})
         assert look.cost == (pytest.approx(1 - np.mean(hits)), look.shown["validation_loss"])
 
+    def test_of_a_large_catalogue_answers_are_looked_for_among_some_the_same_each_time(self, monkeypatch):
+        scores, prefixes, targets = self.asked(0)
+        examples, objective = Examples(table(prefixes), np.array(targets)), NextItem(Scores(scores), self.MANY)
+        among_all = objective.look(examples)
+        monkeypatch.setattr(objectives, "MOST_LOOKED_AT", 3)
+        few = objective.look(Examples(table(prefixes[:4]), np.array(targets[:4])))
+        assert few.shown["validation_hit_at_10"] == 1.0, "no more than 7 products are looked at"
+        monkeypatch.setattr(objectives, "MOST_LOOKED_AT", self.MANY - 1)
+        among_most = objective.look(examples)
+        assert among_most == objective.look(examples)
+        assert among_most.shown["validation_hit_at_10"] >= among_all.shown["validation_hit_at_10"]
+
     def test_one_score_for_all_hits_nothing(self):
         look = NextItem(Scores(np.ones((1, self.MANY))), self.MANY).look(Examples(table([[0]]), np.array([3])))
         assert (look.cost[0], look.shown["validation_hit_at_10"]) == (1.0, 0.0)
