@@ -232,18 +232,20 @@ class Bench:
             made = pretrain(self.corpus, model, tokenizer, out, config, device=self.device, progress=self.progress)
         return replace(made, model=made.model.to(self.device), folder=None)
 
-    def shop_finetuning(self) -> FinetuningConfig:
-        """How our recipe fine-tunes."""
-        return finetuning_config(Recipe.SHOP, self.task, seed=self.seed, **self.size.shop.get("finetuning", {}))
+    def recipe_finetuning(self, recipe: Recipe) -> FinetuningConfig:
+        """How a recipe fine-tunes, within the size's limits."""
+        limits = self.size.recipes[recipe].get("finetuning", {})
+        return finetuning_config(recipe, self.task, seed=self.seed, **limits)
 
-    def shop_pretrained(self) -> Checkpoint:
-        """A UBM from scratch, pre-trained by our recipe."""
-        model, tokenizer = fresh_model(
-            self.corpus, seed=self.seed, **model_settings(Recipe.SHOP, **self.size.shop.get("model", {}))
-        )
+    def recipe_pretrained(self, recipe: Recipe) -> Checkpoint:
+        """A UBM from scratch, pre-trained by a recipe within the size's limits."""
+        limits = self.size.recipes[recipe]
+        sizes = {"max_interactions": self.size.max_interactions, **limits.get("model", {})}
+        model, tokenizer = fresh_model(self.corpus, seed=self.seed, **model_settings(recipe, **sizes))
         split = {"holdout": self.split.holdout, "split": str(self.split.kind)}
-        settings = self.size.shop.get("pretraining", {})
-        config = pretraining_config(Recipe.SHOP, seed=self.seed, **split, **settings)
+        # Not every corpus has purchases, and all rows read the same sessions.
+        settings = {"purchases_only": False, **split, **limits.get("pretraining", {})}
+        config = pretraining_config(recipe, seed=self.seed, **settings)
         return self._pretrain(model, tokenizer, config)
 
     def scratch(self) -> tuple[UserBehaviorModel, InteractionTokenizer]:

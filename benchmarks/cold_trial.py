@@ -36,6 +36,7 @@ from ubm_embed.evaluation.task_metrics import ranking_metrics
 from ubm_embed.model.checkpoint import Checkpoint
 from ubm_embed.training.finetuning import finetune
 from ubm_embed.training.finetuning_config import FinetuningConfig
+from ubm_embed.training.recipes import Recipe
 
 SAMPLE_PRODUCTS, SAMPLE_SESSIONS = 3000, 20_000
 # A new product out of all, another out of all, a new one out of the new ones.
@@ -125,7 +126,9 @@ class Trial:
             yield _made("UBM, shop recipe", lambda: self.model(self._of_shop_recipe(steps)))
 
     def _of_shop_recipe(self, steps: int | None) -> Checkpoint:
-        return self._finetuned("shop", self.bench.shop_pretrained(), self.bench.shop_finetuning(), steps)
+        return self._finetuned(
+            "shop", self.bench.recipe_pretrained(Recipe.SHOP), self.bench.recipe_finetuning(Recipe.SHOP), steps
+        )
 
     def _finetuned(self, name: str, start: Checkpoint, config: FinetuningConfig, steps: int | None) -> Checkpoint:
         """Both towers on the next item; what a product's text means to shoppers is learned in the product tower."""

@@ -5,6 +5,17 @@ from __future__ import annotations
 from dataclasses import dataclass, field, replace
 from typing import Any
 
+from ubm_embed.training.recipes import Recipe
+
+# The paper's 30 epochs of single questions would take two cores days.
+_RECIPES: dict[Recipe, dict[str, dict[str, Any]]] = {
+    Recipe.SHOP: {},
+    Recipe.PAPER: {
+        "pretraining": {"max_steps": 100, "session_max_steps": 25},
+        "finetuning": {"max_steps": 400, "validation_steps": 100},
+    },
+}
+
 
 @dataclass(frozen=True, kw_only=True)
 class Size:
@@ -22,7 +33,7 @@ class Size:
         finetuning: settings of `FinetuningConfig` for all rows, of NIP also "next item", then for those over ids,
             Prod2BERT, static text, language models, and the UBM from scratch and from pre-trained layers; "FAMILY,
             products trained" adds to a family's.
-        shop: settings beside those of our recipe, of its "model", "pretraining" and "finetuning".
+        recipes: for rows of a recipe, limits to its "model", "pretraining" and "finetuning".
         questions: asked at most.
     """
 
@@ -38,7 +49,7 @@ class Size:
     adaptation: int = 2000
     masked_items: int = 5000
     finetuning: dict[str, dict[str, Any]] = field(default_factory=dict)
-    shop: dict[str, dict[str, Any]] = field(default_factory=dict)
+    recipes: dict[Recipe, dict[str, dict[str, Any]]] = field(default_factory=lambda: dict(_RECIPES))
     questions: int = 10_000
 
 
@@ -56,10 +67,13 @@ SIZES = {
         adaptation=2,
         masked_items=2,
         finetuning={"all": {"max_steps": 3, "batch": 8, "validation_steps": 2}},
-        shop={
-            "model": {"layers": 1, "width": 16, "dimension": 16, "session_layers": 1, "vocab_size": 512},
-            "pretraining": {"item_batch": 8, "session_batch": 8, "max_steps": 2, "session_max_steps": 2},
-            "finetuning": {"max_steps": 3, "batch": 8, "validation_steps": 2},
+        recipes={
+            key: {
+                "model": {"layers": 1, "width": 16, "dimension": 16, "session_layers": 1, "vocab_size": 512},
+                "pretraining": {"item_batch": 8, "session_batch": 8, "max_steps": 2, "session_max_steps": 2},
+                "finetuning": {"max_steps": 3, "batch": 8, "validation_steps": 2},
+            }
+            for key in Recipe
         },
         questions=100,
     ),
@@ -104,6 +118,7 @@ SIZES = {
         questions=4000,
     ),
     "full": Size(
+        recipes={key: {} for key in Recipe},
         encoder={"layers": 4, "width": 256, "dimension": 256, "session_layers": 4, "vocab_size": 8192},
         bert={"layers": 4, "dimension": 256, "session_layers": 4},
         pretraining={

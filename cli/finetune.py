@@ -88,16 +88,14 @@ def finetune(
     ] = None,
     validation_steps: Annotated[
         int | None,
-        typer.Option(
-            "--validation-steps", min=1, help="Steps between two looks; default: an epoch.", rich_help_panel=_TRAINING
-        ),
+        typer.Option("--validation-steps", min=1, help="Steps between two looks.", rich_help_panel=_TRAINING),
     ] = None,
     negatives: Annotated[
         int | None,
         typer.Option(
             "--negatives",
             min=0,
-            help="nip: products drawn a step, 0 for all; default: all where that is cheap.",
+            help="nip: products drawn a step, 0 for all.",
             rich_help_panel=_TRAINING,
         ),
     ] = None,
@@ -204,9 +202,11 @@ def _config(checkpoint: Checkpoint, recipe: Recipe | None, task: Task, **setting
     from ubm_embed.training.recipes import Recipe as Known
     from ubm_embed.training.recipes import finetuning_config
 
-    pretrained = Known.SHOP if checkpoint.model.config.causal else Known.PAPER
+    fits = checkpoint.model.config.causal or task is not Task.NIP
+    chosen = Known(recipe) if recipe is not None else Known.SHOP if fits else Known.PAPER
+    say(f"recipe: {chosen}")
     try:
-        return finetuning_config(pretrained if recipe is None else Known(recipe), Asked(task.value), **settings)
+        return finetuning_config(chosen, Asked(task.value), **settings)
     except ValueError as error:
         raise typer.BadParameter(str(error)) from None
 

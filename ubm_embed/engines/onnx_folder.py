@@ -7,7 +7,8 @@ tokenizer.json     of the tokenizers library
 model.json         whose vectors they are, and the names and limits of what goes in
 
 Where the model knows texts beside their words (`KnownTexts`) the first two take a third input, known, a vector for each
-sequence, and known_texts.safetensors holds these by the keys of their texts. Zeros read any text by its words alone.
+sequence. known_products.safetensors holds those of products.onnx by the keys of their texts, known_texts.safetensors
+those of interactions.onnx. Zeros read any text by its words alone.
 """
 
 from __future__ import annotations
@@ -28,7 +29,7 @@ from ubm_embed.progress import Progress, silent
 
 DESCRIPTION_FILE = "model.json"
 PRODUCTS_FILE, INTERACTIONS_FILE, SESSIONS_FILE = "products.onnx", "interactions.onnx", "sessions.onnx"
-KNOWN_TEXTS_FILE = "known_texts.safetensors"
+KNOWN_TEXTS_FILE, KNOWN_PRODUCTS_FILE = "known_texts.safetensors", "known_products.safetensors"
 
 _GRAPHS: dict[str, Callable[[UserBehaviorModel], bytes]] = {
     PRODUCTS_FILE: onnx_products,
@@ -54,9 +55,10 @@ def export_onnx(
             reads = checkpoint.products if name == PRODUCTS_FILE else checkpoint
             (aside / name).write_bytes(graph(reads.model))
         checkpoint.tokenizer.save_pretrained(aside)
-        known = checkpoint.model.interaction_encoder.known
-        if known is not None:
-            save_file(known.state_dict(), aside / KNOWN_TEXTS_FILE)
+        for name, reads in ((KNOWN_TEXTS_FILE, checkpoint), (KNOWN_PRODUCTS_FILE, checkpoint.products)):
+            known = reads.model.interaction_encoder.known
+            if known is not None:
+                save_file(known.state_dict(), aside / name)
         (aside / DESCRIPTION_FILE).write_text(json.dumps(_description(checkpoint), indent=2) + "\n", "utf-8")
         progress("exporting graphs", len(_GRAPHS), len(_GRAPHS))
     return checkpoint

@@ -159,14 +159,23 @@ class UserBehaviorModel(nn.Module):
         copy.session_encoder.load_state_dict(self.session_encoder.state_dict())
         return copy.to(self.device)
 
-    def know(self, texts: TokenTable, tokenizer: InteractionTokenizer, *, dropout: float) -> None:
+    def know(self, texts: TokenTable, tokenizer: InteractionTokenizer) -> None:
         """Learn a vector for each of these product texts from now on, beside those known before (see `KnownTexts`)."""
         known = KnownTexts.of(texts, tokenizer, self.interaction_encoder.known, self.config.dimension)
         if not known.keys.numel():
             return
-        known.dropout = dropout
         self.interaction_encoder.known = known.to(self.device)
         self.config = replace(self.config, known_texts=known.keys.numel())
+
+    def forget(self) -> None:
+        """Read every text by its words alone from now on."""
+        self.interaction_encoder.known = None
+        self.config = replace(self.config, known_texts=0)
+
+    def drop_known_texts(self, share: float) -> None:
+        """In training, read so many texts of a batch by their words alone."""
+        if self.interaction_encoder.known is not None:
+            self.interaction_encoder.known.dropout = share
 
     @property
     def device(self) -> torch.device:

@@ -1,8 +1,8 @@
 """The loop of fine-tuning (paper 4.2.2): step, look at the validation part, keep the best.
 
 The learning rate goes up, and then down to 0 over all steps that were asked for; or it stays until looks gain no more,
-and goes down to 0 over a share of the steps there were (`cooldown`; Hu et al. 2024, MiniCPM, section 4), so that how
-many steps a shop needs is found while it trains.
+and goes down to 0 from the best weights, over a share of the steps there were (`cooldown`; Hu et al. 2024, MiniCPM,
+section 4), so that how many steps a shop needs is found while it trains.
 
 A step's random numbers come from (seed, step) and an epoch's examples from (seed, epoch) alone, so that a run that was
 cut off goes on to the same weights.
@@ -135,9 +135,12 @@ class Finetuner:
         return math.ceil(self.most / (1 + (self.config.cooldown or 0.0)))
 
     def _plan(self, step: int) -> None:
-        """Begin to go down after a look that says so."""
-        if self.config.cooldown is not None and self.cooling_from is None and self._gains_no_more:
-            self.cooling_from = min(step, self._latest_cooling)
+        """Begin to go down after a look that says so, from the best weights: those since then gained nothing."""
+        if self.config.cooldown is None or self.cooling_from is not None or not self._gains_no_more:
+            return
+        if step < self._latest_cooling:
+            self.cooling_from = step
+            self.module.load_state_dict(self.best_weights)
 
     def _end(self, step: int) -> int:
         """The step at which it ends, as far as is known before taking this one."""

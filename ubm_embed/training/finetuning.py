@@ -89,6 +89,10 @@ def finetune(
     return Checkpoint.from_pretrained(out)
 
 
+# A product that training sees less often is known by its words alone: the paper calls it sparse (4.5).
+KNOWN_COUNT = 5
+
+
 def agreed_split(checkpoint: Checkpoint, corpus: TokenizedCorpus, config: FinetuningConfig) -> tuple[Split, str]:
     """The split that the model was pre-trained with, or a new one; and whether pre-training kept to it.
 
@@ -127,11 +131,14 @@ def objective_of(
     if config.every_place and not model.config.causal:
         raise InvalidData(
             "only a causal session encoder can be asked at every place of a session at once, and this model's reads "
-            "both ways; pre-train with --recipe shop, or fine-tune with --recipe paper"
+            "both ways: pre-train with --recipe shop, or fine-tune with --one-by-one or --recipe paper"
         )
     if config.known_texts:
-        seen = np.flatnonzero(questions.counts >= max(1, questions.least_count))
-        model.know(questions.corpus.texts.take(seen), checkpoint.tokenizer, dropout=config.known_text_dropout)
+        seen = np.flatnonzero(questions.counts >= KNOWN_COUNT)
+        model.know(questions.corpus.texts.take(seen), checkpoint.tokenizer)
+    elif config.task is Task.NIP and config.train_products:
+        model.forget()
+    model.drop_known_texts(config.known_text_dropout)
     vectors = None
     if frozen:
         embedded = Embedder(checkpoint, device=str(device)).embed_products(corpus.products, progress=progress)

@@ -47,7 +47,7 @@ class FinetuningConfig:
         learning_rate: peak; reached linearly over the first `warmup` share of the steps, then down to 0.
         lookup_rate: times the rate for vectors of single words and texts, which few examples of a step tell anything.
         cooldown: stay at the peak until looks gain no more, or so many steps are left, and go down to 0 over this share
-            of the steps there were; None goes down over all steps.
+            of the steps there were, from the best weights; None goes down over all steps.
         validation_steps: steps from one look at the validation part to the next; None looks after each epoch. The
             weights with the best look are kept.
         best_by: NIP, whether the best look has the highest "hit@10" or the least "loss"; of other tasks it is the loss.
@@ -118,6 +118,7 @@ class FinetuningConfig:
     def draws(self, products: int) -> int | None:
         """Negatives a step for so many products; None for all of them."""
         cost = ("cached" if self.only_session_encoder else "read") if self.train_products else "frozen"
-        if self.negatives is None:
-            return None if products <= _FULL_SOFTMAX[cost] else min(_NEGATIVES[cost], products)
-        return self.negatives or None
+        negatives = self.negatives
+        if negatives is None:
+            negatives = 0 if products <= _FULL_SOFTMAX[cost] else _NEGATIVES[cost]
+        return negatives if 0 < negatives < products else None

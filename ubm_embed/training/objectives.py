@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.nn.functional import binary_cross_entropy_with_logits, cross_entropy, mse_loss, normalize
 
-from ubm_embed.data.arrays import FloatArray, IntArray
+from ubm_embed.data.arrays import FloatArray, IntArray, ragged_index
 from ubm_embed.data.questions import Questions
 from ubm_embed.data.session_table import SessionTable
 from ubm_embed.data.tasks import Examples, Walks
@@ -25,6 +25,8 @@ from ubm_embed.model.tower import CausalTower, Tower
 from ubm_embed.training.precision import full_precision
 
 _AT_ONCE = 512
+# What is taken from an expectation must leave something of it, rounding or not.
+_LEAST_EXPECTED = 1e-9
 _SCORES_AT_ONCE = 1 << 25
 # To read more products would take longer than the steps between two looks.
 MOST_LOOKED_AT = 50_000
@@ -57,6 +59,21 @@ class Objective(Protocol):
 
     def answers(self, prefixes: SessionTable) -> FloatArray:
         """What it answers to E prefixes, without gradients; [E, M] scores, or [E] numbers."""
+
+
+@dataclass(frozen=True)
+class Draw:
+    """What answers are held against.
+
+    Attributes:
+        candidates: [C] rows, ascending.
+        counts: [C] how often each was drawn.
+        expected: [C] how often that was to be expected.
+    """
+
+    candidates: IntArray
+    counts: NDArray[np.float64]
+    expected: NDArray[np.float64]
 
 
 class NextItem(nn.Module):
@@ -101,11 +118,11 @@ class NextItem(nn.Module):
 
     def loss(self, examples: Examples | Walks, rng: np.random.Generator) -> Tensor:
         """Mean over the questions of -log softmax of the answer."""
-        candidates, correction = self._candidates(examples.targets, rng)
-        scores = self._scores(examples, candidates, self.tower.products(candidates))
-        answer = torch.from_numpy(np.searchsorted(candidates, examples.targets)).to(scores.device)
-        if correction is not None:
-            shift = torch.from_numpy(correction).to(scores).expand_as(scores)
+        draw = self._draw(examples.targets, rng)
+        scores = self._scores(examples, draw.candidates, self.tower.products(draw.candidates))
+        answer = torch.from_numpy(np.searchsorted(draw.candidates, examples.targets)).to(scores.device)
+        if self.negatives is not None:
+            shift = self._correction(examples, draw, scores)
             # The answer itself is there by right, not by chance.
             scores = scores + shift.scatter(1, answer[:, None], 0.0)
         return cross_entropy(scores, answer)
@@ -181,19 +198,48 @@ class NextItem(nn.Module):
         mask[torch.from_numpy(prefixes.session_of()[held]), torch.from_numpy(places[held])] = True
         return scores.masked_fill(mask.to(scores.device), float("-inf"))
 
-    def _candidates(self, targets: IntArray, rng: np.random.Generator) -> tuple[IntArray, FloatArray | None]:
-        """Rows [C], ascending, and log(how often each was drawn / how often that was to be expected) [C]."""
+    def _draw(self, targets: IntArray, rng: np.random.Generator) -> Draw:
+        """All products, or those drawn and the answers of the batch."""
         if self.negatives is None:
-            return np.arange(self.products), None
+            everything = np.arange(self.products)
+            return Draw(everything, np.ones(everything.size), np.ones(everything.size))
         draws = rng.choice(self.products, self.negatives, p=self.proposal)
         candidates = np.union1d(draws, targets)
         expected = self.negatives * self.proposal[candidates]
         counts = np.bincount(np.searchsorted(candidates, draws), minlength=candidates.size)
         if self.training:  # the answers of others are draws of `popularity`; those of a validation part are not
-            counts += np.bincount(np.searchsorted(candidates, targets), minlength=candidates.size)
-            expected += (len(targets) - 1) * self.popularity[candidates]
+            counts = counts + np.bincount(np.searchsorted(candidates, targets), minlength=candidates.size)
+            expected = expected + (len(targets) - 1) * self.popularity[candidates]
+        return Draw(candidates, counts.astype(np.float64), expected)
+
+    def _correction(self, examples: Examples | Walks, draw: Draw, scores: Tensor) -> Tensor:
+        """log(how often each candidate was drawn / how often that was to be expected): [B, C]; -inf for none drawn.
+
+        Of a session asked at several places, the answers of one are no draws for another: what a session comes to is
+        more likely there than its popularity says, and would be pushed away for it.
+        """
         with np.errstate(divide="ignore"):  # not drawn: no candidate, but for the one whose answer it is
-            return candidates, np.log(counts / expected).astype(np.float32)
+            shift = torch.from_numpy(np.log(draw.counts / draw.expected)).to(scores).expand_as(scores)
+            if not (self.training and isinstance(examples, Walks)):
+                return shift
+            question, answer, times, asked = _own_answers(examples, draw.candidates)
+            counts = draw.counts[answer] - times
+            expected = draw.expected[answer] - asked * self.popularity[draw.candidates[answer]]
+            own = np.log(counts / np.maximum(expected, _LEAST_EXPECTED))
+        where = tuple(torch.from_numpy(index).to(scores.device) for index in (question, answer))
+        return shift.index_put(where, torch.from_numpy(own).to(scores))
+
+
+def _own_answers(walks: Walks, candidates: IntArray) -> tuple[IntArray, IntArray, IntArray, IntArray]:
+    """For each question the answers of its session: question, place in `candidates`, how often, and of how many."""
+    session = walks.sessions.session_of()[walks.places]
+    pairs, times = np.unique(session * candidates.size + np.searchsorted(candidates, walks.targets), return_counts=True)
+    owner, answer = pairs // candidates.size, pairs % candidates.size
+    first, last = np.searchsorted(owner, session), np.searchsorted(owner, session, side="right")
+    chosen = ragged_index(first, last - first)
+    asked = np.bincount(session, minlength=len(walks))
+    question = np.repeat(np.arange(session.size), last - first)
+    return question, answer[chosen], times[chosen], asked[session[question]] - 1
 
 
 def _products_of(sessions: Tensor, vectors: Tensor, temperature: float | None) -> Tensor:

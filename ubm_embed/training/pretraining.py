@@ -136,6 +136,7 @@ def training_sessions(
         raise InvalidData(
             f"{len(sessions)} sessions of two or more interactions to train on, out of {len(tokenized.sessions)} in "
             f"the corpus (holdout {config.holdout:g}); contrastive pre-training needs at least 2"
+            f"{'; only purchases are read: --all-sessions reads the rest too' if config.purchases_only else ''}"
         )
     return sessions
 

@@ -41,19 +41,13 @@ _PRETRAINING: Mapping[Recipe, dict[str, Any]] = {
     Recipe.PAPER: {"item_actions": False, "purchases_only": True, "positive_in_denominator": False},
 }
 
-_SHOP: dict[str, Any] = {
-    "batch": 128,
-    "learning_rate": 1e-3,
-    "warmup": 0.03,
-    "cooldown": 0.3,
-    "patience": 4,
-    "validation_steps": 100,
-    "epochs": 1000,
-}
+_SHOP: dict[str, Any] = {"batch": 128, "learning_rate": 1e-3, "warmup": 0.03, "cooldown": 0.3, "epochs": 1000}
 _FINETUNING: Mapping[tuple[Recipe, Task], dict[str, Any]] = {
     (Recipe.SHOP, Task.NIP): {
         **_SHOP,
         "max_steps": 2000,
+        "validation_steps": 100,
+        "patience": 3,
         "best_by": "hit@10",
         "lookup_rate": 2.0,
         "train_products": True,
@@ -62,9 +56,11 @@ _FINETUNING: Mapping[tuple[Recipe, Task], dict[str, Any]] = {
         "negatives": 1024,
         "least_count": 1,
     },
-    (Recipe.SHOP, Task.PIP): _SHOP | {"max_steps": 600},
-    (Recipe.SHOP, Task.RLP): _SHOP | {"max_steps": 600},
+    (Recipe.SHOP, Task.PIP): _SHOP | {"max_steps": 600, "validation_steps": 50, "patience": 3},
+    (Recipe.SHOP, Task.RLP): _SHOP | {"max_steps": 600, "validation_steps": 50, "patience": 3},
 }
+# What is asked for gives way to no limit of the recipe's.
+_LIMITS = {"epochs": ("max_steps", "session_max_steps"), "max_steps": ("session_max_steps",)}
 
 
 def model_settings(recipe: Recipe, **asked: Any) -> dict[str, Any]:
@@ -84,16 +80,19 @@ def pretraining_config(recipe: Recipe, **asked: Any) -> PretrainingConfig:
 def finetuning_config(recipe: Recipe, task: Task, **asked: Any) -> FinetuningConfig:
     """How to fine-tune: what is asked for, the recipe's for what is None.
 
-    Texts are learned one by one only where products are trained as a whole; where that is not asked for, they are not.
+    Where products are not trained as a whole, texts are not known one by one, and how many products a step draws is
+    left to what they cost.
 
     Raises:
         ValueError: names the setting that is out of bounds, or not for this task.
     """
     settings = _filled(_FINETUNING.get((recipe, task), {}), asked)
-    if asked.get("only_session_encoder") or not settings.get("train_products"):
-        settings["known_texts"] = bool(asked.get("known_texts"))
+    if task is Task.NIP and (asked.get("only_session_encoder") or not settings.get("train_products")):
+        settings |= {"known_texts": bool(asked.get("known_texts")), "negatives": asked.get("negatives")}
     return FinetuningConfig(task=task, **settings)
 
 
 def _filled(recipe: Mapping[str, Any], asked: Mapping[str, Any]) -> dict[str, Any]:
-    return {**recipe, **{name: value for name, value in asked.items() if value is not None}}
+    given = {name: value for name, value in asked.items() if value is not None}
+    lifted = {limit for name, limits in _LIMITS.items() if name in given for limit in limits}
+    return {**{name: value for name, value in recipe.items() if name not in lifted}, **given}

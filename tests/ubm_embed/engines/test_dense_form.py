@@ -28,7 +28,7 @@ def knowing() -> UserBehaviorModel:
     model = bert(width=16, session_layers=1)
     tokenizer = InteractionTokenizer.train(["red shoe", "blue hat"], [], vocab_size=50)
     texts = TokenTable.from_rows([[7], [*range(10, 40)]])
-    model.know(texts, tokenizer, dropout=0.5)
+    model.know(texts, tokenizer)
     return model
 
 

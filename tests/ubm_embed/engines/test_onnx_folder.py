@@ -46,7 +46,7 @@ def folders(
     model = UserBehaviorModel.from_scratch(vocab_size=tokenizer.vocab_size, max_interactions=8, **sizes)
     if ours:
         texts = [tokenizer.product_text(one) for one in (SHOE, Product("a lamp"))]
-        model.know(TokenTable.from_rows(texts), tokenizer, dropout=0.5)
+        model.know(TokenTable.from_rows(texts), tokenizer)
     with torch.no_grad():
         for parameter in model.parameters():
             parameter += 0.1 * torch.randn_like(parameter)

@@ -197,7 +197,7 @@ class TestKnownTexts:
     @pytest.fixture
     def knowing(self, model, tokenizer, texts):
         """Knows the first three products."""
-        model.know(texts.take(np.arange(3)), tokenizer, dropout=0.5)
+        model.know(texts.take(np.arange(3)), tokenizer)
         torch.nn.init.normal_(model.interaction_encoder.known.vectors)
         return model.eval()
 
@@ -227,12 +227,12 @@ class TestKnownTexts:
 
     def test_at_first_they_change_nothing(self, model, batch, tokenizer, texts):
         before = model(batch)
-        model.know(texts, tokenizer, dropout=0.0)
+        model.know(texts, tokenizer)
         assert torch.equal(model(batch), before)
 
     def test_met_again_keep_their_vectors(self, knowing, batch, tokenizer, texts):
         before = knowing(batch)
-        knowing.know(texts.take(np.arange(2, 7)), tokenizer, dropout=0.0)
+        knowing.know(texts.take(np.arange(2, 7)), tokenizer)
         assert knowing.config.known_texts == 7
         assert torch.equal(knowing.eval()(batch), before)
 

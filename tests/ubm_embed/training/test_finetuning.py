@@ -293,6 +293,14 @@ class TestCooldown:
         assert best.step == 15
         assert [line["step"] for line in metrics_of(run.folder) if "validation_loss" in line] == list(range(0, 36, 5))
 
+    def test_goes_down_from_the_best_weights(self):
+        slope, seen = Slope(best=self.best_after(15)), []
+        step = slope.loss
+        slope.loss = lambda *asked: (seen.append(slope.weight.item()), step(*asked))[1]
+        self.tuner(slope).train()
+        assert seen[24] == pytest.approx(self.best_after(24), rel=1e-3)
+        assert seen[25] == pytest.approx(self.best_after(15), rel=1e-3)
+
     @pytest.mark.parametrize("patience", [2, None])
     def test_goes_down_in_time_where_every_look_gains(self, run, patience):
         best = self.tuner(Slope(best=99.0), run, patience=patience).train()

@@ -99,7 +99,7 @@ class TestDraws:
             (CACHED, 5_000, None),
             (CACHED, 5_001, 4096),
             (READ, 1_000_000, 256),
-            (READ, 100, 100),
+            (READ, 100, None),
         ],
     )
     def test_follow_what_a_product_costs(self, settings, products, draws):
@@ -107,5 +107,6 @@ class TestDraws:
 
     @pytest.mark.parametrize("settings", [FROZEN, CACHED, READ])
     def test_as_many_as_were_asked_for_and_0_takes_all(self, settings):
-        assert FinetuningConfig(task=Task.NIP, negatives=17, **settings).draws(10) == 17
+        assert FinetuningConfig(task=Task.NIP, negatives=17, **settings).draws(100) == 17
+        assert FinetuningConfig(task=Task.NIP, negatives=17, **settings).draws(17) is None, "no sample of all"
         assert FinetuningConfig(task=Task.NIP, negatives=0, **settings).draws(1_000_000) is None

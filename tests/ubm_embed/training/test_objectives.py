@@ -122,7 +122,7 @@ class TestSampledSoftmax:
         found = []
         for _ in range(2500):
             others = rng.choice(PRODUCTS, 4, p=objective.popularity)
-            rows, correction = objective._candidates(np.array([1, *others]), rng)
+            rows, correction = drawn(objective, [1, *others], rng)
             weights = np.where(rows == 1, 1.0, np.exp(correction))
             found.append((scores[rows] * weights).sum())
         error = np.std(found) / math.sqrt(len(found))
@@ -149,11 +149,11 @@ class TestSampledSoftmax:
             def choice(self, *_, **__):
                 return np.array(draws)
 
-        rows, correction = objective.eval()._candidates(targets, Fixed())
+        rows, correction = drawn(objective.eval(), targets, Fixed())
         assert rows.tolist() == [0, 2, 3, 6]
         expected = [-math.log(2 * objective.proposal[row]) if row in draws else -math.inf for row in rows]
         assert correction == pytest.approx(expected, rel=1e-5)
-        _, correction = objective.train()._candidates(targets, Fixed())
+        _, correction = drawn(objective.train(), targets, Fixed())
         counts = np.array([1, 1, 1, 2]) / (2 * objective.proposal[rows] + 2 * objective.popularity[rows])
         assert correction == pytest.approx(np.log(counts), rel=1e-5)
 
@@ -173,8 +173,15 @@ class TestSampledSoftmax:
 
     def test_a_product_that_was_never_an_answer_is_pushed_away_too(self, tower):
         # Half of the draws are uniform.
-        rows, _ = self.sampled(tower, 200)._candidates(np.array([0]), np.random.default_rng(0))
+        rows, _ = drawn(self.sampled(tower, 200), [0], np.random.default_rng(0))
         assert rows.tolist() == list(range(PRODUCTS))
+
+
+def drawn(objective, targets, rng):
+    """Candidates, and the logarithm of how often each was drawn over how often that was to be expected."""
+    draw = objective._draw(np.asarray(targets), rng)
+    with np.errstate(divide="ignore"):
+        return draw.candidates, np.log(draw.counts / draw.expected)
 
 
 class CausalToyTower(ToyTower):
@@ -209,17 +216,38 @@ class TestEveryPlace:
         objective = NextItem(
             causal, PRODUCTS, popularity=popularity, negatives=4, repeats=repeats, every_place=True
         ).train(training)
-        rows, correction = objective._candidates(np.array(self.TARGETS), np.random.default_rng(3))
-        losses = []
-        for prefix, target in zip(self.PREFIXES, self.TARGETS, strict=True):
-            weights = dict(zip(rows.tolist(), np.exp(correction).tolist(), strict=True)) | {target: 1.0}
+        draw = objective._draw(np.array(self.TARGETS), np.random.default_rng(3))
+        rows, losses = draw.candidates, []
+        for prefix, target, own in zip(self.PREFIXES, self.TARGETS, ([2, 6], [2, 6], [5]), strict=True):
+            weights = {target: 1.0}
+            for row, count, expected in zip(rows.tolist(), draw.counts, draw.expected, strict=True):
+                theirs = training and row in own  # what one place of a session comes to is no draw for another
+                count, expected = count - theirs, expected - theirs * (len(own) - 1) * objective.popularity[row]
+                weights.setdefault(row, count / expected)
             able = [row for row in rows.tolist() if row in candidates(prefix, repeats=repeats)]
             total = sum(weights[row] * math.exp(score(causal, prefix, row)) for row in able)
             losses.append(math.log(total) - score(causal, prefix, target))
         loss = objective.loss(self.WALKS, np.random.default_rng(3))
         assert loss.item() == pytest.approx(np.mean(losses), rel=1e-5)
-        one_by_one = objective.loss(self.WALKS.examples, np.random.default_rng(3))
-        assert loss.item() == pytest.approx(one_by_one.item(), rel=1e-5)
+        if not training:
+            one_by_one = objective.loss(self.WALKS.examples, np.random.default_rng(3))
+            assert loss.item() == pytest.approx(one_by_one.item(), rel=1e-5)
+
+    def test_what_a_session_comes_to_later_weighs_as_much_as_anything_else(self, tower):
+        """On average one, however rare: only draws and the answers of others count."""
+        causal, rng = CausalToyTower(tower.temperature), np.random.default_rng(5)
+        popularity = np.array([9, 1, 4, 0, 2, 1, 4])
+        objective = NextItem(causal, PRODUCTS, popularity=popularity, negatives=3, every_place=True).train()
+        weights = []
+        for _ in range(4000):
+            other = int(rng.choice(PRODUCTS, p=objective.popularity))
+            walks = Walks(table([[0, 1, 7, 2], [7, 3]]), np.array([1, 3, 5]), np.array([1, 5, other]))
+            draw = objective._draw(walks.targets, rng)
+            correction = objective._correction(walks, draw, torch.zeros(3, draw.candidates.size))
+            weights.append(float(correction[0, np.searchsorted(draw.candidates, 5)].exp()))
+        error = np.std(weights) / math.sqrt(len(weights))
+        assert error < 0.05
+        assert np.mean(weights) == pytest.approx(1.0, abs=4 * error)
 
     def test_gradients_equal_those_of_the_questions_one_by_one(self):
         gradients = []

@@ -34,9 +34,18 @@ class TestAsked:
     @pytest.mark.parametrize("task", Task)
     def test_wins_in_fine_tuning_too(self, recipe, task):
         plain = finetuning_config(recipe, task)
-        asked = finetuning_config(recipe, task, batch=5, learning_rate=None, patience=None, epochs=2)
-        assert (asked.batch, asked.epochs, asked.task) == (5, 2, task)
-        assert changed(asked, plain) == {"batch", "epochs"}
+        asked = finetuning_config(recipe, task, batch=5, learning_rate=None, patience=None, max_steps=2)
+        assert (asked.batch, asked.max_steps, asked.task) == (5, 2, task)
+        assert changed(asked, plain) == {"batch", "max_steps"}
+
+    def test_epochs_lift_the_recipes_steps_and_steps_those_of_stage_2(self, recipe):
+        assert finetuning_config(recipe, Task.NIP, epochs=2).max_steps is None
+        config = pretraining_config(recipe, epochs=2)
+        assert (config.most_steps(1), config.most_steps(2)) == (None, None)
+        config = pretraining_config(recipe, max_steps=7)
+        assert (config.most_steps(1), config.most_steps(2)) == (7, 7)
+        config = pretraining_config(recipe, max_steps=7, session_max_steps=3)
+        assert (config.most_steps(1), config.most_steps(2)) == (7, 3)
 
     def test_sizes_of_a_model(self, recipe):
         plain = model_settings(recipe)
@@ -81,7 +90,7 @@ class TestShop:
         assert config.cooldown is not None
         assert config.patience is not None
         # Else so many looks without a gain would never come.
-        assert config.patience * config.validation_steps < config.max_steps / (1 + config.cooldown)
+        assert (config.patience + 1) * config.validation_steps < config.max_steps / (1 + config.cooldown)
 
     def test_learns_from_every_product_that_was_seen_at_all(self):
         config = finetuning_config(Recipe.SHOP, Task.NIP)
