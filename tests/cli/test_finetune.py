@@ -284,7 +284,7 @@ class TestRefusals:
         done = shell(shop, "finetune", "nip", *self.FINETUNE, "--recipe", "shop")
         assert (done.returncode, done.stdout) == (3, "")
         said = " ".join(done.stderr.split())
-        assert "pre-train with --recipe shop, or fine-tune with --recipe paper" in said
+        assert "pre-train with --recipe shop, or fine-tune with --one-by-one or --recipe paper" in said
         assert "Traceback" not in said
 
     def test_an_unknown_recipe(self, here: Callable[..., Any]) -> None:
