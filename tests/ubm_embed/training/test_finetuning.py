@@ -566,16 +566,18 @@ class TestEveryPlace:
         together = asked.eval().loss(walks, np.random.default_rng(0)).item()
         assert together == pytest.approx(asked.loss(walks.examples, np.random.default_rng(0)).item(), rel=1e-4)
 
-    def test_knows_the_products_that_training_has_seen_often_enough(self, objective, tokenized):
-        for least in (1, 9):
-            questions, asked = objective(least_count=least)
+    def test_knows_the_products_that_training_has_seen_often_enough(self, objective, monkeypatch):
+        for least in (1, 5, 9):
+            monkeypatch.setattr(finetuning, "KNOWN_COUNT", least)
+            questions, asked = objective()
             known = asked.tower.interactions.encoder.known
             seen = int((questions.counts >= least).sum())
             assert 0 < seen < PRODUCTS or least == 1
             assert known.keys.numel() == seen
             assert known.dropout == 0.5
 
-    def test_leaves_one_model_that_knows_them(self, tune, causal, out, read):
+    def test_leaves_one_model_that_knows_them(self, tune, causal, out, read, monkeypatch):
+        monkeypatch.setattr(finetuning, "KNOWN_COUNT", 1)
         tuned = tune(replace(WALKING, max_steps=60), base=causal)
         assert tuned.record["finetuning"]["step"] > 0
         assert sorted(file.name for file in out.iterdir()) == FILES
@@ -588,7 +590,10 @@ class TestEveryPlace:
 
     def test_tuned_again_keeps_what_it_knows(self, tune, causal, tmp_path):
         first = tune(replace(WALKING, max_steps=60), base=causal)
-        second = tune(replace(BOTH, max_steps=2, learning_rate=1e-9), base=first, out=tmp_path / "second")
+        again = replace(BOTH, max_steps=2, learning_rate=1e-9)
+        second = tune(replace(again, known_texts=True), base=first, out=tmp_path / "second")
+        third = tune(again, base=first, out=tmp_path / "third")
+        assert (third.model.config.known_texts, third.model.interaction_encoder.known) == (0, None), "by words alone"
         before, after = (one.model.interaction_encoder.known for one in (first, second))
         assert torch.equal(after.keys, before.keys)
         torch.testing.assert_close(after.vectors, before.vectors, atol=1e-6, rtol=0)
@@ -611,7 +616,7 @@ class TestEveryPlace:
         assert without_times(metrics_of(out)) == without_times(metrics_of(tmp_path / "whole"))
 
     def test_of_a_model_that_reads_both_ways_is_refused_with_what_to_do(self, tune, out):
-        problem = r"only a causal session encoder .* --recipe shop, or fine-tune with --recipe paper"
+        problem = r"only a causal session encoder .* --recipe shop, or fine-tune with --one-by-one or --recipe paper"
         with pytest.raises(InvalidData, match=problem):
             tune(replace(WALKING, known_texts=False))
         assert not out.exists()
