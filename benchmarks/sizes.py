@@ -169,7 +169,7 @@ SIZES["shop"] = replace(
     | {
         "all": {"batch": 128, **_AS_LONG},
         "next item": {"least_count": 1, "best_by": "hit@10"},
-        "ids": {"learning_rate": 1e-3},
+        "ids": {"learning_rate": 4e-3},
         "static": {"learning_rate": 1e-3},
     },
     questions=10_000,
