@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.nn.functional import binary_cross_entropy_with_logits, cross_entropy, mse_loss, normalize
 
-from ubm_embed.data.arrays import FloatArray, IntArray, ragged_index
+from ubm_embed.data.arrays import FloatArray, IntArray
 from ubm_embed.data.questions import Questions
 from ubm_embed.data.session_table import SessionTable
 from ubm_embed.data.tasks import Examples, Walks
@@ -23,10 +23,9 @@ from ubm_embed.evaluation.ranking import hit_at_k
 from ubm_embed.model.heads import PurchaseIntentionHead, RemainingLengthHead
 from ubm_embed.model.tower import CausalTower, Tower
 from ubm_embed.training.precision import full_precision
+from ubm_embed.training.sample import Sample
 
 _AT_ONCE = 512
-# What is taken from an expectation must leave something of it, rounding or not.
-_LEAST_EXPECTED = 1e-9
 _SCORES_AT_ONCE = 1 << 25
 # To read more products would take longer than the steps between two looks.
 MOST_LOOKED_AT = 50_000
@@ -61,27 +60,10 @@ class Objective(Protocol):
         """What it answers to E prefixes, without gradients; [E, M] scores, or [E] numbers."""
 
 
-@dataclass(frozen=True)
-class Draw:
-    """What answers are held against.
-
-    Attributes:
-        candidates: [C] rows, ascending.
-        counts: [C] how often each was drawn.
-        expected: [C] how often that was to be expected.
-    """
-
-    candidates: IntArray
-    counts: NDArray[np.float64]
-    expected: NDArray[np.float64]
-
-
 class NextItem(nn.Module):
     """NIP: a softmax over the products (3.4.3, equation 7), all of them or a sample.
 
-    A sample is corrected for how likely each product was to be in it (logQ): a popular product comes up as a negative
-    more often, and would be pushed down for it. Half of the draws follow the answers' popularity, half are uniform, so
-    that rare products are pushed away too; the batch's other answers come along for free.
+    A sample is corrected for how likely each product was to be in it (logQ), see `Sample`.
 
     Args:
         products: M.
@@ -104,11 +86,9 @@ class NextItem(nn.Module):
         by_hits: bool = True,
     ) -> None:
         super().__init__()
-        self.tower, self.products, self.negatives, self.repeats = tower, products, negatives, repeats
+        self.tower, self.products, self.repeats = tower, products, repeats
         self.every_place, self.by_hits = every_place, by_hits
-        shares = np.ones(products) if popularity is None else np.asarray(popularity, dtype=np.float64)
-        self.popularity = shares / shares.sum()
-        self.proposal = 0.5 * self.popularity + 0.5 / products
+        self.sample = None if negatives is None else Sample(products, negatives, popularity)
 
     def epoch(self, questions: Questions, rng: np.random.Generator) -> Examples | Walks:
         """Sessions to be asked at every place, or questions one by one."""
@@ -118,13 +98,13 @@ class NextItem(nn.Module):
 
     def loss(self, examples: Examples | Walks, rng: np.random.Generator) -> Tensor:
         """Mean over the questions of -log softmax of the answer."""
-        draw = self._draw(examples.targets, rng)
-        scores = self._scores(examples, draw.candidates, self.tower.products(draw.candidates))
-        answer = torch.from_numpy(np.searchsorted(draw.candidates, examples.targets)).to(scores.device)
-        if self.negatives is not None:
-            shift = self._correction(examples, draw, scores)
+        draw = None if self.sample is None else self.sample.draw(examples, rng, training=self.training)
+        candidates = np.arange(self.products) if draw is None else draw.candidates
+        scores = self._scores(examples, candidates, self.tower.products(candidates))
+        answer = torch.from_numpy(np.searchsorted(candidates, examples.targets)).to(scores.device)
+        if draw is not None:
             # The answer itself is there by right, not by chance.
-            scores = scores + shift.scatter(1, answer[:, None], 0.0)
+            scores = scores + draw.correction(scores).scatter(1, answer[:, None], 0.0)
         return cross_entropy(scores, answer)
 
     @torch.no_grad()
@@ -198,49 +178,6 @@ class NextItem(nn.Module):
         mask[torch.from_numpy(prefixes.session_of()[held]), torch.from_numpy(places[held])] = True
         return scores.masked_fill(mask.to(scores.device), float("-inf"))
 
-    def _draw(self, targets: IntArray, rng: np.random.Generator) -> Draw:
-        """All products, or those drawn and the answers of the batch."""
-        if self.negatives is None:
-            everything = np.arange(self.products)
-            return Draw(everything, np.ones(everything.size), np.ones(everything.size))
-        draws = rng.choice(self.products, self.negatives, p=self.proposal)
-        candidates = np.union1d(draws, targets)
-        expected = self.negatives * self.proposal[candidates]
-        counts = np.bincount(np.searchsorted(candidates, draws), minlength=candidates.size)
-        if self.training:  # the answers of others are draws of `popularity`; those of a validation part are not
-            counts = counts + np.bincount(np.searchsorted(candidates, targets), minlength=candidates.size)
-            expected = expected + (len(targets) - 1) * self.popularity[candidates]
-        return Draw(candidates, counts.astype(np.float64), expected)
-
-    def _correction(self, examples: Examples | Walks, draw: Draw, scores: Tensor) -> Tensor:
-        """log(how often each candidate was drawn / how often that was to be expected): [B, C]; -inf for none drawn.
-
-        Of a session asked at several places, the answers of one are no draws for another: what a session comes to is
-        more likely there than its popularity says, and would be pushed away for it.
-        """
-        with np.errstate(divide="ignore"):  # not drawn: no candidate, but for the one whose answer it is
-            shift = torch.from_numpy(np.log(draw.counts / draw.expected)).to(scores).expand_as(scores)
-            if not (self.training and isinstance(examples, Walks)):
-                return shift
-            question, answer, times, asked = _own_answers(examples, draw.candidates)
-            counts = draw.counts[answer] - times
-            expected = draw.expected[answer] - asked * self.popularity[draw.candidates[answer]]
-            own = np.log(counts / np.maximum(expected, _LEAST_EXPECTED))
-        where = tuple(torch.from_numpy(index).to(scores.device) for index in (question, answer))
-        return shift.index_put(where, torch.from_numpy(own).to(scores))
-
-
-def _own_answers(walks: Walks, candidates: IntArray) -> tuple[IntArray, IntArray, IntArray, IntArray]:
-    """For each question the answers of its session: question, place in `candidates`, how often, and of how many."""
-    session = walks.sessions.session_of()[walks.places]
-    pairs, times = np.unique(session * candidates.size + np.searchsorted(candidates, walks.targets), return_counts=True)
-    owner, answer = pairs // candidates.size, pairs % candidates.size
-    first, last = np.searchsorted(owner, session), np.searchsorted(owner, session, side="right")
-    chosen = ragged_index(first, last - first)
-    asked = np.bincount(session, minlength=len(walks))
-    question = np.repeat(np.arange(session.size), last - first)
-    return question, answer[chosen], times[chosen], asked[session[question]] - 1
-
 
 def _products_of(sessions: Tensor, vectors: Tensor, temperature: float | None) -> Tensor:
     """[B, D], [C, D] -> [B, C] cosines over the temperature, or inner products where there is none."""
@@ -249,10 +186,10 @@ def _products_of(sessions: Tensor, vectors: Tensor, temperature: float | None) -
     return (normalize(sessions, dim=1) / temperature) @ normalize(vectors, dim=1).T
 
 
-class PurchaseIntention(nn.Module):
-    """PIP: binary cross entropy (3.4.1, equation 5, with the sign that it means)."""
+class _OfHead(nn.Module):
+    """A tower and a head over its sessions, asked one question at a time, judged by the loss."""
 
-    def __init__(self, tower: Tower, head: PurchaseIntentionHead) -> None:
+    def __init__(self, tower: Tower, head: PurchaseIntentionHead | RemainingLengthHead) -> None:
         super().__init__()
         self.tower, self.head = tower, head
 
@@ -260,9 +197,29 @@ class PurchaseIntention(nn.Module):
         """Questions one by one."""
         return questions.training(rng)
 
+    def loss(self, examples: Examples, rng: np.random.Generator) -> Tensor:
+        """Mean over examples."""
+        raise NotImplementedError
+
+    @torch.no_grad()
     def look(self, examples: Examples) -> Look:
         """The loss."""
-        return _mean_loss(self, examples)
+        rng = np.random.default_rng(0)  # nothing is drawn
+        parts = list(_parts(np.arange(len(examples))))
+        losses = [self.loss(examples.take(part), rng).item() * part.size for part in parts]
+        loss = sum(losses) / len(examples)
+        return Look((loss,), {"validation_loss": loss})
+
+    @torch.no_grad()
+    def answers(self, prefixes: SessionTable) -> FloatArray:
+        """What the head says: [E]."""
+        parts = _parts(np.arange(len(prefixes)))
+        found = [self.head.predict(self.tower.sessions(prefixes.take(part)).float()).cpu() for part in parts]
+        return cast(FloatArray, torch.cat(found).numpy())
+
+
+class PurchaseIntention(_OfHead):
+    """PIP: binary cross entropy (3.4.1, equation 5, with the sign that it means); answers are probabilities."""
 
     def loss(self, examples: Examples, rng: np.random.Generator) -> Tensor:
         """Mean over examples with both classes as frequent."""
@@ -271,26 +228,11 @@ class PurchaseIntention(nn.Module):
             logits = self.head(sessions.float())
             return binary_cross_entropy_with_logits(logits, _numbers(examples.targets).to(logits.device))
 
-    @torch.no_grad()
-    def answers(self, prefixes: SessionTable) -> FloatArray:
-        """Probabilities of a purchase: [E]."""
-        return _predictions(self.tower, self.head, prefixes)
 
+class RemainingLength(_OfHead):
+    """RLP: mean squared error (3.4.2, equation 6), in units of the training set's spread; answers are interactions."""
 
-class RemainingLength(nn.Module):
-    """RLP: mean squared error (3.4.2, equation 6), in units of the training set's spread."""
-
-    def __init__(self, tower: Tower, head: RemainingLengthHead) -> None:
-        super().__init__()
-        self.tower, self.head = tower, head
-
-    def epoch(self, questions: Questions, rng: np.random.Generator) -> Examples:
-        """Questions one by one."""
-        return questions.training(rng)
-
-    def look(self, examples: Examples) -> Look:
-        """The loss."""
-        return _mean_loss(self, examples)
+    head: RemainingLengthHead
 
     def loss(self, examples: Examples, rng: np.random.Generator) -> Tensor:
         """Mean over examples."""
@@ -299,27 +241,6 @@ class RemainingLength(nn.Module):
             found = self.head(sessions.float())
             lengths = _numbers(examples.targets).to(found.device)
             return mse_loss(found, (lengths - self.head.mean) / self.head.spread)
-
-    @torch.no_grad()
-    def answers(self, prefixes: SessionTable) -> FloatArray:
-        """Interactions still to come: [E]."""
-        return _predictions(self.tower, self.head, prefixes)
-
-
-@torch.no_grad()
-def _mean_loss(objective: PurchaseIntention | RemainingLength, examples: Examples) -> Look:
-    rng = np.random.default_rng(0)  # nothing is drawn
-    parts = list(_parts(np.arange(len(examples))))
-    losses = [objective.loss(examples.take(part), rng).item() * part.size for part in parts]
-    loss = sum(losses) / len(examples)
-    return Look((loss,), {"validation_loss": loss})
-
-
-def _predictions(tower: Tower, head: PurchaseIntentionHead | RemainingLengthHead, prefixes: SessionTable) -> FloatArray:
-    parts = [
-        head.predict(tower.sessions(prefixes.take(part)).float()).cpu() for part in _parts(np.arange(len(prefixes)))
-    ]
-    return cast(FloatArray, torch.cat(parts).numpy())
 
 
 def _numbers(targets: NDArray[np.generic]) -> Tensor:

@@ -12,6 +12,7 @@ import pytest
 import torch
 from torch import nn
 
+from tests.ubm_embed.training.conftest import interactions
 from ubm_embed import outputs
 from ubm_embed.data.corpus import PRODUCT_SCHEMA, Corpus
 from ubm_embed.data.questions import Questions
@@ -409,17 +410,6 @@ def corpus_of():
     ]
     wide = pl.DataFrame(rows, schema=PRODUCT_SCHEMA)
     return lambda sessions: Corpus(wide, interactions(sessions))
-
-
-def interactions(sessions):
-    """Sessions as lists of (action, product id or search phrase)."""
-    rows = [
-        (f"s{number}", position, action, None if action == "search" else what, what if action == "search" else None)
-        for number, session in enumerate(sessions)
-        for position, (action, what) in enumerate(session)
-    ]
-    schema = {"session_id": pl.String, "position": pl.Int64, "action": pl.String}
-    return pl.DataFrame(rows, schema=schema | {"product_id": pl.String, "query": pl.String}, orient="row")
 
 
 @pytest.fixture(scope="module")

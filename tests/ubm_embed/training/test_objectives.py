@@ -121,7 +121,7 @@ class TestSampledSoftmax:
         scores = np.exp([score(tower, [8], product) for product in range(PRODUCTS)])
         found = []
         for _ in range(2500):
-            others = rng.choice(PRODUCTS, 4, p=objective.popularity)
+            others = rng.choice(PRODUCTS, 4, p=objective.sample.popularity)
             rows, correction = drawn(objective, [1, *others], rng)
             weights = np.where(rows == 1, 1.0, np.exp(correction))
             found.append((scores[rows] * weights).sum())
@@ -151,10 +151,10 @@ class TestSampledSoftmax:
 
         rows, correction = drawn(objective.eval(), targets, Fixed())
         assert rows.tolist() == [0, 2, 3, 6]
-        expected = [-math.log(2 * objective.proposal[row]) if row in draws else -math.inf for row in rows]
+        expected = [-math.log(2 * objective.sample.proposal[row]) if row in draws else -math.inf for row in rows]
         assert correction == pytest.approx(expected, rel=1e-5)
         _, correction = drawn(objective.train(), targets, Fixed())
-        counts = np.array([1, 1, 1, 2]) / (2 * objective.proposal[rows] + 2 * objective.popularity[rows])
+        counts = np.array([1, 1, 1, 2]) / (2 * objective.sample.proposal[rows] + 2 * objective.sample.popularity[rows])
         assert correction == pytest.approx(np.log(counts), rel=1e-5)
 
     def test_a_judged_question_does_not_depend_on_the_others(self, tower):
@@ -179,9 +179,10 @@ class TestSampledSoftmax:
 
 def drawn(objective, targets, rng):
     """Candidates, and the logarithm of how often each was drawn over how often that was to be expected."""
-    draw = objective._draw(np.asarray(targets), rng)
-    with np.errstate(divide="ignore"):
-        return draw.candidates, np.log(draw.counts / draw.expected)
+    targets = np.asarray(targets)
+    asked = Examples(table([[0]] * targets.size), targets)
+    draw = objective.sample.draw(asked, rng, training=objective.training)
+    return draw.candidates, draw.correction(torch.zeros(targets.size, draw.candidates.size))[0].numpy()
 
 
 class CausalToyTower(ToyTower):
@@ -216,13 +217,13 @@ class TestEveryPlace:
         objective = NextItem(
             causal, PRODUCTS, popularity=popularity, negatives=4, repeats=repeats, every_place=True
         ).train(training)
-        draw = objective._draw(np.array(self.TARGETS), np.random.default_rng(3))
+        draw = objective.sample.draw(self.WALKS, np.random.default_rng(3), training=training)
         rows, losses = draw.candidates, []
         for prefix, target, own in zip(self.PREFIXES, self.TARGETS, ([2, 6], [2, 6], [5]), strict=True):
             weights = {target: 1.0}
             for row, count, expected in zip(rows.tolist(), draw.counts, draw.expected, strict=True):
                 theirs = training and row in own  # what one place of a session comes to is no draw for another
-                count, expected = count - theirs, expected - theirs * (len(own) - 1) * objective.popularity[row]
+                count, expected = count - theirs, expected - theirs * (len(own) - 1) * objective.sample.popularity[row]
                 weights.setdefault(row, count / expected)
             able = [row for row in rows.tolist() if row in candidates(prefix, repeats=repeats)]
             total = sum(weights[row] * math.exp(score(causal, prefix, row)) for row in able)
@@ -240,10 +241,10 @@ class TestEveryPlace:
         objective = NextItem(causal, PRODUCTS, popularity=popularity, negatives=3, every_place=True).train()
         weights = []
         for _ in range(4000):
-            other = int(rng.choice(PRODUCTS, p=objective.popularity))
+            other = int(rng.choice(PRODUCTS, p=objective.sample.popularity))
             walks = Walks(table([[0, 1, 7, 2], [7, 3]]), np.array([1, 3, 5]), np.array([1, 5, other]))
-            draw = objective._draw(walks.targets, rng)
-            correction = objective._correction(walks, draw, torch.zeros(3, draw.candidates.size))
+            draw = objective.sample.draw(walks, rng, training=True)
+            correction = draw.correction(torch.zeros(3, draw.candidates.size))
             weights.append(float(correction[0, np.searchsorted(draw.candidates, 5)].exp()))
         error = np.std(weights) / math.sqrt(len(weights))
         assert error < 0.05
