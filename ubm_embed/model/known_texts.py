@@ -62,17 +62,31 @@ class KnownTexts(nn.Module):
         return row, self.keys[row] == keys
 
     @classmethod
-    def of(cls, texts: TokenTable, tokenizer: InteractionTokenizer, before: KnownTexts | None, dimension: int) -> Self:
-        """These texts, whose vectors start at 0, and those that were known before, with their vectors."""
+    def of(
+        cls,
+        texts: TokenTable,
+        tokenizer: InteractionTokenizer,
+        before: KnownTexts | None,
+        dimension: int,
+        start: Tensor | None = None,
+    ) -> Self:
+        """K texts, and those that were known before, with their vectors.
+
+        Args:
+            start: [K, D], where the vectors of those that were not known start, of equal texts their mean; None for 0.
+        """
         marks = torch.tensor([tokenizer.cls, tokenizer.sep, *tokenizer.actions])
-        keys = _keys_alone(texts, tokenizer, marks)
+        keys = fresh = _keys_alone(texts, tokenizer, marks)
         if before is not None:
             keys = torch.cat([keys, before.keys.cpu()])
         keys = torch.unique(keys)  # ascending
         known = cls(keys.numel(), dimension)
         known.keys, known.marks = keys, marks
-        if before is not None:
-            with torch.no_grad():
+        with torch.no_grad():
+            if start is not None:
+                place = torch.searchsorted(keys, fresh)
+                known.vectors.index_add_(0, place, start / torch.bincount(place)[place].unsqueeze(1))
+            if before is not None:
                 known.vectors[torch.searchsorted(keys, before.keys.cpu())] = before.vectors.cpu()
         return known
 

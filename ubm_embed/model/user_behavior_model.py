@@ -159,9 +159,13 @@ class UserBehaviorModel(nn.Module):
         copy.session_encoder.load_state_dict(self.session_encoder.state_dict())
         return copy.to(self.device)
 
-    def know(self, texts: TokenTable, tokenizer: InteractionTokenizer) -> None:
-        """Learn a vector for each of these product texts from now on, beside those known before (see `KnownTexts`)."""
-        known = KnownTexts.of(texts, tokenizer, self.interaction_encoder.known, self.config.dimension)
+    def know(self, texts: TokenTable, tokenizer: InteractionTokenizer, start: Tensor | None = None) -> None:
+        """Learn a vector for each of these K product texts from now on, beside those known before (see `KnownTexts`).
+
+        Args:
+            start: [K, D], where new ones start; None for 0, which changes nothing at first.
+        """
+        known = KnownTexts.of(texts, tokenizer, self.interaction_encoder.known, self.config.dimension, start)
         if not known.keys.numel():
             return
         self.interaction_encoder.known = known.to(self.device)

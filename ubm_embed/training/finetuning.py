@@ -18,6 +18,7 @@ from ubm_embed.data.questions import Questions
 from ubm_embed.data.split import Split
 from ubm_embed.data.tasks import Task
 from ubm_embed.data.tokenized_corpus import TokenizedCorpus
+from ubm_embed.data.tokenizer import InteractionTokenizer
 from ubm_embed.embedder import Embedder
 from ubm_embed.errors import Conflict, InvalidData
 from ubm_embed.model.checkpoint import Checkpoint, require_task, save_checkpoint
@@ -28,6 +29,7 @@ from ubm_embed.outputs import output_folder, require_free
 from ubm_embed.progress import Progress, silent
 from ubm_embed.training.finetuner import Finetuner
 from ubm_embed.training.finetuning_config import HOLDOUT, FinetuningConfig
+from ubm_embed.training.neighbours import neighbour_vectors
 from ubm_embed.training.objectives import NextItem, PurchaseIntention, RemainingLength
 from ubm_embed.training.run import METRICS_FILE, TrainingRun
 
@@ -91,6 +93,8 @@ def finetune(
 
 # A product that training sees less often is known by its words alone: the paper calls it sparse (4.5).
 KNOWN_COUNT = 5
+# How long vectors of known texts are at first.
+KNOWN_LENGTH = 11.0
 
 
 def agreed_split(checkpoint: Checkpoint, corpus: TokenizedCorpus, config: FinetuningConfig) -> tuple[Split, str]:
@@ -134,8 +138,7 @@ def objective_of(
             "both ways: pre-train with --recipe shop, or fine-tune with --one-by-one or --recipe paper"
         )
     if config.known_texts:
-        seen = np.flatnonzero(questions.counts >= KNOWN_COUNT)
-        model.know(questions.corpus.texts.take(seen), checkpoint.tokenizer)
+        _know_products(model, checkpoint.tokenizer, questions, config.seed)
     elif config.task is Task.NIP and config.train_products:
         model.forget()
     model.drop_known_texts(config.known_text_dropout)
@@ -150,6 +153,22 @@ def objective_of(
             interactions, questions.corpus, products_too=config.train_products, progress=progress
         )
     return model, task_objective(UBMTower(model, interactions, vectors), model.head, questions, config)
+
+
+def _know_products(model: UserBehaviorModel, tokenizer: InteractionTokenizer, questions: Questions, seed: int) -> None:
+    seen = np.flatnonzero(questions.counts >= KNOWN_COUNT)
+    start = None
+    # Where some have vectors already, a start of others would lie in a space of its own.
+    if not model.config.known_texts:
+        start = neighbour_vectors(
+            questions.parts.training,
+            questions.corpus.products,
+            seen,
+            model.config.dimension,
+            length=KNOWN_LENGTH,
+            seed=seed,
+        )
+    model.know(questions.corpus.texts.take(seen), tokenizer, start)
 
 
 def task_objective(

@@ -34,8 +34,8 @@ def batch_of(texts, actions=None):
     return TokenBatch.of(interaction_sequences(Marks, TokenTable.from_rows(texts), acts, np.arange(len(texts))))
 
 
-def known_of(texts, before=None):
-    return KnownTexts.of(TokenTable.from_rows(texts), Marks, before, WIDTH).eval()
+def known_of(texts, before=None, start=None):
+    return KnownTexts.of(TokenTable.from_rows(texts), Marks, before, WIDTH, start).eval()
 
 
 @pytest.fixture
@@ -137,3 +137,10 @@ class TestBefore:
 
     def test_no_new_texts_leave_what_was_known(self, known):
         assert torch.equal(known_of([], before=known).vectors, known.vectors)
+
+    @torch.no_grad()
+    def test_new_texts_start_where_they_are_told_to_equal_ones_between_and_what_was_known_does_not(self, known):
+        start = torch.arange(16.0).reshape(4, WIDTH)
+        after = known_of([[31], [30, 31], [31], [32, 32]], before=known, start=start)
+        assert torch.equal(after(batch_of([[31], [32, 32]])), torch.stack([(start[0] + start[2]) / 2, start[3]]))
+        assert torch.equal(after(batch_of([[30, 31]])), known(batch_of([[30, 31]])))

@@ -566,10 +566,23 @@ class TestEveryPlace:
             assert known.keys.numel() == seen
             assert known.dropout == 0.5
 
+    def test_starts_them_among_their_neighbours_and_later_ones_at_nothing(self, corpus, tokenized, causal, monkeypatch):
+        questions = Questions.of(Task.NIP, tokenized, Split.choose(tokenized, holdout=0.5), **WALKING.questions)
+        first, _ = objective_of(corpus, causal, questions, WALKING)
+        known = first.interaction_encoder.known
+        lengths = known.vectors.detach().norm(dim=1)
+        assert lengths[lengths > 0].mean().item() == pytest.approx(finetuning.KNOWN_LENGTH, rel=1e-4)
+        monkeypatch.setattr(finetuning, "KNOWN_COUNT", 1)
+        second, _ = objective_of(corpus, Checkpoint(first, causal.tokenizer, "first"), questions, WALKING)
+        after = second.interaction_encoder.known
+        before = torch.isin(after.keys, known.keys)
+        assert torch.equal(after.vectors[before], known.vectors)
+        assert not before.all()
+        assert not after.vectors[~before].any()
+
     def test_leaves_one_model_that_knows_them(self, tune, causal, out, read, monkeypatch):
         monkeypatch.setattr(finetuning, "KNOWN_COUNT", 1)
         tuned = tune(replace(WALKING, max_steps=60), base=causal)
-        assert tuned.record["finetuning"]["step"] > 0
         assert sorted(file.name for file in out.iterdir()) == FILES
         config = tuned.model.config
         assert (config.task, config.causal, config.mean_of_tokens, config.product_tower) == ("nip", True, True, None)
