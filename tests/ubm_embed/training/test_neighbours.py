@@ -23,18 +23,21 @@ def aisles(products, *, size, sessions, seed=0):
     return table(*[one.tolist() for one in picked])
 
 
-@pytest.mark.parametrize(("products", "dimension"), [(40, 16), (40, 64), (90, 16)])
-def test_inner_products_are_the_best_of_their_rank(products, dimension):
-    # A dense solver, one with room to spare, Lanczos.
-    sessions = aisles(products, size=10, sessions=300)
-    vectors = neighbour_vectors(sessions, products, np.arange(products), dimension, **ASKED).numpy()
+@pytest.mark.parametrize(("products", "dimension"), [(40, 16), (40, 64), (200, 16)])
+def test_inner_products_come_as_close_as_so_few_dimensions_can(products, dimension):
+    sessions = aisles(products, size=10, sessions=8 * products)
+    vectors = neighbour_vectors(sessions, products, np.arange(products), dimension, **ASKED).double().numpy()
     wanted = np.sqrt(RecentCoOccurrence.fit(sessions, products).similarity.toarray()).astype(np.float64)
     values, directions = np.linalg.eigh(wanted)
     values[: max(0, products - dimension)] = 0.0
     best = (directions * values.clip(min=0)) @ directions.T
-    scale = 3.0 / np.sqrt(np.diag(best)).mean()
     assert vectors.shape == (products, dimension)
-    assert vectors @ vectors.T == pytest.approx(best * scale**2, abs=0.02)
+    assert error_of(vectors @ vectors.T, wanted) <= 1.02 * error_of(best, wanted)
+
+
+def error_of(found, wanted):
+    """Whatever the length of the vectors."""
+    return np.linalg.norm(found * ((found * wanted).sum() / (found * found).sum()) - wanted)
 
 
 def test_products_of_an_aisle_are_nearer_than_others_and_as_long_as_asked_on_average():
