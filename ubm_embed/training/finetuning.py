@@ -93,8 +93,8 @@ def finetune(
 
 # A product that training sees less often is known by its words alone: the paper calls it sparse (4.5).
 KNOWN_COUNT = 5
-# How long vectors of known texts are at first.
-KNOWN_LENGTH = 11.0
+# Of so many texts the length is measured.
+_MEASURED = 500
 
 
 def agreed_split(checkpoint: Checkpoint, corpus: TokenizedCorpus, config: FinetuningConfig) -> tuple[Split, str]:
@@ -156,19 +156,18 @@ def objective_of(
 
 
 def _know_products(model: UserBehaviorModel, tokenizer: InteractionTokenizer, questions: Questions, seed: int) -> None:
-    seen = np.flatnonzero(questions.counts >= KNOWN_COUNT)
+    """Learn a vector of each product that training has seen often enough; it starts as long as what the words say."""
+    seen, corpus = np.flatnonzero(questions.counts >= KNOWN_COUNT), questions.corpus
     start = None
     # Where some have vectors already, a start of others would lie in a space of its own.
-    if not model.config.known_texts:
-        start = neighbour_vectors(
-            questions.parts.training,
-            questions.corpus.products,
-            seen,
-            model.config.dimension,
-            length=KNOWN_LENGTH,
-            seed=seed,
-        )
-    model.know(questions.corpus.texts.take(seen), tokenizer, start)
+    if seen.size and not model.config.known_texts:
+        some = seen[:: max(1, seen.size // _MEASURED)]
+        read = TextInteractions(model.interaction_encoder.eval(), tokenizer, corpus.texts)
+        with torch.no_grad():
+            length = read(np.full(some.size, NO_ACTION), some).norm(dim=1).mean().item()
+        sessions, dimension = questions.parts.training, model.config.dimension
+        start = neighbour_vectors(sessions, corpus.products, seen, dimension, length=length, seed=seed)
+    model.know(corpus.texts.take(seen), tokenizer, start)
 
 
 def task_objective(

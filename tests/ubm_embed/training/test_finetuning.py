@@ -14,6 +14,7 @@ from torch import nn
 
 from tests.ubm_embed.training.conftest import interactions
 from ubm_embed import outputs
+from ubm_embed.data.batches import NO_ACTION, TokenBatch, interaction_sequences
 from ubm_embed.data.corpus import PRODUCT_SCHEMA, Corpus
 from ubm_embed.data.questions import Questions
 from ubm_embed.data.sample_shop import write_sample_shop
@@ -569,9 +570,12 @@ class TestEveryPlace:
     def test_starts_them_among_their_neighbours_and_later_ones_at_nothing(self, corpus, tokenized, causal, monkeypatch):
         questions = Questions.of(Task.NIP, tokenized, Split.choose(tokenized, holdout=0.5), **WALKING.questions)
         first, _ = objective_of(corpus, causal, questions, WALKING)
-        known = first.interaction_encoder.known
+        known, seen = first.interaction_encoder.known, np.flatnonzero(questions.counts >= finetuning.KNOWN_COUNT)
         lengths = known.vectors.detach().norm(dim=1)
-        assert lengths[lengths > 0].mean().item() == pytest.approx(finetuning.KNOWN_LENGTH, rel=1e-4)
+        with torch.no_grad():
+            sequences = interaction_sequences(causal.tokenizer, tokenized.texts, np.full(seen.size, NO_ACTION), seen)
+            words = causal.model.interaction_encoder.eval()(TokenBatch.of(sequences)).norm(dim=1)
+        assert lengths[lengths > 0].mean().item() == pytest.approx(words.mean().item(), rel=1e-4)
         monkeypatch.setattr(finetuning, "KNOWN_COUNT", 1)
         second, _ = objective_of(corpus, Checkpoint(first, causal.tokenizer, "first"), questions, WALKING)
         after = second.interaction_encoder.known
