@@ -5,46 +5,37 @@ Every row is trained by the same loop on the same questions.
 
 from __future__ import annotations
 
-import tempfile
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import asdict, dataclass, replace
 from functools import cached_property
-from pathlib import Path
 from typing import Any, cast
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from benchmarks.baselines.domain_adaptation import adapt_to_domain
 from benchmarks.baselines.mean_text import MeanText
 from benchmarks.baselines.prod2bert import Prod2BERT, pretrain_masked_items
 from benchmarks.sizes import Size
+from benchmarks.starts import Starts
 from ubm_embed.data.arrays import FloatArray
 from ubm_embed.data.corpus import Corpus
-from ubm_embed.data.json_object import read_json_object
 from ubm_embed.data.questions import Questions
 from ubm_embed.data.session_table import SessionTable
 from ubm_embed.data.split import Split, SplitKind
 from ubm_embed.data.tasks import Examples, Task
 from ubm_embed.data.tokenized_corpus import TokenizedCorpus
-from ubm_embed.data.tokenizer import InteractionTokenizer
 from ubm_embed.evaluation.evaluation import Answers
 from ubm_embed.evaluation.next_item import ranks_of
 from ubm_embed.evaluation.uniformity import alignment, uniformity
 from ubm_embed.model.checkpoint import Checkpoint
 from ubm_embed.model.heads import Head, PurchaseIntentionHead, head_of
-from ubm_embed.model.start import checkpoint_folder, fresh_model, model_from
 from ubm_embed.model.tower import TEMPERATURE, TextInteractions, Tower, UBMTower
-from ubm_embed.model.user_behavior_model import CONFIG_FILE, UserBehaviorModel
 from ubm_embed.progress import Progress, silent
-from ubm_embed.training.config import PretrainingConfig
 from ubm_embed.training.finetuner import Finetuner
 from ubm_embed.training.finetuning import cached_interactions, objective_of, task_objective
 from ubm_embed.training.finetuning_config import FinetuningConfig
 from ubm_embed.training.objectives import NextItem, PurchaseIntention, RemainingLength
-from ubm_embed.training.pretraining import pretrain
-from ubm_embed.training.recipes import Recipe, finetuning_config, model_settings, pretraining_config
-from ubm_embed.training.stages import LOSSES
+from ubm_embed.training.recipes import Recipe, finetuning_config
 from ubm_embed.training.views import session_views
 
 _GEOMETRY_SESSIONS = 512
@@ -82,7 +73,20 @@ class Bench:
     bert: str | None = None
     electra: str | None = None
     progress: Progress = silent
-    _made: dict[tuple[bool, str | None], Checkpoint] = field(default_factory=dict)
+
+    @cached_property
+    def starts(self) -> Starts:
+        """The models that rows start from."""
+        return Starts(
+            corpus=self.corpus,
+            split=self.split,
+            training=self.questions.parts.training,
+            size=self.size,
+            seed=self.seed,
+            device=self.device,
+            bert=self.bert,
+            progress=self.progress,
+        )
 
     @cached_property
     def examples(self) -> Examples:
@@ -102,6 +106,11 @@ class Bench:
         for name in reversed(names):
             settings = {**self.size.finetuning.get(name, {}), **settings}
         return FinetuningConfig(task=self.task, seed=self.seed, **settings)
+
+    def recipe_finetuning(self, recipe: Recipe) -> FinetuningConfig:
+        """How a recipe fine-tunes, within the size's limits."""
+        limits = self.size.recipes[recipe].get("finetuning", {})
+        return finetuning_config(recipe, self.task, seed=self.seed, **limits)
 
     def of_tower(self, name: str, tower: Tower, dimension: int, family: str) -> Trained:
         """Train and ask a tower over the questions' own rows."""
@@ -206,92 +215,6 @@ class Bench:
         anchors = vectors[pairs.anchors]
         return alignment(anchors, vectors[pairs.positives]).item(), uniformity(anchors).item()
 
-    def pretrained(self, *, bert: bool, without: str | None = None) -> Checkpoint:
-        """A UBM, pre-trained in two stages on the training part; rows that start from the same one share it.
-
-        Args:
-            without: a loss to leave out (4.4).
-        """
-        if (bert, without) not in self._made:
-            model, tokenizer = self.from_bert() if bert else self.scratch()
-            config = PretrainingConfig(
-                seed=self.seed,
-                holdout=self.split.holdout,
-                split=str(self.split.kind),
-                losses=tuple(loss for loss in LOSSES if loss != without),
-                **(self.size.bert_pretraining if bert else self.size.pretraining),
-            )
-            self._made[bert, without] = self._pretrain(model, tokenizer, config)
-        return self._made[bert, without]
-
-    def _pretrain(
-        self, model: UserBehaviorModel, tokenizer: InteractionTokenizer, config: PretrainingConfig
-    ) -> Checkpoint:
-        with tempfile.TemporaryDirectory() as folder:
-            out = Path(folder) / "model"
-            made = pretrain(self.corpus, model, tokenizer, out, config, device=self.device, progress=self.progress)
-        return replace(made, model=made.model.to(self.device), folder=None)
-
-    def recipe_finetuning(self, recipe: Recipe) -> FinetuningConfig:
-        """How a recipe fine-tunes, within the size's limits."""
-        limits = self.size.recipes[recipe].get("finetuning", {})
-        return finetuning_config(recipe, self.task, seed=self.seed, **limits)
-
-    def recipe_pretrained(self, recipe: Recipe) -> Checkpoint:
-        """A UBM from scratch, pre-trained by a recipe within the size's limits."""
-        limits = self.size.recipes[recipe]
-        sizes = {"max_interactions": self.size.max_interactions, **limits.get("model", {})}
-        model, tokenizer = fresh_model(self.corpus, seed=self.seed, **model_settings(recipe, **sizes))
-        split = {"holdout": self.split.holdout, "split": str(self.split.kind)}
-        # Not every corpus has purchases, and all rows read the same sessions.
-        settings = {"purchases_only": False, **split, **limits.get("pretraining", {})}
-        config = pretraining_config(recipe, seed=self.seed, **settings)
-        return self._pretrain(model, tokenizer, config)
-
-    def scratch(self) -> tuple[UserBehaviorModel, InteractionTokenizer]:
-        """A UBM of random weights."""
-        return fresh_model(
-            self.corpus, seed=self.seed, max_interactions=self.size.max_interactions, **self.size.encoder
-        )
-
-    def from_bert(self) -> tuple[UserBehaviorModel, InteractionTokenizer]:
-        """A UBM whose interaction encoder starts from pre-trained layers."""
-        return model_from(
-            self._needed(self.bert),
-            self.corpus,
-            seed=self.seed,
-            max_interactions=self.size.max_interactions,
-            **self.size.bert,
-        )
-
-    def language_model(self, source: str | None, layers: int) -> Checkpoint:
-        """A pre-trained language model; a session is the mean of its interactions (4.1.3)."""
-        width = int(read_json_object(checkpoint_folder(self._needed(source)) / CONFIG_FILE)["hidden_size"])
-        model, tokenizer = model_from(
-            self._needed(source),
-            self.corpus,
-            seed=self.seed,
-            layers=layers,
-            session_layers=0,
-            dimension=width,
-            max_interactions=self.size.max_interactions,
-        )
-        return Checkpoint(model.to(self.device), tokenizer, "language-model")
-
-    def adapted(self, checkpoint: Checkpoint) -> Checkpoint:
-        """The same after masked-language training on the training part."""
-        corpus = TokenizedCorpus.of(self.corpus, checkpoint.tokenizer)
-        adapt_to_domain(
-            checkpoint.model.interaction_encoder,
-            checkpoint.tokenizer,
-            corpus.texts,
-            self.questions.parts.training,
-            steps=self.size.adaptation,
-            seed=self.seed,
-            progress=self.progress,
-        )
-        return checkpoint
-
     def masked_items(self, tower: Prod2BERT) -> None:
         """Prod2BERT's pre-training, on the training part."""
         pretrain_masked_items(
@@ -303,10 +226,6 @@ class Bench:
             seed=self.seed,
             progress=self.progress,
         )
-
-    def _needed(self, source: str | None) -> str:
-        assert source is not None, "rows that need a checkpoint are left out without one"
-        return source
 
 
 @dataclass(frozen=True)

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from benchmarks import bench, cold_start, cold_trial, tables
+from benchmarks import cold_start, cold_trial, starts, tables
 from benchmarks.cold_trial import AMONG_NEW, KNOWN, NEW, Trial
 from indexer.build import build_index
 from indexer.indexes.request import IndexRequest
@@ -55,7 +55,7 @@ def report_file(shop: Path, learned_from: dict[str, list[Corpus]], tmp_path_fact
 
     out = tmp_path_factory.mktemp("report") / "report.json"
     with pytest.MonkeyPatch.context() as patch:
-        steps = ((tables, "fresh_model"), (bench, "fresh_model"), (bench, "pretrain"), (cold_trial, "finetune"))
+        steps = ((tables, "fresh_model"), (starts, "fresh_model"), (starts, "pretrain"), (cold_trial, "finetune"))
         for module, name in steps:
             patch.setattr(module, name, watched(name, getattr(module, name)))
         cold_start.main(["--data", str(shop), *SHARE, "--out", str(out)])
@@ -127,7 +127,7 @@ def test_a_constant_scorer_gains_nothing_by_ties(trial: Trial) -> None:
 
 
 def test_the_store_answers_as_the_benchmark_ranks(trial: Trial, shop: Path, tmp_path: Path) -> None:
-    checkpoint, (model, store) = trial.bench.pretrained(bert=False), (tmp_path / "model", tmp_path / "store")
+    checkpoint, (model, store) = trial.bench.starts.pretrained(bert=False), (tmp_path / "model", tmp_path / "store")
     model.mkdir()
     save_checkpoint(model, checkpoint.model, checkpoint.tokenizer, checkpoint.record)
     flat = RefreshSettings(index=IndexRequest(index="flat"))
