@@ -138,7 +138,7 @@ def objective_of(
             "both ways: pre-train with --recipe shop, or fine-tune with --one-by-one or --recipe paper"
         )
     if config.known_texts:
-        _know_products(model, checkpoint.tokenizer, questions, config.seed)
+        _know_products(model, checkpoint.tokenizer, questions, config.seed, progress)
     elif config.task is Task.NIP and config.train_products:
         model.forget()
     model.drop_known_texts(config.known_text_dropout)
@@ -155,7 +155,9 @@ def objective_of(
     return model, task_objective(UBMTower(model, interactions, vectors), model.head, questions, config)
 
 
-def _know_products(model: UserBehaviorModel, tokenizer: InteractionTokenizer, questions: Questions, seed: int) -> None:
+def _know_products(
+    model: UserBehaviorModel, tokenizer: InteractionTokenizer, questions: Questions, seed: int, progress: Progress
+) -> None:
     """Learn a vector of each product that training has seen often enough; it starts as long as what the words say."""
     seen, corpus = np.flatnonzero(questions.counts >= KNOWN_COUNT), questions.corpus
     start = None
@@ -166,7 +168,9 @@ def _know_products(model: UserBehaviorModel, tokenizer: InteractionTokenizer, qu
         with torch.no_grad():
             length = read(np.full(some.size, NO_ACTION), some).norm(dim=1).mean().item()
         sessions, dimension = questions.parts.training, model.config.dimension
-        start = neighbour_vectors(sessions, corpus.products, seen, dimension, length=length, seed=seed)
+        start = neighbour_vectors(
+            sessions, corpus.products, seen, dimension, length=length, seed=seed, progress=progress
+        )
     model.know(corpus.texts.take(seen), tokenizer, start)
 
 

@@ -18,19 +18,26 @@ from torch import Tensor
 from ubm_embed.data.arrays import FloatArray, IntArray
 from ubm_embed.data.session_table import SessionTable
 from ubm_embed.evaluation.baselines import RecentCoOccurrence
+from ubm_embed.progress import Progress, silent
 
 # Of subspace iteration: dimensions carried along beside those wanted, and times the matrix is applied.
 _SPARE, _TURNS = 32, 6
 
 
 def neighbour_vectors(
-    sessions: SessionTable, products: int, chosen: IntArray, dimension: int, *, length: float, seed: int
+    sessions: SessionTable,
+    products: int,
+    chosen: IntArray,
+    dimension: int,
+    *,
+    length: float,
+    seed: int,
+    progress: Progress = silent,
 ) -> Tensor:
     """A vector for each of K products, near to each other for products that often stand close in sessions: [K, D].
 
-    The best D dimensions of the root of `RecentCoOccurrence.similarity`; the root, since else a few pairs that always
-    come together would take them all. Two products that no session ties together are at right angles; one without
-    neighbours is 0.
+    The largest D dimensions of the root of `RecentCoOccurrence.similarity`; the root, since else a few pairs that
+    always come together would take most of them. A product without neighbours has 0.
 
     Args:
         products: M.
@@ -41,7 +48,7 @@ def neighbour_vectors(
     rng = np.random.default_rng(seed)
     near = RecentCoOccurrence.fit(sessions, products).similarity[chosen][:, chosen]
     near.data = np.sqrt(near.data)
-    vectors = _factors(near, dimension, rng)
+    vectors = _factors(near, dimension, rng, progress)
     rotation = np.linalg.qr(rng.standard_normal((dimension, dimension)))[0]
     tied = near.sum(axis=1) > 0
     mean = np.linalg.norm(vectors[tied], axis=1).mean() if tied.any() else 1.0
@@ -49,15 +56,16 @@ def neighbour_vectors(
     return torch.from_numpy((vectors @ rotation * tied[:, None] * (length / mean)).astype(np.float32))
 
 
-def _factors(near: csr_array, dimension: int, rng: np.random.Generator) -> FloatArray:
+def _factors(near: csr_array, dimension: int, rng: np.random.Generator, progress: Progress) -> FloatArray:
     """[K, K], symmetric -> the [K, D] whose inner products come close to it; columns that it has no use for are 0.
 
     By subspace iteration from a random start (Halko, Martinsson, Tropp 2011, algorithm 4.4), which on a large sparse
     matrix takes a tenth of the time of scipy's `eigsh`.
     """
     basis = rng.standard_normal((near.shape[0], dimension + _SPARE)).astype(np.float32)
-    for _ in range(_TURNS):
+    for turn in range(1, _TURNS + 1):
         basis = np.linalg.qr(near @ basis)[0]
+        progress("placing products by their neighbours", turn, _TURNS)
     values, directions = np.linalg.eigh(basis.T @ (near @ basis))
     best = slice(-dimension, None)  # they ascend
     found = basis @ directions[:, best] * np.sqrt(values[best].clip(min=0.0))
