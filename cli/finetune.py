@@ -82,7 +82,7 @@ def finetune(
         typer.Option(
             "--patience",
             min=1,
-            help="Bring it to an end after so many looks at the validation part without a new best.",
+            help="Bring it to an end after so many looks at the validation part without gain in hit@10 or loss.",
             rich_help_panel=_TRAINING,
         ),
     ] = None,

@@ -15,7 +15,7 @@ import math
 import time
 from collections.abc import Iterator
 from copy import deepcopy
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from functools import cached_property
 from typing import Any
 
@@ -28,7 +28,7 @@ from ubm_embed.data.tasks import Examples, Walks
 from ubm_embed.errors import InvalidData
 from ubm_embed.progress import Progress, silent
 from ubm_embed.training.finetuning_config import FinetuningConfig
-from ubm_embed.training.objectives import Objective
+from ubm_embed.training.objectives import Look, Objective
 from ubm_embed.training.precision import autocast
 from ubm_embed.training.run import TrainingRun
 from ubm_embed.training.schedule import learning_rate
@@ -38,21 +38,32 @@ from ubm_embed.training.step import take_step
 _LOOKED_UP = ("word_embeddings.weight", "known.vectors", "items.weight", "tokens.weight")
 
 
-@dataclass
+@dataclass(frozen=True)
 class Best:
     """The best look so far.
 
     Attributes:
         step: after which it was; 0 is before any.
         cost: what was least there.
-        looks: since then.
-        shown: what that look showed.
+        least: the least of each part of a cost, at whatever look.
+        looks: since any part was that small.
+        shown: what the best look showed.
     """
 
     step: int = 0
     cost: tuple[float, ...] = (math.inf,)
+    least: tuple[float, ...] = (math.inf,)
     looks: int = 0
     shown: dict[str, float] = field(default_factory=dict)
+
+    def after(self, step: int, look: Look) -> Best:
+        """The best look once there was this one."""
+        # The least first: what is not a number is never smaller.
+        least = tuple(map(min, self.least + (math.inf,) * len(look.cost), look.cost))
+        looks = self.looks + 1 if least == self.least else 0
+        if look.cost < self.cost:
+            return Best(step, look.cost, least, looks, look.shown)
+        return replace(self, least=least, looks=looks)
 
     def to_dict(self) -> dict[str, Any]:
         """For the training record."""
@@ -208,10 +219,9 @@ class Finetuner:
             look = self.objective.look(self.validation)
         self.shown = look.shown
         self._log(step=step, **look.shown)
-        if look.cost < self.best.cost:
-            self.best, self.best_weights = Best(step, look.cost, 0, look.shown), deepcopy(self.module.state_dict())
-        else:
-            self.best.looks += 1
+        before, self.best = self.best, self.best.after(step, look)
+        if self.best.cost < before.cost:
+            self.best_weights = deepcopy(self.module.state_dict())
 
     def _log(self, **record: Any) -> None:
         if self.run is not None:

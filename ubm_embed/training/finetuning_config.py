@@ -51,7 +51,8 @@ class FinetuningConfig:
         validation_steps: steps from one look at the validation part to the next; None looks after each epoch. The
             weights with the best look are kept.
         best_by: NIP, whether the best look has the highest "hit@10" or the least "loss"; of other tasks it is the loss.
-        patience: stop, or with `cooldown` go down, after so many looks without a new best; None goes on to the end.
+        patience: stop, or with `cooldown` go down, after so many looks at which nothing gained, neither what the best
+            look is chosen by nor the loss; None goes on to the end.
         most_validation: examples that a look asks, at most.
         only_session_encoder: leave the interaction encoder as it is and read interactions from vectors computed once.
         train_products: NIP, read products with the very model that is trained, where the paper holds sessions against

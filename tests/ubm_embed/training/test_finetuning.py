@@ -177,6 +177,15 @@ class TestFinetuner:
         assert taken == list(range(1, last + 1))
         assert best.step == 2
 
+    def test_as_long_as_either_hits_or_loss_gain_patience_waits_and_hits_choose(self):
+        # Misses are fewest after 3 steps, the loss is least after 5.
+        looks = iter([(0.5, 9.0), (0.4, 8.0), (0.3, 8.5), (0.3, 7.0), (0.4, 6.0), (0.4, 5.0), *[(0.4, 5.0)] * 5])
+        slope, taken = Slope(best=0.0), []
+        slope.look = lambda examples: Look(next(looks), {})
+        best = self.tuner(slope, progress=lambda what, done, *_: taken.append(done), patience=2).train()
+        assert (best.step, best.cost, best.looks) == (3, (0.3, 7.0), 2)
+        assert taken[-1] == 7
+
     @pytest.mark.parametrize(
         ("settings", "looks"),
         [({}, [0, *range(1, 11)]), ({"validation_steps": 4}, [0, 4, 8, 10]), ({"max_steps": 3}, [0, 1, 2, 3])],
