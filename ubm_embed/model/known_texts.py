@@ -85,7 +85,8 @@ class KnownTexts(nn.Module):
         with torch.no_grad():
             if start is not None:
                 place = torch.searchsorted(keys, fresh)
-                known.vectors.index_add_(0, place, start / torch.bincount(place)[place].unsqueeze(1))
+                share = 1 / torch.bincount(place)[place].unsqueeze(1)
+                known.vectors.index_add_(0, place, start.to(known.vectors) * share)
             if before is not None:
                 known.vectors[torch.searchsorted(keys, before.keys.cpu())] = before.vectors.cpu()
         return known

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import shutil
 import time
 from dataclasses import asdict
@@ -94,7 +95,7 @@ def finetune(
 # A product that training sees less often is known by its words alone: the paper calls it sparse (4.5).
 KNOWN_COUNT = 5
 # Of so many texts the length is measured.
-_MEASURED = 500
+_MEASURED = 200
 
 
 def agreed_split(checkpoint: Checkpoint, corpus: TokenizedCorpus, config: FinetuningConfig) -> tuple[Split, str]:
@@ -163,8 +164,9 @@ def _know_products(
     start = None
     # Where some have vectors already, a start of others would lie in a space of its own.
     if seen.size and not model.config.known_texts:
-        some = seen[:: max(1, seen.size // _MEASURED)]
-        read = TextInteractions(model.interaction_encoder.eval(), tokenizer, corpus.texts)
+        some = seen[:: math.ceil(seen.size / _MEASURED)]
+        model.eval()
+        read = TextInteractions(model.interaction_encoder, tokenizer, corpus.texts)
         with torch.no_grad():
             length = read(np.full(some.size, NO_ACTION), some).norm(dim=1).mean().item()
         sessions, dimension = questions.parts.training, model.config.dimension

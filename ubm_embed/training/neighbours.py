@@ -45,15 +45,16 @@ def neighbour_vectors(
         length: of those that are not 0, on average.
         seed: of a rotation, so that each of the D numbers says as much as another.
     """
+    progress("counting neighbours", 0, 1)
     rng = np.random.default_rng(seed)
     near = RecentCoOccurrence.fit(sessions, products).similarity[chosen][:, chosen]
     near.data = np.sqrt(near.data)
     vectors = _factors(near, dimension, rng, progress)
-    rotation = np.linalg.qr(rng.standard_normal((dimension, dimension)))[0]
     tied = near.sum(axis=1) > 0
+    vectors[~tied] = 0.0  # where only rounding is left
     mean = np.linalg.norm(vectors[tied], axis=1).mean() if tied.any() else 1.0
-    # Of those without neighbours the rounding is left.
-    return torch.from_numpy((vectors @ rotation * tied[:, None] * (length / mean)).astype(np.float32))
+    rotation = np.linalg.qr(rng.standard_normal((dimension, dimension)))[0]
+    return torch.from_numpy(vectors @ (rotation * (length / mean)).astype(np.float32))
 
 
 def _factors(near: csr_array, dimension: int, rng: np.random.Generator, progress: Progress) -> FloatArray:
@@ -64,9 +65,10 @@ def _factors(near: csr_array, dimension: int, rng: np.random.Generator, progress
     """
     basis = rng.standard_normal((near.shape[0], dimension + _SPARE)).astype(np.float32)
     for turn in range(1, _TURNS + 1):
-        basis = np.linalg.qr(near @ basis)[0]
+        # A product is its own neighbour once: with nothing on the diagonal the basis would fill with what is negative.
+        basis = np.linalg.qr(near @ basis + basis)[0]
         progress("placing products by their neighbours", turn, _TURNS)
     values, directions = np.linalg.eigh(basis.T @ (near @ basis))
     best = slice(-dimension, None)  # they ascend
-    found = basis @ directions[:, best] * np.sqrt(values[best].clip(min=0.0))
+    found = basis @ (directions[:, best] * np.sqrt(values[best].clip(min=0.0)))
     return cast(FloatArray, np.pad(found, ((0, 0), (0, dimension - found.shape[1]))))

@@ -23,9 +23,18 @@ def aisles(products, *, size, sessions, seed=0):
     return table(*[one.tolist() for one in picked])
 
 
-@pytest.mark.parametrize(("products", "dimension"), [(40, 16), (40, 64), (200, 16)])
-def test_inner_products_come_as_close_as_so_few_dimensions_can(products, dimension):
-    sessions = aisles(products, size=10, sessions=8 * products)
+def turns(products, *, size, sessions, seed=0):
+    """Sessions of a product of an aisle's first half, then one of its second: eigenvalues in pairs of either sign."""
+    rng = np.random.default_rng(seed)
+    aisle, half = size * rng.integers(products // size, size=sessions), size // 2
+    one, other = aisle + rng.integers(half, size=sessions), aisle + half + rng.integers(half, size=sessions)
+    return table(*np.stack([one, other], axis=1).tolist())
+
+
+@pytest.mark.parametrize("shop", [aisles, turns])
+@pytest.mark.parametrize(("products", "dimension"), [(40, 16), (40, 64), (600, 48)])
+def test_inner_products_come_as_close_as_so_few_dimensions_can(shop, products, dimension):
+    sessions = shop(products, size=10, sessions=8 * products)
     vectors = neighbour_vectors(sessions, products, np.arange(products), dimension, **ASKED).double().numpy()
     wanted = np.sqrt(RecentCoOccurrence.fit(sessions, products).similarity.toarray()).astype(np.float64)
     values, directions = np.linalg.eigh(wanted)
