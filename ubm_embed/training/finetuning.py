@@ -69,11 +69,14 @@ def finetune(
     split, pretrained = agreed_split(checkpoint, tokenized, config)
     questions = Questions.of(config.task, tokenized, split, **config.questions)
     questions.drawn(np.random.default_rng(config.seed))  # what cannot be asked is told before any work
-    model, objective = objective_of(corpus, checkpoint, questions, config, device, progress)
-    tuner = Finetuner(objective, questions, config, progress)
     origin = {"corpus": tokenized.fingerprint(), "initial_model": checkpoint.model_id}
     settings = {**asdict(config), **origin}
-    run = TrainingRun.resume(out, settings) if resume else TrainingRun.start(out, settings, overwrite=overwrite)
+    run = TrainingRun.resume(out, settings) if resume else None
+    if run is None:
+        TrainingRun.require_none(out, overwrite=overwrite)
+    model, objective = objective_of(corpus, checkpoint, questions, config, device, progress)
+    tuner = Finetuner(objective, questions, config, progress)
+    run = run or TrainingRun.start(out, settings, overwrite=overwrite)  # what cannot be trained leaves none behind
     keep_freed_memory()
     started = time.monotonic()
     best = tuner.train(run)

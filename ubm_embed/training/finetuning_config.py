@@ -59,7 +59,8 @@ class FinetuningConfig:
             the vectors V of the model as it was. What comes out is one model for both.
         every_place: NIP, ask a session at every place at once, in one pass; for causal session encoders.
         known_texts: NIP with `train_products`, also learn a vector for each product of the training part, added to what
-            its words say (`KnownTexts`); it starts among the product's neighbours (`neighbour_vectors`).
+            its words say (`KnownTexts`); in a model that knows
+            none yet it starts among the product's neighbours (`neighbour_vectors`).
         known_text_dropout: share of them that a step reads by their words alone.
         negatives: NIP, products drawn a step; 0 takes all of them; None chooses by what a product costs.
         least_count, per_session, repeats, least: of `Questions`.

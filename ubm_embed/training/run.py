@@ -30,15 +30,25 @@ class TrainingRun:
         self.metrics = folder / METRICS_FILE
 
     @classmethod
+    def require_none(cls, out: Path, *, overwrite: bool) -> None:
+        """Say so before any work where `start` would be refused.
+
+        Raises:
+            Conflict: an unfinished run is there, and `overwrite` is false.
+        """
+        folder = _beside(out)
+        if folder.exists() and not overwrite:
+            raise Conflict(f"an unfinished run is at {folder}; go on with --resume, or pass --overwrite")
+
+    @classmethod
     def start(cls, out: Path, settings: Mapping[str, Any], *, overwrite: bool) -> Self:
         """A new run.
 
         Raises:
             Conflict: an unfinished one is there, and `overwrite` is false.
         """
+        cls.require_none(out, overwrite=overwrite)
         run = cls(_beside(out))
-        if run.folder.exists() and not overwrite:
-            raise Conflict(f"an unfinished run is at {run.folder}; go on with --resume, or pass --overwrite")
         shutil.rmtree(run.folder, ignore_errors=True)
         run.folder.mkdir(parents=True)
         run.metrics.touch()
