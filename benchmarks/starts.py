@@ -60,14 +60,6 @@ class Starts:
             self._made[bert, without] = self._pretrain(model, tokenizer, config)
         return self._made[bert, without]
 
-    def _pretrain(
-        self, model: UserBehaviorModel, tokenizer: InteractionTokenizer, config: PretrainingConfig
-    ) -> Checkpoint:
-        with tempfile.TemporaryDirectory() as folder:
-            out = Path(folder) / "model"
-            made = pretrain(self.corpus, model, tokenizer, out, config, device=self.device, progress=self.progress)
-        return replace(made, model=made.model.to(self.device), folder=None)
-
     def recipe_pretrained(self, recipe: Recipe) -> Checkpoint:
         """A UBM from scratch, pre-trained by a recipe within the size's limits."""
         limits = self.size.recipes[recipe]
@@ -122,6 +114,14 @@ class Starts:
             progress=self.progress,
         )
         return checkpoint
+
+    def _pretrain(
+        self, model: UserBehaviorModel, tokenizer: InteractionTokenizer, config: PretrainingConfig
+    ) -> Checkpoint:
+        with tempfile.TemporaryDirectory() as folder:
+            out = Path(folder) / "model"
+            made = pretrain(self.corpus, model, tokenizer, out, config, device=self.device, progress=self.progress)
+        return replace(made, model=made.model.to(self.device), folder=None)
 
     def _needed(self, source: str | None) -> str:
         assert source is not None, "rows that need a checkpoint are left out without one"
