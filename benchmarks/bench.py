@@ -15,13 +15,11 @@ from torch import Tensor
 
 from benchmarks.baselines.mean_text import MeanText
 from benchmarks.baselines.prod2bert import Prod2BERT, pretrain_masked_items
-from benchmarks.sizes import Size
 from benchmarks.starts import Starts
 from ubm_embed.data.arrays import FloatArray
-from ubm_embed.data.corpus import Corpus
 from ubm_embed.data.questions import Questions
 from ubm_embed.data.session_table import SessionTable
-from ubm_embed.data.split import Split, SplitKind
+from ubm_embed.data.split import SplitKind
 from ubm_embed.data.tasks import Examples, Task
 from ubm_embed.data.tokenized_corpus import TokenizedCorpus
 from ubm_embed.evaluation.evaluation import Answers
@@ -30,7 +28,6 @@ from ubm_embed.evaluation.uniformity import alignment, uniformity
 from ubm_embed.model.checkpoint import Checkpoint
 from ubm_embed.model.heads import Head, PurchaseIntentionHead, head_of
 from ubm_embed.model.tower import TEMPERATURE, TextInteractions, Tower, UBMTower
-from ubm_embed.progress import Progress, silent
 from ubm_embed.training.finetuner import Finetuner
 from ubm_embed.training.finetuning import cached_interactions, objective_of, task_objective
 from ubm_embed.training.finetuning_config import FinetuningConfig
@@ -61,32 +58,11 @@ class Trained:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Bench:
+class Bench(Starts):
     """What all rows of a table share: the corpus, the split, the questions, the size, the checkpoints at hand."""
 
-    corpus: Corpus
-    split: Split
     questions: Questions
-    size: Size
-    seed: int
-    device: str = "cpu"
-    bert: str | None = None
     electra: str | None = None
-    progress: Progress = silent
-
-    @cached_property
-    def starts(self) -> Starts:
-        """The models that rows start from."""
-        return Starts(
-            corpus=self.corpus,
-            split=self.split,
-            training=self.questions.parts.training,
-            size=self.size,
-            seed=self.seed,
-            device=self.device,
-            bert=self.bert,
-            progress=self.progress,
-        )
 
     @cached_property
     def examples(self) -> Examples:

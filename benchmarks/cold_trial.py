@@ -69,7 +69,7 @@ class Trial:
         arrivals.before().write(home / "before")
         how = {"holdout": options.holdout, "seed": options.seed, "device": options.device}
         bench = bench_of(home / "before", Task.NIP, options.size, **how)
-        _, tokenizer = bench.starts.scratch()
+        _, tokenizer = bench.scratch()
         return cls(home, arrivals, bench, tokenizer, TokenizedCorpus.of(arrivals.shop, tokenizer))
 
     @cached_property
@@ -118,16 +118,16 @@ class Trial:
         yield _made("TF-IDF, concatenated", lambda: TextMatch.tf_idf(shop, last, concatenated=True))
         if bert is not None:
             yield _made("text encoder, mean", lambda: TextMatch.encoder(shop, last, bert))
-        yield _made("UBM, pre-trained", lambda: self.model(self.bench.starts.pretrained(bert=False)))
+        yield _made("UBM, pre-trained", lambda: self.model(self.bench.pretrained(bert=False)))
         if steps != 0:
-            start = self.bench.starts.pretrained(bert=False)
+            start = self.bench.pretrained(bert=False)
             config = self.bench.finetuning("scratch", train_products=True)
             yield _made("UBM, fine-tuned", lambda: self.model(self._finetuned("fine-tuned", start, config, steps)))
             yield _made("UBM, shop recipe", lambda: self.model(self._of_shop_recipe(steps)))
 
     def _of_shop_recipe(self, steps: int | None) -> Checkpoint:
         return self._finetuned(
-            "shop", self.bench.starts.recipe_pretrained(Recipe.SHOP), self.bench.recipe_finetuning(Recipe.SHOP), steps
+            "shop", self.bench.recipe_pretrained(Recipe.SHOP), self.bench.recipe_finetuning(Recipe.SHOP), steps
         )
 
     def _finetuned(self, name: str, start: Checkpoint, config: FinetuningConfig, steps: int | None) -> Checkpoint:

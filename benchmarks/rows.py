@@ -83,8 +83,10 @@ def _language_model(
 ) -> Callable[[Bench, str], Trained]:
     def train(bench: Bench, name: str) -> Trained:
         depth = getattr(bench.size, layers) if layers is not None else MAX_LAYERS
-        checkpoint = bench.starts.language_model(getattr(bench, source), depth)
-        return bench.of_language_model(name, bench.starts.adapted(checkpoint) if adapt else checkpoint, **settings)
+        checkpoint = bench.language_model(getattr(bench, source), depth)
+        if adapt:
+            checkpoint = bench.adapted(checkpoint, bench.questions.parts.training)
+        return bench.of_language_model(name, checkpoint, **settings)
 
     return train
 
@@ -93,7 +95,7 @@ def _ubm(*, bert: bool, without: str | None = None, **settings: Any) -> Callable
     """A pre-trained UBM, with one of the losses left out (4.4)."""
 
     def train(bench: Bench, name: str) -> Trained:
-        start = bench.starts.pretrained(bert=bert, without=without)
+        start = bench.pretrained(bert=bert, without=without)
         return bench.of_checkpoint(name, start, bench.finetuning("bert" if bert else "scratch", **settings))
 
     return train
@@ -101,13 +103,13 @@ def _ubm(*, bert: bool, without: str | None = None, **settings: Any) -> Callable
 
 def _ubm_of(recipe: Recipe) -> Callable[[Bench, str], Trained]:
     def train(bench: Bench, name: str) -> Trained:
-        return bench.of_checkpoint(name, bench.starts.recipe_pretrained(recipe), bench.recipe_finetuning(recipe))
+        return bench.of_checkpoint(name, bench.recipe_pretrained(recipe), bench.recipe_finetuning(recipe))
 
     return train
 
 
 def _ubm_without_pretraining(bench: Bench, name: str) -> Trained:
-    model, tokenizer = bench.starts.from_bert() if bench.bert is not None else bench.starts.scratch()
+    model, tokenizer = bench.from_bert() if bench.bert is not None else bench.scratch()
     start = Checkpoint(model.to(bench.device), tokenizer, "not-pretrained")
     config = bench.finetuning("bert" if bench.bert is not None else "scratch")
     return bench.of_checkpoint(name, start, config, as_printed=True)

@@ -59,9 +59,9 @@ def main() -> None:
 def session_map(bench: Bench) -> dict[str, Any]:
     """The sessions, their coordinates by each model, and how far the behaviours are apart."""
     sessions, described = _chosen(bench)
-    models = {"UBM_wo_BERT": bench.starts.pretrained(bert=False)}
+    models = {"UBM_wo_BERT": bench.pretrained(bert=False)}
     if bench.bert is not None:
-        models["BERT_mini"] = bench.starts.language_model(bench.bert, bench.size.bert_mini)
+        models["BERT_mini"] = bench.language_model(bench.bert, bench.size.bert_mini)
     vectors = {name: _vectors(bench, model, sessions) for name, model in models.items()}
     behaviours = [session["group"] for session in described]
     return {

@@ -26,15 +26,10 @@ from ubm_embed.training.stages import LOSSES
 
 @dataclass(frozen=True, kw_only=True)
 class Starts:
-    """What they are made of, and those that were made.
-
-    Attributes:
-        training: the split's training part, without what is asked.
-    """
+    """What they are made of, and those that were made."""
 
     corpus: Corpus
     split: Split
-    training: SessionTable
     size: Size
     seed: int
     device: str = "cpu"
@@ -101,14 +96,14 @@ class Starts:
         )
         return Checkpoint(model.to(self.device), tokenizer, "language-model")
 
-    def adapted(self, checkpoint: Checkpoint) -> Checkpoint:
-        """The same after masked-language training on the training part."""
+    def adapted(self, checkpoint: Checkpoint, training: SessionTable) -> Checkpoint:
+        """The same after masked-language training on these sessions."""
         corpus = TokenizedCorpus.of(self.corpus, checkpoint.tokenizer)
         adapt_to_domain(
             checkpoint.model.interaction_encoder,
             checkpoint.tokenizer,
             corpus.texts,
-            self.training,
+            training,
             steps=self.size.adaptation,
             seed=self.seed,
             progress=self.progress,

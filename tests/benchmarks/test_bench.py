@@ -37,8 +37,8 @@ def test_a_family_s_settings_go_before_those_of_all_and_what_is_said_before_both
 
 
 def test_rows_share_a_pre_trained_model_that_kept_to_the_split(bench: Bench) -> None:
-    first = bench.starts.pretrained(bert=False)
-    assert bench.starts.pretrained(bert=False) is first
+    first = bench.pretrained(bert=False)
+    assert bench.pretrained(bert=False) is first
     assert Split.from_dict(first.record["split"]) == bench.split
 
 

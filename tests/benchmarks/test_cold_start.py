@@ -127,7 +127,7 @@ def test_a_constant_scorer_gains_nothing_by_ties(trial: Trial) -> None:
 
 
 def test_the_store_answers_as_the_benchmark_ranks(trial: Trial, shop: Path, tmp_path: Path) -> None:
-    checkpoint, (model, store) = trial.bench.starts.pretrained(bert=False), (tmp_path / "model", tmp_path / "store")
+    checkpoint, (model, store) = trial.bench.pretrained(bert=False), (tmp_path / "model", tmp_path / "store")
     model.mkdir()
     save_checkpoint(model, checkpoint.model, checkpoint.tokenizer, checkpoint.record)
     flat = RefreshSettings(index=IndexRequest(index="flat"))

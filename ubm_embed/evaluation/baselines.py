@@ -15,9 +15,8 @@ from scipy.sparse import csr_array
 from ubm_embed.data.arrays import BoolArray, FloatArray, IntArray, offsets_of
 from ubm_embed.data.session_table import SessionTable
 
-_REACH = (
-    10  # places apart, at most, of a pair that counts; known texts start from these counts (training/neighbours.py)
-)
+# Known texts start from these counts, too (training/neighbours.py).
+_REACH = 10  # places apart, at most, of a pair that counts
 _READ = 8  # products of a session that are asked with
 
 

@@ -5,6 +5,7 @@ Letters: B examples, E examples, M products, C candidates, D width.
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any, Protocol, cast
@@ -186,7 +187,7 @@ def _products_of(sessions: Tensor, vectors: Tensor, temperature: float | None) -
     return (normalize(sessions, dim=1) / temperature) @ normalize(vectors, dim=1).T
 
 
-class _OfHead(nn.Module):
+class _OfHead(nn.Module, ABC):
     """A tower and a head over its sessions, asked one question at a time, judged by the loss."""
 
     def __init__(self, tower: Tower, head: PurchaseIntentionHead | RemainingLengthHead) -> None:
@@ -197,9 +198,9 @@ class _OfHead(nn.Module):
         """Questions one by one."""
         return questions.training(rng)
 
+    @abstractmethod
     def loss(self, examples: Examples, rng: np.random.Generator) -> Tensor:
         """Mean over examples."""
-        raise NotImplementedError
 
     @torch.no_grad()
     def look(self, examples: Examples) -> Look:

@@ -41,13 +41,20 @@ _PRETRAINING: Mapping[Recipe, dict[str, Any]] = {
     Recipe.PAPER: {"item_actions": False, "purchases_only": True, "positive_in_denominator": False},
 }
 
-_SHOP: dict[str, Any] = {"batch": 128, "learning_rate": 1e-3, "warmup": 0.03, "cooldown": 0.3, "epochs": 1000}
+_SHOP: dict[str, Any] = {
+    "batch": 128,
+    "learning_rate": 1e-3,
+    "warmup": 0.03,
+    "cooldown": 0.3,
+    "patience": 3,
+    "epochs": 1000,
+}
+_SHOP_HEAD = _SHOP | {"max_steps": 600, "validation_steps": 50}
 _FINETUNING: Mapping[tuple[Recipe, Task], dict[str, Any]] = {
     (Recipe.SHOP, Task.NIP): {
         **_SHOP,
         "max_steps": 2000,
         "validation_steps": 100,
-        "patience": 3,
         "best_by": "hit@10",
         "lookup_rate": 2.0,
         "train_products": True,
@@ -56,8 +63,8 @@ _FINETUNING: Mapping[tuple[Recipe, Task], dict[str, Any]] = {
         "negatives": 1024,
         "least_count": 1,
     },
-    (Recipe.SHOP, Task.PIP): _SHOP | {"max_steps": 600, "validation_steps": 50, "patience": 3},
-    (Recipe.SHOP, Task.RLP): _SHOP | {"max_steps": 600, "validation_steps": 50, "patience": 3},
+    (Recipe.SHOP, Task.PIP): _SHOP_HEAD,
+    (Recipe.SHOP, Task.RLP): _SHOP_HEAD,
 }
 # What is asked for gives way to no limit of the recipe's.
 _LIMITS = {"epochs": ("max_steps", "session_max_steps"), "max_steps": ("session_max_steps",)}
