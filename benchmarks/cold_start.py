@@ -8,13 +8,14 @@ from __future__ import annotations
 
 import argparse
 import tempfile
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from benchmarks.cold_trial import AMONG_NEW, KNOWN, NEW, Trial
 from benchmarks.report import heading, kept_or_measured, markdown_table
 from benchmarks.sizes import SIZES
+from ubm_embed.errors import NotFound
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
@@ -33,6 +34,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--out", type=Path, help="where to write the report; default: results/cold_start_NAME.json")
     parser.add_argument("--share", type=float, default=0.2, help="of the products that are new")
     parser.add_argument("--size", choices=list(SIZES), default="small")
+    parser.add_argument("--rows", nargs="+", metavar="NAME", help="only these, by the names in the table")
     parser.add_argument("--finetuning-steps", type=int, metavar="N", help="at most; 0 leaves fine-tuning out")
     parser.add_argument("--bert", metavar="DIR_OR_NAME", help="a pre-trained text encoder, for a row of its own")
     parser.add_argument("--holdout", type=float, default=0.2, help="share of the sessions to choose and judge by")
@@ -53,9 +55,16 @@ def measure(options: argparse.Namespace) -> dict[str, Any]:
     report = heading(f"cold_start_{name}", settings, packages=("scikit-learn",))
     with tempfile.TemporaryDirectory() as folder:
         trial = Trial.of(options, Path(folder))
+        rows = trial.scorers(options.bert, options.finetuning_steps)
         report |= trial.counts()
-        report["rows"] = [trial.row(*made) for made in trial.scorers(options.bert, options.finetuning_steps)]
+        report["rows"] = [trial.made_row(name, rows[name]) for name in _wanted(options.rows, rows)]
     return report
+
+
+def _wanted(asked: Sequence[str] | None, rows: Collection[str]) -> list[str]:
+    if unknown := sorted(set(asked or ()) - set(rows)):
+        raise NotFound(f"no row {', '.join(unknown)}; there is: {'; '.join(rows)}")
+    return [name for name in rows if asked is None or name in asked]
 
 
 def table(report: Mapping[str, Any]) -> str:

@@ -8,9 +8,9 @@ from __future__ import annotations
 import argparse
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass, replace
-from functools import cached_property
+from functools import cached_property, partial
 from pathlib import Path
 from typing import Any
 
@@ -108,27 +108,38 @@ class Trial:
             "questions": {name: len(examples) for name, examples in self.questions.items()},
         }
 
-    def scorers(self, bert: str | None, steps: int | None) -> Iterator[tuple[str, float, Scorer]]:
-        """Each with its name and the seconds it took to make, the quick ones first."""
-        products, shop, last = self.corpus.products, self.arrivals.shop, self.bench.size.max_interactions
-        yield _made("popularity", lambda: Popularity.fit(self.training, products))
-        yield _made("co-occurrence", lambda: CoOccurrence.fit(self.training, products))
-        yield _made("recent co-occurrence", lambda: RecentCoOccurrence.fit(self.training, products))
-        yield _made("TF-IDF, mean", lambda: TextMatch.tf_idf(shop, last))
-        yield _made("TF-IDF, concatenated", lambda: TextMatch.tf_idf(shop, last, concatenated=True))
-        if bert is not None:
-            yield _made("text encoder, mean", lambda: TextMatch.encoder(shop, last, bert))
-        yield _made("UBM, pre-trained", lambda: self.model(self.bench.pretrained(bert=False)))
-        if steps != 0:
-            start = self.bench.pretrained(bert=False)
-            config = self.bench.finetuning("scratch", train_products=True)
-            yield _made("UBM, fine-tuned", lambda: self.model(self._finetuned("fine-tuned", start, config, steps)))
-            yield _made("UBM, shop recipe", lambda: self.model(self._of_shop_recipe(steps)))
+    def scorers(self, bert: str | None, steps: int | None) -> dict[str, Callable[[], Scorer]]:
+        """What makes each row's, the quick ones first.
 
-    def _of_shop_recipe(self, steps: int | None) -> Checkpoint:
-        return self._finetuned(
-            "shop", self.bench.recipe_pretrained(Recipe.SHOP), self.bench.recipe_finetuning(Recipe.SHOP), steps
-        )
+        Args:
+            bert: a pre-trained text encoder, for a row of its own.
+            steps: of fine-tuning at most; 0 leaves it out.
+        """
+        products, shop, last = self.corpus.products, self.arrivals.shop, self.bench.size.max_interactions
+        rows: dict[str, Callable[[], Scorer]] = {
+            "popularity": lambda: Popularity.fit(self.training, products),
+            "co-occurrence": lambda: CoOccurrence.fit(self.training, products),
+            "recent co-occurrence": lambda: RecentCoOccurrence.fit(self.training, products),
+            "TF-IDF, mean": lambda: TextMatch.tf_idf(shop, last),
+            "TF-IDF, concatenated": lambda: TextMatch.tf_idf(shop, last, concatenated=True),
+        }
+        if bert is not None:
+            rows["text encoder, mean"] = lambda: TextMatch.encoder(shop, last, bert)
+        rows["UBM, pre-trained"] = lambda: self.model(self.bench.pretrained(bert=False))
+        if steps != 0:
+            rows["UBM, fine-tuned"] = partial(self._finetuned_plainly, steps)
+            for name, known in (("UBM, shop recipe, words only", False), ("UBM, shop recipe", True)):
+                rows[name] = partial(self._of_shop_recipe, steps, known_texts=known)
+        return rows
+
+    def _finetuned_plainly(self, steps: int | None) -> Scorer:
+        config = self.bench.finetuning("scratch", train_products=True)
+        return self.model(self._finetuned("fine-tuned", self.bench.pretrained(bert=False), config, steps))
+
+    def _of_shop_recipe(self, steps: int | None, *, known_texts: bool) -> Scorer:
+        start, name = self.bench.recipe_pretrained(Recipe.SHOP), "shop" if known_texts else "words-only"
+        config = replace(self.bench.recipe_finetuning(Recipe.SHOP), known_texts=known_texts)
+        return self.model(self._finetuned(name, start, config, steps))
 
     def _finetuned(self, name: str, start: Checkpoint, config: FinetuningConfig, steps: int | None) -> Checkpoint:
         """Both towers on the next item; what a product's text means to shoppers is learned in the product tower."""
@@ -140,6 +151,13 @@ class Trial:
         """Vectors as a store holds them, searched exactly: an index kind's recall is measured elsewhere."""
         embedder = Embedder(checkpoint, device=self.bench.device)
         return SessionModel.of(embedder, self.arrivals.shop.products, self.corpus.texts, self.bench.progress)
+
+    def made_row(self, name: str, make: Callable[[], Scorer]) -> dict[str, Any]:
+        """A scorer, made and asked, with the seconds that making it took."""
+        print(f"making {name}", file=sys.stderr, flush=True)
+        started = time.perf_counter()
+        scorer = make()
+        return self.row(name, time.perf_counter() - started, scorer)
 
     def row(self, name: str, seconds: float, scorer: Scorer) -> dict[str, Any]:
         """A scorer, asked."""
@@ -153,13 +171,6 @@ class Trial:
             for what, (one, examples) in asked.items()
         }
         return {"row": name, "seconds": round(seconds, 1), "metrics": metrics}
-
-
-def _made(name: str, make: Callable[[], Scorer]) -> tuple[str, float, Scorer]:
-    started = time.perf_counter()
-    print(f"making {name}", file=sys.stderr, flush=True)
-    scorer = make()
-    return name, time.perf_counter() - started, scorer
 
 
 def _measured(ranks: NDArray[np.int64], seed: int) -> dict[str, dict[str, float]]:

@@ -165,12 +165,10 @@ _AS_LONG = {"max_steps": 2000, "cooldown": 0.3, "patience": 4, "validation_steps
 SIZES["shop"] = replace(
     SIZES["small"],
     max_interactions=32,
-    finetuning=SIZES["small"].finetuning
-    | {
-        "all": {"batch": 128, **_AS_LONG},
-        "next item": {"least_count": 1, "best_by": "hit@10"},
-        "ids": {"learning_rate": 4e-3},
-        "static": {"learning_rate": 1e-3},
-    },
+    finetuning={
+        family: {name: value for name, value in settings.items() if name != "max_steps"}
+        for family, settings in SIZES["small"].finetuning.items()
+    }
+    | {"all": {"batch": 128, **_AS_LONG}, "next item": {"least_count": 1, "best_by": "hit@10"}},
     questions=10_000,
 )
