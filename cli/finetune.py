@@ -216,7 +216,7 @@ def _tell(out: Path, model_id: str, record: Any) -> None:
 
     tuned = record["finetuning"]
     if not tuned["step"]:
-        warn("training gained nothing on the validation part: what was written is the model as it was")
+        warn("no step of training gained on the validation part: what was written is the model before the first one")
     say(str(LeakReport(**record["leaks"])))
     names = [name for name in tuned if name.startswith("validation_") and isinstance(tuned[name], float)]
     shown = ", ".join(f"{name.replace('_', ' ')} {tuned[name]:.4f}" for name in names)

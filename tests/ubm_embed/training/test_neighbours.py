@@ -6,6 +6,7 @@ import torch
 
 from ubm_embed.data.session_table import SessionTable
 from ubm_embed.evaluation.baselines import RecentCoOccurrence
+from ubm_embed.training import neighbours
 from ubm_embed.training.neighbours import neighbour_vectors
 
 ASKED = {"length": 3.0, "seed": 0}
@@ -86,3 +87,17 @@ def test_they_are_the_same_each_time():
     sessions = aisles(90, size=10, sessions=300)
     one, other = (neighbour_vectors(sessions, 90, np.arange(90), 16, **ASKED) for _ in range(2))
     assert torch.equal(one, other)
+
+
+def test_of_a_very_long_log_whole_sessions_are_drawn(monkeypatch):
+    sessions, counted = aisles(60, size=20, sessions=2000), []
+    fit = RecentCoOccurrence.fit
+    monkeypatch.setattr(neighbours, "MOST_COUNTED", 1603)
+    monkeypatch.setattr(
+        neighbours.RecentCoOccurrence, "fit", lambda some, products: counted.append(some) or fit(some, products)
+    )
+    vectors = neighbour_vectors(sessions, 60, np.arange(60), 8, **ASKED)
+    near = vectors @ vectors.T
+    assert counted[0].lengths.tolist() == [4] * 400
+    assert len(np.unique(counted[0].rows // 20)) == 3, "not of the first sessions alone"
+    assert near[0, 1:20].mean() > 2 * near[0, 20:].mean()
