@@ -103,6 +103,16 @@ def finetune(
         Precision,
         typer.Option("--precision", help="auto: bfloat16 where the hardware has it.", rich_help_panel=_TRAINING),
     ] = Precision.AUTO,
+    chunk_tokens: Annotated[
+        int | None,
+        typer.Option(
+            "--chunk-tokens",
+            min=1,
+            help="Tokens of a step in memory at once: fewer need less memory and more time; by default by the "
+            "encoder's size.",
+            rich_help_panel=_TRAINING,
+        ),
+    ] = None,
     least_count: Annotated[
         int | None,
         typer.Option(
@@ -188,6 +198,7 @@ def finetune(
         split=split.value,
         holdout=holdout,
         precision=precision.value,
+        chunk_tokens=chunk_tokens,
         seed=seed,
     )
     target = device_of(device)

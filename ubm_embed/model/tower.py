@@ -14,6 +14,7 @@ from typing import Protocol, cast
 import numpy as np
 import torch
 from torch import Tensor, nn
+from torch.utils.checkpoint import checkpoint
 
 from ubm_embed.data.arrays import IntArray
 from ubm_embed.data.batches import (
@@ -23,6 +24,7 @@ from ubm_embed.data.batches import (
     interaction_codes,
     interaction_sequences,
 )
+from ubm_embed.data.chunks import Chunks
 from ubm_embed.data.packing import Packing
 from ubm_embed.data.session_table import SessionTable
 from ubm_embed.data.token_table import TokenTable
@@ -67,14 +69,37 @@ class CausalTower(Tower, Protocol):
 
 
 class TextInteractions(nn.Module):
-    """Interactions read from their text."""
+    """Interactions read from their text.
 
-    def __init__(self, encoder: InteractionEncoder, tokenizer: InteractionTokenizer, texts: TokenTable) -> None:
+    Args:
+        chunk_tokens: of a chunk, at most. In training memory keeps what the backward pass needs of one chunk; the
+            others are read again when their gradient comes, and drop the same elements again (GradCache, Gao et al.
+            2021). None reads all at once.
+    """
+
+    def __init__(
+        self,
+        encoder: InteractionEncoder,
+        tokenizer: InteractionTokenizer,
+        texts: TokenTable,
+        *,
+        chunk_tokens: int | None = None,
+    ) -> None:
         super().__init__()
         self.encoder, self.tokenizer, self.texts = encoder, tokenizer, texts
+        self.chunk_tokens = chunk_tokens
 
     def forward(self, actions: IntArray, rows: IntArray) -> Tensor:
         """N different interactions by action code (or `NO_ACTION`) and text row: [N, D]."""
+        if not torch.is_grad_enabled():
+            return self._read(actions, rows)
+        chunks = Chunks.of(self.texts.lengths[rows], self.chunk_tokens)
+        *again, last = [(actions[begin:end], rows[begin:end]) for begin, end in map(chunks.ends, range(len(chunks)))]
+        # The last one's gradient comes first.
+        vectors = [checkpoint(self._read, *part, use_reentrant=False) for part in again]
+        return torch.cat([*vectors, self._read(*last)])
+
+    def _read(self, actions: IntArray, rows: IntArray) -> Tensor:
         sequences = interaction_sequences(self.tokenizer, self.texts, actions, rows)
         device = next(self.encoder.parameters()).device
         return cast(Tensor, self.encoder(TokenBatch.of(sequences).to(device)))

@@ -18,8 +18,8 @@ from torch import Tensor
 from torch.utils.checkpoint import checkpoint
 
 from ubm_embed.data.batches import SessionBatch, TokenBatch
+from ubm_embed.data.chunks import Chunks
 from ubm_embed.model.user_behavior_model import UserBehaviorModel
-from ubm_embed.training.chunks import Chunks
 from ubm_embed.training.precision import autocast
 from ubm_embed.training.processes import ALONE, Processes
 

@@ -95,6 +95,8 @@ def finetune(
     return Checkpoint.from_pretrained(out)
 
 
+# Tokens by layers by width of a chunk, some 100 bytes each: on a CPU 32,768 tokens of the recipe's encoder.
+_CHUNK = {"cpu": 1 << 23, "cuda": 1 << 26}
 # A product that training sees less often is known by its words alone: the paper calls it sparse (4.5).
 KNOWN_COUNT = 5
 # Of so many texts the length is measured.
@@ -151,12 +153,22 @@ def objective_of(
         embedded = Embedder(checkpoint, device=str(device)).embed_products(corpus.products, progress=progress)
         vectors = torch.from_numpy(embedded).to(device)
     interactions: TextInteractions | CachedInteractions
-    interactions = TextInteractions(model.interaction_encoder, checkpoint.tokenizer, questions.corpus.texts)
+    interactions = TextInteractions(
+        model.interaction_encoder,
+        checkpoint.tokenizer,
+        questions.corpus.texts,
+        chunk_tokens=config.chunk_tokens or _chunk_tokens(model),
+    )
     if config.only_session_encoder:
         interactions = cached_interactions(
             interactions, questions.corpus, products_too=config.train_products, progress=progress
         )
     return model, task_objective(UBMTower(model, interactions, vectors), model.head, questions, config)
+
+
+def _chunk_tokens(model: UserBehaviorModel) -> int:
+    encoder = model.interaction_encoder.encoder.config
+    return max(1, int(_CHUNK[model.device.type] // (encoder.num_hidden_layers * encoder.hidden_size)))
 
 
 def _know_products(

@@ -66,6 +66,8 @@ class FinetuningConfig:
         least_count, per_session, repeats, least: of `Questions`.
         split, holdout: how to split a corpus that the model was not pre-trained on; None is a tenth.
         precision: as in pre-training.
+        chunk_tokens: of `TextInteractions`; None for what suits encoder and device. It is part of what a seed makes,
+            since dropout is drawn chunk by chunk.
     """
 
     task: Task
@@ -95,11 +97,12 @@ class FinetuningConfig:
     split: str = "auto"
     holdout: float | None = None
     precision: str = "auto"
+    chunk_tokens: int | None = None
     seed: int = 0
 
     def __post_init__(self) -> None:
         require_at_least_1(self, "epochs", "max_steps", "batch", "validation_steps", "patience", "most_validation")
-        require_at_least_1(self, "least_count", "per_session", "least")
+        require_at_least_1(self, "least_count", "per_session", "least", "chunk_tokens")
         require_positive(self, "learning_rate", "lookup_rate", "max_gradient_norm", "holdout", "cooldown")
         require_share(self, "warmup", "holdout", "cooldown", "known_text_dropout")
         require_not_negative(self, "weight_decay", "seed", "negatives")

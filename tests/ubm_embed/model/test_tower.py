@@ -8,6 +8,7 @@ import torch
 from torch.nn.functional import normalize
 
 from ubm_embed.data.batches import NO_ACTION
+from ubm_embed.data.chunks import Chunks
 from ubm_embed.data.session import Action
 from ubm_embed.data.session_table import SessionTable
 from ubm_embed.data.token_table import TokenTable
@@ -108,6 +109,52 @@ class TestBeginnings:
     def test_of_one_that_reads_both_ways_are_refused(self, model, interactions):
         with pytest.raises(ValueError, match="only a causal session encoder"):
             UBMTower(model, interactions, None).beginnings(table(SESSIONS[:4]))
+
+
+class TestChunks:
+    """What a step keeps in memory changes nothing of what it learns."""
+
+    @pytest.fixture
+    def gradients(self, model, tokenizer, texts, known):
+        model.train()
+        weights = dict(model.interaction_encoder.named_parameters())
+
+        def gradients(chunk_tokens, *parts):
+            """Of all interactions together, or of these parts of them one after the other."""
+            torch.manual_seed(3)
+            read = TextInteractions(model.interaction_encoder, tokenizer, texts, chunk_tokens=chunk_tokens)
+            vectors = torch.cat([read(*(column[part] for column in known)) for part in parts or [slice(None)]])
+            loss = (vectors * torch.linspace(-1, 1, vectors.numel()).view_as(vectors)).pow(2).sum()
+            return dict(zip(weights, torch.autograd.grad(loss, list(weights.values())), strict=True))
+
+        return gradients
+
+    @pytest.mark.parametrize("chunk_tokens", [1, 30, 60, 10_000])
+    def test_gradients_are_those_of_reading_all_at_once(self, model, gradients, chunk_tokens):
+        for module in model.modules():
+            if isinstance(module, torch.nn.Dropout):
+                module.p = 0.0
+        torch.testing.assert_close(gradients(chunk_tokens), gradients(None), rtol=1e-4, atol=1e-5)
+
+    def test_what_is_read_again_drops_the_same_elements(self, gradients, texts, known):
+        chunks = Chunks.of(texts.lengths[known[1]], 30)
+        parts = [slice(*chunks.ends(chunk)) for chunk in range(len(chunks))]
+        found, expected = gradients(30), gradients(None, *parts)
+        assert len(parts) > 2
+        torch.testing.assert_close(found, expected, rtol=1e-4, atol=1e-5)
+        words = "encoder.embeddings.word_embeddings.weight"
+        assert not torch.allclose(found[words], gradients(None)[words], rtol=1e-2)
+
+    def test_less_is_kept_for_the_gradient(self, interactions, known):
+        def kept():
+            sizes = []
+            with torch.autograd.graph.saved_tensors_hooks(lambda x: (sizes.append(x.numel()), x)[1], lambda x: x):
+                interactions(*known)
+            return sum(sizes)
+
+        whole = kept()
+        interactions.chunk_tokens = 30
+        assert kept() < whole / 2
 
 
 class TestCached:

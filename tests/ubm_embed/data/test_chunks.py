@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ubm_embed.training.chunks import Chunks
+from ubm_embed.data.chunks import Chunks
 
 LENGTHS = st.lists(st.integers(1, 9), min_size=1, max_size=60).map(np.array)
 TOKENS = st.none() | st.integers(1, 80)
