@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import argparse
 import hashlib
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -38,6 +38,12 @@ def _hash_of(examples: Examples) -> str:
     for array in (examples.prefixes.actions, examples.prefixes.rows, examples.prefixes.offsets, examples.targets):
         digest.update(np.ascontiguousarray(array).data)
     return digest.hexdigest()[:16]
+
+
+def _asked(report: Mapping[str, Any]) -> tuple[dict[str, Any], str | None]:
+    """What rows of one table share; what a row stands in for, it says itself."""
+    settings = {name: value for name, value in report.get("settings", {}).items() if name != "stand_in"}
+    return settings, report.get("questions_hash")
 
 
 class TableReport:
@@ -78,7 +84,7 @@ class TableReport:
             if not needed.is_file():
                 raise NotFound(f"no file {needed} to take rows from")
         before = read_json_object(file)
-        if any(before.get(name) != self.document[name] for name in ("settings", "questions_hash")):
+        if _asked(before) != _asked(self.document):
             raise Conflict(f"{file} was made with other settings or asks other questions: its rows do not belong here")
         with np.load(answers_file) as kept:
             for row in before["rows"]:

@@ -92,6 +92,8 @@ def test_a_table_is_gone_on_with_and_put_together(shop, tmp_path, monkeypatch, c
     taken = run(shop, tmp_path / "taken.json", "--rows", "--take", tmp_path / "first.json", tmp_path / "other.json")
     for report in (both, taken):
         assert [row["metrics"] for row in report["rows"]] == [row["metrics"] for row in whole["rows"]]
+    stand_in = ["--stand-in", "of other rows"]
+    run(shop, tmp_path / "noted.json", "--rows", "--take", tmp_path / "first.json", *stand_in)
     monkeypatch.setitem(SIZES, "smoke", replace(SIZES["smoke"], questions=50))
     with pytest.raises(SystemExit, match="asks other questions"):
         run(shop, tmp_path / "first.json", "--add")
