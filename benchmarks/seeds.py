@@ -1,7 +1,7 @@
 """Rows of a table over several seeds: python -m benchmarks.seeds benchmarks/results/recipe_DATA_seed_*.json
 
-Each report is a run of `benchmarks.tables` with another --seed. A figure is the mean over them; in brackets stand the
-least and the greatest, and the mean ends of the bootstrap intervals over questions.
+Each report is a run of `benchmarks.tables` with another --seed. A figure is the mean over them; in parentheses stand the
+least and the greatest, in brackets the mean ends of the bootstrap intervals over questions.
 """
 
 from __future__ import annotations
@@ -46,15 +46,16 @@ def table(reports: Sequence[Mapping[str, Any]]) -> str:
         metrics = [one[name]["metrics"] for one in rows]
         minutes = mean(one[name]["seconds"] for one in rows) / 60
         lines.append((name, *(_cell([one[metric] for one in metrics]) for metric in shown), f"{minutes:.1f}"))
-    seeds = ", ".join(str(report["settings"]["seed"]) for report in reports)
+    seeds = ("seed " if len(reports) == 1 else "seeds ") + ", ".join(str(one["settings"]["seed"]) for one in reports)
     heading = ("model", *(metric_label(name) for name in shown), "minutes")
-    return f"**{subject(reports[0])}, seeds {seeds}**\n\n{markdown_table(heading, lines)}"
+    return f"**{subject(reports[0])}, {seeds}**\n\n{markdown_table(heading, lines)}"
 
 
 def _cell(measured: Sequence[Mapping[str, float]]) -> str:
     values = [one["value"] for one in measured]
     low, high = mean(one["low"] for one in measured), mean(one["high"] for one in measured)
-    return f"{mean(values):.3f} ({min(values):.3f} to {max(values):.3f}) [{low:.3f}, {high:.3f}]"
+    spread = "" if len(values) == 1 else f"({min(values):.3f} to {max(values):.3f}) "
+    return f"{mean(values):.3f} {spread}[{low:.3f}, {high:.3f}]"
 
 
 def _require_alike(reports: Sequence[Mapping[str, Any]]) -> None:

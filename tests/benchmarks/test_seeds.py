@@ -29,6 +29,12 @@ def test_a_figure_is_the_mean_with_its_range_and_the_mean_interval() -> None:
     assert ubm.split("|")[-2].strip() == "1.0", "minutes"
 
 
+def test_a_single_run_has_no_range() -> None:
+    shown = seeds.table([report(3, {"UBM": 0.2})])
+    assert "1,000 questions, seed 3**" in shown
+    assert "| 0.200 [0.100, 0.300] |" in shown
+
+
 def test_rows_that_not_all_have_are_left_out() -> None:
     shown = seeds.table([report(0, {"UBM": 0.2, "POP": 0.1}), report(1, {"UBM": 0.4})])
     assert "| POP" not in shown
