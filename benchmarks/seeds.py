@@ -1,7 +1,7 @@
 """Rows of a table over several seeds: python -m benchmarks.seeds benchmarks/results/recipe_DATA_seed_*.json
 
-Each report is a run of `benchmarks.tables` with another --seed. A figure is the mean over them; the least and the greatest
-stand in parentheses, the mean ends of the bootstrap intervals over questions in brackets.
+Each report is a run of `benchmarks.tables` with another --seed. A figure is the mean over them; the least and the
+greatest stand in parentheses, the mean ends of the bootstrap intervals over questions in brackets.
 """
 
 from __future__ import annotations
