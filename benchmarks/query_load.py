@@ -27,9 +27,9 @@ from unittest.mock import patch
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 
 from benchmarks.report import heading, kept_or_measured, machine, markdown_table
+from benchmarks.request_arrivals import Arrivals, Seconds
 from benchmarks.trained_shop import TrainedShop
 from indexer.index import load_faiss
 from indexer.retrieval import Retriever
@@ -40,12 +40,10 @@ NAME = "query_load"
 _POLICY, _UNSET = "OMP_WAIT_POLICY", "unset"
 _K = 10
 _WARM_UP = 64
-# Workers do not keep up when a request has waited so many seconds for one, or when the last answer comes after so many
-# times as long as the requests took to arrive.
-_BEHIND, _LATE = 5.0, 1.1
+# Workers have fallen behind, too, when the last answer comes so many times as late as the last request.
+_LATE = 1.1
 
 Answering = Callable[[Sequence[str]], list[str]]
-Seconds = NDArray[np.float64]
 
 
 @dataclass(frozen=True)
@@ -61,61 +59,6 @@ class Setting:
     workers: int
     threads: int
     at_once: int = 1
-
-
-class Arrivals:
-    """Requests that arrive at set times; first come, first served. Several threads may take them.
-
-    Args:
-        times: seconds after the start, rising: [N].
-    """
-
-    def __init__(self, times: Seconds) -> None:
-        self.taken = 0
-        self.behind = False
-        self._times = times
-        self._started = time.perf_counter()
-        self._turn = threading.Lock()
-
-    @classmethod
-    def poisson(cls, rate: float, seconds: float, seed: int) -> Arrivals:
-        """At random, so many a second."""
-        gaps = np.random.default_rng(seed).exponential(1 / rate, max(round(rate * seconds), 1))
-        return cls(np.cumsum(gaps))
-
-    def __len__(self) -> int:
-        return len(self._times)
-
-    @property
-    def end(self) -> float:
-        """When the last one arrives."""
-        return float(self._times[-1])
-
-    def start(self) -> None:
-        """Count from now on."""
-        self._started = time.perf_counter()
-
-    def seconds(self) -> float:
-        """Since the start."""
-        return time.perf_counter() - self._started
-
-    def take(self, most: int) -> range:
-        """The next that wait, at least one; waits for it. None once all are taken, or once workers are behind."""
-        with self._turn:
-            first = self.taken
-            if self.behind or first == len(self):
-                return range(0)
-            time.sleep(max(0.0, self._times[first] - self.seconds()))
-            now = self.seconds()
-            self.behind = bool(now - self._times[first] > _BEHIND)
-            here = int(np.searchsorted(self._times, now, side="right"))
-            self.taken = max(first + 1, min(here, first + most))
-            return range(first, self.taken)
-
-    def waited(self, requests: range) -> Seconds:
-        """Seconds since each of these was to arrive."""
-        waited: Seconds = self.seconds() - self._times[requests.start : requests.stop]
-        return waited
 
 
 def measure(options: argparse.Namespace) -> dict[str, Any]:

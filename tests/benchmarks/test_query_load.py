@@ -11,8 +11,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from benchmarks import query_load
-from benchmarks.query_load import Arrivals, Setting, together, under_load
+from benchmarks import query_load, request_arrivals
+from benchmarks.query_load import Setting, together, under_load
+from benchmarks.request_arrivals import Arrivals
 from benchmarks.toy_store import ALLOW, write_catalogue, write_model
 from benchmarks.trained_shop import TrainedShop, make_trained_shop
 
@@ -86,7 +87,7 @@ def test_requests_that_wait_share_a_call_where_they_may() -> None:
 
 
 def test_workers_that_fall_behind_are_stopped(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(query_load, "_BEHIND", 0.05)
+    monkeypatch.setattr(request_arrivals, "_BEHIND", 0.05)
     found = under_load(slow, DOCUMENTS, Arrivals(np.zeros(1000)), Setting(workers=1, threads=1))
     assert found["behind"]
     assert found["answered"] < 100
