@@ -56,8 +56,9 @@ def measure(options: argparse.Namespace) -> dict[str, Any]:
     with tempfile.TemporaryDirectory() as folder:
         trial = Trial.of(options, Path(folder))
         rows = trial.scorers(options.bert, options.finetuning_steps)
+        wanted = _wanted(options.rows, rows)
         report |= trial.counts()
-        report["rows"] = [trial.made_row(name, rows[name]) for name in _wanted(options.rows, rows)]
+        report["rows"] = [trial.made_row(name, rows[name]) for name in wanted]
     return report
 
 

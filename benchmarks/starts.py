@@ -5,6 +5,7 @@ from __future__ import annotations
 import tempfile
 from dataclasses import dataclass, field, replace
 from pathlib import Path
+from typing import Any
 
 from benchmarks.baselines.domain_adaptation import adapt_to_domain
 from benchmarks.sizes import Size
@@ -35,7 +36,7 @@ class Starts:
     device: str = "cpu"
     bert: str | None = None
     progress: Progress = silent
-    _made: dict[tuple[bool, str | None], Checkpoint] = field(default_factory=dict)
+    _made: dict[tuple[Any, ...], Checkpoint] = field(default_factory=dict)
 
     def pretrained(self, *, bert: bool, without: str | None = None) -> Checkpoint:
         """A UBM, pre-trained in two stages on the training part; rows that start from the same one share it.
@@ -56,7 +57,12 @@ class Starts:
         return self._made[bert, without]
 
     def recipe_pretrained(self, recipe: Recipe) -> Checkpoint:
-        """A UBM from scratch, pre-trained by a recipe within the size's limits."""
+        """A UBM from scratch, pre-trained by a recipe within the size's limits; rows that start from it share it."""
+        if (recipe,) not in self._made:
+            self._made[recipe,] = self._pretrained_by(recipe)
+        return self._made[recipe,]
+
+    def _pretrained_by(self, recipe: Recipe) -> Checkpoint:
         limits = self.size.recipes[recipe]
         sizes = {"max_interactions": self.size.max_interactions, **limits.get("model", {})}
         model, tokenizer = fresh_model(self.corpus, seed=self.seed, **model_settings(recipe, **sizes))

@@ -12,6 +12,7 @@ from benchmarks.tables import bench_of
 from ubm_embed.data.sample_shop import write_sample_shop
 from ubm_embed.data.split import Split
 from ubm_embed.data.tasks import Task
+from ubm_embed.training.recipes import Recipe
 
 
 @pytest.fixture(scope="module")
@@ -39,6 +40,7 @@ def test_a_family_s_settings_go_before_those_of_all_and_what_is_said_before_both
 def test_rows_share_a_pre_trained_model_that_kept_to_the_split(bench: Bench) -> None:
     first = bench.pretrained(bert=False)
     assert bench.pretrained(bert=False) is first
+    assert bench.recipe_pretrained(Recipe.SHOP) is bench.recipe_pretrained(Recipe.SHOP)
     assert Split.from_dict(first.record["split"]) == bench.split
 
 
