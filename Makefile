@@ -36,9 +36,9 @@ test-slow: setup ## the tests that take minutes
 
 bench-index: setup ## every index at up to a million vectors: hours; keeps what is made in .benchmarks
 	$(BIN)/pip install --quiet --constraint constraints.txt --editable '.[$(FAISS),dev,engines]'
-	$(BIN)/python -m benchmarks.trained_shop $(BENCH_HOME)
-	$(BIN)/python -m benchmarks.index_kinds $(BENCH_HOME)
-	$(BIN)/python -m benchmarks.live_query $(BENCH_HOME)
+	$(BIN)/python -m benchmarks.retrieval.trained_shop $(BENCH_HOME)
+	$(BIN)/python -m benchmarks.retrieval.index_kinds $(BENCH_HOME)
+	$(BIN)/python -m benchmarks.retrieval.live_query $(BENCH_HOME)
 
 format: setup ## put the code into its format
 	$(BIN)/ruff format .

@@ -44,7 +44,7 @@ table() { # SECONDS PART DATA TASK [OPTIONS...]: one part of a table's rows; a l
     local limit=$1 part=$2 name=$3 task=$4
     shift 4
     [ -d "$data/$name" ] || return
-    step "$limit" "table_1_${task}_${name}_$part" "$python" -m benchmarks.tables --data "$data/$name" --task "$task" \
+    step "$limit" "table_1_${task}_${name}_$part" "$python" -m benchmarks.quality.tables --data "$data/$name" --task "$task" \
         --size "$size" --device "$device" --out "$out/table_1_${task}_${name}_$size.json" --add "${bert[@]}" "$@"
 }
 
@@ -62,14 +62,14 @@ else
     speed=(--item-batch 512 --session-batch 128 --steps 10 --forms longest --precisions bfloat16)
     paper=() batches=() compiled=(--compile --item-batches 512 --session-batches 128)
 fi
-step 60 pretraining_speed "$python" -m benchmarks.pretraining_speed --device "$device" --out "$out/pretraining_speed_gpu.json" "${speed[@]}"
-step 120 paper_pretraining "$python" -m benchmarks.paper_pretraining --device "$device" --out "$out/paper_pretraining.json" "${paper[@]}" "${batches[@]}"
+step 60 pretraining_speed "$python" -m benchmarks.training.pretraining_speed --device "$device" --out "$out/pretraining_speed_gpu.json" "${speed[@]}"
+step 120 paper_pretraining "$python" -m benchmarks.training.paper_pretraining --device "$device" --out "$out/paper_pretraining.json" "${paper[@]}" "${batches[@]}"
 table 90 first amazon_beauty_5core nip "${amazon[@]}" "${first[@]}"
 table 90 first amazon_sports_5core nip "${amazon[@]}" "${first[@]}"
 table 120 first instacart_train nip "${first[@]}"
 table 60 first uci_online_retail nip "${first[@]}"
 # Compiling may take longer than all that it saves here.
-[ ${#compiled[@]} = 0 ] || step 75 paper_pretraining_compiled "$python" -m benchmarks.paper_pretraining --device "$device" \
+[ ${#compiled[@]} = 0 ] || step 75 paper_pretraining_compiled "$python" -m benchmarks.training.paper_pretraining --device "$device" \
     --out "$out/paper_pretraining_compiled.json" "${paper[@]}" "${compiled[@]}"
 for name in uci_online_retail amazon_beauty_5core amazon_sports_5core instacart_train; do
     case $name in amazon_*) options=("${amazon[@]}") ;; *) options=() ;; esac

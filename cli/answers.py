@@ -10,7 +10,7 @@ import typer
 from cli.console import Format, warn, write_json, write_json_line, write_table
 
 if TYPE_CHECKING:
-    from indexer.answer import Answer
+    from indexer.search.answer import Answer
 
 _COLUMNS = ("rank", "score", "product id", "title", "category", "price")
 _IDS_NAMED = 10

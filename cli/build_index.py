@@ -27,7 +27,7 @@ from cli.store_options import (
     index_request_of,
     settings_of,
 )
-from ubm_embed.engines.encoder_name import EncoderName
+from ubm_embed.inference.runtimes.runtime_name import EncoderName
 
 
 def register(app: typer.Typer) -> None:
@@ -64,7 +64,7 @@ def build_index(
     """
     settings = settings_of(config, index_request_of(index, recall, latency_ms, memory_gb))
     chosen, reader = device_for(engine, device), encoder_for(engine, encoder)
-    from indexer.build import build_index as build
+    from indexer.refresh.build import build_index as build
 
     started = time.perf_counter()
     with progress() as shown:

@@ -9,7 +9,7 @@ import typer
 
 def device_of(name: str) -> str:
     """The device of a name, "auto" chosen; a wrong one is a usage error."""
-    from ubm_embed.embedder import choose_device
+    from ubm_embed.inference.embedder import choose_device
 
     try:
         return str(choose_device(name))

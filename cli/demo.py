@@ -15,7 +15,7 @@ from cli.console import progress, write_table
 if TYPE_CHECKING:
     import polars as pl
 
-    from indexer.retrieval import Retriever
+    from indexer.search.retriever import Retriever
     from ubm_embed.data.corpus import Corpus
     from ubm_embed.evaluation.evaluation import Evaluation
 
@@ -69,11 +69,11 @@ def _make_shop(folder: Path, seed: int) -> Corpus:
 
 
 def _train(corpus: Corpus, folder: Path, seed: int) -> Evaluation:
-    from ubm_embed.data.tasks import Task
+    from ubm_embed.data.tasks.examples import Task
     from ubm_embed.evaluation.evaluation import evaluate
     from ubm_embed.model.start import fresh_model
-    from ubm_embed.training.finetuning import finetune
-    from ubm_embed.training.pretraining import pretrain
+    from ubm_embed.training.finetuning.finetune import finetune
+    from ubm_embed.training.pretraining.pretrain import pretrain
     from ubm_embed.training.recipes import Recipe, finetuning_config, model_settings, pretraining_config
 
     typer.echo(
@@ -91,8 +91,8 @@ def _train(corpus: Corpus, folder: Path, seed: int) -> Evaluation:
 
 
 def _index(home: Path) -> Retriever:
-    from indexer.build import build_index
-    from indexer.retrieval import Retriever
+    from indexer.refresh.build import build_index
+    from indexer.search.retriever import Retriever
 
     typer.echo("\n3. Embed the catalogue into a store and publish an index over it.")
     with progress() as shown:
@@ -122,8 +122,8 @@ def _show_session(corpus: Corpus, retriever: Retriever, kept_out: set[str], file
 
 def _kept_out(corpus: Corpus, model: Path) -> set[str]:
     """Ids of the sessions of the test part."""
-    from ubm_embed.data.split import Split
-    from ubm_embed.data.tokenized_corpus import TokenizedCorpus
+    from ubm_embed.data.batches.tokenized_corpus import TokenizedCorpus
+    from ubm_embed.data.tasks.split import Split
     from ubm_embed.model.checkpoint import Checkpoint
 
     made = Checkpoint.from_pretrained(model)

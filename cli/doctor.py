@@ -10,7 +10,7 @@ from cli.console import Format, choose_format, progress, say, write_json, write_
 from cli.store_options import Store
 
 if TYPE_CHECKING:
-    from indexer.versions.doctor import Finding
+    from indexer.health.doctor import Finding
 
 UNHEALTHY = 3
 
@@ -28,8 +28,8 @@ def doctor(
     form: Annotated[Format | None, typer.Option("--format", help="Default: lines on a terminal, else JSON.")] = None,
 ) -> None:
     """Read all of a store; say what is missing or damaged and what to type. Exits with 3 if a version is damaged."""
-    from indexer.versions.doctor import Severity, examine
-    from indexer.versions.repair import repair as mend
+    from indexer.health.doctor import Severity, examine
+    from indexer.health.repair import repair as mend
 
     if repair:
         for version in mend(store):

@@ -52,7 +52,7 @@ def evaluate(
     also has p-values of a paired test, results by how often training saw the answer, and the leak report.
     """
     from ubm_embed.data.corpus import Corpus
-    from ubm_embed.data.tasks import Task as Asked
+    from ubm_embed.data.tasks.examples import Task as Asked
     from ubm_embed.evaluation.evaluation import evaluate as ask
     from ubm_embed.model.checkpoint import Checkpoint
 

@@ -9,13 +9,13 @@ from typing import Annotated, TypeVar
 import typer
 
 from cli.console import progress, say
-from indexer.export_form import ExportForm
+from indexer.export.formats import ExportForm
 
 Value = TypeVar("Value")
 
 
 class Target(enum.StrEnum):
-    """What is written: vectors in one of the forms that `indexer.export_form` describes, or a model."""
+    """What is written: vectors in one of the forms that `indexer.export.formats` describes, or a model."""
 
     PARQUET = "parquet"
     NPY = "npy"
@@ -65,7 +65,7 @@ def _given(value: Value | None, name: str, to: Target) -> Value:
 
 
 def _export_model(model: Path, out: Path, *, overwrite: bool) -> None:
-    from ubm_embed.engines.onnx_folder import export_onnx
+    from ubm_embed.inference.runtimes.onnx_export import export_onnx
 
     with progress() as shown:
         done = export_onnx(model, out, overwrite=overwrite, progress=shown)
@@ -73,8 +73,8 @@ def _export_model(model: Path, out: Path, *, overwrite: bool) -> None:
 
 
 def _export_vectors(store: str, to: ExportForm, out: Path, version: str | None, *, overwrite: bool) -> None:
-    from indexer.export import export as write
-    from indexer.store import EmbeddingStore
+    from indexer.export.vectors import export as write
+    from indexer.store.embedding_store import EmbeddingStore
     from indexer.versions.tags import number_of
 
     number = None if version is None else number_of(EmbeddingStore.open(store), version)

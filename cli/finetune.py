@@ -12,7 +12,7 @@ from cli.console import progress, say, warn
 
 if TYPE_CHECKING:
     from ubm_embed.model.checkpoint import Checkpoint
-    from ubm_embed.training.finetuning_config import FinetuningConfig
+    from ubm_embed.training.finetuning.config import FinetuningConfig
 
 _TRAINING, _TASK, _RUN = "Training", "Task", "Run"
 
@@ -172,7 +172,7 @@ def finetune(
     from ubm_embed.data.corpus import Corpus
     from ubm_embed.model.checkpoint import Checkpoint
     from ubm_embed.outputs import require_free
-    from ubm_embed.training.finetuning import finetune as train
+    from ubm_embed.training.finetuning.finetune import finetune as train
 
     require_free(out, overwrite=overwrite)
     checkpoint = Checkpoint.from_pretrained(model)
@@ -209,7 +209,7 @@ def finetune(
 
 
 def _config(checkpoint: Checkpoint, recipe: Recipe | None, task: Task, **settings: Any) -> FinetuningConfig:
-    from ubm_embed.data.tasks import Task as Asked
+    from ubm_embed.data.tasks.examples import Task as Asked
     from ubm_embed.training.recipes import Recipe as Known
     from ubm_embed.training.recipes import finetuning_config
 
@@ -223,7 +223,7 @@ def _config(checkpoint: Checkpoint, recipe: Recipe | None, task: Task, **setting
 
 
 def _tell(out: Path, model_id: str, record: Any) -> None:
-    from ubm_embed.data.leaks import LeakReport
+    from ubm_embed.data.tasks.leaks import LeakReport
 
     tuned = record["finetuning"]
     if not tuned["step"]:

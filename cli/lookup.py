@@ -54,7 +54,7 @@ def lookup(
     rules = rules_of(where, diversity, most_per, exclude, boost)
     predictors = predictors_of(purchase_intention, remaining_length)
 
-    from indexer.retrieval import Retriever
+    from indexer.search.retriever import Retriever
 
     retriever = Retriever.open(store, predictors=predictors)
     answer = retriever.lookup_id(product_id or "", k, rules) if product is None else retriever.lookup(product, k, rules)

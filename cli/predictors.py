@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 if TYPE_CHECKING:
-    from ubm_embed.data.tasks import Task
-    from ubm_embed.predictor import Predictor
+    from ubm_embed.data.tasks.examples import Task
+    from ubm_embed.inference.predictor import Predictor
 
 PurchaseIntention = Annotated[
     Path | None,
@@ -36,15 +36,15 @@ def predictors_of(purchase_intention: Path | None, remaining_length: Path | None
         NotFound: a file of a model is missing.
         InvalidData: names the folder: not a model, or one that was not fine-tuned for what it is asked.
     """
-    from ubm_embed.data.tasks import Task
+    from ubm_embed.data.tasks.examples import Task
 
     named = ((Task.PIP, purchase_intention), (Task.RLP, remaining_length))
     return [_predictor(task, folder) for task, folder in named if folder is not None]
 
 
 def _predictor(task: Task, folder: Path) -> Predictor:
+    from ubm_embed.inference.predictor import Predictor
     from ubm_embed.model.checkpoint import Checkpoint, require_task
-    from ubm_embed.predictor import Predictor
 
     checkpoint = Checkpoint.from_pretrained(folder)
     require_task(checkpoint, task)

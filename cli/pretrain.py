@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     import torch
 
     from ubm_embed.data.corpus import Corpus
-    from ubm_embed.training.config import PretrainingConfig
+    from ubm_embed.training.pretraining.config import PretrainingConfig
 
 _TRAINING, _MODEL, _RUN = "Training", "Model", "Run"
 
@@ -213,11 +213,11 @@ def pretrain(
     """
     from ubm_embed.data.corpus import Corpus
     from ubm_embed.outputs import require_free
-    from ubm_embed.training.pretraining import pretrain as train
+    from ubm_embed.training.pretraining.pretrain import pretrain as train
+    from ubm_embed.training.pretraining.stages import LOSSES
     from ubm_embed.training.processes import joined
     from ubm_embed.training.recipes import Recipe as Known
     from ubm_embed.training.recipes import model_settings, pretraining_config
-    from ubm_embed.training.stages import LOSSES
 
     require_free(out, overwrite=overwrite)
     left_out = {loss.value for loss in without_loss or ()}

@@ -66,7 +66,7 @@ def query(
     rules = rules_of(where, diversity, most_per, exclude, boost, include_seen=include_seen)
     predictors = predictors_of(purchase_intention, remaining_length)
 
-    from indexer.retrieval import Retriever
+    from indexer.search.retriever import Retriever
 
     retriever = Retriever.open(store, version=number, predictors=predictors)
     answers = [

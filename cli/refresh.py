@@ -35,10 +35,10 @@ from cli.store_options import (
     index_request_of,
     settings_of,
 )
-from ubm_embed.engines.encoder_name import EncoderName
+from ubm_embed.inference.runtimes.runtime_name import EncoderName
 
 if TYPE_CHECKING:
-    from indexer.refresh import Refreshed
+    from indexer.refresh.refresh import Refreshed
 
 
 def register(app: typer.Typer) -> None:
@@ -77,7 +77,7 @@ def refresh(
     """
     settings = settings_of(config, index_request_of(index, recall, latency_ms, memory_gb))
     chosen, reader = device_for(engine, device), encoder_for(engine, encoder)
-    from indexer.refresh import refresh as bring_up_to_date
+    from indexer.refresh.refresh import refresh as bring_up_to_date
 
     with progress() as shown:
         done = bring_up_to_date(

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 if TYPE_CHECKING:
-    from indexer.ranking import Rules
+    from indexer.search.ranking import Rules
 
 Where = Annotated[
     str | None,
@@ -44,8 +44,8 @@ def rules_of(
         NotFound: a file is missing.
         InvalidData: a file is not what was expected.
     """
-    from indexer.ranking import Rules
-    from indexer.rule_files import read_boosts, read_excluded
+    from indexer.search.ranking import Rules
+    from indexer.search.rule_files import read_boosts, read_excluded
 
     return Rules(
         where=where,

@@ -11,13 +11,13 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from cli.choices import device_of
-from indexer.update.gates import Gate
-from ubm_embed.engines.encoder_name import EncoderName
+from indexer.refresh.gates import Gate
+from ubm_embed.inference.runtimes.runtime_name import EncoderName
 
 if TYPE_CHECKING:
-    from indexer.indexes.request import IndexRequest
-    from indexer.update.encoding import Engine
-    from indexer.update.settings import RefreshSettings
+    from indexer.index.index_request import IndexRequest
+    from indexer.refresh.encoding import Engine
+    from indexer.refresh.settings import RefreshSettings
 
 # A string: a path would make s3:/bucket of s3://bucket.
 Store = Annotated[str, typer.Option("--store", metavar="DIR", help="The store: a folder, or a URI such as s3://...")]
@@ -70,8 +70,8 @@ Device = Annotated[str, typer.Option("--device", help="cpu, cuda, cuda:1, ...; a
 
 def settings_of(config: Path | None, index: IndexRequest | None = None) -> RefreshSettings:
     """The settings of a file, or the usual ones; what the options say of the index goes before what the file says."""
-    from indexer.indexes.request import IndexRequest
-    from indexer.update.settings import RefreshSettings
+    from indexer.index.index_request import IndexRequest
+    from indexer.refresh.settings import RefreshSettings
 
     settings = RefreshSettings() if config is None else RefreshSettings.read(config)
     return settings if index is None else replace(settings, index=index.over(settings.index or IndexRequest()))
@@ -81,7 +81,7 @@ def index_request_of(
     index: str | None, recall: float | None, latency_ms: float | None, memory_gb: float | None
 ) -> IndexRequest | None:
     """What the options say about the index, None if nothing; a target outside its range is a usage error."""
-    from indexer.indexes.request import IndexRequest
+    from indexer.index.index_request import IndexRequest
 
     try:
         asked = IndexRequest(index=index, recall=recall, latency_ms=latency_ms, memory_gb=memory_gb)
@@ -106,9 +106,9 @@ def encoder_for(engine: EngineName, encoder: EncoderName) -> str:
 def engine_of(name: EngineName, settings: RefreshSettings) -> Engine:
     """What encodes, by its name."""
     if name is EngineName.RAY:
-        from indexer.update.ray_engine import encode_with_ray
+        from indexer.refresh.ray_engine import encode_with_ray
 
         return partial(encode_with_ray, workers=settings.ray)
-    from indexer.update.encoding import encode_here
+    from indexer.refresh.encoding import encode_here
 
     return encode_here

@@ -12,7 +12,7 @@ from cli.console import Format, choose_format, say, write_document, write_json, 
 from cli.store_options import Config, Store, settings_of
 
 if TYPE_CHECKING:
-    from indexer.store import EmbeddingStore
+    from indexer.store.embedding_store import EmbeddingStore
 
 app = typer.Typer(
     name="versions",
@@ -121,7 +121,7 @@ def rollback(
     version: Annotated[str | None, typer.Argument(help="Number or tag; default: what was live before.")] = None,
 ) -> None:
     """Make an earlier version live again. It takes effect at once and does not wait for a refresh that runs."""
-    from indexer.store import EmbeddingStore
+    from indexer.store.embedding_store import EmbeddingStore
     from indexer.versions.rollback import roll_back
     from indexer.versions.tags import number_of
 
@@ -151,7 +151,7 @@ def prune(
     """Remove old versions and give their space back. The live version and tagged ones stay."""
     from dataclasses import replace
 
-    from indexer.store import STAGING
+    from indexer.store.embedding_store import STAGING
     from indexer.versions.pruning import prune as remove
     from indexer.versions.pruning import to_prune
 
@@ -176,7 +176,7 @@ def prune(
 
 
 def _open(store: str) -> EmbeddingStore:
-    from indexer.store import EmbeddingStore
+    from indexer.store.embedding_store import EmbeddingStore
 
     return EmbeddingStore.open(store)
 

@@ -6,25 +6,25 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from indexer.answer import Answer, Match
-    from indexer.build import build_index
-    from indexer.index import VectorIndex
-    from indexer.ranking import Rules
-    from indexer.retrieval import Retriever
-    from indexer.store import EmbeddingStore
+    from indexer.index.vector_index import VectorIndex
+    from indexer.refresh.build import build_index
+    from indexer.search.answer import Answer, Match
+    from indexer.search.ranking import Rules
+    from indexer.search.retriever import Retriever
+    from indexer.store.embedding_store import EmbeddingStore
     from indexer.versions.version import StoreVersion
 
 __all__ = ["Answer", "EmbeddingStore", "Match", "Retriever", "Rules", "StoreVersion", "VectorIndex", "build_index"]
 
 _MODULES = {
-    "Answer": "answer",
-    "EmbeddingStore": "store",
-    "Match": "answer",
-    "Retriever": "retrieval",
-    "Rules": "ranking",
+    "Answer": "search.answer",
+    "EmbeddingStore": "store.embedding_store",
+    "Match": "search.answer",
+    "Retriever": "search.retriever",
+    "Rules": "search.ranking",
     "StoreVersion": "versions.version",
-    "VectorIndex": "index",
-    "build_index": "build",
+    "VectorIndex": "index.vector_index",
+    "build_index": "refresh.build",
 }
 
 

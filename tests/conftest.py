@@ -11,7 +11,7 @@ import torch
 from torch import nn
 
 from ubm_embed.data.corpus import PRODUCT_SCHEMA
-from ubm_embed.data.tokenizer import InteractionTokenizer, attribute_names, training_texts
+from ubm_embed.data.text.tokenizer import InteractionTokenizer, attribute_names, training_texts
 from ubm_embed.model.interaction_encoder import InteractionEncoder, bert_config
 from ubm_embed.model.user_behavior_model import UBMConfig, UserBehaviorModel
 

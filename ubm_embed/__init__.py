@@ -8,34 +8,34 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from ubm_embed.data.corpus import Corpus
     from ubm_embed.data.session import Action, Interaction, Product, Session
-    from ubm_embed.data.tasks import Task
-    from ubm_embed.embedder import Embedder
+    from ubm_embed.data.tasks.examples import Task
     from ubm_embed.errors import UbmError
+    from ubm_embed.inference.embedder import Embedder
+    from ubm_embed.inference.predictor import Predictor
     from ubm_embed.model.checkpoint import Checkpoint
     from ubm_embed.model.user_behavior_model import UserBehaviorModel
-    from ubm_embed.predictor import Predictor
-    from ubm_embed.training.config import PretrainingConfig
-    from ubm_embed.training.finetuning import finetune
-    from ubm_embed.training.finetuning_config import FinetuningConfig
-    from ubm_embed.training.pretraining import pretrain
+    from ubm_embed.training.finetuning.config import FinetuningConfig
+    from ubm_embed.training.finetuning.finetune import finetune
+    from ubm_embed.training.pretraining.config import PretrainingConfig
+    from ubm_embed.training.pretraining.pretrain import pretrain
 
 # Importing torch takes seconds, and `ubm-embed --help` has none to spare.
 _HOMES = {
     "Action": "ubm_embed.data.session",
     "Checkpoint": "ubm_embed.model.checkpoint",
     "Corpus": "ubm_embed.data.corpus",
-    "Embedder": "ubm_embed.embedder",
-    "FinetuningConfig": "ubm_embed.training.finetuning_config",
+    "Embedder": "ubm_embed.inference.embedder",
+    "FinetuningConfig": "ubm_embed.training.finetuning.config",
     "Interaction": "ubm_embed.data.session",
-    "Predictor": "ubm_embed.predictor",
-    "PretrainingConfig": "ubm_embed.training.config",
+    "Predictor": "ubm_embed.inference.predictor",
+    "PretrainingConfig": "ubm_embed.training.pretraining.config",
     "Product": "ubm_embed.data.session",
     "Session": "ubm_embed.data.session",
-    "Task": "ubm_embed.data.tasks",
+    "Task": "ubm_embed.data.tasks.examples",
     "UbmError": "ubm_embed.errors",
     "UserBehaviorModel": "ubm_embed.model.user_behavior_model",
-    "finetune": "ubm_embed.training.finetuning",
-    "pretrain": "ubm_embed.training.pretraining",
+    "finetune": "ubm_embed.training.finetuning.finetune",
+    "pretrain": "ubm_embed.training.pretraining.pretrain",
 }
 
 __all__ = [

@@ -8,9 +8,9 @@ from typing import Any
 
 import polars as pl
 
-from indexer.indexes.kinds import MEDIAN_MS
-from indexer.store import EmbeddingStore
-from indexer.table import POPULARITY, ROW_HASH, TEXT_HASH
+from indexer.index.kinds import MEDIAN_MS
+from indexer.store.embedding_store import EmbeddingStore
+from indexer.store.product_table import POPULARITY, ROW_HASH, TEXT_HASH
 from indexer.versions.version import StoreVersion
 
 _SAME_BY_NATURE = {"version", "table_version", "created", "gates", "files", "changes", "base"}

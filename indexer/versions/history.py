@@ -7,7 +7,7 @@ from contextlib import suppress
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from indexer.store import EmbeddingStore, version_folder
+from indexer.store.embedding_store import EmbeddingStore, version_folder
 from indexer.versions.live import Live, read_live, version_numbers
 from indexer.versions.tags import read_tags
 from indexer.versions.version import StoreVersion, read_version

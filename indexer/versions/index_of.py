@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from indexer.index import INDEX_FILE, VectorIndex
-from indexer.indexes.disk_engine import DiskEngine
-from indexer.indexes.kinds import DISK, IndexForm
-from indexer.table import ProductTable
+from indexer.index.kinds import DISK, IndexForm
+from indexer.index.lance_backend import DiskEngine
+from indexer.index.vector_index import INDEX_FILE, VectorIndex
+from indexer.store.product_table import ProductTable
 
 
 def index_of(table: ProductTable, table_version: int, form: IndexForm, folder: Path) -> VectorIndex:

@@ -9,8 +9,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
-from indexer.places.record import as_bytes, parse_record
-from indexer.store import LIVE_FILE, VERSIONS, EmbeddingStore
+from indexer.storage.json_record import as_bytes, parse_record
+from indexer.store.embedding_store import LIVE_FILE, VERSIONS, EmbeddingStore
 from ubm_embed.errors import InvalidData
 
 # Versions are pruned long before there are as many.

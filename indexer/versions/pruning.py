@@ -6,7 +6,7 @@ import math
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 
-from indexer.store import MODELS, STAGING, EmbeddingStore, model_folder, version_folder
+from indexer.store.embedding_store import MODELS, STAGING, EmbeddingStore, model_folder, version_folder
 from indexer.versions.live import read_live, version_numbers
 from indexer.versions.rollback import lost_its_rows
 from indexer.versions.tags import read_tags

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from indexer.store import MODEL_LAST_FILE, EmbeddingStore, model_folder, version_folder
+from indexer.store.embedding_store import MODEL_LAST_FILE, EmbeddingStore, model_folder, version_folder
 from indexer.versions.live import Live, make_live, read_live, repair_live, version_numbers
 from indexer.versions.version import StoreVersion, manifest_of, read_version
 from ubm_embed.errors import Conflict, InvalidData, NotFound

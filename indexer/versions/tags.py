@@ -7,8 +7,8 @@ from __future__ import annotations
 
 import re
 
-from indexer.places.record import as_bytes, parse_record
-from indexer.store import TAGS_FILE, EmbeddingStore
+from indexer.storage.json_record import as_bytes, parse_record
+from indexer.store.embedding_store import TAGS_FILE, EmbeddingStore
 from indexer.versions.version import manifest_of, read_version
 from ubm_embed.errors import InvalidData, NotFound
 

@@ -12,10 +12,10 @@ from dataclasses import MISSING, asdict, dataclass, field, fields
 from pathlib import Path
 from typing import Any
 
-from indexer.indexes.kinds import IndexForm
-from indexer.indexes.request import IndexRequest
-from indexer.places.record import read_record
-from indexer.store import EmbeddingStore, version_folder
+from indexer.index.index_request import IndexRequest
+from indexer.index.kinds import IndexForm
+from indexer.storage.json_record import read_record
+from indexer.store.embedding_store import EmbeddingStore, version_folder
 from indexer.versions.live import live_number, version_numbers
 from ubm_embed.errors import InvalidData, NotFound
 
@@ -43,7 +43,7 @@ class StoreVersion:
         table_version: the version of the LanceDB table that its rows and vectors are read from.
         model_id: the model that reads sessions, and the only one that may ask it.
         dimension: width of the vectors, D.
-        kind: of the index, one of `indexer.indexes.kinds.KINDS`.
+        kind: of the index, one of `indexer.index.kinds.KINDS`.
         metric: inner product; higher is better.
         products: rows of the table.
         indexed: vectors of the index.

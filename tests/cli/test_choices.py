@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from cli.choices import Precision, SplitBy, Task
-from ubm_embed.data import tasks
-from ubm_embed.data.split import SPLITS
-from ubm_embed.training.precision import PRECISIONS
+from ubm_embed.data.tasks import examples as tasks
+from ubm_embed.data.tasks.split import SPLITS
+from ubm_embed.model.precision import PRECISIONS
 
 
 def test_the_same_words_in_the_same_order() -> None:

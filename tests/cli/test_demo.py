@@ -12,7 +12,7 @@ import typer
 from typer.testing import CliRunner
 
 from cli import demo
-from indexer.retrieval import Retriever
+from indexer.search.retriever import Retriever
 from ubm_embed.data.corpus import Corpus
 from ubm_embed.data.session import parse_session
 

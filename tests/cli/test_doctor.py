@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from indexer.store import EmbeddingStore
+from indexer.store.embedding_store import EmbeddingStore
 
 ROOT = Path(__file__).parents[2]
 

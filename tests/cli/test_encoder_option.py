@@ -10,12 +10,13 @@ from typing import Any
 import pytest
 
 from cli.export import Target
-from indexer.export_form import ExportForm
-from indexer.store import EmbeddingStore
+from indexer.export.formats import ExportForm
+from indexer.store.embedding_store import EmbeddingStore
 from indexer.versions.version import read_version
-from ubm_embed.engines import choice, onnx_folder
-from ubm_embed.engines.encoder_name import EncoderName
-from ubm_embed.engines.torch_engine import TorchEngine
+from ubm_embed.inference.runtimes import onnx_export as onnx_folder
+from ubm_embed.inference.runtimes import selection as choice
+from ubm_embed.inference.runtimes.runtime_name import EncoderName
+from ubm_embed.inference.runtimes.torch_runtime import TorchEngine
 
 Shell = Callable[..., Any]
 

@@ -16,11 +16,11 @@ import pytest
 from cli.main import run
 from ubm_embed.data.corpus import Corpus
 from ubm_embed.data.sample_shop import write_sample_shop
-from ubm_embed.data.tasks import Task
+from ubm_embed.data.tasks.examples import Task
 from ubm_embed.evaluation import judgement
 from ubm_embed.model.start import fresh_model
-from ubm_embed.training.config import PretrainingConfig
-from ubm_embed.training.pretraining import pretrain
+from ubm_embed.training.pretraining.config import PretrainingConfig
+from ubm_embed.training.pretraining.pretrain import pretrain
 
 SIZES: dict[str, Any] = {"layers": 1, "width": 16, "dimension": 16, "session_layers": 1, "vocab_size": 512}
 TINY = ("--layers", "1", "--width", "16", "--session-layers", "1", "--vocab-size", "512", "--holdout", "0.3")

@@ -10,7 +10,7 @@ from typing import Any, ClassVar
 import polars as pl
 import pytest
 
-from indexer.store import EmbeddingStore
+from indexer.store.embedding_store import EmbeddingStore
 from indexer.versions.version import read_version
 
 Shell = Callable[..., Any]

@@ -13,9 +13,9 @@ from typing import Any
 import pytest
 from torch import nn
 
-from indexer.store import EmbeddingStore
-from indexer.update.gates import Gate
-from ubm_embed.data.tokenizer import InteractionTokenizer
+from indexer.refresh.gates import Gate
+from indexer.store.embedding_store import EmbeddingStore
+from ubm_embed.data.text.tokenizer import InteractionTokenizer
 from ubm_embed.model.checkpoint import save_checkpoint
 from ubm_embed.model.user_behavior_model import UserBehaviorModel
 

@@ -16,14 +16,14 @@ import typer
 from typer.testing import CliRunner, Result
 
 from cli import build_index, lookup, query
-from indexer.build import build_index as build
+from indexer.refresh.build import build_index as build
 from ubm_embed.data.session import Product
-from ubm_embed.data.tasks import Task
-from ubm_embed.data.tokenizer import InteractionTokenizer
+from ubm_embed.data.tasks.examples import Task
+from ubm_embed.data.text.tokenizer import InteractionTokenizer
 from ubm_embed.errors import Conflict, InvalidData, NotFound
+from ubm_embed.inference.predictor import Predictor
 from ubm_embed.model.checkpoint import save_checkpoint
 from ubm_embed.model.user_behavior_model import UserBehaviorModel
-from ubm_embed.predictor import Predictor
 
 ROOT = Path(__file__).parents[2]
 APP = typer.Typer()

@@ -17,13 +17,13 @@ import polars as pl
 import pytest
 from torch import nn
 
-from indexer.build import build_index
-from indexer.refresh import refresh
-from indexer.update.gates import Gate
-from indexer.update.settings import RefreshSettings
+from indexer.refresh.build import build_index
+from indexer.refresh.gates import Gate
+from indexer.refresh.refresh import refresh
+from indexer.refresh.settings import RefreshSettings
 from indexer.versions.pruning import KeepPolicy
-from ubm_embed.data.tasks import Task
-from ubm_embed.data.tokenizer import InteractionTokenizer
+from ubm_embed.data.tasks.examples import Task
+from ubm_embed.data.text.tokenizer import InteractionTokenizer
 from ubm_embed.model.checkpoint import Checkpoint, save_checkpoint
 from ubm_embed.model.user_behavior_model import UserBehaviorModel
 

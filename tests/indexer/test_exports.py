@@ -21,7 +21,9 @@ def test_another_name_is_an_attribute_error() -> None:
 
 
 def test_importing_the_package_loads_nothing_heavy() -> None:
-    work = "import sys, indexer, indexer.answer; print({'torch', 'faiss', 'lancedb', 'polars'} & set(sys.modules))"
+    work = (
+        "import sys, indexer, indexer.search.answer; print({'torch', 'faiss', 'lancedb', 'polars'} & set(sys.modules))"
+    )
     root = Path(indexer.__file__).parents[1]
     ran = subprocess.run([sys.executable, "-c", work], cwd=root, capture_output=True, text=True, timeout=60)
     assert (ran.stdout.strip(), ran.stderr) == ("set()", "")

@@ -11,10 +11,10 @@ from pathlib import Path
 
 import polars as pl
 
-from ubm_embed.data.attributes import ATTRIBUTES
-from ubm_embed.data.columns import conform, require
 from ubm_embed.data.interactions import INTERACTION_SCHEMA, read_interactions
 from ubm_embed.data.products import PRODUCT_SCHEMA, has_text, products_of, read_products
+from ubm_embed.data.tables.attributes import ATTRIBUTES
+from ubm_embed.data.tables.columns import conform, require
 from ubm_embed.outputs import output_folder
 
 __all__ = [

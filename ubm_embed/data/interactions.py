@@ -6,10 +6,10 @@ from pathlib import Path
 
 import polars as pl
 
-from ubm_embed.data.columns import Requirement, as_text, conform, require_all
 from ubm_embed.data.session import ACTIONS
-from ubm_embed.data.tables import collect_tables, scan_table, table_files
-from ubm_embed.data.timestamps import as_timestamp
+from ubm_embed.data.tables.columns import Requirement, as_text, conform, require_all
+from ubm_embed.data.tables.table_files import collect_tables, scan_table, table_files
+from ubm_embed.data.tables.timestamps import as_timestamp
 
 INTERACTION_SCHEMA: dict[str, pl.DataType] = {
     "session_id": pl.String(),

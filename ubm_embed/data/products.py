@@ -7,10 +7,10 @@ from pathlib import Path
 
 import polars as pl
 
-from ubm_embed.data.attributes import ATTRIBUTES
-from ubm_embed.data.columns import as_numbers, casts, conform, number_types, require
 from ubm_embed.data.session import Product
-from ubm_embed.data.tables import collect_tables, scan_table, table_batches, table_files, table_kind
+from ubm_embed.data.tables.attributes import ATTRIBUTES
+from ubm_embed.data.tables.columns import as_numbers, casts, conform, number_types, require
+from ubm_embed.data.tables.table_files import collect_tables, scan_table, table_batches, table_files, table_kind
 from ubm_embed.errors import InvalidData
 
 PRODUCT_SCHEMA: dict[str, pl.DataType] = {

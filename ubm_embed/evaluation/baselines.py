@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from scipy.sparse import csr_array
 
 from ubm_embed.data.arrays import BoolArray, FloatArray, IntArray, offsets_of
-from ubm_embed.data.session_table import SessionTable
+from ubm_embed.data.batches.session_table import SessionTable
 
 # Known texts start from these counts, too (training/neighbours.py).
 _REACH = 10  # places apart, at most, of a pair that counts

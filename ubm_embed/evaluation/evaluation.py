@@ -12,20 +12,20 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from ubm_embed.data.batches.tokenized_corpus import TokenizedCorpus
 from ubm_embed.data.corpus import Corpus
-from ubm_embed.data.leaks import LeakReport, kept_to_split
-from ubm_embed.data.questions import Questions
-from ubm_embed.data.split import Split
-from ubm_embed.data.tasks import Examples, Task
-from ubm_embed.data.token_table import TokenTable
-from ubm_embed.data.tokenized_corpus import TokenizedCorpus
-from ubm_embed.embedder import Embedder
+from ubm_embed.data.tasks.examples import Examples, Task
+from ubm_embed.data.tasks.leaks import LeakReport, kept_to_split
+from ubm_embed.data.tasks.questions import Questions
+from ubm_embed.data.tasks.split import Split
+from ubm_embed.data.text.token_table import TokenTable
 from ubm_embed.errors import Conflict, InvalidData
 from ubm_embed.evaluation.baselines import CoOccurrence, Popularity, RecentCoOccurrence, Scorer
 from ubm_embed.evaluation.judgement import Judgement
 from ubm_embed.evaluation.next_item import SessionModel, ranks_of
+from ubm_embed.inference.embedder import Embedder
+from ubm_embed.inference.predictor import Predictor
 from ubm_embed.model.checkpoint import RECORD_FILE, Checkpoint, require_task
-from ubm_embed.predictor import Predictor
 from ubm_embed.progress import Progress, silent
 
 MODEL, OTHER = "UBM", "the other model"

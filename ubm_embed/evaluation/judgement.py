@@ -12,8 +12,8 @@ from typing import Any, Self
 import numpy as np
 from numpy.typing import NDArray
 
-from ubm_embed.data.questions import Questions
-from ubm_embed.data.tasks import Examples, Task
+from ubm_embed.data.tasks.examples import Examples, Task
+from ubm_embed.data.tasks.questions import Questions
 from ubm_embed.evaluation.intervals import bootstrap_intervals
 from ubm_embed.evaluation.significance import paired_p_values
 from ubm_embed.evaluation.sparsity import FrequencyBand, by_frequency

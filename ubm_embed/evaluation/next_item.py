@@ -12,12 +12,12 @@ import polars as pl
 from numpy.typing import NDArray
 
 from ubm_embed.data.arrays import FloatArray
-from ubm_embed.data.session_table import SessionTable
-from ubm_embed.data.tasks import Examples
-from ubm_embed.data.token_table import TokenTable
-from ubm_embed.embedder import Embedder
+from ubm_embed.data.batches.session_table import SessionTable
+from ubm_embed.data.tasks.examples import Examples
+from ubm_embed.data.text.token_table import TokenTable
 from ubm_embed.evaluation.baselines import Scorer, seen_products
 from ubm_embed.evaluation.ranking import target_ranks
+from ubm_embed.inference.embedder import Embedder
 from ubm_embed.progress import Progress, silent
 
 # A part of the questions at once: its scores are a dense [E, M].

@@ -11,7 +11,7 @@ from typing import cast
 import torch
 from torch import Tensor, nn
 
-from ubm_embed.data.tasks import Task
+from ubm_embed.data.tasks.examples import Task
 
 
 class PurchaseIntentionHead(nn.Module):

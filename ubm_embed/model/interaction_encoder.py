@@ -16,11 +16,11 @@ from torch.nn.functional import embedding
 from transformers import AutoModel, BertConfig, ElectraConfig, PreTrainedConfig, PreTrainedModel
 from transformers.utils import logging
 
-from ubm_embed.data.batches import TokenBatch
-from ubm_embed.data.tokenizer import MAX_TOKENS
+from ubm_embed.data.batches.distinct_batches import TokenBatch
+from ubm_embed.data.text.tokenizer import MAX_TOKENS
 from ubm_embed.errors import InvalidData, NotFound
 from ubm_embed.model.dropout import dropout
-from ubm_embed.model.known_texts import KnownTexts
+from ubm_embed.model.item_embeddings import KnownTexts
 from ubm_embed.model.layers import Affine, computing_format, every_place, layers_of, silence_branches
 
 # More than any encoder has; a configuration that asks for a billion must not be tried.

@@ -17,7 +17,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import layer_norm, linear, scaled_dot_product_attention
 
-from ubm_embed.data.packing import Packing
+from ubm_embed.data.batches.packing import Packing
 from ubm_embed.model.dropout import add_dropped, dropout
 
 

@@ -16,7 +16,7 @@ from torch import Tensor, nn
 from transformers import BertConfig
 from transformers.models.bert.modeling_bert import BertEncoder
 
-from ubm_embed.data.packing import Packing
+from ubm_embed.data.batches.packing import Packing
 from ubm_embed.model.layers import Layer, computing_format, every_place, layers_of, silence_branches
 
 

@@ -9,7 +9,7 @@ from typing import Any
 import torch
 
 from ubm_embed.data.corpus import Corpus
-from ubm_embed.data.tokenizer import InteractionTokenizer, attribute_names, training_texts
+from ubm_embed.data.text.tokenizer import InteractionTokenizer, attribute_names, training_texts
 from ubm_embed.errors import InvalidData, NotFound
 from ubm_embed.model.checkpoint import Checkpoint
 from ubm_embed.model.user_behavior_model import ARCHITECTURE, CONFIG_FILE, UserBehaviorModel

@@ -17,18 +17,18 @@ from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
 from ubm_embed.data.arrays import IntArray
-from ubm_embed.data.batches import (
+from ubm_embed.data.batches.chunks import Chunks
+from ubm_embed.data.batches.distinct_batches import (
     NO_ACTION,
     TokenBatch,
     distinct_interactions,
     interaction_codes,
     interaction_sequences,
 )
-from ubm_embed.data.chunks import Chunks
-from ubm_embed.data.packing import Packing
-from ubm_embed.data.session_table import SessionTable
-from ubm_embed.data.token_table import TokenTable
-from ubm_embed.data.tokenizer import InteractionTokenizer
+from ubm_embed.data.batches.packing import Packing
+from ubm_embed.data.batches.session_table import SessionTable
+from ubm_embed.data.text.token_table import TokenTable
+from ubm_embed.data.text.tokenizer import InteractionTokenizer
 from ubm_embed.model.interaction_encoder import InteractionEncoder
 from ubm_embed.model.user_behavior_model import UserBehaviorModel
 from ubm_embed.progress import Progress, silent

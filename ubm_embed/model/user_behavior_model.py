@@ -17,10 +17,10 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 from transformers import PreTrainedConfig, PreTrainedModel
 
-from ubm_embed.data.batches import SessionBatch
-from ubm_embed.data.tasks import Task
-from ubm_embed.data.token_table import TokenTable
-from ubm_embed.data.tokenizer import MAX_TOKENS, InteractionTokenizer
+from ubm_embed.data.batches.distinct_batches import SessionBatch
+from ubm_embed.data.tasks.examples import Task
+from ubm_embed.data.text.token_table import TokenTable
+from ubm_embed.data.text.tokenizer import MAX_TOKENS, InteractionTokenizer
 from ubm_embed.errors import InvalidData, NotFound
 from ubm_embed.model.heads import head_of
 from ubm_embed.model.interaction_encoder import (
@@ -31,7 +31,7 @@ from ubm_embed.model.interaction_encoder import (
     load_bert,
     one_line,
 )
-from ubm_embed.model.known_texts import KnownTexts
+from ubm_embed.model.item_embeddings import KnownTexts
 from ubm_embed.model.session_encoder import SessionEncoder
 
 CONFIG_FILE = "config.json"

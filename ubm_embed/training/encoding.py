@@ -17,10 +17,10 @@ import torch
 from torch import Tensor
 from torch.utils.checkpoint import checkpoint
 
-from ubm_embed.data.batches import SessionBatch, TokenBatch
-from ubm_embed.data.chunks import Chunks
+from ubm_embed.data.batches.chunks import Chunks
+from ubm_embed.data.batches.distinct_batches import SessionBatch, TokenBatch
+from ubm_embed.model.precision import autocast
 from ubm_embed.model.user_behavior_model import UserBehaviorModel
-from ubm_embed.training.precision import autocast
 from ubm_embed.training.processes import ALONE, Processes
 
 # At the paper's size an encoder token keeps about 115 kB in float32 and half of that in bfloat16.

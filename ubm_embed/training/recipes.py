@@ -10,9 +10,9 @@ import enum
 from collections.abc import Mapping
 from typing import Any
 
-from ubm_embed.data.tasks import Task
-from ubm_embed.training.config import PretrainingConfig
-from ubm_embed.training.finetuning_config import FinetuningConfig
+from ubm_embed.data.tasks.examples import Task
+from ubm_embed.training.finetuning.config import FinetuningConfig
+from ubm_embed.training.pretraining.config import PretrainingConfig
 
 
 class Recipe(enum.StrEnum):

@@ -8,11 +8,11 @@ from pathlib import Path
 import polars as pl
 import pytest
 
-from indexer.build import build_index
-from indexer.refresh import refresh
-from indexer.store import EmbeddingStore
-from indexer.update.gates import Gate
-from indexer.update.settings import RefreshSettings
+from indexer.refresh.build import build_index
+from indexer.refresh.gates import Gate
+from indexer.refresh.refresh import refresh
+from indexer.refresh.settings import RefreshSettings
+from indexer.store.embedding_store import EmbeddingStore
 from indexer.versions.difference import Difference
 from indexer.versions.version import read_version
 from ubm_embed.errors import InvalidData

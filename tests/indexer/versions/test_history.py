@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from indexer.store import EmbeddingStore
+from indexer.store.embedding_store import EmbeddingStore
 from indexer.versions.history import HistoryEntry, entry_of, history
 from indexer.versions.rollback import roll_back
 from indexer.versions.tags import add_tag

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from indexer.store import EmbeddingStore
+from indexer.store.embedding_store import EmbeddingStore
 from indexer.versions.live import Live, live_number, make_live, read_live
 from ubm_embed.errors import Conflict, InvalidData
 

@@ -7,8 +7,8 @@ import numpy as np
 import polars as pl
 import pytest
 
-from indexer.store import EmbeddingStore
-from indexer.table import POPULARITY, table_schema
+from indexer.store.embedding_store import EmbeddingStore
+from indexer.store.product_table import POPULARITY, table_schema
 from indexer.versions.live import make_live, read_live, version_numbers
 from indexer.versions.pruning import KeepPolicy, Pruned, prune, to_prune
 from indexer.versions.tags import add_tag

@@ -8,11 +8,11 @@ from pathlib import Path
 
 import pytest
 
-from indexer.places.place import Place
-from indexer.refresh import refresh
-from indexer.retrieval import Retriever
-from indexer.store import EmbeddingStore
-from indexer.update.gates import Gate
+from indexer.refresh.gates import Gate
+from indexer.refresh.refresh import refresh
+from indexer.search.retriever import Retriever
+from indexer.storage.storage import Place
+from indexer.store.embedding_store import EmbeddingStore
 from indexer.versions.live import live_number, read_live
 from indexer.versions.rollback import lost_its_rows, roll_back, version_before
 from indexer.versions.version import read_version

@@ -5,8 +5,8 @@ from pathlib import Path
 
 import pytest
 
-from indexer.places.place import Place
-from indexer.store import EmbeddingStore
+from indexer.storage.storage import Place
+from indexer.store.embedding_store import EmbeddingStore
 from indexer.versions.tags import add_tag, delete_tag, number_of, read_tags
 from indexer.versions.version import METRIC, StoreVersion
 from ubm_embed.errors import Conflict, InvalidData, NotFound

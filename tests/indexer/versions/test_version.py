@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from indexer.store import EmbeddingStore
+from indexer.store.embedding_store import EmbeddingStore
 from indexer.versions.live import make_live, version_numbers
 from indexer.versions.version import MANIFEST_FILE, StoreVersion, digests, read_version, require_files
 from ubm_embed.errors import InvalidData, NotFound

@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ubm_embed.data.session_table import SessionTable
+from ubm_embed.data.batches.session_table import SessionTable
 from ubm_embed.evaluation.baselines import CoOccurrence, Popularity, RecentCoOccurrence, only_products, seen_products
 
 PRODUCTS = 4

@@ -7,19 +7,19 @@ import numpy as np
 import polars as pl
 import pytest
 
+from ubm_embed.data.batches.tokenized_corpus import TokenizedCorpus, held_out
 from ubm_embed.data.corpus import Corpus
-from ubm_embed.data.questions import Questions
-from ubm_embed.data.split import Split, SplitKind
-from ubm_embed.data.tasks import Task
-from ubm_embed.data.tokenized_corpus import TokenizedCorpus, held_out
-from ubm_embed.data.tokenizer import InteractionTokenizer, attribute_names, training_texts
+from ubm_embed.data.tasks.examples import Task
+from ubm_embed.data.tasks.questions import Questions
+from ubm_embed.data.tasks.split import Split, SplitKind
+from ubm_embed.data.text.tokenizer import InteractionTokenizer, attribute_names, training_texts
 from ubm_embed.errors import Conflict, InvalidData
 from ubm_embed.evaluation import evaluation, judgement
 from ubm_embed.evaluation.evaluation import evaluate
 from ubm_embed.evaluation.next_item import ranks_of
 from ubm_embed.evaluation.task_metrics import purchase_metrics
+from ubm_embed.inference.predictor import Predictor
 from ubm_embed.model.checkpoint import Checkpoint
-from ubm_embed.predictor import Predictor
 
 HOLDOUT = 0.3
 SPLIT = Split(kind=SplitKind.SESSION, holdout=HOLDOUT)

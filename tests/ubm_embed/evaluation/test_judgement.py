@@ -7,12 +7,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ubm_embed.data.questions import Questions
-from ubm_embed.data.session_table import SessionTable
-from ubm_embed.data.split import Parts
-from ubm_embed.data.tasks import Asked, Examples, Task
-from ubm_embed.data.token_table import TokenTable
-from ubm_embed.data.tokenized_corpus import TokenizedCorpus
+from ubm_embed.data.batches.session_table import SessionTable
+from ubm_embed.data.batches.tokenized_corpus import TokenizedCorpus
+from ubm_embed.data.tasks.examples import Asked, Examples, Task
+from ubm_embed.data.tasks.questions import Questions
+from ubm_embed.data.tasks.split import Parts
+from ubm_embed.data.text.token_table import TokenTable
 from ubm_embed.evaluation import judgement
 from ubm_embed.evaluation.judgement import Judgement, _centred, measure
 from ubm_embed.evaluation.task_metrics import length_metrics, purchase_metrics, ranking_metrics

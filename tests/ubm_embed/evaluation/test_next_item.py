@@ -3,11 +3,11 @@
 import numpy as np
 import pytest
 
-from ubm_embed.data.session_table import SessionTable
-from ubm_embed.data.tasks import Examples
-from ubm_embed.embedder import Embedder
+from ubm_embed.data.batches.session_table import SessionTable
+from ubm_embed.data.tasks.examples import Examples
 from ubm_embed.evaluation import next_item
 from ubm_embed.evaluation.next_item import SessionModel, ranks_of
+from ubm_embed.inference.embedder import Embedder
 from ubm_embed.model.checkpoint import Checkpoint
 
 

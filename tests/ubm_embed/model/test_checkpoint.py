@@ -6,9 +6,9 @@ import shutil
 import pytest
 import torch
 
-from ubm_embed.data.batches import session_batch
-from ubm_embed.data.tasks import Task
-from ubm_embed.data.tokenizer import TOKENIZER_FILE, InteractionTokenizer
+from ubm_embed.data.batches.distinct_batches import session_batch
+from ubm_embed.data.tasks.examples import Task
+from ubm_embed.data.text.tokenizer import TOKENIZER_FILE, InteractionTokenizer
 from ubm_embed.errors import Conflict, InvalidData, NotFound
 from ubm_embed.model.checkpoint import (
     PRODUCT_TOWER,

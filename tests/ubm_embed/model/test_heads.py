@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from ubm_embed.data.tasks import Task
+from ubm_embed.data.tasks.examples import Task
 from ubm_embed.model.heads import PurchaseIntentionHead, RemainingLengthHead, head_of
 
 WIDTH = 6

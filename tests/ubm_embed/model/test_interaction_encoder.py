@@ -19,8 +19,8 @@ from transformers import (
     RobertaModel,
 )
 
-from ubm_embed.data.batches import TokenBatch
-from ubm_embed.data.token_table import TokenTable
+from ubm_embed.data.batches.distinct_batches import TokenBatch
+from ubm_embed.data.text.token_table import TokenTable
 from ubm_embed.errors import InvalidData, NotFound
 from ubm_embed.model.interaction_encoder import InteractionEncoder, bert_config, encoder_config, load_bert
 

@@ -9,7 +9,7 @@ from torch.nn.functional import cosine_similarity
 from transformers import BertConfig
 from transformers.models.bert.modeling_bert import BertEncoder
 
-from ubm_embed.data.packing import Packing
+from ubm_embed.data.batches.packing import Packing
 from ubm_embed.model.layers import attention, computing_format, layers_of
 
 WIDTH = 32

@@ -9,7 +9,7 @@ from torch.nn.utils.rnn import pad_sequence
 from transformers import BertConfig
 from transformers.models.bert.modeling_bert import BertEncoder
 
-from ubm_embed.data.packing import Packing
+from ubm_embed.data.batches.packing import Packing
 from ubm_embed.model.session_encoder import SessionEncoder, sinusoidal_positions
 
 WIDTH, LONGEST = 16, 8

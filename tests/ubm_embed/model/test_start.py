@@ -10,8 +10,8 @@ import torch
 from transformers import BertConfig, BertModel
 
 from ubm_embed.data.corpus import Corpus
-from ubm_embed.data.tasks import Task
-from ubm_embed.data.tokenizer import WORD_MARKS
+from ubm_embed.data.tasks.examples import Task
+from ubm_embed.data.text.tokenizer import WORD_MARKS
 from ubm_embed.errors import InvalidData, NotFound
 from ubm_embed.model.checkpoint import Checkpoint, save_checkpoint
 from ubm_embed.model.start import checkpoint_folder, fresh_model, model_from

@@ -7,12 +7,12 @@ import pytest
 import torch
 from torch.nn.functional import normalize
 
-from ubm_embed.data.batches import NO_ACTION
-from ubm_embed.data.chunks import Chunks
+from ubm_embed.data.batches.chunks import Chunks
+from ubm_embed.data.batches.distinct_batches import NO_ACTION
+from ubm_embed.data.batches.session_table import SessionTable
 from ubm_embed.data.session import Action
-from ubm_embed.data.session_table import SessionTable
-from ubm_embed.data.token_table import TokenTable
-from ubm_embed.embedder import Embedder
+from ubm_embed.data.text.token_table import TokenTable
+from ubm_embed.inference.embedder import Embedder
 from ubm_embed.model import tower as tower_module
 from ubm_embed.model.checkpoint import Checkpoint
 from ubm_embed.model.tower import CachedInteractions, TextInteractions, UBMTower

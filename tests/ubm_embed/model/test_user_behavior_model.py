@@ -7,9 +7,9 @@ import torch
 from safetensors.torch import load_file, save_file
 from transformers import BertConfig, BertModel, ElectraConfig, ElectraForPreTraining
 
-from ubm_embed.data.batches import NO_ACTION, session_batch
+from ubm_embed.data.batches.distinct_batches import NO_ACTION, session_batch
 from ubm_embed.data.session import Action
-from ubm_embed.data.tasks import Task
+from ubm_embed.data.tasks.examples import Task
 from ubm_embed.errors import InvalidData, NotFound
 from ubm_embed.model.heads import PurchaseIntentionHead, RemainingLengthHead
 from ubm_embed.model.user_behavior_model import CONFIG_FILE, WEIGHTS_FILE, UBMConfig, UserBehaviorModel

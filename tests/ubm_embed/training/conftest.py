@@ -9,9 +9,9 @@ import polars as pl
 import pytest
 import torch
 
+from ubm_embed.data.batches.tokenized_corpus import TokenizedCorpus
 from ubm_embed.data.corpus import Corpus
-from ubm_embed.data.tokenized_corpus import TokenizedCorpus
-from ubm_embed.data.tokenizer import InteractionTokenizer
+from ubm_embed.data.text.tokenizer import InteractionTokenizer
 from ubm_embed.model.user_behavior_model import UserBehaviorModel
 
 ACTIONS = np.array(["view", "view", "add", "buy"])

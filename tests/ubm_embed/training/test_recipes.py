@@ -4,9 +4,9 @@ from dataclasses import asdict
 
 import pytest
 
-from ubm_embed.data.tasks import Task
-from ubm_embed.training.config import PretrainingConfig
-from ubm_embed.training.finetuning_config import FinetuningConfig
+from ubm_embed.data.tasks.examples import Task
+from ubm_embed.training.finetuning.config import FinetuningConfig
+from ubm_embed.training.pretraining.config import PretrainingConfig
 from ubm_embed.training.recipes import Recipe, finetuning_config, model_settings, pretraining_config
 
 EVERYTHING = [(recipe, task) for recipe in Recipe for task in Task]

@@ -15,13 +15,13 @@ import torch
 
 from ubm_embed.errors import Conflict, UbmError
 from ubm_embed.model.user_behavior_model import UserBehaviorModel
-from ubm_embed.training.config import PretrainingConfig
 from ubm_embed.training.encoding import Encoding
+from ubm_embed.training.pretraining.config import PretrainingConfig
+from ubm_embed.training.pretraining.stages import Stage
+from ubm_embed.training.pretraining.view_losses import view_losses
+from ubm_embed.training.pretraining.views import Views
 from ubm_embed.training.processes import ALONE, Processes, joined
-from ubm_embed.training.stages import Stage
 from ubm_embed.training.step import take_step
-from ubm_embed.training.view_losses import view_losses
-from ubm_embed.training.views import Views
 
 STEPS = 3
 CONFIG = PretrainingConfig()

@@ -7,9 +7,9 @@ from collections.abc import Sequence
 import polars as pl
 from polars.datatypes import DataTypeClass
 
-from ubm_embed.data.attributes import ATTRIBUTES
-from ubm_embed.data.columns import as_text
-from ubm_embed.data.timestamps import TIMESTAMP, as_timestamp
+from ubm_embed.data.tables.attributes import ATTRIBUTES
+from ubm_embed.data.tables.columns import as_text
+from ubm_embed.data.tables.timestamps import TIMESTAMP, as_timestamp
 
 # One row an event and product. `dropped` is why the row does not count, or null.
 EVENT_SCHEMA: dict[str, pl.DataType] = {

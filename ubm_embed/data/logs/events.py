@@ -15,7 +15,7 @@ from ubm_embed.data.logs.ga4 import GA4_SCHEMA, ga4_events
 from ubm_embed.data.logs.native import native_events, native_log
 from ubm_embed.data.logs.segment import SEGMENT_SCHEMA, drop_duplicates, segment_events
 from ubm_embed.data.products import read_catalogue
-from ubm_embed.data.tables import collect_tables, scan_table, table_files, table_kind
+from ubm_embed.data.tables.table_files import collect_tables, scan_table, table_files, table_kind
 from ubm_embed.errors import InvalidData
 
 # Calls of one file are numbered below this, so that those of several files stay apart and in order.

@@ -21,7 +21,7 @@ from ubm_embed.data.logs.last_seen import last_seen
 from ubm_embed.data.logs.parts import named_sessions, ordered_sessions, sink_aside, write_aside
 from ubm_embed.data.logs.session_split import mark_repeated, number_interactions
 from ubm_embed.data.products import PRODUCT_SCHEMA, has_text, read_catalogue
-from ubm_embed.data.tables import collect_tables, refused_write
+from ubm_embed.data.tables.table_files import collect_tables, refused_write
 from ubm_embed.errors import InvalidData
 from ubm_embed.outputs import output_folder, require_free
 from ubm_embed.progress import Progress, silent

@@ -6,12 +6,12 @@ from pathlib import Path
 
 import polars as pl
 
-from ubm_embed.data.attributes import ATTRIBUTES, as_attributes
-from ubm_embed.data.columns import Requirement, require_all, require_columns
 from ubm_embed.data.interactions import known_action, moment
 from ubm_embed.data.logs.event_table import PRODUCT_FIELDS, event_columns, text_at, time_at
-from ubm_embed.data.tables import collect_tables, scan_table, table_kind
-from ubm_embed.data.timestamps import TIMESTAMP
+from ubm_embed.data.tables.attributes import ATTRIBUTES, as_attributes
+from ubm_embed.data.tables.columns import Requirement, require_all, require_columns
+from ubm_embed.data.tables.table_files import collect_tables, scan_table, table_kind
+from ubm_embed.data.tables.timestamps import TIMESTAMP
 
 NATIVE_SCHEMA: dict[str, pl.DataType] = {
     "session_id": pl.String(),

@@ -9,7 +9,7 @@ import pytest
 
 from ubm_embed.data.logs.event_table import EVENT_SCHEMA
 from ubm_embed.data.logs.events import read_events
-from ubm_embed.data.tables import collect_tables
+from ubm_embed.data.tables.table_files import collect_tables
 from ubm_embed.errors import InvalidData, NotFound
 
 START = 1_704_110_400_000_000  # 2024-01-01 12:00 UTC in microseconds

@@ -10,10 +10,10 @@ from typing import Any
 import polars as pl
 import pytest
 
-from ubm_embed.data import tables
 from ubm_embed.data.corpus import Corpus
 from ubm_embed.data.logs.ingestion import IngestReport, ingest
 from ubm_embed.data.logs.parts import named_sessions, ordered_sessions
+from ubm_embed.data.tables import table_files as tables
 from ubm_embed.errors import Conflict, InvalidData, NotFound
 
 HEADER = "user_id,timestamp,action,product_id,query,title,price\n"

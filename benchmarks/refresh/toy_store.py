@@ -1,0 +1,66 @@
+"""Stores to measure: catalogues of the sample shop, an untrained encoder, and a night's changes.
+
+What a vector says does not matter to what a refresh costs; how much there is to read does. So the encoder is untrained:
+`tiny` reads little and writes vectors of the usual width, `paper` has the paper's sizes.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import polars as pl
+import torch
+
+from indexer.refresh.gates import Gate
+from indexer.refresh.settings import RefreshSettings
+from ubm_embed.data.corpus import PRODUCTS_FILE, read_products
+from ubm_embed.data.sample_shop.shop import write_sample_shop
+from ubm_embed.data.text.tokenizer import InteractionTokenizer, attribute_names, training_texts
+from ubm_embed.model.checkpoint import save_checkpoint
+from ubm_embed.model.interaction_encoder import InteractionEncoder, bert_config
+from ubm_embed.model.user_behavior_model import UBMConfig, UserBehaviorModel
+
+# Layers, width and heads of the interaction encoder, and layers of the session encoder; vectors are 256 wide in both.
+ENCODERS = {"tiny": (1, 32, 2, 1), "paper": (4, 256, 8, 4)}
+DIMENSION = 256
+# An untrained encoder's vectors all lie close together, which is no fault here.
+ALLOW = (Gate.NEIGHBOURS, Gate.CENTROID, Gate.UNIFORMITY, Gate.ROWS)
+SETTINGS = RefreshSettings()
+
+
+def write_catalogue(folder: Path, products: int, seed: int) -> Path:
+    """The sample shop's catalogue of so many products; its file."""
+    write_sample_shop(folder / "shop", products=products, sessions=1, seed=seed, overwrite=True)
+    return folder / "shop" / PRODUCTS_FILE
+
+
+def write_model(folder: Path, catalogue: Path, encoder: str, seed: int) -> Path:
+    """An untrained model with a vocabulary of the catalogue; its folder."""
+    some = pl.scan_parquet(catalogue).head(5000).collect()
+    tokenizer = InteractionTokenizer.train(training_texts(some, []), attribute_names(some), vocab_size=8000)
+    layers, width, heads, session_layers = ENCODERS[encoder]
+    torch.manual_seed(seed)
+    config = bert_config(vocab_size=tokenizer.vocab_size, layers=layers, width=width, heads=heads)
+    sizes = UBMConfig(
+        dimension=DIMENSION, session_layers=session_layers, session_heads=8, interaction_encoder=config.to_dict()
+    )
+    model = UserBehaviorModel(sizes, InteractionEncoder(config, DIMENSION)).eval()
+    (folder / "model").mkdir(parents=True, exist_ok=True)
+    save_checkpoint(folder / "model", model, tokenizer, {})
+    return folder / "model"
+
+
+def change(catalogue: Path, share: float, night: int) -> Path:
+    """The catalogue a night later: `share` of its products have another title, as many another price."""
+    rows = read_products(catalogue)
+    drawn = np.random.default_rng([night, rows.height]).permutation(rows.height)
+    count = max(1, round(share * rows.height))
+    retitled, repriced = (pl.Series(np.isin(np.arange(rows.height), part)) for part in (drawn[:count], drawn[-count:]))
+    changed = rows.with_columns(
+        title=pl.when(retitled).then(pl.format("{} {}", "title", pl.lit(str(night)))).otherwise("title"),
+        price=pl.when(repriced).then(pl.col("price") + night).otherwise("price"),
+    )
+    file = catalogue.with_name(f"night_{night}.parquet")
+    changed.write_parquet(file)
+    return file

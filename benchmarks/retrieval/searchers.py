@@ -1,0 +1,162 @@
+"""What can be searched for the nearest of a vector: our index, the libraries beside it, and FAISS without our wrapper.
+
+Each is built with the library's own defaults where it has any, by inner product over vectors of length 1, and has one
+number that trades time for recall, so that all can be compared at the same recall.
+
+Letters: B queries, K nearest, M vectors, D width.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, Protocol
+
+import numpy as np
+import polars as pl
+
+from indexer.index.faiss_backend import FaissEngine
+from indexer.index.index_request import AUTO, IndexRequest
+from indexer.index.kinds import DISK, EF_SEARCH, IndexForm, kind_of
+from indexer.index.lance_backend import DiskEngine
+from indexer.index.tuning import Questions, breadths, built, choose_index
+from indexer.index.vector_index import INDEX_FILE, VectorIndex
+from indexer.storage.local_storage import Folder
+from indexer.store.product_table import ProductTable, table_schema
+from indexer.versions.index_of import index_of
+from ubm_embed.data.arrays import FloatArray, IntArray
+
+_ROWS_AT_ONCE, _SHARD = 8192, 20_000
+_FORM = "form.json"
+
+
+class Searcher(Protocol):
+    """One of them.
+
+    Attributes:
+        breadths: values of the number that trades time for recall, from the least to the most; one where there is none.
+        breadth: the one that it searches with.
+    """
+
+    breadths: Sequence[int]
+    breadth: int
+
+    def build(self, vectors: FloatArray, folder: Path) -> None:
+        """Build it from [M, D] and write it to an empty folder."""
+
+    def load(self, folder: Path) -> None:
+        """Make what was built ready to search."""
+
+    def search(self, queries: FloatArray, k: int) -> IntArray:
+        """Positions of the nearest, best first: [B, D] -> [B, K]."""
+
+
+class Parts:
+    """Vectors as an index is built from them: some at a time, as often as they are asked for."""
+
+    def __init__(self, vectors: FloatArray, folder: Path | None = None) -> None:
+        self._vectors = vectors
+        self._table = ProductTable(Folder(folder or Path()))
+
+    def __iter__(self) -> Any:
+        starts = range(0, len(self._vectors), _ROWS_AT_ONCE)
+        return (np.asarray(self._vectors[first : first + _ROWS_AT_ONCE]) for first in starts)
+
+    def on_disk(self, form: IndexForm) -> VectorIndex:
+        """LanceDB's own index over them, with a table that holds nothing else."""
+        product_ids = pl.DataFrame({"product_id": pl.int_range(len(self._vectors), eager=True).cast(pl.String)})
+        schema = table_schema(product_ids, self._vectors.shape[1])
+        shards = range(0, len(self._vectors), _SHARD)
+        written = [
+            fragment
+            for first in shards
+            for fragment in self._table.write_fragments(
+                product_ids[first : first + _SHARD], np.asarray(self._vectors[first : first + _SHARD]), anew=True
+            )
+        ]
+        version = self._table.index_vectors(self._table.replace(written, schema, model_id="none"), form.lists)
+        return VectorIndex(DiskEngine(self._table.at(version), form.lists), form)
+
+
+class Ours:
+    """`VectorIndex`, of a kind or as `auto` chooses."""
+
+    def __init__(self, asked: str, questions: Questions | None = None) -> None:
+        self._asked, self._questions = asked, questions
+        self._built: VectorIndex | None = None
+        self.breadths: Sequence[int] = (1,)
+
+    def build(self, vectors: FloatArray, folder: Path) -> None:
+        """As `Searcher`; to choose is to build and tune all that comes into question."""
+        index = self._made(Parts(vectors, folder))
+        if index.form.kind is not DISK:
+            index.save(folder / INDEX_FILE)
+        form = {"kind": index.kind, "parameters": index.form.to_parameters()}
+        (folder / _FORM).write_text(json.dumps(form))
+
+    def _made(self, parts: Parts) -> VectorIndex:
+        assert self._questions is not None, "only what is built asks them"
+        if self._asked == AUTO:
+            return choose_index(IndexRequest(), parts, self._questions).index
+        return built(kind_of(self._asked), parts, self._questions)
+
+    def load(self, folder: Path) -> None:
+        """As `Searcher`."""
+        form, table = self.form(folder), ProductTable(Folder(folder))
+        self._built = index_of(table, table.latest() if form.kind is DISK else 0, form, folder)
+        if form.kind.breadth and self._asked != AUTO:
+            self.breadths = breadths(min(self._built.widest, 4096))
+
+    @staticmethod
+    def form(folder: Path) -> IndexForm:
+        """What was built."""
+        return IndexForm.of_manifest(**json.loads((folder / _FORM).read_text()))
+
+    @property
+    def index(self) -> VectorIndex:
+        """What was loaded."""
+        assert self._built is not None
+        return self._built
+
+    @property
+    def breadth(self) -> int:
+        """As `Searcher`."""
+        return self.index.form.breadth
+
+    @breadth.setter
+    def breadth(self, breadth: int) -> None:
+        if len(self.breadths) > 1:
+            self._built = self.index.searched(breadth)
+
+    def search(self, queries: FloatArray, k: int) -> IntArray:
+        """As `Searcher`."""
+        return self.index.search(queries, k).positions
+
+
+class Unwrapped:
+    """The FAISS index inside one of ours, asked directly and as widely."""
+
+    def __init__(self, index: VectorIndex, k: int) -> None:
+        assert isinstance(index.engine, FaissEngine)
+        self._index = index.engine._index
+        # A graph is never searched for fewer than are wanted.
+        breadth = max(index.form.breadth, k) if index.form.kind.breadth == EF_SEARCH else index.form.breadth
+        self._parameters = index.engine._parameters(k, breadth, None)
+        self.breadths: Sequence[int] = (index.form.breadth,)
+        self.breadth = index.form.breadth
+
+    def build(self, vectors: FloatArray, folder: Path) -> None:
+        """It is built as ours."""
+
+    def load(self, folder: Path) -> None:
+        """It is in memory."""
+
+    def search(self, queries: FloatArray, k: int) -> IntArray:
+        """As `Searcher`."""
+        found: IntArray = self._index.search(queries, k, params=self._parameters)[1]
+        return found
+
+
+# In the order of the table. What is ours is by the name that `--index` has.
+OURS = ("auto", "flat", "fp16", "ivf-fp16", "ivf-sq8", "ivf-pq", "hnsw", "disk")

@@ -1,0 +1,154 @@
+"""A large catalogue with vectors of a trained model: how they lie decides what an index finds.
+
+python -m benchmarks.retrieval.trained_shop HOME --products 1000000
+
+A model of the paper's sizes is trained on a sample shop of 5,000 products and 20,000 sessions; then another sample
+shop, as large as asked and drawn from another seed, is embedded into a store. What HOME already holds is kept.
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+import time
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, cast
+
+import numpy as np
+import polars as pl
+
+from indexer.export.formats import ExportForm
+from indexer.export.vectors import VECTORS_FILE, export
+from indexer.refresh.build import build_index
+from indexer.refresh.gates import Gate
+from indexer.search.catalogue import CatalogueInMemory
+from indexer.search.resolution import readable_sessions
+from ubm_embed.data.arrays import FloatArray
+from ubm_embed.data.corpus import PRODUCTS_FILE, Corpus
+from ubm_embed.data.sample_shop import write_sample_shop
+from ubm_embed.data.session import parse_session
+from ubm_embed.inference.embedder import Embedder
+from ubm_embed.model.start import fresh_model
+from ubm_embed.outputs import output_folder
+from ubm_embed.training.pretraining.config import PretrainingConfig
+from ubm_embed.training.pretraining.pretrain import pretrain
+
+# Three minutes on two cores.
+TRAINING = PretrainingConfig(
+    item_batch=64,
+    session_batch=16,
+    learning_rate=3e-4,
+    session_learning_rate=3e-5,
+    max_steps=250,
+    session_max_steps=40,
+)
+SESSIONS = 4000
+_VOCAB_SIZE = 8192
+_QUERIES, _ASKED = "queries.npy", 1000
+_SECONDS_BETWEEN_LINES = 20
+
+
+@dataclass(frozen=True)
+class TrainedShop:
+    """What HOME holds.
+
+    Attributes:
+        home: the folder.
+    """
+
+    home: Path
+
+    @property
+    def model(self) -> Path:
+        """The trained model."""
+        return self.home / "model"
+
+    @property
+    def corpus(self) -> Path:
+        """The large shop."""
+        return self.home / "corpus"
+
+    @property
+    def store(self) -> Path:
+        """Its products, embedded."""
+        return self.home / "store"
+
+    @property
+    def vectors(self) -> FloatArray:
+        """Vectors of the products, in the order of the store's table, on disk: [M, D]."""
+        return cast(FloatArray, np.load(self.home / VECTORS_FILE, mmap_mode="r"))
+
+    @property
+    def queries(self) -> FloatArray:
+        """Vectors of sessions, as the model reads them: [B, D]."""
+        return cast(FloatArray, np.load(self.home / _QUERIES))
+
+    def sessions(self) -> list[dict[str, Any]]:
+        """Session documents as a session file has them, products by their ids, without the last interaction."""
+        interactions = Corpus.open(self.corpus).interactions.sort("session_id", "position")
+        grouped = interactions.group_by("session_id", maintain_order=True)
+        return [_document(str(name), rows) for (name,), rows in grouped if rows.height > 1]
+
+
+def _document(session_id: str, rows: pl.DataFrame) -> dict[str, Any]:
+    done = rows.select("action", "product_id", "query").head(rows.height - 1).iter_rows(named=True)
+    known = [{name: value for name, value in row.items() if value is not None} for row in done]
+    return {"session_id": session_id, "interactions": known}
+
+
+def make_trained_shop(home: Path, products: int, allow: Collection[Gate] = ()) -> TrainedShop:
+    """Make what is not there yet."""
+    shop = TrainedShop(home)
+    if not shop.model.exists():
+        write_sample_shop(home / "learned", products=5000, sessions=20_000, seed=1, overwrite=True)
+        learned = Corpus.open(home / "learned")
+        model, tokenizer = fresh_model(learned, vocab_size=_VOCAB_SIZE)
+        pretrain(learned, model, tokenizer, shop.model, TRAINING, overwrite=True, progress=Lines())
+    if not shop.corpus.exists():
+        write_sample_shop(shop.corpus, products=products, sessions=SESSIONS, seed=0)
+    if not (shop.store / "live.json").exists():
+        catalogue = shop.corpus / PRODUCTS_FILE
+        build_index(model=shop.model, products=catalogue, store=shop.store, allow=allow, progress=Lines())
+    if not (home / VECTORS_FILE).exists():
+        with output_folder(home / "exported", overwrite=True) as aside:
+            export(shop.store, aside / "npy", ExportForm.NPY)
+        (home / "exported" / "npy" / VECTORS_FILE).rename(home / VECTORS_FILE)
+    if not (home / _QUERIES).exists():
+        np.save(home / _QUERIES, _session_vectors(shop))
+    return shop
+
+
+def _session_vectors(shop: TrainedShop) -> FloatArray:
+    catalogue = CatalogueInMemory(Corpus.open(shop.corpus).products)
+    sessions = [parse_session(document) for document in shop.sessions()]
+    read = [one.session for one in readable_sessions(sessions, catalogue) if one.fallback is None]
+    return Embedder.from_pretrained(shop.model).embed_sessions(read[:_ASKED])
+
+
+class Lines:
+    """Progress as a line now and then."""
+
+    def __init__(self) -> None:
+        self._last = 0.0
+
+    def __call__(self, what: str, done: int, total: int, note: str = "") -> None:
+        """As `Progress`."""
+        if done == total or time.monotonic() > self._last + _SECONDS_BETWEEN_LINES:
+            self._last = time.monotonic()
+            print(f"{what}: {done:,} of {total:,} {note}", file=sys.stderr, flush=True)
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """The command line."""
+    assert __doc__ is not None
+    parser = argparse.ArgumentParser("python -m benchmarks.retrieval.trained_shop", description=__doc__.splitlines()[0])
+    parser.add_argument("home", type=Path, metavar="HOME")
+    parser.add_argument("--products", type=int, default=1_000_000)
+    options = parser.parse_args(arguments)
+    make_trained_shop(options.home, options.products)
+
+
+if __name__ == "__main__":
+    main()

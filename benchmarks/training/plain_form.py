@@ -1,0 +1,84 @@
+"""Pre-training in its plain form, as a baseline: padded sessions with attention masks, every occurrence encoded.
+
+What a straightforward implementation of the paper does. It reads the same views as ours and has the same weights, so
+with dropout off its losses are ours; only the work differs. Layers and attention are transformers' own.
+
+Letters: B sessions, S places for interactions a session, N sequences, L places for tokens a sequence, D width.
+"""
+
+from __future__ import annotations
+
+import copy
+from typing import Any, cast
+
+import torch
+from torch import Tensor, nn
+from transformers import AutoModel, BertConfig, PreTrainedConfig
+from transformers.models.bert.modeling_bert import BertEncoder
+
+from benchmarks.training.padded_views import PaddedSessions, PaddedTokens, PaddedViews
+from ubm_embed.model.user_behavior_model import UBMConfig, UserBehaviorModel
+
+_AUTO_MODEL: Any = AutoModel  # untyped, as far as it is used here
+_ATTENTION = "sdpa"
+
+
+class PlainModel(nn.Module):
+    """A model with the weights of a `UserBehaviorModel` that runs on padded tensors."""
+
+    positions: Tensor
+
+    def __init__(self, model: UserBehaviorModel) -> None:
+        super().__init__()
+        theirs = model.interaction_encoder
+        self.encoder = _interaction_layers(theirs.encoder.config)
+        self.encoder.load_state_dict(theirs.encoder.state_dict())
+        self.projection = copy.deepcopy(theirs.projection)
+        self.session_layers = _session_layers(model.config)
+        assert model.session_encoder.layers is not None, "the plain form has a session encoder of one layer and more"
+        self.session_layers.load_state_dict(model.session_encoder.layers.state_dict())
+        self.register_buffer("positions", model.session_encoder.positions.clone(), persistent=False)
+        self.to(model.device).train(model.training)
+
+    def forward(self, views: PaddedViews) -> Tensor:
+        """Each view by itself -> the vectors of all, end to end: [views x B, D]."""
+        encoded = [
+            self.sessions(view) if isinstance(view, PaddedSessions) else self.interactions(view) for view in views.views
+        ]
+        return torch.cat(encoded)
+
+    def interactions(self, tokens: PaddedTokens) -> Tensor:
+        """N sequences -> b' [N, D]."""
+        hidden = self.encoder(input_ids=tokens.ids, attention_mask=tokens.mask).last_hidden_state
+        return cast(Tensor, self.projection(hidden[:, 0]))
+
+    def sessions(self, sessions: PaddedSessions) -> Tensor:
+        """B sessions -> h' [B, D]."""
+        vectors, mask = self.interactions(sessions.tokens), sessions.mask
+        if vectors.shape[0] != mask.numel():  # empty places were left out
+            vectors = vectors.new_zeros(mask.numel(), vectors.shape[1]).index_put(
+                (mask.flatten().nonzero()[:, 0],), vectors
+            )
+        dense = vectors.view(*mask.shape, -1) + self.positions[: mask.shape[1]].to(vectors.dtype)
+        outputs = self.session_layers(dense, mask[:, None, None, :]).last_hidden_state
+        weights = mask[:, :, None].to(outputs.dtype)
+        return cast(Tensor, (outputs * weights).sum(dim=1) / weights.sum(dim=1))
+
+
+def _interaction_layers(config: PreTrainedConfig) -> nn.Module:
+    pooler = {"add_pooling_layer": False} if config.model_type == "bert" else {}
+    plain = type(config)(**config.to_dict())
+    return cast(nn.Module, _AUTO_MODEL.from_config(plain, attn_implementation=_ATTENTION, **pooler))
+
+
+def _session_layers(config: UBMConfig) -> nn.Module:
+    settings: dict[str, Any] = {
+        "hidden_size": config.dimension,
+        "num_hidden_layers": config.session_layers,
+        "num_attention_heads": config.session_heads,
+        "intermediate_size": 4 * config.dimension,
+        "hidden_dropout_prob": config.dropout,
+        "attention_probs_dropout_prob": config.dropout,
+        "attn_implementation": _ATTENTION,
+    }
+    return cast(nn.Module, BertEncoder(BertConfig(**settings)))  # type: ignore[no-untyped-call]

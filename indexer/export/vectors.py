@@ -1,0 +1,107 @@
+"""A version's vectors for other engines: as Parquet, as a numpy array, as the FAISS index itself.
+
+Letters: M products, D width.
+"""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+
+import numpy as np
+import polars as pl
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from indexer.export.formats import ExportForm
+from indexer.index.kinds import DISK
+from indexer.index.vector_index import INDEX_FILE
+from indexer.search.catalogue import IDS_FILE, read_ids
+from indexer.store.embedding_store import EmbeddingStore, version_folder
+from indexer.store.pinned_table import VECTOR
+from indexer.versions.version import StoreVersion, read_version, require_files
+from ubm_embed.errors import InvalidData
+from ubm_embed.outputs import output_file, output_folder, require_free
+from ubm_embed.progress import Progress, silent
+
+VECTORS_FILE, PRODUCT_IDS_FILE = "vectors.npy", "product_ids.csv"
+
+
+def export(
+    store: str | Path,
+    out: str | Path,
+    form: ExportForm,
+    *,
+    version: int | None = None,
+    overwrite: bool = False,
+    progress: Progress = silent,
+) -> StoreVersion:
+    """Write a version's vectors, whole or not at all, in memory that does not grow with them.
+
+    A folder has the version's manifest along: which model made the vectors, and when.
+
+    Args:
+        out: a file for Parquet, a folder for the others.
+        version: None is the live one.
+
+    Raises:
+        NotFound: no such store or version.
+        InvalidData: a part of the version is damaged or missing; or its index is none of FAISS's.
+        Conflict: `out` is taken and `overwrite` is false, or is a folder where a file is to be, or the reverse.
+    """
+    require_free(out, overwrite=overwrite)
+    opened = EmbeddingStore.open(store)
+    manifest = read_version(opened, version)
+    if form is ExportForm.FAISS and manifest.form.kind is DISK:
+        problem = f"the index of version {manifest.version} is LanceDB's, on disk: it is not one of FAISS's"
+        raise InvalidData(f"{problem}; export to npy or parquet", field="to")
+    if form is ExportForm.PARQUET:
+        with output_file(out) as aside:
+            _write_parquet(opened, manifest, aside, progress)
+        return manifest
+    with output_folder(out, overwrite=overwrite) as aside:
+        if form is ExportForm.NPY:
+            _write_npy(opened, manifest, aside, progress)
+        else:
+            _write_faiss(opened, manifest, aside)
+        manifest.write(aside)
+    return manifest
+
+
+def _write_parquet(store: EmbeddingStore, version: StoreVersion, file: Path, progress: Progress) -> None:
+    vector = pa.list_(pa.float32(), version.dimension)
+    schema = pa.schema([pa.field("product_id", pa.string(), nullable=False), pa.field(VECTOR, vector, nullable=False)])
+    done = 0
+    with pq.ParquetWriter(file, schema) as writer:
+        for ids, vectors in store.table.batches(version.table_version):
+            columns = [
+                pa.array(ids.to_list(), pa.string()),
+                pa.FixedSizeListArray.from_arrays(vectors.ravel(), version.dimension),
+            ]
+            writer.write_batch(pa.record_batch(columns, schema=schema))
+            done += ids.len()
+            progress("exporting vectors", done, version.products)
+
+
+def _write_npy(store: EmbeddingStore, version: StoreVersion, folder: Path, progress: Progress) -> None:
+    shape = (version.products, version.dimension)
+    array = np.lib.format.open_memmap(folder / VECTORS_FILE, mode="w+", dtype=np.float32, shape=shape)
+    done, ids = 0, []
+    for some, vectors in store.table.batches(version.table_version):
+        array[done : done + len(vectors)] = vectors
+        ids.append(some)
+        done += len(vectors)
+        progress("exporting vectors", done, version.products)
+    array.flush()
+    _write_ids(pl.concat(ids), folder)
+
+
+def _write_faiss(store: EmbeddingStore, version: StoreVersion, folder: Path) -> None:
+    with store.place.reading(version_folder(version.version)) as source:
+        require_files(version, source)
+        shutil.copyfile(source / INDEX_FILE, folder / INDEX_FILE)
+        _write_ids(read_ids(source / IDS_FILE), folder)
+
+
+def _write_ids(ids: pl.Series, folder: Path) -> None:
+    ids.to_frame("product_id").write_csv(folder / PRODUCT_IDS_FILE)

@@ -1,0 +1,53 @@
+"""The runners of refreshes measure what they say on a tiny shop, and keep it raw."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import polars as pl
+import pytest
+
+from benchmarks.refresh import refresh_cost, store_growth
+from benchmarks.refresh.toy_store import change, write_catalogue
+
+
+def test_a_night_changes_the_share_that_it_says(tmp_path: Path) -> None:
+    catalogue = write_catalogue(tmp_path, 200, 0)
+    before, after = pl.read_parquet(catalogue), pl.read_parquet(change(catalogue, 0.05, 1))
+    assert (before["title"] != after["title"]).sum() == 10
+    assert (before["price"] != after["price"]).sum() == 10
+    assert before["product_id"].equals(after["product_id"])
+
+
+def test_a_report_of_refreshes_holds_raw_figures(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # In this process: what a process of its own adds is memory that can be told apart, and seconds.
+    monkeypatch.setattr(
+        refresh_cost,
+        "in_child",
+        lambda what, **given: refresh_cost.child(what, [f"{name}={value}" for name, value in given.items()]),
+    )
+    out = tmp_path / "report.json"
+    refresh_cost.main(["--products", "100", "--share", "0.05", "--repeats", "1", "--out", str(out)])
+    report = json.loads(out.read_text("utf-8"))
+    assert str(tmp_path) not in out.read_text("utf-8"), "a report is published: no paths"
+    (size,) = report["sizes"]
+    (only,) = size["rounds"]
+    assert (only["refresh"]["encoded"], only["refresh"]["written"], only["anew"]["encoded"]) == (5, 10, 100)
+    assert len(size["publish"]["publish_ms"]) == 20
+    measured = capsys.readouterr().out
+    refresh_cost.main(["--show", str(out)])
+    assert capsys.readouterr().out == measured, "the table comes from the kept report alone"
+
+
+def test_a_report_of_growth_has_every_night(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    out = tmp_path / "report.json"
+    store_growth.main(["--products", "100", "--nights", "3", "--out", str(out)])
+    report = json.loads(out.read_text("utf-8"))
+    assert len(report["nights"]) == 4
+    assert all(
+        night["store"] >= sum(night[part] for part in ("products.lance", "versions")) for night in report["nights"]
+    )
+    assert "of fresh" in capsys.readouterr().out

@@ -1,0 +1,134 @@
+"""Readers and writers at the same time: no error, no answer that mixes two versions, one writer."""
+
+from __future__ import annotations
+
+import multiprocessing
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import polars as pl
+import pytest
+
+from indexer.refresh.build import build_index
+from indexer.refresh.encoding import EncodingJob, encode_here
+from indexer.refresh.refresh import refresh
+from indexer.refresh.settings import RefreshSettings
+from indexer.refresh.shards import Shard
+from indexer.search.retriever import Retriever
+from indexer.store.embedding_store import EmbeddingStore
+from indexer.versions.live import live_number
+from indexer.versions.rollback import roll_back
+from ubm_embed.data.session import Action, Interaction, Session
+from ubm_embed.errors import Conflict
+from ubm_embed.progress import Progress
+
+SESSION = Session((Interaction(Action.VIEW, product_id="p1"), Interaction(Action.SEARCH, query="red")))
+NIGHTS = 10
+SETTINGS = RefreshSettings(shard_rows=3)
+ALLOW = ["neighbours", "centroid", "rows"]
+
+
+def write_catalogue(file: Path, products: pl.DataFrame, version: int) -> Path:
+    """The catalogue of a night: every price is the version's number, and one product is named after it."""
+    night = products.with_columns(
+        price=pl.lit(float(version)),
+        title=pl.when(pl.col("product_id") == "p3").then(pl.lit(f"red shirt {version}")).otherwise("title"),
+    )
+    night.write_parquet(file)
+    return file
+
+
+def read_steadily(store: Path, ready: Any, done: Any, found: Any) -> None:
+    """In a process of its own: open and ask until told to stop; says which versions answered, and what was wrong."""
+    versions: list[int] = []
+    try:
+        while not (done.is_set() and versions[-1:] == [NIGHTS + 1]):
+            answer = Retriever.open(store, device="cpu").recommend(SESSION, 20)
+            prices = {match.fields["price"] for match in answer.matches}
+            if prices != {float(answer.version)} or len(answer.matches) != 7:
+                raise AssertionError(f"version {answer.version} answered with prices {prices}")
+            versions.append(answer.version)
+            ready.set()
+        found.put(versions)
+    except BaseException as error:
+        found.put(repr(error))
+        ready.set()
+        raise
+
+
+def test_a_reader_under_steady_queries_sees_no_error_and_no_mixture_through_ten_refreshes(
+    tmp_path: Path, model_folder: Path, products: pl.DataFrame
+) -> None:
+    file, store = tmp_path / "products.parquet", tmp_path / "store"
+    build_index(model=model_folder, products=write_catalogue(file, products, 1), store=store, settings=SETTINGS)
+    held = Retriever.open(store)
+    first = held.recommend(SESSION, 20)
+
+    context = multiprocessing.get_context("forkserver")
+    context.set_forkserver_preload(
+        ["torch", "lancedb", "lance", "faiss", "indexer.refresh.refresh", "indexer.search.retriever"]
+    )
+    ready, done, found = context.Event(), context.Event(), context.Queue()
+    reader = context.Process(target=read_steadily, args=(store, ready, done, found))
+    reader.start()
+    assert ready.wait(60)
+    for night in range(2, NIGHTS + 2):
+        write_catalogue(file, products, night)
+        assert refresh(store=store, products=file, settings=SETTINGS, allow=ALLOW).published is not None
+        # Who opened a version keeps it, though it has long been pruned.
+        assert held.recommend(SESSION, 20).matches == first.matches
+    done.set()
+    versions = found.get(timeout=60)
+    reader.join(timeout=60)
+    assert isinstance(versions, list), versions
+    assert versions == sorted(versions)
+    assert len(set(versions)) > 2  # it did read while versions came and went
+
+
+def test_a_version_that_is_pruned_while_it_is_opened_gives_way_to_the_live_one(
+    tmp_path: Path, model_folder: Path, products: pl.DataFrame, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from indexer.search import retriever as retrieval
+
+    file, store = tmp_path / "products.parquet", tmp_path / "store"
+    build_index(model=model_folder, products=write_catalogue(file, products, 1), store=store, settings=SETTINGS)
+    read, nights = retrieval.read_version, iter([2, 3])
+
+    def read_slowly(*arguments: Any) -> Any:
+        version = read(*arguments)
+        for night in nights:  # two nights pass: the version is gone
+            refresh(store=store, products=write_catalogue(file, products, night), settings=SETTINGS, allow=ALLOW)
+        return version
+
+    monkeypatch.setattr(retrieval, "read_version", read_slowly)
+    assert Retriever.open(store).version.version == 3
+
+
+def test_a_second_writer_is_refused_and_readers_are_not(store: Path, products_file: Path) -> None:
+    with EmbeddingStore.open(store).writing():
+        with pytest.raises(Conflict, match="another process is writing"):
+            refresh(store=store, products=products_file)
+        assert Retriever.open(store).recommend(SESSION, 8).version == 1
+
+
+def test_a_rollback_does_not_wait_for_a_refresh_which_then_publishes_nothing(
+    tmp_path: Path, model_folder: Path, products: pl.DataFrame
+) -> None:
+    file, store = tmp_path / "products.parquet", tmp_path / "store"
+    build_index(model=model_folder, products=write_catalogue(file, products, 1), store=store, settings=SETTINGS)
+    refresh(store=store, products=write_catalogue(file, products, 2), settings=SETTINGS, allow=ALLOW)
+    opened = EmbeddingStore.open(store)
+
+    def roll_back_meanwhile(job: EncodingJob, shards: Sequence[Shard], progress: Progress) -> None:
+        encode_here(job, shards, progress)
+        assert roll_back(opened).now.version == 1
+
+    night = write_catalogue(file, products, 3)
+    with pytest.raises(Conflict, match="changed by another process meanwhile"):
+        refresh(store=store, products=night, settings=SETTINGS, allow=ALLOW, engine=roll_back_meanwhile)
+    assert live_number(opened) == 1
+    done = refresh(store=store, products=night, settings=SETTINGS, allow=ALLOW)
+    assert done.published is not None
+    assert done.base == 1
+    assert {match.fields["price"] for match in Retriever.open(store).recommend(SESSION, 8).matches} == {3.0}

@@ -1,0 +1,319 @@
+"""What a store answers, against the same arithmetic done by hand, and with parts that do not belong together."""
+
+import json
+import shutil
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import polars as pl
+import pytest
+
+from indexer.index.vector_index import INDEX_FILE, VectorIndex
+from indexer.refresh.build import build_index
+from indexer.refresh.gates import Gate
+from indexer.search.answer import Answer
+from indexer.search.ranking import Rules
+from indexer.search.retriever import Retriever
+from indexer.store.embedding_store import EmbeddingStore
+from indexer.store.product_table import table_schema
+from indexer.versions.version import MANIFEST_FILE
+from ubm_embed.data.corpus import products_of
+from ubm_embed.data.session import Action, Interaction, Product, Session
+from ubm_embed.errors import Conflict, InvalidData, NotFound
+from ubm_embed.model.checkpoint import model_id_of
+
+
+def view(product_id: str) -> Interaction:
+    return Interaction(Action.VIEW, product_id=product_id)
+
+
+def search(query: str) -> Interaction:
+    return Interaction(Action.SEARCH, query=query)
+
+
+def session(*interactions: Interaction) -> Session:
+    return Session(interactions, "s1")
+
+
+def ids(answer: Answer) -> list[str]:
+    return [match.product_id for match in answer.matches]
+
+
+@pytest.fixture
+def retriever(store: Path) -> Retriever:
+    return Retriever.open(store)
+
+
+@pytest.fixture
+def catalogue(products: pl.DataFrame) -> list[Product]:
+    return list(products_of(products))
+
+
+def test_matches_are_the_nearest_products(
+    retriever: Retriever, products: pl.DataFrame, catalogue: list[Product]
+) -> None:
+    full = Session(
+        (Interaction(Action.VIEW, product=catalogue[0]), search("red"), Interaction(Action.ADD, product=catalogue[2]))
+    )
+    vectors = retriever.embedder.embed_products(products)
+    scores = vectors @ retriever.embedder.embed_sessions([full])[0]
+    expected = [row for row in np.argsort(-scores) if row not in (0, 2)]
+    asked = session(view("p1"), search("red"), Interaction(Action.ADD, product_id="p3"))
+    answer = retriever.recommend(asked, 4)
+    assert ids(answer) == [f"p{row + 1}" for row in expected[:4]]
+    np.testing.assert_allclose([match.score for match in answer.matches], scores[expected[:4]], atol=1e-5)
+    assert [match.rank for match in answer.matches] == [1, 2, 3, 4]
+
+
+def test_an_answer_says_where_it_comes_from(retriever: Retriever, model_folder: Path) -> None:
+    answer = retriever.recommend(session(view("p1")))
+    assert (answer.session_id, answer.version, answer.model_id) == ("s1", 1, model_id_of(model_folder))
+    assert (answer.fallback, answer.unknown) == (None, ())
+    assert answer.took_ms > 0
+
+
+def test_a_match_shows_the_shops_columns_and_not_the_stores(retriever: Retriever) -> None:
+    (match,) = [match for match in retriever.recommend(session(view("p1"))).matches if match.product_id == "p6"]
+    shown = match.to_dict()
+    assert (shown["title"], shown["category"], shown["price"]) == ("leather belt", None, 5.0)
+    assert shown.keys() == {"rank", "product_id", "score", "title", "category", "price"}
+
+
+@pytest.mark.parametrize("given_inline", [False, True])
+def test_seen_products_are_left_out_unless_asked_for(
+    retriever: Retriever, catalogue: list[Product], given_inline: bool
+) -> None:
+    seen = [Interaction(Action.VIEW, product=catalogue[0]), Interaction(Action.BUY, product=catalogue[3])]
+    asked = session(*seen) if given_inline else session(view("p1"), Interaction(Action.BUY, product_id="p4"))
+    assert sorted(ids(retriever.recommend(asked))) == ["p2", "p3", "p5", "p6", "p7", "p8"]
+    assert len(retriever.recommend(asked, 6).matches) == 6
+    assert len(retriever.recommend(asked, 10, rules=Rules(exclude_seen=False)).matches) == 8
+
+
+def test_a_product_seen_long_ago_is_left_out_too(retriever: Retriever) -> None:
+    answer = retriever.recommend(session(view("p1"), *[search("red")] * 20))  # the model reads the last 8
+    assert "p1" not in ids(answer)
+
+
+def test_when_all_is_seen_nothing_matches(retriever: Retriever) -> None:
+    answer = retriever.recommend(session(*(view(f"p{row}") for row in range(1, 9))))
+    assert (answer.matches, answer.fallback) == ((), None)
+
+
+def test_unknown_products_are_skipped_and_told(retriever: Retriever) -> None:
+    with_strangers = session(view("x2"), view("p1"), view("x1"), search("red"), view("x2"))
+    answer = retriever.recommend(with_strangers)
+    assert answer.unknown == ("x2", "x1")
+    assert answer.fallback is None
+    assert answer.matches == retriever.recommend(session(view("p1"), search("red"))).matches
+
+
+def test_an_inline_product_need_not_be_known(retriever: Retriever) -> None:
+    inline = Product("red running shoes", "shoes", (("colour", "red"), ("size", "42")), product_id="new")
+    answer = retriever.recommend(session(Interaction(Action.VIEW, product=inline)), rules=Rules(exclude_seen=False))
+    assert answer.unknown == ()
+    assert answer.matches == retriever.recommend(session(view("p1")), rules=Rules(exclude_seen=False)).matches
+
+
+@pytest.mark.parametrize(
+    ("asked", "fallback"),
+    [
+        (session(), "empty session"),
+        (session(view("x1")), "no known product or search in the session"),
+        (session(search(" ")), "no known product or search in the session"),
+        (session(Interaction(Action.VIEW, product=Product(" "))), "no known product or search in the session"),
+    ],
+)
+def test_the_popular_products_answer_when_there_is_nothing_to_read(
+    retriever: Retriever, asked: Session, fallback: str
+) -> None:
+    answer = retriever.recommend(asked)
+    assert answer.fallback == fallback
+    assert ids(answer) == ["p3", "p2", "p5"]
+    assert [match.score for match in answer.matches] == [None] * 3
+    assert ids(retriever.recommend(asked, 2)) == ["p3", "p2"]
+
+
+def test_without_popularity_nothing_answers_and_the_reason_is_told(
+    tmp_path: Path, model_folder: Path, products_file: Path
+) -> None:
+    build_index(model=model_folder, products=products_file, store=tmp_path / "plain")
+    answer = Retriever.open(tmp_path / "plain").recommend(session())
+    assert answer.matches == ()
+    assert answer.fallback == "empty session; no popularity is known, so there is nothing to answer with"
+
+
+def test_many_sessions_get_what_each_gets_alone(retriever: Retriever) -> None:
+    many = [
+        session(view("p1"), search("red")),
+        session(),
+        session(*(view(f"p{row}") for row in range(1, 7))),
+        session(view("x")),
+        session(search("leather"), view("p6"), view("x")),
+        session(view("p1"), search("red")),
+    ]
+    for one, together in zip(many, retriever.recommend_many(many, 3), strict=True):
+        alone = retriever.recommend(one, 3)
+        assert ids(together) == ids(alone)
+        assert (together.fallback, together.unknown) == (alone.fallback, alone.unknown)
+        for match, same in zip(together.matches, alone.matches, strict=True):
+            assert match.score == pytest.approx(same.score, abs=1e-5)
+
+
+def test_no_sessions_no_answers(retriever: Retriever) -> None:
+    assert retriever.recommend_many([]) == []
+
+
+def test_the_same_question_gets_the_same_answer(store: Path, retriever: Retriever) -> None:
+    asked = session(view("p1"), search("red"))
+    assert retriever.recommend(asked).matches == Retriever.open(store).recommend(asked).matches
+
+
+def test_a_lookup_by_text_finds_the_product_itself_first(retriever: Retriever, catalogue: list[Product]) -> None:
+    answer = retriever.lookup(catalogue[4], 3)
+    assert ids(answer)[0] == "p5"
+    assert answer.matches[0].score == pytest.approx(1, abs=1e-5)
+    assert (len(answer.matches), answer.session_id, answer.fallback) == (3, None, None)
+
+
+def test_a_lookup_by_id_is_by_its_vector_without_itself(retriever: Retriever, catalogue: list[Product]) -> None:
+    by_text = retriever.lookup(catalogue[4], 8)
+    by_id = retriever.lookup_id("p5", 7)
+    assert ids(by_id) == ids(by_text)[1:]
+    assert len(by_id.matches) == 7
+
+
+def test_a_lookup_of_an_unknown_id_is_refused(retriever: Retriever) -> None:
+    with pytest.raises(NotFound, match="version 1 has no product 'x'"):
+        retriever.lookup_id("x")
+
+
+def test_a_lookup_without_text_is_refused(retriever: Retriever) -> None:
+    with pytest.raises(InvalidData, match="a product without text"):
+        retriever.lookup(Product("  "))
+
+
+def test_k_below_1_is_refused(retriever: Retriever) -> None:
+    asks: list[Any] = [
+        lambda: retriever.recommend(session(view("p1")), 0),
+        lambda: retriever.recommend(session(), 0),
+        lambda: retriever.lookup(Product("a"), 0),
+        lambda: retriever.lookup_id("p1", 0),
+    ]
+    for ask in asks:
+        with pytest.raises(ValueError, match="k must be at least 1, got 0"):
+            ask()
+
+
+def test_equal_products_stand_in_the_catalogues_order(tmp_path: Path, model_folder: Path, products_file: Path) -> None:
+    one = pl.read_parquet(products_file).head(1)
+    same = pl.concat([one.with_columns(product_id=pl.lit(f"q{row:02}")) for row in range(40)])
+    same.write_parquet(products_file)
+    allow = {Gate.UNIFORMITY}  # they are all alike
+    build_index(model=model_folder, products=products_file, store=tmp_path / "same", allow=allow)
+    answer = Retriever.open(tmp_path / "same").recommend(session(view("q03")), 5)
+    assert ids(answer) == ["q00", "q01", "q02", "q04", "q05"]
+
+
+def test_a_store_of_one_product_answers(tmp_path: Path, model_folder: Path, products_file: Path) -> None:
+    pl.read_parquet(products_file).head(1).write_parquet(products_file)
+    build_index(model=model_folder, products=products_file, store=tmp_path / "one")
+    assert ids(Retriever.open(tmp_path / "one").recommend(session(search("red")))) == ["p1"]
+
+
+def change_manifest(store: Path, **values: Any) -> None:
+    file = store / "versions" / "1" / MANIFEST_FILE
+    file.write_text(json.dumps(json.loads(file.read_text()) | values))
+
+
+def test_vectors_are_never_asked_by_another_model(store: Path, other_model_folder: Path) -> None:
+    other = model_id_of(other_model_folder)
+    shutil.copytree(other_model_folder, store / "models" / other)
+    (kept,) = (folder for folder in (store / "models").iterdir() if folder.name != other)
+    shutil.rmtree(kept)
+    shutil.copytree(other_model_folder, kept)
+    with pytest.raises(Conflict, match=f"holds model {other}, which did not make version 1"):
+        Retriever.open(store)
+
+
+def test_a_manifest_with_another_model_id_is_refused(store: Path) -> None:
+    change_manifest(store, model_id="f" * 16)
+    with pytest.raises(InvalidData, match="models/ffffffffffffffff: missing; version 1 needs this model"):
+        Retriever.open(store)
+
+
+def test_a_missing_model_is_named(store: Path) -> None:
+    shutil.rmtree(store / "models")
+    with pytest.raises(InvalidData, match=r"models/\w+: missing; version 1 needs this model"):
+        Retriever.open(store)
+
+
+def test_a_truncated_index_is_named(store: Path) -> None:
+    file = store / "versions" / "1" / INDEX_FILE
+    file.write_bytes(file.read_bytes()[:-1])
+    with pytest.raises(InvalidData, match=r"versions/1/index\.faiss: truncated or damaged"):
+        Retriever.open(store)
+
+
+@pytest.mark.parametrize("name", [INDEX_FILE, "ids.parquet"])
+def test_a_file_of_which_one_bit_fell_over_is_named(store: Path, name: str) -> None:
+    file = store / "versions" / "1" / name
+    data = bytearray(file.read_bytes())
+    data[-20] ^= 1
+    file.write_bytes(data)
+    with pytest.raises(InvalidData, match="damaged: its contents are not those that were published") as caught:
+        Retriever.open(store)
+    assert caught.value.file == file
+
+
+@pytest.mark.parametrize("name", [INDEX_FILE, "ids.parquet"])
+def test_a_missing_file_is_named(store: Path, name: str) -> None:
+    (store / "versions" / "1" / name).unlink()
+    with pytest.raises(InvalidData, match=f"versions/1/{name}: missing"):
+        Retriever.open(store)
+
+
+def as_of_older_software(store: Path) -> None:
+    """A manifest that does not say which files belong to it."""
+    change_manifest(store, files={})
+
+
+@pytest.mark.parametrize(("shape", "problem"), [((7, 16), "7 vectors"), ((8, 4), "4 width")])
+def test_an_index_of_other_vectors_is_refused(store: Path, shape: tuple[int, int], problem: str) -> None:
+    as_of_older_software(store)
+    VectorIndex.build([np.ones(shape, np.float32)]).save(store / "versions" / "1" / INDEX_FILE)
+    with pytest.raises(InvalidData, match=f"{problem}, but the manifest says"):
+        Retriever.open(store)
+
+
+def test_ids_of_other_products_are_refused(store: Path) -> None:
+    as_of_older_software(store)
+    file = store / "versions" / "1" / "ids.parquet"
+    pl.DataFrame({"product_id": [f"q{row}" for row in range(8)]}).write_parquet(file)
+    with pytest.raises(InvalidData, match=r"ids\.parquet: 8 ids, of which"):
+        Retriever.open(store)
+
+
+def test_a_table_version_that_is_gone_is_named(store: Path) -> None:
+    change_manifest(store, table_version=9)
+    with pytest.raises(InvalidData, match=r"products\.lance"):
+        Retriever.open(store)
+
+
+def test_a_store_or_version_that_is_not_there(store: Path, tmp_path: Path) -> None:
+    with pytest.raises(NotFound, match="ubm-embed build-index"):
+        Retriever.open(tmp_path / "none")
+    with pytest.raises(NotFound, match="no version 4"):
+        Retriever.open(store, version=4)
+
+
+def test_rows_that_the_table_moved_still_meet_their_vectors(store: Path, retriever: Retriever) -> None:
+    """As after a refresh: the table's order is not the index's."""
+    table, first = EmbeddingStore.open(store).table, retriever.version.table_version
+    frame, vectors = table.read(first), table.vectors(first, np.arange(8))
+    fragments = table.write_fragments(frame.reverse(), vectors[::-1].copy(), anew=True)
+    moved = table.replace(fragments, table_schema(frame, vectors.shape[1]), model_id=retriever.version.model_id)
+    change_manifest(store, table_version=moved)
+    asked = session(view("p1"), search("red"))
+    assert Retriever.open(store).recommend(asked).matches == retriever.recommend(asked).matches

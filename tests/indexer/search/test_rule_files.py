@@ -1,0 +1,48 @@
+"""Files of excluded and of boosted products."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import polars as pl
+import pytest
+
+from indexer.search.rule_files import read_boosts, read_excluded
+from ubm_embed.errors import InvalidData, NotFound
+
+
+def test_ids_of_any_table(tmp_path: Path) -> None:
+    (tmp_path / "x.csv").write_text("product_id,why\n007,sold out\np2,\n")
+    pl.DataFrame({"product_id": [7, 8]}).write_parquet(tmp_path / "x.parquet")
+    assert read_excluded(tmp_path / "x.csv") == {"007", "p2"}
+    assert read_excluded(tmp_path / "x.parquet") == {"7", "8"}
+
+
+def test_boosts_are_numbers(tmp_path: Path) -> None:
+    (tmp_path / "b.csv").write_text("product_id,boost\np1,0.5\np2,-1e-3\n")
+    assert read_boosts(tmp_path / "b.csv") == {"p1": 0.5, "p2": -0.001}
+
+
+@pytest.mark.parametrize(
+    ("text", "field", "row"),
+    [
+        ("boost\n1\n", "product_id", None),
+        ("product_id\np1\n", "boost", None),
+        ("product_id,boost\np1,much\n", "boost", 1),
+        ("product_id,boost\np1,1\np2,\n", "boost", 2),
+        ("product_id,boost\np1,1\n,2\n", "product_id", 2),
+        ("product_id,boost\np1,1\np1,2\n", "product_id", 2),
+        ("product_id,boost\np1,inf\n", "boost", 1),
+    ],
+)
+def test_a_mistake_is_named(tmp_path: Path, text: str, field: str, row: int | None) -> None:
+    file = tmp_path / "b.csv"
+    file.write_text(text)
+    with pytest.raises(InvalidData) as caught:
+        read_boosts(file)
+    assert (caught.value.file, caught.value.field, caught.value.row) == (file, field, row)
+
+
+def test_a_missing_file_is_not_found(tmp_path: Path) -> None:
+    with pytest.raises(NotFound):
+        read_excluded(tmp_path / "none.csv")

@@ -1,0 +1,300 @@
+"""A store whose index is LanceDB's own: the same answers as from memory, through refreshes, rollbacks and repairs."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import polars as pl
+import pytest
+
+from indexer.health.doctor import examine
+from indexer.health.repair import repair
+from indexer.index.index_request import IndexRequest
+from indexer.refresh.build import build_index
+from indexer.refresh.gates import Gate
+from indexer.refresh.refresh import refresh
+from indexer.refresh.settings import RefreshSettings
+from indexer.search.ranking import Rules
+from indexer.search.retriever import Retriever
+from indexer.store.embedding_store import EmbeddingStore
+from indexer.versions.pruning import KeepPolicy, prune
+from indexer.versions.rollback import roll_back
+from indexer.versions.version import StoreVersion, read_version
+from ubm_embed.data.products import PRODUCT_SCHEMA
+from ubm_embed.data.session import Action, Interaction, Product, Session
+from ubm_embed.errors import InvalidData, NotFound
+
+COUNT = 900
+DISK = RefreshSettings(index=IndexRequest(index="disk", recall=0.9), shard_rows=400)
+MEMORY = RefreshSettings(index=IndexRequest(index="flat"), shard_rows=400)
+ALLOW = [Gate.NEIGHBOURS, Gate.CENTROID, Gate.UNIFORMITY, Gate.ROWS]
+SESSION = Session(
+    (Interaction(Action.SEARCH, query="red shirt"), Interaction(Action.VIEW, product_id="it's 7")), session_id="s"
+)
+
+
+def catalogue(file: Path, night: int = 0, rows: int = COUNT) -> Path:
+    """Products of which each has its own title and price; ids with what SQL has a meaning for."""
+    random = np.random.default_rng(0)
+    kinds, colours = ["shirt", "shoes", "belt", "socks"], ["red", "blue", "green", "black", "white"]
+    drawn = [(kinds[random.integers(4)], colours[random.integers(5)]) for _ in range(rows)]
+    frame = pl.DataFrame(
+        {
+            "product_id": [f"it's {row}" for row in range(rows)],
+            "title": [
+                f"{colour} {kind} {row * (1 + (night if row < 20 else 0))}" for row, (kind, colour) in enumerate(drawn)
+            ],
+            "category": [kind for kind, _ in drawn],
+            "attributes": [[{"name": "colour", "value": colour}] for _, colour in drawn],
+        },
+        schema=PRODUCT_SCHEMA,
+    )
+    frame.with_columns(price=pl.int_range(rows) % 100, brand=pl.int_range(rows) % 7).write_parquet(file)
+    return file
+
+
+@pytest.fixture
+def shop(tmp_path: Path) -> Path:
+    return catalogue(tmp_path / "catalogue.parquet")
+
+
+@pytest.fixture
+def interactions(tmp_path: Path) -> Path:
+    chosen = [f"it's {row}" for row in (5, 3, 3, 8, 8, 8, 12)]
+    frame = pl.DataFrame({"session_id": ["s"] * 7, "position": range(7), "action": ["view"] * 7, "product_id": chosen})
+    frame.write_parquet(tmp_path / "interactions.parquet")
+    return tmp_path / "interactions.parquet"
+
+
+@pytest.fixture(scope="module")
+def stores(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Stores that were built before."""
+    return tmp_path_factory.mktemp("stores")
+
+
+@pytest.fixture
+def built(stores: Path, model_folder: Path, shop: Path, interactions: Path) -> Callable[[RefreshSettings], Path]:
+    def build(settings: RefreshSettings) -> Path:
+        store = stores / f"{settings.index and settings.index.index}"
+        if store.exists():
+            return store
+        build_index(
+            model=model_folder,
+            products=shop,
+            interactions=interactions,
+            store=store,
+            settings=settings,
+            allow=ALLOW,
+            device="cpu",
+        )
+        return store
+
+    return build
+
+
+@pytest.fixture
+def store(built: Callable[[RefreshSettings], Path], tmp_path: Path) -> Path:
+    """One to change."""
+    return shutil.copytree(built(DISK), tmp_path / "store")
+
+
+def live(store: Path) -> StoreVersion:
+    return read_version(EmbeddingStore.open(store))
+
+
+def opened(store: Path) -> Retriever:
+    """As widely searched as can be: what is compared is not the recall."""
+    retriever = Retriever.open(store, device="cpu")
+    retriever.matcher.index = retriever.index.searched(retriever.index.widest)
+    return retriever
+
+
+def said(retriever: Retriever, session: Session, rules: Rules | None = None, **asked: Any) -> dict[str, Any]:
+    found = retriever.recommend(session, rules=rules, **asked).to_dict()
+    return {name: value for name, value in found.items() if name != "took_ms"}
+
+
+def test_it_says_what_it_is(store: Path) -> None:
+    version = live(store)
+    assert version.kind == "disk"
+    assert version.parameters["factory"].startswith("LanceDB IVF")
+    assert version.recall_at_10 >= 0.9
+    assert set(version.files) == {"ids.parquet"}
+    assert EmbeddingStore.open(store).table.pins() == {1: version.table_version}
+    assert not examine(store)
+
+
+@pytest.mark.parametrize(
+    "rules",
+    [
+        None,
+        Rules(where="price < 30 AND category = 'shirt'"),
+        Rules(where="price = 4"),  # nine products, fewer than are asked for
+        Rules(most_per={"brand": 1}, diversity=0.3),
+        Rules(exclude=frozenset({"it's 1", "it's 2"}), boost={"it's 9": 0.5, "unknown": 1.0}, exclude_seen=False),
+    ],
+)
+@pytest.mark.parametrize("session", [SESSION, Session(()), Session((Interaction(Action.VIEW, product_id="gone"),))])
+def test_it_answers_as_from_memory(
+    built: Callable[[RefreshSettings], Path], session: Session, rules: Rules | None
+) -> None:
+    there, here = opened(built(DISK)), opened(built(MEMORY))
+    mine, theirs = said(there, session, rules, explain=True), said(here, session, rules, explain=True)
+    assert [match["product_id"] for match in mine["matches"]] == [match["product_id"] for match in theirs["matches"]]
+    scores = [[match.pop("score") or 0.0 for match in one["matches"]] for one in (mine, theirs)]
+    np.testing.assert_allclose(*scores, atol=1e-5)
+    for one in (mine, theirs):
+        for match in one["matches"]:
+            for reason in match.get("reasons", ()):
+                reason["effect"] = round(reason["effect"], 4)
+    assert mine == theirs
+
+
+def test_a_product_is_looked_up_by_id_and_by_text(store: Path, built: Callable[[RefreshSettings], Path]) -> None:
+    there, here = opened(store), opened(built(MEMORY))
+    for ask in (
+        lambda one: one.lookup_id("it's 5", 5),
+        lambda one: one.lookup(Product(title="blue belt"), 5, Rules(where="price > 10")),
+    ):
+        assert [match.product_id for match in ask(there).matches] == [match.product_id for match in ask(here).matches]
+    with pytest.raises(NotFound, match="version 1 has no product"):
+        there.lookup_id("it'")
+
+
+def test_what_is_wrong_with_a_rule_is_told(store: Path) -> None:
+    for where in ("prize < 3", "vector IS NOT NULL", "text_hash = 'a'"):
+        with pytest.raises(InvalidData, match="No field named") as caught:
+            opened(store).recommend(SESSION, rules=Rules(where=where))
+        assert "row_hash" not in str(caught.value), "columns of ours are not offered"
+    with pytest.raises(InvalidData, match="'bran': no such column; there is: product_id, title"):
+        opened(store).recommend(SESSION, rules=Rules(most_per={"bran": 1}))
+
+
+def test_a_refresh_keeps_it_and_a_rollback_goes_back(store: Path, tmp_path: Path) -> None:
+    before = said(opened(store), SESSION)
+    done = refresh(
+        products=catalogue(tmp_path / "night.parquet", night=1),
+        store=store,
+        allow=ALLOW,
+        settings=RefreshSettings(shard_rows=400),
+    )
+    assert 15 <= done.encoded <= 20
+    assert (live(store).kind, live(store).version, examine(store)) == ("disk", 2, [])
+    assert opened(store).recommend(SESSION, COUNT).version == 2
+    assert len(opened(store).recommend(SESSION, 2 * COUNT).matches) == COUNT - 1
+    titles = {row["product_id"]: row["title"] for row in opened(store).catalogue.rows(range(COUNT)).values()}
+    expected = pl.read_parquet(tmp_path / "night.parquet")
+    assert titles == dict(expected.select("product_id", "title").iter_rows())
+    roll_back(EmbeddingStore.open(store))
+    assert said(opened(store), SESSION) == before
+
+
+def test_products_that_are_gone_are_not_found(store: Path, tmp_path: Path) -> None:
+    refresh(
+        products=catalogue(tmp_path / "night.parquet", rows=600),
+        store=store,
+        allow=ALLOW,
+        settings=RefreshSettings(shard_rows=100),
+    )
+    found = opened(store).recommend(SESSION, COUNT)
+    assert len(found.matches) == 599
+    assert opened(store).catalogue.find(["it's 599", "it's 600"]).keys() == {"it's 599"}
+
+
+def test_from_disk_into_memory_and_back(store: Path, shop: Path) -> None:
+    refresh(products=shop, store=store, settings=replace(MEMORY), allow=ALLOW)
+    assert (live(store).kind, examine(store)) == ("flat", [])
+    assert EmbeddingStore.open(store).table.at(live(store).table_version).lists == 0
+    refresh(products=shop, store=store, settings=DISK, allow=ALLOW)
+    assert (live(store).kind, live(store).version, examine(store)) == ("disk", 3, [])
+    assert len(opened(store).recommend(SESSION, 10).matches) == 10
+
+
+def test_a_reader_lasts_as_long_as_its_version(store: Path, shop: Path, tmp_path: Path) -> None:
+    reader = opened(store)
+    before = said(reader, SESSION)
+    keep = RefreshSettings(shard_rows=400, keep=KeepPolicy(versions=2))
+    refresh(products=catalogue(tmp_path / "night.parquet", night=1), store=store, allow=ALLOW, settings=keep)
+    assert said(reader, SESSION) == before
+    opened_store = EmbeddingStore.open(store)
+    with opened_store.writing():
+        prune(opened_store, KeepPolicy(versions=1))
+    other = Session((Interaction(Action.VIEW, product_id="it's 300"),))
+    with pytest.raises(InvalidData, match="LanceDB cannot use it"):
+        reader.recommend(other, COUNT)
+
+
+def test_an_index_that_is_lost_is_named_and_made_again(store: Path) -> None:
+    shutil.rmtree(store / "products.lance" / "_indices")
+    assert examine(store)
+    assert all(found.repairable for found in examine(store) if found.version == 1)
+    repair(store)
+    assert (live(store).kind, examine(store)) == ("disk", [])
+    assert len(opened(store).recommend(SESSION, 10).matches) == 10
+
+
+@pytest.mark.parametrize("part", ["auxiliary.idx", "page_data.lance"])
+def test_an_index_that_was_damaged_is_found_out_by_asking_it(store: Path, part: str) -> None:
+    """Of the vectors, and of the ids: the half of each file is zeroes."""
+    (named,) = (store / "products.lance" / "_indices").glob(f"*/{part}")
+    for file in named.parent.iterdir():
+        data = file.read_bytes()
+        file.write_bytes(data[: len(data) // 4] + bytes(len(data) // 2) + data[len(data) // 4 + len(data) // 2 :])
+    (found, *_) = examine(store)
+    assert (found.version, found.repairable) == (1, True)
+    repair(store)
+    assert examine(store) == []
+    assert len(opened(store).recommend(SESSION, 10).matches) == 10
+
+
+def test_damage_is_not_taken_for_a_wrong_condition(store: Path) -> None:
+    reader = opened(store)
+    shutil.rmtree(store / "products.lance" / "data")
+    for session in (Session((Interaction(Action.SEARCH, query="red"),)), Session(())):
+        with pytest.raises(InvalidData, match="are gone: if it was pruned since, open the store anew"):
+            reader.recommend(session, rules=Rules(where="price < 50"))
+
+
+def test_a_name_that_lancedb_keeps_for_itself_is_refused_before_anything_is_encoded(
+    tmp_path: Path, model_folder: Path, shop: Path
+) -> None:
+    def never(*_: object) -> None:
+        pytest.fail("nothing is to be encoded")
+
+    pl.read_parquet(shop).with_columns(_distance=pl.lit(1.0)).write_parquet(tmp_path / "named.parquet")
+    with pytest.raises(InvalidData, match="field '_distance': a column of this name cannot be stored"):
+        build_index(
+            model=model_folder, products=tmp_path / "named.parquet", store=tmp_path / "new", settings=DISK, engine=never
+        )
+
+
+def test_many_excluded_ids_are_looked_up_in_portions(store: Path) -> None:
+    excluded = frozenset(f"unknown {row}" for row in range(5000)) | {f"it's {row}" for row in range(100, COUNT)}
+    found = opened(store).recommend(SESSION, COUNT, Rules(exclude=excluded))
+    assert {int(match.product_id.split()[1]) for match in found.matches} == set(range(100)) - {7}
+
+
+def test_auto_takes_it_where_nothing_else_fits(tmp_path: Path, model_folder: Path, shop: Path) -> None:
+    settings = RefreshSettings(index=IndexRequest(memory_gb=1e-5))
+    few = catalogue(tmp_path / "few.parquet", rows=30)  # too few for lists: they would be kept in memory
+    with pytest.raises(InvalidData, match="30 vectors of width 16 take at least"):
+        build_index(
+            model=model_folder,
+            products=few,
+            store=tmp_path / "few",
+            settings=RefreshSettings(index=IndexRequest(memory_gb=1e-8)),
+            allow=ALLOW,
+        )
+    build_index(model=model_folder, products=shop, store=tmp_path / "small", settings=settings, allow=ALLOW)
+    assert live(tmp_path / "small").kind == "disk"
+
+
+def test_too_few_for_lists_are_kept_in_memory(tmp_path: Path, model_folder: Path) -> None:
+    few = catalogue(tmp_path / "few.parquet", rows=30)
+    build_index(model=model_folder, products=few, store=tmp_path / "few_store", settings=DISK, allow=ALLOW)
+    assert live(tmp_path / "few_store").kind == "fp16"

@@ -1,0 +1,94 @@
+"""Where a store may be, and who may write to it."""
+
+import os
+from pathlib import Path
+
+import pytest
+
+from indexer.store.embedding_store import EmbeddingStore
+from ubm_embed.errors import Conflict, InvalidData, NotFound
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    return tmp_path / "store"
+
+
+@pytest.fixture
+def empty(folder: Path) -> EmbeddingStore:
+    return EmbeddingStore.create(folder)
+
+
+def test_a_file_or_another_folder_is_no_place_for_a_store(tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    with pytest.raises(Conflict, match="is a file"):
+        EmbeddingStore.create(tmp_path / "file")
+    with pytest.raises(Conflict, match="holds 'file' and is no store"):
+        EmbeddingStore.create(tmp_path)
+
+
+def test_a_uri_of_an_unknown_kind_is_refused() -> None:
+    for open_it in (EmbeddingStore.at, EmbeddingStore.create, EmbeddingStore.open):
+        with pytest.raises(InvalidData, match="expected a folder or a URI of"):
+            open_it("ftp://shop/store")
+
+
+def test_a_file_uri_is_a_folder(folder: Path) -> None:
+    with EmbeddingStore.create(f"file://{folder}").writing():
+        assert folder.is_dir()
+
+
+@pytest.mark.parametrize("name", ["products.lance", "models", "versions", "staging", "tags.json", ".lock"])
+def test_a_store_that_was_never_published_is_taken_up_again(folder: Path, name: str) -> None:
+    (folder / name).mkdir(parents=True)
+    assert EmbeddingStore.create(folder).uri == str(folder)
+
+
+def test_a_store_keeps_what_else_somebody_put_there(folder: Path, empty: EmbeddingStore) -> None:
+    empty.place.write("live.json", b"{}")
+    (folder / "notes.txt").touch()
+    assert EmbeddingStore.create(folder).uri == str(folder)
+
+
+def test_creating_and_opening_write_nothing(folder: Path) -> None:
+    EmbeddingStore.create(folder)
+    with pytest.raises(NotFound):
+        EmbeddingStore.open(folder)
+    assert not folder.exists()
+
+
+def test_opening_no_store_tells_the_line_to_type(folder: Path) -> None:
+    with pytest.raises(NotFound, match=f"build-index --model DIR --products FILE --store {folder}"):
+        EmbeddingStore.open(folder)
+
+
+def test_versions_of_which_none_is_live_are_for_the_doctor(folder: Path) -> None:
+    (folder / "versions" / "3").mkdir(parents=True)
+    with pytest.raises(NotFound, match=rf"no live\.json in .*ubm-embed doctor --store {folder}"):
+        EmbeddingStore.open(folder)
+
+
+def test_there_is_one_writer(folder: Path, empty: EmbeddingStore) -> None:
+    with empty.writing(), pytest.raises(Conflict, match=f"it holds {folder / '.lock'}"), empty.writing():
+        pass
+    with empty.writing():  # given back
+        pass
+
+
+def test_the_lock_is_given_back_after_an_error(empty: EmbeddingStore) -> None:
+    with pytest.raises(ZeroDivisionError), empty.writing():
+        raise ZeroDivisionError
+    with empty.writing():
+        pass
+
+
+def test_a_writer_clears_what_a_killed_one_left_aside(folder: Path, empty: EmbeddingStore) -> None:
+    leftovers = [".live.json.1.partial", "versions/.3.1.partial/index", "models/.m.1.partial/x", "staging/.k.1.partial"]
+    for name in leftovers:
+        (folder / name).parent.mkdir(parents=True, exist_ok=True)
+        (folder / name).touch()
+    (folder / "versions" / "2").mkdir()
+    with empty.writing():
+        pass
+    left = {os.path.relpath(entry, folder) for entry in folder.rglob("*")} - {".lock", ".exchange.lock"}
+    assert left == {"versions", "versions/2", "models", "staging"}

@@ -1,0 +1,155 @@
+"""Which text row each interaction gets, when sessions began, what names the data, and which are held out."""
+
+import dataclasses
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import polars as pl
+import pytest
+
+from ubm_embed.data.batches.tokenized_corpus import TokenizedCorpus, held_out
+from ubm_embed.data.corpus import Corpus
+from ubm_embed.data.session import ACTIONS
+
+INTERACTIONS = [
+    ("z", "search", None, "red shoes"),
+    ("z", "view", "p8", None),
+    ("z", "buy", "p1", None),
+    ("a", "search", None, "blue shirt"),
+    ("a", "search", None, "red shoes"),
+    ("m", "add", "p8", None),
+]
+
+
+@pytest.fixture
+def corpus(products):
+    columns = ["session_id", "action", "product_id", "query"]
+    return Corpus(products, pl.DataFrame(INTERACTIONS, schema=columns, orient="row"))
+
+
+@pytest.fixture
+def tokenized(corpus, tokenizer):
+    return TokenizedCorpus.of(corpus, tokenizer)
+
+
+class TestOf:
+    def test_products_come_first_then_each_phrase_once(self, tokenized, tokenizer, products):
+        expected = [
+            *map(tokenizer.product_texts(products).row, range(8)),
+            *map(tokenizer.search_phrases(["red shoes", "blue shirt"]).row, range(2)),
+        ]
+        assert [row.tolist() for row in map(tokenized.texts.row, range(len(tokenized.texts)))] == [
+            row.tolist() for row in expected
+        ]
+        assert tokenized.products == 8
+        assert tokenized.is_product.tolist() == [True] * 8 + [False] * 2
+
+    def test_every_interaction_keeps_its_action_and_gets_its_text(self, tokenized):
+        assert [str(ACTIONS[code]) for code in tokenized.sessions.actions] == [row[1] for row in INTERACTIONS]
+        assert tokenized.sessions.rows.tolist() == [8, 7, 0, 9, 8, 7]
+
+    def test_sessions_stand_in_the_order_of_the_corpus(self, tokenized):
+        assert tokenized.session_ids.tolist() == ["z", "a", "m"]
+        assert tokenized.sessions.offsets.tolist() == [0, 3, 5, 6]
+
+    def test_types_are_small(self, tokenized):
+        assert (tokenized.sessions.actions.dtype, tokenized.sessions.rows.dtype) == (np.uint8, np.int32)
+
+    def test_a_shop_without_searches(self, corpus, tokenizer):
+        viewed = Corpus(corpus.products, corpus.interactions.filter(pl.col("action") != "search"))
+        tokenized = TokenizedCorpus.of(viewed, tokenizer)
+        assert len(tokenized.texts) == 8
+        assert tokenized.sessions.rows.tolist() == [7, 0, 7]
+
+
+MOMENTS = ["2026-03-02T08:00:05", "2026-03-02T08:00:00", "2026-03-02T09:00:00", None, "2026-03-01T00:00:00", None]
+EIGHT, MARCH = 1_772_438_400_000_000, 1_772_323_200_000_000
+
+
+def timed(corpus, moments):
+    return Corpus(corpus.products, corpus.interactions.with_columns(timestamp=moments))
+
+
+class TestStarts:
+    def test_a_session_begins_with_its_earliest_interaction(self, corpus, tokenizer):
+        moments = pl.Series([*MOMENTS[:5], "1969-12-31T23:59:59.999999"]).str.to_datetime(time_unit="us")
+        starts = TokenizedCorpus.of(timed(corpus, moments), tokenizer).starts
+        assert starts.tolist() == [EIGHT, MARCH, -1]  # in the order of the sessions, not of time
+        assert starts.dtype == np.int64
+
+    @pytest.mark.parametrize("unit", ["ms", "us", "ns"])
+    @pytest.mark.parametrize("zone", [None, "Asia/Tokyo"])
+    def test_units_and_zones_are_one_clock(self, corpus, tokenizer, unit, zone):
+        moments = pl.Series([EIGHT] * 6).cast(pl.Datetime("us", "UTC")).cast(pl.Datetime(unit, "UTC"))
+        moments = moments.dt.replace_time_zone(None) if zone is None else moments.dt.convert_time_zone(zone)
+        assert TokenizedCorpus.of(timed(corpus, moments), tokenizer).starts.tolist() == [EIGHT] * 3
+
+    def test_seconds_since_1970_and_dates(self, corpus, tokenizer):
+        for moments in (pl.Series([MARCH // 10**6] * 6), pl.Series([MARCH]).cast(pl.Datetime("us")).cast(pl.Date)):
+            moments = moments.new_from_index(0, 6)
+            assert TokenizedCorpus.of(timed(corpus, moments), tokenizer).starts.tolist() == [MARCH] * 3
+
+    def test_none_where_a_session_or_the_log_has_no_time(self, tokenized, corpus, tokenizer):
+        moments = pl.Series(MOMENTS).str.to_datetime(time_unit="us")
+        assert moments.null_count() == 2  # one beside another in its session, one alone
+        assert TokenizedCorpus.of(timed(corpus, moments), tokenizer).starts is None
+        assert tokenized.starts is None
+
+
+class TestFingerprint:
+    def test_equal_data_has_one_name_that_says_how_much_it_is(self, tokenized, corpus, tokenizer):
+        name = tokenized.fingerprint()
+        assert name == TokenizedCorpus.of(corpus, tokenizer).fingerprint()
+        assert name.startswith("10 texts, 3 sessions, 6 interactions, ")
+        assert len(name.rpartition(", ")[2]) == 16
+
+    def test_any_change_gives_another(self, tokenized):
+        sessions, texts = tokenized.sessions, tokenized.texts
+        changes = [
+            {"session_ids": tokenized.session_ids[::-1]},
+            {"sessions": dataclasses.replace(sessions, actions=sessions.actions[::-1])},
+            {"sessions": dataclasses.replace(sessions, rows=sessions.rows[::-1])},
+            {"sessions": dataclasses.replace(sessions, offsets=np.array([0, 2, 5, 6]))},
+            {"texts": dataclasses.replace(texts, ids=texts.ids + 1)},
+        ]
+        names = {tokenized.fingerprint(), *(dataclasses.replace(tokenized, **one).fingerprint() for one in changes)}
+        assert len(names) == 1 + len(changes)
+
+    def test_how_arrays_lie_in_memory_does_not_matter(self, tokenized):
+        rows = np.repeat(tokenized.sessions.rows, 2)[::2]
+        assert not rows.flags.contiguous
+        strided = dataclasses.replace(tokenized, sessions=dataclasses.replace(tokenized.sessions, rows=rows))
+        assert strided.fingerprint() == tokenized.fingerprint()
+
+
+IDS = np.array([f"session {number}" for number in range(5000)], dtype=object)
+
+
+class TestHeldOut:
+    @pytest.mark.parametrize("share", [0.0, 0.1, 0.5, 0.9])
+    def test_is_about_the_share(self, share):
+        assert held_out(IDS, share).mean() == pytest.approx(share, abs=0.025)
+
+    def test_a_session_stays_on_its_side_while_the_corpus_grows(self):
+        some = IDS[1::3]
+        assert np.array_equal(held_out(IDS, 0.3)[1::3], held_out(some, 0.3))
+
+    def test_a_larger_share_holds_the_smaller_one(self):
+        assert held_out(IDS, 0.5)[held_out(IDS, 0.1)].all()
+
+    def test_another_process_holds_out_the_same(self):
+        code = (
+            "import numpy as np\n"
+            "from ubm_embed.data.batches.tokenized_corpus import held_out\n"
+            "ids = np.array([f'session {number}' for number in range(200)], dtype=object)\n"
+            "print(''.join('01'[out] for out in held_out(ids, 0.3).astype(int)))\n"
+        )
+        root = str(Path(__file__).resolve().parents[3])
+        environment = os.environ | {"PYTHONHASHSEED": "12345", "PYTHONPATH": root}
+        found = subprocess.run(
+            [sys.executable, "-c", code], env=environment, capture_output=True, text=True, check=True
+        )
+        assert found.stdout.strip() == "".join("01"[out] for out in held_out(IDS[:200], 0.3).astype(int))

@@ -1,0 +1,169 @@
+import gzip
+import json
+from pathlib import Path
+
+import polars as pl
+import pytest
+
+from ubm_embed.data.tables.table_files import collect_tables, scan_table
+from ubm_embed.errors import InvalidData, NotFound
+
+ROWS = [{"id": "007", "price": 1.5}, {"id": "x", "price": 2}]
+TEXTS = [("007", "1.5"), ("x", "2")]
+
+
+def write(file: Path, text: str) -> Path:
+    opener = gzip.open if file.suffix == ".gz" else open
+    with opener(file, "wt", encoding="utf-8") as stream:
+        stream.write(text)
+    return file
+
+
+def csv() -> str:
+    return "id,price\n007,1.5\nx,2\n"
+
+
+def lines() -> str:
+    return "\n".join(map(json.dumps, ROWS)) + "\n"
+
+
+@pytest.mark.parametrize(
+    ("name", "text"),
+    [
+        ("t.csv", csv()),
+        ("t.csv.gz", csv()),
+        ("t.CSV", csv()),
+        ("t.json", json.dumps(ROWS, indent=1)),
+        ("t.json.gz", json.dumps(ROWS)),
+        ("lines.json", lines()),
+        ("t.jsonl", lines()),
+        ("t.ndjson", lines()),
+        ("t.jsonl.gz", lines()),
+    ],
+)
+def test_every_column_of_a_text_form_arrives_as_text(tmp_path: Path, name: str, text: str) -> None:
+    assert scan_table(write(tmp_path / name, text)).collect().rows() == TEXTS
+
+
+def test_parquet_keeps_its_types(tmp_path: Path) -> None:
+    frame = pl.DataFrame({"id": [1, 2], "tags": [["a"], []]})
+    frame.write_parquet(tmp_path / "t.parquet")
+    assert scan_table(tmp_path / "t.parquet").collect().equals(frame)
+
+
+def test_json_values_of_mixed_kinds_arrive_as_their_json(tmp_path: Path) -> None:
+    file = write(tmp_path / "t.jsonl", '{"a": {"colour": "red"}}\n{"a": [1, "x"], "late": true}\n\n{"a": null}\n')
+    frame = scan_table(file).collect()
+    assert [json.loads(value) if value else None for value in frame["a"]] == [{"colour": "red"}, [1, "x"], None]
+    assert frame["late"].to_list() == [None, "true", None]
+
+
+def test_a_schema_says_what_to_read_from_json(tmp_path: Path) -> None:
+    file = write(tmp_path / "t.jsonl", '{"p": {"id": 1, "more": 2}, "n": 1}\n{"p": {"id": "x"}}\n')
+    schema = {"p": pl.Struct({"id": pl.String, "absent": pl.String})}
+    assert scan_table(file, schema=schema).collect().to_dicts() == [
+        {"p": {"id": "1", "absent": None}},
+        {"p": {"id": "x", "absent": None}},
+    ]
+
+
+def test_a_folder_is_its_files_of_one_kind_by_name(tmp_path: Path) -> None:
+    write(tmp_path / "b.csv", "id,more\n2,x\n")
+    write(tmp_path / "a.csv.gz", "id\n1\n")
+    write(tmp_path / "README.md", "not a table")
+    write(tmp_path / ".hidden.jsonl", "{}")
+    assert scan_table(tmp_path).collect().rows() == [("1", None), ("2", "x")]
+
+
+@pytest.mark.parametrize(("names", "problem"), [([], "found none"), (["a.csv", "b.jsonl"], "found CSV and JSON Lines")])
+def test_a_folder_without_one_kind_is_refused(tmp_path: Path, names: list[str], problem: str) -> None:
+    for name in names:
+        write(tmp_path / name, "{}")
+    with pytest.raises(InvalidData, match=problem) as caught:
+        scan_table(tmp_path)
+    assert caught.value.file == tmp_path
+
+
+def test_a_missing_path_is_not_found(tmp_path: Path) -> None:
+    with pytest.raises(NotFound, match=r"absent\.csv"):
+        scan_table(tmp_path / "absent.csv")
+
+
+@pytest.mark.parametrize("name", ["t.xlsx", "t", "t.parquet.gz"])
+def test_an_unknown_suffix_is_refused(tmp_path: Path, name: str) -> None:
+    write(tmp_path / name, "x")
+    with pytest.raises(InvalidData, match="unknown suffix") as caught:
+        scan_table(tmp_path / name)
+    assert caught.value.file == tmp_path / name
+
+
+@pytest.mark.parametrize("name", ["t.parquet", "t.csv", "t.json", "t.jsonl"])
+def test_an_empty_file_is_refused(tmp_path: Path, name: str) -> None:
+    (tmp_path / name).touch()
+    with pytest.raises(InvalidData, match="empty") as caught:
+        scan_table(tmp_path / name)
+    assert caught.value.file == tmp_path / name
+
+
+@pytest.mark.parametrize(
+    ("name", "content"),
+    [
+        ("t.parquet", b"PAR1 nonsense"),
+        ("t.jsonl", b'{"a": "\xff"}'),
+        ("t.jsonl.gz", b"not compressed"),
+        ("t.jsonl.gz", gzip.compress(b'{"a": 1}\n' * 1000, mtime=0)[:-9]),
+        ("t.json", b"[]"),
+        ("t.json", b" \n"),
+        ("t.jsonl", b'{"a": NaN}'),
+    ],
+)
+def test_an_unreadable_file_is_refused_by_name(tmp_path: Path, name: str, content: bytes) -> None:
+    (tmp_path / name).write_bytes(content)
+    with pytest.raises(InvalidData) as caught:
+        scan_table(tmp_path / name)
+    assert caught.value.file == tmp_path / name
+
+
+@pytest.mark.parametrize(
+    ("name", "text", "row", "problem"),
+    [
+        ("t.jsonl", '{"a": 1}\n{"a": 2}\n{"a": }\n', 3, "column 7"),
+        ("t.jsonl", '{"a": 1}\n\n[1]\n', 3, r"expected an object, got \[1\]"),
+        ("t.json", '[{"a": 1},\n {"a": }]', 2, "column 8"),
+        ("t.json", '[{"a": 1}, 7]', 2, "expected an object, got 7"),
+    ],
+)
+def test_malformed_json_is_named_by_line(tmp_path: Path, name: str, text: str, row: int, problem: str) -> None:
+    file = write(tmp_path / name, text)
+    with pytest.raises(InvalidData, match=problem) as caught:
+        scan_table(file)
+    assert (caught.value.file, caught.value.row) == (file, row)
+
+
+def test_malformed_json_read_by_a_schema_is_named_when_collected(tmp_path: Path) -> None:
+    good, bad = write(tmp_path / "a.jsonl", '{"a": 1}\n'), write(tmp_path / "b.jsonl", '{"a": 1}\n{"a"\n')
+    frame = scan_table(tmp_path, schema={"a": pl.String()})
+    with pytest.raises(InvalidData) as caught:
+        collect_tables([frame], [good, bad])
+    assert (caught.value.file, caught.value.row) == (bad, 2)
+
+
+@pytest.mark.parametrize("content", [b"a,b\n1,2,3\n", b"a,b\n\xff,2\n"])
+def test_a_bad_csv_row_is_an_error_when_collected(tmp_path: Path, content: bytes) -> None:
+    (tmp_path / "t.csv").write_bytes(content)
+    with pytest.raises(InvalidData) as caught:
+        collect_tables([scan_table(tmp_path / "t.csv")], [tmp_path / "t.csv"])
+    assert caught.value.file == tmp_path / "t.csv"
+
+
+@pytest.mark.parametrize("folder", ["shop [2024]", "shop*", "shop?", "{shop,other}", "["])
+@pytest.mark.parametrize("name", ["t.csv", "t.jsonl", "t.json", "t.parquet"])
+def test_a_name_is_no_pattern(tmp_path: Path, folder: str, name: str) -> None:
+    for place, value in ((folder, "ours"), ("shop 2", "other"), ("shop2", "other")):
+        (tmp_path / place).mkdir()
+        frame, file = pl.DataFrame({"id": [value]}), tmp_path / place / name
+        if file.suffix == ".parquet":
+            frame.write_parquet(file)
+        else:
+            write(file, {".csv": frame.write_csv, ".jsonl": frame.write_ndjson}.get(file.suffix, frame.write_json)())
+    assert scan_table(tmp_path / folder / name).collect().rows() == [("ours",)]

@@ -1,0 +1,326 @@
+"""What is asked of a session, against one walk through it: what is shown, what is hidden, what is the answer."""
+
+import itertools
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from ubm_embed.data.batches.session_table import MAX_INTERACTIONS, SessionTable
+from ubm_embed.data.session import Action
+from ubm_embed.data.tasks.examples import (
+    LEAST_INTERACTIONS,
+    Asked,
+    Examples,
+    next_item_examples,
+    next_item_walks,
+    purchase_examples,
+    remaining_length_examples,
+)
+
+SEARCH, VIEW, ADD, BUY = (action.code for action in Action)
+
+# Text rows 0..3 are products, 4 and 5 search phrases. Few of each, so that runs and repeats are common.
+IS_PRODUCT = np.arange(6) < 4
+PRODUCTS = st.tuples(st.sampled_from([VIEW, VIEW, ADD, BUY]), st.integers(0, 3))
+SEARCHES = st.tuples(st.just(SEARCH), st.integers(4, 5))
+SESSIONS = st.lists(st.lists(PRODUCTS | SEARCHES, max_size=12), max_size=6)
+
+
+def table(sessions):
+    flat = [pair for session in sessions for pair in session]
+    actions = np.array([action for action, _ in flat], dtype=np.uint8)
+    rows = np.array([row for _, row in flat], dtype=np.int32)
+    return SessionTable(actions, rows, np.cumsum([0, *map(len, sessions)]))
+
+
+def listed(examples):
+    """Examples as (prefix, target), a prefix as (action, row) pairs."""
+    prefixes = examples.prefixes
+    pairs = list(zip(prefixes.actions.tolist(), prefixes.rows.tolist(), strict=True))
+    shown = [pairs[start:stop] for start, stop in itertools.pairwise(prefixes.offsets.tolist())]
+    return list(zip(shown, examples.targets.tolist(), strict=True))
+
+
+def viewed(*rows):
+    return [(VIEW if IS_PRODUCT[row] else SEARCH, row) for row in rows]
+
+
+def next_items_by_walking(session, known=frozenset(range(6)), repeats=False, first=1):
+    """Every question of a session: for each product in turn, what stood before it."""
+    found = []
+    for place, (_, row) in enumerate(session):
+        before = [other for _, other in session[:place] if IS_PRODUCT[other]]
+        if not IS_PRODUCT[row] or not before or place < first or row not in known:
+            continue
+        if before[-1] != row if repeats else row not in before:
+            found.append((session[:place], row))
+    return found
+
+
+class TestNextItemExamples:
+    @given(sessions=SESSIONS, known=st.sets(st.integers(0, 5)), repeats=st.booleans(), data=st.data())
+    def test_without_a_generator_all_questions_are_asked(self, sessions, known, repeats, data):
+        first = [data.draw(st.integers(0, 9)) for _ in sessions]
+        asked = Asked(table(sessions), np.array(first, dtype=np.int64))
+        answers = np.isin(np.arange(6), list(known))
+        found = next_item_examples(asked, IS_PRODUCT, known=answers, repeats=repeats)
+        walks = [
+            next_items_by_walking(session, known, repeats, at) for session, at in zip(sessions, first, strict=True)
+        ]
+        assert listed(found) == list(itertools.chain(*walks))
+
+    @given(sessions=SESSIONS, most=st.integers(0, 4), seed=st.integers(0, 9), repeats=st.booleans())
+    def test_with_one_at_most_so_many_a_session(self, sessions, most, seed, repeats):
+        asked = Asked.whole(table(sessions))
+        found = listed(next_item_examples(asked, IS_PRODUCT, np.random.default_rng(seed), most=most, repeats=repeats))
+        for session in sessions:
+            possible = next_items_by_walking(session, repeats=repeats)
+            count = min(most, len(possible))
+            part, found = found[:count], found[count:]
+            # A session's questions keep their order: those drawn are a subsequence of all.
+            rest = iter(possible)
+            assert all(question in rest for question in part)
+        assert not found
+
+    @given(sessions=SESSIONS, seed=st.integers(0, 9))
+    def test_the_answer_is_a_product_that_the_prefix_lacks_and_the_prefix_holds_another(self, sessions, seed):
+        asked = Asked.whole(table(sessions))
+        for prefix, target in listed(next_item_examples(asked, IS_PRODUCT, np.random.default_rng(seed))):
+            rows = [row for _, row in prefix]
+            assert IS_PRODUCT[target]
+            assert target not in rows
+            assert IS_PRODUCT[rows].any()
+
+    def test_a_hand_made_session(self):
+        session = viewed(4, 0, 0, 5, 1, 0)
+        asked = Asked.whole(table([session, viewed(2), viewed(4, 3), []]))
+        assert listed(next_item_examples(asked, IS_PRODUCT)) == [(session[:4], 1)]
+        with_repeats = next_item_examples(asked, IS_PRODUCT, repeats=True)
+        assert listed(with_repeats) == [(session[:4], 1), (session[:5], 0)]
+
+    def test_a_search_between_two_views_of_a_product_asks_nothing(self):
+        asked = Asked.whole(table([viewed(0, 4, 0)]))
+        assert len(next_item_examples(asked, IS_PRODUCT, repeats=True)) == 0
+
+    def test_every_question_of_a_session_is_drawn_equally_often(self):
+        asked = Asked.whole(table([viewed(0, 4, 1, 0, 2, 5)] * 1000))
+        targets = next_item_examples(asked, IS_PRODUCT, np.random.default_rng(0)).targets
+        assert np.mean(targets == 1) == pytest.approx(0.5, abs=0.05)
+        assert set(targets.tolist()) == {1, 2}
+
+    def test_the_same_seed_asks_the_same(self):
+        asked = Asked.whole(table([viewed(0, 1, 2, 3)] * 20))
+        one, same, other = (
+            listed(next_item_examples(asked, IS_PRODUCT, np.random.default_rng(seed))) for seed in (1, 1, 2)
+        )
+        assert one == same != other
+
+    def test_types_are_those_of_a_table_and_of_a_class(self):
+        found = next_item_examples(Asked.whole(table([viewed(0, 1)])), IS_PRODUCT)
+        assert (found.prefixes.rows.dtype, found.targets.dtype) == (np.int32, np.int64)
+
+    def test_no_sessions_ask_nothing(self):
+        for rng in (None, np.random.default_rng(0)):
+            assert len(next_item_examples(Asked.whole(table([])), IS_PRODUCT, rng)) == 0
+
+
+def table_of_own_rows(sessions):
+    """Sessions whose rows tell whose they are, 6 n to 6 n + 5, and which of these are products."""
+    own = [[(action, 6 * number + row) for action, row in session] for number, session in enumerate(sessions)]
+    return table(own), np.tile(IS_PRODUCT, len(sessions))
+
+
+def by_session(walks):
+    """Of each session what is read, and what is asked after how many interactions of it."""
+    pairs = list(zip(walks.sessions.actions.tolist(), walks.sessions.rows.tolist(), strict=True))
+    found = []
+    for start, stop in itertools.pairwise(walks.sessions.offsets.tolist()):
+        inside = [place for place, where in enumerate(walks.places.tolist()) if start <= where < stop]
+        asked = {int(walks.places[place]) - start + 1: int(walks.targets[place]) for place in inside}
+        found.append((pairs[start:stop], asked))
+    return found
+
+
+def runs_by_walking(session, limit, repeats):
+    """What may be made of a session: of each run, what is read of it and the answers after how many interactions."""
+    places = {len(before): row for before, row in next_items_by_walking(session, repeats=repeats)}
+    starts = range(max(0, len(session) - limit - 1) + 1)
+    return [
+        (
+            session[start : start + limit + 1][:-1],
+            {place - start: row for place, row in places.items() if start < place <= start + limit},
+        )
+        for start in starts
+    ]
+
+
+class TestNextItemWalks:
+    @given(
+        sessions=SESSIONS,
+        known=st.sets(st.integers(0, 5)),
+        repeats=st.booleans(),
+        limit=st.integers(11, 20),
+        data=st.data(),
+    )
+    def test_of_sessions_within_the_limit_all_questions_are_asked(self, sessions, known, repeats, limit, data):
+        first = [data.draw(st.integers(0, 9)) for _ in sessions]
+        asked = Asked(table(sessions), np.array(first, dtype=np.int64))
+        answers = np.isin(np.arange(6), list(known))
+        rng = np.random.default_rng(0)
+        found = next_item_walks(asked, IS_PRODUCT, rng, limit=limit, known=answers, repeats=repeats)
+        expected = [
+            next_items_by_walking(session, known, repeats, at) for session, at in zip(sessions, first, strict=True)
+        ]
+        assert listed(found.examples) == list(itertools.chain(*expected))
+        assert listed(found.examples) == listed(next_item_examples(asked, IS_PRODUCT, known=answers, repeats=repeats))
+        assert len(found) == len([questions for questions in expected if questions])
+
+    @given(sessions=SESSIONS, limit=st.integers(1, 9), repeats=st.booleans(), seed=st.integers(0, 9))
+    def test_of_a_longer_one_a_run_and_what_follows_it(self, sessions, limit, repeats, seed):
+        own, is_product = table_of_own_rows(sessions)
+        rng = np.random.default_rng(seed)
+        walks = next_item_walks(Asked.whole(own), is_product, rng, limit=limit, repeats=repeats)
+        found = {number: [] for number in range(len(sessions))}
+        for shown, asked in by_session(walks):
+            number = shown[0][1] // 6
+            assert not found[number], "a session is asked in one run"
+            plain = [(action, row - 6 * number) for action, row in shown]
+            found[number] = [(plain, {place: target - 6 * number for place, target in asked.items()})]
+        for number, session in enumerate(sessions):
+            possible = runs_by_walking(session, limit, repeats)
+            if found[number]:
+                assert found[number][0] in possible
+                assert found[number][0][1], "a session without a question is left out"
+            else:
+                assert any(not asked for _, asked in possible)
+        assert np.all(walks.sessions.lengths <= limit)
+        assert np.all(np.diff(walks.places) > 0)
+
+    def test_every_run_of_a_long_session_is_drawn_equally_often(self):
+        session, is_product = [(VIEW, row) for row in range(8)], np.ones(8, dtype=bool)
+        asked = Asked.whole(table([session] * 2000))
+        walks = next_item_walks(asked, is_product, np.random.default_rng(0), limit=4)
+        starts, counts = np.unique(walks.sessions.rows[walks.sessions.offsets[:-1]], return_counts=True)
+        assert starts.tolist() == [0, 1, 2, 3]
+        assert counts / 2000 == pytest.approx(0.25, abs=0.04)
+        assert set(walks.sessions.lengths.tolist()) == {4}
+
+    def test_reads_as_many_interactions_as_the_paper_does_and_asks_for_one_more(self):
+        sessions = [[(VIEW, row) for row in range(MAX_INTERACTIONS + more)] for more in (0, 1, 2)]
+        walks = next_item_walks(
+            Asked.whole(table(sessions)), np.ones(MAX_INTERACTIONS + 2, dtype=bool), np.random.default_rng(0)
+        )
+        assert walks.sessions.lengths.tolist() == [MAX_INTERACTIONS - 1, MAX_INTERACTIONS, MAX_INTERACTIONS]
+        assert walks.places.size == 3 * MAX_INTERACTIONS - 1
+
+    def test_a_hand_made_session(self):
+        walks = next_item_walks(
+            Asked.whole(table([viewed(4, 0, 0, 5, 1, 2), viewed(4, 3)])), IS_PRODUCT, np.random.default_rng(0)
+        )
+        assert by_session(walks) == [(viewed(4, 0, 0, 5, 1), {4: 1, 5: 2})]
+        assert (walks.sessions.rows.dtype, walks.targets.dtype) == (np.int32, np.int64)
+
+    @given(sessions=SESSIONS, data=st.data())
+    def test_are_taken_in_the_order_asked_for(self, sessions, data):
+        walks = next_item_walks(Asked.whole(table(sessions)), IS_PRODUCT, np.random.default_rng(0), repeats=True)
+        order = data.draw(st.permutations(range(len(walks))))
+        chosen = order[: data.draw(st.integers(0, len(order)))]
+        taken = walks.take(np.array(chosen, dtype=np.int64))
+        assert by_session(taken) == [by_session(walks)[place] for place in chosen]
+        assert len(taken) == len(chosen)
+        shown = [(pairs[:count], target) for pairs, asked in by_session(taken) for count, target in asked.items()]
+        assert listed(taken.examples) == shown
+
+
+def purchases_by_walking(session, least):
+    """Every allowed cut of a session, and whether a purchase follows: none is shown, and something is hidden."""
+    actions = [action for action, _ in session]
+    cuts = [cut for cut in range(least, len(session)) if BUY not in actions[:cut]]
+    return {cut: BUY in actions[cut:] for cut in cuts}
+
+
+class TestPurchaseExamples:
+    @given(sessions=SESSIONS, least=st.integers(1, 6), seed=st.integers(0, 9))
+    def test_each_session_that_can_be_cut_is_cut_once(self, sessions, least, seed):
+        found = listed(purchase_examples(table(sessions), np.random.default_rng(seed), least=least))
+        able = [session for session in sessions if purchases_by_walking(session, least)]
+        assert len(found) == len(able)
+        for session, (prefix, follows) in zip(able, found, strict=True):
+            assert prefix == session[: len(prefix)]
+            assert purchases_by_walking(session, least)[len(prefix)] is follows
+
+    @pytest.mark.parametrize("ending", [[(BUY, 0)], [(VIEW, 0)]])
+    def test_both_classes_are_cut_alike(self, ending):
+        # As many interactions before the purchase as before the end: every cut after 5 to 8 of them, equally often.
+        sessions = [viewed(*[1] * 8) + ending] * 2000
+        examples = purchase_examples(table(sessions), np.random.default_rng(0))
+        lengths, counts = np.unique(examples.prefixes.lengths, return_counts=True)
+        assert lengths.tolist() == [5, 6, 7, 8]
+        assert counts / 2000 == pytest.approx(0.25, abs=0.04)
+        assert set(examples.targets.tolist()) == {ending[0][0] == BUY}
+
+    def test_what_follows_the_first_purchase_is_never_shown(self):
+        session = [*viewed(*[1] * 5), (BUY, 1), *viewed(*[2] * 20)]
+        found = purchase_examples(table([session] * 50), np.random.default_rng(0))
+        assert set(found.prefixes.lengths.tolist()) == {5}
+        assert found.targets.all()
+
+    def test_a_purchase_too_early_leaves_the_session_out(self):
+        early = [*viewed(*[1] * 4), (BUY, 1), *viewed(*[2] * 20), (BUY, 2)]
+        assert len(purchase_examples(table([early]), np.random.default_rng(0))) == 0
+
+    def test_at_least_five_interactions_as_in_the_paper_and_one_hidden(self):
+        assert LEAST_INTERACTIONS == 5
+        found = purchase_examples(table([viewed(*[1] * 5), viewed(*[1] * 6)]), np.random.default_rng(0))
+        assert listed(found) == [(viewed(*[1] * 5), False)]
+
+
+def lengths_by_walking(session, least, limit):
+    return {cut: len(session) - cut for cut in range(least, len(session)) if cut < limit}
+
+
+class TestRemainingLengthExamples:
+    @given(sessions=SESSIONS, least=st.integers(1, 6), limit=st.integers(1, 12), seed=st.integers(0, 9))
+    def test_each_session_that_can_be_cut_is_cut_once(self, sessions, least, limit, seed):
+        rng = np.random.default_rng(seed)
+        found = listed(remaining_length_examples(table(sessions), rng, least=least, limit=limit))
+        able = [session for session in sessions if lengths_by_walking(session, least, limit)]
+        assert len(found) == len(able)
+        for session, (prefix, remaining) in zip(able, found, strict=True):
+            assert prefix == session[: len(prefix)]
+            assert lengths_by_walking(session, least, limit)[len(prefix)] == remaining
+
+    def test_a_long_session_is_cut_before_its_32nd_interaction_and_counted_to_its_end(self):
+        examples = remaining_length_examples(table([viewed(*[1] * 100)] * 1000), np.random.default_rng(0))
+        assert set(examples.prefixes.lengths.tolist()) == set(range(LEAST_INTERACTIONS, MAX_INTERACTIONS))
+        assert set((examples.prefixes.lengths + examples.targets).tolist()) == {100}
+        assert examples.targets.dtype == np.int64
+
+
+@pytest.mark.parametrize("examples_of", [purchase_examples, remaining_length_examples])
+class TestCuts:
+    SESSIONS = tuple(viewed(*[number % 4] * length) for number, length in enumerate(range(1, 41)))
+
+    def test_the_same_seed_cuts_the_same(self, examples_of):
+        one, same, other = (
+            listed(examples_of(table(self.SESSIONS), np.random.default_rng(seed))) for seed in (1, 1, 2)
+        )
+        assert one == same != other
+
+    def test_neither_later_sessions_nor_the_length_of_earlier_ones_move_a_cut(self, examples_of):
+        alone = [viewed(1), *self.SESSIONS]
+        among = [viewed(*[1] * 30), *self.SESSIONS, *self.SESSIONS]
+        found, found_among = (listed(examples_of(table(some), np.random.default_rng(1))) for some in (alone, among))
+        assert found_among[1 : len(found) + 1] == found
+
+    def test_sessions_too_short_are_left_out(self, examples_of):
+        assert len(examples_of(table(self.SESSIONS[:5]), np.random.default_rng(0))) == 0
+        assert len(examples_of(table([]), np.random.default_rng(0))) == 0
+
+
+def test_examples_are_taken_in_the_order_asked_for_with_repeats():
+    examples = Examples(table([viewed(0), viewed(1, 2), viewed(3)]), np.array([5, 6, 7]))
+    assert listed(examples.take(np.array([2, 1, 1]))) == [(viewed(3), 7), (viewed(1, 2), 6), (viewed(1, 2), 6)]
+    assert len(examples) == 3

@@ -1,0 +1,154 @@
+"""An exported model makes the model's vectors in another runtime, at every shape, and says how to ask it."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from safetensors.torch import load_file
+from tokenizers import Tokenizer
+from torch.nn.functional import normalize
+
+from ubm_embed.data.arrays import FloatArray, IntArray
+from ubm_embed.data.batches.distinct_batches import TokenBatch
+from ubm_embed.data.batches.packing import Packing
+from ubm_embed.data.session import Action, Interaction, Product, Session
+from ubm_embed.data.text.token_table import TokenTable
+from ubm_embed.data.text.tokenizer import InteractionTokenizer
+from ubm_embed.errors import Conflict, NotFound
+from ubm_embed.inference.embedder import Embedder
+from ubm_embed.inference.runtimes.onnx_export import export_onnx
+from ubm_embed.inference.runtimes.onnx_graphs import onnx_sessions
+from ubm_embed.model.checkpoint import Checkpoint, save_checkpoint
+from ubm_embed.model.item_embeddings import text_keys
+from ubm_embed.model.user_behavior_model import UserBehaviorModel
+
+onnxruntime = pytest.importorskip("onnxruntime", reason="ONNX Runtime is not installed")
+pytest.importorskip("onnxscript", reason="onnxscript is not installed")
+
+SHOE = Product("red running shoes", "shoes", (("colour", "red"),))
+
+
+@pytest.fixture(scope="module", params=["as the paper's", "as our recipe's"])
+def folders(
+    request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory, tokenizer: InteractionTokenizer
+) -> tuple[Path, Path]:
+    """A model's folder, and what was exported of it."""
+    ours = request.param == "as our recipe's"
+    home = tmp_path_factory.mktemp("exported")
+    torch.manual_seed(0)
+    sizes: dict[str, Any] = {"layers": 1, "width": 32, "dimension": 16, "session_layers": 2, "session_heads": 2}
+    sizes |= {"causal": ours, "mean_of_tokens": ours}
+    model = UserBehaviorModel.from_scratch(vocab_size=tokenizer.vocab_size, max_interactions=8, **sizes)
+    if ours:
+        texts = [tokenizer.product_text(one) for one in (SHOE, Product("a lamp"))]
+        model.know(TokenTable.from_rows(texts), tokenizer)
+    with torch.no_grad():
+        for parameter in model.parameters():
+            parameter += 0.1 * torch.randn_like(parameter)
+    (home / "model").mkdir()
+    save_checkpoint(home / "model", model.eval(), tokenizer, {})
+    export_onnx(home / "model", home / "onnx")
+    return home / "model", home / "onnx"
+
+
+def run(folder: Path, graph: str, **inputs: Any) -> FloatArray:
+    session = onnxruntime.InferenceSession(folder / graph, providers=["CPUExecutionProvider"])
+    found: FloatArray = session.run(["vectors"], inputs)[0]
+    return found
+
+
+def inputs(exported: Path, rows: list[IntArray]) -> dict[str, Any]:
+    """What the graphs take of token sequences; known texts by the keys that lie beside them."""
+    file = exported / "known_texts.safetensors"
+    if not file.is_file():
+        return padded(rows)
+    known = load_file(file)
+    keys = text_keys(TokenBatch.of(TokenTable.from_rows(rows)), known["marks"])
+    is_key = (keys[:, None] == known["keys"]).float()
+    assert is_key.sum() > 0
+    return {**padded(rows), "known": (is_key @ known["vectors"]).numpy()}
+
+
+def padded(rows: list[IntArray]) -> dict[str, IntArray]:
+    mask = np.arange(max(map(len, rows))) < np.array([[len(row)] for row in rows])
+    ids = np.zeros(mask.shape, np.int64)
+    ids[mask] = np.concatenate(rows)
+    return {"ids": ids, "mask": mask.astype(np.int64)}
+
+
+def test_a_product_is_the_embedders(folders: tuple[Path, Path]) -> None:
+    model, exported = folders
+    embedder = Embedder.from_pretrained(model, device="cpu")
+    about = json.loads((exported / "model.json").read_text("utf-8"))
+    assert (about["model_id"], about["dimension"]) == (embedder.model_id, embedder.dimension)
+    products = [SHOE, Product("socks"), Product("walking boots " * 20, "shoes")]
+    for some in (products, products[:1], products[:1] * 7):
+        texts = [embedder.tokenizer.product_text(product) for product in some]
+        rows = [np.array([about["cls"], *text, about["sep"]]) for text in texts]
+        found = run(exported, "products.onnx", **inputs(exported, rows))
+        expected = np.stack([embedder.embed_product(product) for product in some])
+        assert np.abs(found - expected).max() < 1e-5
+
+
+def test_a_session_is_the_embedders(folders: tuple[Path, Path]) -> None:
+    model, exported = folders
+    embedder = Embedder.from_pretrained(model, device="cpu")
+    about = json.loads((exported / "model.json").read_text("utf-8"))
+    views = [SHOE, Product("socks"), Product("blue shirt", "shirts")]
+    view = about["actions"]["[VIEW]"]
+    rows = [np.array([about["cls"], view, *embedder.tokenizer.product_text(one), about["sep"]]) for one in views]
+    vectors = run(exported, "interactions.onnx", **inputs(exported, rows))
+    # Of one, and of three interactions, with places that hold none.
+    interactions = np.full((2, 5, 16), 7, np.float32)
+    interactions[0, :1], interactions[1, :3] = vectors[:1], vectors
+    mask = np.array([[1, 0, 0, 0, 0], [1, 1, 1, 0, 0]])
+    found = run(exported, "sessions.onnx", interactions=interactions, mask=mask)
+    sessions = [Session(tuple(Interaction(Action.VIEW, product=one) for one in some)) for some in (views[:1], views)]
+    assert np.abs(found - embedder.embed_sessions(sessions)).max() < 1e-5
+
+
+@pytest.mark.parametrize("shape", [(1, 1), (1, 8), (3, 5), (40, 2)])
+def test_sessions_of_every_shape(folders: tuple[Path, Path], shape: tuple[int, int]) -> None:
+    model, exported = folders
+    encoder = Checkpoint.from_pretrained(model).model.session_encoder
+    interactions = np.random.default_rng(0).standard_normal((*shape, 16)).astype(np.float32)
+    lengths = np.full(shape[0], shape[1])
+    with torch.inference_mode():
+        flat = torch.from_numpy(interactions).flatten(0, 1)
+        expected = normalize(encoder(flat, Packing.of(lengths)), dim=1).numpy()
+    found = run(exported, "sessions.onnx", interactions=interactions, mask=np.ones(shape, np.int64))
+    assert np.abs(found - expected).max() < 1e-5
+
+
+@pytest.mark.parametrize("most", [1, 2, 3])
+def test_sessions_of_a_model_that_reads_few_interactions(most: int, tmp_path: Path) -> None:
+    sizes: dict[str, Any] = {"layers": 1, "width": 16, "dimension": 16, "session_layers": 1, "session_heads": 2}
+    model = UserBehaviorModel.from_scratch(vocab_size=50, max_interactions=most, **sizes).eval()
+    (tmp_path / "sessions.onnx").write_bytes(onnx_sessions(model))
+    for places in range(1, most + 1):
+        interactions = np.random.default_rng(0).standard_normal((2, places, 16)).astype(np.float32)
+        found = run(tmp_path, "sessions.onnx", interactions=interactions, mask=np.ones((2, places), np.int64))
+        with torch.inference_mode():
+            flat = torch.from_numpy(interactions).flatten(0, 1)
+            encoded = model.session_encoder(flat, Packing.of(np.full(2, places)))
+        assert np.abs(found - normalize(encoded, dim=1).numpy()).max() < 1e-5
+
+
+def test_the_tokenizer_goes_along(folders: tuple[Path, Path]) -> None:
+    _, exported = folders
+    words = Tokenizer.from_file(str(exported / "tokenizer.json")).encode("red shoes").tokens
+    assert words[0].startswith("r")
+
+
+def test_nothing_is_written_over_and_nothing_is_left_half_done(folders: tuple[Path, Path], tmp_path: Path) -> None:
+    model, exported = folders
+    with pytest.raises(Conflict, match="onnx"):
+        export_onnx(model, exported)
+    with pytest.raises(NotFound, match="no model"):
+        export_onnx(tmp_path, tmp_path / "out")
+    assert not (tmp_path / "out").exists()

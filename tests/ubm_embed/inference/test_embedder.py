@@ -1,0 +1,395 @@
+"""Vectors of products and sessions: what they are, and that neither cache nor company changes them."""
+
+import threading
+import time
+from collections import OrderedDict
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import torch
+from torch.nn.functional import normalize
+
+from ubm_embed.data.batches.distinct_batches import NO_ACTION, session_batch
+from ubm_embed.data.batches.session_table import SessionTable
+from ubm_embed.data.corpus import products_of
+from ubm_embed.data.session import Action, Interaction, Product, Session
+from ubm_embed.data.tasks.examples import Task
+from ubm_embed.inference import embedder as embedder_module
+from ubm_embed.inference.embedder import Embedder, choose_device
+from ubm_embed.inference.runtimes.torch_runtime import TorchEngine
+from ubm_embed.model.checkpoint import Checkpoint, save_checkpoint
+
+NEW = Product("green hat", "hats", (("colour", "green"),))
+
+
+@pytest.fixture
+def make(model, tokenizer):
+    def make(**settings):
+        return Embedder(Checkpoint(model, tokenizer, "toy"), device="cpu", **settings)
+
+    return make
+
+
+@pytest.fixture
+def embedder(make):
+    return make()
+
+
+@pytest.fixture
+def shop(products):
+    """The toy products, as the interactions of a live session name them."""
+    return list(products_of(products))
+
+
+@pytest.fixture
+def sessions(shop):
+    def view(*rows):
+        return [Interaction(Action.VIEW, product=shop[row]) for row in rows]
+
+    return [
+        Session((Interaction(Action.SEARCH, query="red shoes"), *view(0, 1, 0))),
+        Session(tuple(view(4))),
+        Session((*view(1, 2), Interaction(Action.ADD, product=shop[2]))),
+        Session((*view(6), Interaction(Action.BUY, product=NEW))),
+    ]
+
+
+@pytest.fixture
+def encoded(embedder, monkeypatch):
+    """How many sequences each call of the interaction encoder was given."""
+    counts = []
+    real = embedder.model.interaction_encoder.forward
+
+    def forward(tokens):
+        counts.append(tokens.packing.rank.numel())
+        return real(tokens)
+
+    monkeypatch.setattr(embedder.model.interaction_encoder, "forward", forward)
+    return counts
+
+
+def close(found, expected):
+    return np.abs(found - expected).max() < 1e-5
+
+
+class TestVectors:
+    def test_have_length_1_in_float32(self, embedder, products, sessions):
+        for vectors in (embedder.embed_products(products), embedder.embed_sessions(sessions)):
+            assert vectors.dtype == np.float32
+            assert vectors.shape == (len(vectors), embedder.dimension)
+            assert np.linalg.norm(vectors, axis=1) == pytest.approx(1.0, abs=1e-5)
+        assert np.linalg.norm(embedder.embed_product(NEW)) == pytest.approx(1.0, abs=1e-5)
+
+    def test_a_product_is_a_session_of_length_1_without_an_action(self, embedder, model, tokenizer, products):
+        texts = tokenizer.product_texts(products)
+        alone = [(np.array([NO_ACTION]), np.array([row])) for row in range(products.height)]
+        with torch.no_grad():
+            expected = normalize(model(session_batch(tokenizer, texts, alone)), dim=1).numpy()
+        assert close(embedder.embed_products(products), expected)
+
+    def test_a_product_given_alone_is_the_product_of_the_catalogue(self, embedder, products, shop):
+        together = embedder.embed_products(products)
+        assert all(close(embedder.embed_product(product), together[row]) for row, product in enumerate(shop))
+
+    def test_a_session_is_what_the_model_says(self, embedder, model, tokenizer, products, sessions):
+        phrases = tokenizer.search_phrases(["red shoes"])
+        texts = type(phrases).concatenate([tokenizer.product_texts(products), phrases])
+        search, view, add = (Action.SEARCH.code, Action.VIEW.code, Action.ADD.code)
+        arrays = [
+            (np.array([search, view, view, view]), np.array([8, 0, 1, 0])),
+            (np.array([view]), np.array([4])),
+            (np.array([view, view, add]), np.array([1, 2, 2])),
+        ]
+        with torch.no_grad():
+            expected = normalize(model(session_batch(tokenizer, texts, arrays)), dim=1).numpy()
+        assert close(embedder.embed_sessions(sessions[:3]), expected)
+        actions, rows = (np.concatenate(column) for column in zip(*arrays, strict=True))
+        offsets = np.cumsum([0, *(actions.size for actions, _ in arrays)])
+        table = SessionTable(actions.astype(np.uint8), rows.astype(np.int32), offsets)
+        assert close(embedder.embed_table(texts, table), expected)
+
+    def test_action_and_order_matter(self, embedder, shop):
+        first, second = (Interaction(Action.VIEW, product=shop[row]) for row in (0, 3))
+        added = Interaction(Action.ADD, product=shop[3])
+        vectors = embedder.embed_sessions(
+            [Session(pair) for pair in ((first, second), (second, first), (first, added))]
+        )
+        assert torch.pdist(torch.from_numpy(vectors)).min() > 1e-3
+
+    def test_dropout_is_off_even_for_a_model_fresh_from_training(self, model, make, products):
+        model.train()
+        embedder = make()
+        assert np.array_equal(embedder.embed_products(products), embedder.embed_products(products))
+
+
+class TestEncoded:
+    """h' as the session encoder has it: what the heads read."""
+
+    def test_sessions_are_the_unit_vectors_before_they_are_made_unit(self, embedder, sessions):
+        encoded = embedder.encode_sessions(sessions)
+        assert encoded.shape == (len(sessions), 16)
+        assert close(normalize(encoded, dim=1).numpy(), embedder.embed_sessions(sessions))
+        assert (torch.linalg.vector_norm(encoded, dim=1) - 1).abs().min() > 1e-3
+
+    def test_of_no_sessions_there_are_none(self, embedder):
+        assert embedder.encode_sessions([]).shape == (0, 16)
+
+    def test_a_table_is_what_the_model_says_of_the_last_interactions(self, embedder, model, tokenizer, products):
+        texts = tokenizer.product_texts(products)
+        rows = np.arange(19) % 8  # sessions of 11 and of 8 interactions, of which the model reads 8
+        table = SessionTable(np.full(19, Action.VIEW.code, np.uint8), rows.astype(np.int32), np.array([0, 11, 19]))
+        kept = [(np.full(8, Action.VIEW.code), rows[3:11]), (np.full(8, Action.VIEW.code), rows[11:])]
+        with torch.no_grad():
+            expected = model(session_batch(tokenizer, texts, kept))
+        torch.testing.assert_close(embedder.encode_table(texts, table), expected, atol=1e-5, rtol=0)
+        assert close(embedder.embed_table(texts, table), normalize(expected, dim=1).numpy())
+
+    def test_a_product_as_a_session_has_no_action(self, embedder, model, tokenizer, products, shop):
+        texts = tokenizer.product_texts(products)
+        with torch.no_grad():
+            expected = model(session_batch(tokenizer, texts, [(np.array([NO_ACTION]), np.array([3]))]))
+        torch.testing.assert_close(embedder.encode_product_as_session(shop[3]), expected, atol=1e-5, rtol=0)
+
+
+class TestProductTower:
+    """Products are read by the product tower, sessions by the model itself."""
+
+    @pytest.fixture
+    def towers(self, model, tokenizer, stir):
+        tuned = model.fine_tuned(task=Task.NIP, product_tower="base")
+        stir(tuned)
+        return Embedder(Checkpoint(tuned, tokenizer, "tuned", product_tower=Checkpoint(model, tokenizer, "base")))
+
+    def test_products_are_those_of_the_tower(self, towers, embedder, products):
+        assert np.array_equal(towers.embed_products(products), embedder.embed_products(products))
+        assert np.array_equal(towers.embed_product(NEW), embedder.embed_product(NEW))
+
+    def test_sessions_are_not(self, towers, embedder, tokenizer, sessions):
+        found = towers.embed_sessions(sessions)
+        assert not close(found, embedder.embed_sessions(sessions))
+        alone = Embedder(Checkpoint(towers.model, tokenizer, "tuned"), device="cpu")
+        assert np.array_equal(found, alone.embed_sessions(sessions))
+        encoded, expected = (one.encode_product_as_session(NEW) for one in (towers, alone))
+        assert torch.equal(encoded, expected)
+
+    def test_their_id_is_the_session_tower_s(self, towers):
+        assert towers.model_id == "tuned"
+
+
+class TestCompany:
+    """A vector depends neither on what is embedded beside it, nor on the order, nor on the batch size."""
+
+    def test_products(self, embedder, products, monkeypatch):
+        together = embedder.embed_products(products)
+        assert close(embedder.embed_products(products[::-1]), together[::-1])
+        assert all(close(embedder.embed_products(products[row]), together[row]) for row in range(products.height))
+        monkeypatch.setattr(embedder_module, "_PRODUCTS_AT_ONCE", 3)
+        embedder._tokens_at_once = 10
+        assert close(embedder.embed_products(products), together)
+
+    def test_sessions(self, make, sessions):
+        together = make().embed_sessions(sessions)
+        assert close(make().embed_sessions(sessions[::-1]), together[::-1])
+        assert all(close(make().embed_sessions([one])[0], together[row]) for row, one in enumerate(sessions))
+        small = make()
+        small._tokens_at_once = 10
+        assert close(small.embed_sessions(sessions), together)
+
+    def test_a_long_session_is_read_from_its_last_interactions(self, embedder, shop):
+        interactions = tuple(Interaction(Action.VIEW, product=shop[row % 8]) for row in range(11))
+        long, short = embedder.embed_sessions([Session(interactions), Session(interactions[-8:])])
+        assert np.array_equal(long, short)
+        assert not close(long, embedder.embed_sessions([Session(interactions[:8])])[0])
+
+
+class TestSharing:
+    def test_a_text_that_repeats_is_encoded_once(self, embedder, encoded, products):
+        twice = products.select("title", "category", "attributes").vstack(
+            products.select("title", "category", "attributes")
+        )
+        vectors = embedder.embed_products(twice)
+        assert sum(encoded) == products.height
+        assert np.array_equal(vectors[: products.height], vectors[products.height :])
+
+    def test_an_interaction_that_repeats_is_encoded_once(self, embedder, encoded, sessions):
+        embedder.embed_sessions([*sessions, *sessions])
+        # A search, views of 0, 1, 4, 2 and 6, an add of 2 and a buy.
+        assert sum(encoded) == 8
+
+    def test_the_cache_answers_the_same_and_encodes_nothing_again(self, embedder, encoded, make, sessions):
+        first = embedder.embed_sessions(sessions)
+        encoded.clear()
+        assert np.array_equal(embedder.embed_sessions(sessions), first)
+        assert encoded == []
+        assert close(make(cache_size=0).embed_sessions(sessions), first)
+
+    def test_a_text_that_came_before_is_not_split_into_tokens_again(self, embedder, sessions, monkeypatch):
+        expected = embedder.embed_sessions(sessions)
+        for name in ("product_text", "search_phrases"):
+            monkeypatch.setattr(embedder.tokenizer, name, pytest.fail)
+        assert close(embedder.embed_sessions(sessions), expected)
+
+    def test_no_sessions_have_no_vectors(self, embedder):
+        nothing = SessionTable(np.empty(0, np.uint8), np.empty(0, np.int32), np.zeros(1, np.int64))
+        texts = embedder.tokenizer.search_phrases(["belt"])
+        assert embedder.embed_sessions([]).shape == (0, embedder.dimension)
+        assert embedder.embed_table(texts, nothing).shape == (0, embedder.dimension)
+
+    def test_products_of_one_text_share_a_vector(self, embedder, encoded, shop):
+        twin = replace(shop[0], product_id="another")
+        views = [Session((Interaction(Action.VIEW, product=product),)) for product in (shop[0], twin)]
+        first, second = embedder.embed_sessions(views)
+        assert np.array_equal(first, second)
+        assert encoded == [1]
+
+    def test_only_what_is_new_is_encoded(self, embedder, encoded, sessions):
+        embedder.embed_sessions(sessions[:1])
+        encoded.clear()
+        together = embedder.embed_sessions(sessions)
+        assert sum(encoded) == 8 - 3
+        assert close(embedder.embed_sessions(sessions[2:])[0], together[2])
+
+    @pytest.mark.parametrize("cache_size", [0, 1, 3, 8])
+    def test_a_full_cache_forgets_and_stays_right(self, make, sessions, cache_size):
+        expected = make().embed_sessions(sessions)
+        embedder = make(cache_size=cache_size)
+        for order in ([0, 1, 2, 3], [3, 2], [1], [2, 0], [0, 0, 3]):
+            assert close(embedder.embed_sessions([sessions[row] for row in order]), expected[order])
+            assert len(embedder._vectors) <= cache_size
+
+    def test_the_least_recently_used_goes_first(self, shop, encoded, embedder):
+        views = [Session((Interaction(Action.VIEW, product=shop[row]),)) for row in range(4)]
+        embedder._vectors.size = 2
+        for row in (0, 1, 0, 2):  # 1 is forgotten: 0 was used after it
+            embedder.embed_sessions([views[row]])
+        encoded.clear()
+        embedder.embed_sessions([views[0]])
+        assert encoded == []
+        embedder.embed_sessions([views[1]])
+        assert encoded == [1]
+
+    def test_keeps_no_batch_alive_for_one_vector(self, embedder, sessions):
+        embedder.embed_sessions(sessions)
+        for vector in embedder._vectors._entries.values():
+            assert vector.untyped_storage().nbytes() == embedder.dimension * 4
+
+    def test_threads_get_right_answers(self, make, sessions):
+        expected = make().embed_sessions(sessions)
+        embedder = make(cache_size=2)
+        for cache in (embedder._vectors, embedder._sequences):
+            cache._entries = YieldingCache()
+        wrong = []
+
+        def ask(first):
+            try:
+                for turn in range(40):
+                    row = (first + turn) % len(sessions)
+                    if not close(embedder.embed_sessions([sessions[row]])[0], expected[row]):
+                        wrong.append(row)
+            except Exception as error:
+                wrong.append(error)
+
+        threads = [threading.Thread(target=ask, args=(first,)) for first in range(4)]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+        assert wrong == []
+
+
+class YieldingCache(OrderedDict):
+    """Lets another thread go first whenever it has said what it holds."""
+
+    def __contains__(self, key):
+        found = super().__contains__(key)
+        time.sleep(0)
+        return found
+
+
+class TestEdges:
+    def test_nothing_has_no_vectors(self, embedder, products):
+        assert embedder.embed_products(products[:0]).shape == (0, 16)
+        assert embedder.embed_sessions([]).shape == (0, 16)
+
+    def test_a_session_without_interactions(self, embedder, sessions):
+        with pytest.raises(ValueError, match="without interactions"):
+            embedder.embed_sessions([sessions[0], Session(())])
+
+    def test_a_product_named_by_its_id_only(self, embedder):
+        with pytest.raises(ValueError, match="product 'p1' is named by its id only"):
+            embedder.embed_sessions([Session((Interaction(Action.VIEW, product_id="p1"),))])
+
+    def test_products_tell_their_progress(self, embedder, products, monkeypatch):
+        monkeypatch.setattr(embedder_module, "_PRODUCTS_AT_ONCE", 3)
+        embedder._tokens_at_once = 10
+        told = []
+        embedder.embed_products(products, progress=lambda what, done, total, note="": told.append((what, done, total)))
+        assert [entry[1] for entry in told] == sorted({entry[1] for entry in told})
+        assert {(what, total) for what, _, total in told} == {("embedding products", 8)}
+        assert told[-1][1] == 8
+
+    def test_opens_a_folder(self, make, model, tokenizer, tmp_path, sessions):
+        model_id = save_checkpoint(tmp_path, model, tokenizer, {})
+        opened = Embedder.from_pretrained(tmp_path, device="cpu")
+        assert (opened.model_id, opened.dimension) == (model_id, 16)
+        assert close(opened.embed_sessions(sessions), make().embed_sessions(sessions))
+
+    def test_a_device_by_name(self, monkeypatch):
+        monkeypatch.setattr("torch.cuda.device_count", lambda: 2)
+        for available, expected in ((True, "cuda"), (False, "cpu")):
+            monkeypatch.setattr("torch.cuda.is_available", lambda found=available: found)
+            assert choose_device("auto") == torch.device(expected)
+        monkeypatch.setattr("torch.cuda.is_available", lambda: True)
+        assert choose_device("cuda:1") == torch.device("cuda", 1)
+
+    @pytest.mark.parametrize("name", ["abacus", "meta", "cuda:9", "cuda", "cpu:x"])
+    def test_a_device_that_this_machine_lacks(self, monkeypatch, name):
+        monkeypatch.setattr("torch.cuda.is_available", lambda: name == "cuda:9")
+        monkeypatch.setattr("torch.cuda.device_count", lambda: 2)
+        with pytest.raises(ValueError, match=name.split(":")[0]):
+            choose_device(name)
+
+
+class TestEncoder:
+    @pytest.fixture
+    def chosen(self, monkeypatch):
+        """For how many texts, and by which name, an engine was chosen."""
+        asked = []
+
+        def choose(name, model, sequences):
+            asked.append((str(name), len(sequences)))
+            return TorchEngine(model, name)
+
+        monkeypatch.setattr(embedder_module, "choose_engine", choose)
+        return asked
+
+    def test_is_chosen_once_with_the_first_texts(self, make, products, chosen):
+        embedder = make(encoder="openvino")
+        assert embedder.encoder is None
+        embedder.embed_products(products.head(3))
+        embedder.embed_products(products)
+        embedder.embed_product(NEW)
+        assert chosen == [("openvino", 3)]
+        assert embedder.encoder == "openvino"
+
+    def test_is_plain_float32_unless_told_otherwise(self, make, products, chosen):
+        make().embed_products(products)
+        assert chosen == [("torch", products.height)]
+
+    def test_of_another_name_is_refused(self, make):
+        with pytest.raises(ValueError, match="tensorflow"):
+            make(encoder="tensorflow")
+
+    def test_reads_by_the_product_tower(self, model, tokenizer, products, stir):
+        tuned = model.fine_tuned(task=Task.NIP)
+        stir(tuned)
+        towers = Checkpoint(tuned, tokenizer, "tuned", product_tower=Checkpoint(model, tokenizer, "base"))
+        embedder = Embedder(towers, device="cpu", encoder="torch")
+        assert close(
+            embedder.embed_products(products), Embedder(towers.product_tower, device="cpu").embed_products(products)
+        )
+
+    def test_has_nothing_to_do_for_no_products(self, make, products, chosen):
+        assert make().embed_products(products.head(0)).shape == (0, 16)
+        assert chosen == []

@@ -1,0 +1,110 @@
+"""What a session will come to: the head's answer to the embedder's vectors."""
+
+import numpy as np
+import pytest
+import torch
+
+from ubm_embed.data.batches.session_table import SessionTable
+from ubm_embed.data.corpus import products_of
+from ubm_embed.data.session import Action, Interaction, Product, Session
+from ubm_embed.data.tasks.examples import Task
+from ubm_embed.errors import InvalidData, NotFound
+from ubm_embed.inference import predictor as predictor_module
+from ubm_embed.inference.predictor import Predictor
+from ubm_embed.model.checkpoint import Checkpoint, save_checkpoint
+from ubm_embed.model.user_behavior_model import CONFIG_FILE
+
+ROWS = ([0, 1, 0], [4], [1, 2, 2, 5], [row % 8 for row in range(11)])  # the last is longer than the model reads
+
+
+@pytest.fixture(params=[Task.PIP, Task.RLP])
+def task(request):
+    return request.param
+
+
+@pytest.fixture
+def checkpoint(model, tokenizer, stir, task):
+    tuned = model.fine_tuned(task=task).eval()
+    stir(tuned.head)
+    for buffer in tuned.head.buffers():
+        buffer.fill_(0.2)
+    return Checkpoint(tuned, tokenizer, "toy")
+
+
+@pytest.fixture
+def predictor(checkpoint):
+    return Predictor.of(checkpoint, device="cpu")
+
+
+@pytest.fixture
+def sessions(products):
+    shop = list(products_of(products))
+    return [Session(tuple(Interaction(Action.VIEW, product=shop[row]) for row in rows)) for rows in ROWS]
+
+
+@pytest.fixture
+def table():
+    rows = np.concatenate(ROWS).astype(np.int32)
+    return SessionTable(np.full(rows.size, Action.VIEW.code, np.uint8), rows, np.cumsum([0, *map(len, ROWS)]))
+
+
+def test_is_the_head_s_answer_to_the_embedder_s_vectors(predictor, checkpoint, sessions):
+    with torch.no_grad():
+        expected = checkpoint.model.head.predict(predictor.embedder.encode_sessions(sessions)).numpy()
+    found = predictor.predict(sessions)
+    assert found.dtype == np.float32
+    assert np.array_equal(found, expected)
+    assert np.ptp(found) > 1e-4, "sessions differ"
+
+
+def test_a_probability_or_a_length(predictor, sessions, task):
+    found = predictor.predict(sessions)
+    assert (found >= 0).all()
+    assert task is Task.RLP or (found <= 1).all()
+    assert predictor.task is task
+
+
+@pytest.mark.parametrize("at_once", [1, 3, 512])
+def test_a_table_is_the_sessions_it_holds(predictor, tokenizer, products, sessions, table, monkeypatch, at_once):
+    monkeypatch.setattr(predictor_module, "_AT_ONCE", at_once)
+    texts = tokenizer.product_texts(products)
+    assert predictor.predict_table(texts, table) == pytest.approx(predictor.predict(sessions), abs=1e-5)
+
+
+def test_nothing_asked_nothing_answered(predictor, tokenizer, products, table):
+    assert predictor.predict([]).shape == (0,)
+    assert predictor.predict_table(tokenizer.product_texts(products), table.take(np.arange(0))).shape == (0,)
+
+
+def test_a_product_is_a_session_that_holds_nothing_else(predictor, checkpoint):
+    product = Product("green hat", "hats", (("colour", "green"),))
+    with torch.no_grad():
+        expected = checkpoint.model.head.predict(predictor.embedder.encode_product_as_session(product))
+    found = predictor.predict_product(product)
+    assert isinstance(found, float)
+    assert found == pytest.approx(expected.item())
+
+
+def test_the_threshold_is_the_head_s(predictor, task):
+    assert predictor.threshold == pytest.approx(0.2 if task is Task.PIP else 0.5)
+
+
+def test_opens_a_folder(checkpoint, tmp_path, sessions, predictor, tokenizer):
+    save_checkpoint(tmp_path, checkpoint.model, tokenizer, {})
+    opened = Predictor.from_pretrained(tmp_path, device="cpu")
+    assert np.array_equal(opened.predict(sessions), predictor.predict(sessions))
+    with pytest.raises(NotFound, match="no model at"):
+        Predictor.from_pretrained(tmp_path / "gone")
+
+
+@pytest.mark.parametrize("tuned", [False, True], ids=["pre-trained", "nip"])
+def test_a_model_without_a_head_is_named(model, tokenizer, tmp_path, tuned):
+    save_checkpoint(tmp_path, model.fine_tuned(task=Task.NIP) if tuned else model, tokenizer, {})
+    with pytest.raises(InvalidData, match=r"no head to predict with: .*`ubm-embed finetune pip`") as caught:
+        Predictor.from_pretrained(tmp_path)
+    assert (caught.value.file, caught.value.field) == (tmp_path / CONFIG_FILE, "task")
+
+
+def test_sessions_are_asked_as_the_embedder_is(predictor):
+    with pytest.raises(ValueError, match="without interactions"):
+        predictor.predict([Session(())])

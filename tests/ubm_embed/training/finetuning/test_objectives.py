@@ -1,0 +1,436 @@
+"""What fine-tuning minimises, against the formulas written out."""
+
+import math
+
+import numpy as np
+import pytest
+import torch
+from torch import nn
+
+from ubm_embed.data.batches.session_table import SessionTable
+from ubm_embed.data.tasks.examples import Examples, Walks
+from ubm_embed.model.heads import PurchaseIntentionHead, RemainingLengthHead
+from ubm_embed.training.finetuning import objectives
+from ubm_embed.training.finetuning.objectives import NextItem, PurchaseIntention, RemainingLength
+
+PRODUCTS, WIDTH = 7, 4
+# Of 0..6 products and 7..8 search phrases.
+PREFIXES = ([0, 1], [7, 2, 2], [6], [3, 8, 4, 0, 3])
+TARGETS = (2, 5, 0, 6)
+REPEATED = (0, 2, 0, 3)  # where a product that is held may be the answer
+UNREAD = np.random.default_rng(0)
+
+
+class ToyTower(nn.Module):
+    """A session is the mean of vectors by text row, a product another vector."""
+
+    def __init__(self, temperature=None):
+        super().__init__()
+        generator = torch.Generator().manual_seed(0)
+        self.temperature = temperature
+        self.texts = nn.Parameter(torch.randn(PRODUCTS + 2, WIDTH, generator=generator))
+        self.vectors = nn.Parameter(torch.randn(PRODUCTS, WIDTH, generator=generator))
+
+    def sessions(self, sessions):
+        bounds = zip(sessions.offsets[:-1], sessions.offsets[1:], strict=True)
+        return torch.stack([self.texts[sessions.rows[start:stop].astype(int)].mean(dim=0) for start, stop in bounds])
+
+    def products(self, rows):
+        return self.vectors[rows]
+
+
+def table(prefixes=PREFIXES):
+    rows = np.array([row for prefix in prefixes for row in prefix], dtype=np.int32)
+    return SessionTable(np.ones(rows.size, np.uint8), rows, np.cumsum([0, *map(len, prefixes)]))
+
+
+def examples(targets=TARGETS, prefixes=PREFIXES):
+    return Examples(table(prefixes), np.array(targets))
+
+
+@torch.no_grad()
+def score(tower, prefix, product):
+    session = tower.texts[list(prefix)].mean(dim=0)
+    vector = tower.vectors[product]
+    if tower.temperature is None:
+        return float(session @ vector)
+    return float(session @ vector / session.norm() / vector.norm()) / tower.temperature
+
+
+def candidates(prefix, *, repeats):
+    return [product for product in range(PRODUCTS) if repeats or product not in prefix]
+
+
+def next_item_loss(tower, targets, *, repeats=False):
+    """Equation 7, product by product."""
+    losses = []
+    for prefix, target in zip(PREFIXES, targets, strict=True):
+        total = sum(math.exp(score(tower, prefix, product)) for product in candidates(prefix, repeats=repeats))
+        losses.append(math.log(total) - score(tower, prefix, target))
+    return sum(losses) / len(losses)
+
+
+@pytest.fixture(params=[None, 0.5], ids=["inner product", "cosine"])
+def tower(request):
+    return ToyTower(request.param)
+
+
+class TestFullSoftmax:
+    def test_is_equation_7_with_held_products_left_out(self, tower):
+        loss = NextItem(tower, PRODUCTS).loss(examples(), UNREAD)
+        assert loss.item() == pytest.approx(next_item_loss(tower, TARGETS), rel=1e-5)
+
+    def test_with_repeats_they_are_candidates(self, tower):
+        loss = NextItem(tower, PRODUCTS, repeats=True).loss(examples(REPEATED), UNREAD)
+        assert loss.item() == pytest.approx(next_item_loss(tower, REPEATED, repeats=True), rel=1e-5)
+
+    def test_popularity_changes_nothing(self, tower):
+        popular = NextItem(tower, PRODUCTS, popularity=np.arange(PRODUCTS))
+        assert popular.loss(examples(), UNREAD).item() == NextItem(tower, PRODUCTS).loss(examples(), UNREAD).item()
+
+    @pytest.mark.parametrize("negatives", [None, 5])
+    def test_gradients_reach_the_tower(self, tower, negatives):
+        NextItem(tower, PRODUCTS, negatives=negatives).loss(examples(), np.random.default_rng(0)).backward()
+        assert tower.texts.grad[[0, 1, 2, 3, 4, 6, 7, 8]].abs().sum(dim=1).min() > 0
+        assert tower.vectors.grad[list(TARGETS)].abs().sum(dim=1).min() > 0
+        assert torch.isfinite(tower.vectors.grad).all()
+
+
+class TestSampledSoftmax:
+    POPULARITY = np.array([9, 1, 4, 0, 2, 0, 4])
+
+    def sampled(self, tower, negatives, **settings):
+        return NextItem(tower, PRODUCTS, popularity=self.POPULARITY, negatives=negatives, **settings)
+
+    def full_sum(self, tower, prefix, *, repeats=False):
+        return sum(math.exp(score(tower, prefix, product)) for product in candidates(prefix, repeats=repeats))
+
+    def test_its_partition_function_is_unbiased(self, tower):
+        # exp(loss) is the sampled sum over exp(score of the answer), which is there by right and counted once.
+        objective, one = self.sampled(tower, 3), examples([2], [PREFIXES[0]])
+        rng = np.random.default_rng(0)
+        with torch.no_grad():
+            found = [math.exp(objective.loss(one, rng).item()) for _ in range(500)]
+        expected = self.full_sum(tower, PREFIXES[0]) / math.exp(score(tower, PREFIXES[0], 2))
+        error = np.std(found) / math.sqrt(len(found))
+        assert error < 0.1 * expected
+        assert np.mean(found) == pytest.approx(expected, abs=4 * error)
+
+    def test_with_the_answers_of_others_too(self, tower):
+        objective, rng = self.sampled(tower, 2), np.random.default_rng(1)
+        scores = np.exp([score(tower, [8], product) for product in range(PRODUCTS)])
+        found = []
+        for _ in range(2500):
+            others = rng.choice(PRODUCTS, 4, p=objective.sample.popularity)
+            rows, correction = drawn(objective, [1, *others], rng)
+            weights = np.where(rows == 1, 1.0, np.exp(correction))
+            found.append((scores[rows] * weights).sum())
+        error = np.std(found) / math.sqrt(len(found))
+        assert error < 0.05 * scores.sum()
+        assert np.mean(found) == pytest.approx(scores.sum(), abs=4 * error)
+
+    @pytest.mark.parametrize(("targets", "repeats"), [(TARGETS, False), (REPEATED, True)])
+    def test_with_many_draws_it_is_the_full_one(self, tower, targets, repeats):
+        expected = next_item_loss(tower, targets, repeats=repeats)
+        errors = []
+        for negatives in (10, 1_000, 100_000):
+            objective = self.sampled(tower, negatives, repeats=repeats)
+            rng = np.random.default_rng(2)
+            found = [objective.loss(examples(targets), rng).item() for _ in range(20)]
+            errors.append(np.abs(np.array(found) - expected).mean())
+        assert errors[0] > errors[1] > errors[2]
+        assert errors[2] < 0.01
+
+    def test_a_judgement_counts_no_answers_as_draws(self, tower):
+        objective = self.sampled(tower, 2)
+        targets, draws = np.array([6, 6, 3]), [0, 2]
+
+        class Fixed:
+            def choice(self, *_, **__):
+                return np.array(draws)
+
+        rows, correction = drawn(objective.eval(), targets, Fixed())
+        assert rows.tolist() == [0, 2, 3, 6]
+        expected = [-math.log(2 * objective.sample.proposal[row]) if row in draws else -math.inf for row in rows]
+        assert correction == pytest.approx(expected, rel=1e-5)
+        _, correction = drawn(objective.train(), targets, Fixed())
+        counts = np.array([1, 1, 1, 2]) / (2 * objective.sample.proposal[rows] + 2 * objective.sample.popularity[rows])
+        assert correction == pytest.approx(np.log(counts), rel=1e-5)
+
+    def test_a_judged_question_does_not_depend_on_the_others(self, tower):
+        objective = self.sampled(tower, 3).eval()
+        together = objective.loss(examples(), np.random.default_rng(4)).item()
+        alone = [
+            objective.loss(examples([target], [prefix]), np.random.default_rng(4)).item()
+            for target, prefix in zip(TARGETS, PREFIXES, strict=True)
+        ]
+        assert together == pytest.approx(np.mean(alone), rel=1e-5)
+
+    def test_the_same_generator_draws_the_same(self, tower):
+        objective = self.sampled(tower, 3)
+        first, same, other = (objective.loss(examples(), np.random.default_rng(seed)).item() for seed in (0, 0, 1))
+        assert first == same != other
+
+    def test_a_product_that_was_never_an_answer_is_pushed_away_too(self, tower):
+        # Half of the draws are uniform.
+        rows, _ = drawn(self.sampled(tower, 200), [0], np.random.default_rng(0))
+        assert rows.tolist() == list(range(PRODUCTS))
+
+
+def drawn(objective, targets, rng):
+    """Candidates, and the logarithm of how often each was drawn over how often that was to be expected."""
+    targets = np.asarray(targets)
+    asked = Examples(table([[0]] * targets.size), targets)
+    draw = objective.sample.draw(asked, rng, training=objective.training)
+    return draw.candidates, draw.correction(torch.zeros(targets.size, draw.candidates.size))[0].numpy()
+
+
+class CausalToyTower(ToyTower):
+    """One that reads all beginnings of a session at once."""
+
+    max_interactions = 5
+
+    def beginnings(self, sessions):
+        starts = sessions.offsets[sessions.session_of()]
+        return self.sessions(sessions.slices(starts, np.arange(sessions.rows.size) + 1))
+
+
+class TestEveryPlace:
+    # [0, 1 | 2], [0, 1, 7, 2 | 6], [7, 3 | 5]
+    WALKS = Walks(table([[0, 1, 7, 2], [7, 3]]), np.array([1, 3, 5]), np.array([2, 6, 5]))
+    PREFIXES, TARGETS = ([0, 1], [0, 1, 7, 2], [7, 3]), (2, 6, 5)
+
+    def test_with_all_products_it_is_equation_7_for_each_place(self, tower):
+        causal = CausalToyTower(tower.temperature)
+        losses = []
+        for prefix, target in zip(self.PREFIXES, self.TARGETS, strict=True):
+            total = sum(math.exp(score(causal, prefix, product)) for product in candidates(prefix, repeats=False))
+            losses.append(math.log(total) - score(causal, prefix, target))
+        loss = NextItem(causal, PRODUCTS, every_place=True).loss(self.WALKS, UNREAD)
+        assert loss.item() == pytest.approx(np.mean(losses), rel=1e-5)
+
+    @pytest.mark.parametrize("repeats", [False, True])
+    @pytest.mark.parametrize("training", [False, True])
+    def test_of_a_sample_it_is_the_mean_over_questions_with_the_same_candidates(self, tower, repeats, training):
+        causal = CausalToyTower(tower.temperature)
+        popularity = np.array([9, 1, 4, 0, 2, 1, 4])
+        objective = NextItem(
+            causal, PRODUCTS, popularity=popularity, negatives=4, repeats=repeats, every_place=True
+        ).train(training)
+        draw = objective.sample.draw(self.WALKS, np.random.default_rng(3), training=training)
+        rows, losses = draw.candidates, []
+        for prefix, target, own in zip(self.PREFIXES, self.TARGETS, ([2, 6], [2, 6], [5]), strict=True):
+            weights = {target: 1.0}
+            for row, count, expected in zip(rows.tolist(), draw.counts, draw.expected, strict=True):
+                theirs = training and row in own  # what one place of a session comes to is no draw for another
+                count, expected = count - theirs, expected - theirs * (len(own) - 1) * objective.sample.popularity[row]
+                weights.setdefault(row, count / expected)
+            able = [row for row in rows.tolist() if row in candidates(prefix, repeats=repeats)]
+            total = sum(weights[row] * math.exp(score(causal, prefix, row)) for row in able)
+            losses.append(math.log(total) - score(causal, prefix, target))
+        loss = objective.loss(self.WALKS, np.random.default_rng(3))
+        assert loss.item() == pytest.approx(np.mean(losses), rel=1e-5)
+        if not training:
+            one_by_one = objective.loss(self.WALKS.examples, np.random.default_rng(3))
+            assert loss.item() == pytest.approx(one_by_one.item(), rel=1e-5)
+
+    def test_what_a_session_comes_to_later_weighs_as_much_as_anything_else(self, tower):
+        """On average one, however rare: only draws and the answers of others count."""
+        causal, rng = CausalToyTower(tower.temperature), np.random.default_rng(5)
+        popularity = np.array([9, 1, 4, 0, 2, 1, 4])
+        objective = NextItem(causal, PRODUCTS, popularity=popularity, negatives=3, every_place=True).train()
+        weights = []
+        for _ in range(4000):
+            other = int(rng.choice(PRODUCTS, p=objective.sample.popularity))
+            walks = Walks(table([[0, 1, 7, 2], [7, 3]]), np.array([1, 3, 5]), np.array([1, 5, other]))
+            draw = objective.sample.draw(walks, rng, training=True)
+            correction = draw.correction(torch.zeros(3, draw.candidates.size))
+            weights.append(float(correction[0, np.searchsorted(draw.candidates, 5)].exp()))
+        error = np.std(weights) / math.sqrt(len(weights))
+        assert error < 0.05
+        assert np.mean(weights) == pytest.approx(1.0, abs=4 * error)
+
+    def test_gradients_equal_those_of_the_questions_one_by_one(self):
+        gradients = []
+        for asked in (self.WALKS, self.WALKS.examples):
+            causal = CausalToyTower()
+            NextItem(causal, PRODUCTS, every_place=True).loss(asked, UNREAD).backward()
+            gradients.append((causal.texts.grad, causal.vectors.grad))
+        for walked, alone in zip(*gradients, strict=True):
+            torch.testing.assert_close(walked, alone)
+
+    @pytest.mark.parametrize(("every_place", "asked"), [(False, "training"), (True, "walks of 5")])
+    def test_an_epoch_is_walks_of_what_the_tower_reads_or_questions_one_by_one(self, every_place, asked):
+        class Told:
+            def training(self, rng):
+                return "training"
+
+            def walks(self, rng, *, limit):
+                return f"walks of {limit}"
+
+        assert NextItem(CausalToyTower(), PRODUCTS, every_place=every_place).epoch(Told(), UNREAD) == asked
+
+
+class Scores(nn.Module):
+    """A tower under which a session's scores are the row of a table that its first text names."""
+
+    temperature = None
+
+    def __init__(self, scores):
+        super().__init__()
+        self.table = torch.as_tensor(scores, dtype=torch.float32)
+
+    def sessions(self, sessions):
+        return self.table[sessions.rows[sessions.offsets[:-1]].astype(int)]
+
+    def products(self, rows):
+        return torch.eye(self.table.shape[1])[rows]
+
+
+class TestNextItemLook:
+    MANY = 24
+
+    def asked(self, seed):
+        """Scores of few values, so that ties are common, and a question for each row of them."""
+        rng = np.random.default_rng(seed)
+        scores = rng.integers(0, 4, (self.MANY, self.MANY)).astype(float)
+        prefixes = [[row, *rng.integers(self.MANY, size=rng.integers(0, 9))] for row in range(self.MANY)]
+        targets = [int(rng.choice(np.setdiff1d(np.arange(self.MANY), prefix))) for prefix in prefixes]
+        return scores, prefixes, targets
+
+    @pytest.mark.parametrize("at_once", [1, 5, 512])
+    @pytest.mark.parametrize("repeats", [False, True])
+    @pytest.mark.parametrize("seed", range(4))
+    def test_is_the_share_of_misses_with_ties_against_the_answer(self, monkeypatch, at_once, repeats, seed):
+        monkeypatch.setattr(objectives, "_AT_ONCE", at_once)
+        scores, prefixes, targets = self.asked(seed)
+        hits, losses = [], []
+        for row, (prefix, target) in enumerate(zip(prefixes, targets, strict=True)):
+            able = [product for product in range(self.MANY) if repeats or product not in prefix]
+            better = [product for product in able if product != target and scores[row][product] >= scores[row][target]]
+            hits.append(len(better) < 10)
+            losses.append(math.log(sum(math.exp(scores[row][product]) for product in able)) - scores[row][target])
+        assert 0 < np.mean(hits) < 1
+        # Draws are for training; a look holds the answer against every product.
+        objective = NextItem(Scores(scores), self.MANY, negatives=2, repeats=repeats).eval()
+        look = objective.look(Examples(table(prefixes), np.array(targets)))
+        assert look.shown == pytest.approx({"validation_hit_at_10": np.mean(hits), "validation_loss": np.mean(losses)})
+        assert look.cost == (pytest.approx(1 - np.mean(hits)), look.shown["validation_loss"])
+
+    def test_of_a_large_catalogue_answers_are_looked_for_among_some_the_same_each_time(self, monkeypatch):
+        scores, prefixes, targets = self.asked(0)
+        examples, objective = Examples(table(prefixes), np.array(targets)), NextItem(Scores(scores), self.MANY)
+        among_all = objective.look(examples)
+        monkeypatch.setattr(objectives, "MOST_LOOKED_AT", 3)
+        few = objective.look(Examples(table(prefixes[:4]), np.array(targets[:4])))
+        assert few.shown["validation_hit_at_10"] == 1.0, "no more than 7 products are looked at"
+        monkeypatch.setattr(objectives, "MOST_LOOKED_AT", self.MANY - 1)
+        among_most = objective.look(examples)
+        assert among_most == objective.look(examples)
+        assert among_most.shown["validation_hit_at_10"] >= among_all.shown["validation_hit_at_10"]
+
+    def test_one_score_for_all_hits_nothing(self):
+        look = NextItem(Scores(np.ones((1, self.MANY))), self.MANY).look(Examples(table([[0]]), np.array([3])))
+        assert (look.cost[0], look.shown["validation_hit_at_10"]) == (1.0, 0.0)
+
+    def test_what_is_not_a_number_hits_nothing(self):
+        spoiled = np.full((1, self.MANY), np.nan)
+        look = NextItem(Scores(spoiled), self.MANY).look(Examples(table([[0]]), np.array([3])))
+        assert look.cost[0] == 1.0
+
+
+class TestNextItemAnswers:
+    @pytest.mark.parametrize("at_once", [1, 3, 512])
+    def test_are_the_scores_of_all_products_and_none_of_held_ones(self, tower, monkeypatch, at_once):
+        monkeypatch.setattr(objectives, "_AT_ONCE", at_once)
+        found = NextItem(tower, PRODUCTS, negatives=2).answers(table())
+        assert found.shape == (len(PREFIXES), PRODUCTS)
+        for row, prefix in enumerate(PREFIXES):
+            for product in range(PRODUCTS):
+                expected = -math.inf if product in prefix else score(tower, prefix, product)
+                assert found[row, product] == pytest.approx(expected, rel=1e-4)
+
+    @torch.no_grad()
+    def test_are_scores_against_the_vectors_that_were_given(self, tower):
+        objective = NextItem(tower, PRODUCTS)
+        vectors, some = objective.product_vectors(), np.array([1, 4, 6])
+        assert torch.equal(vectors, tower.vectors)
+        found = objective.scores(table(), some, vectors[some]).numpy()
+        assert found == pytest.approx(objective.answers(table())[:, some], rel=1e-5)
+
+    def test_with_repeats_all_have_one(self, tower):
+        assert np.isfinite(NextItem(tower, PRODUCTS, repeats=True).answers(table())).all()
+
+
+class TestPurchaseIntention:
+    BOUGHT = np.array([True, False, False, True])
+
+    @pytest.fixture
+    def objective(self):
+        torch.manual_seed(0)
+        head = PurchaseIntentionHead(WIDTH)
+        head.purchase_share.fill_(0.1)
+        return PurchaseIntention(ToyTower(), head)
+
+    def test_is_binary_cross_entropy(self, objective):
+        with torch.no_grad():
+            balanced = torch.sigmoid(objective.head(objective.tower.sessions(table()))).tolist()
+        expected = [-math.log(p if bought else 1 - p) for p, bought in zip(balanced, self.BOUGHT, strict=True)]
+        loss = objective.loss(examples(self.BOUGHT), UNREAD)
+        assert loss.item() == pytest.approx(sum(expected) / 4, rel=1e-5)
+
+    def test_gradients_reach_tower_and_head(self, objective):
+        objective.loss(examples(self.BOUGHT), UNREAD).backward()
+        assert objective.tower.texts.grad.abs().max() > 0
+        assert all(weights.grad.abs().max() > 0 for weights in objective.head.parameters())
+
+    @pytest.mark.parametrize("at_once", [1, 3, 512])
+    def test_a_look_is_the_mean_loss(self, objective, monkeypatch, at_once):
+        monkeypatch.setattr(objectives, "_AT_ONCE", at_once)
+        look = objective.look(examples(self.BOUGHT))
+        assert look.cost[0] == pytest.approx(objective.loss(examples(self.BOUGHT), UNREAD).item(), rel=1e-5)
+        assert look.shown == {"validation_loss": look.cost[0]}
+
+    @pytest.mark.parametrize("at_once", [1, 3, 512])
+    def test_answers_are_probabilities_in_the_world_s_odds(self, objective, monkeypatch, at_once):
+        monkeypatch.setattr(objectives, "_AT_ONCE", at_once)
+        with torch.no_grad():
+            balanced = torch.sigmoid(objective.head(objective.tower.sessions(table()))).numpy()
+        expected = balanced * 0.1 / (balanced * 0.1 + (1 - balanced) * 0.9)
+        assert objective.answers(table()) == pytest.approx(expected, rel=1e-4)
+
+
+class TestRemainingLength:
+    LENGTHS = np.array([1, 12, 4, 4])
+
+    @pytest.fixture
+    def objective(self):
+        torch.manual_seed(0)
+        head = RemainingLengthHead(WIDTH)
+        head.mean.fill_(5.0)
+        head.spread.fill_(4.0)
+        return RemainingLength(ToyTower(), head)
+
+    def test_is_the_squared_error_in_units_of_the_spread(self, objective):
+        with torch.no_grad():
+            found = objective.head(objective.tower.sessions(table())).tolist()
+        expected = [((5 + 4 * one - length) / 4) ** 2 for one, length in zip(found, self.LENGTHS, strict=True)]
+        loss = objective.loss(examples(self.LENGTHS), UNREAD)
+        assert loss.item() == pytest.approx(sum(expected) / 4, rel=1e-5)
+
+    def test_gradients_reach_tower_and_head(self, objective):
+        objective.loss(examples(self.LENGTHS), UNREAD).backward()
+        assert objective.tower.texts.grad.abs().max() > 0
+        assert all(weights.grad.abs().max() > 0 for weights in objective.head.parameters())
+
+    @pytest.mark.parametrize("at_once", [1, 3, 512])
+    def test_a_look_is_the_mean_loss(self, objective, monkeypatch, at_once):
+        monkeypatch.setattr(objectives, "_AT_ONCE", at_once)
+        look = objective.look(examples(self.LENGTHS))
+        assert look.cost[0] == pytest.approx(objective.loss(examples(self.LENGTHS), UNREAD).item(), rel=1e-5)
+        assert look.shown == {"validation_loss": look.cost[0]}
+
+    def test_answers_are_lengths(self, objective):
+        with torch.no_grad():
+            expected = (5 + 4 * objective.head(objective.tower.sessions(table()))).clamp(min=0)
+        assert objective.answers(table()) == pytest.approx(expected.numpy(), rel=1e-5)

@@ -1,0 +1,80 @@
+"""What an epoch draws, and that a stage needs something to compare."""
+
+import numpy as np
+import pytest
+
+from ubm_embed.data.batches.session_table import SessionTable
+from ubm_embed.data.batches.tokenized_corpus import TokenizedCorpus
+from ubm_embed.data.session import Action
+from ubm_embed.errors import InvalidData
+from ubm_embed.training.pretraining.stages import ITEM_LOSSES, SESSION_LOSSES, ItemStage, SessionStage
+
+VIEW = Action.VIEW.code
+
+
+def sessions_of(*rows):
+    flat = np.array([row for session in rows for row in session], dtype=np.int32)
+    return SessionTable(np.full(flat.size, VIEW, np.uint8), flat, np.cumsum([0, *map(len, rows)]))
+
+
+@pytest.fixture
+def item_stage(tokenizer, tokenized):
+    def make(sessions, *, pairs_per_session=8, losses=ITEM_LOSSES):
+        settings = {"batch_size": 4, "pairs_per_session": pairs_per_session, "losses": frozenset(losses)}
+        return ItemStage.of(tokenizer, tokenized, sessions, **settings)
+
+    return make
+
+
+class TestItemStage:
+    def test_pairs_are_neighbouring_products_of_a_session(self, item_stage):
+        stage = item_stage(sessions_of([0, 1, 1, 2], [3], [4, 8, 5]))  # row 8 is a search phrase
+        pairs = list(zip(stage.items.tolist(), stage.next_items.tolist(), stage.session_of.tolist(), strict=True))
+        assert pairs == [(0, 1, 0), (1, 2, 0), (4, 5, 2)]
+
+    def test_a_long_session_gives_an_epoch_no_more_than_its_share(self, item_stage):
+        wholesale = [row % 7 for row in range(50)]
+        stage = item_stage(sessions_of(wholesale, [0, 1], [2, 3, 4]), pairs_per_session=3)
+        rng = np.random.default_rng(0)
+        epochs = [stage.epoch(rng) for _ in range(200)]
+        for epoch in epochs:
+            assert np.bincount(stage.session_of[epoch]).tolist() == [3, 1, 2]
+            assert np.unique(epoch).size == epoch.size
+        # Every pair of the long session has its turn, and the order is no session's.
+        assert np.unique(np.concatenate(epochs)).size == stage.items.size
+        assert len({tuple(stage.session_of[epoch]) for epoch in epochs}) > 10
+
+    def test_an_epoch_without_a_cap_in_reach_is_a_permutation(self, item_stage):
+        stage = item_stage(sessions_of([0, 1, 2], [3, 4]))
+        assert sorted(stage.epoch(np.random.default_rng(0)).tolist()) == [0, 1, 2]
+
+    @pytest.mark.parametrize(
+        ("sessions", "cap", "found"),
+        [([[0, 0], [1, 8]], 8, 0), ([[0, 1], [2]], 8, 1), ([[0, 1, 2, 3], [4]], 1, 1), ([], 8, 0)],
+    )
+    def test_fewer_than_two_pairs_are_refused(self, item_stage, sessions, cap, found):
+        with pytest.raises(InvalidData, match=f"^{found} pairs of neighbouring products"):
+            item_stage(sessions_of(*sessions), pairs_per_session=cap)
+
+    def test_encodes_each_sequence_of_its_views(self, item_stage, model):
+        stage = item_stage(sessions_of([0, 1, 2], [3, 4]))
+        views = stage.views(np.array([0, 2]), np.random.default_rng(0))
+        assert stage.encode(model, views).shape == (4 + 4, 16)
+        assert views.pairs.keys() == set(ITEM_LOSSES)
+
+
+class TestSessionStage:
+    @pytest.fixture
+    def stage(self, tokenizer, tokenized: TokenizedCorpus):
+        return SessionStage(tokenizer, tokenized, tokenized.sessions, 4, frozenset(SESSION_LOSSES))
+
+    def test_an_epoch_is_every_session_once_in_random_order(self, stage):
+        rng = np.random.default_rng(0)
+        first, second = stage.epoch(rng), stage.epoch(rng)
+        assert sorted(first.tolist()) == sorted(second.tolist()) == list(range(40))
+        assert first.tolist() != second.tolist()
+
+    def test_encodes_every_view_of_every_session(self, stage, model):
+        views = stage.views(np.array([3, 1, 4]), np.random.default_rng(0))
+        assert stage.encode(model, views).shape == (3 * 3, 16)
+        assert views.pairs.keys() == set(SESSION_LOSSES)

@@ -1,0 +1,136 @@
+"""Columns brought to a schema, and rows checked, with errors that name the file, the row and the field."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import polars as pl
+
+from ubm_embed.data.tables.attributes import ATTRIBUTES, as_attributes
+from ubm_embed.errors import InvalidData
+
+_NUMBER = r"^-?(0|[1-9]\d*)(\.\d+)?([eE][+-]?\d+)?$"
+
+
+def conform(
+    frame: pl.DataFrame, schema: dict[str, pl.DataType], *, optional: set[str], file: str | Path
+) -> pl.DataFrame:
+    """`frame` with the columns of `schema` first, in its types; missing optional ones become null.
+
+    Raises:
+        InvalidData: no rows, a missing column, or one whose values are of another type.
+    """
+    if frame.is_empty():
+        raise InvalidData("no rows; expected at least one", file=file)
+    columns = []
+    for name, dtype in schema.items():
+        if name in frame.columns:
+            columns.append(_cast(frame[name], dtype, file))
+        elif name in optional:
+            columns.append(pl.Series(name, [None], dtype=dtype).new_from_index(0, frame.height))
+        else:
+            require_columns(frame.columns, [name], schema, file)
+    return frame.select(*columns, pl.exclude(*schema))
+
+
+def require_columns(found: list[str], needed: list[str], schema: dict[str, pl.DataType], file: str | Path) -> None:
+    """Raise for the first of `needed` that is not among `found`."""
+    for name in needed:
+        if name not in found:
+            problem = f"missing column; expected {', '.join(schema)}; found {', '.join(found)}"
+            raise InvalidData(problem, file=file, field=name)
+
+
+def require(
+    frame: pl.DataFrame | pl.LazyFrame, condition: pl.Expr, file: str | Path, field: str, expected: str
+) -> None:
+    """Raise for the first row that fails `condition`, by its 1-based number."""
+    rows = frame.lazy().select(pl.col(field).alias("value"), condition.alias("ok")).with_row_index("row", 1)
+    failing = rows.filter(~pl.col("ok")).collect(engine="streaming")
+    if not failing.is_empty():
+        row, value, _ = failing.row(0)
+        more = f" (and {failing.height - 1} more rows)" if failing.height > 1 else ""
+        raise InvalidData(f"expected {expected}, got {value!r}{more}", file=file, row=row, field=field)
+
+
+@dataclass(frozen=True)
+class Requirement:
+    """What every row must hold.
+
+    Attributes:
+        field: the column that is named where a row does not.
+        condition: null where it does not matter.
+        expected: in words.
+    """
+
+    field: str
+    condition: pl.Expr
+    expected: str
+
+
+def require_all(frame: pl.DataFrame | pl.LazyFrame, requirements: Sequence[Requirement], file: str | Path) -> None:
+    """As `require`, one requirement after the other, but where all are met the frame is read once."""
+    met = [requirement.condition.all().alias(str(number)) for number, requirement in enumerate(requirements)]
+    found = frame.lazy().select(met).collect(engine="streaming").row(0)
+    for kept, requirement in zip(found, requirements, strict=True):
+        if not kept:
+            require(frame, requirement.condition, file, requirement.field, requirement.expected)
+
+
+def as_text(value: pl.Expr, dtype: pl.DataType) -> pl.Expr:
+    """`value` as text. A whole float is written without its `.0`: ids become floats where one of them was missing."""
+    text = value.cast(pl.String)
+    if not dtype.is_float():
+        return text
+    whole = value.cast(pl.Int64, strict=False)
+    return pl.when(whole.cast(dtype) == value).then(whole.cast(pl.String)).otherwise(text)
+
+
+def as_numbers(frame: pl.DataFrame, names: list[str]) -> pl.DataFrame:
+    """`frame` with those text columns as numbers in which every value is written as one (`007` is not)."""
+    return frame.with_columns(casts(number_types(frame.lazy(), names)))
+
+
+def number_types(frame: pl.LazyFrame, names: list[str]) -> dict[str, pl.DataType]:
+    """The type of each of those text columns in which every value is written as a number (`007` is not)."""
+    texts = [name for name in names if frame.collect_schema()[name] == pl.String]
+    asked = [check.alias(f"{what} {name}") for name in texts for what, check in _number_checks(pl.col(name)).items()]
+    if not asked:
+        return {}
+    found = frame.select(asked).collect(engine="streaming").row(0, named=True)
+    numbers = [name for name in texts if found[f"filled {name}"] and found[f"number {name}"]]
+    # A whole number beyond 64 bits stays text.
+    kept = [name for name in numbers if found[f"fraction {name}"] or found[f"fits {name}"]]
+    return {name: pl.Float64() if found[f"fraction {name}"] else pl.Int64() for name in kept}
+
+
+def casts(types: Mapping[str, pl.DataType]) -> list[pl.Expr]:
+    """Columns brought to these types, by name."""
+    return [pl.col(name).cast(dtype) for name, dtype in types.items()]
+
+
+def _number_checks(value: pl.Expr) -> dict[str, pl.Expr]:
+    return {
+        "filled": value.is_not_null().any(),
+        "number": value.str.contains(_NUMBER).all(),
+        "fraction": value.str.contains(r"[.eE]").any(),
+        "fits": (value.is_null() | value.cast(pl.Int64, strict=False).is_not_null()).all(),
+    }
+
+
+def _cast(column: pl.Series, dtype: pl.DataType, file: str | Path) -> pl.Series:
+    if dtype == ATTRIBUTES:
+        return as_attributes(column, file=file)
+    if dtype == pl.String and column.dtype.is_float():
+        return column.to_frame().select(as_text(pl.col(column.name), column.dtype)).to_series()
+    try:
+        cast = column.cast(dtype, strict=False)
+        kind_fits = not column.dtype.is_nested()
+    except pl.exceptions.PolarsError:
+        kind_fits = False
+    if not kind_fits:
+        raise InvalidData(f"expected {dtype}, found {column.dtype}", file=file, field=column.name)
+    require(column.to_frame(), pl.lit(cast.is_not_null() | column.is_null()), file, column.name, str(dtype))
+    return cast

@@ -1,0 +1,239 @@
+"""WordPiece over product texts and search phrases, with special tokens for what is not a word (paper 3.1.1).
+
+    product text    [TITLE] title [CATEGORY] category [COLOUR] red [SIZE] 42 ...
+    interaction     [CLS] [VIEW] product text [SEP]      or    [CLS] [SEARCH] search phrase [SEP]
+    product alone   [CLS] product text [SEP]
+
+The title gives at most its first 32 tokens; an interaction has at most 64 in all.
+"""
+
+from __future__ import annotations
+
+import re
+from collections import Counter
+from collections.abc import Iterable, Iterator, Sequence
+from pathlib import Path
+
+import numpy as np
+import polars as pl
+from numpy.typing import NDArray
+from tokenizers import Tokenizer, models, normalizers, pre_tokenizers
+
+from ubm_embed.data.arrays import BoolArray, offsets_of
+from ubm_embed.data.session import ACTIONS, Product
+from ubm_embed.data.text.bert_vocabulary import TOKENIZER_FILE, bert_vocabulary
+from ubm_embed.data.text.learned_vocabulary import learned_words
+from ubm_embed.data.text.product_pieces import CATEGORY, TITLE, distinct_strings, product_pieces
+from ubm_embed.data.text.token_table import TokenTable
+from ubm_embed.errors import InvalidData, NotFound
+
+MAX_TOKENS = 64
+MAX_TITLE_TOKENS = 32
+# [CLS], an action and [SEP] stand around a text. A product alone has no action token, but its text is cut the same,
+# so that one text has one token sequence wherever it is read.
+MAX_TEXT_TOKENS = MAX_TOKENS - 3
+# A marketplace has attribute names without end; past these, the rarer ones share the generic token.
+MAX_ATTRIBUTE_NAMES = 512
+
+WORD_MARKS = ("[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]")
+TEXT_MARKS = ("[TITLE]", "[CATEGORY]", "[ATTRIBUTE]")
+ACTION_MARKS = tuple(f"[{action.upper()}]" for action in ACTIONS)
+RESERVED = frozenset(WORD_MARKS + TEXT_MARKS + ACTION_MARKS)
+_SPECIAL = re.compile(r"\[.+\]")
+_CHUNK = 100_000  # products whose strings are in memory at once
+
+
+def attribute_mark(name: str) -> str:
+    """The token of an attribute name: `Shoe size` -> `[SHOE SIZE]`; one that a mark has taken gets the generic one."""
+    mark = f"[{' '.join(name.upper().split())}]"
+    return "[ATTRIBUTE]" if mark in RESERVED or mark == "[]" else mark
+
+
+class InteractionTokenizer:
+    """Text to token ids. Special tokens are never read out of a shop's text: a title "[BUY]" is three ordinary tokens.
+
+    Attributes:
+        actions: [4] int64 id of each action's token, by `Action.code`.
+        is_word: [V] bool, which ids are words, as against special tokens.
+    """
+
+    def __init__(self, tokenizer: Tokenizer) -> None:
+        self._tokenizer = tokenizer
+        vocabulary = tokenizer.get_vocab()
+        missing = sorted(RESERVED - vocabulary.keys())
+        if missing:
+            raise InvalidData(f"the vocabulary lacks {', '.join(missing)}")
+        if max(vocabulary.values()) != len(vocabulary) - 1:
+            raise InvalidData("expected each token once, with ids from 0 without a gap")
+        self._marks = {token: number for token, number in vocabulary.items() if _SPECIAL.fullmatch(token)}
+        self.cls, self.sep, self.mask = (self._marks[token] for token in ("[CLS]", "[SEP]", "[MASK]"))
+        self.actions: NDArray[np.int64] = np.array([self._marks[mark] for mark in ACTION_MARKS])
+        self.is_word: BoolArray = np.ones(len(vocabulary), dtype=bool)
+        self.is_word[list(self._marks.values())] = False
+
+    @classmethod
+    def train(
+        cls, texts: Iterable[str], attribute_names: Sequence[str], *, vocab_size: int = 8192
+    ) -> InteractionTokenizer:
+        """Learn a lower-cased WordPiece vocabulary of at most `vocab_size` tokens, marks included, from `texts`.
+
+        Raises:
+            ValueError: `vocab_size` leaves no room for words beside the marks.
+        """
+        marks = [*WORD_MARKS, *TEXT_MARKS, *ACTION_MARKS, *_marks_of(attribute_names)]
+        room = vocab_size - len(marks)
+        if room < 2:
+            raise ValueError(f"vocab_size must be at least {len(marks) + 2} for {len(marks)} marks, got {vocab_size}")
+        normalizer = normalizers.BertNormalizer(lowercase=True)
+        return cls(_word_piece([*marks, *learned_words(texts, normalizer, room)], normalizer))
+
+    @classmethod
+    def from_bert(cls, source: str | Path, attribute_names: Sequence[str]) -> InteractionTokenizer:
+        """Take a BERT vocabulary, each token under its own id, and append the marks it lacks.
+
+        Args:
+            source: a vocab.txt, or a checkpoint folder with a tokenizer.json or a vocab.txt.
+
+        Raises:
+            NotFound: neither is there.
+            InvalidData: not a WordPiece vocabulary, or without [CLS], [SEP], [MASK], [PAD] or [UNK].
+        """
+        words, normalizer = bert_vocabulary(Path(source))
+        known = set(words)
+        lacking = [mark for mark in WORD_MARKS if mark not in known]
+        if lacking:
+            raise InvalidData(f"not a BERT vocabulary: it lacks {', '.join(lacking)}", file=source)
+        if len(known) != len(words):
+            raise InvalidData("not a BERT vocabulary: a token stands in it twice", file=source)
+        marks = [*TEXT_MARKS, *ACTION_MARKS, *_marks_of(attribute_names)]
+        return cls(_word_piece([*words, *(mark for mark in marks if mark not in known)], normalizer))
+
+    @classmethod
+    def from_pretrained(cls, folder: str | Path) -> InteractionTokenizer:
+        """The tokenizer of a model folder.
+
+        Raises:
+            NotFound: the folder has no tokenizer.json.
+            InvalidData: it is not one that `save_pretrained` wrote.
+        """
+        file = Path(folder) / TOKENIZER_FILE
+        if not file.is_file():
+            raise NotFound(f"no {TOKENIZER_FILE} in {folder}")
+        try:
+            return cls(Tokenizer.from_file(str(file)))
+        except InvalidData as error:
+            raise InvalidData(error.problem, file=file) from None
+        except Exception as error:  # tokenizers raises bare Exception
+            raise InvalidData(f"not a tokenizer: {error}", file=file) from None
+
+    def save_pretrained(self, folder: str | Path) -> None:
+        """Write tokenizer.json."""
+        self._tokenizer.save(str(Path(folder) / TOKENIZER_FILE))
+
+    @property
+    def vocab_size(self) -> int:
+        """Number of ids, V."""
+        return self.is_word.size
+
+    def tokens(self, ids: Iterable[int]) -> list[str]:
+        """The tokens of these ids, for people to read."""
+        names = (self._tokenizer.id_to_token(int(number)) for number in ids)
+        return ["?" if name is None else name for name in names]
+
+    def product_texts(self, products: pl.DataFrame) -> TokenTable:
+        """Product texts of a frame with title, category and attributes: M rows of at most `MAX_TEXT_TOKENS` tokens."""
+        tables = [self._product_texts(chunk) for chunk in products.iter_slices(_CHUNK)]
+        return TokenTable.concatenate(tables)
+
+    def product_text(self, product: Product) -> NDArray[np.int32]:
+        """One product's text, as `product_texts` has it."""
+        words = self._words([product.title, product.category or "", *(value for _, value in product.attributes)])
+        text: list[int] = []
+        if product.title:
+            text += [self._marks["[TITLE]"], *words[product.title][:MAX_TITLE_TOKENS]]
+        if product.category:
+            text += [self._marks["[CATEGORY]"], *words[product.category]]
+        for name, value in product.attributes:
+            if value:
+                text += [self._attribute(name), *words[value]]
+        return np.array(text[:MAX_TEXT_TOKENS], dtype=np.int32)
+
+    def search_phrases(self, phrases: Sequence[str] | pl.Series) -> TokenTable:
+        """Search phrases as texts: one row each, at most `MAX_TEXT_TOKENS` tokens. A series is the way for many."""
+        if isinstance(phrases, pl.Series):
+            return self._table(phrases).heads(MAX_TEXT_TOKENS)
+        words = self._words(phrases)
+        return TokenTable.from_rows([words[phrase][:MAX_TEXT_TOKENS] for phrase in phrases])
+
+    def _product_texts(self, products: pl.DataFrame) -> TokenTable:
+        pieces = product_pieces(products)
+        is_title = pieces["kind"].to_numpy() == TITLE
+        words = self._table(pieces["text"]).heads(np.where(is_title, MAX_TITLE_TOKENS, MAX_TEXT_TOKENS))
+        ids = np.insert(words.ids, words.offsets[:-1], self._marks_before(pieces))
+        pieces_end = offsets_of(np.bincount(pieces["product"].to_numpy(), minlength=products.height))
+        return TokenTable(ids, offsets_of(words.lengths + 1)[pieces_end]).heads(MAX_TEXT_TOKENS)
+
+    def _marks_before(self, pieces: pl.DataFrame) -> NDArray[np.int32]:
+        """[P] the mark that stands before each piece."""
+        names, which = distinct_strings(pieces["name"])
+        of_name = np.fromiter(map(self._attribute, names), np.int32, len(names))
+        kind = pieces["kind"].to_numpy()
+        marks = np.select([kind == TITLE, kind == CATEGORY], [self._marks["[TITLE]"], self._marks["[CATEGORY]"]], -1)
+        return np.where(marks < 0, of_name[which], marks).astype(np.int32)
+
+    def _attribute(self, name: str) -> int:
+        return self._marks.get(attribute_mark(name), self._marks["[ATTRIBUTE]"])
+
+    def _words(self, strings: Iterable[str]) -> dict[str, list[int]]:
+        distinct = list(dict.fromkeys(strings))
+        return dict(zip(distinct, self._encode(distinct), strict=True))
+
+    def _table(self, strings: pl.Series) -> TokenTable:
+        """The tokens of each string. A catalogue repeats its words: each different one is split into tokens once."""
+        distinct, which = distinct_strings(strings)
+        if not self._splits_at_spaces():
+            return TokenTable.from_rows(self._encode(distinct.to_list())).take(which)
+        words = distinct.str.split(" ")
+        distinct_words, places = distinct_strings(words.explode())
+        tokens = TokenTable.from_rows(self._encode(distinct_words.to_list())).take(places)
+        return TokenTable(tokens.ids, tokens.offsets[offsets_of(words.list.len().to_numpy())]).take(which)
+
+    def _splits_at_spaces(self) -> bool:
+        """Whether the tokens of a text are those of its words: so it is but for a checkpoint's own normaliser."""
+        normalizer = self._tokenizer.normalizer
+        return normalizer is None or isinstance(normalizer, normalizers.BertNormalizer)
+
+    def _encode(self, strings: list[str]) -> list[list[int]]:
+        return [found.ids for found in self._tokenizer.encode_batch_fast(strings, add_special_tokens=False)]
+
+
+def attribute_names(products: pl.DataFrame) -> list[str]:
+    """Attribute names of a catalogue, the most frequent first, at most `MAX_ATTRIBUTE_NAMES`."""
+    counts: Counter[str] = Counter()
+    for name, count in (
+        products["attributes"].explode().drop_nulls().struct.field("name").drop_nulls().value_counts().iter_rows()
+    ):
+        counts[attribute_mark(name)[1:-1]] += count
+    counts.pop("ATTRIBUTE", None)
+    ranked = sorted(counts.items(), key=lambda pair: (-pair[1], pair[0]))
+    return [name for name, _ in ranked[:MAX_ATTRIBUTE_NAMES]]
+
+
+def training_texts(products: pl.DataFrame, phrases: Iterable[str] = ()) -> Iterator[str]:
+    """Everything a vocabulary is learned from: titles, categories, attribute values and search phrases."""
+    yield from product_pieces(products)["text"]
+    yield from phrases
+
+
+def _marks_of(attribute_names: Sequence[str]) -> list[str]:
+    return [mark for mark in dict.fromkeys(map(attribute_mark, attribute_names)) if mark not in RESERVED]
+
+
+def _word_piece(vocabulary: Sequence[str], normalizer: normalizers.Normalizer | None) -> Tokenizer:
+    # Marks are plain vocabulary entries, not the library's "added tokens": those would be cut out of a shop's text.
+    tokenizer = Tokenizer(
+        models.WordPiece({token: number for number, token in enumerate(vocabulary)}, unk_token="[UNK]")
+    )
+    tokenizer.normalizer = normalizer
+    tokenizer.pre_tokenizer = pre_tokenizers.BertPreTokenizer()
+    return tokenizer

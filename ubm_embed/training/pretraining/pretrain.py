@@ -1,0 +1,185 @@
+"""Two-stage contrastive pre-training (paper 3.2), seeded, repeatable and resumable.
+
+A step's random numbers come from (seed, stage, step) alone, dropout's also from the chunk. So a run that was cut off
+goes on with nothing but weights, optimizer and step number, and ends at the same losses. Several processes take the
+steps of one; the first of them writes all there is to write.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import shutil
+import time
+from dataclasses import asdict, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from ubm_embed.data.batches.session_table import MAX_INTERACTIONS, SessionTable
+from ubm_embed.data.batches.tokenized_corpus import TokenizedCorpus
+from ubm_embed.data.corpus import Corpus
+from ubm_embed.data.tasks.split import Split
+from ubm_embed.data.text.tokenizer import InteractionTokenizer
+from ubm_embed.errors import Conflict, InvalidData
+from ubm_embed.inference.allocation import keep_freed_memory
+from ubm_embed.model.checkpoint import Checkpoint, save_checkpoint
+from ubm_embed.model.user_behavior_model import UserBehaviorModel
+from ubm_embed.outputs import output_folder, require_free
+from ubm_embed.progress import Progress, silent
+from ubm_embed.training.pretraining.config import PretrainingConfig
+from ubm_embed.training.pretraining.pretrainer import Pretrainer
+from ubm_embed.training.pretraining.stages import ITEM_LOSSES, SESSION_LOSSES, ItemStage, SessionStage, Stage
+from ubm_embed.training.processes import ALONE, Processes
+from ubm_embed.training.run import METRICS_FILE, TrainingRun
+
+
+def pretrain(
+    corpus: Corpus,
+    model: UserBehaviorModel,
+    tokenizer: InteractionTokenizer,
+    out: str | Path,
+    config: PretrainingConfig,
+    *,
+    device: torch.device | str = "cpu",
+    overwrite: bool = False,
+    resume: bool = False,
+    progress: Progress = silent,
+    processes: Processes = ALONE,
+) -> Checkpoint:
+    """Train `model` on a corpus and write it to the folder `out`, with its metrics.
+
+    The work in hand stands beside it, in `OUT.training`, and stays there when a run is cut off.
+
+    Args:
+        processes: those that train together. All call this with the same arguments, and see the same folders.
+
+    Raises:
+        Conflict: `out` is taken, an unfinished run does not fit, or processes were started with different things.
+        InvalidData: too few sessions to learn from.
+        QualityGateFailed: a loss or its gradient was not finite. Nothing is written to `out`; the last good state is
+            kept.
+    """
+    out = Path(out)
+    require_free(out, overwrite=overwrite)
+    tokenized = TokenizedCorpus.of(corpus, tokenizer)
+    stages = stages_of(tokenized, tokenizer, config, model.config.max_interactions)
+    settings = {**asdict(config), "corpus": tokenized.fingerprint(), "initial_model": _starting_point(model)}
+    _require_alike(settings, processes)
+    run = processes.first(
+        lambda: TrainingRun.resume(out, settings) if resume else TrainingRun.start(out, settings, overwrite=overwrite)
+    )
+    keep_freed_memory()
+    started = time.monotonic()
+    Pretrainer(model.to(device), stages, run, config, progress, processes).train()
+
+    def publish() -> None:
+        record = {**_record(config, tokenized, run, time.monotonic() - started), "processes": processes.world}
+        with output_folder(out, overwrite=overwrite) as folder:
+            save_checkpoint(folder, model, tokenizer, record)
+            shutil.copy(run.metrics, folder / METRICS_FILE)
+        run.discard()
+
+    processes.first(publish)
+    return Checkpoint.from_pretrained(out)
+
+
+def stages_of(
+    tokenized: TokenizedCorpus,
+    tokenizer: InteractionTokenizer,
+    config: PretrainingConfig,
+    limit: int = MAX_INTERACTIONS,
+) -> list[Stage]:
+    """The stages that `config` asks for, in order, over what pre-training reads.
+
+    Raises:
+        InvalidData: too few sessions or pairs.
+    """
+    sessions = training_sessions(tokenized, config, limit)
+    losses = frozenset(config.losses)
+    stages: list[Stage] = []
+    if 1 in config.stages:
+        pairs = ItemStage.of(
+            tokenizer,
+            tokenized,
+            sessions,
+            batch_size=config.item_batch,
+            pairs_per_session=config.pairs_per_session,
+            losses=losses & set(ITEM_LOSSES),
+            item_actions=config.item_actions,
+        )
+        stages.append(pairs)
+    if 2 in config.stages:
+        stages.append(SessionStage(tokenizer, tokenized, sessions, config.session_batch, losses & set(SESSION_LOSSES)))
+    return stages
+
+
+def training_sessions(
+    tokenized: TokenizedCorpus, config: PretrainingConfig, limit: int = MAX_INTERACTIONS
+) -> SessionTable:
+    """The sessions that pre-training reads: not held out, back-traced from purchases, of 2 to `limit` interactions.
+
+    Texts that are equal are one here, under the first one's row: the model cannot tell such products apart, so that
+    none of them is a negative of another, nor the next item of another.
+
+    Raises:
+        InvalidData: fewer than two of them.
+    """
+    readable = split_of(tokenized, config).parts(tokenized).training
+    segments = readable.purchase_segments(purchases_only=config.purchases_only, limit=limit)
+    # A session of one interaction cannot be reordered and pairs nothing.
+    sessions = segments.take(np.flatnonzero(segments.lengths > 1))
+    sessions = replace(sessions, rows=tokenized.texts.firsts()[sessions.rows].astype(np.int32))
+    if len(sessions) < 2:
+        raise InvalidData(
+            f"{len(sessions)} sessions of two or more interactions to train on, out of {len(tokenized.sessions)} in "
+            f"the corpus (holdout {config.holdout:g}); contrastive pre-training needs at least 2"
+            f"{'; only purchases are read: --all-sessions reads the rest too' if config.purchases_only else ''}"
+        )
+    return sessions
+
+
+def split_of(tokenized: TokenizedCorpus, config: PretrainingConfig) -> Split:
+    """The split that `config` asks for.
+
+    Raises:
+        InvalidData: by time, and a session has no timestamp.
+    """
+    return Split.choose(tokenized, holdout=config.holdout, kind=config.split)
+
+
+def _starting_point(model: UserBehaviorModel) -> str:
+    """The model that a resumed run must start from again: a run cut off before its first kept state has no other."""
+    digest = hashlib.sha256(json.dumps(asdict(model.config), sort_keys=True).encode())
+    for weights in model.state_dict().values():
+        digest.update(weights.cpu().contiguous().numpy())
+    return f"{sum(weights.numel() for weights in model.parameters())} weights, {digest.hexdigest()[:16]}"
+
+
+def _require_alike(settings: dict[str, Any], processes: Processes) -> None:
+    """Raise `Conflict` where this process has other settings, data or weights than the first one."""
+    for name, value in processes.first(lambda: settings).items():
+        if settings.get(name) != value:
+            raise Conflict(
+                f"processes that train together must read and start from the same: {name} is {settings.get(name)!r} in "
+                f"process {processes.rank}, in the first one it is {value!r}"
+            )
+
+
+def _record(config: PretrainingConfig, tokenized: TokenizedCorpus, run: TrainingRun, seconds: float) -> dict[str, Any]:
+    """The training record of the model folder."""
+    last: dict[int, dict[str, Any]] = {}
+    for line in run.metrics.read_text("utf-8").splitlines():
+        step = json.loads(line)
+        last[step["stage"]] = step
+    return {
+        "pretraining": asdict(config),
+        "split": split_of(tokenized, config).to_dict(),
+        "corpus": tokenized.fingerprint(),
+        "products": tokenized.products,
+        "sessions": len(tokenized.sessions),
+        "seconds": round(seconds, 1),
+        "last_steps": list(last.values()),
+    }
