@@ -5,7 +5,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from tests.indexer.indexes.disk_world import on_disk
+from tests.indexer.index.disk_world import on_disk
 
 from indexer.index import tuning as choice
 from indexer.index.index_request import IndexRequest, IndexTarget
