@@ -8,7 +8,7 @@ FAISS := $(shell nvidia-smi >/dev/null 2>&1 && echo gpu || echo cpu)
 DEMO_HOME ?= demo
 BENCH_HOME ?= .benchmarks
 
-.PHONY: help setup demo test test-slow bench-index lint format clean
+.PHONY: help setup demo test test-slow test-cpus bench-index lint format clean
 
 help: ## this list
 	@grep -E '^[a-z-]+:.*##' Makefile | sed -E 's/:.*## /\t/' | expand -t 12
@@ -33,6 +33,9 @@ test: setup ## lint, types and the tests
 
 test-slow: setup ## the tests that take minutes
 	$(BIN)/pytest -q -m slow
+
+test-cpus: setup ## the tests under several instruction sets, one and two threads, and on busy cores: an hour
+	PYTHON=$(abspath $(BIN)/python) tests/cpus.sh
 
 bench-index: setup ## every index at up to a million vectors: hours; keeps what is made in .benchmarks
 	$(BIN)/pip install --quiet --constraint constraints.txt --editable '.[$(FAISS),dev,engines]'
