@@ -94,8 +94,8 @@ def refresh(
             progress=shown,
         )
     say(_headline(done, store, dry_run=dry_run))
-    if done.untidied:
-        warn(f"old versions could not be removed: {done.untidied}; ubm-embed versions prune --store {store}")
+    if done.prune_error:
+        warn(f"old versions could not be removed: {done.prune_error}; ubm-embed versions prune --store {store}")
     for name, gate in done.gates.items() if dry_run else ():
         if not gate["passed"] and name not in (allow or ()):
             warn(f"gate '{name}' would fail: {gate['value']:g}, with a limit of {gate['limit']:g}")

@@ -126,7 +126,7 @@ def rollback(
     from indexer.versions.tags import number_of
 
     started = time.perf_counter()
-    opened = EmbeddingStore.at(store)  # even where live.json is gone
+    opened = EmbeddingStore.from_uri(store)  # even where live.json is gone
     done = roll_back(opened, None if version is None else number_of(opened, version))
     took = (time.perf_counter() - started) * 1000
     if done.before == done.now.version:
@@ -164,9 +164,9 @@ def prune(
         document: dict[str, Any] = {"versions": to_prune(opened, policy)}
         say(f"{store}: would remove {_listed(document['versions'])}; nothing was changed")
     else:
-        with opened.writing():
+        with opened.write_lock():
             if staging:
-                opened.place.remove(STAGING)
+                opened.storage.remove(STAGING)
             done = remove(opened, policy)
         document = {"versions": list(done.versions), "models": list(done.models), "freed_bytes": done.bytes}
         say(f"{store}: removed {_listed(document['versions'])}, {max(0, done.bytes) / 1e6:,.1f} MB given back")

@@ -32,7 +32,7 @@ import numpy as np
 import polars as pl
 import torch
 
-from benchmarks.report import heading, kept_or_measured, markdown_table
+from benchmarks.report import report_header, load_or_measure, markdown_table
 from indexer.refresh.build import build_index
 from indexer.refresh.encoding import EncodingJob, Engine, encode_here
 from indexer.refresh.gates import Gate
@@ -137,7 +137,7 @@ def measure(options: argparse.Namespace) -> dict[str, Any]:
         QualityGateFailed: the engines' vectors differ.
     """
     settings = {name: value for name, value in vars(options).items() if name not in ("out", "show")}
-    report = heading(NAME, settings, packages=("ray", "pylance"))
+    report = report_header(NAME, settings, packages=("ray", "pylance"))
     torch.set_num_threads(1)
     with tempfile.TemporaryDirectory() as folder:
         home = Path(folder)
@@ -238,7 +238,7 @@ def parse(arguments: Sequence[str] | None = None) -> argparse.Namespace:
 def main(arguments: Sequence[str] | None = None) -> None:
     """Measure, keep the report, print its table; or print that of a kept one."""
     options = parse(arguments)
-    report = kept_or_measured(options, measure)
+    report = load_or_measure(options, measure)
     print(table(report))
 
 

@@ -24,7 +24,7 @@ from statistics import median
 from typing import Any
 
 from benchmarks.refresh.toy_store import ALLOW, ENCODERS, SETTINGS, change, write_catalogue, write_model
-from benchmarks.report import heading, kept_or_measured, markdown_table
+from benchmarks.report import report_header, load_or_measure, markdown_table
 
 NAME = "refresh_cost"
 _PUBLISHES = 20
@@ -34,7 +34,7 @@ def measure(options: argparse.Namespace) -> dict[str, Any]:
     """Measure every size; the report."""
     names = ("products", "share", "encoder", "repeats", "seed")
     settings = {name: getattr(options, name) for name in names}
-    report = heading(NAME, settings, packages=("pylance", "lancedb", "faiss-cpu"))
+    report = report_header(NAME, settings, packages=("pylance", "lancedb", "faiss-cpu"))
     report["sizes"] = [measure_size(size, options) for size in options.products]
     return report
 
@@ -164,7 +164,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     if options.child:
         print(json.dumps(child(options.child[0], options.child[1:])))
         return
-    report = kept_or_measured(options, measure)
+    report = load_or_measure(options, measure)
     print(f"{table(report)}\n\n{notes(report)}")
 
 

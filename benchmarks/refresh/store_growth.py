@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks.refresh.toy_store import ALLOW, ENCODERS, SETTINGS, change, write_catalogue, write_model
-from benchmarks.report import heading, kept_or_measured, markdown_table
+from benchmarks.report import report_header, load_or_measure, markdown_table
 from indexer.refresh.build import build_index
 from indexer.refresh.refresh import refresh
 from indexer.store.embedding_store import EmbeddingStore
@@ -27,7 +27,7 @@ NAME = "store_growth"
 def measure(options: argparse.Namespace) -> dict[str, Any]:
     """Refresh night after night; the report."""
     settings = {name: getattr(options, name) for name in ("products", "nights", "share", "encoder", "seed")}
-    report = heading(NAME, settings, packages=("pylance", "lancedb"))
+    report = report_header(NAME, settings, packages=("pylance", "lancedb"))
     with tempfile.TemporaryDirectory(prefix="ubm_embed_") as name:
         home = Path(name)
         catalogue = write_catalogue(home, options.products, options.seed)
@@ -48,9 +48,9 @@ def measure(options: argparse.Namespace) -> dict[str, Any]:
 
 def size_of(store: Path) -> dict[str, int]:
     """Bytes of a store and of its parts."""
-    place = EmbeddingStore.open(store).place
-    parts = {name: place.size(name) for name in ("products.lance", "versions", "models")}
-    return {"store": place.size(), **parts}
+    storage = EmbeddingStore.open(store).storage
+    parts = {name: storage.size(name) for name in ("products.lance", "versions", "models")}
+    return {"store": storage.size(), **parts}
 
 
 def table(report: dict[str, Any]) -> str:
@@ -87,7 +87,7 @@ def parse(arguments: Sequence[str] | None = None) -> argparse.Namespace:
 def main(arguments: Sequence[str] | None = None) -> None:
     """Measure, keep the report, print its table; or print that of a kept one."""
     options = parse(arguments)
-    report = kept_or_measured(options, measure)
+    report = load_or_measure(options, measure)
     print(table(report))
 
 

@@ -22,7 +22,7 @@ from indexer.index.kinds import DISK, EF_SEARCH, IndexForm, kind_of
 from indexer.index.lance_backend import DiskEngine
 from indexer.index.tuning import Questions, breadths, built, choose_index
 from indexer.index.vector_index import INDEX_FILE, VectorIndex
-from indexer.storage.local_storage import Folder
+from indexer.storage.local_storage import LocalStorage
 from indexer.store.product_table import ProductTable, table_schema
 from indexer.versions.index_of import index_of
 from ubm_embed.data.arrays import FloatArray, IntArray
@@ -57,7 +57,7 @@ class Parts:
 
     def __init__(self, vectors: FloatArray, folder: Path | None = None) -> None:
         self._vectors = vectors
-        self._table = ProductTable(Folder(folder or Path()))
+        self._table = ProductTable(LocalStorage(folder or Path()))
 
     def __iter__(self) -> Any:
         starts = range(0, len(self._vectors), _ROWS_AT_ONCE)
@@ -76,7 +76,7 @@ class Parts:
             )
         ]
         version = self._table.index_vectors(self._table.replace(written, schema, model_id="none"), form.lists)
-        return VectorIndex(DiskEngine(self._table.at(version), form.lists), form)
+        return VectorIndex(DiskEngine(self._table.snapshot(version), form.lists), form)
 
 
 class Ours:
@@ -103,7 +103,7 @@ class Ours:
 
     def load(self, folder: Path) -> None:
         """As `Searcher`."""
-        form, table = self.form(folder), ProductTable(Folder(folder))
+        form, table = self.form(folder), ProductTable(LocalStorage(folder))
         self._built = index_of(table, table.latest() if form.kind is DISK else 0, form, folder)
         if form.kind.breadth and self._asked != AUTO:
             self.breadths = breadths(min(self._built.widest, 4096))

@@ -18,7 +18,7 @@ from indexer.index.kinds import DISK
 from indexer.index.vector_index import INDEX_FILE
 from indexer.search.catalogue import IDS_FILE, read_ids
 from indexer.store.embedding_store import EmbeddingStore, version_folder
-from indexer.store.pinned_table import VECTOR
+from indexer.store.table_snapshot import VECTOR
 from indexer.versions.version import StoreVersion, read_version, require_files
 from ubm_embed.errors import InvalidData
 from ubm_embed.outputs import output_file, output_folder, require_free
@@ -97,7 +97,7 @@ def _write_npy(store: EmbeddingStore, version: StoreVersion, folder: Path, progr
 
 
 def _write_faiss(store: EmbeddingStore, version: StoreVersion, folder: Path) -> None:
-    with store.place.reading(version_folder(version.version)) as source:
+    with store.storage.open_folder(version_folder(version.version)) as source:
         require_files(version, source)
         shutil.copyfile(source / INDEX_FILE, folder / INDEX_FILE)
         _write_ids(read_ids(source / IDS_FILE), folder)

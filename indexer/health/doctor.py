@@ -24,8 +24,8 @@ from indexer.store.embedding_store import (
     model_folder,
     version_folder,
 )
-from indexer.store.pinned_table import VECTOR
 from indexer.store.product_table import TABLE, TEXT_HASH
+from indexer.store.table_snapshot import VECTOR
 from indexer.versions.index_of import index_of
 from indexer.versions.live import Live, read_live, version_numbers
 from indexer.versions.rollback import lost_its_rows
@@ -69,8 +69,8 @@ def examine(where: str | Path, *, progress: Progress = silent) -> list[Finding]:
     Raises:
         NotFound: there is no store at all.
     """
-    store = EmbeddingStore.at(where)
-    if not {LIVE_FILE, VERSIONS, f"{TABLE}.lance"} & set(store.place.children()):
+    store = EmbeddingStore.from_uri(where)
+    if not {LIVE_FILE, VERSIONS, f"{TABLE}.lance"} & set(store.storage.list()):
         raise NotFound(f"no store at {where}")
     doctor = _Doctor(store)
     numbers = version_numbers(store)
@@ -146,7 +146,7 @@ class _Doctor:
     def leftovers(self, numbers: list[int]) -> None:
         """Look for what a crash left."""
         ours = self._live_model()
-        for model_id in self.store.place.children(STAGING):
+        for model_id in self.store.storage.list(STAGING):
             problem = f"{self._name(STAGING)}/{model_id}: a refresh was stopped, or runs now, or failed at a gate"
             again = self._refresh() if model_id == ours else f"{self._refresh()} --model DIR, of that model,"
             drop = f"ubm-embed versions prune --staging --store {self.store.uri}"
@@ -192,7 +192,7 @@ class _Doctor:
         return int((with_hashes(rows.select(*PRODUCT_SCHEMA))[TEXT_HASH] != rows[TEXT_HASH]).sum())
 
     def _files(self, version: StoreVersion) -> None:
-        with self.store.place.reading(version_folder(version.version)) as folder:
+        with self.store.storage.open_folder(version_folder(version.version)) as folder:
             require_files(version, folder)
             index, ids = self._index(version, folder), read_ids(folder / IDS_FILE)
             table = self.store.table.read(version.table_version, ["product_id"])["product_id"]
@@ -211,7 +211,7 @@ class _Doctor:
     def _model(self, version: StoreVersion) -> None:
         name = model_folder(version.model_id)
         try:
-            with self.store.place.reading(name) as folder:
+            with self.store.storage.open_folder(name) as folder:
                 found = Checkpoint.from_pretrained(folder).model_id
         except FileNotFoundError:
             raise InvalidData("missing", file=self._name(name)) from None
@@ -264,11 +264,11 @@ class _Doctor:
         return ""
 
     def _anew(self) -> str:
-        broken = [LIVE_FILE] if self.now is None and LIVE_FILE in self.store.place.children() else []
+        broken = [LIVE_FILE] if self.now is None and LIVE_FILE in self.store.storage.list() else []
         try:
             self.store.table.latest()
         except (UbmError, OSError):
-            broken += sorted({self.store.table.folder} & set(self.store.place.children()))
+            broken += sorted({self.store.table.folder} & set(self.store.storage.list()))
         first = f"remove {' and '.join(map(self._name, broken))}, then type " if broken else ""
         return f"{first}ubm-embed build-index --model DIR --products FILE --store {self.store.uri}"
 

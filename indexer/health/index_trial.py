@@ -21,7 +21,7 @@ def require_searchable(table: ProductTable, version: StoreVersion, index: Vector
     Raises:
         InvalidData: they find less than when the version was published, or cannot be read.
     """
-    opened, rows = table.at(version.table_version), evenly(version.products, _ASKED)
+    opened, rows = table.snapshot(version.table_version), evenly(version.products, _ASKED)
     vectors = opened.vectors(rows)
     near = survey(table.batches(version.table_version), vectors, _NEAREST + 1).nearest
     found = recall_at_k(lambda queries, k: index.search(queries, k).positions, vectors, near, opened.vectors, rows)

@@ -27,14 +27,14 @@ def repair(where: str | Path) -> list[StoreVersion]:
         Conflict: another process writes to it.
         InvalidData, QualityGateFailed: as `rebuild`.
     """
-    store = EmbeddingStore.at(where)
+    store = EmbeddingStore.from_uri(where)
     numbers = {found.version for found in examine(where) if found.repairable and found.version is not None}
-    with store.writing():
+    with store.write_lock():
         return [rebuild(store, number) for number in sorted(numbers)]
 
 
 def rebuild(store: EmbeddingStore, number: int) -> StoreVersion:
-    """Make a version's index, ids and manifest anew from its version of the table. Call it inside `store.writing`.
+    """Make a version's index, ids and manifest anew from its version of the table. Call it inside `store.write_lock`.
 
     What is live stays so: nothing but the version's own folder is touched.
 
@@ -68,7 +68,7 @@ def rebuild(store: EmbeddingStore, number: int) -> StoreVersion:
         recall_at_10=made.recall_at_10,
         files=made.files,
     )
-    store.place.write(f"{version_folder(number)}/{MANIFEST_FILE}", whole.to_bytes())
+    store.storage.write(f"{version_folder(number)}/{MANIFEST_FILE}", whole.to_bytes())
     return whole
 
 
@@ -100,7 +100,7 @@ def _identity(store: EmbeddingStore, number: int, table_version: int) -> ModelId
     if model_id is None:
         raise InvalidData(_lost(number, "which model made it"), file=_manifest(store, number))
     try:
-        with store.place.reading(model_folder(model_id)) as folder:
+        with store.storage.open_folder(model_folder(model_id)) as folder:
             return ModelIdentity.of(Checkpoint.from_pretrained(folder))
     except FileNotFoundError:
         name = f"{store.uri}/{model_folder(model_id)}"

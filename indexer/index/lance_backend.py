@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from indexer.index.backend import enough_to_filter, kept
 from indexer.index.kinds import DISK
-from indexer.store.pinned_table import PinnedTable
+from indexer.store.table_snapshot import TableSnapshot
 from ubm_embed.data.arrays import FloatArray, IntArray
 from ubm_embed.errors import InvalidData
 
@@ -24,7 +24,7 @@ class DiskEngine:
 
     faithful = True  # what comes near is scored by the vectors themselves
 
-    def __init__(self, table: PinnedTable, lists: int) -> None:
+    def __init__(self, table: TableSnapshot, lists: int) -> None:
         if table.lists != lists:
             problem = f"expected LanceDB's index of {lists} lists over the vectors, found {table.lists or 'none'}"
             raise InvalidData(problem, file=table.uri)

@@ -17,7 +17,7 @@ from indexer.refresh.plan import Plan, checkpoint_of
 from indexer.refresh.settings import RefreshSettings
 from indexer.refresh.writing import Writer
 from indexer.store.embedding_store import STAGING, EmbeddingStore
-from indexer.versions.pruning import tidy_up
+from indexer.versions.pruning import try_prune
 from indexer.versions.tags import read_tags
 from indexer.versions.version import StoreVersion
 from ubm_embed.progress import Progress, silent
@@ -63,7 +63,7 @@ def build_index(
     feed = Feed.read(products)
     interest = None if interactions is None else Interest.read(interactions)
     target = EmbeddingStore.create(store)
-    with target.writing():
+    with target.write_lock():
         read_tags(target)  # what is kept afterwards depends on them: better known before hours of embedding
         plan = Plan.to_build(target, feed, interest, checkpoint)
         keep_model(target, Path(model), checkpoint)
@@ -79,5 +79,5 @@ def build_index(
         lost = plan.lost(settings.gates)
         require_passed([lost], allow)
         written = writer.write(plan, [lost] if plan.base else [])
-        tidy_up(target, settings.keep, STAGING)  # what it could not remove, the next refresh does
+        try_prune(target, settings.keep, STAGING)  # what it could not remove, the next refresh does
     return written.version

@@ -55,7 +55,7 @@ class ShardEncoder:
 
     def __init__(self, job: EncodingJob) -> None:
         self.job = job
-        self.store = EmbeddingStore.at(job.store)
+        self.store = EmbeddingStore.from_uri(job.store)
 
     def encode(self, key: str, progress: Progress = silent) -> None:
         """Write a shard's rows with their vectors beside the table, then the record that says so.
@@ -65,13 +65,13 @@ class ShardEncoder:
             NotFound: the encoder's library is not installed.
             OSError: the disk is full, or the like.
         """
-        rows = read_shard(self.store.place, self.job.model_id, key)
+        rows = read_shard(self.store.storage, self.job.model_id, key)
         vectors = self._vectors(rows, progress)
         require_sound(vectors, rows["product_id"])
         fragments = self.store.table.write_fragments(rows.drop(POSITION), vectors, anew=self.job.anew)
         encoded_by = self.embedder.encoder if rows[POSITION].has_nulls() else None
         record = {"fragments": fragments, "encoder": encoded_by}
-        self.store.place.write(record_file(self.job.model_id, key), as_bytes(record))
+        self.store.storage.write(record_file(self.job.model_id, key), as_bytes(record))
 
     def _vectors(self, rows: pl.DataFrame, progress: Progress) -> FloatArray:
         """Each row's vector, encoded or taken from the live version: [K, D]."""
@@ -92,7 +92,7 @@ class ShardEncoder:
         """The model, from the store's copy."""
         name = model_folder(self.job.model_id)
         try:
-            with self.store.place.reading(name) as folder:
+            with self.store.storage.open_folder(name) as folder:
                 return Embedder.from_pretrained(folder, device=self.job.device, encoder=self.job.encoder)
         except FileNotFoundError:
             problem = "missing; give the model's own folder: ubm-embed refresh --model DIR"
@@ -111,7 +111,7 @@ def encode_here(job: EncodingJob, shards: Sequence[Shard], progress: Progress) -
 def is_done(store: EmbeddingStore, model_id: str, shard: Shard) -> bool:
     """Whether a shard was encoded, by this refresh or by one that was killed, and its rows are still there."""
     try:
-        data = store.place.read(record_file(model_id, shard.key))
+        data = store.storage.read(record_file(model_id, shard.key))
     except FileNotFoundError:
         return False
     try:
@@ -123,13 +123,13 @@ def is_done(store: EmbeddingStore, model_id: str, shard: Shard) -> bool:
 
 def fragments_of(store: EmbeddingStore, model_id: str, shards: Sequence[Shard]) -> list[str]:
     """Where the rows of shards that are encoded are, for a commit."""
-    records = (read_record(store.place, record_file(model_id, shard.key)) for shard in shards)
+    records = (read_record(store.storage, record_file(model_id, shard.key)) for shard in shards)
     return [fragment for record in records for fragment in record["fragments"]]
 
 
 def encoders_of(store: EmbeddingStore, model_id: str, shards: Sequence[Shard]) -> set[str]:
     """What read the texts of shards that are encoded; of a shard that had none to read, nothing."""
-    records = (read_record(store.place, record_file(model_id, shard.key)) for shard in shards)
+    records = (read_record(store.storage, record_file(model_id, shard.key)) for shard in shards)
     # Records of older software do not say: it had no other.
     return {name for record in records if (name := record.get("encoder", EncoderName.TORCH)) is not None}
 

@@ -10,7 +10,7 @@ from ubm_embed.model.checkpoint import PRODUCT_TOWER, Checkpoint, copy_checkpoin
 
 
 def keep_model(store: EmbeddingStore, model: Path, checkpoint: Checkpoint) -> None:
-    """Copy a model into the store, unless it is there and whole. Call it inside `store.writing`.
+    """Copy a model into the store, unless it is there and whole. Call it inside `store.write_lock`.
 
     Raises:
         Conflict: the folder changed meanwhile.
@@ -18,7 +18,7 @@ def keep_model(store: EmbeddingStore, model: Path, checkpoint: Checkpoint) -> No
     name = model_folder(checkpoint.model_id)
     if _kept(store, name, checkpoint):
         return
-    with store.place.filling(name, last=MODEL_LAST_FILE) as aside:
+    with store.storage.write_folder(name, last=MODEL_LAST_FILE) as aside:
         copy_checkpoint(model, aside)
         if not holds(aside, checkpoint):
             raise Conflict(f"{model} changed while it was copied")
@@ -37,7 +37,7 @@ def holds(folder: Path, checkpoint: Checkpoint) -> bool:
 
 def _kept(store: EmbeddingStore, name: str, checkpoint: Checkpoint) -> bool:
     try:
-        with store.place.reading(name) as folder:
+        with store.storage.open_folder(name) as folder:
             return holds(folder, checkpoint)
     except FileNotFoundError:
         return False

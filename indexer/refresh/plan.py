@@ -84,7 +84,7 @@ class Plan:
         Raises:
             InvalidData: live.json is damaged.
         """
-        live, asked = read_live(store) if store.place.exists(LIVE_FILE) else None, interest or Interest.nobody()
+        live, asked = read_live(store) if store.storage.exists(LIVE_FILE) else None, interest or Interest.nobody()
         anew = cls(
             feed=feed,
             changes=Changes.between(None, feed, asked.counts),
@@ -176,7 +176,7 @@ def checkpoint_of(model: str | Path) -> Checkpoint:
         NotFound: there is none.
         InvalidData: it is damaged, or was fine-tuned for another task than next items.
     """
-    from ubm_embed.data.tasks.examples import Task
+    from ubm_embed.data.tasks.task import Task
     from ubm_embed.model.checkpoint import require_task
 
     checkpoint = Checkpoint.from_pretrained(model)

@@ -75,7 +75,7 @@ class Candidate:
 def publish(
     store: EmbeddingStore, candidate: Candidate, limits: GateLimits, allowed: Collection[Gate] = ()
 ) -> StoreVersion:
-    """Build the index of a version of the table, check it, and make it live. Call it inside `store.writing`.
+    """Build the index of a version of the table, check it, and make it live. Call it inside `store.write_lock`.
 
     Raises:
         QualityGateFailed: a check failed; what was live still is.
@@ -83,7 +83,7 @@ def publish(
     """
     number = next_number(store, candidate.live)
     store.table.pin(number, candidate.table_version)
-    store.table.settle()
+    store.table.fsync()
     version = make_version(store, candidate, number, limits, allowed)
     make_live(store, number, known=candidate.live)
     return version
@@ -92,7 +92,9 @@ def publish(
 def make_version(
     store: EmbeddingStore, candidate: Candidate, number: int, limits: GateLimits, allowed: Collection[Gate] = ()
 ) -> StoreVersion:
-    """Put a version's index, ids and manifest in their place, if it passes its gates. Call it inside `store.writing`.
+    """Write a version's index, ids and manifest into its folder, if it passes its gates.
+
+    Call it inside `store.write_lock`.
 
     Raises:
         QualityGateFailed: a check failed.
@@ -101,13 +103,13 @@ def make_version(
     around, questions = _look_around(store.table, candidate)
     # What cannot be searched is not worth an index.
     require_passed([*candidate.measured, _sound(around.found)], allowed)
-    with store.place.filling(version_folder(number), last=MANIFEST_FILE) as aside:
+    with store.storage.write_folder(version_folder(number), last=MANIFEST_FILE) as aside:
         vectors = _Vectors(store.table, candidate.table_version)
         judged = _index(vectors, candidate.index, questions, aside)
         if vectors.table_version != candidate.table_version:
             candidate = replace(candidate, table_version=vectors.table_version)
             store.table.pin(number, candidate.table_version)
-            store.table.settle()
+            store.table.fsync()
         write_ids(aside / IDS_FILE, candidate.product_ids)
         version = _describe(store, candidate, around, judged, number, aside, limits, allowed)
         version.write(aside)
@@ -149,7 +151,7 @@ class _Vectors:
     def on_disk(self, form: IndexForm) -> VectorIndex:
         """LanceDB's own index over them."""
         self.table_version = self.table.index_vectors(self.table_version, form.lists)
-        return VectorIndex(DiskEngine(self.table.at(self.table_version), form.lists), form)
+        return VectorIndex(DiskEngine(self.table.snapshot(self.table_version), form.lists), form)
 
 
 def _index(vectors: _Vectors, asked: IndexRequest, questions: Questions, folder: Path) -> Trial:

@@ -63,20 +63,20 @@ class ShardWorker:
             NotFound: this node does not see the store.
             UbmError: the shard outlived too many workers.
         """
-        place, model_id = self.encoder.store.place, self.encoder.job.model_id
+        storage, model_id = self.encoder.store.storage, self.encoder.job.model_id
         tries = f"{staging_folder(model_id)}/{key}.{self.run}.tries"
-        if not place.exists(rows_file(model_id, key)):
+        if not storage.exists(rows_file(model_id, key)):
             raise NotFound(
-                f"{platform.node()} does not see the store at {place.uri}; expected a folder that every node of the "
+                f"{platform.node()} does not see the store at {storage.uri}; expected a folder that every node of the "
                 "cluster sees under this path, or a URI of an object store"
             )
-        before = int(place.read(tries)) if place.exists(tries) else 0
+        before = int(storage.read(tries)) if storage.exists(tries) else 0
         if before > _DEATHS:
             raise UbmError(
                 f"{before} workers died over one shard; if it is for want of memory, set cpus in [ray] higher, so "
                 "that there are fewer on a node, or choose a smaller shard_rows; what is encoded is kept"
             )
-        place.write(tries, str(before + 1).encode())
+        storage.write(tries, str(before + 1).encode())
 
 
 def encode_with_ray(

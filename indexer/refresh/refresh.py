@@ -25,7 +25,7 @@ from indexer.refresh.plan import Plan, checkpoint_of
 from indexer.refresh.settings import RefreshSettings
 from indexer.refresh.writing import Clock, Writer, asked_index
 from indexer.store.embedding_store import STAGING, EmbeddingStore, staging_folder
-from indexer.versions.pruning import tidy_up
+from indexer.versions.pruning import try_prune
 from indexer.versions.rollback import require_whole
 from indexer.versions.tags import read_tags
 from indexer.versions.version import StoreVersion, read_version
@@ -50,7 +50,7 @@ class Refreshed:
         seconds: of each step.
         pruned: versions that were removed.
         freed: bytes that this gave back.
-        untidied: why old versions could not be removed, after the new one was published; None where they could.
+        prune_error: why old versions could not be removed, after the new one was published; None where they could.
     """
 
     base: int
@@ -65,7 +65,7 @@ class Refreshed:
     seconds: dict[str, float] = field(default_factory=dict)
     pruned: tuple[int, ...] = ()
     freed: int = 0
-    untidied: str | None = None
+    prune_error: str | None = None
 
     def to_dict(self) -> dict[str, Any]:
         """As JSON."""
@@ -81,7 +81,7 @@ class Refreshed:
             "seconds": {name: round(seconds, 3) for name, seconds in self.seconds.items()},
             "pruned": list(self.pruned),
             "freed_bytes": self.freed,
-            "untidied": self.untidied,
+            "prune_error": self.prune_error,
             "gates": dict(self.gates),
         }
 
@@ -126,7 +126,7 @@ def refresh(
     opened = EmbeddingStore.open(store)
     read_tags(opened)  # and so is that they are damaged, which would stop the pruning
     checkpoint = None if model is None else checkpoint_of(model)
-    with nullcontext() if dry_run else opened.writing():
+    with nullcontext() if dry_run else opened.write_lock():
         with clock.step("compare"):
             interest = None if interactions is None else Interest.read(interactions)
             plan = Plan.to_refresh(opened, Feed.read(products), interest, checkpoint)
@@ -156,8 +156,8 @@ def refresh(
         with clock.step("tidy up"):
             # That of another model is a change-over that was interrupted, unless this was one.
             staging = staging_folder(plan.model.model_id) if model is None else STAGING
-            pruned = tidy_up(opened, settings.keep, staging)
-        return replace(found, pruned=pruned.versions, freed=max(0, pruned.bytes), untidied=pruned.problem)
+            pruned = try_prune(opened, settings.keep, staging)
+        return replace(found, pruned=pruned.versions, freed=max(0, pruned.bytes), prune_error=pruned.error)
 
 
 def _another_index(base: StoreVersion, settings: RefreshSettings, dimension: int) -> dict[str, Any] | None:

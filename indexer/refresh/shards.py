@@ -22,7 +22,7 @@ from numpy.typing import NDArray
 
 from indexer.refresh.catalogue_scan import Feed
 from indexer.refresh.changes import Changes
-from indexer.storage.storage import Place
+from indexer.storage.storage import Storage
 from indexer.store.embedding_store import EmbeddingStore, staging_folder
 from indexer.store.product_table import POPULARITY, ROW_HASH, TEXT_HASH
 from ubm_embed.errors import Conflict
@@ -75,16 +75,16 @@ def cut(store: EmbeddingStore, feed: Feed, changes: Changes, selection: Selectio
     for frame in _pieces(_selected(feed, changes, selection), rows):
         key = _key(frame, selection)
         name = rows_file(selection.model_id, key)
-        if not store.place.exists(name):
+        if not store.storage.exists(name):
             buffer = io.BytesIO()
             frame.write_parquet(buffer)
-            store.place.write(name, buffer.getvalue())
+            store.storage.write(name, buffer.getvalue())
         yield Shard(key, frame.height, frame[POSITION].null_count())
 
 
-def read_shard(place: Place, model_id: str, key: str) -> pl.DataFrame:
+def read_shard(storage: Storage, model_id: str, key: str) -> pl.DataFrame:
     """The rows of a shard, with their hashes and `POSITION`."""
-    return pl.read_parquet(io.BytesIO(place.read(rows_file(model_id, key))))
+    return pl.read_parquet(io.BytesIO(storage.read(rows_file(model_id, key))))
 
 
 def rows_file(model_id: str, key: str) -> str:

@@ -57,7 +57,7 @@ class Written:
 
 @dataclass(kw_only=True)
 class Writer:
-    """Carries out plans for one store. Call it inside `store.writing`."""
+    """Carries out plans for one store. Call it inside `store.write_lock`."""
 
     store: EmbeddingStore
     settings: RefreshSettings = field(default_factory=RefreshSettings)
@@ -126,7 +126,7 @@ class Writer:
         """Make the table what the plan says; its version."""
         table, fragments = self.store.table, fragments_of(self.store, plan.model.model_id, shards)
         if plan.reason is not None:
-            first = read_shard(self.store.place, plan.model.model_id, shards[0].key).drop(POSITION)
+            first = read_shard(self.store.storage, plan.model.model_id, shards[0].key).drop(POSITION)
             table.replace(fragments, table_schema(first, plan.model.dimension), model_id=plan.model.model_id)
         else:
             table.drop_indexes()

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from indexer.search.filters import Filters
 from indexer.store.product_table import POPULARITY
 from ubm_embed.data.arrays import IntArray
-from ubm_embed.data.corpus import products_of
+from ubm_embed.data.corpus import iter_products
 from ubm_embed.data.session import Product
 from ubm_embed.errors import InvalidData
 
@@ -99,7 +99,7 @@ class CatalogueInMemory:
     def products(self, positions: Iterable[int]) -> dict[int, Product]:
         """As `Catalogue`."""
         wanted = sorted(set(positions))
-        return dict(zip(wanted, products_of(self.frame[wanted]), strict=True))
+        return dict(zip(wanted, iter_products(self.frame[wanted]), strict=True))
 
     def rows(self, positions: Iterable[int]) -> dict[int, dict[str, Any]]:
         """As `Catalogue`."""

@@ -11,10 +11,10 @@ from numpy.typing import NDArray
 
 from indexer.search.catalogue import in_memory_dataset
 from indexer.search.filters import Filters
-from indexer.store.pinned_table import PLACE, PinnedTable
 from indexer.store.product_table import OURS, POPULARITY
+from indexer.store.table_snapshot import PLACE, TableSnapshot
 from ubm_embed.data.arrays import IntArray
-from ubm_embed.data.corpus import PRODUCT_SCHEMA, products_of
+from ubm_embed.data.corpus import PRODUCT_SCHEMA, iter_products
 from ubm_embed.data.session import Product
 
 
@@ -25,7 +25,7 @@ class CatalogueOnDisk:
         InvalidData: from any method: the version was removed, or the table is damaged.
     """
 
-    def __init__(self, table: PinnedTable) -> None:
+    def __init__(self, table: TableSnapshot) -> None:
         self._table = table
         self._filters = Filters(len(table), self._places_where)
 
@@ -44,7 +44,7 @@ class CatalogueOnDisk:
     def products(self, positions: Iterable[int]) -> dict[int, Product]:
         """As `Catalogue`."""
         wanted = sorted(set(positions))
-        return dict(zip(wanted, products_of(self._table.rows(np.array(wanted), list(PRODUCT_SCHEMA))), strict=True))
+        return dict(zip(wanted, iter_products(self._table.rows(np.array(wanted), list(PRODUCT_SCHEMA))), strict=True))
 
     def rows(self, positions: Iterable[int]) -> dict[int, dict[str, Any]]:
         """As `Catalogue`."""

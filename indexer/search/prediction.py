@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from ubm_embed.data.session import Product, Session
-from ubm_embed.data.tasks.examples import Task
+from ubm_embed.data.tasks.task import Task
 from ubm_embed.inference.predictor import Predictor
 
 

@@ -245,7 +245,7 @@ def _require_positive(k: int) -> None:
 
 def _catalogue(store: EmbeddingStore, manifest: StoreVersion, folder: Path) -> Catalogue:
     if manifest.form.kind is DISK:
-        return CatalogueOnDisk(store.table.at(manifest.table_version))
+        return CatalogueOnDisk(store.table.snapshot(manifest.table_version))
     ids = read_ids(folder / IDS_FILE)
     _require_equal("ids", ids.len(), manifest.indexed, folder / IDS_FILE)
     return CatalogueInMemory.of(store.table.read(manifest.table_version), ids, file=folder / IDS_FILE)
@@ -254,7 +254,7 @@ def _catalogue(store: EmbeddingStore, manifest: StoreVersion, folder: Path) -> C
 def _open_model(store: EmbeddingStore, manifest: StoreVersion, device: str) -> Embedder:
     name = f"{store.uri}/{model_folder(manifest.model_id)}"
     try:
-        with store.place.reading(model_folder(manifest.model_id)) as folder:
+        with store.storage.open_folder(model_folder(manifest.model_id)) as folder:
             embedder = Embedder.from_pretrained(folder, device=device)
     except FileNotFoundError:
         raise InvalidData(f"missing; version {manifest.version} needs this model", file=name) from None
@@ -268,9 +268,9 @@ def _open_model(store: EmbeddingStore, manifest: StoreVersion, device: str) -> E
 
 @contextmanager
 def _reading(store: EmbeddingStore, name: str) -> Iterator[Path]:
-    """As `Place.reading`, of a folder that must be there."""
+    """As `Storage.open_folder`, of a folder that must be there."""
     try:
-        with store.place.reading(name) as folder:
+        with store.storage.open_folder(name) as folder:
             yield folder
     except FileNotFoundError as error:
         raise InvalidData("missing; the store is damaged", file=error.filename or f"{store.uri}/{name}") from None

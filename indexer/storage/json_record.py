@@ -6,20 +6,20 @@ import json
 from collections.abc import Mapping
 from typing import Any
 
-from indexer.storage.storage import Place
+from indexer.storage.storage import Storage
 from ubm_embed.errors import InvalidData
 
 
-def read_record(place: Place, name: str) -> dict[str, Any]:
+def read_record(storage: Storage, name: str) -> dict[str, Any]:
     """The JSON object in a file of the store.
 
     Raises:
         InvalidData: names the file: missing, not JSON, no object.
     """
     try:
-        return parse_record(place.read(name), file=f"{place.uri}/{name}")
+        return parse_record(storage.read(name), file=f"{storage.uri}/{name}")
     except FileNotFoundError:
-        raise InvalidData("missing; the store is damaged", file=f"{place.uri}/{name}") from None
+        raise InvalidData("missing; the store is damaged", file=f"{storage.uri}/{name}") from None
 
 
 def parse_record(data: bytes, *, file: str) -> dict[str, Any]:

@@ -17,7 +17,7 @@ from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING
 
-from indexer.storage.object_client import Objects
+from indexer.storage.object_client import ObjectClient
 from ubm_embed.errors import Conflict, NotFound
 
 if TYPE_CHECKING:
@@ -30,7 +30,7 @@ SECONDS = 60.0
 class Lease:
     """A lock that is held; `holding` makes one."""
 
-    def __init__(self, objects: Objects, name: str, tag: UpdateVersion) -> None:
+    def __init__(self, objects: ObjectClient, name: str, tag: UpdateVersion) -> None:
         self._objects, self._name, self._tag = objects, name, tag
         self._lost = False
         self._renewed = time.monotonic()
@@ -78,7 +78,7 @@ class Lease:
 
 
 @contextlib.contextmanager
-def holding(objects: Objects, name: str) -> Iterator[Lease]:
+def holding(objects: ObjectClient, name: str) -> Iterator[Lease]:
     """Hold the lock in the object `name` as long as the block lasts.
 
     Raises:
@@ -95,7 +95,7 @@ def holding(objects: Objects, name: str) -> Iterator[Lease]:
     lease.release()
 
 
-def _take(objects: Objects, name: str) -> UpdateVersion:
+def _take(objects: ObjectClient, name: str) -> UpdateVersion:
     found = objects.find(name)
     if found:
         _require_run_out(found.data, objects.uri, name)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import os
 import shutil
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from filelock import FileLock, Timeout
@@ -18,8 +18,8 @@ _LEFTOVER = ".*.partial"
 _EXCHANGE_SECONDS = 30
 
 
-class Folder:
-    """A `Place` on a file system."""
+class LocalStorage:
+    """A `Storage` on a file system."""
 
     def __init__(self, path: Path) -> None:
         self.path = path
@@ -32,7 +32,7 @@ class Folder:
         with output_file(self.path / name) as aside:
             aside.write_bytes(data)
 
-    def exchange(self, name: str, data: bytes, *, expected: bytes | None) -> None:
+    def compare_and_swap(self, name: str, data: bytes, *, expected: bytes | None) -> None:
         file = self.path / name
         # A lock of its own, held for a moment: a rollback must not wait for a refresh that takes hours.
         with self._exchanging():
@@ -43,18 +43,18 @@ class Folder:
     def exists(self, name: str) -> bool:
         return (self.path / name).is_file()
 
-    def children(self, folder: str = "") -> list[str]:
+    def list(self, folder: str = "") -> Sequence[str]:
         found = self.path / folder
         return sorted(one.name for one in found.iterdir() if not one.match(_LEFTOVER)) if found.is_dir() else []
 
     @contextlib.contextmanager
-    def reading(self, folder: str) -> Iterator[Path]:
+    def open_folder(self, folder: str) -> Iterator[Path]:
         if not (self.path / folder).is_dir():
             raise FileNotFoundError(self.path / folder)
         yield self.path / folder
 
     @contextlib.contextmanager
-    def filling(self, folder: str, *, last: str) -> Iterator[Path]:
+    def write_folder(self, folder: str, *, last: str) -> Iterator[Path]:
         del last  # a folder is renamed, whole
         with output_folder(self.path / folder, overwrite=True) as aside:
             yield aside
@@ -76,7 +76,7 @@ class Folder:
             return path.stat().st_size
         return sum(file.stat().st_size for file in path.rglob("*") if file.is_file())
 
-    def settle(self, name: str) -> None:
+    def fsync(self, name: str) -> None:
         path = self.path / name
         # A file is found again by its folder.
         for entry in (path, path.parent) if path.is_file() else (path, *path.rglob("*")):
@@ -86,7 +86,7 @@ class Folder:
             finally:
                 os.close(descriptor)
 
-    def clear_leftovers(self) -> None:
+    def remove_leftovers(self) -> None:
         with self._exchanging():  # what is just being exchanged is no leftover
             for folder in (self.path, *(one for one in self.path.iterdir() if one.is_dir())):
                 for leftover in folder.glob(_LEFTOVER):
@@ -104,11 +104,11 @@ class Folder:
         finally:
             lock.release()
 
-    def require_locked(self) -> None:
+    def require_lock(self) -> None:
         pass  # the system takes the lock from a process that died, and from no other
 
     @contextlib.contextmanager
-    def locked(self) -> Iterator[None]:
+    def lock(self) -> Iterator[None]:
         self.path.mkdir(parents=True, exist_ok=True)
         # The system releases the lock when its holder dies, however it dies.
         lock = FileLock(self.path / LOCK_FILE, timeout=0)

@@ -32,8 +32,8 @@ if TYPE_CHECKING:
     from obstore.store import ClientConfig, ObjectStore
 
 # What is under way at once has to fit into memory, and a piece through the line within the client's 30 s.
-PIECE, AT_ONCE = 8 << 20, 4
-_MOST_PARTS = 9_000  # S3 takes 10,000 parts an object
+CHUNK_BYTES, MAX_CONCURRENCY = 8 << 20, 4
+_MAX_PARTS = 9_000  # S3 takes 10,000 parts an object
 
 _NO_BUCKET = re.compile("NoSuchBucket|ContainerNotFound")
 _DENIED = re.compile(r"status code: 40[13]\b")
@@ -49,7 +49,7 @@ class Tagged:
     tag: UpdateVersion
 
 
-class Objects:
+class ObjectClient:
     """Objects by their names below a URI such as `s3://shop/stores/main`. Nothing is opened before it is used.
 
     Every method raises NotFound if there is no bucket, and OSError if the store cannot be reached or refuses.
@@ -105,9 +105,9 @@ class Objects:
 
     def put_file(self, name: str, file: Path) -> None:
         """Write an object from a file, in pieces; it is there when the last one is."""
-        piece = max(PIECE, file.stat().st_size // _MOST_PARTS + 1)
+        piece = max(CHUNK_BYTES, file.stat().st_size // _MAX_PARTS + 1)
         with self._clear_errors(name):
-            self._store.put(name, file, chunk_size=piece, max_concurrency=AT_ONCE)
+            self._store.put(name, file, chunk_size=piece, max_concurrency=MAX_CONCURRENCY)
 
     def fetch(self, found: ObjectMeta, start: int, file: Path) -> None:
         """Copy the piece that begins at byte `start` to the same place in a file.
@@ -116,7 +116,7 @@ class Objects:
             FileNotFoundError: the object was removed since it was listed.
             Conflict: it was replaced since.
         """
-        end = min(start + PIECE, found["size"])
+        end = min(start + CHUNK_BYTES, found["size"])
         with self._clear_errors(found["path"]):
             got = self._store.get(found["path"], options={"range": (start, end), "if_match": found["e_tag"]})
             data = got.bytes()
@@ -130,7 +130,7 @@ class Objects:
             with self._clear_errors(name):
                 self._store.head(name)
         except FileNotFoundError:
-            self.children("")  # this answer has no text: only a listing tells that the bucket is missing
+            self.list("")  # this answer has no text: only a listing tells that the bucket is missing
             return False
         return True
 
@@ -144,7 +144,7 @@ class Objects:
         except FileNotFoundError:
             return 0
 
-    def children(self, folder: str) -> set[str]:
+    def list(self, folder: str) -> set[str]:
         """Names of what is directly in a folder."""
         with self._clear_errors(folder):
             listed = self._store.list_with_delimiter(folder or None)
@@ -152,7 +152,7 @@ class Objects:
         # Consoles make an empty object for each folder, of the folder's name.
         return {PurePosixPath(path).name for path in paths if path != folder}
 
-    def below(self, folder: str) -> list[ObjectMeta]:
+    def list_recursive(self, folder: str) -> Sequence[ObjectMeta]:
         """All objects in a folder and in those inside it; a `path` is relative to the URI."""
         with self._clear_errors(folder):
             listed: Sequence[ObjectMeta] = self._store.list(folder or None).collect()

@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Self
 
 from indexer.storage.local_storage import EXCHANGE_FILE, LOCK_FILE
-from indexer.storage.storage import Place, place_of
+from indexer.storage.storage import Storage, open_storage
 from indexer.store.product_table import TABLE, ProductTable
 from ubm_embed.errors import Conflict, NotFound
 
@@ -30,20 +30,20 @@ _CONTENTS = {f"{TABLE}.lance", LIVE_FILE, TAGS_FILE, VERSIONS, MODELS, STAGING} 
 
 
 class EmbeddingStore:
-    """A store's place. Opening one reads nothing; every read opens the table anew at the version it is given."""
+    """A store in a folder or an object store. Opening one reads nothing; every read opens the table at its version."""
 
-    def __init__(self, place: Place) -> None:
-        self.place = place
-        self.table = ProductTable(place)
+    def __init__(self, storage: Storage) -> None:
+        self.storage = storage
+        self.table = ProductTable(storage)
 
     @classmethod
-    def at(cls, where: str | Path) -> Self:
+    def from_uri(cls, where: str | Path) -> Self:
         """The store at a path or URI, whatever is there.
 
         Raises:
             InvalidData: a URI of a kind that is not known.
         """
-        return cls(place_of(where))
+        return cls(open_storage(where))
 
     @classmethod
     def create(cls, where: str | Path) -> Self:
@@ -55,11 +55,11 @@ class EmbeddingStore:
         """
         if "://" not in str(where) and Path(where).is_file():
             raise Conflict(f"{where} is a file; expected a folder for the store")
-        place = place_of(where)
-        found = set(place.children())
+        storage = open_storage(where)
+        found = set(storage.list())
         if found - _CONTENTS and LIVE_FILE not in found:
             raise Conflict(f"{where} holds {min(found - _CONTENTS)!r} and is no store; choose another place")
-        return cls(place)
+        return cls(storage)
 
     @classmethod
     def open(cls, where: str | Path) -> Self:
@@ -69,9 +69,9 @@ class EmbeddingStore:
             NotFound: there is none, nothing was ever published in it, or live.json is gone.
             InvalidData: a URI of a kind that is not known.
         """
-        store = cls.at(where)
-        if not store.place.exists(LIVE_FILE):
-            if store.place.children(VERSIONS):
+        store = cls.from_uri(where)
+        if not store.storage.exists(LIVE_FILE):
+            if store.storage.list(VERSIONS):
                 doctor = f"ubm-embed doctor --store {where}"
                 raise NotFound(f"no {LIVE_FILE} in the store at {where}, so no version answers; see: {doctor}")
             build = f"ubm-embed build-index --model DIR --products FILE --store {where}"
@@ -81,17 +81,17 @@ class EmbeddingStore:
     @property
     def uri(self) -> str:
         """What a person types to name the store."""
-        return self.place.uri
+        return self.storage.uri
 
     @contextlib.contextmanager
-    def writing(self) -> Iterator[None]:
+    def write_lock(self) -> Iterator[None]:
         """Be the only writer inside the block. Readers need no lock.
 
         Raises:
             Conflict: another process writes.
         """
-        with self.place.locked():
-            self.place.clear_leftovers()
+        with self.storage.lock():
+            self.storage.remove_leftovers()
             yield
 
 

@@ -20,9 +20,9 @@ from typing import Any, NamedTuple
 import polars as pl
 import pyarrow as pa
 
-from indexer.storage.storage import Place
+from indexer.storage.storage import Storage
 from indexer.store.lance_errors import translated
-from indexer.store.pinned_table import VECTOR, PinnedTable, as_array
+from indexer.store.table_snapshot import VECTOR, TableSnapshot, as_array
 from ubm_embed.data.arrays import FloatArray, IntArray
 from ubm_embed.errors import InvalidData
 
@@ -56,11 +56,11 @@ class VectorBatch(NamedTuple):
 class ProductTable:
     """The table `products` of a store. Its name in LanceDB is the same."""
 
-    def __init__(self, place: Place) -> None:
-        self.place = place
+    def __init__(self, storage: Storage) -> None:
+        self.storage = storage
         self.folder = f"{TABLE}.lance"
-        self.uri = f"{place.uri}/{self.folder}"
-        self._last: tuple[int, PinnedTable] | None = None
+        self.uri = f"{storage.uri}/{self.folder}"
+        self._last: tuple[int, TableSnapshot] | None = None
 
     def read(self, version: int, columns: Sequence[str] | None = None) -> pl.DataFrame:
         """Rows of a version, the shop's columns and popularity unless told otherwise.
@@ -93,11 +93,11 @@ class ProductTable:
                 vectors = batch.column(VECTOR)
                 yield VectorBatch(ids, as_array(vectors, vectors.type.list_size))
 
-    def at(self, version: int) -> PinnedTable:
+    def snapshot(self, version: int) -> TableSnapshot:
         """A version, kept open; the one that was asked for last is kept."""
         if self._last is None or self._last[0] != version:
             with translated(self.uri):
-                self._last = (version, PinnedTable(self._open().checkout_version(version), self.uri))
+                self._last = (version, TableSnapshot(self._open().checkout_version(version), self.uri))
         return self._last[1]
 
     def vectors(self, version: int, positions: IntArray) -> FloatArray:
@@ -106,7 +106,7 @@ class ProductTable:
         Raises:
             InvalidData: the table or that version of it is gone or damaged.
         """
-        return self.at(version).vectors(positions)
+        return self.snapshot(version).vectors(positions)
 
     def model_id(self, version: int) -> str | None:
         """The model that made the vectors of a version; None of a table of older software."""
@@ -137,12 +137,12 @@ class ProductTable:
             written = write_fragments(batches, self.uri, schema=schema, mode="overwrite" if anew else "append")
         fragments = [json.dumps(fragment.to_json()) for fragment in written]
         for file, _ in self._files(fragments):
-            self.place.settle(file)
+            self.storage.fsync(file)
         return fragments
 
     def has_files(self, fragments: Sequence[str]) -> bool:
         """Whether the files of fragments that were written are still there, and as long as they were."""
-        return all(self.place.size(file) == size for file, size in self._files(fragments))
+        return all(self.storage.size(file) == size for file, size in self._files(fragments))
 
     def _files(self, fragments: Sequence[str]) -> Iterator[tuple[str, int]]:
         for fragment in fragments:
@@ -256,9 +256,9 @@ class ProductTable:
             )
         return int(done.bytes_removed)
 
-    def settle(self) -> None:
+    def fsync(self) -> None:
         """Bring to disk what LanceDB wrote: a version that is live must not point to rows that a power cut took."""
-        self.place.settle(self.folder)
+        self.storage.fsync(self.folder)
 
     def _commit(self, operation: Any, read_version: int | None = None) -> int:
         from lance import LanceDataset
@@ -270,7 +270,7 @@ class ProductTable:
     @contextlib.contextmanager
     def _writing(self) -> Iterator[None]:
         """What is committed after the lock was lost would get in the way of who has it now."""
-        self.place.require_locked()
+        self.storage.require_lock()
         with translated(self.uri):
             yield
 

@@ -68,7 +68,7 @@ def entry_of(store: EmbeddingStore, number: int) -> HistoryEntry:
 def _entry(store: EmbeddingStore, number: int, live: Live, named: Mapping[str, int]) -> HistoryEntry:
     state = "live" if number == live.version else "before" if number in live.history else "withdrawn"
     tags = tuple(sorted(name for name, tagged in named.items() if tagged == number))
-    size = store.place.size(version_folder(number))
+    size = store.storage.size(version_folder(number))
     try:
         return HistoryEntry(number, state, tags, size, read_version(store, number))
     except InvalidData as error:

@@ -22,5 +22,5 @@ def index_of(table: ProductTable, table_version: int, form: IndexForm, folder: P
         InvalidData: it is missing, damaged, or of another form.
     """
     if form.kind is DISK:
-        return VectorIndex(DiskEngine(table.at(table_version), form.lists), form)
+        return VectorIndex(DiskEngine(table.snapshot(table_version), form.lists), form)
     return VectorIndex.load(folder / INDEX_FILE, form)

@@ -49,7 +49,7 @@ class Live:
 
 def version_numbers(store: EmbeddingStore) -> list[int]:
     """Numbers of the versions that are there, published or not, in order."""
-    return sorted(int(name) for name in store.place.children(VERSIONS) if name.isdecimal())
+    return sorted(int(name) for name in store.storage.list(VERSIONS) if name.isdecimal())
 
 
 def read_live(store: EmbeddingStore) -> Live:
@@ -60,7 +60,7 @@ def read_live(store: EmbeddingStore) -> Live:
     """
     file = f"{store.uri}/{LIVE_FILE}"
     try:
-        data = store.place.read(LIVE_FILE)
+        data = store.storage.read(LIVE_FILE)
     except FileNotFoundError:
         raise InvalidData("missing; the store is damaged", file=file) from None
     document = parse_record(data, file=file)
@@ -96,7 +96,7 @@ def make_live(store: EmbeddingStore, number: int, *, known: Live | None) -> None
         Conflict: something else was made live since.
     """
     live = known.after(number) if known else Live(number, (), number)
-    store.place.exchange(LIVE_FILE, live.to_bytes(), expected=known.data if known else None)
+    store.storage.compare_and_swap(LIVE_FILE, live.to_bytes(), expected=known.data if known else None)
 
 
 def repair_live(store: EmbeddingStore, number: int) -> None:
@@ -105,9 +105,9 @@ def repair_live(store: EmbeddingStore, number: int) -> None:
     Raises:
         Conflict: somebody else wrote it in the same moment.
     """
-    data = store.place.read(LIVE_FILE) if store.place.exists(LIVE_FILE) else None
+    data = store.storage.read(LIVE_FILE) if store.storage.exists(LIVE_FILE) else None
     last = max([number, *version_numbers(store)])
-    store.place.exchange(LIVE_FILE, Live(number, (), last).to_bytes(), expected=data)
+    store.storage.compare_and_swap(LIVE_FILE, Live(number, (), last).to_bytes(), expected=data)
 
 
 def _is_number(value: Any) -> bool:

@@ -37,20 +37,20 @@ class KeepPolicy:
 
 
 @dataclass(frozen=True)
-class Pruned:
+class PruneResult:
     """What a pruning removed.
 
     Attributes:
         versions: their numbers.
         models: ids of models that no version needs any more.
         bytes: given back, of all files of the store.
-        problem: what stopped it, where that is no reason to fail.
+        error: what stopped it, where that is no reason to fail.
     """
 
     versions: tuple[int, ...] = ()
     models: tuple[str, ...] = ()
     bytes: int = 0
-    problem: str | None = None
+    error: str | None = None
 
 
 def to_prune(store: EmbeddingStore, keep: KeepPolicy) -> list[int]:
@@ -65,38 +65,38 @@ def to_prune(store: EmbeddingStore, keep: KeepPolicy) -> list[int]:
     return [number for number in others if _lost(store, number) or (number not in kept and _old(store, number, keep))]
 
 
-def prune(store: EmbeddingStore, keep: KeepPolicy) -> Pruned:
-    """Remove versions that the policy does not keep, and give their space back. Call it inside `store.writing`.
+def prune(store: EmbeddingStore, keep: KeepPolicy) -> PruneResult:
+    """Remove versions that the policy does not keep, and give their space back. Call it inside `store.write_lock`.
 
     Raises:
         InvalidData: live.json, tags.json or the table is damaged; nothing more is removed then.
     """
-    before = store.place.size()
+    before = store.storage.size()
     gone = [number for number in to_prune(store, keep) if _remove(store, number)]
     here = version_numbers(store)
     _pin_all(store, here)
     # A pin without its version is left by a crash, of this or of a refresh. That of the live one can bring it back.
     for number in store.table.pins().keys() - {*here, read_live(store).version}:
         store.table.unpin(number)
-    resumable = bool(store.place.children(STAGING))
+    resumable = bool(store.storage.list(STAGING))
     store.table.clean(unfinished=not resumable)
     models = () if resumable else _remove_models(store, here)
-    return Pruned(tuple(gone), models, before - store.place.size())
+    return PruneResult(tuple(gone), models, before - store.storage.size())
 
 
-def tidy_up(store: EmbeddingStore, keep: KeepPolicy, staging: str) -> Pruned:
+def try_prune(store: EmbeddingStore, keep: KeepPolicy, staging: str) -> PruneResult:
     """Remove what is no longer needed once a version is live, which is not undone by a failure of this.
 
     Args:
         staging: folder of shards that are no longer needed.
     """
     try:
-        store.place.remove(staging)
-        if not store.place.children(STAGING):
-            store.place.remove(STAGING)
+        store.storage.remove(staging)
+        if not store.storage.list(STAGING):
+            store.storage.remove(STAGING)
         return prune(store, keep)
     except (UbmError, OSError) as error:
-        return Pruned(problem=str(error))
+        return PruneResult(error=str(error))
 
 
 def _remove(store: EmbeddingStore, number: int) -> bool:
@@ -105,12 +105,12 @@ def _remove(store: EmbeddingStore, number: int) -> bool:
     Who does that looks for its manifest afterwards, and goes back on it where there is none.
     """
     manifest = manifest_of(number)
-    kept = None if _lost(store, number) or not store.place.exists(manifest) else store.place.read(manifest)
-    store.place.remove(manifest)
+    kept = None if _lost(store, number) or not store.storage.exists(manifest) else store.storage.read(manifest)
+    store.storage.remove(manifest)
     if kept is not None and number in {read_live(store).version, *read_tags(store).values()}:
-        store.place.write(manifest, kept)
+        store.storage.write(manifest, kept)
         return False
-    store.place.remove(version_folder(number))
+    store.storage.remove(version_folder(number))
     return True
 
 
@@ -133,9 +133,9 @@ def _remove_models(store: EmbeddingStore, numbers: list[int]) -> tuple[str, ...]
         needed = {read_version(store, number).model_id for number in numbers}
     except InvalidData:
         return ()
-    unneeded = tuple(name for name in store.place.children(MODELS) if name not in needed)
+    unneeded = tuple(name for name in store.storage.list(MODELS) if name not in needed)
     for name in unneeded:
-        store.place.remove(model_folder(name))
+        store.storage.remove(model_folder(name))
     return unneeded
 
 

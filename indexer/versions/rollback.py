@@ -11,7 +11,7 @@ from ubm_embed.errors import Conflict, InvalidData, NotFound
 
 
 @dataclass(frozen=True)
-class RolledBack:
+class RollbackResult:
     """What a rollback did.
 
     Attributes:
@@ -23,7 +23,7 @@ class RolledBack:
     now: StoreVersion
 
 
-def roll_back(store: EmbeddingStore, number: int | None = None) -> RolledBack:
+def roll_back(store: EmbeddingStore, number: int | None = None) -> RollbackResult:
     """Make an earlier version live again; it does not wait for a refresh, which then publishes nothing.
 
     Args:
@@ -43,12 +43,12 @@ def roll_back(store: EmbeddingStore, number: int | None = None) -> RolledBack:
     else:
         make_live(store, target, known=live)
         _require_not_pruned(store, target, live)
-    return RolledBack(None if live is None else live.version, version)
+    return RollbackResult(None if live is None else live.version, version)
 
 
 def _require_not_pruned(store: EmbeddingStore, target: int, before: Live) -> None:
     """Go back on a rollback to a version that was pruned in the same moment; see `pruning`, which looks again too."""
-    if not store.place.exists(manifest_of(target)):
+    if not store.storage.exists(manifest_of(target)):
         make_live(store, before.version, known=read_live(store))
         raise Conflict(f"version {target} was pruned in the same moment; version {before.version} is live as before")
 
@@ -93,13 +93,13 @@ def require_whole(store: EmbeddingStore, version: StoreVersion) -> None:
     """
     folder = version_folder(version.version)
     damaged = f"version {version.version} is damaged; see: ubm-embed doctor --store {store.uri}"
-    missing = sorted(version.files.keys() - set(store.place.children(folder)))
+    missing = sorted(version.files.keys() - set(store.storage.list(folder)))
     if missing:
         raise InvalidData(f"missing; {damaged}", file=f"{store.uri}/{folder}/{missing[0]}")
-    if store.place.size(folder) < sum(one["bytes"] for one in version.files.values()) + len(version.to_bytes()):
+    if store.storage.size(folder) < sum(one["bytes"] for one in version.files.values()) + len(version.to_bytes()):
         raise InvalidData(f"truncated; {damaged}", file=f"{store.uri}/{folder}")
     model = f"{model_folder(version.model_id)}/{MODEL_LAST_FILE}"
-    if not store.place.exists(model):
+    if not store.storage.exists(model):
         raise InvalidData(f"missing; {damaged}", file=f"{store.uri}/{model}")
     if lost_its_rows(store, version):
         raise InvalidData(f"does not keep its rows; {damaged}", file=store.table.uri)

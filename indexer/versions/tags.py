@@ -37,8 +37,8 @@ def add_tag(store: EmbeddingStore, name: str, number: int) -> None:
         raise InvalidData(f"expected letters, digits, '_', '.' or '-', not only digits, got {name!r}", field="tag")
     read_version(store, number)
     tags, data = _read(store)
-    store.place.exchange(TAGS_FILE, as_bytes(tags | {name: number}), expected=data)
-    if not store.place.exists(manifest_of(number)):  # pruned in the same moment; see `pruning`, which looks again too
+    store.storage.compare_and_swap(TAGS_FILE, as_bytes(tags | {name: number}), expected=data)
+    if not store.storage.exists(manifest_of(number)):  # pruned in the same moment; see `pruning`, which looks again too
         delete_tag(store, name)
         raise NotFound(f"version {number} was pruned in the same moment")
 
@@ -55,7 +55,7 @@ def delete_tag(store: EmbeddingStore, name: str) -> None:
     if name not in tags:
         raise NotFound(f"no version is tagged {name!r}; there is: {', '.join(sorted(tags)) or 'none'}")
     del tags[name]
-    store.place.exchange(TAGS_FILE, as_bytes(tags), expected=data)
+    store.storage.compare_and_swap(TAGS_FILE, as_bytes(tags), expected=data)
 
 
 def number_of(store: EmbeddingStore, named: str) -> int:
@@ -76,7 +76,7 @@ def number_of(store: EmbeddingStore, named: str) -> int:
 def _read(store: EmbeddingStore) -> tuple[dict[str, int], bytes | None]:
     file = f"{store.uri}/{TAGS_FILE}"
     try:
-        data = store.place.read(TAGS_FILE)
+        data = store.storage.read(TAGS_FILE)
     except FileNotFoundError:
         return {}, None
     tags = parse_record(data, file=file)

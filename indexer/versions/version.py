@@ -162,7 +162,7 @@ def read_version(store: EmbeddingStore, number: int | None = None) -> StoreVersi
         raise NotFound(f"no version {number} in {store.uri}; there is: {known}")
     name = manifest_of(number)
     file = f"{store.uri}/{name}"
-    version = parse_version(read_record(store.place, name), file=file)
+    version = parse_version(read_record(store.storage, name), file=file)
     if version.version != number:
         raise InvalidData(f"is version {version.version}, but stands in {number}", file=file, field="version")
     return version

@@ -91,7 +91,7 @@ def test_what_cannot_be_mended_is_still_said(ubm: Shell, nights: Path) -> None:
 
 
 def test_repair_beside_a_writer(ubm: Shell, damaged: Path) -> None:
-    with EmbeddingStore.open(damaged).writing():
+    with EmbeddingStore.open(damaged).write_lock():
         assert ubm("doctor", "--store", damaged).code == 3
         ran = ubm("doctor", "--repair", "--store", damaged)
     assert (ran.code, ran.out) == (5, "")

@@ -89,7 +89,7 @@ class TestDryRun:
         assert "would fail" not in ubm(*command, "--allow", "rows").err
 
     def test_it_runs_beside_a_writer(self, ubm: Shell, nights: Path, catalogue: Catalogue) -> None:
-        with EmbeddingStore.open(nights).writing():
+        with EmbeddingStore.open(nights).write_lock():
             assert ubm("refresh", "--products", catalogue(4), "--store", nights, "--dry-run").code == 0
 
 
@@ -205,7 +205,7 @@ class TestWhatIsRefused:
         assert contents(nights) == before
 
     def test_a_second_writer(self, ubm: Shell, nights: Path, catalogue: Catalogue) -> None:
-        with EmbeddingStore.open(nights).writing():
+        with EmbeddingStore.open(nights).write_lock():
             ran = ubm("refresh", "--products", catalogue(4), "--store", nights)
         assert (ran.code, ran.out) == (5, "")
         assert f"another process is writing to {nights}" in ran.err

@@ -197,7 +197,7 @@ class TestRollback:
         assert live(nights) == 2
 
     def test_beside_a_writer(self, ubm: Shell, nights: Path) -> None:
-        with EmbeddingStore.open(nights).writing():
+        with EmbeddingStore.open(nights).write_lock():
             assert ubm("versions", "rollback", "--store", nights).code == 0
 
 
@@ -249,7 +249,7 @@ class TestPrune:
         assert contents(nights) == before
 
     def test_beside_a_writer(self, ubm: Shell, nights: Path) -> None:
-        with EmbeddingStore.open(nights).writing():
+        with EmbeddingStore.open(nights).write_lock():
             ran = ubm("versions", "prune", "--store", nights)
         assert (ran.code, "another process is writing" in ran.err) == (5, True)
 

@@ -22,7 +22,7 @@ from indexer.refresh.gates import Gate
 from indexer.refresh.refresh import refresh
 from indexer.refresh.settings import RefreshSettings
 from indexer.versions.pruning import KeepPolicy
-from ubm_embed.data.tasks.examples import Task
+from ubm_embed.data.tasks.task import Task
 from ubm_embed.data.text.tokenizer import InteractionTokenizer
 from ubm_embed.model.checkpoint import Checkpoint, save_checkpoint
 from ubm_embed.model.user_behavior_model import UserBehaviorModel

@@ -220,7 +220,7 @@ class TestManifestOfOtherRows:
 
     @pytest.fixture
     def damaged(self, nights: Path) -> Path:
-        table_version = EmbeddingStore.at(nights).table.pins()[1]
+        table_version = EmbeddingStore.from_uri(nights).table.pins()[1]
         manifest(table_version=table_version)(nights)
         return nights
 
@@ -325,7 +325,7 @@ class TestWhatACrashLeft:
         assert examine(nights) == []
 
     def test_rows_of_a_version_that_never_came_to_be_are_a_note(self, nights: Path, tmp_path: Path) -> None:
-        table = EmbeddingStore.at(nights).table
+        table = EmbeddingStore.from_uri(nights).table
         table.pin(12, table.pins()[1])
         (found,) = examine(nights)
         assert (found.severity, found.problem) == (

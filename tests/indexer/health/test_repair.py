@@ -73,7 +73,7 @@ def test_a_manifest_that_is_lost_says_so(nights: Path) -> None:
 def test_a_manifest_of_other_rows_is_put_right_by_the_table(nights: Path) -> None:
     before, file = ask(nights), nights / "versions/3/manifest.json"
     document = json.loads(file.read_text())
-    table_version = EmbeddingStore.at(nights).table.pins()[1]
+    table_version = EmbeddingStore.from_uri(nights).table.pins()[1]
     file.write_text(json.dumps(document | {"table_version": table_version, "products": 9, "indexed": 9}))
     assert [version.table_version for version in repair(nights)] == [document["table_version"]]
     assert ask(nights) == before
@@ -91,7 +91,7 @@ def test_a_session_tower_is_known_again(tmp_path: Path, session_model_folder: Pa
 
 def test_it_does_not_run_beside_another_writer(nights: Path) -> None:
     (nights / "versions/3/index.faiss").unlink()
-    with EmbeddingStore.open(nights).writing(), pytest.raises(Conflict, match="another process is writing"):
+    with EmbeddingStore.open(nights).write_lock(), pytest.raises(Conflict, match="another process is writing"):
         repair(nights)
 
 
@@ -104,35 +104,35 @@ def test_a_place_without_a_store(tmp_path: Path) -> None:
 class TestRebuild:
     def test_a_version_that_never_was(self, nights: Path) -> None:
         store = EmbeddingStore.open(nights)
-        with store.writing(), pytest.raises(NotFound, match="no version 9"):
+        with store.write_lock(), pytest.raises(NotFound, match="no version 9"):
             rebuild(store, 9)
 
     def test_one_of_which_nothing_is_left(self, nights: Path) -> None:
         store = EmbeddingStore.open(nights)
         (nights / "versions/1/manifest.json").unlink()
         store.table.unpin(1)
-        with store.writing(), pytest.raises(InvalidData, match="which version of the table") as caught:
+        with store.write_lock(), pytest.raises(InvalidData, match="which version of the table") as caught:
             rebuild(store, 1)
         assert caught.value.file == str(nights / "versions/1/manifest.json")
 
     def test_rows_that_the_table_no_longer_keeps_are_not_taken_from_others(self, nights: Path) -> None:
         store = EmbeddingStore.open(nights)
         store.table.unpin(1)
-        with store.writing(), pytest.raises(InvalidData, match="which version of the table"):
+        with store.write_lock(), pytest.raises(InvalidData, match="which version of the table"):
             rebuild(store, 1)
 
     def test_without_manifest_and_model_the_model_is_named(self, nights: Path) -> None:
         store = EmbeddingStore.open(nights)
         (nights / "versions/3/manifest.json").unlink()
         shutil.rmtree(nights / "models")
-        with store.writing(), pytest.raises(InvalidData, match=r"models/\w+: missing; version 3 needs it"):
+        with store.write_lock(), pytest.raises(InvalidData, match=r"models/\w+: missing; version 3 needs it"):
             rebuild(store, 3)
 
     def test_a_table_that_is_damaged_leaves_the_version_as_it_is(self, nights: Path) -> None:
         store = EmbeddingStore.open(nights)
         shutil.rmtree(nights / "products.lance/data")
         before = sorted(file.name for file in (nights / "versions/3").iterdir())
-        with store.writing(), pytest.raises(InvalidData, match=r"products\.lance"):
+        with store.write_lock(), pytest.raises(InvalidData, match=r"products\.lance"):
             rebuild(store, 3)
         assert sorted(file.name for file in (nights / "versions/3").iterdir()) == before
 
@@ -142,7 +142,7 @@ class TestRebuild:
         before = ask(nights)
         file.write_text(json.dumps(json.loads(file.read_text()) | {"files": {}}))
         store.table.unpin(3)
-        with store.writing():
+        with store.write_lock():
             rebuild(store, 3)
         assert store.table.pins()[3] == read_version(store, 3).table_version
         assert ask(nights) == before

@@ -11,7 +11,7 @@ import polars as pl
 from indexer.index.kinds import DISK, IndexForm
 from indexer.index.lance_backend import DiskEngine
 from indexer.index.vector_index import VectorIndex
-from indexer.storage.local_storage import Folder
+from indexer.storage.local_storage import LocalStorage
 from indexer.store.product_table import ProductTable, table_schema
 
 
@@ -26,12 +26,12 @@ def on_disk(folder: Path, parts: Sequence[np.ndarray]) -> VectorIndex:
 
 
 def opened(folder: Path, version: int, form: IndexForm) -> VectorIndex:
-    return VectorIndex(DiskEngine(ProductTable(Folder(folder)).at(version), form.lists), form)
+    return VectorIndex(DiskEngine(ProductTable(LocalStorage(folder)).snapshot(version), form.lists), form)
 
 
 def written(folder: Path, parts: Sequence[np.ndarray]) -> ProductTable:
     """A table of products p0, p1, ... with these vectors."""
-    table, first = ProductTable(Folder(folder)), 0
+    table, first = ProductTable(LocalStorage(folder)), 0
     width = parts[0].shape[1]
     rows = pl.DataFrame({"product_id": [f"p{row}" for row in range(sum(map(len, parts)))]})
     fragments: list[str] = []

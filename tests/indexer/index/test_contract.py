@@ -5,12 +5,12 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from tests.indexer.index.disk_world import on_disk
 
 from indexer.index.kinds import DISK, FLAT, FP16, HNSW, KINDS, IndexKind, kind_of
 from indexer.index.lance_backend import DiskEngine
 from indexer.index.training_sample import training_sample
 from indexer.index.vector_index import NOISE, VectorIndex
+from tests.indexer.index.disk_world import on_disk
 from ubm_embed.errors import InvalidData
 
 GROUPS, MEMBERS, WIDTH = 625, 16, 32

@@ -5,13 +5,13 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from tests.indexer.index.disk_world import on_disk
 
 from indexer.index import tuning as choice
 from indexer.index.index_request import IndexRequest, IndexTarget
 from indexer.index.kinds import DISK, FLAT, HNSW, IVF_FP16, IVF_SQ8, IndexForm, kind_of
 from indexer.index.tuning import Questions, Trial, between, choose_index, require_possible, tuned
 from indexer.index.vector_index import Neighbours, VectorIndex
+from tests.indexer.index.disk_world import on_disk
 from ubm_embed.errors import InvalidData
 
 COUNT, WIDTH = 6000, 32

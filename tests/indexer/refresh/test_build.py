@@ -27,7 +27,7 @@ from indexer.versions.live import live_number, version_numbers
 from indexer.versions.version import StoreVersion, read_version, require_files
 from ubm_embed import outputs
 from ubm_embed.data.session import Action, Interaction, Session
-from ubm_embed.data.tasks.examples import Task
+from ubm_embed.data.tasks.task import Task
 from ubm_embed.errors import Conflict, InvalidData, NotFound, QualityGateFailed
 from ubm_embed.inference.embedder import Embedder
 from ubm_embed.model.checkpoint import model_id_of
@@ -139,7 +139,7 @@ STEPS: list[tuple[Any, str]] = [
     (writing, "fragments_of"),
     (ProductTable, "replace"),
     (ProductTable, "compact"),
-    (ProductTable, "settle"),
+    (ProductTable, "fsync"),
     (ProductTable, "read"),
     (ProductTable, "pin"),
     (ProductTable, "batches"),
@@ -272,7 +272,7 @@ def test_an_index_that_lacks_a_vector_is_not_published(
 
 
 def test_a_second_writer_is_refused_and_readers_are_not(store: Path, model_folder: Path, products_file: Path) -> None:
-    with EmbeddingStore.open(store).writing():
+    with EmbeddingStore.open(store).write_lock():
         with pytest.raises(Conflict, match="another process is writing"):
             build_index(model=model_folder, products=products_file, store=store)
         assert answer(store)["version"] == 1

@@ -106,7 +106,7 @@ def test_a_version_that_is_pruned_while_it_is_opened_gives_way_to_the_live_one(
 
 
 def test_a_second_writer_is_refused_and_readers_are_not(store: Path, products_file: Path) -> None:
-    with EmbeddingStore.open(store).writing():
+    with EmbeddingStore.open(store).write_lock():
         with pytest.raises(Conflict, match="another process is writing"):
             refresh(store=store, products=products_file)
         assert Retriever.open(store).recommend(SESSION, 8).version == 1

@@ -22,7 +22,7 @@ from indexer.refresh.build import build_index
 from indexer.refresh.refresh import refresh
 from indexer.refresh.settings import RefreshSettings
 from indexer.search.retriever import Retriever
-from indexer.storage.local_storage import Folder
+from indexer.storage.local_storage import LocalStorage
 from indexer.store.embedding_store import EmbeddingStore
 from indexer.store.product_table import ProductTable
 from indexer.versions.live import live_number
@@ -37,10 +37,10 @@ SETTINGS = RefreshSettings(shard_rows=3)
 STEPS: list[tuple[Any, str]] = [
     (os, "replace"),
     (shutil, "rmtree"),
-    (Folder, "write"),
-    (Folder, "exchange"),
-    (Folder, "remove"),
-    (Folder, "settle"),
+    (LocalStorage, "write"),
+    (LocalStorage, "compare_and_swap"),
+    (LocalStorage, "remove"),
+    (LocalStorage, "fsync"),
     (Embedder, "embed_products"),
     *((ProductTable, name) for name in ("write_fragments", "replace", "append", "remove", "restore", "compact")),
     *((ProductTable, name) for name in ("pin", "unpin", "clean")),
@@ -49,7 +49,7 @@ STEPS: list[tuple[Any, str]] = [
 FEW = 5  # questions to tune it with: it takes milliseconds to answer one
 STEPS_ON_DISK: list[tuple[Any, str]] = [
     *((ProductTable, name) for name in ("drop_indexes", "index_vectors", "pin")),
-    (Folder, "exchange"),
+    (LocalStorage, "compare_and_swap"),
 ]
 
 

@@ -52,7 +52,7 @@ def job(store: Path, model_folder: Path, opened: EmbeddingStore) -> EncodingJob:
 
 def stage(store: EmbeddingStore, job: EncodingJob, key: str, rows: pl.DataFrame, positions: list[int | None]) -> Shard:
     staged = rows.with_columns(pl.lit(0, pl.Int64).alias(POPULARITY), pl.Series(POSITION, positions, pl.Int64))
-    with store.place.filling(f"staging/{job.model_id}", last=f"{key}.parquet") as aside:
+    with store.storage.write_folder(f"staging/{job.model_id}", last=f"{key}.parquet") as aside:
         staged.write_parquet(aside / f"{key}.parquet")
     return Shard(key, rows.height, positions.count(None))
 
@@ -84,7 +84,7 @@ def test_rows_are_encoded_or_take_their_vector_from_where_it_stands(
 def test_without_a_row_to_encode_no_model_is_needed(
     opened: EmbeddingStore, job: EncodingJob, products: pl.DataFrame
 ) -> None:
-    opened.place.remove("models")
+    opened.storage.remove("models")
     shard = stage(opened, job, "k", products[:2], [0, 1])
     encode_here(job, [shard], lambda *_, **__: None)
     assert is_done(opened, job.model_id, shard)
@@ -98,9 +98,9 @@ def test_a_shard_that_was_damaged_since_is_not_done(
     shard = stage(opened, job, "k", products[:2], [None, None])
     encode_here(job, [shard], lambda *_, **__: None)
     if damage == "record":
-        opened.place.write(f"staging/{job.model_id}/k.json", b"{}")
+        opened.storage.write(f"staging/{job.model_id}/k.json", b"{}")
     elif damage == "no record":
-        opened.place.remove(f"staging/{job.model_id}/k.json")
+        opened.storage.remove(f"staging/{job.model_id}/k.json")
     else:
         for file in set((store / "products.lance" / "data").iterdir()) - before:
             file.unlink()

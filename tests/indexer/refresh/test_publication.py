@@ -32,7 +32,7 @@ def some(count: int, seed: int = 0, width: int = WIDTH) -> np.ndarray:
 
 @pytest.fixture
 def store(tmp_path: Path) -> EmbeddingStore:
-    return EmbeddingStore.at(tmp_path)
+    return EmbeddingStore.from_uri(tmp_path)
 
 
 def candidate(store: EmbeddingStore, vectors: np.ndarray, ids: list[str] | None = None) -> Candidate:
@@ -40,7 +40,7 @@ def candidate(store: EmbeddingStore, vectors: np.ndarray, ids: list[str] | None 
     products = pl.DataFrame({"product_id": ids or [f"p{row}" for row in range(len(vectors))]})
     rows = products.with_columns(pl.lit(0, pl.Int64).alias(POPULARITY))
     fragments = store.table.write_fragments(rows, vectors, anew=True)
-    live = read_live(store) if store.place.exists("live.json") else None
+    live = read_live(store) if store.storage.exists("live.json") else None
     return Candidate(
         table_version=store.table.replace(fragments, table_schema(rows, vectors.shape[1]), model_id="m1"),
         product_ids=products["product_id"],
@@ -77,7 +77,7 @@ def test_a_product_that_the_table_has_twice_is_never_published(store: EmbeddingS
     with pytest.raises(QualityGateFailed, match="gate 'indexed': 4 rows with 2 different ids, of which the index"):
         publish(store, twice, ANY, allowed)
     assert version_numbers(store) == []
-    assert not store.place.exists("live.json")
+    assert not store.storage.exists("live.json")
 
 
 def test_a_product_that_the_table_lacks_is_noticed(store: EmbeddingStore) -> None:
@@ -209,7 +209,7 @@ def test_what_became_live_meanwhile_stays(store: EmbeddingStore) -> None:
 
 def test_a_number_is_given_once(store: EmbeddingStore) -> None:
     assert next_number(store, None) == 1
-    store.place.write("versions/11/index.faiss", b"")
+    store.storage.write("versions/11/index.faiss", b"")
     assert next_number(store, None) == 12
     assert next_number(store, Live(3, (2, 1), 3)) == 12
     assert next_number(store, Live(40, (), 40)) == 41  # its folder is gone

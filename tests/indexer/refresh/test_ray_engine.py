@@ -146,8 +146,8 @@ def test_a_shard_whose_worker_is_killed_is_encoded_again(
 
 def _killed_the_first_time(folder: Path, worker: ShardWorker, key: str) -> None:
     """Kills the first worker that has written a shard's rows, before it writes that it did."""
-    mark, place = folder.with_name("killed"), worker.encoder.store.place
-    write = place.write
+    mark, storage = folder.with_name("killed"), worker.encoder.store.storage
+    write = storage.write
 
     def write_or_die(name: str, data: bytes) -> None:
         if not mark.exists():
@@ -155,12 +155,12 @@ def _killed_the_first_time(folder: Path, worker: ShardWorker, key: str) -> None:
             os.kill(os.getpid(), signal.SIGKILL)
         write(name, data)
 
-    place.write = write_or_die  # type: ignore[method-assign]
+    storage.write = write_or_die  # type: ignore[method-assign]
 
 
 def test_a_shard_that_kills_every_worker_is_given_up(tmp_path: Path) -> None:
     store = EmbeddingStore.create(tmp_path)
-    store.place.write("staging/model/heavy.parquet", b"")
+    store.storage.write("staging/model/heavy.parquet", b"")
     row, job = {"key": "heavy", "to_encode": 2}, EncodingJob(str(tmp_path), "model", None, True)
     for _ in range(4):
         worker = ShardWorker(job, 1, "run")
@@ -203,7 +203,7 @@ def _fails_at_the_third(folder: Path, worker: ShardWorker, key: str) -> None:
         def full(*_: Any) -> None:
             raise OSError(errno.ENOSPC, "No space left on device", "products.lance")
 
-        worker.encoder.store.place.write = full  # type: ignore[method-assign]
+        worker.encoder.store.storage.write = full  # type: ignore[method-assign]
 
 
 @pytest.mark.slow

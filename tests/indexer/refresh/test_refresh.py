@@ -29,7 +29,7 @@ from indexer.versions.pruning import KeepPolicy
 from indexer.versions.rollback import roll_back
 from indexer.versions.version import read_version
 from ubm_embed.data.session import Action, Interaction, Session
-from ubm_embed.data.tasks.examples import Task
+from ubm_embed.data.tasks.task import Task
 from ubm_embed.errors import Conflict, InvalidData, NotFound, QualityGateFailed
 from ubm_embed.inference.embedder import Embedder
 from ubm_embed.model.checkpoint import model_id_of
@@ -315,7 +315,7 @@ def test_a_dry_run_tells_and_writes_nothing_at_all(shop: Shop, other_model_folde
 
 def test_a_dry_run_does_not_wait_for_a_writer(shop: Shop) -> None:
     shop.set("p2", title="green running shoes")
-    with shop.opened.writing():
+    with shop.opened.write_lock():
         assert shop.refresh(dry_run=True).encoded == 1
         with pytest.raises(Conflict, match="another process is writing"):
             shop.refresh()

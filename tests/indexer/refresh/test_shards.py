@@ -52,7 +52,7 @@ def selection(
 
 @pytest.fixture
 def store(tmp_path: Path) -> EmbeddingStore:
-    return EmbeddingStore.at(tmp_path / "store")
+    return EmbeddingStore.from_uri(tmp_path / "store")
 
 
 @given(
@@ -70,10 +70,10 @@ def test_the_pieces_together_are_the_selected_rows_in_order(
         tempfile.TemporaryDirectory() as folder,
         patch("indexer.refresh.catalogue_scan.product_batches", partial(product_batches, rows=batch)),
     ):
-        store, feed = EmbeddingStore.at(Path(folder) / "store"), read(Path(folder), shop(len(marks)))
+        store, feed = EmbeddingStore.from_uri(Path(folder) / "store"), read(Path(folder), shop(len(marks)))
         changes = changes_of(feed, known=len(marks))
         shards = list(cut(store, feed, changes, selection(write, encode), rows=rows))
-        pieces = [read_shard(store.place, "m", shard.key) for shard in shards]
+        pieces = [read_shard(store.storage, "m", shard.key) for shard in shards]
     heights = [piece.height for piece in pieces]
     assert [shard.rows for shard in shards] == heights
     assert [shard.to_encode for shard in shards] == [piece[POSITION].null_count() for piece in pieces]
@@ -146,16 +146,16 @@ def test_a_shard_whose_rows_are_gone_is_staged_again(store: EmbeddingStore, tmp_
     feed = read(tmp_path, shop())
     chosen = selection([True] * COUNT)
     first, *others = cut(store, feed, changes_of(feed), chosen, rows=4)
-    store.place.write(f"staging/m/{first.key}.json", b"{}")
-    store.place.remove(f"staging/m/{first.key}.parquet")
+    store.storage.write(f"staging/m/{first.key}.json", b"{}")
+    store.storage.remove(f"staging/m/{first.key}.parquet")
     assert list(cut(store, feed, changes_of(feed), chosen, rows=4)) == [first, *others]
-    assert all(store.place.exists(f"staging/m/{shard.key}.parquet") for shard in (first, *others))
+    assert all(store.storage.exists(f"staging/m/{shard.key}.parquet") for shard in (first, *others))
 
 
 def test_nothing_selected_is_no_shard(store: EmbeddingStore, tmp_path: Path) -> None:
     feed = read(tmp_path, shop())
     assert list(cut(store, feed, changes_of(feed), selection([False] * COUNT), rows=4)) == []
-    assert store.place.children("staging") == []
+    assert store.storage.list("staging") == []
 
 
 @pytest.mark.parametrize("change", ["title", "price", "order", "shorter", "longer"])
@@ -179,4 +179,4 @@ def test_a_file_that_changed_since_it_was_compared_is_refused(
 def test_shards_keep_both_hashes(store: EmbeddingStore, tmp_path: Path) -> None:
     feed = read(tmp_path, shop())
     (shard,) = cut(store, feed, changes_of(feed), selection([True] * COUNT), rows=100)
-    assert read_shard(store.place, "m", shard.key).select("product_id", TEXT_HASH, ROW_HASH).equals(feed.rows)
+    assert read_shard(store.storage, "m", shard.key).select("product_id", TEXT_HASH, ROW_HASH).equals(feed.rows)

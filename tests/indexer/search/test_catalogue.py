@@ -6,7 +6,7 @@ import polars as pl
 import pytest
 
 from indexer.search.catalogue import CatalogueInMemory, read_ids, write_ids
-from ubm_embed.data.corpus import products_of
+from ubm_embed.data.corpus import iter_products
 from ubm_embed.errors import InvalidData
 
 FILE = Path("ids.parquet")
@@ -32,7 +32,7 @@ def test_ids_of_other_products_are_refused(frame: pl.DataFrame, ids: list[str]) 
 
 
 def test_products_are_read_in_full(frame: pl.DataFrame) -> None:
-    expected = list(products_of(frame))
+    expected = list(iter_products(frame))
     assert CatalogueInMemory(frame).products([5, 0, 5]) == {0: expected[0], 5: expected[5]}
     assert CatalogueInMemory(frame).products([]) == {}
 

@@ -11,7 +11,7 @@ import pytest
 from indexer.search.catalogue import CatalogueInMemory
 from indexer.search.catalogue_on_disk import CatalogueOnDisk
 from indexer.search.filters import Filters
-from indexer.storage.local_storage import Folder
+from indexer.storage.local_storage import LocalStorage
 from indexer.store.product_table import ProductTable, table_schema
 from ubm_embed.errors import InvalidData
 
@@ -31,10 +31,10 @@ FRAME = pl.DataFrame(
 def filters(request: pytest.FixtureRequest, tmp_path: Path) -> Filters:
     if request.param == "in memory":
         return CatalogueInMemory(FRAME)._filters
-    table, rows = ProductTable(Folder(tmp_path)), FRAME.with_columns(popularity=pl.lit(0))
+    table, rows = ProductTable(LocalStorage(tmp_path)), FRAME.with_columns(popularity=pl.lit(0))
     fragments = table.write_fragments(rows, np.eye(6, dtype=np.float32), anew=True)
     version = table.replace(fragments, table_schema(rows, 6), model_id="m1")
-    return CatalogueOnDisk(table.at(version))._filters
+    return CatalogueOnDisk(table.snapshot(version))._filters
 
 
 @pytest.mark.parametrize(

@@ -14,7 +14,7 @@ import pytest
 
 from indexer.search.answer import Answer
 from indexer.search.retriever import Retriever
-from ubm_embed.data.corpus import products_of
+from ubm_embed.data.corpus import iter_products
 from ubm_embed.data.session import Action, Interaction, Session
 
 DOCS = Path(__file__).parents[3] / "docs" / "store.md"
@@ -96,7 +96,7 @@ def test_what_is_known_costs_nothing_in_another_session(
 ) -> None:
     retriever.recommend(Session((SEARCH, *VIEWS[:3]), "s1"))
     encoded.clear()
-    first = replace(VIEWS[0], product_id=None, product=next(products_of(products)))
+    first = replace(VIEWS[0], product_id=None, product=next(iter_products(products)))
     answer = retriever.recommend(Session((VIEWS[2], first, SEARCH, VIEWS[1]), "s2"), explain=True)
     assert encoded == []
     assert answer.fallback is None

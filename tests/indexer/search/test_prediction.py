@@ -10,9 +10,9 @@ import pytest
 
 from indexer.search.prediction import Prediction, Predictors
 from indexer.search.retriever import Retriever
-from ubm_embed.data.corpus import products_of
+from ubm_embed.data.corpus import iter_products
 from ubm_embed.data.session import Action, Interaction, Product, Session
-from ubm_embed.data.tasks.examples import Task
+from ubm_embed.data.tasks.task import Task
 from ubm_embed.errors import InvalidData, NotFound
 from ubm_embed.inference.predictor import Predictor
 
@@ -44,7 +44,7 @@ def retriever(store: Path, predictors: dict[Task, Predictor]) -> Retriever:
 
 @pytest.fixture
 def catalogue(products: pl.DataFrame) -> list[Product]:
-    return list(products_of(products))
+    return list(iter_products(products))
 
 
 class TestPredictors:

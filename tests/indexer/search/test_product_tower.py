@@ -12,7 +12,7 @@ from indexer.search.ranking import Rules
 from indexer.search.retriever import Retriever
 from indexer.store.embedding_store import EmbeddingStore
 from indexer.versions.version import read_version
-from ubm_embed.data.corpus import products_of
+from ubm_embed.data.corpus import iter_products
 from ubm_embed.data.session import Action, Interaction, Session
 from ubm_embed.errors import Conflict, InvalidData
 from ubm_embed.inference.embedder import Embedder
@@ -36,7 +36,7 @@ def kept(towers: Path, session_model_folder: Path) -> Path:
 
 def read(session: Session, products: pl.DataFrame) -> Session:
     """The session with its product in full."""
-    full = Interaction(Action.VIEW, product=next(products_of(products)))
+    full = Interaction(Action.VIEW, product=next(iter_products(products)))
     return Session((full, *session.interactions[1:]))
 
 
@@ -67,7 +67,7 @@ def test_sessions_are_read_by_the_session_tower(
 
 
 def test_a_lookup_is_read_by_the_product_tower(towers: Path, products: pl.DataFrame) -> None:
-    answer = Retriever.open(towers).lookup(list(products_of(products))[4], 1)
+    answer = Retriever.open(towers).lookup(list(iter_products(products))[4], 1)
     assert answer.matches[0].product_id == "p5"
     assert answer.matches[0].score == pytest.approx(1, abs=1e-5)
 

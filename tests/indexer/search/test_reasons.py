@@ -11,7 +11,7 @@ import pytest
 from indexer.search.ranking import Rules
 from indexer.search.reasons import reasons_of
 from indexer.search.retriever import Retriever
-from ubm_embed.data.corpus import products_of
+from ubm_embed.data.corpus import iter_products
 from ubm_embed.data.session import Action, Interaction, Product, Session
 from ubm_embed.inference.embedder import Embedder
 
@@ -23,7 +23,7 @@ def embedder(model_folder: Path) -> Embedder:
 
 @pytest.fixture
 def catalogue(products: pl.DataFrame) -> list[Product]:
-    return list(products_of(products))
+    return list(iter_products(products))
 
 
 def session_of(catalogue: list[Product], *rows: int) -> Session:

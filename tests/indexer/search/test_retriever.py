@@ -18,7 +18,7 @@ from indexer.search.retriever import Retriever
 from indexer.store.embedding_store import EmbeddingStore
 from indexer.store.product_table import table_schema
 from indexer.versions.version import MANIFEST_FILE
-from ubm_embed.data.corpus import products_of
+from ubm_embed.data.corpus import iter_products
 from ubm_embed.data.session import Action, Interaction, Product, Session
 from ubm_embed.errors import Conflict, InvalidData, NotFound
 from ubm_embed.model.checkpoint import model_id_of
@@ -47,7 +47,7 @@ def retriever(store: Path) -> Retriever:
 
 @pytest.fixture
 def catalogue(products: pl.DataFrame) -> list[Product]:
-    return list(products_of(products))
+    return list(iter_products(products))
 
 
 def test_matches_are_the_nearest_products(

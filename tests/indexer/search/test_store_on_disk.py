@@ -209,7 +209,7 @@ def test_products_that_are_gone_are_not_found(store: Path, tmp_path: Path) -> No
 def test_from_disk_into_memory_and_back(store: Path, shop: Path) -> None:
     refresh(products=shop, store=store, settings=replace(MEMORY), allow=ALLOW)
     assert (live(store).kind, examine(store)) == ("flat", [])
-    assert EmbeddingStore.open(store).table.at(live(store).table_version).lists == 0
+    assert EmbeddingStore.open(store).table.snapshot(live(store).table_version).lists == 0
     refresh(products=shop, store=store, settings=DISK, allow=ALLOW)
     assert (live(store).kind, live(store).version, examine(store)) == ("disk", 3, [])
     assert len(opened(store).recommend(SESSION, 10).matches) == 10
@@ -222,7 +222,7 @@ def test_a_reader_lasts_as_long_as_its_version(store: Path, shop: Path, tmp_path
     refresh(products=catalogue(tmp_path / "night.parquet", night=1), store=store, allow=ALLOW, settings=keep)
     assert said(reader, SESSION) == before
     opened_store = EmbeddingStore.open(store)
-    with opened_store.writing():
+    with opened_store.write_lock():
         prune(opened_store, KeepPolicy(versions=1))
     other = Session((Interaction(Action.VIEW, product_id="it's 300"),))
     with pytest.raises(InvalidData, match="LanceDB cannot use it"):

@@ -21,24 +21,24 @@ from pathlib import Path
 import pytest
 
 from indexer.storage import lease
-from indexer.storage.local_storage import Folder
-from indexer.storage.object_client import PIECE, Objects
-from indexer.storage.object_storage import LOCK_FILE, Bucket
-from indexer.storage.storage import Place, place_of
+from indexer.storage.local_storage import LocalStorage
+from indexer.storage.object_client import CHUNK_BYTES, ObjectClient
+from indexer.storage.object_storage import LOCK_FILE, ObjectStorage
+from indexer.storage.storage import Storage, open_storage
 from ubm_embed.errors import Conflict, InvalidData, NotFound
 
 VERSION = {"manifest.json": b"{}", "index.bin": b"vectors", "ids/part-0": b"", "ids/part-1": b"p1 p2"}
 
 
-def fill(place: Place, folder: str, files: dict[str, bytes]) -> None:
-    with place.filling(folder, last="manifest.json") as target:
+def fill(storage: Storage, folder: str, files: dict[str, bytes]) -> None:
+    with storage.write_folder(folder, last="manifest.json") as target:
         for name, data in files.items():
             (target / name).parent.mkdir(parents=True, exist_ok=True)
             (target / name).write_bytes(data)
 
 
-def files_in(place: Place, folder: str) -> dict[str, bytes]:
-    with place.reading(folder) as found:
+def files_in(storage: Storage, folder: str) -> dict[str, bytes]:
+    with storage.open_folder(folder) as found:
         return {file.relative_to(found).as_posix(): file.read_bytes() for file in found.rglob("*") if file.is_file()}
 
 
@@ -51,227 +51,227 @@ def wait_until(happened: Callable[[], bool]) -> None:
 
 class TestAnyPlace:
     @pytest.fixture(params=["folder", "bucket"])
-    def place(self, request: pytest.FixtureRequest, tmp_path: Path) -> Place:
+    def storage(self, request: pytest.FixtureRequest, tmp_path: Path) -> Storage:
         if request.param == "folder":
             (tmp_path / "place").mkdir()
-            return place_of(tmp_path / "place")
-        return place_of(request.getfixturevalue("bucket_uri"))
+            return open_storage(tmp_path / "place")
+        return open_storage(request.getfixturevalue("bucket_uri"))
 
-    def test_what_was_written_is_read(self, place: Place) -> None:
-        place.write("live.json", b"one")
-        place.write("live.json", b"two")
-        place.write("deep/in/there", b"three")
-        assert (place.read("live.json"), place.read("deep/in/there")) == (b"two", b"three")
+    def test_what_was_written_is_read(self, storage: Storage) -> None:
+        storage.write("live.json", b"one")
+        storage.write("live.json", b"two")
+        storage.write("deep/in/there", b"three")
+        assert (storage.read("live.json"), storage.read("deep/in/there")) == (b"two", b"three")
 
-    def test_a_missing_file_is_not_read(self, place: Place) -> None:
-        place.write("versions/3/manifest.json", b"{}")
+    def test_a_missing_file_is_not_read(self, storage: Storage) -> None:
+        storage.write("versions/3/manifest.json", b"{}")
         with pytest.raises(FileNotFoundError) as caught:
-            place.read("versions/3/index.bin")
-        assert caught.value.filename == f"{place.uri}/versions/3/index.bin" or isinstance(place, Folder)
+            storage.read("versions/3/index.bin")
+        assert caught.value.filename == f"{storage.uri}/versions/3/index.bin" or isinstance(storage, LocalStorage)
 
-    def test_only_files_exist(self, place: Place) -> None:
-        place.write("versions/3/manifest.json", b"{}")
+    def test_only_files_exist(self, storage: Storage) -> None:
+        storage.write("versions/3/manifest.json", b"{}")
         names = ("versions/3/manifest.json", "versions/3", "versions", "live.json")
-        assert [place.exists(name) for name in names] == [True, False, False, False]
+        assert [storage.exists(name) for name in names] == [True, False, False, False]
 
-    def test_children_are_files_and_folders_in_order_without_leftovers(self, place: Place) -> None:
+    def test_children_are_files_and_folders_in_order_without_leftovers(self, storage: Storage) -> None:
         for name in ("versions/30/a", "versions/3/b", "versions/tags.json", "versions/.3.ab12.partial/c", "live.json"):
-            place.write(name, b"x")
-        assert place.children() == ["live.json", "versions"]
-        assert place.children("versions") == ["3", "30", "tags.json"]
-        assert place.children("versions/3") == ["b"]
-        assert place.children("models") == place.children("live.json") == []
+            storage.write(name, b"x")
+        assert storage.list() == ["live.json", "versions"]
+        assert storage.list("versions") == ["3", "30", "tags.json"]
+        assert storage.list("versions/3") == ["b"]
+        assert storage.list("models") == storage.list("live.json") == []
 
-    def test_an_exchange_needs_what_is_expected(self, place: Place) -> None:
-        place.exchange("live.json", b"one", expected=None)
-        place.exchange("live.json", b"two", expected=b"one")
+    def test_an_exchange_needs_what_is_expected(self, storage: Storage) -> None:
+        storage.compare_and_swap("live.json", b"one", expected=None)
+        storage.compare_and_swap("live.json", b"two", expected=b"one")
         for stale in (b"one", None):
             with pytest.raises(Conflict, match=r"live\.json was changed by another process .* nothing was published"):
-                place.exchange("live.json", b"three", expected=stale)
+                storage.compare_and_swap("live.json", b"three", expected=stale)
         with pytest.raises(Conflict):
-            place.exchange("tags.json", b"three", expected=b"two")
-        assert place.read("live.json") == b"two"
-        assert not place.exists("tags.json")
+            storage.compare_and_swap("tags.json", b"three", expected=b"two")
+        assert storage.read("live.json") == b"two"
+        assert not storage.exists("tags.json")
 
-    def test_a_folder_is_read_whole(self, place: Place) -> None:
+    def test_a_folder_is_read_whole(self, storage: Storage) -> None:
         for name, data in VERSION.items():
-            place.write(f"versions/3/{name}", data)
-        place.write("versions/30/other", b"x")
-        assert files_in(place, "versions/3") == VERSION
-        assert files_in(place, "")["versions/30/other"] == b"x"
+            storage.write(f"versions/3/{name}", data)
+        storage.write("versions/30/other", b"x")
+        assert files_in(storage, "versions/3") == VERSION
+        assert files_in(storage, "")["versions/30/other"] == b"x"
 
-    def test_a_missing_folder_is_not_read(self, place: Place) -> None:
-        place.write("versions/30/other", b"x")
-        with pytest.raises(FileNotFoundError), place.reading("versions/3"):
+    def test_a_missing_folder_is_not_read(self, storage: Storage) -> None:
+        storage.write("versions/30/other", b"x")
+        with pytest.raises(FileNotFoundError), storage.open_folder("versions/3"):
             pytest.fail("there is nothing to read")
 
-    def test_a_fault_found_while_reading_names_the_place(self, place: Place) -> None:
-        fill(place, "versions/3", VERSION)
-        with pytest.raises(InvalidData) as caught, place.reading("versions/3") as found:
+    def test_a_fault_found_while_reading_names_the_place(self, storage: Storage) -> None:
+        fill(storage, "versions/3", VERSION)
+        with pytest.raises(InvalidData) as caught, storage.open_folder("versions/3") as found:
             raise InvalidData("cut off", file=found / "ids" / "part-1", row=2, field="id")
         error = caught.value
         assert (error.problem, error.file and str(error.file), error.row, error.field) == (
             "cut off",
-            f"{place.uri}/versions/3/ids/part-1",
+            f"{storage.uri}/versions/3/ids/part-1",
             2,
             "id",
         )
 
-    def test_any_other_fault_found_while_reading_is_left_as_it_is(self, place: Place) -> None:
-        fill(place, "versions/3", VERSION)
+    def test_any_other_fault_found_while_reading_is_left_as_it_is(self, storage: Storage) -> None:
+        fill(storage, "versions/3", VERSION)
         for fault in (InvalidData("odd", file="session.json"), InvalidData("odd"), ValueError("odd")):
-            with pytest.raises(type(fault)) as caught, place.reading("versions/3"):
+            with pytest.raises(type(fault)) as caught, storage.open_folder("versions/3"):
                 raise fault
             assert str(caught.value) == str(fault)
 
-    def test_a_filled_folder_replaces_the_old_one(self, place: Place) -> None:
-        fill(place, "versions/3", {"manifest.json": b"old", "old/index.bin": b"old"})
-        fill(place, "versions/30", {"manifest.json": b"other"})
-        fill(place, "versions/3", VERSION)
-        assert files_in(place, "versions/3") == VERSION
-        assert files_in(place, "versions/30") == {"manifest.json": b"other"}
-        assert place.children() == ["versions"]
+    def test_a_filled_folder_replaces_the_old_one(self, storage: Storage) -> None:
+        fill(storage, "versions/3", {"manifest.json": b"old", "old/index.bin": b"old"})
+        fill(storage, "versions/30", {"manifest.json": b"other"})
+        fill(storage, "versions/3", VERSION)
+        assert files_in(storage, "versions/3") == VERSION
+        assert files_in(storage, "versions/30") == {"manifest.json": b"other"}
+        assert storage.list() == ["versions"]
 
-    def test_a_folder_that_failed_to_fill_changes_nothing(self, place: Place) -> None:
-        fill(place, "versions/3", VERSION)
+    def test_a_folder_that_failed_to_fill_changes_nothing(self, storage: Storage) -> None:
+        fill(storage, "versions/3", VERSION)
 
         def fill_half(folder: str) -> None:
-            with place.filling(folder, last="manifest.json") as target:
+            with storage.write_folder(folder, last="manifest.json") as target:
                 (target / "manifest.json").write_bytes(b"new")
                 raise RuntimeError("full")
 
         for folder in ("versions/3", "versions/4"):
             with pytest.raises(RuntimeError, match="full"):
                 fill_half(folder)
-        assert files_in(place, "versions/3") == VERSION
-        assert place.children("versions") == ["3"]
+        assert files_in(storage, "versions/3") == VERSION
+        assert storage.list("versions") == ["3"]
 
-    def test_files_and_folders_are_removed(self, place: Place) -> None:
-        fill(place, "versions/3", VERSION)
-        fill(place, "versions/30", VERSION)
-        place.write("live.json", b"{}")
+    def test_files_and_folders_are_removed(self, storage: Storage) -> None:
+        fill(storage, "versions/3", VERSION)
+        fill(storage, "versions/30", VERSION)
+        storage.write("live.json", b"{}")
         for name in ("versions/3", "live.json", "versions/4", "nothing.json"):
-            place.remove(name)
-        assert (place.children(), place.children("versions")) == (["versions"], ["30"])
-        assert files_in(place, "versions/30") == VERSION
+            storage.remove(name)
+        assert (storage.list(), storage.list("versions")) == (["versions"], ["30"])
+        assert files_in(storage, "versions/30") == VERSION
 
-    def test_size_is_that_of_all_files(self, place: Place) -> None:
-        fill(place, "versions/3", VERSION)
-        place.write("versions/30/other", b"x" * 100)
-        assert place.size("versions/3") == sum(map(len, VERSION.values()))
-        assert place.size() == place.size("versions/3") + 100
-        assert place.size("models") == 0
+    def test_size_is_that_of_all_files(self, storage: Storage) -> None:
+        fill(storage, "versions/3", VERSION)
+        storage.write("versions/30/other", b"x" * 100)
+        assert storage.size("versions/3") == sum(map(len, VERSION.values()))
+        assert storage.size() == storage.size("versions/3") + 100
+        assert storage.size("models") == 0
 
-    def test_settling_and_clearing_leave_what_is_whole(self, place: Place) -> None:
-        fill(place, "versions/3", VERSION)
-        with place.locked():
-            place.settle("versions")
-            place.clear_leftovers()
-        assert files_in(place, "versions/3") == VERSION
+    def test_settling_and_clearing_leave_what_is_whole(self, storage: Storage) -> None:
+        fill(storage, "versions/3", VERSION)
+        with storage.lock():
+            storage.fsync("versions")
+            storage.remove_leftovers()
+        assert files_in(storage, "versions/3") == VERSION
 
-    def test_a_second_writer_is_refused_until_the_first_is_done(self, place: Place) -> None:
-        with place.locked():
-            for other in (place, place_of(place.uri)):
-                with pytest.raises(Conflict, match=r"another process is writing to .* wait"), other.locked():
+    def test_a_second_writer_is_refused_until_the_first_is_done(self, storage: Storage) -> None:
+        with storage.lock():
+            for other in (storage, open_storage(storage.uri)):
+                with pytest.raises(Conflict, match=r"another process is writing to .* wait"), other.lock():
                     pytest.fail("two writers")
-            place.exchange("live.json", b"one", expected=None)
-        with place_of(place.uri).locked():
+            storage.compare_and_swap("live.json", b"one", expected=None)
+        with open_storage(storage.uri).lock():
             pass
 
-    def test_a_writer_that_fails_lets_others_write(self, place: Place) -> None:
-        with pytest.raises(RuntimeError, match="bug"), place.locked():
+    def test_a_writer_that_fails_lets_others_write(self, storage: Storage) -> None:
+        with pytest.raises(RuntimeError, match="bug"), storage.lock():
             raise RuntimeError("bug")
-        with place.locked():
+        with storage.lock():
             pass
 
 
 class TestPlaceOf:
     def test_a_path_is_a_folder(self, tmp_path: Path) -> None:
         for where in (tmp_path, str(tmp_path), f"file://{tmp_path}"):
-            place = place_of(where)
-            assert isinstance(place, Folder)
-            assert place.uri == str(tmp_path)
+            storage = open_storage(where)
+            assert isinstance(storage, LocalStorage)
+            assert storage.uri == str(tmp_path)
 
     def test_a_uri_is_a_bucket(self) -> None:
         for uri in ("s3://shop/stores/main", "gs://shop", "az://shop/main"):
-            place = place_of(f"{uri}/")
-            assert isinstance(place, Bucket)
-            assert place.uri == uri
+            storage = open_storage(f"{uri}/")
+            assert isinstance(storage, ObjectStorage)
+            assert storage.uri == uri
 
     def test_another_scheme_is_refused(self) -> None:
         with pytest.raises(InvalidData, match="expected a folder or a URI of s3, gs, az, got 'ftp://shop'"):
-            place_of("ftp://shop")
+            open_storage("ftp://shop")
 
 
 class TestFolder:
     def test_leftovers_of_a_killed_writer_are_removed(self, tmp_path: Path) -> None:
-        fill(Folder(tmp_path), "versions/3", VERSION)
+        fill(LocalStorage(tmp_path), "versions/3", VERSION)
         (tmp_path / ".live.json.ab12.partial").write_bytes(b"half")
         (tmp_path / "versions" / ".4.ab12.partial").mkdir()
         (tmp_path / "versions" / ".4.ab12.partial" / "index.bin").write_bytes(b"half")
-        Folder(tmp_path).clear_leftovers()
+        LocalStorage(tmp_path).remove_leftovers()
         assert {file.name for file in tmp_path.iterdir()} == {"versions", ".exchange.lock"}
         assert [file.name for file in (tmp_path / "versions").iterdir()] == ["3"]
 
     def test_a_folder_is_read_where_it_is(self, tmp_path: Path) -> None:
-        fill(Folder(tmp_path), "versions/3", VERSION)
-        with Folder(tmp_path).reading("versions/3") as found:
+        fill(LocalStorage(tmp_path), "versions/3", VERSION)
+        with LocalStorage(tmp_path).open_folder("versions/3") as found:
             assert found == tmp_path / "versions" / "3"
 
     def test_a_lock_makes_the_folder(self, tmp_path: Path) -> None:
-        with Folder(tmp_path / "new" / "store").locked():
+        with LocalStorage(tmp_path / "new" / "store").lock():
             assert (tmp_path / "new" / "store").is_dir()
 
 
 class TestBucket:
     @pytest.fixture
-    def bucket(self, bucket_uri: str) -> Bucket:
-        return Bucket(bucket_uri)
+    def bucket(self, bucket_uri: str) -> ObjectStorage:
+        return ObjectStorage(bucket_uri)
 
-    def test_a_file_of_many_pieces_arrives_as_it_is(self, bucket: Bucket) -> None:
-        data = random.Random(0).randbytes(2 * PIECE + 12_345)
+    def test_a_file_of_many_pieces_arrives_as_it_is(self, bucket: ObjectStorage) -> None:
+        data = random.Random(0).randbytes(2 * CHUNK_BYTES + 12_345)
         fill(bucket, "versions/3", {"manifest.json": b"{}", "index.bin": data})
         assert files_in(bucket, "versions/3")["index.bin"] == data
 
-    def test_what_was_read_is_deleted_afterwards(self, bucket: Bucket) -> None:
+    def test_what_was_read_is_deleted_afterwards(self, bucket: ObjectStorage) -> None:
         fill(bucket, "versions/3", VERSION)
-        with bucket.reading("versions/3") as found:
+        with bucket.open_folder("versions/3") as found:
             assert found.is_dir()
-        with pytest.raises(RuntimeError), bucket.reading("versions/3") as again:
+        with pytest.raises(RuntimeError), bucket.open_folder("versions/3") as again:
             raise RuntimeError("bug")
         assert not found.exists()
         assert not again.exists()
 
     def test_a_folder_that_is_replaced_while_it_is_read_is_no_mixture(
-        self, bucket: Bucket, monkeypatch: pytest.MonkeyPatch
+        self, bucket: ObjectStorage, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         fill(bucket, "versions/3", VERSION)
-        fetch = Objects.fetch
+        fetch = ObjectClient.fetch
 
-        def late(objects: Objects, found: object, start: int, file: Path) -> None:
+        def late(objects: ObjectClient, found: object, start: int, file: Path) -> None:
             bucket.write("versions/3/index.bin", b"newer, longer vectors")
             fetch(objects, found, start, file)  # type: ignore[arg-type]
 
-        monkeypatch.setattr(Objects, "fetch", late)
-        with pytest.raises(Conflict, match=r"index\.bin was changed"), bucket.reading("versions/3"):
+        monkeypatch.setattr(ObjectClient, "fetch", late)
+        with pytest.raises(Conflict, match=r"index\.bin was changed"), bucket.open_folder("versions/3"):
             pytest.fail("a mixture was read")
 
     @pytest.mark.parametrize("done", range(4))
     def test_an_upload_that_is_cut_off_leaves_no_folder_that_looks_whole(
-        self, bucket: Bucket, monkeypatch: pytest.MonkeyPatch, done: int
+        self, bucket: ObjectStorage, monkeypatch: pytest.MonkeyPatch, done: int
     ) -> None:
         fill(bucket, "versions/3", {"manifest.json": b"old", "old.bin": b"old"})
         uploaded: list[str] = []
-        put_file = Objects.put_file
+        put_file = ObjectClient.put_file
 
-        def cut_off(objects: Objects, name: str, file: Path) -> None:
+        def cut_off(objects: ObjectClient, name: str, file: Path) -> None:
             if len(uploaded) == done:
                 raise OSError("cut off")
             uploaded.append(name)
             put_file(objects, name, file)
 
         with monkeypatch.context() as patched:
-            patched.setattr(Objects, "put_file", cut_off)
+            patched.setattr(ObjectClient, "put_file", cut_off)
             with pytest.raises(OSError, match="cut off"):
                 fill(bucket, "versions/3", VERSION)
         assert len(uploaded) == done
@@ -279,32 +279,34 @@ class TestBucket:
         fill(bucket, "versions/3", VERSION)
         assert files_in(bucket, "versions/3") == VERSION
 
-    def test_half_a_removed_folder_does_not_look_whole(self, bucket: Bucket, monkeypatch: pytest.MonkeyPatch) -> None:
+    def test_half_a_removed_folder_does_not_look_whole(
+        self, bucket: ObjectStorage, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
         fill(bucket, "versions/3", VERSION)
         calls: list[object] = []
-        delete = Objects.delete
+        delete = ObjectClient.delete
 
-        def cut_off(objects: Objects, names: object) -> None:
+        def cut_off(objects: ObjectClient, names: object) -> None:
             if calls:
                 raise OSError("cut off")
             calls.append(names)
             delete(objects, names)  # type: ignore[arg-type]
 
-        monkeypatch.setattr(Objects, "delete", cut_off)
+        monkeypatch.setattr(ObjectClient, "delete", cut_off)
         with pytest.raises(OSError, match="cut off"):
             bucket.remove("versions/3")
-        assert bucket.children("versions/3") == ["ids", "index.bin"]
+        assert bucket.list("versions/3") == ["ids", "index.bin"]
 
-    def test_of_many_writers_at_once_one_publishes(self, bucket: Bucket) -> None:
+    def test_of_many_writers_at_once_one_publishes(self, bucket: ObjectStorage) -> None:
         bucket.write("live.json", b"0")
         together = threading.Barrier(8)
 
         def publish(number: int) -> int:
-            other = Bucket(bucket.uri)
+            other = ObjectStorage(bucket.uri)
             other.read("live.json")
             together.wait()
             try:
-                other.exchange("live.json", b"%d" % number, expected=b"0")
+                other.compare_and_swap("live.json", b"%d" % number, expected=b"0")
             except Conflict:
                 return 0
             return number
@@ -316,25 +318,25 @@ class TestBucket:
 
     @pytest.mark.parametrize("before", [b"one", None])
     def test_a_writer_between_the_comparison_and_the_swap_wins(
-        self, bucket: Bucket, monkeypatch: pytest.MonkeyPatch, before: bytes | None
+        self, bucket: ObjectStorage, monkeypatch: pytest.MonkeyPatch, before: bytes | None
     ) -> None:
         if before:
             bucket.write("live.json", before)
-        find = Objects.find
+        find = ObjectClient.find
 
-        def and_then_another_writes(objects: Objects, name: str) -> object:
+        def and_then_another_writes(objects: ObjectClient, name: str) -> object:
             found = find(objects, name)
-            Objects.put(objects, name, b"two")
+            ObjectClient.put(objects, name, b"two")
             return found
 
         with monkeypatch.context() as patched:
-            patched.setattr(Objects, "find", and_then_another_writes)
+            patched.setattr(ObjectClient, "find", and_then_another_writes)
             with pytest.raises(Conflict, match="nothing was published"):
-                bucket.exchange("live.json", b"three", expected=before)
+                bucket.compare_and_swap("live.json", b"three", expected=before)
         assert bucket.read("live.json") == b"two"
 
     def test_empty_objects_that_consoles_make_for_folders_are_no_files(
-        self, bucket: Bucket, object_server: str
+        self, bucket: ObjectStorage, object_server: str
     ) -> None:
         fill(bucket, "versions/3", VERSION)
         root = bucket.uri.removeprefix("s3:/")
@@ -343,12 +345,12 @@ class TestBucket:
                 connection.request("PUT", f"{root}/{folder}")
                 assert connection.getresponse().status == 200
         assert files_in(bucket, "versions/3") == VERSION
-        assert (bucket.children(), bucket.children("versions")) == (["versions"], ["3"])
-        assert bucket.children("versions/3") == ["ids", "index.bin", "manifest.json"]
+        assert (bucket.list(), bucket.list("versions")) == (["versions"], ["3"])
+        assert bucket.list("versions/3") == ["ids", "index.bin", "manifest.json"]
 
-    def test_the_answer_to_a_write_may_be_lost(self, bucket: Bucket) -> None:
+    def test_the_answer_to_a_write_may_be_lost(self, bucket: ObjectStorage) -> None:
         # The client then writes again, on a condition that its first writing broke.
-        objects = Objects(bucket.uri)
+        objects = ObjectClient(bucket.uri)
         first = objects.put_if("live.json", b"one", None)
         assert objects.put_if("live.json", b"one", None) == first
         second = objects.put_if("live.json", b"two", first)
@@ -364,8 +366,8 @@ def lock(holder: str, *, seconds: float) -> bytes:
 
 HOLD = """
 import sys, time
-from indexer.storage.object_storage import Bucket
-with Bucket(sys.argv[1]).locked():
+from indexer.storage.object_storage import ObjectStorage
+with ObjectStorage(sys.argv[1]).lock():
     print("held", flush=True)
     time.sleep(600)
 """
@@ -373,34 +375,34 @@ with Bucket(sys.argv[1]).locked():
 
 class TestLockOfABucket:
     @pytest.fixture
-    def bucket(self, bucket_uri: str) -> Bucket:
-        return Bucket(bucket_uri)
+    def bucket(self, bucket_uri: str) -> ObjectStorage:
+        return ObjectStorage(bucket_uri)
 
-    def test_it_says_who_writes_and_until_when(self, bucket: Bucket) -> None:
-        with bucket.locked():
+    def test_it_says_who_writes_and_until_when(self, bucket: ObjectStorage) -> None:
+        with bucket.lock():
             document = json.loads(bucket.read(LOCK_FILE))
             left = datetime.fromisoformat(document["until"]) - datetime.now(UTC)
             assert document["holder"].endswith(f":{os.getpid()}")
             assert timedelta() < left <= timedelta(seconds=lease.SECONDS)
         assert not bucket.exists(LOCK_FILE)
 
-    def test_the_refusal_names_the_holder_and_its_time(self, bucket: Bucket) -> None:
+    def test_the_refusal_names_the_holder_and_its_time(self, bucket: ObjectStorage) -> None:
         bucket.write(LOCK_FILE, lock("night:17", seconds=100))
         until = datetime.fromisoformat(json.loads(bucket.read(LOCK_FILE))["until"])
         named = rf"night:17 holds {bucket.uri}/{LOCK_FILE} until {until:%Y-%m-%d %H:%M:%S} UTC"
-        with pytest.raises(Conflict, match=named), bucket.locked():
+        with pytest.raises(Conflict, match=named), bucket.lock():
             pytest.fail("two writers")
         assert b"night:17" in bucket.read(LOCK_FILE)
 
-    def test_one_that_ran_out_is_taken_over(self, bucket: Bucket) -> None:
+    def test_one_that_ran_out_is_taken_over(self, bucket: ObjectStorage) -> None:
         bucket.write(LOCK_FILE, lock("night:17", seconds=-1))
-        with bucket.locked():
+        with bucket.lock():
             assert b"night:17" not in bucket.read(LOCK_FILE)
-            with pytest.raises(Conflict), Bucket(bucket.uri).locked():
+            with pytest.raises(Conflict), ObjectStorage(bucket.uri).lock():
                 pytest.fail("two writers")
         assert not bucket.exists(LOCK_FILE)
 
-    def test_of_many_that_take_it_over_at_once_one_gets_it(self, bucket: Bucket) -> None:
+    def test_of_many_that_take_it_over_at_once_one_gets_it(self, bucket: ObjectStorage) -> None:
         bucket.write(LOCK_FILE, lock("night:17", seconds=-1))
         together, all_tried = threading.Barrier(6), threading.Barrier(6)
 
@@ -408,7 +410,7 @@ class TestLockOfABucket:
             together.wait()
             with contextlib.ExitStack() as stack:
                 try:
-                    stack.enter_context(Bucket(bucket.uri).locked())
+                    stack.enter_context(ObjectStorage(bucket.uri).lock())
                 except Conflict:
                     return False
                 finally:
@@ -418,29 +420,31 @@ class TestLockOfABucket:
         with ThreadPoolExecutor(6) as pool:
             assert sorted(pool.map(take_over, range(6))) == [False] * 5 + [True]
 
-    def test_a_holder_that_was_killed_keeps_it_only_until_it_runs_out(self, bucket: Bucket) -> None:
+    def test_a_holder_that_was_killed_keeps_it_only_until_it_runs_out(self, bucket: ObjectStorage) -> None:
         root = Path(lease.__file__).parents[2]
         command = [sys.executable, "-c", HOLD, bucket.uri]
         with subprocess.Popen(command, cwd=root, stdout=subprocess.PIPE, text=True) as holder:
             assert holder.stdout
             assert holder.stdout.readline() == "held\n"
             holder.send_signal(signal.SIGKILL)
-        with pytest.raises(Conflict, match=f":{holder.pid} holds"), bucket.locked():
+        with pytest.raises(Conflict, match=f":{holder.pid} holds"), bucket.lock():
             pytest.fail("two writers")
         later = json.loads(bucket.read(LOCK_FILE)) | {"until": datetime.now(UTC).isoformat()}
         bucket.write(LOCK_FILE, json.dumps(later).encode())
-        with bucket.locked():
+        with bucket.lock():
             pass
 
     @pytest.mark.parametrize("data", [b"", b"[]", b'{"holder": "night:17"}', b'{"holder": "night:17", "until": 5}'])
-    def test_one_that_cannot_be_read_is_not_taken_over(self, bucket: Bucket, data: bytes) -> None:
+    def test_one_that_cannot_be_read_is_not_taken_over(self, bucket: ObjectStorage, data: bytes) -> None:
         bucket.write(LOCK_FILE, data)
-        with pytest.raises(Conflict, match="remove it if no process does"), bucket.locked():
+        with pytest.raises(Conflict, match="remove it if no process does"), bucket.lock():
             pytest.fail("it may be held")
 
-    def test_it_is_renewed_as_long_as_the_block_lasts(self, bucket: Bucket, monkeypatch: pytest.MonkeyPatch) -> None:
+    def test_it_is_renewed_as_long_as_the_block_lasts(
+        self, bucket: ObjectStorage, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
         monkeypatch.setattr(lease, "SECONDS", 0.6)
-        with bucket.locked():
+        with bucket.lock():
             seen = set()
 
             def renewed_often() -> bool:
@@ -450,13 +454,15 @@ class TestLockOfABucket:
             wait_until(renewed_often)
             bucket.write("live.json", b"{}")
 
-    def test_one_that_was_taken_over_stops_every_write(self, bucket: Bucket, monkeypatch: pytest.MonkeyPatch) -> None:
+    def test_one_that_was_taken_over_stops_every_write(
+        self, bucket: ObjectStorage, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
         monkeypatch.setattr(lease, "SECONDS", 0.15)
         fill(bucket, "versions/3", VERSION)
         bucket.write("live.json", b"one")
 
         def write_on() -> None:
-            wait_until(lambda: refused(lambda: bucket.exchange("live.json", b"one", expected=b"one")))
+            wait_until(lambda: refused(lambda: bucket.compare_and_swap("live.json", b"one", expected=b"one")))
             assert refused(lambda: bucket.write("live.json", b"two"))
             assert refused(lambda: bucket.remove("versions/3"))
             assert refused(lambda: fill(bucket, "versions/3", {"manifest.json": b"two"}))
@@ -469,60 +475,60 @@ class TestLockOfABucket:
         bucket.write("live.json", b"two")  # without a lock there is none to lose
 
     def test_one_that_is_taken_over_during_an_upload_stops_it(
-        self, bucket: Bucket, monkeypatch: pytest.MonkeyPatch
+        self, bucket: ObjectStorage, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         monkeypatch.setattr(lease, "SECONDS", 0.15)
-        put_file = Objects.put_file
+        put_file = ObjectClient.put_file
 
-        def slowly(objects: Objects, name: str, file: Path) -> None:
+        def slowly(objects: ObjectClient, name: str, file: Path) -> None:
             put_file(objects, name, file)
-            Objects.put(objects, LOCK_FILE, lock("day:18", seconds=100))
+            ObjectClient.put(objects, LOCK_FILE, lock("day:18", seconds=100))
             wait_until(lambda: refused(lambda: bucket.write("live.json", b"two")))
 
-        monkeypatch.setattr(Objects, "put_file", slowly)
-        with pytest.raises(Conflict, match="took over"), bucket.locked():
+        monkeypatch.setattr(ObjectClient, "put_file", slowly)
+        with pytest.raises(Conflict, match="took over"), bucket.lock():
             fill(bucket, "versions/3", VERSION)
-        assert bucket.children("versions/3") == ["ids"]
+        assert bucket.list("versions/3") == ["ids"]
 
-    def test_the_end_of_the_block_tells_that_it_was_taken_over(self, bucket: Bucket) -> None:
+    def test_the_end_of_the_block_tells_that_it_was_taken_over(self, bucket: ObjectStorage) -> None:
         with pytest.raises(Conflict, match="took over"):
             lose(bucket, lambda: None)
         assert b"day:18" in bucket.read(LOCK_FILE)
 
-    def test_one_that_was_removed_is_lost(self, bucket: Bucket) -> None:
-        with pytest.raises(Conflict, match="took over"), bucket.locked():
-            Bucket(bucket.uri).remove(LOCK_FILE)
+    def test_one_that_was_removed_is_lost(self, bucket: ObjectStorage) -> None:
+        with pytest.raises(Conflict, match="took over"), bucket.lock():
+            ObjectStorage(bucket.uri).remove(LOCK_FILE)
         assert not bucket.exists(LOCK_FILE)
 
-    def test_a_lost_lock_does_not_hide_why_the_block_failed(self, bucket: Bucket) -> None:
+    def test_a_lost_lock_does_not_hide_why_the_block_failed(self, bucket: ObjectStorage) -> None:
         def fail() -> None:
             raise RuntimeError("bug")
 
         with pytest.raises(RuntimeError, match="bug"):
             lose(bucket, fail)
 
-    def test_a_renewal_that_fails_is_tried_again(self, bucket: Bucket, monkeypatch: pytest.MonkeyPatch) -> None:
+    def test_a_renewal_that_fails_is_tried_again(self, bucket: ObjectStorage, monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setattr(lease, "SECONDS", 0.15)
         failures: list[str] = []
-        put_if = Objects.put_if
-        with bucket.locked():
+        put_if = ObjectClient.put_if
+        with bucket.lock():
             taken = bucket.read(LOCK_FILE)
 
-            def unreachable_twice(objects: Objects, name: str, data: bytes, tag: object) -> object:
+            def unreachable_twice(objects: ObjectClient, name: str, data: bytes, tag: object) -> object:
                 if len(failures) < 2:
                     failures.append(name)
                     raise OSError("unreachable")
                 return put_if(objects, name, data, tag)  # type: ignore[arg-type]
 
-            monkeypatch.setattr(Objects, "put_if", unreachable_twice)
+            monkeypatch.setattr(ObjectClient, "put_if", unreachable_twice)
             wait_until(lambda: bucket.read(LOCK_FILE) != taken)
         assert failures == [LOCK_FILE] * 2
 
 
-def lose(bucket: Bucket, then: Callable[[], object]) -> None:
+def lose(bucket: ObjectStorage, then: Callable[[], object]) -> None:
     """Hold the lock of a bucket, let another take it over, and go on."""
-    with bucket.locked():
-        Bucket(bucket.uri).write(LOCK_FILE, lock("day:18", seconds=100))
+    with bucket.lock():
+        ObjectStorage(bucket.uri).write(LOCK_FILE, lock("day:18", seconds=100))
         then()
 
 
@@ -566,35 +572,35 @@ def refusing_server(status: int, said: str) -> Iterator[str]:
             thread.join()
 
 
-ACTIONS: dict[str, Callable[[Place], object]] = {
-    "read": lambda place: place.read("live.json"),
-    "exists": lambda place: place.exists("live.json"),
-    "children": lambda place: place.children(),
-    "size": lambda place: place.size(),
-    "write": lambda place: place.write("live.json", b""),
-    "exchange": lambda place: place.exchange("live.json", b"", expected=None),
-    "remove": lambda place: place.remove("live.json"),
-    "reading": lambda place: files_in(place, "versions/3"),
-    "filling": lambda place: fill(place, "versions/3", VERSION),
-    "locked": lambda place: place.locked().__enter__(),
+ACTIONS: dict[str, Callable[[Storage], object]] = {
+    "read": lambda storage: storage.read("live.json"),
+    "exists": lambda storage: storage.exists("live.json"),
+    "list": lambda storage: storage.list(),
+    "size": lambda storage: storage.size(),
+    "write": lambda storage: storage.write("live.json", b""),
+    "compare_and_swap": lambda storage: storage.compare_and_swap("live.json", b"", expected=None),
+    "remove": lambda storage: storage.remove("live.json"),
+    "open_folder": lambda storage: files_in(storage, "versions/3"),
+    "write_folder": lambda storage: fill(storage, "versions/3", VERSION),
+    "lock": lambda storage: storage.lock().__enter__(),
 }
 
 
 class TestABucketThatCannotBeUsed:
     @pytest.mark.parametrize("action", ACTIONS.values(), ids=ACTIONS)
-    def test_a_missing_bucket_is_named(self, object_store: None, action: Callable[[Place], object]) -> None:
+    def test_a_missing_bucket_is_named(self, object_store: None, action: Callable[[Storage], object]) -> None:
         with pytest.raises(NotFound, match="there is no bucket for s3://no-such-shop/main") as caught:
-            action(Bucket("s3://no-such-shop/main"))
+            action(ObjectStorage("s3://no-such-shop/main"))
         assert "\n" not in str(caught.value)
 
     @pytest.mark.parametrize("action", ACTIONS.values(), ids=ACTIONS)
     def test_keys_that_may_not_are_refused_in_one_line(
-        self, object_store: None, monkeypatch: pytest.MonkeyPatch, action: Callable[[Place], object]
+        self, object_store: None, monkeypatch: pytest.MonkeyPatch, action: Callable[[Storage], object]
     ) -> None:
         with refusing_server(403, Refusing.said) as endpoint:
             monkeypatch.setenv("AWS_ENDPOINT", endpoint)
             with pytest.raises(PermissionError, match=r"refuses these keys .*s3://shop/main") as caught:
-                action(Bucket("s3://shop/main"))
+                action(ObjectStorage("s3://shop/main"))
         assert "\n" not in str(caught.value)
 
     def test_what_the_store_says_of_anything_else_is_one_line(
@@ -603,7 +609,7 @@ class TestABucketThatCannotBeUsed:
         with refusing_server(400, "<Message>Your clock is wrong</Message>") as endpoint:
             monkeypatch.setenv("AWS_ENDPOINT", endpoint)
             with pytest.raises(OSError, match="400 Bad Request: Your clock is wrong") as caught:
-                Bucket("s3://shop/main").read("live.json")
+                ObjectStorage("s3://shop/main").read("live.json")
         assert caught.value.filename == "s3://shop/main/live.json"
         assert "\n" not in str(caught.value)
 
@@ -611,9 +617,9 @@ class TestABucketThatCannotBeUsed:
         self, bucket_uri: str, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         monkeypatch.delenv("AWS_ALLOW_HTTP")
-        assert Bucket(bucket_uri).children() == []
+        assert ObjectStorage(bucket_uri).list() == []
 
     def test_a_uri_that_names_no_bucket_is_refused(self) -> None:
         with pytest.raises(InvalidData, match="s3:///main: cannot be used as a store") as caught:
-            Bucket("s3:///main").children()
+            ObjectStorage("s3:///main").list()
         assert "\n" not in str(caught.value)

@@ -28,13 +28,13 @@ def test_a_file_or_another_folder_is_no_place_for_a_store(tmp_path: Path) -> Non
 
 
 def test_a_uri_of_an_unknown_kind_is_refused() -> None:
-    for open_it in (EmbeddingStore.at, EmbeddingStore.create, EmbeddingStore.open):
+    for open_it in (EmbeddingStore.from_uri, EmbeddingStore.create, EmbeddingStore.open):
         with pytest.raises(InvalidData, match="expected a folder or a URI of"):
             open_it("ftp://shop/store")
 
 
 def test_a_file_uri_is_a_folder(folder: Path) -> None:
-    with EmbeddingStore.create(f"file://{folder}").writing():
+    with EmbeddingStore.create(f"file://{folder}").write_lock():
         assert folder.is_dir()
 
 
@@ -45,7 +45,7 @@ def test_a_store_that_was_never_published_is_taken_up_again(folder: Path, name: 
 
 
 def test_a_store_keeps_what_else_somebody_put_there(folder: Path, empty: EmbeddingStore) -> None:
-    empty.place.write("live.json", b"{}")
+    empty.storage.write("live.json", b"{}")
     (folder / "notes.txt").touch()
     assert EmbeddingStore.create(folder).uri == str(folder)
 
@@ -69,16 +69,16 @@ def test_versions_of_which_none_is_live_are_for_the_doctor(folder: Path) -> None
 
 
 def test_there_is_one_writer(folder: Path, empty: EmbeddingStore) -> None:
-    with empty.writing(), pytest.raises(Conflict, match=f"it holds {folder / '.lock'}"), empty.writing():
+    with empty.write_lock(), pytest.raises(Conflict, match=f"it holds {folder / '.lock'}"), empty.write_lock():
         pass
-    with empty.writing():  # given back
+    with empty.write_lock():  # given back
         pass
 
 
 def test_the_lock_is_given_back_after_an_error(empty: EmbeddingStore) -> None:
-    with pytest.raises(ZeroDivisionError), empty.writing():
+    with pytest.raises(ZeroDivisionError), empty.write_lock():
         raise ZeroDivisionError
-    with empty.writing():
+    with empty.write_lock():
         pass
 
 
@@ -88,7 +88,7 @@ def test_a_writer_clears_what_a_killed_one_left_aside(folder: Path, empty: Embed
         (folder / name).parent.mkdir(parents=True, exist_ok=True)
         (folder / name).touch()
     (folder / "versions" / "2").mkdir()
-    with empty.writing():
+    with empty.write_lock():
         pass
     left = {os.path.relpath(entry, folder) for entry in folder.rglob("*")} - {".lock", ".exchange.lock"}
     assert left == {"versions", "versions/2", "models", "staging"}

@@ -101,12 +101,12 @@ def test_a_new_model_takes_over_and_the_old_one_goes_with_its_versions(
     done = refresh(products=products_file, store=remote, model=other_model_folder, allow=["neighbours"])
     assert done.encoded == 8
     opened = EmbeddingStore.open(remote)
-    assert len(opened.place.children("models")) == 2
-    with opened.writing():
+    assert len(opened.storage.list("models")) == 2
+    with opened.write_lock():
         gone = prune(opened, KeepPolicy(versions=1))
     assert gone.versions == (1,)
     assert gone.bytes > 0
-    assert len(opened.place.children("models")) == 1
+    assert len(opened.storage.list("models")) == 1
     assert len(answer(remote)) == 7
     assert examine(remote) == []
 
@@ -126,14 +126,14 @@ def test_what_another_writer_made_live_meanwhile_is_not_overwritten(remote: str,
 
 
 def test_a_second_writer_is_refused(remote: str, changed_file: Path) -> None:
-    with EmbeddingStore.open(remote).writing(), pytest.raises(Conflict):
+    with EmbeddingStore.open(remote).write_lock(), pytest.raises(Conflict):
         refresh(products=changed_file, store=remote)
 
 
 def test_a_damaged_index_is_named_by_its_uri_and_mended(remote: str) -> None:
     before = answer(remote)
-    place = EmbeddingStore.open(remote).place
-    place.write("versions/1/index.faiss", place.read("versions/1/index.faiss")[:-100])
+    storage = EmbeddingStore.open(remote).storage
+    storage.write("versions/1/index.faiss", storage.read("versions/1/index.faiss")[:-100])
     with pytest.raises(InvalidData, match=f"^{remote}/versions/1/index.faiss: truncated or damaged"):
         Retriever.open(remote)
     (found,) = examine(remote)

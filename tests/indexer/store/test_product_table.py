@@ -12,7 +12,7 @@ import numpy as np
 import polars as pl
 import pytest
 
-from indexer.storage.local_storage import Folder
+from indexer.storage.local_storage import LocalStorage
 from indexer.store.product_table import POPULARITY, ROW_HASH, TEXT_HASH, ProductTable, require_storable, table_schema
 from ubm_embed.data.products import PRODUCT_SCHEMA
 from ubm_embed.errors import InvalidData
@@ -48,7 +48,7 @@ def all_ids(table: ProductTable, version: int) -> list[str]:
 
 @pytest.fixture
 def table(tmp_path: Path) -> ProductTable:
-    return ProductTable(Folder(tmp_path))
+    return ProductTable(LocalStorage(tmp_path))
 
 
 @pytest.fixture

@@ -14,12 +14,12 @@ from ubm_embed.errors import Conflict, InvalidData
 
 @pytest.fixture
 def store(tmp_path: Path) -> EmbeddingStore:
-    return EmbeddingStore.at(tmp_path)
+    return EmbeddingStore.from_uri(tmp_path)
 
 
 def publish(store: EmbeddingStore, *numbers: int) -> Live:
     for number in numbers:
-        make_live(store, number, known=read_live(store) if store.place.exists("live.json") else None)
+        make_live(store, number, known=read_live(store) if store.storage.exists("live.json") else None)
     return read_live(store)
 
 

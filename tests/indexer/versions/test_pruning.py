@@ -10,7 +10,7 @@ import pytest
 from indexer.store.embedding_store import EmbeddingStore
 from indexer.store.product_table import POPULARITY, table_schema
 from indexer.versions.live import make_live, read_live, version_numbers
-from indexer.versions.pruning import KeepPolicy, Pruned, prune, to_prune
+from indexer.versions.pruning import KeepPolicy, PruneResult, prune, to_prune
 from indexer.versions.tags import add_tag
 from indexer.versions.version import METRIC, StoreVersion
 from ubm_embed.errors import InvalidData
@@ -22,7 +22,7 @@ TABLE_BYTES = ROWS * WIDTH * 4
 @pytest.fixture
 def store(tmp_path: Path) -> EmbeddingStore:
     """Nothing yet; see `publish`."""
-    return EmbeddingStore.at(tmp_path / "store")
+    return EmbeddingStore.from_uri(tmp_path / "store")
 
 
 def publish(
@@ -31,7 +31,7 @@ def publish(
     """Versions with rows of their own, each live after the one before."""
     for number in numbers:
         _write(store, number, model_id, days_ago, pinned)
-        make_live(store, number, known=read_live(store) if store.place.exists("live.json") else None)
+        make_live(store, number, known=read_live(store) if store.storage.exists("live.json") else None)
 
 
 def _write(store: EmbeddingStore, number: int, model_id: str, days_ago: float, pinned: bool) -> None:
@@ -42,7 +42,7 @@ def _write(store: EmbeddingStore, number: int, model_id: str, days_ago: float, p
     table_version = store.table.replace(fragments, table_schema(rows, WIDTH), model_id=model_id)
     if pinned:
         store.table.pin(number, table_version)
-    store.place.write(f"models/{model_id}/config.json", b"{}" * 1000)
+    store.storage.write(f"models/{model_id}/config.json", b"{}" * 1000)
     created = (datetime.now(UTC) - timedelta(days=days_ago)).isoformat(timespec="seconds")
     version = StoreVersion(
         version=number,
@@ -58,13 +58,13 @@ def _write(store: EmbeddingStore, number: int, model_id: str, days_ago: float, p
         software="0.1.0",
         source="products.parquet",
     )
-    with store.place.filling(f"versions/{number}", last="manifest.json") as aside:
+    with store.storage.write_folder(f"versions/{number}", last="manifest.json") as aside:
         (aside / "index.faiss").write_bytes(vectors.tobytes())
         version.write(aside)
 
 
-def pruned(store: EmbeddingStore, keep: KeepPolicy | None = None) -> Pruned:
-    with store.writing():
+def pruned(store: EmbeddingStore, keep: KeepPolicy | None = None) -> PruneResult:
+    with store.write_lock():
         return prune(store, keep or KeepPolicy())
 
 
@@ -109,7 +109,7 @@ def test_what_is_young_stays_too(store: EmbeddingStore) -> None:
 
 def test_a_version_that_cannot_be_read_counts_as_old(store: EmbeddingStore) -> None:
     publish(store, 1, 2, 3)
-    store.place.write("versions/1/manifest.json", b"{")
+    store.storage.write("versions/1/manifest.json", b"{")
     assert to_prune(store, KeepPolicy(versions=1, days=30)) == [1]
 
 
@@ -142,22 +142,22 @@ def test_after_a_rollback_those_before_it_stay_and_the_withdrawn_go(store: Embed
 
 def test_space_is_given_back(store: EmbeddingStore) -> None:
     publish(store, 1)
-    one = store.place.size()
+    one = store.storage.size()
     publish(store, 2, 3, 4)
-    four = store.place.size()
+    four = store.storage.size()
     assert four > 3.5 * one
     found = pruned(store, KeepPolicy(versions=1))
-    assert found.bytes == four - store.place.size() > 3 * 2 * TABLE_BYTES  # the table's and the index's
-    assert store.place.size() < 1.3 * one
+    assert found.bytes == four - store.storage.size() > 3 * 2 * TABLE_BYTES  # the table's and the index's
+    assert store.storage.size() < 1.3 * one
 
 
 def test_a_tagged_versions_neighbours_give_their_space_back(store: EmbeddingStore) -> None:
     publish(store, 1)
-    one = store.place.size()
+    one = store.storage.size()
     add_tag(store, "first", 1)
     publish(store, 2, 3, 4, 5, 6)
     pruned(store, KeepPolicy(versions=1))
-    assert store.place.size() < 2.3 * one
+    assert store.storage.size() < 2.3 * one
 
 
 def test_pruning_twice_removes_nothing_more(store: EmbeddingStore) -> None:
@@ -173,31 +173,31 @@ def test_models_that_no_version_needs_go(store: EmbeddingStore) -> None:
     publish(store, 2, 3, model_id="m2")
     publish(store, 4, model_id="m3")
     assert pruned(store, KeepPolicy(versions=2)).models == ("m1",)
-    assert store.place.children("models") == ["m2", "m3"]
+    assert store.storage.list("models") == ["m2", "m3"]
     make_live(store, 3, known=read_live(store))
     assert pruned(store, KeepPolicy(versions=1)).models == ("m3",)
-    assert store.place.children("models") == ["m2"]
+    assert store.storage.list("models") == ["m2"]
 
 
 def test_where_a_manifest_cannot_be_read_no_model_goes(store: EmbeddingStore) -> None:
     publish(store, 1, model_id="m1")
     publish(store, 2, 3, model_id="m2")
-    store.place.write("versions/2/manifest.json", b"{")
+    store.storage.write("versions/2/manifest.json", b"{")
     found = pruned(store, KeepPolicy(versions=2))
     assert (found.versions, found.models) == ((1,), ())
-    assert store.place.children("models") == ["m1", "m2"]
+    assert store.storage.list("models") == ["m1", "m2"]
 
 
 def test_a_refresh_that_can_be_resumed_keeps_its_model_and_rows(store: EmbeddingStore) -> None:
     publish(store, 1, 2)
-    store.place.write("models/next/config.json", b"{}")
-    store.place.write("staging/key.json", b"{}")
+    store.storage.write("models/next/config.json", b"{}")
+    store.storage.write("staging/key.json", b"{}")
     rows = store.table.read(store.table.pins()[2])
     fragments = store.table.write_fragments(rows, np.ones((ROWS, WIDTH), np.float32), anew=False)
     assert pruned(store, KeepPolicy(versions=1)).models == ()
-    assert store.place.exists("models/next/config.json")
+    assert store.storage.exists("models/next/config.json")
     assert store.table.has_files(fragments)
-    store.place.remove("staging")
+    store.storage.remove("staging")
     assert pruned(store, KeepPolicy(versions=1)).models == ("next",)
     assert not store.table.has_files(fragments)
 
@@ -221,7 +221,7 @@ def test_versions_of_older_software_are_pinned_before_anything_goes(store: Embed
 @pytest.mark.parametrize("name", ["live.json", "tags.json"])
 def test_where_what_to_keep_cannot_be_read_nothing_goes(store: EmbeddingStore, name: str) -> None:
     publish(store, 1, 2, 3)
-    store.place.write(name, b"{")
+    store.storage.write(name, b"{")
     with pytest.raises(InvalidData, match=name):
         pruned(store, KeepPolicy(versions=1))
     assert version_numbers(store) == [1, 2, 3]

@@ -11,7 +11,7 @@ import pytest
 from indexer.refresh.gates import Gate
 from indexer.refresh.refresh import refresh
 from indexer.search.retriever import Retriever
-from indexer.storage.storage import Place
+from indexer.storage.storage import Storage
 from indexer.store.embedding_store import EmbeddingStore
 from indexer.versions.live import live_number, read_live
 from indexer.versions.rollback import lost_its_rows, roll_back, version_before
@@ -70,20 +70,20 @@ def test_the_next_refresh_gets_a_new_number_and_comes_after(
 
 
 def test_it_does_not_wait_for_a_writer(nights: Path, opened: EmbeddingStore) -> None:
-    with EmbeddingStore.open(nights).writing():
+    with EmbeddingStore.open(nights).write_lock():
         assert roll_back(opened).now.version == 2
 
 
 def test_something_else_made_live_meanwhile_is_not_overwritten(
     nights: Path, opened: EmbeddingStore, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    checked = opened.place.exists
+    checked = opened.storage.exists
 
-    def publish_meanwhile(place: Place, name: str) -> bool:
+    def publish_meanwhile(storage: Storage, name: str) -> bool:
         (nights / "live.json").write_text('{"version": 1, "history": []}')
         return checked(name)
 
-    monkeypatch.setattr(type(opened.place), "exists", publish_meanwhile)
+    monkeypatch.setattr(type(opened.storage), "exists", publish_meanwhile)
     with pytest.raises(Conflict, match="changed by another process"):
         roll_back(opened)
     assert live_number(opened) == 1
@@ -141,5 +141,5 @@ class TestToADamagedVersion:
 @pytest.mark.parametrize("number", [None, 3])
 def test_a_place_without_versions(tmp_path: Path, number: int | None) -> None:
     with pytest.raises(NotFound, match=r"no version in .*none"):
-        roll_back(EmbeddingStore.at(tmp_path / "none"), number)
+        roll_back(EmbeddingStore.from_uri(tmp_path / "none"), number)
     assert not (tmp_path / "none").exists()

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from indexer.storage.storage import Place
+from indexer.storage.storage import Storage
 from indexer.store.embedding_store import EmbeddingStore
 from indexer.versions.tags import add_tag, delete_tag, number_of, read_tags
 from indexer.versions.version import METRIC, StoreVersion
@@ -34,7 +34,7 @@ def store(tmp_path: Path) -> EmbeddingStore:
         folder = tmp_path / "versions" / str(number)
         folder.mkdir(parents=True)
         replace(VERSION, version=number).write(folder)
-    return EmbeddingStore.at(tmp_path)
+    return EmbeddingStore.from_uri(tmp_path)
 
 
 def test_without_tags_there_are_none(store: EmbeddingStore) -> None:
@@ -93,23 +93,23 @@ def test_a_damaged_file_is_named(store: EmbeddingStore, tmp_path: Path, text: st
 class Meddled:
     """A place in which somebody else names a version between any reading and writing."""
 
-    def __init__(self, place: Place) -> None:
-        self._place = place
-        self.uri = place.uri
+    def __init__(self, storage: Storage) -> None:
+        self._storage = storage
+        self.uri = storage.uri
 
     def read(self, name: str) -> bytes:
-        data = self._place.read(name)
+        data = self._storage.read(name)
         if name == "tags.json":
-            self._place.write(name, b'{"theirs": 1}')
+            self._storage.write(name, b'{"theirs": 1}')
         return data
 
     def __getattr__(self, name: str) -> object:
-        return getattr(self._place, name)
+        return getattr(self._storage, name)
 
 
 def test_names_that_others_give_at_the_same_time_are_not_lost(store: EmbeddingStore) -> None:
     add_tag(store, "good", 1)
-    meddled = EmbeddingStore(Meddled(store.place))  # type: ignore[arg-type]
+    meddled = EmbeddingStore(Meddled(store.storage))  # type: ignore[arg-type]
     with pytest.raises(Conflict):
         add_tag(meddled, "mine", 2)
     assert read_tags(store) == {"theirs": 1}

@@ -46,7 +46,7 @@ def store(tmp_path: Path) -> EmbeddingStore:
         folder = tmp_path / "versions" / str(number)
         folder.mkdir(parents=True)
         replace(VERSION, version=number).write(folder)
-    store = EmbeddingStore.at(tmp_path)
+    store = EmbeddingStore.from_uri(tmp_path)
     make_live(store, 3, known=None)
     return store
 
@@ -83,7 +83,7 @@ def test_numbers_are_in_order_and_partial_folders_are_none(store: EmbeddingStore
     (tmp_path / "versions" / ".12.aa.partial").mkdir()
     (tmp_path / "versions" / "notes").mkdir()
     assert version_numbers(store) == [2, 3, 11]
-    assert version_numbers(EmbeddingStore.at(tmp_path / "new")) == []
+    assert version_numbers(EmbeddingStore.from_uri(tmp_path / "new")) == []
 
 
 @pytest.mark.parametrize(
