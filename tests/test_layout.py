@@ -45,6 +45,7 @@ LAYERS = (
     "ubm_embed.data",  # sessions, products, interactions, the corpus
     "ubm_embed.data.tables",
     # Needed everywhere: how errors, outputs and progress are expressed.
+    "ubm_embed.validation",
     "ubm_embed.outputs",
     "ubm_embed.errors",
     "ubm_embed.progress",

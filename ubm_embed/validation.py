@@ -1,0 +1,107 @@
+"""Checked values: a frozen base for settings and manifests, and pydantic's errors as ours.
+
+A `FrozenModel` is checked whenever it is made. Its constructor raises ValueError, for values that code passes;
+`from_json` raises InvalidData, for values from a file. Both say "FIELD must be at least 1, got 0".
+"""
+
+from __future__ import annotations
+
+import reprlib
+from pathlib import Path
+from typing import Any, Self
+
+import pydantic
+from pydantic_core import ErrorDetails
+
+from ubm_embed.errors import InvalidData
+
+# What a value must be, by pydantic's type of the error; the braces are filled from its context.
+_EXPECTED = {
+    "bool_type": "true or false",
+    "dict_type": "an object",
+    "enum": "{expected}",
+    "finite_number": "a finite number",
+    "float_type": "a number",
+    "greater_than": "above {gt}",
+    "greater_than_equal": "at least {ge}",
+    "int_type": "an integer",
+    "less_than": "below {lt}",
+    "less_than_equal": "at most {le}",
+    "list_type": "a list",
+    "literal_error": "{expected}",
+    "mapping_type": "an object",
+    "model_type": "an object",
+    "string_type": "a string",
+    "tuple_type": "a list",
+}
+_SHORT = reprlib.Repr()
+_SHORT.maxstring = _SHORT.maxother = 100
+
+
+class FrozenModel(pydantic.BaseModel):
+    """Values that are checked when they are made and never change after.
+
+    No field is unknown; `true` is no integer, "1" is no number, and NaN is none either.
+    """
+
+    model_config = pydantic.ConfigDict(
+        frozen=True, extra="forbid", strict=True, allow_inf_nan=False, validate_by_name=True, validate_by_alias=True
+    )
+
+    def __init__(self, /, **values: Any) -> None:
+        try:
+            super().__init__(**values)
+        except pydantic.ValidationError as error:
+            raise value_error(error) from None
+
+    # Without it pydantic would parse documents through this constructor, and the names of fields would be lost.
+    __init__.__pydantic_base_init__ = True  # type: ignore[attr-defined]
+
+    @classmethod
+    def from_json(cls, data: bytes, *, file: str | Path) -> Self:
+        """The values in a JSON object that was read from `file`.
+
+        Raises:
+            InvalidData: names the file and the first field that is missing, unknown or invalid.
+        """
+        try:
+            return cls.model_validate_json(data)
+        except pydantic.ValidationError as error:
+            raise invalid_data(error, file=file) from None
+
+
+def invalid_data(error: pydantic.ValidationError, *, file: str | Path) -> InvalidData:
+    """The first fault of a document as an error that names the file, the field and what was expected."""
+    first = error.errors()[0]
+    if first["type"] == "json_invalid":
+        return InvalidData(f"not JSON: {first['ctx']['error']}", file=file)
+    return InvalidData(_problem(first), file=file, field=_field(first) or None)
+
+
+def value_error(error: pydantic.ValidationError) -> ValueError:
+    """The first fault of values that code passed: "FIELD must be at least 1, got 0"."""
+    first = error.errors()[0]
+    field, problem = _field(first), _problem(first)
+    if first["type"] in ("missing", "extra_forbidden"):
+        problem = f"is {problem.partition(';')[0]}"
+    return ValueError(f"{field} {problem}" if field else problem)
+
+
+def _field(fault: ErrorDetails) -> str:
+    """Where it is, such as `files.ids.bytes` or `history[2]`."""
+    return "".join(f"[{part}]" if isinstance(part, int) else f".{part}" for part in fault["loc"]).removeprefix(".")
+
+
+def _problem(fault: ErrorDetails) -> str:
+    kind, context = fault["type"], fault.get("ctx", {})
+    if kind == "missing":
+        return "missing"
+    if kind == "extra_forbidden":
+        return "unknown; a newer ubm-embed may have written it"
+    if kind == "value_error":  # raised by a validator, which says it all
+        return str(context["error"])
+    if kind in _EXPECTED:
+        expected = f"must be {_EXPECTED[kind].format(**context)}"
+    else:
+        expected = fault["msg"].replace("Input should", "must")
+    return f"{expected}, got {_SHORT.repr(fault['input'])}"
