@@ -13,21 +13,21 @@ from cli.store_options import (
     Allow,
     Config,
     Device,
-    Encoder,
     EngineName,
     EngineOption,
     Index,
     LatencyMs,
     MemoryGb,
     Recall,
+    Runtime,
     Store,
     device_for,
-    encoder_for,
     engine_of,
     index_request_of,
+    runtime_for,
     settings_of,
 )
-from ubm_embed.inference.runtimes.runtime_name import EncoderName
+from ubm_embed.inference.runtimes.runtime_name import RuntimeName
 
 
 def register(app: typer.Typer) -> None:
@@ -53,7 +53,7 @@ def build_index(
     allow: Allow = None,
     engine: EngineOption = EngineName.LOCAL,
     device: Device = "auto",
-    encoder: Encoder = EncoderName.TORCH,
+    runtime: Runtime = RuntimeName.TORCH,
     form: Annotated[
         Format | None, typer.Option("--format", help="json or jsonl: also write the version's manifest to stdout.")
     ] = None,
@@ -63,7 +63,7 @@ def build_index(
     The store answers as before until the new version is whole and checked; then it answers from that.
     """
     settings = settings_of(config, index_request_of(index, recall, latency_ms, memory_gb))
-    chosen, reader = device_for(engine, device), encoder_for(engine, encoder)
+    chosen, reader = device_for(engine, device), runtime_for(engine, runtime)
     from indexer.refresh.build import build_index as build
 
     started = time.perf_counter()
@@ -77,7 +77,7 @@ def build_index(
             allow=allow or (),
             engine=engine_of(engine, settings),
             device=chosen,
-            encoder=reader,
+            runtime=reader,
             progress=shown,
         )
     seconds = time.perf_counter() - started

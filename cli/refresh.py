@@ -21,21 +21,21 @@ from cli.store_options import (
     Allow,
     Config,
     Device,
-    Encoder,
     EngineName,
     EngineOption,
     Index,
     LatencyMs,
     MemoryGb,
     Recall,
+    Runtime,
     Store,
     device_for,
-    encoder_for,
     engine_of,
     index_request_of,
+    runtime_for,
     settings_of,
 )
-from ubm_embed.inference.runtimes.runtime_name import EncoderName
+from ubm_embed.inference.runtimes.runtime_name import RuntimeName
 
 if TYPE_CHECKING:
     from indexer.refresh.refresh import Refreshed
@@ -67,7 +67,7 @@ def refresh(
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Only say what would happen.")] = False,
     engine: EngineOption = EngineName.LOCAL,
     device: Device = "auto",
-    encoder: Encoder = EncoderName.TORCH,
+    runtime: Runtime = RuntimeName.TORCH,
     form: Annotated[Format | None, typer.Option("--format", help="Default: a table on a terminal, else JSON.")] = None,
 ) -> None:
     """Bring a store up to date with a catalogue: encode what is new or has another text, and nothing else.
@@ -76,7 +76,7 @@ def refresh(
     nothing. A refresh that was stopped goes on where it was when it is started again.
     """
     settings = settings_of(config, index_request_of(index, recall, latency_ms, memory_gb))
-    chosen, reader = device_for(engine, device), encoder_for(engine, encoder)
+    chosen, reader = device_for(engine, device), runtime_for(engine, runtime)
     from indexer.refresh.refresh import refresh as bring_up_to_date
 
     with progress() as shown:
@@ -90,7 +90,7 @@ def refresh(
             dry_run=dry_run,
             engine=engine_of(engine, settings),
             device=chosen,
-            encoder=reader,
+            runtime=reader,
             progress=shown,
         )
     say(_headline(done, store, dry_run=dry_run))

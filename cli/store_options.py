@@ -12,7 +12,7 @@ import typer
 
 from cli.choices import device_of
 from indexer.refresh.gates import Gate
-from ubm_embed.inference.runtimes.runtime_name import EncoderName
+from ubm_embed.inference.runtimes.runtime_name import RuntimeName
 
 if TYPE_CHECKING:
     from indexer.index.index_request import IndexRequest
@@ -43,10 +43,10 @@ Config = Annotated[
 EngineOption = Annotated[
     EngineName, typer.Option("--engine", help="Encode in this process, or on a Ray cluster (RAY_ADDRESS).")
 ]
-Encoder = Annotated[
-    EncoderName,
+Runtime = Annotated[
+    RuntimeName,
     typer.Option(
-        "--encoder",
+        "--runtime",
         help="What reads the products' texts; auto takes the fastest, measured, that agrees with torch.",
     ),
 ]
@@ -96,11 +96,11 @@ def device_for(engine: EngineName, device: str) -> str:
     return device if engine is EngineName.RAY else device_of(device)
 
 
-def encoder_for(engine: EngineName, encoder: EncoderName) -> str:
-    """The encoder of a name; each worker of a cluster would choose for itself, so there it must be named."""
-    if engine is EngineName.RAY and encoder is EncoderName.AUTO:
-        raise typer.BadParameter("--encoder auto measures on one machine; with --engine ray, name the encoder")
-    return str(encoder)
+def runtime_for(engine: EngineName, runtime: RuntimeName) -> str:
+    """The runtime of a name; each worker of a cluster would choose for itself, so there it must be named."""
+    if engine is EngineName.RAY and runtime is RuntimeName.AUTO:
+        raise typer.BadParameter("--runtime auto measures on one machine; with --engine ray, name the runtime")
+    return str(runtime)
 
 
 def engine_of(name: EngineName, settings: RefreshSettings) -> Engine:

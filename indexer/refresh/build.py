@@ -7,7 +7,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from indexer.index.index_request import IndexRequest
-from indexer.index.vector_index import load_faiss
+from indexer.index.faiss_factory import load_faiss
 from indexer.refresh.catalogue_scan import Feed
 from indexer.refresh.encoding import Engine, encode_here
 from indexer.refresh.gates import Gate, require_passed
@@ -33,7 +33,7 @@ def build_index(
     allow: Collection[Gate] = (),
     engine: Engine = encode_here,
     device: str = "auto",
-    encoder: str = "torch",
+    runtime: str = "torch",
     progress: Progress = silent,
 ) -> StoreVersion:
     """Embed a catalogue and make it the live version of a store. A build that was killed is taken up where it stopped.
@@ -47,10 +47,10 @@ def build_index(
         allow: checks that may fail.
         engine: what encodes the shards.
         device: "auto" takes a GPU where there is one.
-        encoder: what reads the texts, an `EncoderName`.
+        runtime: what reads the texts, a `RuntimeName`.
 
     Raises:
-        NotFound: a file is missing, or faiss or the encoder's library is.
+        NotFound: a file is missing, or faiss or the runtime's library is.
         InvalidData: names the file, row and field; or the model was fine-tuned for another task than next items.
         Conflict: another process writes to the store, or the folder holds something else.
         QualityGateFailed: a check failed; what was live still is.
@@ -58,7 +58,7 @@ def build_index(
     load_faiss()  # that it is missing is worth knowing before hours of embedding
     settings = settings or RefreshSettings()
     asked = settings.index or IndexRequest()
-    settings = replace(settings, index=replace(asked, index=asked.chosen))  # whatever was live before
+    settings = replace(settings, index=asked.model_copy(update={"index": asked.index_or_auto}))  # whatever was live before
     checkpoint = checkpoint_of(model)
     feed = Feed.read(products)
     interest = None if interactions is None else Interest.read(interactions)
@@ -73,7 +73,7 @@ def build_index(
             allow=allow,
             engine=engine,
             device=device,
-            encoder=encoder,
+            runtime=runtime,
             progress=progress,
         )
         lost = plan.lost(settings.gates)

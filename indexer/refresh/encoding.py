@@ -19,7 +19,7 @@ from indexer.store.embedding_store import EmbeddingStore, model_folder
 from ubm_embed.data.arrays import FloatArray
 from ubm_embed.errors import InvalidData
 from ubm_embed.inference.embedder import Embedder
-from ubm_embed.inference.runtimes.runtime_name import EncoderName
+from ubm_embed.inference.runtimes.runtime_name import RuntimeName
 from ubm_embed.progress import Progress, silent
 
 LENGTH_TOLERANCE = 1e-3
@@ -35,7 +35,7 @@ class EncodingJob:
         base: version of the table that the vectors of rows that are not encoded are taken from.
         anew: whether the whole table is written anew.
         device: "auto" takes a GPU where there is one.
-        encoder: what reads the texts, an `EncoderName`.
+        runtime: what reads the texts, a `RuntimeName`.
     """
 
     store: str
@@ -43,7 +43,7 @@ class EncodingJob:
     base: int | None
     anew: bool
     device: str = "auto"
-    encoder: str = "torch"
+    runtime: str = "torch"
 
 
 # How shards are encoded: each of those given is done when it returns; told of progress in encoded products.
@@ -61,16 +61,16 @@ class ShardEncoder:
         """Write a shard's rows with their vectors beside the table, then the record that says so.
 
         Raises:
-            QualityGateFailed: a vector is not of length 1, or the encoder's are not those of float32.
-            NotFound: the encoder's library is not installed.
+            QualityGateFailed: a vector is not of length 1, or the runtime's are not those of float32.
+            NotFound: the runtime's library is not installed.
             OSError: the disk is full, or the like.
         """
         rows = read_shard(self.store.storage, self.job.model_id, key)
         vectors = self._vectors(rows, progress)
         require_sound(vectors, rows["product_id"])
         fragments = self.store.table.write_fragments(rows.drop(POSITION), vectors, anew=self.job.anew)
-        encoded_by = self.embedder.encoder if rows[POSITION].has_nulls() else None
-        record = {"fragments": fragments, "encoder": encoded_by}
+        encoded_by = self.embedder.runtime if rows[POSITION].has_nulls() else None
+        record = {"fragments": fragments, "runtime": encoded_by}
         self.store.storage.write(record_file(self.job.model_id, key), as_bytes(record))
 
     def _vectors(self, rows: pl.DataFrame, progress: Progress) -> FloatArray:
@@ -93,7 +93,7 @@ class ShardEncoder:
         name = model_folder(self.job.model_id)
         try:
             with self.store.storage.open_folder(name) as folder:
-                return Embedder.from_pretrained(folder, device=self.job.device, encoder=self.job.encoder)
+                return Embedder.from_pretrained(folder, device=self.job.device, runtime=self.job.runtime)
         except FileNotFoundError:
             problem = "missing; give the model's own folder: ubm-embed refresh --model DIR"
             raise InvalidData(problem, file=f"{self.store.uri}/{name}") from None
@@ -127,11 +127,15 @@ def fragments_of(store: EmbeddingStore, model_id: str, shards: Sequence[Shard]) 
     return [fragment for record in records for fragment in record["fragments"]]
 
 
-def encoders_of(store: EmbeddingStore, model_id: str, shards: Sequence[Shard]) -> set[str]:
+def runtimes_of(store: EmbeddingStore, model_id: str, shards: Sequence[Shard]) -> set[str]:
     """What read the texts of shards that are encoded; of a shard that had none to read, nothing."""
     records = (read_record(store.storage, record_file(model_id, shard.key)) for shard in shards)
     # Records of older software do not say: it had no other.
-    return {name for record in records if (name := record.get("encoder", EncoderName.TORCH)) is not None}
+    return {
+        name
+        for record in records
+        if (name := record.get("runtime", record.get("encoder", RuntimeName.TORCH))) is not None
+    }
 
 
 def require_sound(vectors: FloatArray, product_ids: pl.Series) -> None:

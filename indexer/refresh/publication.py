@@ -1,11 +1,11 @@
-"""From a version of the table to a version of the store: the index, its checks, and the one step that makes it live.
+"""From a version of the table to a version of the store: its index, its gates, and the one step that makes it live.
 
 Letters: B queries, M products, D width.
 """
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterator, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from datetime import UTC, datetime
 from importlib.metadata import PackageNotFoundError
@@ -21,10 +21,10 @@ from indexer.index.kinds import DISK, IndexForm
 from indexer.index.lance_backend import DiskEngine
 from indexer.index.tuning import Questions, Trial, between, choose_index
 from indexer.index.vector_index import INDEX_FILE, VectorIndex
-from indexer.refresh.changes import ChangeCounts
-from indexer.refresh.comparison import Sample, compare, places_of
-from indexer.refresh.exact_scan import Survey, survey
-from indexer.refresh.gates import Gate, GateLimits, Measured, require_passed
+from indexer.refresh.exact_scan import ScannedProducts, ScanStatistics, compare_with_live, exact_scan, rows_of
+from indexer.refresh.gates import Gate, GateResult, require_passed
+from indexer.refresh.plan import ChangeCounts
+from indexer.refresh.settings import GateLimits, RefreshSettings
 from indexer.search.catalogue import IDS_FILE, write_ids
 from indexer.store.embedding_store import EmbeddingStore, version_folder
 from indexer.store.product_table import ProductTable
@@ -34,27 +34,29 @@ from indexer.versions.version import MANIFEST_FILE, METRIC, StoreVersion, digest
 from ubm_embed.data.arrays import FloatArray, evenly
 from ubm_embed.evaluation.uniformity import alignment, uniformity
 
-_QUERIES, _SAMPLE, _NEAREST = 200, 1000, 10
+# Vectors or pairs that uniformity and alignment are measured on; neighbours whose recall and overlap are measured.
+_SAMPLE, _NEAREST = 1000, 10
 
 
 @dataclass(frozen=True, kw_only=True)
-class Candidate:
+class ReleaseCandidate:
     """A version of the table that is to be published.
 
     Attributes:
         table_version: its number.
-        product_ids: of its rows, in its order: [M].
+        product_ids: ids of its rows, in its order: [M].
         model_id: the model that reads sessions.
-        product_model_id: the model that made the vectors, where it is another one.
+        product_model_id: the model that made the vectors, if it is another one.
         source: name of the catalogue's file.
-        changes: against `base`.
-        encoded: products that the model read for it.
-        base: the live version that it is compared with, None for none.
-        live: what live.json said when the work began.
-        pairs: ids of products that sessions hold next to each other, in two columns; None without sessions.
-        measured: gates that were asked before.
-        index: which index, and how good it is to be.
-        encoder: what read the texts of its products.
+        changes: differences from `base`.
+        encoded: products that the model encoded for it.
+        resumed: how many of them an earlier, interrupted run had encoded.
+        base: the live version that it is compared with, None if there is none.
+        live: contents of live.json when the work began.
+        pairs: ids of products that follow one another in sessions, as two columns; None without interactions.
+        results: gates that were measured before.
+        index: the index to build and its targets.
+        runtime: the text runtimes that encoded its products.
     """
 
     table_version: int
@@ -64,82 +66,113 @@ class Candidate:
     source: str
     changes: ChangeCounts
     encoded: int
+    resumed: int = 0
     base: StoreVersion | None
     live: Live | None
     pairs: pl.DataFrame | None
-    measured: tuple[Measured, ...] = ()
+    results: tuple[GateResult, ...] = ()
     index: IndexRequest = field(default_factory=IndexRequest)
-    encoder: str | None = None
+    runtime: str | None = None
 
 
 def publish(
-    store: EmbeddingStore, candidate: Candidate, limits: GateLimits, allowed: Collection[Gate] = ()
+    store: EmbeddingStore, candidate: ReleaseCandidate, settings: RefreshSettings, allowed: Collection[Gate] = ()
 ) -> StoreVersion:
     """Build the index of a version of the table, check it, and make it live. Call it inside `store.write_lock`.
 
     Raises:
-        QualityGateFailed: a check failed; what was live still is.
-        Conflict: something else was made live since the work began.
+        QualityGateFailed: a gate failed; the version that was live still is.
+        Conflict: another version was made live since the work began.
     """
     number = next_number(store, candidate.live)
     store.table.pin(number, candidate.table_version)
     store.table.fsync()
-    version = make_version(store, candidate, number, limits, allowed)
+    version = make_version(store, candidate, number, settings, allowed)
     make_live(store, number, known=candidate.live)
     return version
 
 
+def next_number(store: EmbeddingStore, live: Live | None) -> int:
+    """A number that no version has had; a crash may have left one that was never live."""
+    return max([live.last if live else 0, *version_numbers(store)]) + 1
+
+
 def make_version(
-    store: EmbeddingStore, candidate: Candidate, number: int, limits: GateLimits, allowed: Collection[Gate] = ()
+    store: EmbeddingStore,
+    candidate: ReleaseCandidate,
+    number: int,
+    settings: RefreshSettings,
+    allowed: Collection[Gate] = (),
 ) -> StoreVersion:
     """Write a version's index, ids and manifest into its folder, if it passes its gates.
 
     Call it inside `store.write_lock`.
 
     Raises:
-        QualityGateFailed: a check failed.
-        InvalidData: the index that is asked for cannot be made of these vectors, or does not fit.
+        QualityGateFailed: a gate failed.
+        InvalidData: the requested index cannot be made of these vectors, or does not fit into the memory allowed.
     """
-    around, questions = _look_around(store.table, candidate)
-    # What cannot be searched is not worth an index.
-    require_passed([*candidate.measured, _sound(around.found)], allowed)
+    scanned, questions = _scan(store.table, candidate, settings.gate_queries)
+    # Before the index is built, which would be in vain.
+    require_passed([*candidate.results, _vectors_gate(scanned.statistics)], allowed)
     with store.storage.write_folder(version_folder(number), last=MANIFEST_FILE) as aside:
-        vectors = _Vectors(store.table, candidate.table_version)
-        judged = _index(vectors, candidate.index, questions, aside)
+        vectors = _TableVectors(store.table, candidate.table_version)
+        trial = _build_index(vectors, candidate.index, questions, aside)
         if vectors.table_version != candidate.table_version:
             candidate = replace(candidate, table_version=vectors.table_version)
             store.table.pin(number, candidate.table_version)
             store.table.fsync()
         write_ids(aside / IDS_FILE, candidate.product_ids)
-        version = _describe(store, candidate, around, judged, number, aside, limits, allowed)
+        measured = _uniformity(store.table, candidate)
+        results = _gate_results(store, candidate, scanned, trial, measured, settings.gates)
+        require_passed(results, allowed)
+        version = StoreVersion(
+            version=number,
+            table_version=candidate.table_version,
+            model_id=candidate.model_id,
+            product_model_id=candidate.product_model_id,
+            runtime=candidate.runtime,
+            dimension=trial.index.dimension,
+            kind=trial.index.kind,
+            parameters=trial.to_parameters() | candidate.index.to_parameters(),
+            metric=METRIC,
+            products=scanned.statistics.rows,
+            indexed=len(trial.index),
+            recall_at_10=trial.recall,
+            uniformity=measured,
+            alignment=_alignment(store.table, candidate),
+            created=datetime.now(UTC).isoformat(timespec="seconds"),
+            software=software(),
+            source=candidate.source,
+            base=candidate.base.version if candidate.base else None,
+            changes=asdict(candidate.changes) | {"encoded": candidate.encoded},
+            gates={str(result.gate): result.to_dict() for result in results},
+            files=digests(aside),
+        )
         version.write(aside)
     return version
 
 
-def next_number(store: EmbeddingStore, live: Live | None) -> int:
-    """A number that no version has had: a crash may have left one that was never live."""
-    return max([live.last if live else 0, *version_numbers(store)]) + 1
-
-
-def _look_around(table: ProductTable, candidate: Candidate) -> tuple[Sample, Questions]:
-    """Some products and places between them, and what is around them: exactly, in one pass."""
-    number, rows = candidate.table_version, evenly(len(candidate.product_ids), _QUERIES)
-    products = table.vectors(number, rows)
+def _scan(table: ProductTable, candidate: ReleaseCandidate, count: int) -> tuple[ScannedProducts, Questions]:
+    """A sample of products and points halfway between them, with their exact neighbours, in one pass."""
+    version, rows = candidate.table_version, evenly(len(candidate.product_ids), count)
+    products = table.vectors(version, rows)
     halfway = between(products)
-    found = survey(table.batches(number), np.concatenate([products, halfway]), _NEAREST + 1)
-    near, near_halfway = found.nearest.at(slice(len(products))), found.nearest.at(slice(len(products), None))
+    statistics = exact_scan(table.batches(version), np.concatenate([products, halfway]), _NEAREST + 1)
+    near, near_halfway = statistics.nearest.at(slice(len(products))), statistics.nearest.at(slice(len(products), None))
     questions = Questions(
-        products, rows, near, halfway, near_halfway, lambda places: table.vectors(number, places), found.rows
+        products, rows, near, halfway, near_halfway, lambda positions: table.vectors(version, positions), statistics.rows
     )
-    return Sample(number, candidate.product_ids, rows, products, replace(found, nearest=near)), questions
+    of_products = replace(statistics, nearest=near)
+    return ScannedProducts(version, candidate.product_ids, rows, products, of_products), questions
 
 
 @dataclass
-class _Vectors:
-    """All vectors of a version of the table, some at a time, as often as they are asked for.
+class _TableVectors:
+    """All vectors of a version of the table, in batches, as often as they are iterated over.
 
     Attributes:
-        table_version: the version; another one with the same rows once there is an index of LanceDB's over them.
+        table_version: the version; once LanceDB has an index over the vectors, a later one with the same rows.
     """
 
     table: ProductTable
@@ -149,119 +182,86 @@ class _Vectors:
         return (batch.vectors for batch in self.table.batches(self.table_version))
 
     def on_disk(self, form: IndexForm) -> VectorIndex:
-        """LanceDB's own index over them."""
+        """LanceDB's own index over them; building it commits a version of the table."""
         self.table_version = self.table.index_vectors(self.table_version, form.lists)
         return VectorIndex(DiskEngine(self.table.snapshot(self.table_version), form.lists), form)
 
 
-def _index(vectors: _Vectors, asked: IndexRequest, questions: Questions, folder: Path) -> Trial:
-    """Build the index into its file; what is judged is what will be served, so it is read again."""
-    chosen = choose_index(asked, vectors, questions)
+def _build_index(vectors: _TableVectors, request: IndexRequest, questions: Questions, folder: Path) -> Trial:
+    """Build the index and save it; it is measured after it is loaded again, as it will be served."""
+    chosen = choose_index(request, vectors, questions)
     form = chosen.index.form
     if form.kind is not DISK:
         chosen.index.save(folder / INDEX_FILE)
     index = index_of(vectors.table, vectors.table_version, form, folder)
     if len(index) != questions.count:
-        return replace(chosen, index=index, recall=0.0)  # the gate `indexed` says more
+        return replace(chosen, index=index, recall=0.0)  # the gate `indexed` gives the reason
     return replace(chosen, index=index, recall=questions.recall(index))
 
 
-def _describe(
+def _gate_results(
     store: EmbeddingStore,
-    candidate: Candidate,
-    around: Sample,
-    judged: Trial,
-    number: int,
-    folder: Path,
+    candidate: ReleaseCandidate,
+    scanned: ScannedProducts,
+    trial: Trial,
+    measured_uniformity: float | None,
     limits: GateLimits,
-    allowed: Collection[Gate],
-) -> StoreVersion:
-    """The manifest of a version, once it has passed its gates."""
-    found, index = around.found, judged.index
-    sample = store.table.vectors(candidate.table_version, evenly(found.rows, _SAMPLE))
-    spread = float(uniformity(torch.from_numpy(sample))) if len(sample) > 1 else None
-    measured = [
-        *candidate.measured,
-        _sound(found),
-        _indexed(index, found, candidate),
-        *_as_asked(judged, candidate.index.target, limits),
-        *_uniform(spread, limits),
-        *_compared(store, candidate, around, limits),
+) -> list[GateResult]:
+    """Every gate of a version, those measured before among them."""
+    results = [
+        *candidate.results,
+        _vectors_gate(scanned.statistics),
+        _indexed_gate(trial.index, scanned.statistics, candidate),
+        *_target_gates(trial, candidate.index.target, limits),
     ]
-    require_passed(measured, allowed)
-    return StoreVersion(
-        version=number,
-        table_version=candidate.table_version,
-        model_id=candidate.model_id,
-        product_model_id=candidate.product_model_id,
-        encoder=candidate.encoder,
-        dimension=index.dimension,
-        kind=index.kind,
-        parameters=judged.to_parameters() | candidate.index.to_parameters(),
-        metric=METRIC,
-        products=found.rows,
-        indexed=len(index),
-        recall_at_10=judged.recall,
-        uniformity=spread,
-        alignment=_alignment(store, candidate),
-        created=datetime.now(UTC).isoformat(timespec="seconds"),
-        software=software(),
-        source=candidate.source,
-        base=candidate.base.version if candidate.base else None,
-        changes=asdict(candidate.changes) | {"encoded": candidate.encoded},
-        gates={str(one.gate): one.to_dict() for one in measured},
-        files=digests(folder),
-    )
+    if measured_uniformity is not None:
+        message = f"uniformity of the vectors is {measured_uniformity:.3f}"
+        results.append(GateResult(Gate.UNIFORMITY, measured_uniformity, limits.max_uniformity, True, message))
+    if candidate.base is None:
+        return results
+    same_model = candidate.base.model_id == candidate.model_id
+    live = candidate.base.table_version
+    return [*results, *compare_with_live(store.table, scanned, live, limits, same_model=same_model)]
 
 
-def _as_asked(judged: Trial, target: IndexTarget, limits: GateLimits) -> list[Measured]:
-    """Whether the index is as good as was asked for; who asks for less recall than the gate does gets that."""
-    says = f"the index finds {judged.recall:.3f} of the exact ten nearest"
-    recall = Measured(Gate.RECALL, judged.recall, min(limits.least_recall, target.recall), False, says)
+def _vectors_gate(statistics: ScanStatistics) -> GateResult:
+    message = f"{statistics.not_unit_length} of {statistics.rows} vectors are not of length 1"
+    return GateResult(Gate.VECTORS, statistics.not_unit_length, 0, True, message)
+
+
+def _indexed_gate(index: VectorIndex, statistics: ScanStatistics, candidate: ReleaseCandidate) -> GateResult:
+    rows, distinct = statistics.rows, candidate.product_ids.n_unique()
+    wrong = max(abs(rows - count) for count in (len(index), distinct, len(candidate.product_ids)))
+    message = f"{rows} rows with {distinct} different ids, of which the index holds {len(index)}"
+    return GateResult(Gate.INDEXED, wrong, 0, True, message)
+
+
+def _target_gates(trial: Trial, target: IndexTarget, limits: GateLimits) -> Sequence[GateResult]:
+    """Whether the index is as good as requested; a request for less recall than the gate's limit lowers the limit."""
+    message = f"the index finds {trial.recall:.3f} of the exact ten nearest"
+    recall = GateResult(Gate.RECALL, trial.recall, min(limits.min_recall, target.recall), False, message)
     if target.latency_ms is None:
         return [recall]
-    says = f"a query takes {judged.median_ms:.3g} ms with the index {judged.index.kind!r}, the best that was found"
-    return [recall, Measured(Gate.LATENCY, judged.median_ms, target.latency_ms, True, says)]
+    message = f"a query takes {trial.median_ms:.3g} ms with the index {trial.index.kind!r}, the best of those tried"
+    return [recall, GateResult(Gate.LATENCY, trial.median_ms, target.latency_ms, True, message)]
 
 
-def _sound(found: Survey) -> Measured:
-    says = f"{found.unsound} of {found.rows} vectors are not of length 1"
-    return Measured(Gate.VECTORS, found.unsound, 0, True, says)
+def _uniformity(table: ProductTable, candidate: ReleaseCandidate) -> float | None:
+    """Uniformity of a sample of the vectors (paper 4.6); None of fewer than two."""
+    sample = table.vectors(candidate.table_version, evenly(len(candidate.product_ids), _SAMPLE))
+    return float(uniformity(torch.from_numpy(sample))) if len(sample) > 1 else None
 
 
-def _indexed(index: VectorIndex, found: Survey, candidate: Candidate) -> Measured:
-    distinct = candidate.product_ids.n_unique()
-    wrong = max(abs(found.rows - len(index)), abs(found.rows - distinct), abs(found.rows - len(candidate.product_ids)))
-    says = f"{found.rows} rows with {distinct} different ids, of which the index holds {len(index)}"
-    return Measured(Gate.INDEXED, wrong, 0, True, says)
-
-
-def _uniform(spread: float | None, limits: GateLimits) -> list[Measured]:
-    if spread is None:
-        return []
-    says = f"uniformity of the vectors is {spread:.3f}"
-    return [Measured(Gate.UNIFORMITY, spread, limits.most_uniformity, True, says)]
-
-
-def _compared(store: EmbeddingStore, candidate: Candidate, sample: Sample, limits: GateLimits) -> list[Measured]:
-    """The gates that look at the live version too; none where there is none."""
-    base = candidate.base
-    if base is None:
-        return []
-    same_model = base.model_id == candidate.model_id
-    return compare(store.table, sample, base.table_version, limits, same_model=same_model)
-
-
-def _alignment(store: EmbeddingStore, candidate: Candidate) -> float | None:
-    """Of products that sessions hold next to each other (paper 4.6)."""
+def _alignment(table: ProductTable, candidate: ReleaseCandidate) -> float | None:
+    """Alignment of a sample of products that follow one another in sessions (paper 4.6); None without such pairs."""
     if candidate.pairs is None or candidate.pairs.is_empty():
         return None
-    rows = [places_of(candidate.product_ids, candidate.pairs[:, side]) for side in (0, 1)]
+    rows = [rows_of(candidate.product_ids, candidate.pairs[:, side]) for side in (0, 1)]
     known = np.flatnonzero((rows[0] >= 0) & (rows[1] >= 0))
     if not known.size:
         return None
-    kept = known[evenly(known.size, _SAMPLE)]
-    x, y = (torch.from_numpy(store.table.vectors(candidate.table_version, side[kept])) for side in rows)
+    sample = known[evenly(known.size, _SAMPLE)]
+    x, y = (torch.from_numpy(table.vectors(candidate.table_version, side[sample])) for side in rows)
     return float(alignment(x, y))
 
 

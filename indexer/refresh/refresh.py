@@ -13,8 +13,8 @@ from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from indexer.index.tuning import require_possible
-from indexer.index.vector_index import load_faiss
+from indexer.index.tuning import require_buildable
+from indexer.index.faiss_factory import load_faiss
 from indexer.refresh.catalogue_scan import Feed
 from indexer.refresh.changes import ChangeCounts
 from indexer.refresh.encoding import Engine, encode_here
@@ -97,7 +97,7 @@ def refresh(
     dry_run: bool = False,
     engine: Engine = encode_here,
     device: str = "auto",
-    encoder: str = "torch",
+    runtime: str = "torch",
     progress: Progress = silent,
 ) -> Refreshed:
     """Bring a store up to date with a catalogue: what is unchanged is not encoded, and if all is, nothing happens.
@@ -111,10 +111,10 @@ def refresh(
         dry_run: only say what would happen.
         engine: what encodes the shards.
         device: "auto" takes a GPU where there is one.
-        encoder: what reads the texts, an `EncoderName`.
+        runtime: what reads the texts, a `RuntimeName`.
 
     Raises:
-        NotFound: a file or the store is missing, or faiss or the encoder's library is.
+        NotFound: a file or the store is missing, or faiss or the runtime's library is.
         InvalidData: names the file, row and field; or the model was fine-tuned for another task than next items; or
             the index that is asked for cannot be made; or nothing is new, but the live version is damaged.
         Conflict: another process writes to the store, or made something else live meanwhile; or the catalogue changed
@@ -146,7 +146,7 @@ def refresh(
                 allow=allow,
                 engine=engine,
                 device=device,
-                encoder=encoder,
+                runtime=runtime,
                 progress=progress,
                 clock=clock,
             )
@@ -165,9 +165,9 @@ def _another_index(base: StoreVersion, settings: RefreshSettings, dimension: int
     before, asked = base.index_request, asked_index(base, settings)
     if asked == before:
         return None
-    require_possible(asked, dimension)  # a dry run is not to promise what cannot be
-    was, wanted = ({name: value for name, value in asdict(one).items() if value is not None} for one in (before, asked))
-    return {"from": {"kind": base.kind, **was}, "to": {"index": asked.chosen, **wanted}}
+    require_buildable(asked, dimension)  # a dry run is not to promise what cannot be
+    was, wanted = ({name: value for name, value in one.model_dump().items() if value is not None} for one in (before, asked))
+    return {"from": {"kind": base.kind, **was}, "to": {"index": asked.index_or_auto, **wanted}}
 
 
 def _found(plan: Plan, lost: Measured, settings: RefreshSettings, clock: Clock) -> Refreshed:

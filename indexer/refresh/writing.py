@@ -1,157 +1,166 @@
-"""A plan carried out: shards encoded, rows committed, a version published."""
+"""A plan carried out up to the table: the model copied, shards encoded, rows committed."""
 
 from __future__ import annotations
 
 import time
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from pathlib import Path
 
 import polars as pl
 
 from indexer.index.index_request import IndexRequest
-from indexer.index.tuning import require_possible
-from indexer.refresh.catalogue_scan import Feed
-from indexer.refresh.encoding import EncodingJob, Engine, encode_here, encoders_of, fragments_of, is_done
-from indexer.refresh.gates import Gate, Measured
+from indexer.refresh.catalogue_scan import CatalogueScan
+from indexer.refresh.gates import Gate, GateResult
 from indexer.refresh.plan import Plan
-from indexer.refresh.publication import Candidate, publish
-from indexer.refresh.settings import RefreshSettings
-from indexer.refresh.shards import POSITION, Shard, cut, read_shard
-from indexer.store.embedding_store import EmbeddingStore
+from indexer.refresh.publication import ReleaseCandidate
+from indexer.refresh.shards import (
+    LIVE_ROW,
+    EncodingJob,
+    ExecutionEngine,
+    Shard,
+    fragments_of,
+    is_encoded,
+    read_shard,
+    runtimes_of,
+    stage_shards,
+)
+from indexer.store.embedding_store import MODEL_LAST_FILE, EmbeddingStore, model_folder
 from indexer.store.product_table import ROW_HASH, TEXT_HASH, table_schema
-from indexer.versions.version import StoreVersion
-from ubm_embed.inference.runtimes.runtime_name import EncoderName
-from ubm_embed.progress import Progress, silent
+from ubm_embed.errors import Conflict
+from ubm_embed.inference.runtimes.runtime_name import RuntimeName
+from ubm_embed.model.checkpoint import PRODUCT_TOWER, Checkpoint, copy_checkpoint, model_id_of
+from ubm_embed.progress import Progress
 
-# What tells a row of the table from another one.
-_FED = ["product_id", TEXT_HASH, ROW_HASH]
-
-
-class Clock:
-    """Seconds of each step of some work, by its name."""
-
-    def __init__(self) -> None:
-        self.seconds: dict[str, float] = {}
-
-    @contextmanager
-    def step(self, name: str) -> Iterator[None]:
-        """The time of the block."""
-        started = time.perf_counter()
-        yield
-        self.seconds[name] = self.seconds.get(name, 0.0) + time.perf_counter() - started
+# Two rows that agree in these agree in all their columns.
+_IDENTITY = ["product_id", TEXT_HASH, ROW_HASH]
 
 
-@dataclass(frozen=True)
-class Written:
-    """What came of a plan.
+def write_rows(
+    store: EmbeddingStore,
+    plan: Plan,
+    index: IndexRequest,
+    results: Sequence[GateResult],
+    *,
+    shard_rows: int,
+    engine: ExecutionEngine,
+    device: str,
+    runtime: str,
+    progress: Progress,
+    seconds: dict[str, float],
+) -> ReleaseCandidate:
+    """Encode the rows of a plan and commit them to the table. Call it inside `store.write_lock`.
 
-    Attributes:
-        version: that is live now.
-        resumed: products that had been encoded before, by a refresh that did not come to its end.
+    Args:
+        index: the index to build over them.
+        results: gates that were measured before.
+        seconds: the time of each step is added here.
+
+    Raises:
+        Conflict: the catalogue changed since it was scanned.
     """
-
-    version: StoreVersion
-    resumed: int
-
-
-@dataclass(kw_only=True)
-class Writer:
-    """Carries out plans for one store. Call it inside `store.write_lock`."""
-
-    store: EmbeddingStore
-    settings: RefreshSettings = field(default_factory=RefreshSettings)
-    allow: Collection[Gate] = ()
-    engine: Engine = encode_here
-    device: str = "auto"
-    encoder: str = "torch"
-    progress: Progress = silent
-    clock: Clock = field(default_factory=Clock)
-
-    def write(self, plan: Plan, measured: Sequence[Measured] = ()) -> Written:
-        """Encode, commit and publish.
-
-        Args:
-            measured: gates that were asked before.
-
-        Raises:
-            Conflict: the catalogue changed since it was compared, or something else was made live meanwhile.
-            QualityGateFailed: a check failed; what was live still is.
-            InvalidData: the index that is asked for cannot be made.
-        """
-        index = asked_index(plan.base, self.settings)
-        require_possible(index, plan.model.dimension)
-        if plan.reason is None:
-            # First: what is written beside a table is written for its newest version, which a failed gate or a
-            # rollback may have left with other columns.
-            assert plan.base is not None, "only against a version that there is can anything be left out"
-            self.store.table.restore(plan.base.table_version)
-        with self.clock.step("cut"):
-            shards = list(cut(self.store, plan.feed, plan.changes, plan.selection, rows=self.settings.shard_rows))
-        with self.clock.step("encode"):
-            left = [shard for shard in shards if not is_done(self.store, plan.model.model_id, shard)]
-            job = EncodingJob(
-                store=self.store.uri,
-                model_id=plan.model.model_id,
-                base=plan.reuse,
-                anew=plan.reason is not None,
-                device=self.device,
-                encoder=self.encoder,
-            )
-            if left:
-                self.engine(job, left, self.progress)
-        with self.clock.step("commit"):
-            table_version = self._commit(plan, shards)
-            rows = self.store.table.read(table_version, _FED)
-        candidate = Candidate(
-            table_version=table_version,
-            product_ids=rows["product_id"],
-            model_id=plan.model.model_id,
-            product_model_id=plan.model.product_model_id,
-            source=plan.feed.file.name,
-            changes=plan.changes.counts,
-            encoded=plan.to_encode,
-            base=plan.base,
-            live=plan.live,
-            pairs=plan.pairs,
-            measured=(*measured, _as_fed(rows, plan.feed)),
-            encoder=_encoder(plan, encoders_of(self.store, plan.model.model_id, shards)),
-            index=index,
-        )
-        with self.clock.step("index, check and publish"):
-            version = publish(self.store, candidate, self.settings.gates, self.allow)
-        return Written(version, sum(shard.to_encode for shard in shards) - sum(shard.to_encode for shard in left))
-
-    def _commit(self, plan: Plan, shards: list[Shard]) -> int:
-        """Make the table what the plan says; its version."""
-        table, fragments = self.store.table, fragments_of(self.store, plan.model.model_id, shards)
-        if plan.reason is not None:
-            first = read_shard(self.store.storage, plan.model.model_id, shards[0].key).drop(POSITION)
-            table.replace(fragments, table_schema(first, plan.model.dimension), model_id=plan.model.model_id)
-        else:
-            table.drop_indexes()
-            if plan.gone.len():
-                table.remove(plan.gone)
-            if fragments:
-                table.append(fragments)
-        return table.compact(self.settings.shard_rows)
+    rewrite = plan.rewrite_reason is not None
+    if not rewrite:
+        # Rows are written with the columns of the table's newest version, and a failed gate or a rollback may have
+        # left that one with other columns than the live version's.
+        assert plan.base is not None, "unchanged rows can only be left where there is a live version"
+        store.table.restore(plan.base.table_version)
+    with timed(seconds, "cut"):
+        shards = list(stage_shards(store, plan, rows=shard_rows))
+    with timed(seconds, "encode"):
+        left = [shard for shard in shards if not is_encoded(store, plan.model_id, shard)]
+        job = EncodingJob(store.uri, plan.model_id, plan.reuse, rewrite, device, runtime)
+        if left:
+            engine(job, left, progress)
+    with timed(seconds, "commit"):
+        table_version = _commit(store, plan, shards, shard_rows)
+        rows = store.table.read(table_version, _IDENTITY)
+    encoded, resumed = int(plan.encode.sum()), sum(shard.to_encode for shard in shards if shard not in left)
+    return ReleaseCandidate(
+        table_version=table_version,
+        product_ids=rows["product_id"],
+        model_id=plan.model_id,
+        product_model_id=plan.product_model_id,
+        source=plan.scan.file.name,
+        changes=plan.changes.counts,
+        encoded=encoded,
+        resumed=resumed,
+        base=plan.base,
+        live=plan.live,
+        pairs=plan.pairs,
+        results=(*results, _written_gate(rows, plan.scan)),
+        runtime=_runtimes(plan, runtimes_of(store, plan.model_id, shards)),
+        index=index,
+    )
 
 
-def _encoder(plan: Plan, names: set[str]) -> str:
-    """What read the texts of a version, where some of the vectors are those of the version before."""
+def _commit(store: EmbeddingStore, plan: Plan, shards: Sequence[Shard], shard_rows: int) -> int:
+    """Commit the rows of encoded shards, and the deletions; the table's new version."""
+    table, fragments = store.table, fragments_of(store, plan.model_id, shards)
+    if plan.rewrite_reason is not None:
+        first = read_shard(store.storage, plan.model_id, shards[0].key).drop(LIVE_ROW)
+        table.replace(fragments, table_schema(first, plan.dimension), model_id=plan.model_id)
+    else:
+        table.drop_indexes()
+        if plan.deleted.len():
+            table.remove(plan.deleted)
+        if fragments:
+            table.append(fragments)
+    return table.compact(shard_rows)
+
+
+def _runtimes(plan: Plan, names: set[str]) -> str:
+    """The runtimes that encoded a version's texts, those of the vectors it takes over among them."""
     if plan.reuse is not None and plan.base is not None:
-        names = names | set((plan.base.encoder or EncoderName.TORCH).split(", "))
+        names = names | set((plan.base.runtime or RuntimeName.TORCH).split(", "))
     return ", ".join(sorted(names))
 
 
-def _as_fed(rows: pl.DataFrame, feed: Feed) -> Measured:
-    """Whether the table has each row of the catalogue once, as it is, and no other."""
-    wrong = feed.rows.join(rows, on=_FED, how="anti").height + rows.join(feed.rows, on=_FED, how="anti").height
-    says = f"{wrong} rows of the table are not those of the catalogue"
-    return Measured(Gate.WRITTEN, wrong + abs(rows.height - len(feed)), 0, True, says)
+def _written_gate(rows: pl.DataFrame, scan: CatalogueScan) -> GateResult:
+    """Whether the table holds every row of the catalogue once, unchanged, and no other row."""
+    missing = scan.rows.join(rows, on=_IDENTITY, how="anti").height
+    surplus = rows.join(scan.rows, on=_IDENTITY, how="anti").height
+    message = f"{missing + surplus} rows of the table are not those of the catalogue"
+    return GateResult(Gate.WRITTEN, missing + surplus + abs(rows.height - len(scan)), 0, True, message)
 
 
-def asked_index(base: StoreVersion | None, settings: RefreshSettings) -> IndexRequest:
-    """The index that the settings ask for; what they do not say is as in the version before."""
-    before = IndexRequest() if base is None else base.index_request
-    return before if settings.index is None else settings.index.over(before)
+def copy_model(store: EmbeddingStore, model: Path, checkpoint: Checkpoint) -> None:
+    """Copy a model into the store, unless a whole copy is there. Call it inside `store.write_lock`.
+
+    Raises:
+        Conflict: the folder changed while it was copied.
+    """
+    name = model_folder(checkpoint.model_id)
+    if _has_copy(store, name, checkpoint):
+        return
+    with store.storage.write_folder(name, last=MODEL_LAST_FILE) as aside:
+        copy_checkpoint(model, aside)
+        if not _holds(aside, checkpoint):
+            raise Conflict(f"{model} changed while it was copied")
+
+
+def _has_copy(store: EmbeddingStore, name: str, checkpoint: Checkpoint) -> bool:
+    try:
+        with store.storage.open_folder(name) as folder:
+            return _holds(folder, checkpoint)
+    except FileNotFoundError:
+        return False
+
+
+def _holds(folder: Path, checkpoint: Checkpoint) -> bool:
+    """Whether a folder holds this model, and its product tower if it has one."""
+    try:
+        if model_id_of(folder) != checkpoint.model_id:
+            return False
+    except (FileNotFoundError, NotADirectoryError):
+        return False
+    tower = checkpoint.product_tower
+    return tower is None or _holds(folder / PRODUCT_TOWER, tower)
+
+
+@contextmanager
+def timed(seconds: dict[str, float], step: str) -> Iterator[None]:
+    """Add the time of the block to `seconds[step]`."""
+    started = time.perf_counter()
+    yield
+    seconds[step] = seconds.get(step, 0.0) + time.perf_counter() - started

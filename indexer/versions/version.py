@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from indexer.index.index_request import IndexRequest
-from indexer.index.kinds import IndexForm
+from indexer.index.kinds import IndexSpec
 from indexer.storage.json_record import read_record
 from indexer.store.embedding_store import EmbeddingStore, version_folder
 from indexer.versions.live import live_number, version_numbers
@@ -52,7 +52,7 @@ class StoreVersion:
         software: the version of ubm-embed that built it.
         source: name of the file that the products came from.
         product_model_id: the model that made the vectors, where it is another one than reads sessions.
-        encoder: what read the texts of its products, an `EncoderName`; several, where a refresh had another one.
+        runtime: what read the texts of its products, a `RuntimeName`; several, where a refresh had another one.
         parameters: of the index, by name: its form, how fast it was, and what was asked for.
         base: the version that it was made from, or None where it was made anew.
         changes: products that were new, changed, updated, unchanged, removed, and how many were encoded.
@@ -75,7 +75,7 @@ class StoreVersion:
     software: str
     source: str
     product_model_id: str | None = None
-    encoder: str | None = None
+    runtime: str | None = None
     parameters: Mapping[str, Any] = field(default_factory=dict)
     base: int | None = None
     changes: Mapping[str, Any] = field(default_factory=dict)
@@ -88,7 +88,7 @@ class StoreVersion:
         for name in ("version", "table_version", "dimension", "products", "indexed"):
             if getattr(self, name) < 1:
                 raise ValueError(f"{name} must be at least 1, got {getattr(self, name)}")
-        _ = self.form, self.index_request  # which say what is wrong with the kind or a parameter
+        _ = self.index_spec, self.index_request  # which say what is wrong with the kind or a parameter
         if self.metric != METRIC:
             raise ValueError(f"metric must be {METRIC!r}, got {self.metric!r}")
         if self.products != self.indexed:
@@ -103,14 +103,14 @@ class StoreVersion:
                 raise ValueError(f"files must have names with bytes and sha256, got {name!r}: {found!r}")
 
     @property
-    def form(self) -> IndexForm:
+    def index_spec(self) -> IndexSpec:
         """What the index is made of, and how it is searched."""
-        return IndexForm.of_manifest(self.kind, self.parameters)
+        return IndexSpec.from_manifest(self.kind, self.parameters)
 
     @property
     def index_request(self) -> IndexRequest:
         """What was asked of the index; nothing, by older software."""
-        return IndexRequest.of_manifest(self.parameters)
+        return IndexRequest.from_manifest(self.parameters)
 
     def to_bytes(self) -> bytes:
         """The manifest as a file has it."""
@@ -128,6 +128,8 @@ def parse_version(document: Mapping[str, Any], *, file: str) -> StoreVersion:
         InvalidData: names the manifest: a field missing, unknown or of another type, or a value that contradicts
             another.
     """
+    if "encoder" in document and "runtime" not in document:  # its name in manifests of version 0.1
+        document = {"runtime" if name == "encoder" else name: value for name, value in document.items()}
     known = {one.name: one for one in fields(StoreVersion)}
     required = {name for name, one in known.items() if one.default is MISSING and one.default_factory is MISSING}
     for name in sorted((document.keys() - known.keys()) | (required - document.keys())):

@@ -25,9 +25,9 @@ from ubm_embed.data.session import Interaction, Product, Session
 from ubm_embed.data.text.token_table import TokenTable
 from ubm_embed.inference.allocation import keep_freed_memory
 from ubm_embed.inference.recently_used import RecentlyUsed
-from ubm_embed.inference.runtimes.runtime import ProductEngine, encode_all
-from ubm_embed.inference.runtimes.runtime_name import EncoderName
-from ubm_embed.inference.runtimes.selection import choose_engine
+from ubm_embed.inference.runtimes.runtime import TextRuntime, encode_all
+from ubm_embed.inference.runtimes.runtime_name import RuntimeName
+from ubm_embed.inference.runtimes.selection import choose_runtime
 from ubm_embed.inference.runtimes.torch_runtime import TOKENS_AT_ONCE
 from ubm_embed.model.checkpoint import Checkpoint
 from ubm_embed.progress import Progress, silent
@@ -49,19 +49,19 @@ class Embedder:
         device: "auto" takes a GPU where there is one.
         cache_size: interaction vectors to keep, the least recently used go first; about 3 KB each at D = 256, text
             included.
-        encoder: what reads the texts of products, an `EncoderName`; chosen, and unless it is "torch" checked against
+        runtime: what reads the texts of products, a `RuntimeName`; chosen, and unless it is "torch" checked against
             float32, with the first products that are embedded. Sessions are read by PyTorch.
     """
 
     def __init__(
-        self, checkpoint: Checkpoint, *, device: str = "auto", cache_size: int = 100_000, encoder: str = "torch"
+        self, checkpoint: Checkpoint, *, device: str = "auto", cache_size: int = 100_000, runtime: str = "torch"
     ) -> None:
         self.checkpoint = checkpoint
         self.device = choose_device(device)
         self.model = checkpoint.model.to(self.device).eval()
         self._product_model = checkpoint.products.model.to(self.device).eval()
-        self._encoder = EncoderName(encoder)
-        self._engine: ProductEngine | None = None
+        self._encoder = RuntimeName(runtime)
+        self._engine: TextRuntime | None = None
         self._engine_lock = Lock()
         self.tokenizer = checkpoint.tokenizer
         self._tokens_at_once = TOKENS_AT_ONCE[self.device.type if self.device.type == "cuda" else "cpu"]
@@ -70,9 +70,9 @@ class Embedder:
         self._vectors: RecentlyUsed[bytes, Tensor] = RecentlyUsed(cache_size)
 
     @classmethod
-    def from_pretrained(cls, folder: str | Path, *, device: str = "auto", encoder: str = "torch") -> Self:
+    def from_pretrained(cls, folder: str | Path, *, device: str = "auto", runtime: str = "torch") -> Self:
         """An embedder over the model of a folder."""
-        return cls(Checkpoint.from_pretrained(folder), device=device, encoder=encoder)
+        return cls(Checkpoint.from_pretrained(folder), device=device, runtime=runtime)
 
     @property
     def model_id(self) -> str:
@@ -80,7 +80,7 @@ class Embedder:
         return self.checkpoint.model_id
 
     @property
-    def encoder(self) -> EncoderName | None:
+    def runtime(self) -> RuntimeName | None:
         """What reads the texts of products; None before the first."""
         return None if self._engine is None else self._engine.name
 
@@ -153,11 +153,11 @@ class Embedder:
         embedded: FloatArray = encode_all(self._engine_for(sequences), sequences, report)[which]
         return embedded
 
-    def _engine_for(self, sequences: TokenTable) -> ProductEngine:
+    def _engine_for(self, sequences: TokenTable) -> TextRuntime:
         """The same for all, once these are the first: two engines' vectors differ, if slightly."""
         with self._engine_lock:
             if self._engine is None:
-                self._engine = choose_engine(self._encoder, self._product_model, sequences)
+                self._engine = choose_runtime(self._encoder, self._product_model, sequences)
             return self._engine
 
     @torch.inference_mode()
@@ -172,7 +172,7 @@ class Embedder:
         missing = [sequence for sequence in dict.fromkeys(sequences) if sequence not in found]
         table = TokenTable.from_rows([np.frombuffer(sequence, np.int32) for sequence in missing])
         for part in table.batches(self._tokens_at_once, by_length=False) if missing else ():
-            encoded = self.model.interaction_encoder(TokenBatch.of(table.take(part)).to(self.device))
+            encoded = self.model.interaction_encoder(TokenBatch.from_table(table.take(part)).to(self.device))
             # A row of a batch is a view: kept as it is, it would hold the whole batch in memory.
             read = {missing[row]: vector.clone() for row, vector in zip(part, encoded, strict=True)}
             self._vectors.keep(read)

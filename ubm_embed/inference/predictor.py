@@ -16,7 +16,7 @@ from torch import Tensor
 from ubm_embed.data.arrays import FloatArray
 from ubm_embed.data.batches.session_table import SessionTable
 from ubm_embed.data.session import Product, Session
-from ubm_embed.data.tasks.examples import Task
+from ubm_embed.data.tasks.task import Task
 from ubm_embed.data.text.token_table import TokenTable
 from ubm_embed.errors import InvalidData
 from ubm_embed.inference.embedder import Embedder

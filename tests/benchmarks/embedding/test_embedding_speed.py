@@ -11,14 +11,14 @@ import pytest
 import torch
 
 from benchmarks.embedding import embedding_speed
-from benchmarks.embedding.embedding_rivals import write_home
+from benchmarks.embedding.rivals import write_home
 from ubm_embed.data.corpus import Corpus
 from ubm_embed.data.sample_shop import write_sample_shop
 from ubm_embed.data.text.token_table import TokenTable
 from ubm_embed.data.text.tokenizer import InteractionTokenizer
 from ubm_embed.errors import NotFound
 from ubm_embed.inference.runtimes import selection as choice
-from ubm_embed.inference.runtimes.runtime_name import EncoderName
+from ubm_embed.inference.runtimes.runtime_name import RuntimeName
 from ubm_embed.model.checkpoint import Checkpoint, save_checkpoint
 from ubm_embed.model.start import fresh_model
 from ubm_embed.model.user_behavior_model import UserBehaviorModel
@@ -40,7 +40,7 @@ def model_folder(tmp_path: Path) -> Path:
 def test_a_report_holds_the_seconds_of_every_round(
     tmp_path: Path, model_folder: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    monkeypatch.setattr(choice, "_MAKERS", {name: missing for name in EncoderName if name is not EncoderName.AUTO})
+    monkeypatch.setattr(choice, "_MAKERS", {name: missing for name in RuntimeName if name is not RuntimeName.AUTO})
     # An interpreter without sentence-transformers: it says so and ends.
     python = tmp_path / "python"
     python.write_text("#!/bin/sh\ncase $1 in -c) echo '{}';; *) echo no such module >&2; exit 1;; esac\n")

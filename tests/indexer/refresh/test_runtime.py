@@ -14,8 +14,8 @@ from indexer.store.embedding_store import EmbeddingStore
 from indexer.versions.version import read_version
 from ubm_embed.errors import NotFound
 from ubm_embed.inference.runtimes import selection as choice
-from ubm_embed.inference.runtimes.runtime_name import EncoderName
-from ubm_embed.inference.runtimes.torch_runtime import TorchEngine
+from ubm_embed.inference.runtimes.runtime_name import RuntimeName
+from ubm_embed.inference.runtimes.torch_runtime import TorchRuntime
 
 ALLOW = [Gate.NEIGHBOURS, Gate.CENTROID]
 
@@ -23,40 +23,40 @@ ALLOW = [Gate.NEIGHBOURS, Gate.CENTROID]
 @pytest.fixture(autouse=True)
 def openvino(monkeypatch: pytest.MonkeyPatch) -> None:
     """PyTorch under another name, which every machine has."""
-    makers = {EncoderName.OPENVINO: lambda model: TorchEngine(model, EncoderName.OPENVINO)}
+    makers = {RuntimeName.OPENVINO: lambda model: TorchRuntime(model, RuntimeName.OPENVINO)}
     monkeypatch.setattr(choice, "_MAKERS", makers)
 
 
-def encoder(store: Path) -> str | None:
-    return read_version(EmbeddingStore.open(store)).encoder
+def runtime(store: Path) -> str | None:
+    return read_version(EmbeddingStore.open(store)).runtime
 
 
 def test_of_a_build_it_is_the_one_that_was_asked_for(tmp_path: Path, model_folder: Path, products_file: Path) -> None:
     for name in ("torch", "openvino"):
-        build_index(model=model_folder, products=products_file, store=tmp_path / name, encoder=name)
-        assert encoder(tmp_path / name) == name
+        build_index(model=model_folder, products=products_file, store=tmp_path / name, runtime=name)
+        assert runtime(tmp_path / name) == name
 
 
 def test_a_refresh_keeps_that_of_the_vectors_it_keeps(
     nights: Path, catalogue: Callable[[int], Path], model_folder: Path, other_model_folder: Path
 ) -> None:
-    assert encoder(nights) == "torch"
-    refresh(products=catalogue(4), store=nights, encoder="openvino", allow=ALLOW)
-    assert encoder(nights) == "openvino, torch"
-    refresh(products=catalogue(5), store=nights, encoder="torch", allow=ALLOW)
-    assert encoder(nights) == "openvino, torch"
-    refresh(products=catalogue(5), store=nights, model=other_model_folder, encoder="openvino", allow=list(Gate))
-    assert encoder(nights) == "openvino"
+    assert runtime(nights) == "torch"
+    refresh(products=catalogue(4), store=nights, runtime="openvino", allow=ALLOW)
+    assert runtime(nights) == "openvino, torch"
+    refresh(products=catalogue(5), store=nights, runtime="torch", allow=ALLOW)
+    assert runtime(nights) == "openvino, torch"
+    refresh(products=catalogue(5), store=nights, model=other_model_folder, runtime="openvino", allow=list(Gate))
+    assert runtime(nights) == "openvino"
 
 
 def test_a_library_that_is_missing_changes_nothing(
     nights: Path, catalogue: Callable[[int], Path], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def missing(model: object) -> TorchEngine:
+    def missing(model: object) -> TorchRuntime:
         raise NotFound("openvino does not load")
 
-    monkeypatch.setattr(choice, "_MAKERS", {EncoderName.OPENVINO: missing})
+    monkeypatch.setattr(choice, "_MAKERS", {RuntimeName.OPENVINO: missing})
     before = read_version(EmbeddingStore.open(nights))
     with pytest.raises(NotFound, match="openvino does not load"):
-        refresh(products=catalogue(4), store=nights, encoder="openvino", allow=ALLOW)
+        refresh(products=catalogue(4), store=nights, runtime="openvino", allow=ALLOW)
     assert read_version(EmbeddingStore.open(nights)) == before

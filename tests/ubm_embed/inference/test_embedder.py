@@ -12,12 +12,12 @@ from torch.nn.functional import normalize
 
 from ubm_embed.data.batches.distinct_batches import NO_ACTION, session_batch
 from ubm_embed.data.batches.session_table import SessionTable
-from ubm_embed.data.corpus import products_of
+from ubm_embed.data.corpus import iter_products
 from ubm_embed.data.session import Action, Interaction, Product, Session
-from ubm_embed.data.tasks.examples import Task
+from ubm_embed.data.tasks.task import Task
 from ubm_embed.inference import embedder as embedder_module
 from ubm_embed.inference.embedder import Embedder, choose_device
-from ubm_embed.inference.runtimes.torch_runtime import TorchEngine
+from ubm_embed.inference.runtimes.torch_runtime import TorchRuntime
 from ubm_embed.model.checkpoint import Checkpoint, save_checkpoint
 
 NEW = Product("green hat", "hats", (("colour", "green"),))
@@ -39,7 +39,7 @@ def embedder(make):
 @pytest.fixture
 def shop(products):
     """The toy products, as the interactions of a live session name them."""
-    return list(products_of(products))
+    return list(iter_products(products))
 
 
 @pytest.fixture
@@ -359,19 +359,19 @@ class TestEncoder:
 
         def choose(name, model, sequences):
             asked.append((str(name), len(sequences)))
-            return TorchEngine(model, name)
+            return TorchRuntime(model, name)
 
-        monkeypatch.setattr(embedder_module, "choose_engine", choose)
+        monkeypatch.setattr(embedder_module, "choose_runtime", choose)
         return asked
 
     def test_is_chosen_once_with_the_first_texts(self, make, products, chosen):
-        embedder = make(encoder="openvino")
-        assert embedder.encoder is None
+        embedder = make(runtime="openvino")
+        assert embedder.runtime is None
         embedder.embed_products(products.head(3))
         embedder.embed_products(products)
         embedder.embed_product(NEW)
         assert chosen == [("openvino", 3)]
-        assert embedder.encoder == "openvino"
+        assert embedder.runtime == "openvino"
 
     def test_is_plain_float32_unless_told_otherwise(self, make, products, chosen):
         make().embed_products(products)
@@ -379,13 +379,13 @@ class TestEncoder:
 
     def test_of_another_name_is_refused(self, make):
         with pytest.raises(ValueError, match="tensorflow"):
-            make(encoder="tensorflow")
+            make(runtime="tensorflow")
 
     def test_reads_by_the_product_tower(self, model, tokenizer, products, stir):
         tuned = model.fine_tuned(task=Task.NIP)
         stir(tuned)
         towers = Checkpoint(tuned, tokenizer, "tuned", product_tower=Checkpoint(model, tokenizer, "base"))
-        embedder = Embedder(towers, device="cpu", encoder="torch")
+        embedder = Embedder(towers, device="cpu", runtime="torch")
         assert close(
             embedder.embed_products(products), Embedder(towers.product_tower, device="cpu").embed_products(products)
         )

@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from ubm_embed.data.batches.session_table import SessionTable
-from ubm_embed.data.tasks.examples import Examples
+from ubm_embed.data.tasks.examples import TaskExamples
 from ubm_embed.inference.embedder import Embedder
 from ubm_embed.model.checkpoint import Checkpoint
 from ubm_embed.model.tower import TextInteractions, UBMTower
@@ -32,7 +32,7 @@ def test_vectors_of_products_and_sessions_are_the_same(model, tokenizer, product
 
 @pytest.mark.parametrize("negatives", [None, 5])
 def test_loss_and_gradients_of_a_fine_tuning_step_are_the_same(model, tokenizer, products, negatives):
-    texts, examples = tokenizer.product_texts(products), Examples(SESSIONS, np.array([6, 2, 4]))
+    texts, examples = tokenizer.product_texts(products), TaskExamples(SESSIONS, np.array([6, 2, 4]))
     losses, gradients = [], []
     for device in ("cpu", "cuda"):
         copy = deepcopy(model).to(device).eval()

@@ -5,9 +5,9 @@ import pytest
 import torch
 
 from ubm_embed.data.batches.session_table import SessionTable
-from ubm_embed.data.corpus import products_of
+from ubm_embed.data.corpus import iter_products
 from ubm_embed.data.session import Action, Interaction, Product, Session
-from ubm_embed.data.tasks.examples import Task
+from ubm_embed.data.tasks.task import Task
 from ubm_embed.errors import InvalidData, NotFound
 from ubm_embed.inference import predictor as predictor_module
 from ubm_embed.inference.predictor import Predictor
@@ -38,7 +38,7 @@ def predictor(checkpoint):
 
 @pytest.fixture
 def sessions(products):
-    shop = list(products_of(products))
+    shop = list(iter_products(products))
     return [Session(tuple(Interaction(Action.VIEW, product=shop[row]) for row in rows)) for rows in ROWS]
 
 

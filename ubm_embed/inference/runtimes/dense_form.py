@@ -139,7 +139,7 @@ def dense_inputs(model: UserBehaviorModel, sequences: TokenTable) -> dict[str, N
     if known is None:
         return {"ids": ids, "mask": mask}
     with torch.inference_mode():
-        return {"ids": ids, "mask": mask, "known": known(TokenBatch.of(sequences).to(model.device)).cpu().numpy()}
+        return {"ids": ids, "mask": mask, "known": known(TokenBatch.from_table(sequences).to(model.device)).cpu().numpy()}
 
 
 def padded(sequences: TokenTable) -> tuple[NDArray[np.int64], NDArray[np.int64]]:

@@ -16,18 +16,18 @@ from ubm_embed.data.text.token_table import TokenTable
 from ubm_embed.inference.runtimes.dense_form import dense_inputs
 from ubm_embed.inference.runtimes.onnx_graphs import onnx_products
 from ubm_embed.inference.runtimes.optional_library import load_library, unheard
-from ubm_embed.inference.runtimes.runtime_name import EncoderName
+from ubm_embed.inference.runtimes.runtime_name import RuntimeName
 from ubm_embed.model.user_behavior_model import UserBehaviorModel
 
 
-class OnnxEngine:
-    """A `ProductEngine` that multiplies 8-bit weights with 8-bit activations.
+class OnnxRuntime:
+    """A `TextRuntime` that multiplies 8-bit weights with 8-bit activations.
 
     Activations share one scale a batch, which its largest value decides: a text's vectors, read alone and read with
     others, have a cosine of 0.9997 or more.
     """
 
-    name = EncoderName.ONNX_INT8
+    name = RuntimeName.ONNX_INT8
     by_length = True
     tokens_at_once = 1_024  # every step goes through memory: with 4,096 that is no cache, and a third slower
 
@@ -35,7 +35,7 @@ class OnnxEngine:
         self._session, self._model = session, model
 
     @classmethod
-    def of(cls, model: UserBehaviorModel) -> OnnxEngine:
+    def of(cls, model: UserBehaviorModel) -> OnnxRuntime:
         """From the weights of a model.
 
         Raises:
@@ -55,7 +55,7 @@ class OnnxEngine:
         )
 
     def encode(self, sequences: TokenTable) -> FloatArray:
-        """As `ProductEngine.encode`: [N, D]."""
+        """As `TextRuntime.encode`: [N, D]."""
         return cast(FloatArray, self._session.run(None, dense_inputs(self._model, sequences))[0])
 
 

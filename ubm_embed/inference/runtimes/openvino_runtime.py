@@ -18,32 +18,32 @@ from ubm_embed.data.text.token_table import TokenTable
 from ubm_embed.inference.runtimes.dense_form import dense_inputs
 from ubm_embed.inference.runtimes.onnx_graphs import onnx_products
 from ubm_embed.inference.runtimes.optional_library import load_library, unheard
-from ubm_embed.inference.runtimes.runtime_name import EncoderName
+from ubm_embed.inference.runtimes.runtime_name import RuntimeName
 from ubm_embed.model.user_behavior_model import UserBehaviorModel
 
 _EXTRA = "openvino"
 
 
-class OpenVinoEngine:
-    """A `ProductEngine` over a compiled model."""
+class OpenVinoRuntime:
+    """A `TextRuntime` over a compiled model."""
 
     by_length = True
     tokens_at_once = 1_024  # some 8% faster than 8,192
 
-    def __init__(self, compiled: Any, model: UserBehaviorModel, name: EncoderName) -> None:
+    def __init__(self, compiled: Any, model: UserBehaviorModel, name: RuntimeName) -> None:
         self._compiled, self._model, self.name = compiled, model, name
 
     @classmethod
-    def of(cls, model: UserBehaviorModel) -> OpenVinoEngine:
+    def of(cls, model: UserBehaviorModel) -> OpenVinoRuntime:
         """From the weights of a model, in bfloat16 where this CPU computes it, else in float32.
 
         Raises:
             NotFound: OpenVINO is not installed, or what it needs to read the model.
         """
-        return cls(_compiled(_read(model)), model, EncoderName.OPENVINO)
+        return cls(_compiled(_read(model)), model, RuntimeName.OPENVINO)
 
     @classmethod
-    def in_8_bits(cls, model: UserBehaviorModel) -> OpenVinoEngine:
+    def in_8_bits(cls, model: UserBehaviorModel) -> OpenVinoRuntime:
         """From the weights of a model, in 8 bits with a scale for each output of a layer.
 
         Activations get a scale for each token as they come, so that neither a sample of texts nor what a text is read
@@ -57,10 +57,10 @@ class OpenVinoEngine:
         # Its bar of progress goes to stdout, and nothing turns that off.
         with unheard(), contextlib.redirect_stdout(io.StringIO()):
             compressed = compression.compress_weights(model_in_floats, mode=compression.CompressWeightsMode.INT8_SYM)
-        return cls(_compiled(compressed, DYNAMIC_QUANTIZATION_GROUP_SIZE=64), model, EncoderName.OPENVINO_INT8)
+        return cls(_compiled(compressed, DYNAMIC_QUANTIZATION_GROUP_SIZE=64), model, RuntimeName.OPENVINO_INT8)
 
     def encode(self, sequences: TokenTable) -> FloatArray:
-        """As `ProductEngine.encode`: [N, D]."""
+        """As `TextRuntime.encode`: [N, D]."""
         inputs = dense_inputs(self._model, sequences)
         # A request of its own: to call the compiled model is to share one, so that a thread gets another's batch.
         request = self._compiled.create_infer_request()

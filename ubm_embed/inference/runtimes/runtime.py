@@ -12,10 +12,10 @@ import numpy as np
 
 from ubm_embed.data.arrays import FloatArray
 from ubm_embed.data.text.token_table import TokenTable
-from ubm_embed.inference.runtimes.runtime_name import EncoderName
+from ubm_embed.inference.runtimes.runtime_name import RuntimeName
 
 
-class ProductEngine(Protocol):
+class TextRuntime(Protocol):
     """Reads products alone, without an action, each as a session of length 1 (paper 3.4.3).
 
     Attributes:
@@ -25,7 +25,7 @@ class ProductEngine(Protocol):
     """
 
     @property
-    def name(self) -> EncoderName: ...
+    def name(self) -> RuntimeName: ...
     @property
     def tokens_at_once(self) -> int: ...
     @property
@@ -37,7 +37,7 @@ class ProductEngine(Protocol):
 
 
 def encode_all(
-    engine: ProductEngine, sequences: TokenTable, report: Callable[[int, int], None] | None = None
+    engine: TextRuntime, sequences: TokenTable, report: Callable[[int, int], None] | None = None
 ) -> FloatArray:
     """Unit vectors of sequences of any length, read batch by batch: [N, D].
 

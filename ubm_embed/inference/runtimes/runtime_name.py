@@ -5,7 +5,7 @@ from __future__ import annotations
 import enum
 
 
-class EncoderName(enum.StrEnum):
+class RuntimeName(enum.StrEnum):
     """What reads the texts of products."""
 
     AUTO = "auto"  # the fastest of those below that agrees with the first of them, measured

@@ -16,11 +16,11 @@ from ubm_embed.data.arrays import FloatArray, evenly
 from ubm_embed.data.text.token_table import TokenTable
 from ubm_embed.errors import NotFound, QualityGateFailed
 from ubm_embed.inference.runtimes.agreement import Agreement
-from ubm_embed.inference.runtimes.onnx_runtime import OnnxEngine
-from ubm_embed.inference.runtimes.openvino_runtime import OpenVinoEngine
-from ubm_embed.inference.runtimes.runtime import ProductEngine, encode_all
-from ubm_embed.inference.runtimes.runtime_name import EncoderName
-from ubm_embed.inference.runtimes.torch_runtime import TorchEngine
+from ubm_embed.inference.runtimes.onnx_runtime import OnnxRuntime
+from ubm_embed.inference.runtimes.openvino_runtime import OpenVinoRuntime
+from ubm_embed.inference.runtimes.runtime import TextRuntime, encode_all
+from ubm_embed.inference.runtimes.runtime_name import RuntimeName
+from ubm_embed.inference.runtimes.torch_runtime import TorchRuntime
 from ubm_embed.model.user_behavior_model import UserBehaviorModel
 
 # Read in float32 within a second of a core; each with its ten nearest among the others.
@@ -28,7 +28,7 @@ _SAMPLE = 512
 # To make the engines takes some 15 seconds, in which one of two cores reads more than this.
 _WORTH_CHOOSING = 5_000
 
-_LEAST_COSINE = {EncoderName.ONNX_INT8: 0.99, EncoderName.OPENVINO_INT8: 0.99}
+_LEAST_COSINE = {RuntimeName.ONNX_INT8: 0.99, RuntimeName.OPENVINO_INT8: 0.99}
 _LEAST_COSINE_OF_FLOATS = 0.999
 # Half a neighbour of ten. Sound 8 bits of a trained model were measured to keep 0.98 and more, so what falls below is
 # more than rounding.
@@ -37,13 +37,13 @@ _LEAST_NEAREST = 0.95
 # How far the length of a vector that was divided by it may be from 1.
 _UNIT = 1e-3
 
-_MAKERS: Mapping[EncoderName, Callable[[UserBehaviorModel], ProductEngine]] = {
-    EncoderName.TORCH_BFLOAT16: TorchEngine.in_bfloat16,
-    EncoderName.OPENVINO: OpenVinoEngine.of,
-    EncoderName.ONNX_INT8: OnnxEngine.of,
-    EncoderName.OPENVINO_INT8: OpenVinoEngine.in_8_bits,
+_MAKERS: Mapping[RuntimeName, Callable[[UserBehaviorModel], TextRuntime]] = {
+    RuntimeName.TORCH_BFLOAT16: TorchRuntime.in_bfloat16,
+    RuntimeName.OPENVINO: OpenVinoRuntime.of,
+    RuntimeName.ONNX_INT8: OnnxRuntime.of,
+    RuntimeName.OPENVINO_INT8: OpenVinoRuntime.in_8_bits,
 }
-_CPU_ONLY = {EncoderName.OPENVINO, EncoderName.ONNX_INT8, EncoderName.OPENVINO_INT8}
+_CPU_ONLY = {RuntimeName.OPENVINO, RuntimeName.ONNX_INT8, RuntimeName.OPENVINO_INT8}
 
 
 @dataclass(frozen=True)
@@ -55,20 +55,20 @@ class Trial:
         agreement: with float32, on the sample.
     """
 
-    engine: ProductEngine
+    engine: TextRuntime
     seconds: float
     agreement: Agreement
 
     @property
     def keeps_quality(self) -> bool:
         """Whether its vectors may stand for those of float32, which themselves do."""
-        if self.engine.name is EncoderName.TORCH:
+        if self.engine.name is RuntimeName.TORCH:
             return True
         least = _LEAST_COSINE.get(self.engine.name, _LEAST_COSINE_OF_FLOATS)
         return self.agreement.cosine >= least and self.agreement.nearest >= _LEAST_NEAREST
 
 
-def choose_engine(name: EncoderName, model: UserBehaviorModel, sequences: TokenTable) -> ProductEngine:
+def choose_runtime(name: RuntimeName, model: UserBehaviorModel, sequences: TokenTable) -> TextRuntime:
     """An engine for a model, on the device where that is.
 
     Args:
@@ -79,18 +79,18 @@ def choose_engine(name: EncoderName, model: UserBehaviorModel, sequences: TokenT
         QualityGateFailed: it does not agree with float32 on a sample of the sequences, or the model is damaged: float32
             has no vectors of them.
     """
-    if name is EncoderName.TORCH or (name is EncoderName.AUTO and len(sequences) < _WORTH_CHOOSING):
-        return TorchEngine(model)
+    if name is RuntimeName.TORCH or (name is RuntimeName.AUTO and len(sequences) < _WORTH_CHOOSING):
+        return TorchRuntime(model)
     sample = sample_of(sequences)
-    if name is EncoderName.AUTO:
-        return fastest(try_engines(model, sample)).engine
-    engine = make_engine(name, model)
-    tried = try_engine(engine, sample, _sound(encode_all(TorchEngine(model), sample)))
+    if name is RuntimeName.AUTO:
+        return fastest(benchmark_runtimes(model, sample)).engine
+    engine = make_runtime(name, model)
+    tried = benchmark_runtime(engine, sample, _sound(encode_all(TorchRuntime(model), sample)))
     if not tried.keeps_quality:
         found = tried.agreement
         raise QualityGateFailed(
             f"{name} reads this model's products otherwise than float32: a cosine of {found.cosine:.4f}, and "
-            f"{found.nearest:.1%} of the ten nearest, on {len(sample)} texts; type: --encoder torch"
+            f"{found.nearest:.1%} of the ten nearest, on {len(sample)} texts; type: --runtime torch"
         )
     return engine
 
@@ -100,30 +100,30 @@ def sample_of(sequences: TokenTable) -> TokenTable:
     return sequences.take(evenly(len(sequences), _SAMPLE))
 
 
-def make_engine(name: EncoderName, model: UserBehaviorModel) -> ProductEngine:
+def make_runtime(name: RuntimeName, model: UserBehaviorModel) -> TextRuntime:
     """An engine by its name, unchecked.
 
     Raises:
-        NotFound: as `choose_engine`.
+        NotFound: as `choose_runtime`.
     """
-    if name is EncoderName.TORCH:
-        return TorchEngine(model)
+    if name is RuntimeName.TORCH:
+        return TorchRuntime(model)
     if name in _CPU_ONLY and model.device.type != "cpu":
         raise NotFound(f"{name} computes on the CPU only, and the device is {model.device}; type: --device cpu")
     return _MAKERS[name](model)
 
 
-def try_engines(model: UserBehaviorModel, sample: TokenTable) -> list[Trial]:
+def benchmark_runtimes(model: UserBehaviorModel, sample: TokenTable) -> list[Trial]:
     """Every engine that this machine has, on a sample; float32 first. A warning names those that break.
 
     Raises:
         QualityGateFailed: float32 has no vectors of the sample.
     """
-    exact, seconds = _timed(TorchEngine(model), sample)
-    trials = [Trial(TorchEngine(model), seconds, Agreement.of(_sound(exact), exact))]
+    exact, seconds = _timed(TorchRuntime(model), sample)
+    trials = [Trial(TorchRuntime(model), seconds, Agreement.of(_sound(exact), exact))]
     for name in _MAKERS:
         try:
-            trials.append(try_engine(make_engine(name, model), sample, exact))
+            trials.append(benchmark_runtime(make_runtime(name, model), sample, exact))
         except NotFound:
             continue
         except Exception as error:  # other people's code, which the catalogue does not need
@@ -137,7 +137,7 @@ def fastest(trials: Sequence[Trial]) -> Trial:
     return min((one for one in trials if one.keeps_quality), key=lambda one: one.seconds)
 
 
-def try_engine(engine: ProductEngine, sample: TokenTable, exact: FloatArray) -> Trial:
+def benchmark_runtime(engine: TextRuntime, sample: TokenTable, exact: FloatArray) -> Trial:
     """An engine on a sample of which the vectors [N, D] in float32 are known."""
     found, seconds = _timed(engine, sample)
     return Trial(engine, seconds, Agreement.of(exact, found))
@@ -155,7 +155,7 @@ def _sound(exact: FloatArray) -> FloatArray:
     return exact
 
 
-def _timed(engine: ProductEngine, sample: TokenTable) -> tuple[FloatArray, float]:
+def _timed(engine: TextRuntime, sample: TokenTable) -> tuple[FloatArray, float]:
     encode_all(engine, sample)  # a first pass of each shape compiles and allocates
     started = time.perf_counter()
     vectors = encode_all(engine, sample)

@@ -16,40 +16,40 @@ from ubm_embed.data.batches.distinct_batches import TokenBatch
 from ubm_embed.data.batches.packing import Packing
 from ubm_embed.data.text.token_table import TokenTable
 from ubm_embed.errors import NotFound
-from ubm_embed.inference.runtimes.runtime_name import EncoderName
-from ubm_embed.model.precision import autocast, computes_bfloat16
+from ubm_embed.inference.runtimes.runtime_name import RuntimeName
+from ubm_embed.model.autocast import autocast, computes_bfloat16
 from ubm_embed.model.user_behavior_model import UserBehaviorModel
 
 # Tokens read at once: enough to keep a device busy, little enough for a small one.
 TOKENS_AT_ONCE = {"cpu": 8_192, "cuda": 262_144}
 
 
-class TorchEngine:
-    """A `ProductEngine` over a model that is where it is to compute."""
+class TorchRuntime:
+    """A `TextRuntime` over a model that is where it is to compute."""
 
     by_length = False  # packing wants lengths that fill tiles together, and then each call has the same shape
 
-    def __init__(self, model: UserBehaviorModel, name: EncoderName = EncoderName.TORCH) -> None:
+    def __init__(self, model: UserBehaviorModel, name: RuntimeName = RuntimeName.TORCH) -> None:
         self.model, self.name = model, name
         self.tokens_at_once = TOKENS_AT_ONCE["cuda" if model.device.type == "cuda" else "cpu"]
 
     @classmethod
-    def in_bfloat16(cls, model: UserBehaviorModel) -> TorchEngine:
+    def in_bfloat16(cls, model: UserBehaviorModel) -> TorchRuntime:
         """The engine that computes in bfloat16.
 
         Raises:
             NotFound: this device has no bfloat16, and would emulate it at a hundredth of its speed.
         """
         if not computes_bfloat16(model.device):
-            raise NotFound(f"{model.device} does not compute in bfloat16; type: --encoder torch, or --encoder auto")
-        return cls(model, EncoderName.TORCH_BFLOAT16)
+            raise NotFound(f"{model.device} does not compute in bfloat16; type: --runtime torch, or --runtime auto")
+        return cls(model, RuntimeName.TORCH_BFLOAT16)
 
     @torch.inference_mode()
     def encode(self, sequences: TokenTable) -> FloatArray:
-        """As `ProductEngine.encode`: [N, D]."""
+        """As `TextRuntime.encode`: [N, D]."""
         device = self.model.device
         alone = Packing.of(np.ones(len(sequences), dtype=np.int64)).to(device)
-        with autocast(device, "bfloat16" if self.name is EncoderName.TORCH_BFLOAT16 else "float32"):
-            interactions = self.model.interaction_encoder(TokenBatch.of(sequences).to(device))
+        with autocast(device, "bfloat16" if self.name is RuntimeName.TORCH_BFLOAT16 else "float32"):
+            interactions = self.model.interaction_encoder(TokenBatch.from_table(sequences).to(device))
             vectors = self.model.session_encoder(interactions, alone)
         return cast(FloatArray, normalize(vectors.float(), dim=1).cpu().numpy())

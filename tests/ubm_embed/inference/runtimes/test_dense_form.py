@@ -13,7 +13,7 @@ from ubm_embed.data.batches.packing import Packing
 from ubm_embed.data.text.token_table import TokenTable
 from ubm_embed.data.text.tokenizer import InteractionTokenizer
 from ubm_embed.inference.runtimes.dense_form import DenseProducts, DenseSessions, dense_inputs, padded
-from ubm_embed.inference.runtimes.torch_runtime import TorchEngine
+from ubm_embed.inference.runtimes.torch_runtime import TorchRuntime
 from ubm_embed.model.interaction_encoder import InteractionEncoder
 from ubm_embed.model.user_behavior_model import UBMConfig, UserBehaviorModel
 
@@ -69,7 +69,7 @@ def test_vectors_are_those_of_the_packed_model(make: Any, stir: Any) -> None:
     inputs = {name: torch.from_numpy(array) for name, array in dense_inputs(model, SEQUENCES).items()}
     with torch.inference_mode():
         found = DenseProducts(model)(**inputs).numpy()
-    assert np.abs(found - TorchEngine(model).encode(SEQUENCES)).max() < 1e-5
+    assert np.abs(found - TorchRuntime(model).encode(SEQUENCES)).max() < 1e-5
 
 
 @pytest.mark.parametrize("causal", [False, True])

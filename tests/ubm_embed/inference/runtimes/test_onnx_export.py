@@ -68,7 +68,7 @@ def inputs(exported: Path, rows: list[IntArray]) -> dict[str, Any]:
     if not file.is_file():
         return padded(rows)
     known = load_file(file)
-    keys = text_keys(TokenBatch.of(TokenTable.from_rows(rows)), known["marks"])
+    keys = text_keys(TokenBatch.from_table(TokenTable.from_rows(rows)), known["marks"])
     is_key = (keys[:, None] == known["keys"]).float()
     assert is_key.sum() > 0
     return {**padded(rows), "known": (is_key @ known["vectors"]).numpy()}

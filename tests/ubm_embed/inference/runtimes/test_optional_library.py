@@ -13,8 +13,8 @@ from typing import Any
 import pytest
 
 from ubm_embed.inference.runtimes.optional_library import unheard
-from ubm_embed.inference.runtimes.runtime_name import EncoderName
-from ubm_embed.inference.runtimes.selection import make_engine
+from ubm_embed.inference.runtimes.runtime_name import RuntimeName
+from ubm_embed.inference.runtimes.selection import make_runtime
 from ubm_embed.model.user_behavior_model import UserBehaviorModel
 
 
@@ -84,9 +84,9 @@ def test_others_are_heard_meanwhile(capsys: pytest.CaptureFixture[str], caplog: 
     reason="not all engines are installed",
 )
 def test_engines_are_made_in_two_threads(model: UserBehaviorModel) -> None:
-    names = [EncoderName.ONNX_INT8, EncoderName.OPENVINO_INT8]
+    names = [RuntimeName.ONNX_INT8, RuntimeName.OPENVINO_INT8]
     before = sys.stdout, logging.root.manager.disable, list(logging.root.filters)
     with ThreadPoolExecutor(2) as threads:
-        made = list(threads.map(lambda name: make_engine(name, model), names))
+        made = list(threads.map(lambda name: make_runtime(name, model), names))
     assert [engine.name for engine in made] == names
     assert (sys.stdout, logging.root.manager.disable, logging.root.filters) == before

@@ -21,38 +21,38 @@ from ubm_embed.data.text.token_table import TokenTable
 from ubm_embed.data.text.tokenizer import MAX_TOKENS, InteractionTokenizer
 from ubm_embed.errors import NotFound
 from ubm_embed.inference.runtimes import optional_library
-from ubm_embed.inference.runtimes.runtime import ProductEngine, encode_all
-from ubm_embed.inference.runtimes.runtime_name import EncoderName
-from ubm_embed.inference.runtimes.selection import make_engine
-from ubm_embed.inference.runtimes.torch_runtime import TorchEngine
-from ubm_embed.model.precision import computes_bfloat16
+from ubm_embed.inference.runtimes.runtime import TextRuntime, encode_all
+from ubm_embed.inference.runtimes.runtime_name import RuntimeName
+from ubm_embed.inference.runtimes.selection import make_runtime
+from ubm_embed.inference.runtimes.torch_runtime import TorchRuntime
+from ubm_embed.model.autocast import computes_bfloat16
 from ubm_embed.model.user_behavior_model import UserBehaviorModel
 
 Texts = Callable[[list[int]], TokenTable]
 
 # How far a component of a vector may be from float32's.
 TOLERANCE = {
-    EncoderName.TORCH: 1e-5,
-    EncoderName.TORCH_BFLOAT16: 0.05,
-    EncoderName.OPENVINO: 0.05,  # bfloat16 where the CPU has it
-    EncoderName.ONNX_INT8: 0.1,
-    EncoderName.OPENVINO_INT8: 0.1,
+    RuntimeName.TORCH: 1e-5,
+    RuntimeName.TORCH_BFLOAT16: 0.05,
+    RuntimeName.OPENVINO: 0.05,  # bfloat16 where the CPU has it
+    RuntimeName.ONNX_INT8: 0.1,
+    RuntimeName.OPENVINO_INT8: 0.1,
 }
 # int8 activations share a scale a batch.
-ALONE = {EncoderName.TORCH: 1e-5, EncoderName.OPENVINO: 0.02, EncoderName.TORCH_BFLOAT16: 0.02}
+ALONE = {RuntimeName.TORCH: 1e-5, RuntimeName.OPENVINO: 0.02, RuntimeName.TORCH_BFLOAT16: 0.02}
 
 
-def lacks(name: EncoderName) -> str | None:
+def lacks(name: RuntimeName) -> str | None:
     """Why this machine has not that engine."""
     needs = {
-        EncoderName.OPENVINO: ("openvino", "onnxscript"),
-        EncoderName.OPENVINO_INT8: ("openvino", "nncf", "onnxscript"),
-        EncoderName.ONNX_INT8: ("onnxruntime", "onnxscript"),
+        RuntimeName.OPENVINO: ("openvino", "onnxscript"),
+        RuntimeName.OPENVINO_INT8: ("openvino", "nncf", "onnxscript"),
+        RuntimeName.ONNX_INT8: ("onnxruntime", "onnxscript"),
     }
     missing = [module for module in needs.get(name, ()) if find_spec(module) is None]
     if missing:
         return f"{', '.join(missing)} is not installed"
-    if name is EncoderName.TORCH_BFLOAT16 and not computes_bfloat16(torch.device("cpu")):
+    if name is RuntimeName.TORCH_BFLOAT16 and not computes_bfloat16(torch.device("cpu")):
         return "this CPU does not compute in bfloat16"
     return None
 
@@ -74,13 +74,13 @@ def texts(tokenizer: InteractionTokenizer) -> Texts:
 class Made:
     """An engine, float32's beside it, and what was printed while it was made."""
 
-    engine: ProductEngine
-    exact: ProductEngine
+    engine: TextRuntime
+    exact: TextRuntime
     printed: str
 
 
 @pytest.fixture(scope="module")
-def made(tokenizer: InteractionTokenizer) -> Callable[[EncoderName], Made]:
+def made(tokenizer: InteractionTokenizer) -> Callable[[RuntimeName], Made]:
     """Engines over one tiny model, each made once: to convert a model takes seconds."""
     torch.manual_seed(0)
     sizes: dict[str, Any] = {"layers": 2, "width": 32, "dimension": 16, "session_layers": 2, "session_heads": 2}
@@ -90,24 +90,24 @@ def made(tokenizer: InteractionTokenizer) -> Callable[[EncoderName], Made]:
             parameter += 0.1 * torch.randn_like(parameter)
 
     @functools.cache
-    def made(name: EncoderName) -> Made:
+    def made(name: RuntimeName) -> Made:
         printed = io.StringIO()
         with contextlib.redirect_stdout(printed), contextlib.redirect_stderr(printed):
-            engine = make_engine(name, model)
-        return Made(engine, TorchEngine(model), printed.getvalue())
+            engine = make_runtime(name, model)
+        return Made(engine, TorchRuntime(model), printed.getvalue())
 
     return made
 
 
-@pytest.mark.parametrize("name", [name for name in EncoderName if name is not EncoderName.AUTO])
+@pytest.mark.parametrize("name", [name for name in RuntimeName if name is not RuntimeName.AUTO])
 class TestEveryEngine:
     @pytest.fixture
-    def one(self, name: EncoderName, made: Callable[[EncoderName], Made]) -> Made:
+    def one(self, name: RuntimeName, made: Callable[[RuntimeName], Made]) -> Made:
         if (reason := lacks(name)) is not None:
             pytest.skip(reason)
         return made(name)
 
-    def test_has_the_models_vectors_at_every_shape(self, name: EncoderName, one: Made, texts: Texts) -> None:
+    def test_has_the_models_vectors_at_every_shape(self, name: RuntimeName, one: Made, texts: Texts) -> None:
         for lengths in ([9, 9, 9], [1], [0, 3], [MAX_TOKENS - 2] * 2, [*range(1, 30)], [5] * 65):
             sequences = texts(lengths)
             found = one.engine.encode(sequences)
@@ -116,7 +116,7 @@ class TestEveryEngine:
             assert np.linalg.norm(found, axis=1) == pytest.approx(1, abs=1e-3)
             assert np.abs(found - one.exact.encode(sequences)).max() < TOLERANCE[name], lengths
 
-    def test_reads_a_text_as_it_does_alone(self, name: EncoderName, one: Made, texts: Texts) -> None:
+    def test_reads_a_text_as_it_does_alone(self, name: RuntimeName, one: Made, texts: Texts) -> None:
         sequences = texts([7, 4, 12, 5])
         alone = np.concatenate([one.engine.encode(sequences.take(np.array([row]))) for row in range(4)])
         assert np.abs(alone - one.engine.encode(sequences)).max() < ALONE.get(name, TOLERANCE[name])
@@ -127,7 +127,7 @@ class TestEveryEngine:
         one.engine.encode(texts([6, 6]).take(np.array([1, 0])))
         assert np.array_equal(first, before)
 
-    def test_keeps_the_callers_order_over_batches(self, name: EncoderName, one: Made, texts: Texts) -> None:
+    def test_keeps_the_callers_order_over_batches(self, name: RuntimeName, one: Made, texts: Texts) -> None:
         told: list[tuple[int, int]] = []
         sparing, sequences = Sparing(one.engine, 40), texts([11, 3, 20, 3, 8] * 4)
         found = encode_all(sparing, sequences, lambda done, of: told.append((done, of)))
@@ -146,21 +146,21 @@ class TestEveryEngine:
         with ThreadPoolExecutor(4) as threads:
             assert all(threads.map(all_right, range(4)))
 
-    def test_is_made_without_a_word(self, name: EncoderName, one: Made) -> None:
+    def test_is_made_without_a_word(self, name: RuntimeName, one: Made) -> None:
         assert one.printed == ""
         assert one.engine.name is name
 
 
-@pytest.mark.skipif(lacks(EncoderName.OPENVINO_INT8) is not None, reason="OpenVINO is not installed")
-def test_nobody_is_told_that_openvino_is_used(made: Callable[[EncoderName], Made]) -> None:
-    made(EncoderName.OPENVINO_INT8)
+@pytest.mark.skipif(lacks(RuntimeName.OPENVINO_INT8) is not None, reason="OpenVINO is not installed")
+def test_nobody_is_told_that_openvino_is_used(made: Callable[[RuntimeName], Made]) -> None:
+    made(RuntimeName.OPENVINO_INT8)
     assert sys.modules["openvino_telemetry"] is None
 
 
 class Sparing:
     """An engine that takes few tokens at once, and counts."""
 
-    def __init__(self, engine: ProductEngine, tokens: int) -> None:
+    def __init__(self, engine: TextRuntime, tokens: int) -> None:
         self.engine, self.name, self.tokens_at_once, self.calls = engine, engine.name, tokens, 0
         self.by_length = engine.by_length
 
@@ -178,12 +178,12 @@ def test_a_missing_library_says_what_to_type(
 
     monkeypatch.setattr(optional_library, "import_module", missing)
     with pytest.raises(NotFound, match=rf"No module named .*; type: pip install 'ubm-embed\[{extra}"):
-        make_engine(EncoderName(name), model)
+        make_runtime(RuntimeName(name), model)
 
 
 def test_bfloat16_is_refused_where_it_would_be_emulated(
     model: UserBehaviorModel, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("ubm_embed.inference.runtimes.torch_runtime.computes_bfloat16", lambda device: False)
-    with pytest.raises(NotFound, match="--encoder torch"):
-        make_engine(EncoderName.TORCH_BFLOAT16, model)
+    with pytest.raises(NotFound, match="--runtime torch"):
+        make_runtime(RuntimeName.TORCH_BFLOAT16, model)

@@ -14,10 +14,10 @@ from ubm_embed.data.arrays import FloatArray
 from ubm_embed.data.text.token_table import TokenTable
 from ubm_embed.errors import NotFound, QualityGateFailed
 from ubm_embed.inference.runtimes import selection as choice
-from ubm_embed.inference.runtimes.runtime import ProductEngine
-from ubm_embed.inference.runtimes.runtime_name import EncoderName
-from ubm_embed.inference.runtimes.selection import choose_engine, make_engine, try_engines
-from ubm_embed.inference.runtimes.torch_runtime import TorchEngine
+from ubm_embed.inference.runtimes.runtime import TextRuntime
+from ubm_embed.inference.runtimes.runtime_name import RuntimeName
+from ubm_embed.inference.runtimes.selection import benchmark_runtimes, choose_runtime, make_runtime
+from ubm_embed.inference.runtimes.torch_runtime import TorchRuntime
 from ubm_embed.model.user_behavior_model import UserBehaviorModel
 
 
@@ -27,8 +27,8 @@ class Made:
     tokens_at_once = 10_000
     by_length = True
 
-    def __init__(self, model: UserBehaviorModel, name: EncoderName, noise: float, seconds: float) -> None:
-        self.exact, self.name, self.noise, self.seconds = TorchEngine(model), name, noise, seconds
+    def __init__(self, model: UserBehaviorModel, name: RuntimeName, noise: float, seconds: float) -> None:
+        self.exact, self.name, self.noise, self.seconds = TorchRuntime(model), name, noise, seconds
 
     def encode(self, sequences: TokenTable) -> FloatArray:
         vectors = self.exact.encode(sequences)
@@ -49,11 +49,11 @@ def have(monkeypatch: pytest.MonkeyPatch) -> Callable[..., None]:
     def have(**engines: tuple[float, float]) -> None:
         makers = {}
         for written, (noise, seconds) in engines.items():
-            name = EncoderName(written.replace("_", "-"))
+            name = RuntimeName(written.replace("_", "-"))
             makers[name] = lambda model, made=(name, noise, seconds): Made(model, *made)
         monkeypatch.setattr(choice, "_MAKERS", makers)
 
-    def timed(engine: ProductEngine, sample: TokenTable) -> tuple[FloatArray, float]:
+    def timed(engine: TextRuntime, sample: TokenTable) -> tuple[FloatArray, float]:
         return engine.encode(sample), getattr(engine, "seconds", 1.0)
 
     monkeypatch.setattr(choice, "_timed", timed)
@@ -64,32 +64,32 @@ def have(monkeypatch: pytest.MonkeyPatch) -> Callable[..., None]:
 
 def test_auto_takes_the_fastest(have: Callable[..., None], model: UserBehaviorModel, sequences: TokenTable) -> None:
     have(openvino=(0, 0.3), onnx_int8=(0, 0.1), openvino_int8=(0, 0.5))
-    assert choose_engine(EncoderName.AUTO, model, sequences).name is EncoderName.ONNX_INT8
+    assert choose_runtime(RuntimeName.AUTO, model, sequences).name is RuntimeName.ONNX_INT8
     have(openvino=(0, 1.3))
-    assert choose_engine(EncoderName.AUTO, model, sequences).name is EncoderName.TORCH
+    assert choose_runtime(RuntimeName.AUTO, model, sequences).name is RuntimeName.TORCH
 
 
 def test_auto_leaves_out_what_does_not_keep_quality(
     have: Callable[..., None], model: UserBehaviorModel, sequences: TokenTable
 ) -> None:
     have(openvino=(0.02, 0.1), onnx_int8=(0.02, 0.3), openvino_int8=(0.5, 0.1))
-    tried = {trial.engine.name: trial for trial in try_engines(model, sequences)}
+    tried = {trial.engine.name: trial for trial in benchmark_runtimes(model, sequences)}
     # The same noise is too much for a float format and little enough for eight bits.
-    assert 0.99 < tried[EncoderName.OPENVINO].agreement.cosine < 0.999
+    assert 0.99 < tried[RuntimeName.OPENVINO].agreement.cosine < 0.999
     kept = {name for name, trial in tried.items() if trial.keeps_quality}
-    assert kept == {EncoderName.TORCH, EncoderName.ONNX_INT8}
-    assert choose_engine(EncoderName.AUTO, model, sequences).name is EncoderName.ONNX_INT8
+    assert kept == {RuntimeName.TORCH, RuntimeName.ONNX_INT8}
+    assert choose_runtime(RuntimeName.AUTO, model, sequences).name is RuntimeName.ONNX_INT8
 
 
 def test_neighbours_that_change_are_left_out_too(
     have: Callable[..., None], model: UserBehaviorModel, sequences: TokenTable, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     have(onnx_int8=(0.02, 0.1))
-    _, noisy = try_engines(model, sequences)
+    _, noisy = benchmark_runtimes(model, sequences)
     assert noisy.keeps_quality
     monkeypatch.setattr(choice, "_LEAST_NEAREST", noisy.agreement.nearest + 0.01)
     assert not noisy.keeps_quality
-    assert choose_engine(EncoderName.AUTO, model, sequences).name is EncoderName.TORCH
+    assert choose_runtime(RuntimeName.AUTO, model, sequences).name is RuntimeName.TORCH
 
 
 def test_auto_goes_without_what_is_not_installed(
@@ -99,10 +99,10 @@ def test_auto_goes_without_what_is_not_installed(
         raise NotFound("not installed")
 
     have()
-    monkeypatch.setattr(choice, "_MAKERS", {EncoderName.OPENVINO: missing})
-    assert choose_engine(EncoderName.AUTO, model, sequences).name is EncoderName.TORCH
+    monkeypatch.setattr(choice, "_MAKERS", {RuntimeName.OPENVINO: missing})
+    assert choose_runtime(RuntimeName.AUTO, model, sequences).name is RuntimeName.TORCH
     with pytest.raises(NotFound, match="not installed"):
-        choose_engine(EncoderName.OPENVINO, model, sequences)
+        choose_runtime(RuntimeName.OPENVINO, model, sequences)
 
 
 @pytest.mark.parametrize("breaks", ["made", "asked"])
@@ -117,20 +117,20 @@ def test_auto_goes_without_what_breaks_and_says_so(
         raise RuntimeError("no such operation\nand a long report")
 
     def made(model: UserBehaviorModel) -> Made:
-        engine = Made(model, EncoderName.OPENVINO, 0, 0)
+        engine = Made(model, RuntimeName.OPENVINO, 0, 0)
         monkeypatch.setattr(engine, "encode", broken)
         return engine
 
     have()
-    monkeypatch.setattr(choice, "_MAKERS", {EncoderName.OPENVINO: broken if breaks == "made" else made})
+    monkeypatch.setattr(choice, "_MAKERS", {RuntimeName.OPENVINO: broken if breaks == "made" else made})
     with pytest.warns(UserWarning, match=r"going without openvino, which broke: RuntimeError: no such operation$"):
-        assert choose_engine(EncoderName.AUTO, model, sequences).name is EncoderName.TORCH
+        assert choose_runtime(RuntimeName.AUTO, model, sequences).name is RuntimeName.TORCH
 
 
 @pytest.mark.parametrize("value", [0.0, float("nan")])
-@pytest.mark.parametrize("name", [EncoderName.AUTO, EncoderName.OPENVINO])
+@pytest.mark.parametrize("name", [RuntimeName.AUTO, RuntimeName.OPENVINO])
 def test_a_damaged_model_is_refused(
-    name: EncoderName, value: float, have: Callable[..., None], sequences: TokenTable
+    name: RuntimeName, value: float, have: Callable[..., None], sequences: TokenTable
 ) -> None:
     have(openvino=(0, 0.1))
     sizes: dict[str, Any] = {"layers": 1, "width": 16, "dimension": 16, "session_layers": 0, "session_heads": 2}
@@ -139,7 +139,7 @@ def test_a_damaged_model_is_refused(
         for parameter in damaged.parameters():
             parameter.fill_(value)
     with pytest.raises(QualityGateFailed, match="80 of 80 texts: the model is damaged"):
-        choose_engine(name, damaged, sequences)
+        choose_runtime(name, damaged, sequences)
 
 
 @pytest.mark.parametrize("name", ["openvino", "onnx-int8"])
@@ -150,7 +150,7 @@ def test_sizes_of_one_product_are_no_reason_to_refuse(name: str) -> None:
     model = UserBehaviorModel.from_scratch(vocab_size=200, layers=2).eval()
     title = np.random.default_rng(0).integers(100, 200, 14)
     sizes = TokenTable.from_rows([[2, 5, *title, 7, 20 + size, 3] for size in range(60)])
-    assert choose_engine(EncoderName(name), model, sizes).name == name
+    assert choose_runtime(RuntimeName(name), model, sizes).name == name
 
 
 @pytest.mark.parametrize("name", ["openvino", "onnx-int8"])
@@ -161,10 +161,10 @@ def test_a_scrambled_encoder_is_refused(
         def encode(self, sequences: TokenTable) -> FloatArray:
             return self.exact.encode(sequences)[::-1]
 
-    makers = {EncoderName(name): lambda model: Scrambled(model, EncoderName(name), 0, 0)}
+    makers = {RuntimeName(name): lambda model: Scrambled(model, RuntimeName(name), 0, 0)}
     monkeypatch.setattr(choice, "_MAKERS", makers)
     with pytest.raises(QualityGateFailed):
-        choose_engine(EncoderName(name), model, sequences)
+        choose_runtime(RuntimeName(name), model, sequences)
 
 
 def test_auto_does_not_try_for_a_few_texts(
@@ -172,20 +172,20 @@ def test_auto_does_not_try_for_a_few_texts(
 ) -> None:
     have(openvino=(0, 0))
     monkeypatch.setattr(choice, "_WORTH_CHOOSING", len(sequences) + 1)
-    monkeypatch.setattr(choice, "try_engines", lambda *_: pytest.fail("tried"))
-    assert choose_engine(EncoderName.AUTO, model, sequences).name is EncoderName.TORCH
+    monkeypatch.setattr(choice, "benchmark_runtimes", lambda *_: pytest.fail("tried"))
+    assert choose_runtime(RuntimeName.AUTO, model, sequences).name is RuntimeName.TORCH
 
 
 def test_what_is_asked_for_by_name_is_checked_too(
     have: Callable[..., None], model: UserBehaviorModel, sequences: TokenTable
 ) -> None:
     have(openvino=(0.3, 0), onnx_int8=(0.001, 0))
-    assert choose_engine(EncoderName.ONNX_INT8, model, sequences).name is EncoderName.ONNX_INT8
-    with pytest.raises(QualityGateFailed, match=r"openvino reads .* a cosine of 0\.\d+, .* type: --encoder torch"):
-        choose_engine(EncoderName.OPENVINO, model, sequences)
+    assert choose_runtime(RuntimeName.ONNX_INT8, model, sequences).name is RuntimeName.ONNX_INT8
+    with pytest.raises(QualityGateFailed, match=r"openvino reads .* a cosine of 0\.\d+, .* type: --runtime torch"):
+        choose_runtime(RuntimeName.OPENVINO, model, sequences)
 
 
 @pytest.mark.parametrize("name", ["openvino", "onnx-int8", "openvino-int8"])
 def test_an_engine_of_the_cpu_is_refused_elsewhere(name: str, model: UserBehaviorModel) -> None:
     with pytest.raises(NotFound, match=r"the device is meta; type: --device cpu"):
-        make_engine(EncoderName(name), model.to("meta"))
+        make_runtime(RuntimeName(name), model.to("meta"))

@@ -1,4 +1,4 @@
-"""--encoder of build-index and refresh, and export --to onnx, as a shell sees them."""
+"""--runtime of build-index and refresh, and export --to onnx, as a shell sees them."""
 
 from __future__ import annotations
 
@@ -10,13 +10,13 @@ from typing import Any
 import pytest
 
 from cli.export import Target
-from indexer.export.formats import ExportForm
+from indexer.export.formats import ExportFormat
 from indexer.store.embedding_store import EmbeddingStore
 from indexer.versions.version import read_version
 from ubm_embed.inference.runtimes import onnx_export as onnx_folder
 from ubm_embed.inference.runtimes import selection as choice
-from ubm_embed.inference.runtimes.runtime_name import EncoderName
-from ubm_embed.inference.runtimes.torch_runtime import TorchEngine
+from ubm_embed.inference.runtimes.runtime_name import RuntimeName
+from ubm_embed.inference.runtimes.torch_runtime import TorchRuntime
 
 Shell = Callable[..., Any]
 
@@ -24,7 +24,7 @@ Shell = Callable[..., Any]
 @pytest.fixture(autouse=True)
 def openvino(monkeypatch: pytest.MonkeyPatch) -> None:
     """PyTorch under another name, which every machine has."""
-    makers = {EncoderName.OPENVINO: lambda model: TorchEngine(model, EncoderName.OPENVINO)}
+    makers = {RuntimeName.OPENVINO: lambda model: TorchRuntime(model, RuntimeName.OPENVINO)}
     monkeypatch.setattr(choice, "_MAKERS", makers)
 
 
@@ -34,17 +34,17 @@ def test_it_is_an_option_and_a_variable(
     store = tmp_path / "s"
     built = ubm(
         *("build-index", "--model", model_folder, "--products", catalogue(1), "--store", store),
-        *("--encoder", "openvino", "--format", "json"),
+        *("--runtime", "openvino", "--format", "json"),
     )
-    assert (built.code, json.loads(built.out)["encoder"]) == (0, "openvino")
-    monkeypatch.setenv("UBM_EMBED_ENCODER", "torch")
+    assert (built.code, json.loads(built.out)["runtime"]) == (0, "openvino")
+    monkeypatch.setenv("UBM_EMBED_RUNTIME", "torch")
     allowed = ("--allow", "neighbours", "--allow", "centroid")
     assert ubm("refresh", "--products", catalogue(2), "--store", store, *allowed).code == 0
-    assert read_version(EmbeddingStore.open(store)).encoder == "openvino, torch"
+    assert read_version(EmbeddingStore.open(store)).runtime == "openvino, torch"
 
 
 def test_an_unknown_one_is_refused(ubm: Shell, nights: Path, catalogue: Callable[[int], Path]) -> None:
-    refused = ubm("refresh", "--products", catalogue(4), "--store", nights, "--encoder", "tensorflow")
+    refused = ubm("refresh", "--products", catalogue(4), "--store", nights, "--runtime", "tensorflow")
     assert (refused.code, "openvino-int8" in refused.err) == (2, True)
 
 
@@ -53,12 +53,12 @@ def test_workers_of_a_cluster_do_not_choose_each_for_itself(
     ubm: Shell, command: str, nights: Path, model_folder: Path, catalogue: Callable[[int], Path]
 ) -> None:
     arguments = ("--model", model_folder, "--products", catalogue(4), "--store", nights, "--engine", "ray")
-    refused = ubm(command, *arguments, "--encoder", "auto")
-    assert (refused.code, "name the encoder" in refused.err) == (2, True)
+    refused = ubm(command, *arguments, "--runtime", "auto")
+    assert (refused.code, "name the runtime" in refused.err) == (2, True)
 
 
 def test_every_form_of_vectors_can_be_asked_for() -> None:
-    assert {str(target) for target in Target} == {str(form) for form in ExportForm} | {"onnx"}
+    assert {str(target) for target in Target} == {str(form) for form in ExportFormat} | {"onnx"}
 
 
 def test_a_model_is_exported(ubm: Shell, tmp_path: Path, model_folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
