@@ -1,39 +1,36 @@
-"""A benchmark's report: its raw figures, beside the machine, the versions, the date and the settings they belong to.
+"""A benchmark's report: raw figures with the machine, versions, date and settings they belong to.
 
-Runners keep what they timed and compute their tables from it, so that a table can be made anew from a kept report.
+Runners save what they timed and compute their tables from it, so that a table can be made again from a saved report.
 """
 
 from __future__ import annotations
 
-import argparse
 import json
 import os
 import platform
 import shutil
 import subprocess
-import sys
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import UTC, datetime
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
-from ubm_embed.errors import UbmError
 from ubm_embed.outputs import output_file
 
 RESULTS = Path(__file__).parent / "results"
 
-# What decides how fast a CPU multiplies; see `ubm_embed.model.precision`.
+# What decides how fast a CPU multiplies matrices; see `ubm_embed.model.autocast`.
 _FEATURES = ("avx2", "fma", "avx512f", "avx512_vnni", "avx512_bf16", "amx_bf16", "asimd", "sve", "bf16")
 _PACKAGES = ("ubm-embed", "torch", "transformers", "tokenizers", "numpy", "polars")
 
 
-def heading(benchmark: str, settings: Mapping[str, Any], *, packages: Sequence[str] = ()) -> dict[str, Any]:
-    """The part of a report that is known before anything is measured; call it then, for its load average.
+def report_header(benchmark: str, settings: Mapping[str, Any], *, packages: Sequence[str] = ()) -> dict[str, Any]:
+    """The part of a report that is known before the measurement; call it then, for its load average.
 
     Args:
-        settings: what the run was asked for; no paths.
-        packages: further packages whose versions matter.
+        settings: of the run; no paths, since reports are published.
+        packages: more packages whose versions matter.
     """
     return {
         "benchmark": benchmark,
@@ -45,13 +42,11 @@ def heading(benchmark: str, settings: Mapping[str, Any], *, packages: Sequence[s
 
 
 def machine() -> dict[str, Any]:
-    """This machine, as far as figures depend on it, without its name."""
-    about = _cpu()
+    """What figures depend on in this machine; not its name."""
+    cpu = _cpu()
     return {
-        "cpu": about.get("model name") or platform.processor() or platform.machine(),
-        "cpu_features": [
-            name for name in _FEATURES if name in (about.get("flags") or about.get("Features", "")).split()
-        ],
+        "cpu": cpu.get("model name") or platform.processor() or platform.machine(),
+        "cpu_features": [name for name in _FEATURES if name in (cpu.get("flags") or cpu.get("Features", "")).split()],
         "cores": len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count(),
         "memory_gb": round(os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 2**30),
         "gpus": _gpus(),
@@ -61,21 +56,21 @@ def machine() -> dict[str, Any]:
 
 
 def versions(packages: Iterable[str]) -> dict[str, str]:
-    """Python's version and those of these packages, where they are installed."""
-    found = {"python": platform.python_version()}
+    """Python's version and those of the installed ones of these packages."""
+    installed = {"python": platform.python_version()}
     for name in packages:
         try:
-            found[name] = version(name)
+            installed[name] = version(name)
         except PackageNotFoundError:
             continue
-    return found
+    return installed
 
 
 def write_report(report: Mapping[str, Any], file: str | Path | None = None) -> Path:
-    """Write a report to `file`, else to `results/NAME.json`, whole or not at all; returns where.
+    """Write a report to `file`, else to `results/NAME.json`, atomically; returns the path.
 
     Raises:
-        Conflict: there is something that is no file.
+        Conflict: the path exists and is not a file.
     """
     path = Path(file) if file is not None else RESULTS / f"{report['benchmark']}.json"
     with output_file(path) as aside:
@@ -83,24 +78,8 @@ def write_report(report: Mapping[str, Any], file: str | Path | None = None) -> P
     return path
 
 
-def kept_or_measured(options: argparse.Namespace, measure: Callable[[argparse.Namespace], dict[str, Any]]) -> Any:
-    """The report that `--show` names, else a new one, which is kept where `--out` says.
-
-    Raises:
-        SystemExit: measuring failed for a reason that is the caller's to mend, which it says.
-    """
-    if options.show:
-        return json.loads(options.show.read_text("utf-8"))
-    try:
-        report = measure(options)
-        print(f"written: {write_report(report, options.out)}", file=sys.stderr)
-    except UbmError as error:
-        raise SystemExit(f"error: {error}") from None
-    return report
-
-
 def markdown_table(columns: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
-    """A table that reads well in a terminal and can be pasted into a page; all but the first column to the right."""
+    """A Markdown table, aligned so that it also reads well in a terminal; numbers to the right."""
     lines = [list(columns), *(list(row) for row in rows)]
     widths = [max(len(line[column]) for line in lines) for column in range(len(columns))]
     rule = ["-" * widths[0], *("-" * (width - 1) + ":" for width in widths[1:])]
@@ -115,7 +94,7 @@ def markdown_table(columns: Sequence[str], rows: Iterable[Sequence[str]]) -> str
 
 
 def _cpu() -> dict[str, str]:
-    """The first core's entry in Linux's list; empty elsewhere."""
+    """The first core's entry in Linux's /proc/cpuinfo; empty on other systems."""
     file = Path("/proc/cpuinfo")
     if not file.is_file():
         return {}

@@ -20,8 +20,9 @@ from typing import Any
 
 import polars as pl
 
+from benchmarks.command_line import load_or_measure
 from benchmarks.data.data_steps import OTHER, OURS, STEPS
-from benchmarks.report import heading, kept_or_measured, markdown_table
+from benchmarks.report import markdown_table, report_header
 from ubm_embed.data.corpus import INTERACTIONS_FILE, PRODUCTS_FILE
 from ubm_embed.data.sample_shop import write_sample_shop
 from ubm_embed.errors import QualityGateFailed
@@ -56,7 +57,7 @@ def measure(options: argparse.Namespace) -> dict[str, Any]:
     """
     settings = {**vars(options), "corpus": options.corpus.name if options.corpus else "sample shop"}
     del settings["out"], settings["show"]
-    report = heading(NAME, settings, packages=("transformers", "pyarrow"))
+    report = report_header(NAME, settings, packages=("transformers", "pyarrow"))
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         report["corpus"] = prepare(folder, options)
@@ -185,7 +186,7 @@ def parse(arguments: Sequence[str] | None = None) -> argparse.Namespace:
 def main(arguments: Sequence[str] | None = None) -> None:
     """Measure, keep the report, print its table; or print that of a kept one."""
     options = parse(arguments)
-    report = kept_or_measured(options, measure)
+    report = load_or_measure(options, measure)
     print(f"{table(report)}\n\n{notes(report)}")
 
 

@@ -154,7 +154,7 @@ def tokenising_with_padding(folder: Path, out: Path) -> Step:
 def tokenising_all(folder: Path, out: Path) -> Step:
     """All texts and sessions of a corpus as arrays."""
     corpus, tokenizer = Corpus.open(folder / "corpus"), InteractionTokenizer.from_pretrained(folder)
-    return Step(lambda: TokenizedCorpus.of(corpus, tokenizer), corpus.interactions.height)
+    return Step(lambda: TokenizedCorpus.from_corpus(corpus, tokenizer), corpus.interactions.height)
 
 
 def naming(folder: Path, out: Path) -> Step:
@@ -225,7 +225,7 @@ def _products(folder: Path) -> pl.DataFrame:
 
 
 def _tokenized(folder: Path) -> TokenizedCorpus:
-    return TokenizedCorpus.of(Corpus.open(folder / "corpus"), InteractionTokenizer.from_pretrained(folder))
+    return TokenizedCorpus.from_corpus(Corpus.open(folder / "corpus"), InteractionTokenizer.from_pretrained(folder))
 
 
 def _texts(corpus: Corpus) -> Iterator[str]:

@@ -21,8 +21,9 @@ import polars as pl
 import torch
 from torch.nn.functional import normalize
 
-from benchmarks.embedding.embedding_rivals import FORMS, Rival, versions, write_home
-from benchmarks.report import heading, kept_or_measured, markdown_table
+from benchmarks.command_line import load_or_measure
+from benchmarks.embedding.rivals import FORMS, Rival, versions, write_home
+from benchmarks.report import markdown_table, report_header
 from ubm_embed.data.arrays import FloatArray
 from ubm_embed.data.batches.distinct_batches import NO_ACTION, TokenBatch, interaction_sequences
 from ubm_embed.data.corpus import Corpus
@@ -31,8 +32,8 @@ from ubm_embed.data.text.token_table import TokenTable
 from ubm_embed.errors import NotFound, QualityGateFailed
 from ubm_embed.inference.embedder import Embedder
 from ubm_embed.inference.runtimes.agreement import Agreement
-from ubm_embed.inference.runtimes.runtime_name import EncoderName
-from ubm_embed.inference.runtimes.selection import fastest, sample_of, try_engines
+from ubm_embed.inference.runtimes.runtime_name import RuntimeName
+from ubm_embed.inference.runtimes.selection import benchmark_runtimes, fastest, sample_of
 from ubm_embed.model.checkpoint import Checkpoint
 
 NAME = "embedding_speed"
@@ -42,8 +43,8 @@ DEFAULT = FORMS[0].name
 class Ours:
     """One of our encoders, from the catalogue's text to vectors."""
 
-    def __init__(self, checkpoint: Checkpoint, name: EncoderName, products: pl.DataFrame) -> None:
-        self._embedder = Embedder(checkpoint, device="cpu", encoder=name)
+    def __init__(self, checkpoint: Checkpoint, name: RuntimeName, products: pl.DataFrame) -> None:
+        self._embedder = Embedder(checkpoint, device="cpu", runtime=name)
         self._products, self.vectors = products, np.empty((0, 0), np.float32)
 
     def seconds(self) -> float:
@@ -59,7 +60,7 @@ def measure(options: argparse.Namespace) -> dict[str, Any]:
     settings = {**vars(options), "corpus": options.corpus.name if options.corpus else "sample shop"}
     for path in ("out", "show", "model", "rival_python"):
         del settings[path]
-    report = heading(NAME, settings, packages=("onnxruntime", "openvino", "nncf"))
+    report = report_header(NAME, settings, packages=("onnxruntime", "openvino", "nncf"))
     checkpoint = Checkpoint.from_pretrained(options.model)
     products = open_products(options)
     sequences = product_sequences(checkpoint, products)
@@ -76,7 +77,7 @@ def measure(options: argparse.Namespace) -> dict[str, Any]:
         rows = dict(_ours(checkpoint, products, report["left_out"]))
         rivals = dict(_rivals(options, Path(folder), stack, report["left_out"]))
         taken = _rounds({**rows, **rivals}, options.rounds)
-        exact = rows[str(EncoderName.TORCH)].vectors
+        exact = rows[str(RuntimeName.TORCH)].vectors
         for name, row in rows.items():
             report["rows"][name] = _described(taken[name], exact, row.vectors)
         theirs = interaction_vectors(checkpoint, sequences)
@@ -105,16 +106,16 @@ def interaction_vectors(checkpoint: Checkpoint, sequences: TokenTable) -> FloatA
     """What sentence-transformers is to find: unit vectors of the interaction encoder alone, in float32: [M, D]."""
     vectors = torch.empty(len(sequences), checkpoint.model.config.dimension)
     for part in sequences.batches(8192):
-        tokens = TokenBatch.of(sequences.take(part))
+        tokens = TokenBatch.from_table(sequences.take(part))
         vectors[part] = normalize(checkpoint.products.model.interaction_encoder(tokens), dim=1)
     found: FloatArray = vectors.numpy()
     return found
 
 
 def _auto(checkpoint: Checkpoint, sequences: TokenTable) -> dict[str, Any]:
-    """What `--encoder auto` takes for this catalogue, and what it tries for it."""
+    """What `--runtime auto` takes for this catalogue, and what it tries for it."""
     started = time.perf_counter()
-    trials = try_engines(checkpoint.products.model, sample_of(sequences.distinct()[0]))
+    trials = benchmark_runtimes(checkpoint.products.model, sample_of(sequences.distinct()[0]))
     return {
         "takes": str(fastest(trials).engine.name),
         "seconds": time.perf_counter() - started,
@@ -124,7 +125,7 @@ def _auto(checkpoint: Checkpoint, sequences: TokenTable) -> dict[str, Any]:
 
 def _ours(checkpoint: Checkpoint, products: pl.DataFrame, left_out: dict[str, str]) -> Iterator[tuple[str, Ours]]:
     """Each of our encoders that this machine has, warm."""
-    for name in (name for name in EncoderName if name is not EncoderName.AUTO):
+    for name in (name for name in RuntimeName if name is not RuntimeName.AUTO):
         row = Ours(checkpoint, name, products)
         try:
             print(f"{name}: first time {row.seconds():.1f} s", file=sys.stderr, flush=True)
@@ -193,7 +194,7 @@ def notes(report: dict[str, Any]) -> str:
         f"texts, {catalogue['tokens']:.1f} tokens each; {report['settings']['threads']} threads."
     ]
     auto = report["auto"]
-    lines += [f"- `--encoder auto` takes {auto['takes']}, and {auto['seconds']:.0f} s to make and try them all."]
+    lines += [f"- `--runtime auto` takes {auto['takes']}, and {auto['seconds']:.0f} s to make and try them all."]
     lines += [f"- Left out: {name}: {why}" for name, why in report["left_out"].items()]
     return "\n".join(lines)
 
@@ -219,7 +220,7 @@ def parse(arguments: Sequence[str] | None = None) -> argparse.Namespace:
 
 def main(arguments: Sequence[str] | None = None) -> None:
     """Measure, keep the report, print its table; or print that of a kept one."""
-    report = kept_or_measured(parse(arguments), measure)
+    report = load_or_measure(parse(arguments), measure)
     print(f"{table(report)}\n\n{notes(report)}")
 
 

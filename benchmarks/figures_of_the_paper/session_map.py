@@ -24,12 +24,12 @@ from sklearn.metrics import silhouette_score
 from benchmarks.quality.bench import Bench
 from benchmarks.quality.sizes import SIZES
 from benchmarks.quality.tables import bench_of
-from benchmarks.report import heading, write_report
+from benchmarks.report import report_header, write_report
 from ubm_embed.data.arrays import FloatArray
 from ubm_embed.data.batches.session_table import SessionTable
 from ubm_embed.data.batches.tokenized_corpus import TokenizedCorpus
 from ubm_embed.data.session import ACTIONS, Action
-from ubm_embed.data.tasks.examples import Task
+from ubm_embed.data.tasks.task import Task
 from ubm_embed.errors import InvalidData, UbmError
 from ubm_embed.inference.embedder import Embedder
 from ubm_embed.model.checkpoint import Checkpoint
@@ -48,7 +48,7 @@ def main() -> None:
     parser.add_argument("--out", type=Path, help="default: results/figure_4_DATA.json")
     options = parser.parse_args()
     settings = {"data": options.data.name, "size": options.size, "seed": options.seed}
-    report = heading(f"figure_4_{options.data.name}", settings, packages=("scikit-learn",))
+    report = report_header(f"figure_4_{options.data.name}", settings, packages=("scikit-learn",))
     try:
         bench = bench_of(options.data, Task.PIP, options.size, seed=options.seed, bert=options.bert)
         print(write_report({**report, **session_map(bench)}, options.out))
@@ -130,7 +130,7 @@ def _told(bench: Bench, sessions: SessionTable, number: int) -> list[str]:
 
 
 def _vectors(bench: Bench, model: Checkpoint, sessions: SessionTable) -> FloatArray:
-    texts = TokenizedCorpus.of(bench.corpus, model.tokenizer).texts
+    texts = TokenizedCorpus.from_corpus(bench.corpus, model.tokenizer).texts
     return Embedder(model, device=bench.device).embed_table(texts, sessions)
 
 

@@ -5,7 +5,7 @@ Every row is trained by the same loop on the same questions.
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any, cast
 
@@ -19,9 +19,9 @@ from benchmarks.quality.starts import Starts
 from ubm_embed.data.arrays import FloatArray
 from ubm_embed.data.batches.session_table import SessionTable
 from ubm_embed.data.batches.tokenized_corpus import TokenizedCorpus
-from ubm_embed.data.tasks.examples import Examples, Task
-from ubm_embed.data.tasks.questions import Questions
-from ubm_embed.data.tasks.split import SplitKind
+from ubm_embed.data.tasks.dataset import TaskDataset
+from ubm_embed.data.tasks.examples import TaskExamples
+from ubm_embed.data.tasks.task import SplitKind, Task
 from ubm_embed.evaluation.evaluation import Answers
 from ubm_embed.evaluation.next_item import ranks_of
 from ubm_embed.evaluation.uniformity import alignment, uniformity
@@ -61,14 +61,14 @@ class Trained:
 class Bench(Starts):
     """What all rows of a table share: the corpus, the split, the questions, the size, the checkpoints at hand."""
 
-    questions: Questions
+    questions: TaskDataset
     electra: str | None = None
 
     @cached_property
-    def examples(self) -> Examples:
+    def examples(self) -> TaskExamples:
         """The questions of the test part."""
         published = self.split.kind is SplitKind.LEAVE_ONE_OUT  # of which every question is asked
-        return self.questions.test(most=2**31 if published else self.size.questions, seed=self.seed)
+        return self.questions.test(max_examples=2**31 if published else self.size.questions, seed=self.seed)
 
     @property
     def task(self) -> Task:
@@ -92,8 +92,8 @@ class Bench(Starts):
         """Train and ask a tower over the questions' own rows."""
         torch.manual_seed(self.seed)
         # A causal tower is asked at every place at once, as our recipe's model is.
-        every_place = {"every_place": True} if self.task is Task.NIP and hasattr(tower, "beginnings") else {}
-        config = self.finetuning(family, **every_place)
+        all_positions = {"all_positions": True} if self.task is Task.NIP and hasattr(tower, "beginnings") else {}
+        config = self.finetuning(family, **all_positions)
         questions = self._posed(config)
         objective = task_objective(tower, self._head(dimension), questions, config)
         return self._train(name, objective, questions, config)
@@ -142,13 +142,13 @@ class Bench(Starts):
         objective = task_objective(tower, self._head(start.model.config.dimension), questions, config)
         return self._with_geometry(self._train(name, objective, questions, config), start, questions.corpus)
 
-    def _questions(self, start: Checkpoint, config: FinetuningConfig) -> Questions:
+    def _questions(self, start: Checkpoint, config: FinetuningConfig) -> TaskDataset:
         """The same questions over the texts as this model's tokenizer has them."""
-        return replace(self._posed(config), corpus=TokenizedCorpus.of(self.corpus, start.tokenizer))
+        return replace(self._posed(config), corpus=TokenizedCorpus.from_corpus(self.corpus, start.tokenizer))
 
-    def _posed(self, config: FinetuningConfig) -> Questions:
+    def _posed(self, config: FinetuningConfig) -> TaskDataset:
         """The same questions to choose and judge by; to train on, those that the settings name."""
-        return replace(self.questions, least_count=min(self.questions.least_count, config.least_count))
+        return replace(self.questions, min_count=min(self.questions.min_count, config.min_count))
 
     @torch.no_grad()
     def _product_vectors(self, start: Checkpoint, corpus: TokenizedCorpus) -> Tensor:
@@ -166,7 +166,7 @@ class Bench(Starts):
         self,
         name: str,
         objective: NextItem | PurchaseIntention | RemainingLength,
-        questions: Questions,
+        questions: TaskDataset,
         config: FinetuningConfig,
     ) -> Trained:
         weights = sum(weight.numel() for weight in objective.parameters() if weight.requires_grad)
@@ -176,7 +176,7 @@ class Bench(Starts):
         else:
             threshold = objective.head.threshold if isinstance(objective.head, PurchaseIntentionHead) else 0.5
             answers = Answers(name, objective.answers(self.examples.prefixes), threshold)
-        return Trained(answers, weights, {**asdict(config), "best_step": best.step, **best.shown})
+        return Trained(answers, weights, {**config.model_dump(mode="json"), "best_step": best.step, **best.shown})
 
     @torch.no_grad()
     def _geometry(self, start: Checkpoint, corpus: TokenizedCorpus) -> tuple[float, float]:

@@ -12,9 +12,10 @@ from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from benchmarks.command_line import load_or_measure
 from benchmarks.quality.cold_trial import AMONG_NEW, KNOWN, NEW, Trial
 from benchmarks.quality.sizes import SIZES
-from benchmarks.report import heading, kept_or_measured, markdown_table
+from benchmarks.report import markdown_table, report_header
 from ubm_embed.errors import NotFound
 
 
@@ -24,7 +25,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     options = parser.parse_args(arguments)
     if not 0 < options.share < 1:
         parser.error(f"argument --share: expected a number between 0 and 1, got {options.share:g}")
-    print(table(kept_or_measured(options, measure)))
+    print(table(load_or_measure(options, measure)))
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -52,7 +53,7 @@ def measure(options: argparse.Namespace) -> dict[str, Any]:
     name = options.data.name if options.data else "sample_shop"
     kept = ("share", "size", "finetuning_steps", "holdout", "seed", "device")
     settings = {"data": name, **{key: getattr(options, key) for key in kept}}
-    report = heading(f"cold_start_{name}", settings, packages=("scikit-learn",))
+    report = report_header(f"cold_start_{name}", settings, packages=("scikit-learn",))
     with tempfile.TemporaryDirectory() as folder:
         trial = Trial.of(options, Path(folder))
         rows = trial.scorers(options.bert, options.finetuning_steps)

@@ -9,7 +9,7 @@ import argparse
 import sys
 import time
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import cached_property, partial
 from pathlib import Path
 from typing import Any
@@ -19,13 +19,14 @@ from numpy.typing import NDArray
 
 from benchmarks.quality.baselines.text_match import TextMatch
 from benchmarks.quality.bench import Bench
-from benchmarks.quality.new_products import Among, Arrivals, questions_about
+from benchmarks.quality.new_products import Among, NewProducts, questions_about
 from benchmarks.quality.tables import bench_of
 from ubm_embed.data.batches.session_table import SessionTable
 from ubm_embed.data.batches.tokenized_corpus import TokenizedCorpus
 from ubm_embed.data.corpus import Corpus
 from ubm_embed.data.sample_shop import write_sample_shop
-from ubm_embed.data.tasks.examples import Examples, Task
+from ubm_embed.data.tasks.examples import TaskExamples
+from ubm_embed.data.tasks.task import Task
 from ubm_embed.data.text.tokenizer import InteractionTokenizer
 from ubm_embed.errors import InvalidData
 from ubm_embed.evaluation.baselines import CoOccurrence, Popularity, RecentCoOccurrence, Scorer
@@ -55,7 +56,7 @@ class Trial:
     """
 
     home: Path
-    arrivals: Arrivals
+    new_products: NewProducts
     bench: Bench
     tokenizer: InteractionTokenizer
     corpus: TokenizedCorpus
@@ -65,27 +66,27 @@ class Trial:
         """Draw the new products, and take them out of what is trained on."""
         if options.data is None:
             write_sample_shop(home / "shop", products=SAMPLE_PRODUCTS, sessions=SAMPLE_SESSIONS, seed=options.seed)
-        arrivals = Arrivals.draw(Corpus.open(options.data or home / "shop"), options.share, options.seed)
-        arrivals.before().write(home / "before")
+        new_products = NewProducts.draw(Corpus.open(options.data or home / "shop"), options.share, options.seed)
+        new_products.before().write(home / "before")
         how = {"holdout": options.holdout, "seed": options.seed, "device": options.device}
         bench = bench_of(home / "before", Task.NIP, options.size, **how)
         _, tokenizer = bench.scratch()
-        return cls(home, arrivals, bench, tokenizer, TokenizedCorpus.of(arrivals.shop, tokenizer))
+        return cls(home, new_products, bench, tokenizer, TokenizedCorpus.from_corpus(new_products.shop, tokenizer))
 
     @cached_property
     def training(self) -> SessionTable:
         """The sessions that training reads, over the rows of `corpus`'s products."""
-        return self.arrivals.training(self.bench.split, self.tokenizer)
+        return self.new_products.training(self.bench.split, self.tokenizer)
 
     @cached_property
-    def questions(self) -> dict[str, Examples]:
+    def questions(self) -> dict[str, TaskExamples]:
         """About new products, and about others that training has seen.
 
         Raises:
             InvalidData: hardly a session of the test part asks for one.
         """
         seen = np.bincount(self.training.rows, minlength=self.corpus.products)[: self.corpus.products] > 0
-        wanted = {NEW: self.arrivals.new, KNOWN: seen}
+        wanted = {NEW: self.new_products.new, KNOWN: seen}
         how = {"most": self.bench.size.questions, "seed": self.bench.seed}
         asked = {name: questions_about(some, self.corpus, self.bench.split, **how) for name, some in wanted.items()}
         for name, examples in asked.items():
@@ -98,11 +99,11 @@ class Trial:
         """What is asked, out of what, and what training holds of the new products."""
         rows = self.training.rows[self.training.rows < self.corpus.products]
         return {
-            "products": {NEW: int(self.arrivals.new.sum()), KNOWN: int((~self.arrivals.new).sum())},
+            "products": {NEW: int(self.new_products.new.sum()), KNOWN: int((~self.new_products.new).sum())},
             "training": {
                 "sessions": len(self.training),
                 "interactions": self.training.rows.size,
-                "with_new_products": int(self.arrivals.new[rows].sum()),
+                "with_new_products": int(self.new_products.new[rows].sum()),
             },
             "split": self.bench.split.to_dict(),
             "questions": {name: len(examples) for name, examples in self.questions.items()},
@@ -115,7 +116,7 @@ class Trial:
             bert: a pre-trained text encoder, for a row of its own.
             steps: of fine-tuning at most; 0 leaves it out.
         """
-        products, shop, last = self.corpus.products, self.arrivals.shop, self.bench.size.max_interactions
+        products, shop, last = self.corpus.products, self.new_products.shop, self.bench.size.max_interactions
         rows: dict[str, Callable[[], Scorer]] = {
             "popularity": lambda: Popularity.fit(self.training, products),
             "co-occurrence": lambda: CoOccurrence.fit(self.training, products),
@@ -129,28 +130,28 @@ class Trial:
         if steps != 0:
             rows["UBM, fine-tuned"] = partial(self._finetuned_plainly, steps)
             for name, known in (("UBM, shop recipe, words only", False), ("UBM, shop recipe", True)):
-                rows[name] = partial(self._of_shop_recipe, steps, known_texts=known)
+                rows[name] = partial(self._of_shop_recipe, steps, item_embeddings=known)
         return rows
 
     def _finetuned_plainly(self, steps: int | None) -> Scorer:
         config = self.bench.finetuning("scratch", train_products=True)
         return self.model(self._finetuned("fine-tuned", self.bench.pretrained(bert=False), config, steps))
 
-    def _of_shop_recipe(self, steps: int | None, *, known_texts: bool) -> Scorer:
-        start, name = self.bench.recipe_pretrained(Recipe.SHOP), "shop" if known_texts else "words-only"
-        config = replace(self.bench.recipe_finetuning(Recipe.SHOP), known_texts=known_texts)
+    def _of_shop_recipe(self, steps: int | None, *, item_embeddings: bool) -> Scorer:
+        start, name = self.bench.recipe_pretrained(Recipe.SHOP), "shop" if item_embeddings else "words-only"
+        config = self.bench.recipe_finetuning(Recipe.SHOP).replace(item_embeddings=item_embeddings)
         return self.model(self._finetuned(name, start, config, steps))
 
     def _finetuned(self, name: str, start: Checkpoint, config: FinetuningConfig, steps: int | None) -> Checkpoint:
         """Both towers on the next item; what a product's text means to shoppers is learned in the product tower."""
         bench, out = self.bench, self.home / name
-        config = config if steps is None else replace(config, max_steps=steps)
+        config = config if steps is None else config.replace(max_steps=steps)
         return finetune(bench.corpus, start, out, config, device=bench.device, progress=bench.progress)
 
     def model(self, checkpoint: Checkpoint) -> SessionModel:
         """Vectors as a store holds them, searched exactly: an index kind's recall is measured elsewhere."""
         embedder = Embedder(checkpoint, device=self.bench.device)
-        return SessionModel.of(embedder, self.arrivals.shop.products, self.corpus.texts, self.bench.progress)
+        return SessionModel.from_embedder(embedder, self.new_products.shop.products, self.corpus.texts, self.bench.progress)
 
     def made_row(self, name: str, make: Callable[[], Scorer]) -> dict[str, Any]:
         """A scorer, made and asked, with the seconds that making it took."""
@@ -164,7 +165,7 @@ class Trial:
         asked = {
             NEW: (scorer, self.questions[NEW]),
             KNOWN: (scorer, self.questions[KNOWN]),
-            AMONG_NEW: (Among(scorer, self.arrivals.new), self.questions[NEW]),
+            AMONG_NEW: (Among(scorer, self.new_products.new), self.questions[NEW]),
         }
         metrics = {
             what: _measured(ranks_of(one, examples, self.corpus.products), self.bench.seed)

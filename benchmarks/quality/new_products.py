@@ -15,14 +15,14 @@ from ubm_embed.data.arrays import BoolArray, FloatArray
 from ubm_embed.data.batches.session_table import SessionTable
 from ubm_embed.data.batches.tokenized_corpus import TokenizedCorpus
 from ubm_embed.data.corpus import Corpus
-from ubm_embed.data.tasks.examples import Examples, next_item_examples
+from ubm_embed.data.tasks.examples import TaskExamples, next_item_examples
 from ubm_embed.data.tasks.split import Split
 from ubm_embed.data.text.tokenizer import InteractionTokenizer
 from ubm_embed.evaluation.baselines import Scorer
 
 
 @dataclass(frozen=True)
-class Arrivals:
+class NewProducts:
     """A shop, and which of its products are new.
 
     Attributes:
@@ -58,7 +58,7 @@ class Arrivals:
     def training(self, split: Split, tokenizer: InteractionTokenizer) -> SessionTable:
         """The sessions of `before` that training may read, over the rows of all of today's products."""
         corpus = Corpus(self.shop.products, self._interactions_before())
-        return split.parts(TokenizedCorpus.of(corpus, tokenizer)).training
+        return split.parts(TokenizedCorpus.from_corpus(corpus, tokenizer)).training
 
     def _interactions_before(self) -> pl.DataFrame:
         new = self.shop.products["product_id"].filter(pl.Series(self.new))
@@ -66,7 +66,7 @@ class Arrivals:
         return self.shop.interactions.filter(~is_new)
 
 
-def questions_about(wanted: BoolArray, corpus: TokenizedCorpus, split: Split, *, most: int, seed: int) -> Examples:
+def questions_about(wanted: BoolArray, corpus: TokenizedCorpus, split: Split, *, most: int, seed: int) -> TaskExamples:
     """At most one question of each session of the test part, whose answer is one of the wanted products ([M]).
 
     What comes before the answer may hold new products too, as a live session does.
@@ -74,7 +74,7 @@ def questions_about(wanted: BoolArray, corpus: TokenizedCorpus, split: Split, *,
     answers = np.zeros(len(corpus.texts), dtype=bool)
     answers[: corpus.products] = wanted
     rng = np.random.default_rng([seed, 12])
-    examples = next_item_examples(split.parts(corpus).test, corpus.is_product, rng, most=1, known=answers)
+    examples = next_item_examples(split.parts(corpus).test, corpus.is_product, rng, max_per_session=1, allowed=answers)
     return examples.take(np.sort(rng.permutation(len(examples))[:most]))
 
 

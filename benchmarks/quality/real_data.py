@@ -17,7 +17,7 @@ from typing import Any
 
 import polars as pl
 
-from benchmarks.report import heading, markdown_table, write_report
+from benchmarks.report import markdown_table, report_header, write_report
 from ubm_embed.data.corpus import INTERACTIONS_FILE, PRODUCTS_FILE
 
 # A shop of some ten thousand sessions on two cores. Anything after `--` is given to pretrain beside it.
@@ -40,7 +40,7 @@ def main() -> None:
         return
     training = [*_PRETRAIN, *options.pretrain]
     settings = {"data": options.data.name, "pretrain": training}
-    report = heading(f"real_data_{options.data.name}", settings, packages=("lancedb", "faiss-cpu"))
+    report = report_header(f"real_data_{options.data.name}", settings, packages=("lancedb", "faiss-cpu"))
     with tempfile.TemporaryDirectory() as folder:
         report |= whole_way(options.data, Path(folder), training)
     file = write_report(report, options.out)

@@ -19,10 +19,10 @@ from benchmarks.quality.baselines.sasrec import SASRec
 from benchmarks.quality.baselines.sr_gnn import SRGNN
 from benchmarks.quality.baselines.static_text import StaticText
 from benchmarks.quality.bench import Bench, Trained
-from ubm_embed.data.tasks.examples import Task
+from ubm_embed.data.tasks.task import Task
 from ubm_embed.model.checkpoint import Checkpoint
 from ubm_embed.model.interaction_encoder import MAX_LAYERS
-from ubm_embed.training.pretraining.stages import LOSSES
+from ubm_embed.training.pretraining.config import LOSSES
 from ubm_embed.training.recipes import Recipe
 
 

@@ -105,7 +105,7 @@ SIZES = {
         adaptation=60,
         masked_items=400,
         finetuning={
-            "all": {"batch": 128, "validation_steps": 50, "most_validation": 1024, "patience": 5},
+            "all": {"batch": 128, "validation_steps": 50, "max_validation_examples": 1024, "patience": 5},
             "ids": {"max_steps": 1200, "learning_rate": 4e-3},
             "masked ids": {"max_steps": 1200, "learning_rate": 1e-3},
             "static": {"max_steps": 600, "learning_rate": 1e-3},
@@ -161,7 +161,7 @@ SIZES["quick"] = replace(
     },
 )
 # Our recipe beside rows that get as much: as long sessions, all answers, every place, steps until they gain no more.
-_AS_LONG = {"max_steps": 2000, "cooldown": 0.3, "patience": 4, "validation_steps": 100, "most_validation": 2048}
+_AS_LONG = {"max_steps": 2000, "cooldown": 0.3, "patience": 4, "validation_steps": 100, "max_validation_examples": 2048}
 SIZES["shop"] = replace(
     SIZES["small"],
     max_interactions=32,
@@ -169,6 +169,6 @@ SIZES["shop"] = replace(
         family: {name: value for name, value in settings.items() if name != "max_steps"}
         for family, settings in SIZES["small"].finetuning.items()
     }
-    | {"all": {"batch": 128, **_AS_LONG}, "next item": {"least_count": 1, "best_by": "hit@10"}},
+    | {"all": {"batch": 128, **_AS_LONG}, "next item": {"min_count": 1, "selection_metric": "hit@10"}},
     questions=10_000,
 )

@@ -19,10 +19,9 @@ from ubm_embed.model.checkpoint import Checkpoint
 from ubm_embed.model.start import checkpoint_folder, fresh_model, model_from
 from ubm_embed.model.user_behavior_model import CONFIG_FILE, UserBehaviorModel
 from ubm_embed.progress import Progress, silent
-from ubm_embed.training.pretraining.config import PretrainingConfig
+from ubm_embed.training.pretraining.config import LOSSES, PretrainingConfig
 from ubm_embed.training.pretraining.pretrain import pretrain
-from ubm_embed.training.pretraining.stages import LOSSES
-from ubm_embed.training.recipes import Recipe, model_settings, pretraining_config
+from ubm_embed.training.recipes import Recipe, model_sizes, pretraining_config
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -49,7 +48,7 @@ class Starts:
             config = PretrainingConfig(
                 seed=self.seed,
                 holdout=self.split.holdout,
-                split=str(self.split.kind),
+                split=self.split.kind,
                 losses=tuple(loss for loss in LOSSES if loss != without),
                 **(self.size.bert_pretraining if bert else self.size.pretraining),
             )
@@ -65,8 +64,8 @@ class Starts:
     def _pretrained_by(self, recipe: Recipe) -> Checkpoint:
         limits = self.size.recipes[recipe]
         sizes = {"max_interactions": self.size.max_interactions, **limits.get("model", {})}
-        model, tokenizer = fresh_model(self.corpus, seed=self.seed, **model_settings(recipe, **sizes))
-        split = {"holdout": self.split.holdout, "split": str(self.split.kind)}
+        model, tokenizer = fresh_model(self.corpus, seed=self.seed, **model_sizes(recipe, **sizes).model_dump())
+        split = {"holdout": self.split.holdout, "split": self.split.kind}
         # Not every corpus has purchases, and all rows read the same sessions.
         settings = {"purchases_only": False, **split, **limits.get("pretraining", {})}
         config = pretraining_config(recipe, seed=self.seed, **settings)
@@ -104,7 +103,7 @@ class Starts:
 
     def adapted(self, checkpoint: Checkpoint, training: SessionTable) -> Checkpoint:
         """The same after masked-language training on these sessions."""
-        corpus = TokenizedCorpus.of(self.corpus, checkpoint.tokenizer)
+        corpus = TokenizedCorpus.from_corpus(self.corpus, checkpoint.tokenizer)
         adapt_to_domain(
             checkpoint.model.interaction_encoder,
             checkpoint.tokenizer,

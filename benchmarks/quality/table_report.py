@@ -14,10 +14,11 @@ import numpy as np
 from benchmarks.quality.bench import Bench, Trained
 from benchmarks.quality.rows import TABLES, Row
 from benchmarks.quality.sizes import SIZES, Size
-from benchmarks.report import heading, write_report
+from benchmarks.report import report_header, write_report
 from ubm_embed.data.tables.json_object import read_json_object
-from ubm_embed.data.tasks.examples import Examples, Task
+from ubm_embed.data.tasks.examples import TaskExamples
 from ubm_embed.data.tasks.leaks import LeakReport
+from ubm_embed.data.tasks.task import Task
 from ubm_embed.errors import Conflict, NotFound
 from ubm_embed.evaluation.evaluation import Answers, Asking, judged
 from ubm_embed.outputs import output_file
@@ -32,7 +33,7 @@ def _pretraining(size: Size) -> dict[str, Any]:
     return {name: value for name, value in asdict(size).items() if name != "finetuning"}
 
 
-def _hash_of(examples: Examples) -> str:
+def _hash_of(examples: TaskExamples) -> str:
     """Names these questions and answers."""
     digest = hashlib.sha256()
     for array in (examples.prefixes.actions, examples.prefixes.rows, examples.prefixes.offsets, examples.targets):
@@ -57,7 +58,7 @@ class TableReport:
             if key in ("table", "task", "size", "holdout", "split", "seed", "stand_in")
         }
         settings = {**settings, "data": options.data.name, "pretraining": _pretraining(SIZES[options.size])}
-        self.document = heading(name, settings, packages=("scikit-learn",))
+        self.document = report_header(name, settings, packages=("scikit-learn",))
         self.stand_in, self.bert = options.stand_in or "", options.bert is not None
         self.rows: dict[str, dict[str, Any]] = {}
         self.answers: dict[str, Answers] = {}
@@ -65,7 +66,7 @@ class TableReport:
 
     def describe(self, bench: Bench) -> None:
         """What is asked, and the rows that need no training."""
-        leaks = LeakReport.of(bench.corpus, bench.questions.corpus, bench.split, pretrained="yes")
+        leaks = LeakReport.from_split(bench.corpus, bench.questions.corpus, bench.split, pretrained="yes")
         self.document |= {
             "questions": len(bench.examples),
             "questions_hash": _hash_of(bench.examples),

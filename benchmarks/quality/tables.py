@@ -26,9 +26,9 @@ from benchmarks.quality.table_view import markdown
 from benchmarks.report import RESULTS
 from ubm_embed.data.batches.tokenized_corpus import TokenizedCorpus
 from ubm_embed.data.corpus import Corpus
-from ubm_embed.data.tasks.examples import Task
-from ubm_embed.data.tasks.questions import Questions
-from ubm_embed.data.tasks.split import SPLITS, Split
+from ubm_embed.data.tasks.dataset import TaskDataset
+from ubm_embed.data.tasks.split import Split
+from ubm_embed.data.tasks.task import SplitKind, Task
 from ubm_embed.errors import NotFound, UbmError
 from ubm_embed.model.start import fresh_model
 
@@ -55,7 +55,7 @@ def _parser() -> argparse.ArgumentParser:
     )
     parser.add_argument("--electra", metavar="DIR_OR_NAME", help="the same for ELECTRA_small")
     parser.add_argument("--stand-in", metavar="NOTE", help="what --bert is, where it is not the paper's; for the table")
-    parser.add_argument("--split", choices=SPLITS, default="auto")
+    parser.add_argument("--split", choices=list(SplitKind), default="auto")
     parser.add_argument("--holdout", type=float, default=0.2, help="share to choose and judge by, half each")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--device", default="cpu")
@@ -115,12 +115,12 @@ def bench_of(
     """
     corpus = Corpus.open(data)
     _, tokenizer = fresh_model(corpus, seed=seed, **SIZES[size].encoder)
-    tokenized = TokenizedCorpus.of(corpus, tokenizer)
+    tokenized = TokenizedCorpus.from_corpus(corpus, tokenizer)
     chosen = Split.choose(tokenized, holdout=holdout, kind=split)
     return Bench(
         corpus=corpus,
         split=chosen,
-        questions=Questions.of(task, tokenized, chosen),
+        questions=TaskDataset.from_split(task, tokenized, chosen),
         size=SIZES[size],
         seed=seed,
         device=device,

@@ -32,7 +32,8 @@ import numpy as np
 import polars as pl
 import torch
 
-from benchmarks.report import report_header, load_or_measure, markdown_table
+from benchmarks.command_line import load_or_measure
+from benchmarks.report import markdown_table, report_header
 from indexer.refresh.build import build_index
 from indexer.refresh.encoding import EncodingJob, Engine, encode_here
 from indexer.refresh.gates import Gate

@@ -23,8 +23,9 @@ from pathlib import Path
 from statistics import median
 from typing import Any
 
+from benchmarks.command_line import load_or_measure
 from benchmarks.refresh.toy_store import ALLOW, ENCODERS, SETTINGS, change, write_catalogue, write_model
-from benchmarks.report import report_header, load_or_measure, markdown_table
+from benchmarks.report import markdown_table, report_header
 
 NAME = "refresh_cost"
 _PUBLISHES = 20

@@ -15,8 +15,9 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from benchmarks.command_line import load_or_measure
 from benchmarks.refresh.toy_store import ALLOW, ENCODERS, SETTINGS, change, write_catalogue, write_model
-from benchmarks.report import report_header, load_or_measure, markdown_table
+from benchmarks.report import markdown_table, report_header
 from indexer.refresh.build import build_index
 from indexer.refresh.refresh import refresh
 from indexer.store.embedding_store import EmbeddingStore

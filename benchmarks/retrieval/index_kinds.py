@@ -24,16 +24,17 @@ from typing import Any
 
 import numpy as np
 
-from benchmarks.report import heading, kept_or_measured, markdown_table
+from benchmarks.command_line import load_or_measure
+from benchmarks.report import markdown_table, report_header
 from benchmarks.retrieval.other_searchers import OTHERS
 from benchmarks.retrieval.query_times import batch_ms, pairs_ms, single_ms
 from benchmarks.retrieval.searchers import OURS, Ours, Searcher, Unwrapped
 from benchmarks.retrieval.trained_shop import TrainedShop
-from indexer.index.faiss_backend import FaissEngine
-from indexer.index.faiss_module import load_faiss
-from indexer.index.recall import recall_at_k
-from indexer.index.tuning import Questions, between
-from indexer.index.vector_index import Neighbours, VectorIndex
+from indexer.index.faiss_backend import FaissBackend
+from indexer.index.faiss_factory import load_faiss
+from indexer.index.recall import TuningQueries, midpoints_of, recall_at_k
+from indexer.index.backend import Neighbours
+from indexer.index.vector_index import VectorIndex
 from ubm_embed.data.arrays import FloatArray, evenly
 
 NAME = "index_kinds"
@@ -46,7 +47,7 @@ def measure(options: argparse.Namespace) -> dict[str, Any]:
     """Measure every size; the report."""
     settings = {name: getattr(options, name) for name in ("sizes", "engines", "rounds", "without")}
     packages = ("faiss-cpu", "hnswlib", "usearch", "lancedb", "pylance")
-    report = heading(NAME, settings, packages=packages)
+    report = report_header(NAME, settings, packages=packages)
     report["sizes"] = [measure_size(TrainedShop(options.home), size, options) for size in options.sizes]
     return report
 
@@ -118,17 +119,17 @@ def tune(shop: TrainedShop, size: int, name: str) -> dict[str, Any]:
         searcher.search(query[None], _K)
     found: dict[str, Any] = {"breadth": searcher.breadth, "recall": recall, "bytes_in_memory": _resident() - before}
     if isinstance(searcher, Ours):
-        found |= {"kind": searcher.index.kind, "parameters": searcher.index.form.to_parameters()}
+        found |= {"kind": searcher.index.kind, "parameters": searcher.index.spec.to_parameters()}
     return found
 
 
-def questions_about(vectors: FloatArray) -> Questions:
+def questions_about(vectors: FloatArray) -> TuningQueries:
     """Some products, places between them, and their exact nearest, as a store has them when it is made."""
     rows = evenly(len(vectors), _QUESTIONS)
     products = np.ascontiguousarray(vectors[rows])
-    halfway = between(products)
+    halfway = midpoints_of(products)
     near = [exact(vectors, asked, _K + 1) for asked in (products, halfway)]
-    return Questions(products, rows, near[0], halfway, near[1], lambda some: vectors[some], len(vectors))
+    return TuningQueries(products, rows, near[0], halfway, near[1], lambda some: vectors[some], len(vectors))
 
 
 def exact(vectors: FloatArray, queries: FloatArray, k: int) -> Neighbours:
@@ -138,7 +139,7 @@ def exact(vectors: FloatArray, queries: FloatArray, k: int) -> Neighbours:
     return Neighbours(scores, positions)
 
 
-def searcher_of(name: str, questions: Questions | None = None) -> Searcher:
+def searcher_of(name: str, questions: TuningQueries | None = None) -> Searcher:
     """The searcher of a name."""
     return Ours(name, questions) if name in OURS else OTHERS[name]()
 
@@ -161,7 +162,7 @@ def time_in_turns(
     bare = {
         name: Unwrapped(one.index, _K)
         for name, one in searchers.items()
-        if isinstance(one, Ours) and isinstance(one.index.engine, FaissEngine)
+        if isinstance(one, Ours) and isinstance(one.index.backend, FaissBackend)
     }
     found: dict[str, dict[str, Any]] = {name: {"single_ms": [], "batch_ms": []} for name in searchers}
     for name in bare:
@@ -276,7 +277,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     if options.build_only:
         measure(options)
         return
-    print(table(kept_or_measured(options, measure)))
+    print(table(load_or_measure(options, measure)))
 
 
 if __name__ == "__main__":

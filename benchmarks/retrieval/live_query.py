@@ -20,7 +20,8 @@ from typing import Any
 import numpy as np
 import torch
 
-from benchmarks.report import heading, kept_or_measured, markdown_table
+from benchmarks.command_line import load_or_measure
+from benchmarks.report import markdown_table, report_header
 from benchmarks.retrieval.trained_shop import TrainedShop
 from indexer.search import resolution as readable
 from indexer.search import retriever as retrieval
@@ -40,7 +41,7 @@ def measure(options: argparse.Namespace) -> dict[str, Any]:
     """Ask every session; the report."""
     torch.set_num_threads(options.threads)
     settings = {name: getattr(options, name) for name in ("sessions", "threads", "where", "explain")}
-    report = heading(NAME, settings, packages=("faiss-cpu", "pylance"))
+    report = report_header(NAME, settings, packages=("faiss-cpu", "pylance"))
     shop = TrainedShop(options.home)
     retriever = Retriever.open(shop.store, device="cpu")
     documents = [json.dumps(document) for document in shop.sessions()[: options.sessions + _WARM_UP]]
@@ -66,7 +67,7 @@ class Steps:
         retriever.embedder.embed_sessions = self._timed(_ENCODE, retriever.embedder.embed_sessions)  # type: ignore[method-assign]
         retriever.matcher.nearest = self._timed(_SEARCH, retriever.matcher.nearest)  # type: ignore[method-assign]
         retriever._answers = self._timed(_SHOW, retriever._answers)  # type: ignore[method-assign]
-        retrieval.readable_sessions = self._timed(_LOOK_UP, readable.readable_sessions)  # type: ignore[attr-defined]
+        retrieval.resolve_sessions = self._timed(_LOOK_UP, readable.resolve_sessions)  # type: ignore[attr-defined]
 
     def ask(self, document: str, rules: Rules, *, explain: bool) -> dict[str, float]:
         """Milliseconds of each step and of all."""
@@ -107,7 +108,7 @@ class Steps:
 def alone(retriever: Retriever, documents: Sequence[str]) -> dict[str, float]:
     """Encoder and search, given what they need: sessions that were looked up before."""
     sessions = [parse_session(json.loads(document)) for document in documents]
-    read = [one.session for one in readable.readable_sessions(sessions, retriever.catalogue) if one.fallback is None]
+    read = [one.session for one in readable.resolve_sessions(sessions, retriever.catalogue) if one.fallback is None]
     took = []
     for session in read:
         started = time.perf_counter()
@@ -144,7 +145,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--explain", action="store_true")
     parser.add_argument("--out", type=Path, help="where to write the report")
     parser.add_argument("--show", type=Path, metavar="FILE", help="only the table of a kept report")
-    print(table(kept_or_measured(parser.parse_args(arguments), measure)))
+    print(table(load_or_measure(parser.parse_args(arguments), measure)))
 
 
 if __name__ == "__main__":

@@ -14,9 +14,9 @@ import pyarrow as pa
 
 from benchmarks.retrieval.searchers import Parts, Searcher
 from indexer.index.faiss_factory import layers_of
-from indexer.index.faiss_module import load_faiss
+from indexer.index.faiss_factory import load_faiss
 from indexer.index.kinds import EF_SEARCH
-from indexer.index.tuning import breadths
+from indexer.index.tuning import search_values
 from ubm_embed.data.arrays import FloatArray, IntArray
 
 
@@ -45,7 +45,7 @@ class Faiss:
     def load(self, folder: Path) -> None:
         """As `Searcher`."""
         self._index = load_faiss().read_index(str(folder / "index"))
-        self.breadths = breadths(4096) if self._graph or hasattr(self._index, "nprobe") else (1,)
+        self.breadths = search_values(4096) if self._graph or hasattr(self._index, "nprobe") else (1,)
 
     @property
     def _graph(self) -> bool:
@@ -67,7 +67,7 @@ class Hnswlib:
     def __init__(self) -> None:
         self._index: Any = None
         self.breadth = 10
-        self.breadths: Sequence[int] = [step for step in breadths(2048) if step >= 10]
+        self.breadths: Sequence[int] = [step for step in search_values(2048) if step >= 10]
 
     def build(self, vectors: FloatArray, folder: Path) -> None:
         """As `Searcher`."""
@@ -99,7 +99,7 @@ class Usearch:
     def __init__(self) -> None:
         self._index: Any = None
         self.breadth = 64
-        self.breadths: Sequence[int] = [step for step in breadths(2048) if step >= 10]
+        self.breadths: Sequence[int] = [step for step in search_values(2048) if step >= 10]
 
     def build(self, vectors: FloatArray, folder: Path) -> None:
         """As `Searcher`."""

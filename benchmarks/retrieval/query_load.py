@@ -28,10 +28,11 @@ from unittest.mock import patch
 import numpy as np
 import torch
 
-from benchmarks.report import heading, kept_or_measured, machine, markdown_table
-from benchmarks.retrieval.request_arrivals import Arrivals, Seconds
+from benchmarks.command_line import load_or_measure
+from benchmarks.report import machine, markdown_table, report_header
+from benchmarks.retrieval.request_schedule import RequestSchedule, Seconds
 from benchmarks.retrieval.trained_shop import TrainedShop
-from indexer.index.vector_index import load_faiss
+from indexer.index.faiss_factory import load_faiss
 from indexer.search.retriever import Retriever
 from ubm_embed.data.session import parse_session
 
@@ -64,7 +65,7 @@ class Setting:
 def measure(options: argparse.Namespace) -> dict[str, Any]:
     """Each way of waiting in a process of its own; the report."""
     names = ("sessions", "rates", "seconds", "workers", "threads", "at_once", "together", "waiting", "seed")
-    report = heading(NAME, {name: getattr(options, name) for name in names}, packages=("faiss-cpu", "pylance"))
+    report = report_header(NAME, {name: getattr(options, name) for name in names}, packages=("faiss-cpu", "pylance"))
     report["waiting"] = {policy: _in_child(policy, options) for policy in options.waiting}
     return report
 
@@ -142,35 +143,35 @@ def _loads(
     for rate in sorted(options.rates):
         for setting in settings:
             if setting not in behind:
-                found = under_load(answering, documents, Arrivals.poisson(rate, options.seconds, options.seed), setting)
+                found = under_load(answering, documents, RequestSchedule.poisson(rate, options.seconds, options.seed), setting)
                 behind |= {setting} if found["behind"] else set()
                 print(f"{rate:g}/s, {_name(setting)}: {_cell(found)}", file=sys.stderr, flush=True)
                 yield {"rate": rate, **asdict(setting), **found}
 
 
-def under_load(answering: Answering, documents: Sequence[str], arrivals: Arrivals, setting: Setting) -> dict[str, Any]:
-    """What became of these arrivals; not of those that still wait when the workers have fallen behind."""
-    ready = threading.Barrier(setting.workers, action=arrivals.start, timeout=60)
+def under_load(answering: Answering, documents: Sequence[str], schedule: RequestSchedule, setting: Setting) -> dict[str, Any]:
+    """What became of these schedule; not of those that still wait when the workers have fallen behind."""
+    ready = threading.Barrier(setting.workers, action=schedule.start, timeout=60)
     waited: list[Seconds] = []
 
     def work() -> None:
         _compute_with(setting.threads)
         answering(documents[: setting.at_once])
         ready.wait()
-        while requests := arrivals.take(setting.at_once):
+        while requests := schedule.take(setting.at_once):
             answering([documents[number % len(documents)] for number in requests])
-            waited.append(arrivals.waited(requests))
+            waited.append(schedule.waited(requests))
 
     with ThreadPoolExecutor(setting.workers) as workers:
         for worker in [workers.submit(work) for _ in range(setting.workers)]:
             worker.result()
-    finished = arrivals.seconds()
+    finished = schedule.seconds()
     return {
-        "arrivals": len(arrivals),
-        "answered": arrivals.taken,
-        "behind": arrivals.behind or finished > _LATE * arrivals.end,
-        "achieved": round(arrivals.taken / finished, 1),
-        "requests_a_call": round(arrivals.taken / len(waited), 2),
+        "arrivals": len(schedule),
+        "answered": schedule.taken,
+        "behind": schedule.behind or finished > _LATE * schedule.end,
+        "achieved": round(schedule.taken / finished, 1),
+        "requests_a_call": round(schedule.taken / len(waited), 2),
         **_percentiles(np.concatenate(waited)),
     }
 
@@ -229,17 +230,17 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser = argparse.ArgumentParser(f"python -m benchmarks.{NAME}", description=__doc__.splitlines()[0])
     parser.add_argument("home", type=Path, metavar="HOME", nargs="?")
     parser.add_argument("--rates", type=float, nargs="+", default=[50, 200, 400, 800], help="requests a second")
-    parser.add_argument("--seconds", type=float, default=10, help="of arrivals at each rate")
+    parser.add_argument("--seconds", type=float, default=10, help="of schedule at each rate")
     parser.add_argument("--workers", type=int, nargs="+", default=one_and_all, help="threads that take requests")
     parser.add_argument("--threads", type=int, nargs="+", default=one_and_all, help="of PyTorch and FAISS in a call")
     parser.add_argument("--at-once", type=int, nargs="+", default=[1, 32], help="most requests that a call answers")
     parser.add_argument("--together", type=int, nargs="+", default=[1, 8, 64, 512], help="sessions in a call")
     parser.add_argument("--waiting", nargs="+", default=[_UNSET, "passive"], help=f"values of {_POLICY}")
     parser.add_argument("--sessions", type=int, default=1024, help="different ones, asked again and again")
-    parser.add_argument("--seed", type=int, default=0, help="of the arrivals")
+    parser.add_argument("--seed", type=int, default=0, help="of the schedule")
     parser.add_argument("--out", type=Path, help="where to write the report")
     parser.add_argument("--show", type=Path, metavar="FILE", help="only the table of a kept report")
-    print(table(kept_or_measured(parser.parse_args(arguments), measure)))
+    print(table(load_or_measure(parser.parse_args(arguments), measure)))
 
 
 if __name__ == "__main__":

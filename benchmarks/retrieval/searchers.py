@@ -16,11 +16,12 @@ from typing import Any, Protocol
 import numpy as np
 import polars as pl
 
-from indexer.index.faiss_backend import FaissEngine
+from indexer.index.faiss_backend import FaissBackend
 from indexer.index.index_request import AUTO, IndexRequest
-from indexer.index.kinds import DISK, EF_SEARCH, IndexForm, kind_of
-from indexer.index.lance_backend import DiskEngine
-from indexer.index.tuning import Questions, breadths, built, choose_index
+from indexer.index.kinds import DISK, EF_SEARCH, IndexSpec, kind_from_name
+from indexer.index.lance_backend import LanceBackend
+from indexer.index.recall import TuningQueries
+from indexer.index.tuning import build_kind, choose_index, search_values
 from indexer.index.vector_index import INDEX_FILE, VectorIndex
 from indexer.storage.local_storage import LocalStorage
 from indexer.store.product_table import ProductTable, table_schema
@@ -63,7 +64,7 @@ class Parts:
         starts = range(0, len(self._vectors), _ROWS_AT_ONCE)
         return (np.asarray(self._vectors[first : first + _ROWS_AT_ONCE]) for first in starts)
 
-    def on_disk(self, form: IndexForm) -> VectorIndex:
+    def build_on_disk(self, spec: IndexSpec) -> VectorIndex:
         """LanceDB's own index over them, with a table that holds nothing else."""
         product_ids = pl.DataFrame({"product_id": pl.int_range(len(self._vectors), eager=True).cast(pl.String)})
         schema = table_schema(product_ids, self._vectors.shape[1])
@@ -75,14 +76,14 @@ class Parts:
                 product_ids[first : first + _SHARD], np.asarray(self._vectors[first : first + _SHARD]), anew=True
             )
         ]
-        version = self._table.index_vectors(self._table.replace(written, schema, model_id="none"), form.lists)
-        return VectorIndex(DiskEngine(self._table.snapshot(version), form.lists), form)
+        version = self._table.index_vectors(self._table.replace(written, schema, model_id="none"), spec.nlist)
+        return VectorIndex(LanceBackend(self._table.snapshot(version), spec.nlist), spec)
 
 
 class Ours:
     """`VectorIndex`, of a kind or as `auto` chooses."""
 
-    def __init__(self, asked: str, questions: Questions | None = None) -> None:
+    def __init__(self, asked: str, questions: TuningQueries | None = None) -> None:
         self._asked, self._questions = asked, questions
         self._built: VectorIndex | None = None
         self.breadths: Sequence[int] = (1,)
@@ -90,28 +91,28 @@ class Ours:
     def build(self, vectors: FloatArray, folder: Path) -> None:
         """As `Searcher`; to choose is to build and tune all that comes into question."""
         index = self._made(Parts(vectors, folder))
-        if index.form.kind is not DISK:
+        if index.spec.kind is not DISK:
             index.save(folder / INDEX_FILE)
-        form = {"kind": index.kind, "parameters": index.form.to_parameters()}
+        form = {"kind": index.kind, "parameters": index.spec.to_parameters()}
         (folder / _FORM).write_text(json.dumps(form))
 
     def _made(self, parts: Parts) -> VectorIndex:
         assert self._questions is not None, "only what is built asks them"
         if self._asked == AUTO:
             return choose_index(IndexRequest(), parts, self._questions).index
-        return built(kind_of(self._asked), parts, self._questions)
+        return build_kind(kind_from_name(self._asked), parts, self._questions)
 
     def load(self, folder: Path) -> None:
         """As `Searcher`."""
         form, table = self.form(folder), ProductTable(LocalStorage(folder))
         self._built = index_of(table, table.latest() if form.kind is DISK else 0, form, folder)
-        if form.kind.breadth and self._asked != AUTO:
-            self.breadths = breadths(min(self._built.widest, 4096))
+        if form.kind.search_parameter and self._asked != AUTO:
+            self.breadths = search_values(min(self._built.max_search_value, 4096))
 
     @staticmethod
-    def form(folder: Path) -> IndexForm:
+    def form(folder: Path) -> IndexSpec:
         """What was built."""
-        return IndexForm.of_manifest(**json.loads((folder / _FORM).read_text()))
+        return IndexSpec.from_manifest(**json.loads((folder / _FORM).read_text()))
 
     @property
     def index(self) -> VectorIndex:
@@ -122,12 +123,12 @@ class Ours:
     @property
     def breadth(self) -> int:
         """As `Searcher`."""
-        return self.index.form.breadth
+        return self.index.spec.search_value
 
     @breadth.setter
     def breadth(self, breadth: int) -> None:
         if len(self.breadths) > 1:
-            self._built = self.index.searched(breadth)
+            self._built = self.index.with_search_value(breadth)
 
     def search(self, queries: FloatArray, k: int) -> IntArray:
         """As `Searcher`."""
@@ -138,13 +139,13 @@ class Unwrapped:
     """The FAISS index inside one of ours, asked directly and as widely."""
 
     def __init__(self, index: VectorIndex, k: int) -> None:
-        assert isinstance(index.engine, FaissEngine)
-        self._index = index.engine._index
+        assert isinstance(index.backend, FaissBackend)
+        self._index = index.backend._index
         # A graph is never searched for fewer than are wanted.
-        breadth = max(index.form.breadth, k) if index.form.kind.breadth == EF_SEARCH else index.form.breadth
-        self._parameters = index.engine._parameters(k, breadth, None)
-        self.breadths: Sequence[int] = (index.form.breadth,)
-        self.breadth = index.form.breadth
+        breadth = max(index.spec.search_value, k) if index.spec.kind.search_parameter == EF_SEARCH else index.spec.search_value
+        self._parameters = index.backend._make_parameters(k, breadth)
+        self.breadths: Sequence[int] = (index.spec.search_value,)
+        self.breadth = index.spec.search_value
 
     def build(self, vectors: FloatArray, folder: Path) -> None:
         """It is built as ours."""

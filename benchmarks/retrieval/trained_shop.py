@@ -19,12 +19,12 @@ from typing import Any, cast
 import numpy as np
 import polars as pl
 
-from indexer.export.formats import ExportForm
+from indexer.export.formats import ExportFormat
 from indexer.export.vectors import VECTORS_FILE, export
 from indexer.refresh.build import build_index
 from indexer.refresh.gates import Gate
 from indexer.search.catalogue import CatalogueInMemory
-from indexer.search.resolution import readable_sessions
+from indexer.search.resolution import resolve_sessions
 from ubm_embed.data.arrays import FloatArray
 from ubm_embed.data.corpus import PRODUCTS_FILE, Corpus
 from ubm_embed.data.sample_shop import write_sample_shop
@@ -113,7 +113,7 @@ def make_trained_shop(home: Path, products: int, allow: Collection[Gate] = ()) -
         build_index(model=shop.model, products=catalogue, store=shop.store, allow=allow, progress=Lines())
     if not (home / VECTORS_FILE).exists():
         with output_folder(home / "exported", overwrite=True) as aside:
-            export(shop.store, aside / "npy", ExportForm.NPY)
+            export(shop.store, aside / "npy", ExportFormat.NPY)
         (home / "exported" / "npy" / VECTORS_FILE).rename(home / VECTORS_FILE)
     if not (home / _QUERIES).exists():
         np.save(home / _QUERIES, _session_vectors(shop))
@@ -123,7 +123,7 @@ def make_trained_shop(home: Path, products: int, allow: Collection[Gate] = ()) -
 def _session_vectors(shop: TrainedShop) -> FloatArray:
     catalogue = CatalogueInMemory(Corpus.open(shop.corpus).products)
     sessions = [parse_session(document) for document in shop.sessions()]
-    read = [one.session for one in readable_sessions(sessions, catalogue) if one.fallback is None]
+    read = [one.session for one in resolve_sessions(sessions, catalogue) if one.fallback is None]
     return Embedder.from_pretrained(shop.model).embed_sessions(read[:_ASKED])
 
 

@@ -1,4 +1,4 @@
-"""The training loop as it is, watched: how long each of its steps takes, what it reads and what memory it wants."""
+"""The real training loop, observed: how long each step takes, what it reads, and how much memory it needs."""
 
 from __future__ import annotations
 
@@ -11,9 +11,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from benchmarks.training.ceiling import wait
-from benchmarks.training.step_flops import StepSize
-from benchmarks.training.training_form import encoded, lengths_of
+from benchmarks.training.flops import StepSize, synchronize
+from benchmarks.training.step_variants import encoded, lengths_of
 from ubm_embed.data.arrays import IntArray
 from ubm_embed.model.user_behavior_model import UserBehaviorModel
 from ubm_embed.training.pretraining.config import PretrainingConfig
@@ -23,27 +22,27 @@ from ubm_embed.training.pretraining.views import Views
 from ubm_embed.training.run import TrainingRun
 
 
-class WatchedRun(TrainingRun):
-    """Keeps nothing on disk; notes when each step was done."""
+class ObservedRun(TrainingRun):
+    """A run that writes nothing to disk and notes when each step ended."""
 
     def __init__(self, device: torch.device) -> None:
         super().__init__(Path())
-        self._device, self.ends = device, list[float]()
+        self._device, self.step_ends = device, list[float]()
 
     def log(self, record: Mapping[str, Any]) -> None:
-        """A step is done."""
-        wait(self._device)
-        self.ends.append(time.perf_counter())
+        """Note the end of a step."""
+        synchronize(self._device)
+        self.step_ends.append(time.perf_counter())
 
     def save(self, state: Mapping[str, Any]) -> None:
-        """Not kept."""
+        """Write nothing."""
 
     def load(self) -> None:
-        """Nothing was kept."""
+        """Load nothing."""
 
 
-class WatchedStage:
-    """A stage that notes, step by step, how long reading took and what was read."""
+class ObservedStage:
+    """A stage that notes for each step how long reading took and what it read."""
 
     def __init__(self, stage: Stage, size: StepSize) -> None:
         self._stage, self._size = stage, size
@@ -77,21 +76,21 @@ class WatchedStage:
         return self._stage.encode(*arguments)
 
 
-def watch(model: UserBehaviorModel, stage: Stage, config: PretrainingConfig) -> dict[str, Any]:
-    """Train one stage as `config` says; its `steps` and, on a GPU, the `peak_bytes` that were allocated.
+def observe(model: UserBehaviorModel, stage: Stage, config: PretrainingConfig) -> dict[str, Any]:
+    """Train one stage; its `steps` and, on a GPU, the `peak_bytes` that PyTorch allocated.
 
-    A step's `seconds` are from the end of the one before to its own: reading, forward, backward, optimizer, and what
-    the loop notes of it.
+    A step's `seconds` run from the end of the previous step to its own: reading, forward, backward, optimizer and
+    logging.
     """
     device = model.device
     if device.type == "cuda":
         torch.cuda.empty_cache()
         torch.cuda.reset_peak_memory_stats(device)
-    run, watched = WatchedRun(device), WatchedStage(stage, StepSize.of(model, heads_alone=True))
-    wait(device)
+    run, observed = ObservedRun(device), ObservedStage(stage, StepSize.from_model(model, cls_only=True))
+    synchronize(device)
     started = time.perf_counter()
-    Pretrainer(model, [watched], run, config).train()
-    for step, seconds in zip(watched.steps, np.diff([started, *run.ends]), strict=True):
+    Pretrainer(model, [observed], run, config).train()
+    for step, seconds in zip(observed.steps, np.diff([started, *run.step_ends]), strict=True):
         step["seconds"] = float(seconds)
     peak = torch.cuda.max_memory_allocated(device) if device.type == "cuda" else None
-    return {"steps": watched.steps, "peak_bytes": peak}
+    return {"steps": observed.steps, "peak_bytes": peak}

@@ -1,9 +1,9 @@
-"""What a session costs a training step as the batch, the sessions and the titles grow: ours, and padded to the longest.
+"""What does a session cost in a training step as batch, sessions and texts grow: ours, and padded to the longest?
 
 python -m benchmarks.training.step_cost [--corpus DIR]
 
-Each row is stage 2 at one size, both forms in turns. A size whose activations would not fit into memory is left out of
-the form that would need them, and says so.
+Each row is stage 2 at one size; both variants take turns. A variant whose activations would not fit into memory is left
+out at that size, and the table says so.
 """
 
 from __future__ import annotations
@@ -13,36 +13,46 @@ import os
 import sys
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
-from pathlib import Path
 from statistics import median
 from typing import Any
 
 import numpy as np
 import torch
 
-from benchmarks.report import heading, kept_or_measured, markdown_table
-from benchmarks.training.training_form import OURS, ModelForm
+from benchmarks.command_line import (
+    add_corpus_options,
+    add_model_options,
+    add_quick_option,
+    load_or_measure,
+    parse_with_quick,
+    runner_parser,
+    settings_of,
+)
+from benchmarks.report import markdown_table, report_header
+from benchmarks.training.step_variants import OURS, ModelVariant
 from benchmarks.training.training_input import Step, open_corpus, starting_model, stir
 from ubm_embed.data.arrays import offsets_of
 from ubm_embed.data.batches.tokenized_corpus import TokenizedCorpus
 from ubm_embed.data.text.token_table import TokenTable
 from ubm_embed.data.text.tokenizer import MAX_TEXT_TOKENS
-from ubm_embed.model.precision import computes_bfloat16
-from ubm_embed.training.pretraining.config import PretrainingConfig
+from ubm_embed.model.autocast import computes_bfloat16
+from ubm_embed.training.pretraining.config import SESSION_LOSSES, PretrainingConfig
 from ubm_embed.training.pretraining.pretrain import training_sessions
 from ubm_embed.training.pretraining.schedule import batches
-from ubm_embed.training.pretraining.stages import SESSION_LOSSES, SessionStage
+from ubm_embed.training.pretraining.stages import SessionStage
 
 NAME = "step_cost"
 LABELS = {OURS: "ours", "longest": "padded to the longest"}
-# Bytes of activations for a place for a token, a layer and an element of width: measured 115 and 80 kB a place at 4
-# layers of 256, of both forms about alike.
+OLD_KEYS = {"forms": "variants", "places": "token_slots"}  # of reports before 2026-11-30
+QUICK = {"products": 2000, "sessions": 1000, "batches": [16, 64], "interactions": [], "titles": [], "steps": 2}
+# Bytes of activations for each token slot, layer and element of width: measured 115 and 80 kB a slot at 4 layers of
+# 256, about equal in both variants.
 _BYTES = {"float32": 115_000 / (4 * 256), "bfloat16": 80_000 / (4 * 256)}
 
 
 @dataclass(frozen=True)
 class Case:
-    """One row: a batch of so many sessions, each cut to its last `interactions`, each text `titles` times as long."""
+    """One row: the sessions in a batch, each cut to its last `interactions`, each text `titles` times as long."""
 
     what: str
     batch: int
@@ -53,13 +63,12 @@ class Case:
 def measure(options: argparse.Namespace) -> dict[str, Any]:
     """The report: raw figures of every case."""
     name = options.corpus.name if options.corpus else None
-    settings = {**vars(options), "corpus": name or "sample shop", "threads": torch.get_num_threads()}
-    del settings["out"], settings["show"]
-    report = heading(f"{NAME}_{name}" if name else NAME, settings)
+    settings = {**settings_of(options), "threads": torch.get_num_threads()}
+    report = report_header(f"{NAME}_{name}" if name else NAME, settings)
     corpus = open_corpus(options)
     model, tokenizer = starting_model(corpus, options)
     stir(model)
-    tokenized = TokenizedCorpus.of(corpus, tokenizer)
+    tokenized = TokenizedCorpus.from_corpus(corpus, tokenizer)
     report["cases"] = []
     for case in cases_of(options):
         config = PretrainingConfig(
@@ -70,120 +79,116 @@ def measure(options: argparse.Namespace) -> dict[str, Any]:
         stage = SessionStage(
             tokenizer, replace(tokenized, texts=texts), sessions, case.batch, frozenset(SESSION_LOSSES)
         )
-        forms = [ModelForm(kind, options.precision, model, config) for kind in LABELS]
-        report["cases"].append({**vars(case), **_measured(case, forms, stage, config, options)})
+        variants = [ModelVariant(kind, options.precision, model, config) for kind in LABELS]
+        report["cases"].append({**vars(case), **_rounds(case, variants, stage, config, options)})
     return report
 
 
 def cases_of(options: argparse.Namespace) -> Iterator[Case]:
-    """Larger batches, then longer sessions, then longer texts, the other two as they are."""
+    """Larger batches, then longer sessions, then longer texts; one thing grows at a time."""
     yield from (Case("batch", batch) for batch in options.batches)
-    yield from (Case("interactions", options.batch, interactions=most) for most in options.interactions)
+    yield from (Case("interactions", options.batch, interactions=limit) for limit in options.interactions)
     yield from (Case("titles", options.batch, titles=factor) for factor in options.titles)
 
 
 def stretched(texts: TokenTable, factor: float) -> TokenTable:
-    """Each text cut, or repeated, to `factor` times its tokens, at least 1 and at most what an interaction may have."""
+    """Each text cut or repeated to `factor` times its tokens, between 1 token and an interaction's maximum."""
     lengths = np.clip(np.rint(texts.lengths * factor), 1, MAX_TEXT_TOKENS).astype(np.int64)
     lengths = np.where(texts.lengths == 0, 0, lengths)
     offsets = offsets_of(lengths)
     positions = np.arange(offsets[-1]) - np.repeat(offsets[:-1], lengths)
-    places = np.repeat(texts.offsets[:-1], lengths) + positions % np.repeat(np.maximum(texts.lengths, 1), lengths)
-    return TokenTable(texts.ids[places], offsets)
+    sources = np.repeat(texts.offsets[:-1], lengths) + positions % np.repeat(np.maximum(texts.lengths, 1), lengths)
+    return TokenTable(texts.ids[sources], offsets)
 
 
-def _measured(
-    case: Case, forms: Sequence[ModelForm], stage: SessionStage, config: PretrainingConfig, options: argparse.Namespace
+def _rounds(
+    case: Case,
+    variants: Sequence[ModelVariant],
+    stage: SessionStage,
+    config: PretrainingConfig,
+    options: argparse.Namespace,
 ) -> dict[str, Any]:
     rounds: list[dict[str, Any]] = []
     left_out: dict[str, str] = {}
     for number, chosen in batches(stage, config):
         step = Step.read(stage, chosen, number, config.seed)
-        taken: dict[str, Any] = {}
-        for form in forms:
-            gigabytes = needed(form, step, options)
-            if form.kind in left_out or gigabytes > options.memory_gb:
-                left_out.setdefault(form.kind, f"needs about {gigabytes:.0f} GB")
+        results: dict[str, Any] = {}
+        for variant in variants:
+            gigabytes = activation_gb(variant, step, options)
+            if variant.kind in left_out or gigabytes > options.memory_gb:
+                left_out.setdefault(variant.kind, f"needs about {gigabytes:.0f} GB")
                 continue
-            figures = form.take(step.views)
-            taken[form.kind] = {**figures, "reading_seconds": figures["reading_seconds"] + step.reading_seconds}
-        rounds.append({"examples": step.examples, "forms": taken})
-    _say(case, rounds[-1])
+            result = variant.run_step(step.views)
+            results[variant.kind] = {**result, "reading_seconds": result["reading_seconds"] + step.reading_seconds}
+        rounds.append({"examples": step.examples, "variants": results})
+    seconds = ", ".join(f"{kind} {result['seconds']:.2f} s" for kind, result in rounds[-1]["variants"].items())
+    print(f"{case}: {seconds}", file=sys.stderr, flush=True)
     return {"warm_up": rounds[0], "rounds": rounds[1:], "left_out": left_out}
 
 
-def needed(form: ModelForm, step: Step, options: argparse.Namespace) -> float:
-    """Gigabytes that a step's activations would take, about."""
-    places = form.work(form.lay_out(step.views))["places"]
-    return float(places * _BYTES[options.precision] * options.layers * options.width / 1e9)
-
-
-def _say(case: Case, last: dict[str, Any]) -> None:
-    seconds = ", ".join(f"{kind} {figures['seconds']:.2f} s" for kind, figures in last["forms"].items())
-    print(f"{case}: {seconds}", file=sys.stderr, flush=True)
+def activation_gb(variant: ModelVariant, step: Step, options: argparse.Namespace) -> float:
+    """Estimated gigabytes of a step's activations."""
+    slots = variant.work(variant.prepare(step.views))["token_slots"]
+    return float(slots * _BYTES[options.precision] * options.layers * options.width / 1e9)
 
 
 def table(report: dict[str, Any]) -> str:
-    """A row a case and form; figures are medians over the rounds."""
-    columns = ("what grows", "form", "ms a session", "sessions/s", "tokens/s", "s a step", "distinct", "padding")
+    """A row for each case and variant; figures are medians over the rounds."""
+    columns = ("what grows", "variant", "ms a session", "sessions/s", "tokens/s", "s a step", "distinct", "padding")
     return markdown_table(columns, [_row(case, kind) for case in report["cases"] for kind in LABELS])
 
 
 def _row(case: dict[str, Any], kind: str) -> tuple[str, ...]:
-    what = {
+    name = {
         "batch": f"batch of {case['batch']}",
         "interactions": f"last {case['interactions']} interactions, batch of {case['batch']}",
         "titles": f"texts x {case['titles']:g}, batch of {case['batch']}",
     }[case["what"]]
     if kind in case["left_out"]:
-        return (what, LABELS[kind], case["left_out"][kind], *[""] * 5)
-    of = [(one["examples"], one["forms"][kind]) for one in case["rounds"]]
-    occurrences = [max(form["interactions"] for form in one["forms"].values()) for one in case["rounds"]]
-    seconds = [one["seconds"] + one["reading_seconds"] for _, one in of]
-    cost = median(whole / examples for whole, (examples, _) in zip(seconds, of, strict=True))
+        return (name, LABELS[kind], case["left_out"][kind], *[""] * 5)
+    steps = [one["variants"][kind] for one in case["rounds"]]
+    examples = [one["examples"] for one in case["rounds"]]
+    occurrences = [max(work["interactions"] for work in one["variants"].values()) for one in case["rounds"]]
+    seconds = [step["seconds"] + step["reading_seconds"] for step in steps]
+    cost = median(whole / count for whole, count in zip(seconds, examples, strict=True))
     return (
-        what,
+        name,
         LABELS[kind],
         f"{1000 * cost:,.1f}",
         f"{1 / cost:,.1f}",
-        f"{median(one['tokens'] / whole for whole, (_, one) in zip(seconds, of, strict=True)):,.0f}",
+        f"{median(step['tokens'] / whole for step, whole in zip(steps, seconds, strict=True)):,.0f}",
         f"{median(seconds):.3f}",
-        f"{median(one['interactions'] / every for every, (_, one) in zip(occurrences, of, strict=True)):.0%}",
-        f"{median(1 - one['tokens'] / one['places'] for _, one in of):.0%}",
+        f"{median(step['interactions'] / count for step, count in zip(steps, occurrences, strict=True)):.0%}",
+        f"{median(1 - step['tokens'] / step['token_slots'] for step in steps):.0%}",
     )
 
 
 def parse(arguments: Sequence[str] | None = None) -> argparse.Namespace:
-    """The command line."""
-    parser = argparse.ArgumentParser(
-        prog=f"python -m benchmarks.{NAME}", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    """The command line's options."""
+    parser = runner_parser(f"training.{NAME}", __doc__, default_out=f"{NAME}[_CORPUS]")
+    add_corpus_options(parser, products=20_000, sessions=5_000)
+    add_model_options(parser)
+    add_quick_option(parser, QUICK)
     add = parser.add_argument
-    add("--corpus", type=Path, metavar="DIR", help="a corpus folder; else a sample shop is made")
-    add("--products", type=int, default=20_000, help="products of the sample shop")
-    add("--sessions", type=int, default=5_000, help="sessions of the sample shop")
     add("--batches", nargs="*", type=int, default=[16, 32, 64, 128, 256, 512, 1024], help="sessions a step")
     add("--interactions", nargs="*", type=int, default=[2, 4, 8, 16, 32], help="last interactions of each session")
-    add("--titles", nargs="*", type=float, default=[0.5, 1, 2, 3], help="how much longer each text is made")
+    add("--titles", nargs="*", type=float, default=[0.5, 1, 2, 3], help="factors for the length of each text")
     add("--batch", type=int, default=32, help="sessions a step while sessions and texts grow")
-    add("--steps", type=int, default=3, help="timed steps of each form and case, after one to warm up")
-    add("--memory-gb", type=float, default=0.7 * os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 1e9)
-    add("--layers", type=int, default=4, help="layers of each encoder")
-    add("--width", type=int, default=256, help="width of both encoders")
-    add("--precision", choices=("float32", "bfloat16"), help="number format of both; else the fastest here")
+    add("--steps", type=int, default=3, help="timed steps of each variant and case, after a warm-up step")
+    memory = 0.7 * os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 1e9
+    add("--memory-gb", type=float, default=memory, help="leave out what needs more; default: 70%% of the memory")
+    add("--precision", choices=("float32", "bfloat16"), help="number format of both; default: the fastest here")
     add("--device", default="cpu")
     add("--seed", type=int, default=0)
-    add("--out", type=Path, metavar="FILE", help=f"where to write; else benchmarks/results/{NAME}[_CORPUS].json")
-    add("--show", type=Path, metavar="FILE", help="print the table of this report and measure nothing")
-    options = parser.parse_args(arguments)
+    options = parse_with_quick(parser, QUICK, arguments)
     fast = "bfloat16" if computes_bfloat16(torch.device(options.device)) else "float32"
     options.precision = options.precision or fast
     return options
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
-    """Measure, keep the report, print its table; or print that of a kept one."""
-    print(table(kept_or_measured(parse(arguments), measure)))
+    """Measure, save the report and print its table; or print the table of a saved one."""
+    print(table(load_or_measure(parse(arguments), measure, OLD_KEYS)))
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""What the runners of training start from: a corpus, a model, and what a step reads."""
+"""The input of the training runners: a corpus, a model to start from, and the batch of a step."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ from ubm_embed.training.pretraining.views import Views
 
 
 def open_corpus(options: argparse.Namespace) -> Corpus:
-    """The corpus asked for, else a sample shop."""
+    """The corpus of `--corpus`, else a sample shop."""
     if options.corpus:
         return Corpus.open(options.corpus)
     with tempfile.TemporaryDirectory() as folder:
@@ -33,14 +33,14 @@ def open_corpus(options: argparse.Namespace) -> Corpus:
 
 
 def starting_model(corpus: Corpus, options: argparse.Namespace) -> tuple[UserBehaviorModel, InteractionTokenizer]:
-    """A model of the sizes asked for, in training on the device asked for, and its tokenizer."""
+    """An untrained model of the options' size, in training mode on their device, and its tokenizer."""
     sizes = {"layers": options.layers, "session_layers": options.layers, "width": options.width}
     model, tokenizer = fresh_model(corpus, seed=options.seed, dimension=options.width, **sizes)
     return model.to(options.device).train(), tokenizer
 
 
 def stir(model: nn.Module) -> None:
-    """Noise on every weight: a fresh session encoder's branches are silent and would hide a difference."""
+    """Add noise to every weight: the zero branches of a fresh session encoder would hide differences."""
     with torch.no_grad():
         for parameter in model.parameters():
             parameter.add_(torch.randn_like(parameter), alpha=0.02)
@@ -48,11 +48,11 @@ def stir(model: nn.Module) -> None:
 
 @dataclass(frozen=True)
 class Step:
-    """What all forms read in one round.
+    """The batch that all variants read in one round.
 
     Attributes:
         examples: pairs or sessions.
-        reading_seconds: how long it took to draw, mask and pack them.
+        reading_seconds: time for drawing, masking and packing it.
     """
 
     views: Views
@@ -61,7 +61,7 @@ class Step:
 
     @classmethod
     def read(cls, stage: Stage, chosen: IntArray, number: int, seed: int) -> Step:
-        """The views of a step, by its random numbers."""
+        """The batch of step `number` of a stage, drawn with that step's random numbers."""
         started = time.perf_counter()
         views = stage.views(chosen, np.random.default_rng([seed, stage.number, number]))
         return cls(views, chosen.size, time.perf_counter() - started)

@@ -10,11 +10,11 @@ from pathlib import Path
 
 import pytest
 
-from benchmarks.report import heading, markdown_table, versions, write_report
+from benchmarks.report import markdown_table, report_header, versions, write_report
 
 
 def test_a_heading_says_machine_versions_date_and_settings() -> None:
-    report = heading("speed", {"steps": 3}, packages=("pytest",))
+    report = report_header("speed", {"steps": 3}, packages=("pytest",))
     assert report["benchmark"] == "speed"
     assert report["date"].endswith("+00:00")
     assert report["settings"] == {"steps": 3}

@@ -19,7 +19,7 @@ from transformers import AutoModel, AutoTokenizer
 from ubm_embed.data.arrays import FloatArray
 from ubm_embed.data.batches.session_table import SessionTable
 from ubm_embed.data.corpus import Corpus
-from ubm_embed.data.products import products_of
+from ubm_embed.data.products import iter_products
 from ubm_embed.data.session import Product
 
 _TEXTS_AT_ONCE = 256
@@ -73,7 +73,7 @@ class TextMatch:
 def texts_of(corpus: Corpus) -> list[str]:
     """The texts that `TokenizedCorpus` has the tokens of, in the same order: [M + P]."""
     searches = corpus.interactions.filter(pl.col("action") == "search")["query"]
-    return [*map(_text, products_of(corpus.products)), *searches.unique(maintain_order=True)]
+    return [*map(_text, iter_products(corpus.products)), *searches.unique(maintain_order=True)]
 
 
 def _text(product: Product) -> str:

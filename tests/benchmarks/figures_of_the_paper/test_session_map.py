@@ -12,7 +12,7 @@ from benchmarks.figures_of_the_paper.session_map import BUYERS, LOOKERS
 from benchmarks.quality.tables import bench_of
 from ubm_embed.data.sample_shop import write_sample_shop
 from ubm_embed.data.session import Action
-from ubm_embed.data.tasks.examples import Task
+from ubm_embed.data.tasks.task import Task
 
 SEARCH, VIEW, ADD, BUY = (action.code for action in Action)
 

@@ -10,8 +10,8 @@ import pytest
 from benchmarks.quality.bench import Bench
 from benchmarks.quality.tables import bench_of
 from ubm_embed.data.sample_shop import write_sample_shop
-from ubm_embed.data.tasks.examples import Task
 from ubm_embed.data.tasks.split import Split
+from ubm_embed.data.tasks.task import Task
 from ubm_embed.training.recipes import Recipe
 
 

@@ -112,7 +112,7 @@ def test_every_figure_has_an_interval_around_it(report: dict[str, Any]) -> None:
 
 
 def test_new_products_are_ranked_against_the_whole_catalogue(trial: Trial) -> None:
-    new = trial.arrivals.new
+    new = trial.new_products.new
     known_first = Popularity(np.where(new, np.arange(new.size) - 1000, 0).astype(np.float32))
     new_first = Popularity(np.where(new, np.arange(new.size), -1).astype(np.float32))
     below, above = (trial.row("", 0.0, scorer)["metrics"] for scorer in (known_first, new_first))
@@ -135,7 +135,7 @@ def test_the_store_answers_as_the_benchmark_ranks(trial: Trial, shop: Path, tmp_
     build_index(model=model, products=shop / PRODUCTS_FILE, store=store, settings=flat)
     questions = trial.questions[NEW]
     answers = Retriever.open(store).recommend_many(_sessions(trial, questions.prefixes), 10)
-    names = trial.arrivals.shop.products["product_id"]
+    names = trial.new_products.shop.products["product_id"]
     found = [
         names[int(target)] in {match.product_id for match in answer.matches}
         for target, answer in zip(questions.targets, answers, strict=True)
@@ -147,8 +147,8 @@ def test_the_store_answers_as_the_benchmark_ranks(trial: Trial, shop: Path, tmp_
 
 def _sessions(trial: Trial, prefixes: SessionTable) -> list[Session]:
     """As a shop would send them."""
-    names = trial.arrivals.shop.products["product_id"]
-    searches = trial.arrivals.shop.interactions.drop_nulls("query")["query"].unique(maintain_order=True)
+    names = trial.new_products.shop.products["product_id"]
+    searches = trial.new_products.shop.interactions.drop_nulls("query")["query"].unique(maintain_order=True)
 
     def interaction(code: int, row: int) -> Interaction:
         if row >= names.len():

@@ -6,11 +6,11 @@ import numpy as np
 import polars as pl
 import pytest
 
-from benchmarks.quality.new_products import Among, Arrivals, questions_about
+from benchmarks.quality.new_products import Among, NewProducts, questions_about
 from ubm_embed.data.batches.tokenized_corpus import TokenizedCorpus
 from ubm_embed.data.corpus import Corpus
 from ubm_embed.data.sample_shop import write_sample_shop
-from ubm_embed.data.tasks.examples import Examples
+from ubm_embed.data.tasks.examples import TaskExamples
 from ubm_embed.data.tasks.split import Split
 from ubm_embed.data.text.tokenizer import InteractionTokenizer
 from ubm_embed.evaluation.baselines import Popularity, seen_products
@@ -22,77 +22,77 @@ PRODUCTS = 60
 
 @pytest.fixture(scope="module")
 def shop(tmp_path_factory: pytest.TempPathFactory) -> Corpus:
-    folder = tmp_path_factory.mktemp("arrivals") / "shop"
+    folder = tmp_path_factory.mktemp("new_products") / "shop"
     write_sample_shop(folder, products=PRODUCTS, sessions=400, seed=0)
     return Corpus.open(folder)
 
 
 @pytest.fixture(scope="module")
-def arrivals(shop: Corpus) -> Arrivals:
-    return Arrivals.draw(shop, 0.25, seed=3)
+def new_products(shop: Corpus) -> NewProducts:
+    return NewProducts.draw(shop, 0.25, seed=3)
 
 
 @pytest.fixture(scope="module")
-def tokenizer(arrivals: Arrivals) -> InteractionTokenizer:
+def tokenizer(new_products: NewProducts) -> InteractionTokenizer:
     sizes = {"layers": 1, "width": 16, "dimension": 16, "session_layers": 1}
-    return fresh_model(arrivals.before(), vocab_size=512, **sizes)[1]
+    return fresh_model(new_products.before(), vocab_size=512, **sizes)[1]
 
 
 @pytest.fixture(scope="module")
 def corpus(shop: Corpus, tokenizer: InteractionTokenizer) -> TokenizedCorpus:
-    return TokenizedCorpus.of(shop, tokenizer)
+    return TokenizedCorpus.from_corpus(shop, tokenizer)
 
 
 @pytest.fixture(scope="module", params=["session", "time"])
-def split(arrivals: Arrivals, tokenizer: InteractionTokenizer, request: pytest.FixtureRequest) -> Split:
-    return Split.choose(TokenizedCorpus.of(arrivals.before(), tokenizer), holdout=0.4, kind=request.param)
+def split(new_products: NewProducts, tokenizer: InteractionTokenizer, request: pytest.FixtureRequest) -> Split:
+    return Split.choose(TokenizedCorpus.from_corpus(new_products.before(), tokenizer), holdout=0.4, kind=request.param)
 
 
-def asked_about_new(arrivals: Arrivals, corpus: TokenizedCorpus, split: Split) -> Examples:
-    return questions_about(arrivals.new, corpus, split, most=1000, seed=0)
+def asked_about_new(new_products: NewProducts, corpus: TokenizedCorpus, split: Split) -> TaskExamples:
+    return questions_about(new_products.new, corpus, split, most=1000, seed=0)
 
 
-def test_the_share_of_new_products_is_the_one_asked_for_and_its_draw_repeats(shop: Corpus, arrivals: Arrivals) -> None:
-    assert arrivals.new.sum() == PRODUCTS / 4
-    assert np.array_equal(arrivals.new, Arrivals.draw(shop, 0.25, seed=3).new)
-    assert not np.array_equal(arrivals.new, Arrivals.draw(shop, 0.25, seed=4).new)
+def test_the_share_of_new_products_is_the_one_asked_for_and_its_draw_repeats(shop: Corpus, new_products: NewProducts) -> None:
+    assert new_products.new.sum() == PRODUCTS / 4
+    assert np.array_equal(new_products.new, NewProducts.draw(shop, 0.25, seed=3).new)
+    assert not np.array_equal(new_products.new, NewProducts.draw(shop, 0.25, seed=4).new)
 
 
 @pytest.mark.parametrize("share", [0.0, 1.0, -0.1, float("nan")])
 def test_a_share_that_leaves_nothing_to_compare_is_refused(shop: Corpus, share: float) -> None:
     with pytest.raises(ValueError, match="between 0 and 1"):
-        Arrivals.draw(shop, share, seed=0)
+        NewProducts.draw(shop, share, seed=0)
 
 
-def test_the_shop_before_knows_neither_new_products_nor_what_was_done_to_them(shop: Corpus, arrivals: Arrivals) -> None:
-    new = set(shop.products["product_id"].filter(pl.Series(arrivals.new)))
-    before = arrivals.before()
+def test_the_shop_before_knows_neither_new_products_nor_what_was_done_to_them(shop: Corpus, new_products: NewProducts) -> None:
+    new = set(shop.products["product_id"].filter(pl.Series(new_products.new)))
+    before = new_products.before()
     assert new
     assert not new & set(before.products["product_id"])
     assert not new & set(before.interactions["product_id"].drop_nulls())
 
 
-def test_what_was_done_to_other_products_and_searches_stay(shop: Corpus, arrivals: Arrivals) -> None:
-    new = shop.products["product_id"].filter(pl.Series(arrivals.new)).to_list()
+def test_what_was_done_to_other_products_and_searches_stay(shop: Corpus, new_products: NewProducts) -> None:
+    new = shop.products["product_id"].filter(pl.Series(new_products.new)).to_list()
     rows = shop.interactions.rows(named=True)
     kept = [row for row in rows if row["product_id"] not in new]
     assert any(row["action"] == "search" for row in kept)
-    assert arrivals.before().interactions.rows(named=True) == kept
+    assert new_products.before().interactions.rows(named=True) == kept
 
 
 def test_no_training_session_holds_a_new_product(
-    arrivals: Arrivals, tokenizer: InteractionTokenizer, split: Split
+    new_products: NewProducts, tokenizer: InteractionTokenizer, split: Split
 ) -> None:
-    training = arrivals.training(split, tokenizer)
+    training = new_products.training(split, tokenizer)
     held = np.unique(training.rows[training.rows < PRODUCTS])
     assert held.size
-    assert not arrivals.new[held].any()
+    assert not new_products.new[held].any()
 
 
 def test_no_session_that_is_asked_was_trained_on(
-    arrivals: Arrivals, tokenizer: InteractionTokenizer, corpus: TokenizedCorpus, split: Split
+    new_products: NewProducts, tokenizer: InteractionTokenizer, corpus: TokenizedCorpus, split: Split
 ) -> None:
-    before = TokenizedCorpus.of(arrivals.before(), tokenizer)
+    before = TokenizedCorpus.from_corpus(new_products.before(), tokenizer)
     trained = set(before.session_ids[split.membership(before) == "training"])
     asked = set(corpus.session_ids[split.membership(corpus) == "test"])
     assert trained
@@ -101,22 +101,22 @@ def test_no_session_that_is_asked_was_trained_on(
 
 
 def test_questions_are_about_the_wanted_products_alone(
-    arrivals: Arrivals, corpus: TokenizedCorpus, split: Split
+    new_products: NewProducts, corpus: TokenizedCorpus, split: Split
 ) -> None:
-    examples = asked_about_new(arrivals, corpus, split)
+    examples = asked_about_new(new_products, corpus, split)
     assert len(examples)
-    assert arrivals.new[examples.targets].all()
+    assert new_products.new[examples.targets].all()
     assert len(examples) <= len(split.parts(corpus).test.sessions)
-    assert len(questions_about(arrivals.new, corpus, split, most=3, seed=0)) == 3
+    assert len(questions_about(new_products.new, corpus, split, most=3, seed=0)) == 3
 
 
 def test_a_scorer_asked_for_some_products_ranks_only_those(
-    arrivals: Arrivals, corpus: TokenizedCorpus, split: Split
+    new_products: NewProducts, corpus: TokenizedCorpus, split: Split
 ) -> None:
-    examples = asked_about_new(arrivals, corpus, split)
+    examples = asked_about_new(new_products, corpus, split)
     # New products are liked less than all others, each a little more than the one before.
-    scorer = Popularity(np.where(arrivals.new, np.arange(PRODUCTS) - 1000, 0).astype(np.float32))
-    among_all, among_new = (ranks_of(one, examples, PRODUCTS) for one in (scorer, Among(scorer, arrivals.new)))
-    others = (~seen_products(examples.prefixes, PRODUCTS) & ~arrivals.new).sum(axis=1)
+    scorer = Popularity(np.where(new_products.new, np.arange(PRODUCTS) - 1000, 0).astype(np.float32))
+    among_all, among_new = (ranks_of(one, examples, PRODUCTS) for one in (scorer, Among(scorer, new_products.new)))
+    others = (~seen_products(examples.prefixes, PRODUCTS) & ~new_products.new).sum(axis=1)
     assert np.array_equal(among_all, among_new + others)
-    assert 1 <= among_new.min() < among_new.max() <= arrivals.new.sum()
+    assert 1 <= among_new.min() < among_new.max() <= new_products.new.sum()

@@ -12,9 +12,9 @@ import numpy as np
 import pytest
 
 from benchmarks.refresh.toy_store import ALLOW, write_catalogue, write_model
-from benchmarks.retrieval import query_load, request_arrivals
+from benchmarks.retrieval import query_load, request_schedule
 from benchmarks.retrieval.query_load import Setting, together, under_load
-from benchmarks.retrieval.request_arrivals import Arrivals
+from benchmarks.retrieval.request_schedule import RequestSchedule
 from benchmarks.retrieval.trained_shop import TrainedShop, make_trained_shop
 
 DOCUMENTS = ["a", "b", "c"]
@@ -38,23 +38,23 @@ def shop(tmp_path_factory: pytest.TempPathFactory) -> TrainedShop:
 
 
 def test_arrivals_come_at_the_rate_at_random_and_the_same_again() -> None:
-    arrivals, again = (Arrivals.poisson(1000, 10, seed=3) for _ in range(2))
-    assert len(arrivals) == 10_000
-    assert arrivals.end == pytest.approx(10, rel=0.05)
-    assert arrivals.end == again.end
-    assert arrivals.end != Arrivals.poisson(1000, 10, seed=4).end
+    schedule, again = (RequestSchedule.poisson(1000, 10, seed=3) for _ in range(2))
+    assert len(schedule) == 10_000
+    assert schedule.end == pytest.approx(10, rel=0.05)
+    assert schedule.end == again.end
+    assert schedule.end != RequestSchedule.poisson(1000, 10, seed=4).end
 
 
 def test_a_request_is_not_taken_before_it_arrives() -> None:
-    arrivals = Arrivals(np.array([0.05, 0.05, 60.0]))
-    arrivals.start()
-    assert arrivals.take(8) == range(2), "the third is not there yet"
-    assert arrivals.seconds() >= 0.05
+    schedule = RequestSchedule(np.array([0.05, 0.05, 60.0]))
+    schedule.start()
+    assert schedule.take(8) == range(2), "the third is not there yet"
+    assert schedule.seconds() >= 0.05
 
 
 def test_no_more_are_taken_at_once_than_asked_for() -> None:
-    arrivals = Arrivals(np.zeros(5))
-    assert [arrivals.take(2) for _ in range(4)] == [range(2), range(2, 4), range(4, 5), range(0)]
+    schedule = RequestSchedule(np.zeros(5))
+    assert [schedule.take(2) for _ in range(4)] == [range(2), range(2, 4), range(4, 5), range(0)]
 
 
 def test_each_request_is_answered_once_whoever_takes_it() -> None:
@@ -67,14 +67,14 @@ def test_each_request_is_answered_once_whoever_takes_it() -> None:
         return list(documents)
 
     documents = [str(number) for number in range(200)]
-    found = under_load(kept, documents, Arrivals(np.zeros(200)), Setting(workers=4, threads=1))
+    found = under_load(kept, documents, RequestSchedule(np.zeros(200)), Setting(workers=4, threads=1))
     # Each worker asks the first once before the load.
     assert sorted(answered) == sorted(documents + ["0"] * 4)
     assert found["answered"] == found["arrivals"] == 200
 
 
 def test_waiting_for_a_worker_is_part_of_a_latency() -> None:
-    found = under_load(slow, DOCUMENTS, Arrivals(np.zeros(10)), Setting(workers=1, threads=1))
+    found = under_load(slow, DOCUMENTS, RequestSchedule(np.zeros(10)), Setting(workers=1, threads=1))
     # Each takes 20 ms, and the last has waited for nine.
     assert found["max_ms"] >= 200
     assert found["p50_ms"] >= 100
@@ -82,13 +82,13 @@ def test_waiting_for_a_worker_is_part_of_a_latency() -> None:
 
 
 def test_requests_that_wait_share_a_call_where_they_may() -> None:
-    found = under_load(slow, DOCUMENTS, Arrivals(np.zeros(10)), Setting(workers=1, threads=1, at_once=5))
+    found = under_load(slow, DOCUMENTS, RequestSchedule(np.zeros(10)), Setting(workers=1, threads=1, at_once=5))
     assert found["requests_a_call"] == 5
 
 
 def test_workers_that_fall_behind_are_stopped(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(request_arrivals, "_BEHIND", 0.05)
-    found = under_load(slow, DOCUMENTS, Arrivals(np.zeros(1000)), Setting(workers=1, threads=1))
+    monkeypatch.setattr(request_schedule, "_BEHIND", 0.05)
+    found = under_load(slow, DOCUMENTS, RequestSchedule(np.zeros(1000)), Setting(workers=1, threads=1))
     assert found["behind"]
     assert found["answered"] < 100
 
@@ -98,7 +98,7 @@ def test_an_error_of_a_worker_is_not_lost() -> None:
         raise LookupError("no such product")
 
     with pytest.raises(LookupError, match="no such product"):
-        under_load(fails, DOCUMENTS, Arrivals(np.zeros(3)), Setting(workers=1, threads=1))
+        under_load(fails, DOCUMENTS, RequestSchedule(np.zeros(3)), Setting(workers=1, threads=1))
 
 
 def test_calls_of_several_sessions_count_sessions() -> None:

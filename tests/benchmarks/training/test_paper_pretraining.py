@@ -1,4 +1,4 @@
-"""The whole of the paper's pre-training is extrapolated from what the training loop took, and says so."""
+"""The time of the paper's pre-training is extrapolated from that of the training loop, and marked so."""
 
 from __future__ import annotations
 
@@ -10,18 +10,12 @@ from typing import Any
 import pytest
 
 from benchmarks.training import paper_pretraining
-from benchmarks.training.paper_pretraining_table import notes, table
+from benchmarks.training.paper_pretraining import notes, table
 from ubm_embed.model.interaction_encoder import InteractionEncoder
 
 _TINY = {"products": 60, "sessions": 100, "layers": 1, "width": 16, "warm-up": 1, "steps": 2}
-TINY = [f"--{name}={value}" for name, value in _TINY.items()]
+TINY = [*(f"--{name}={value}" for name, value in _TINY.items()), "--ceiling-shapes", "64x64x64"]
 BATCHES = ["--item-batches", "4", "16", "--session-batches", "4"]
-
-
-@pytest.fixture(autouse=True)
-def _small_ceiling(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A product of a moment."""
-    monkeypatch.setattr("benchmarks.training.ceiling.SHAPES", ((64, 64, 64),))
 
 
 def report_of(out: Path, *arguments: str) -> Any:
@@ -45,12 +39,11 @@ def test_an_epoch_is_extrapolated_from_the_steps_after_warm_up(
     assert "(extrapolated)" in measured
     assert "Both stages at the fastest batches, extrapolated" in measured
     paper_pretraining.main(["--show", str(out)])
-    assert capsys.readouterr().out == measured, "the table comes from the kept report alone"
+    assert capsys.readouterr().out == measured, "the table comes from the saved report alone"
 
 
-def test_a_whole_epoch_of_enough_sessions_is_timed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(paper_pretraining, "PAPER_SESSIONS", 10)
-    report = report_of(tmp_path / "report.json", *BATCHES, "--whole")
+def test_a_whole_epoch_of_enough_sessions_is_timed(tmp_path: Path) -> None:
+    report = report_of(tmp_path / "report.json", *BATCHES, "--whole", "--paper-sessions", "10")
     assert report["sessions"] > 10
     for row in report["rows"]:
         spent = sum(step["seconds"] for step in row["steps"])
@@ -60,7 +53,7 @@ def test_a_whole_epoch_of_enough_sessions_is_timed(tmp_path: Path, monkeypatch: 
     assert "timed" in notes(report)
 
 
-def test_a_row_that_fails_costs_itself_alone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_row_that_fails_leaves_the_others(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     def broken(*_: Any, **__: Any) -> None:
         raise RuntimeError("no compiler\nhere")
 
@@ -68,19 +61,19 @@ def test_a_row_that_fails_costs_itself_alone(tmp_path: Path, monkeypatch: pytest
     report = report_of(tmp_path / "report.json", *BATCHES, "--compile", "--session-batches", "4", "5000")
     failed = [row.get("failed", "") for row in report["rows"]]
     assert failed[:3] == ["", "", ""]
-    assert "examples alone" in failed[3]
+    assert "only" in failed[3]
     assert failed[4:6] == ["RuntimeError: no compiler here"] * 2
     assert "no compiler here" in notes(report)
     assert "failed" in table(report)
 
 
-def test_a_run_that_is_cut_off_leaves_its_rows(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    def cut_off(self: Any, stage: int, batch: int, compiled: bool) -> dict[str, Any]:
+def test_an_interrupted_run_leaves_its_rows(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def interrupted(self: Any, stage: int, batch: int, compiled: bool) -> dict[str, Any]:
         if stage == 2:
             raise KeyboardInterrupt
         return {"failed": "not of interest"}
 
-    monkeypatch.setattr(paper_pretraining.Shop, "row", cut_off)
+    monkeypatch.setattr(paper_pretraining.TrainingShop, "measure", interrupted)
     out = tmp_path / "report.json"
     with pytest.raises(KeyboardInterrupt):
         report_of(out, *BATCHES)

@@ -27,14 +27,14 @@ def table_of(sessions: Sequence[Sequence[int]]) -> SessionTable:
 
 
 @dataclass(frozen=True)
-class Walks:
+class RingWalks:
     """Walks around rings of products, forwards or backwards: what comes next depends on the last two products."""
 
     sessions: SessionTable
     targets: IntArray
 
-    def take(self, chosen: IntArray) -> Walks:
-        return Walks(self.sessions.take(chosen), self.targets[chosen])
+    def take(self, chosen: IntArray) -> RingWalks:
+        return RingWalks(self.sessions.take(chosen), self.targets[chosen])
 
 
 @pytest.fixture(name="table_of")
@@ -48,7 +48,7 @@ def world_products() -> int:
 
 
 @pytest.fixture(scope="session")
-def walks() -> tuple[Walks, Walks]:
+def walks() -> tuple[RingWalks, RingWalks]:
     """Walks of 2 to 7 products to train on, and others to ask."""
     sessions, targets = [], []
     for ring in range(RINGS):
@@ -58,7 +58,7 @@ def walks() -> tuple[Walks, Walks]:
                     walk = [ring * RING + (start + direction * place) % RING for place in range(length + 1)]
                     sessions.append(walk[:-1])
                     targets.append(walk[-1])
-    every = Walks(table_of(sessions), np.array(targets))
+    every = RingWalks(table_of(sessions), np.array(targets))
     order = np.random.default_rng(0).permutation(len(targets))
     held_out = len(targets) // 4
     return every.take(order[held_out:]), every.take(order[:held_out])
@@ -73,7 +73,7 @@ def scores_of(tower: Tower, sessions: SessionTable) -> Tensor:
 
 
 @pytest.fixture
-def hit_after_training(walks: tuple[Walks, Walks]) -> Callable[[Tower], float]:
+def hit_after_training(walks: tuple[RingWalks, RingWalks]) -> Callable[[Tower], float]:
     """hit@1 over the held-out walks after some steps of full softmax over the others."""
 
     def train_and_ask(tower: Tower, steps: int = 60, rate: float = 1e-2) -> float:

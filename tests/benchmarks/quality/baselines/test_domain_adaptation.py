@@ -70,7 +70,7 @@ def test_the_loss_falls_and_the_encoder_stays_usable(make, tokenizer, texts, ses
     assert {"encoder.embeddings.word_embeddings.weight", "encoder.encoder.layer.0.output.dense.weight"} <= changed
     assert not any(name.startswith("projection") for name in changed)
     with torch.no_grad():
-        vectors = encoder(TokenBatch.of(shown))
+        vectors = encoder(TokenBatch.from_table(shown))
     assert vectors.shape == (4, 16)
     assert vectors.isfinite().all()
 

@@ -10,7 +10,7 @@ from benchmarks.quality.baselines.gru4rec import GRU4Rec
 from benchmarks.quality.baselines.prod2bert import Prod2BERT
 from benchmarks.quality.baselines.sasrec import SASRec
 from benchmarks.quality.baselines.sr_gnn import SRGNN
-from ubm_embed.data.tasks.examples import Walks
+from ubm_embed.data.tasks.examples import TargetSequences
 from ubm_embed.training.finetuning.objectives import NextItem
 
 PRODUCTS, LONGEST = 10, 4
@@ -169,8 +169,8 @@ def test_beginnings_of_a_session_that_is_not_read_from_its_begin_are_refused(cau
 
 def test_every_place_of_a_session_can_be_asked_in_training(causal, table_of):
     """The loss of beginnings is that of the same questions one by one, and so are its gradients."""
-    walks = Walks(table_of([[1, 2, 10, 3, 4], [5, 6]]), np.array([0, 2, 3, 5]), np.array([2, 3, 4, 6]))
-    objective, rng = NextItem(causal, PRODUCTS, every_place=True), np.random.default_rng(0)
+    walks = TargetSequences(table_of([[1, 2, 10, 3, 4], [5, 6]]), np.array([0, 2, 3, 5]), np.array([2, 3, 4, 6]))
+    objective, rng = NextItem(causal, PRODUCTS, all_positions=True), np.random.default_rng(0)
     losses, gradients = [], []
     for questions in (walks, walks.examples):
         causal.zero_grad()

@@ -23,7 +23,7 @@ def masked(sequences, tokenizer):
 
 
 def test_only_words_are_predicted_and_no_mark_changes(sequences, masked, tokenizer):
-    before = TokenBatch.of(sequences).ids
+    before = TokenBatch.from_table(sequences).ids
     is_word = tokenizer.is_word[before.numpy()]
     assert not is_word.all()
     assert is_word[masked.predicted.numpy()].all()
@@ -31,8 +31,8 @@ def test_only_words_are_predicted_and_no_mark_changes(sequences, masked, tokeniz
 
 
 def test_the_answers_are_what_stood_there(sequences, masked):
-    assert (TokenBatch.of(sequences).ids[masked.predicted] == masked.answers).all()
-    assert masked.tokens.packing.starts.tolist() == TokenBatch.of(sequences).packing.starts.tolist()
+    assert (TokenBatch.from_table(sequences).ids[masked.predicted] == masked.answers).all()
+    assert masked.tokens.packing.starts.tolist() == TokenBatch.from_table(sequences).packing.starts.tolist()
 
 
 def test_shares_are_those_of_bert(sequences, masked, tokenizer):

@@ -14,7 +14,7 @@ _BEHIND = 5.0
 Seconds = NDArray[np.float64]
 
 
-class Arrivals:
+class RequestSchedule:
     """Requests that arrive at set times; first come, first served. Several threads may take them.
 
     Args:
@@ -29,7 +29,7 @@ class Arrivals:
         self._turn = threading.Lock()
 
     @classmethod
-    def poisson(cls, rate: float, seconds: float, seed: int) -> Arrivals:
+    def poisson(cls, rate: float, seconds: float, seed: int) -> RequestSchedule:
         """At random, so many a second."""
         gaps = np.random.default_rng(seed).exponential(1 / rate, max(round(rate * seconds), 1))
         return cls(np.cumsum(gaps))

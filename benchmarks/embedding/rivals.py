@@ -24,7 +24,7 @@ from ubm_embed.data.text.tokenizer import MAX_TOKENS
 from ubm_embed.model.checkpoint import Checkpoint
 
 _PADDING = "[PAD]"
-_CHILD = Path(__file__).with_name("embedding_rival_child.py")
+_CHILD = Path(__file__).with_name("rival_process.py")
 
 
 @dataclass(frozen=True)
@@ -33,7 +33,7 @@ class Form:
 
     Attributes:
         name: as the table has it.
-        backend: of `embedding_rival_child`.
+        backend: of `rival_process`.
         batch_size: texts at once; 32 is its default.
     """
 

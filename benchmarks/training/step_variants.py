@@ -1,4 +1,4 @@
-"""The forms of a pre-training step that are compared: ours and the padded ones, each in a number format."""
+"""The implementations of a pre-training step that are compared: ours and padded ones, each in a number format."""
 
 from __future__ import annotations
 
@@ -11,13 +11,12 @@ from typing import Any, Protocol, cast
 import torch
 from torch import Tensor, nn
 
-from benchmarks.training.ceiling import wait
-from benchmarks.training.padded_views import LONGEST, OCCURRENCES, PLAIN, PaddedSessions, PaddedViews
-from benchmarks.training.plain_form import PlainModel
-from benchmarks.training.step_flops import StepSize
+from benchmarks.training.flops import StepSize, synchronize
+from benchmarks.training.padded_model import PaddedModel
+from benchmarks.training.padded_views import FULL, LONGEST, OCCURRENCES, PaddedSessions, PaddedViews
 from ubm_embed.data.batches.distinct_batches import SessionBatch, TokenBatch
 from ubm_embed.errors import QualityGateFailed
-from ubm_embed.model.precision import autocast
+from ubm_embed.model.autocast import autocast
 from ubm_embed.model.user_behavior_model import UserBehaviorModel
 from ubm_embed.training.pretraining.config import PretrainingConfig
 from ubm_embed.training.pretraining.losses import contrastive_loss
@@ -26,61 +25,62 @@ from ubm_embed.training.pretraining.views import Pairs, Views
 
 OURS = "ours"
 # Fastest first.
-PADDINGS = {"occurrences": OCCURRENCES, "longest": LONGEST, "plain": PLAIN}
-# How far a form's losses may be from ours in float32 with dropout off. bfloat16 keeps 8 bits of a number, and the
-# temperature multiplies what is lost of a cosine by 20.
+PADDINGS = {"occurrences": OCCURRENCES, "longest": LONGEST, "full": FULL}
+# How far a variant's losses may be from ours in float32, without dropout. A cosine of 256 products is off by the root
+# of 256 roundings, 2e-6 in float32 (eps 1.2e-7), and after a whole network some 2e-3 in bfloat16 (8 bits a number);
+# the temperature of .05 multiplies that by 20.
 TOLERANCES = {"float32": 1e-4, "bfloat16": 0.05}
 
 
-class Form(Protocol):
-    """One way to do a training step, with weights and an optimizer of its own. They start as the others' do.
+class StepVariant(Protocol):
+    """One implementation of a training step, with its own weights and optimizer; all start with equal weights.
 
     Attributes:
         kind: "ours", one of `PADDINGS`, or "sentence-transformers".
-        precision: the number format that it computes in.
-        masks_same: whether its losses leave false negatives out, as ours do.
+        precision: the number format of its computation.
+        masks_false_negatives: whether its losses leave false negatives out, as ours do.
     """
 
     kind: str
     precision: str
-    masks_same: bool
+    masks_false_negatives: bool
 
-    def take(self, views: Views) -> dict[str, Any]:
-        """One step: its `seconds`, the `reading_seconds` to lay its input out, and what it encodes."""
+    def run_step(self, views: Views) -> dict[str, Any]:
+        """Do one step: its `seconds`, the `reading_seconds` for preparing its input, and its work (see `encoded`)."""
 
     def losses_without_dropout(self, views: Views) -> dict[str, float]:
         """Each loss of the stage."""
 
 
-class ModelForm:
-    """Ours, or a padded form of it."""
+class ModelVariant:
+    """Our implementation, or a padded one with the same weights."""
 
-    masks_same = True
+    masks_false_negatives = True
 
     def __init__(self, kind: str, precision: str, model: UserBehaviorModel, config: PretrainingConfig) -> None:
         self.kind, self.precision, self.config, self.device = kind, precision, config, model.device
         self.padding = PADDINGS.get(kind)
-        self.model: nn.Module = copy.deepcopy(model) if self.padding is None else PlainModel(model)
-        self.size = StepSize.of(model, heads_alone=self.padding is None)
+        self.model: nn.Module = copy.deepcopy(model) if self.padding is None else PaddedModel(model)
+        self.size = StepSize.from_model(model, cls_only=self.padding is None)
         self.optimizer = optimizer_of(self.model, config)
 
-    def take(self, views: Views) -> dict[str, Any]:
-        """One step."""
+    def run_step(self, views: Views) -> dict[str, Any]:
+        """As `StepVariant`."""
         started = time.perf_counter()
-        inputs = self.lay_out(views)
+        inputs = self.prepare(views)
         reading = time.perf_counter() - started
         return {"seconds": self.step(inputs), "reading_seconds": reading, **self.work(inputs)}
 
-    def lay_out(self, views: Views) -> Views | PaddedViews:
-        """What this form's step reads, on the model's device."""
-        return (views if self.padding is None else PaddedViews.of(views, self.padding)).to(self.device)
+    def prepare(self, views: Views) -> Views | PaddedViews:
+        """The input of this variant's step, on the model's device."""
+        return (views if self.padding is None else PaddedViews.from_packed(views, self.padding)).to(self.device)
 
     def work(self, inputs: Views | PaddedViews) -> dict[str, int]:
-        """What a step encodes, see `encoded`, and its `flops` (see `step_flops`)."""
+        """What a step encodes (see `encoded`) and its `flops`."""
         return {**encoded(inputs), "flops": self.size.step(*lengths_of(inputs))}
 
     def losses(self, inputs: Views | PaddedViews) -> dict[str, Tensor]:
-        """Forward: each loss of the stage, by its name."""
+        """Each loss of the stage, by name; the forward pass."""
         with autocast(self.device, self.precision):
             vectors = self._encode(inputs).float()
         return pair_losses(vectors, inputs.pairs)
@@ -93,74 +93,76 @@ class ModelForm:
         return cast(Tensor, (self.model.interaction_encoder if alone else self.model)(inputs.batch))
 
     def step(self, inputs: Views | PaddedViews) -> float:
-        """Forward, backward and optimizer, as `Pretrainer` does them; the seconds it took."""
-        wait(self.device)
+        """Run forward, backward and optimizer as `Pretrainer` does; returns the seconds."""
+        synchronize(self.device)
         started = time.perf_counter()
         loss = torch.stack(list(self.losses(inputs).values())).sum()
         self.optimizer.zero_grad(set_to_none=True)
         torch.autograd.backward(loss)
         torch.nn.utils.clip_grad_norm_(self.model.parameters(), self.config.max_gradient_norm)
         self.optimizer.step()
-        wait(self.device)
+        synchronize(self.device)
         return time.perf_counter() - started
 
     @torch.no_grad()
     def losses_without_dropout(self, views: Views) -> dict[str, float]:
         """Each loss of the stage."""
         self.model.eval()
-        found = {name: loss.item() for name, loss in self.losses(self.lay_out(views)).items()}
+        losses = {name: loss.item() for name, loss in self.losses(self.prepare(views)).items()}
         self.model.train()
-        return found
+        return losses
 
 
 def pair_losses(vectors: Tensor, pairs: Mapping[str, Pairs]) -> dict[str, Tensor]:
-    """Each loss, from the vectors [K, D] of a batch."""
+    """Each loss, by name, from the vectors [K, D] of a batch."""
     return {
         name: contrastive_loss(vectors[one.anchors], vectors[one.positives], one.same) for name, one in pairs.items()
     }
 
 
-def forms_of(
+def variants_of(
     kinds: Iterable[str], precisions: Sequence[str], model: UserBehaviorModel, stage: int, config: PretrainingConfig
-) -> list[ModelForm]:
-    """Those of `kinds` that are ours or padded, each in each number format.
+) -> list[ModelVariant]:
+    """Ours and the padded ones among `kinds`, each in each number format.
 
-    Products alone leave no place empty: "occurrences" would be "longest" again in stage 1.
+    In stage 1 no slot is empty, so "occurrences" would repeat "longest" and is left out.
     """
     known = [kind for kind in kinds if kind == OURS or kind in PADDINGS]
-    kept = [kind for kind in known if not (stage == 1 and kind == "occurrences")]
-    return [ModelForm(kind, precision, model, config) for kind in kept for precision in precisions]
+    wanted = [kind for kind in known if not (stage == 1 and kind == "occurrences")]
+    return [ModelVariant(kind, precision, model, config) for kind in wanted for precision in precisions]
 
 
-def name_of(form: Form) -> str:
-    """Its name in a report."""
-    return f"{form.kind} {form.precision}"
+def variant_name(variant: StepVariant) -> str:
+    """The name of a variant in a report."""
+    return f"{variant.kind} {variant.precision}"
 
 
-def equal_losses(forms: Sequence[Form], reference: Form, views: Views) -> dict[str, dict[str, float]]:
-    """Each form's losses with dropout off.
+def require_equal_losses(
+    variants: Sequence[StepVariant], reference: StepVariant, views: Views
+) -> dict[str, dict[str, float]]:
+    """Each variant's losses without dropout, by the variant's name.
 
     Args:
         reference: ours in float32.
 
     Raises:
-        QualityGateFailed: one of them is further from the reference than its number format allows.
+        QualityGateFailed: a loss differs from the reference by more than its number format allows.
     """
     expected = {True: reference.losses_without_dropout(views), False: reference.losses_without_dropout(unmasked(views))}
-    found = {name_of(form): form.losses_without_dropout(views) for form in forms}
-    for form in forms:
-        for name, loss in found[name_of(form)].items():
-            wanted, tolerance = expected[form.masks_same][name], TOLERANCES[form.precision]
-            if not abs(loss - wanted) <= tolerance:  # so that a loss that is not a number fails, too
+    losses = {variant_name(variant): variant.losses_without_dropout(views) for variant in variants}
+    for variant in variants:
+        for name, loss in losses[variant_name(variant)].items():
+            target, tolerance = expected[variant.masks_false_negatives][name], TOLERANCES[variant.precision]
+            if not abs(loss - target) <= tolerance:  # written so that NaN fails
                 raise QualityGateFailed(
-                    f"with dropout off, {name} is {loss:.6f} in the form {name_of(form)!r}, expected {wanted:.6f} "
-                    f"within {tolerance:g}, as in ours in float32; nothing was timed"
+                    f"without dropout, {name} of {variant_name(variant)!r} is {loss:.6f}, expected {target:.6f} within "
+                    f"{tolerance:g}, the loss of ours in float32; nothing was timed"
                 )
-    return found
+    return losses
 
 
 def unmasked(views: Views) -> Views:
-    """The same with no false negatives left out: every item and every session is taken for a different one."""
+    """The same views with every item and session labelled as different, so that no false negative is masked."""
     return Views(views.batch, {name: _all_different(pairs) for name, pairs in views.pairs.items()})
 
 
@@ -170,7 +172,7 @@ def _all_different(pairs: Pairs) -> Pairs:
 
 
 def lengths_of(inputs: Views | PaddedViews) -> tuple[Tensor, Tensor | None]:
-    """Tokens of each sequence that is encoded, 0 where a place has none, and interactions of each session, if any."""
+    """Tokens of each encoded sequence, 0 for an empty slot, and interactions of each session or None in stage 1."""
     if isinstance(inputs, PaddedViews):
         sessions = [view.mask.sum(dim=1) for view in inputs.views if isinstance(view, PaddedSessions)]
         return torch.cat([view.lengths for view in inputs.sequences]), torch.cat(sessions) if sessions else None
@@ -180,11 +182,11 @@ def lengths_of(inputs: Views | PaddedViews) -> tuple[Tensor, Tensor | None]:
 
 
 def encoded(inputs: Views | PaddedViews) -> dict[str, int]:
-    """What the interaction encoder runs over: sequences, of them interactions; places for tokens, of them tokens."""
+    """What the interaction encoder processes: sequences, real interactions among them, token slots, real tokens."""
     if isinstance(inputs, PaddedViews):
-        places = sum(view.ids.numel() for view in inputs.sequences)
+        slots = sum(view.ids.numel() for view in inputs.sequences)
     else:
-        places = (inputs.batch.tokens if isinstance(inputs.batch, SessionBatch) else inputs.batch).ids.numel()
+        slots = (inputs.batch.tokens if isinstance(inputs.batch, SessionBatch) else inputs.batch).ids.numel()
     lengths, _ = lengths_of(inputs)
     counts = {"sequences": lengths.numel(), "interactions": int((lengths > 0).sum())}
-    return {**counts, "places": places, "tokens": int(lengths.sum())}
+    return {**counts, "token_slots": slots, "tokens": int(lengths.sum())}

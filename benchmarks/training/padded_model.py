@@ -1,9 +1,10 @@
-"""Pre-training in its plain form, as a baseline: padded sessions with attention masks, every occurrence encoded.
+"""A baseline for pre-training: padded sessions with attention masks, every occurrence of an interaction encoded.
 
-What a straightforward implementation of the paper does. It reads the same views as ours and has the same weights, so
-with dropout off its losses are ours; only the work differs. Layers and attention are transformers' own.
+This is what a straightforward implementation of the paper does. It reads the same views as ours and has the same
+weights, so its losses without dropout are equal to ours; only the work differs. Layers and attention are those of
+transformers.
 
-Letters: B sessions, S places for interactions a session, N sequences, L places for tokens a sequence, D width.
+Letters: B sessions, S interaction slots a session, N sequences, L token slots a sequence, D width.
 """
 
 from __future__ import annotations
@@ -19,29 +20,29 @@ from transformers.models.bert.modeling_bert import BertEncoder
 from benchmarks.training.padded_views import PaddedSessions, PaddedTokens, PaddedViews
 from ubm_embed.model.user_behavior_model import UBMConfig, UserBehaviorModel
 
-_AUTO_MODEL: Any = AutoModel  # untyped, as far as it is used here
+_AUTO_MODEL: Any = AutoModel  # the methods used here are untyped
 _ATTENTION = "sdpa"
 
 
-class PlainModel(nn.Module):
-    """A model with the weights of a `UserBehaviorModel` that runs on padded tensors."""
+class PaddedModel(nn.Module):
+    """A copy of a `UserBehaviorModel` that runs on padded tensors."""
 
     positions: Tensor
 
     def __init__(self, model: UserBehaviorModel) -> None:
         super().__init__()
-        theirs = model.interaction_encoder
-        self.encoder = _interaction_layers(theirs.encoder.config)
-        self.encoder.load_state_dict(theirs.encoder.state_dict())
-        self.projection = copy.deepcopy(theirs.projection)
+        interaction_encoder = model.interaction_encoder
+        self.encoder = _interaction_layers(interaction_encoder.encoder.config)
+        self.encoder.load_state_dict(interaction_encoder.encoder.state_dict())
+        self.projection = copy.deepcopy(interaction_encoder.projection)
         self.session_layers = _session_layers(model.config)
-        assert model.session_encoder.layers is not None, "the plain form has a session encoder of one layer and more"
+        assert model.session_encoder.layers is not None, "the padded model needs a session encoder with a layer"
         self.session_layers.load_state_dict(model.session_encoder.layers.state_dict())
         self.register_buffer("positions", model.session_encoder.positions.clone(), persistent=False)
         self.to(model.device).train(model.training)
 
     def forward(self, views: PaddedViews) -> Tensor:
-        """Each view by itself -> the vectors of all, end to end: [views x B, D]."""
+        """The views, each encoded separately -> their vectors, concatenated: [views x B, D]."""
         encoded = [
             self.sessions(view) if isinstance(view, PaddedSessions) else self.interactions(view) for view in views.views
         ]
@@ -55,7 +56,7 @@ class PlainModel(nn.Module):
     def sessions(self, sessions: PaddedSessions) -> Tensor:
         """B sessions -> h' [B, D]."""
         vectors, mask = self.interactions(sessions.tokens), sessions.mask
-        if vectors.shape[0] != mask.numel():  # empty places were left out
+        if vectors.shape[0] != mask.numel():  # empty slots were left out
             vectors = vectors.new_zeros(mask.numel(), vectors.shape[1]).index_put(
                 (mask.flatten().nonzero()[:, 0],), vectors
             )

@@ -1,4 +1,4 @@
-"""The other side of `embedding_rivals`, in an interpreter of its own, where nothing of ours need be installed.
+"""The other side of `rivals`, in an interpreter of its own, where nothing of ours need be installed.
 
 Arguments: one JSON object. After it has said {"ready": true} on stdout, each line on stdin has it encode all texts once
 and say {"seconds": ...}; at the end of stdin it leaves the vectors in a file.
