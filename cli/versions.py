@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from cli.console import Format, choose_format, say, write_document, write_json, write_json_line, write_table
-from cli.store_options import Config, Store, settings_of
+from cli.store_options import Config, Store, read_settings
 
 if TYPE_CHECKING:
     from indexer.store.embedding_store import EmbeddingStore
@@ -155,7 +155,7 @@ def prune(
     from indexer.versions.pruning import prune as remove
     from indexer.versions.pruning import to_prune
 
-    usual = settings_of(config).keep
+    usual = read_settings(config).keep
     policy = replace(
         usual, versions=usual.versions if keep is None else keep, days=usual.days if days is None else days
     )

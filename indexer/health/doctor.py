@@ -13,7 +13,7 @@ from indexer.health.index_trial import require_searchable
 from indexer.index.kinds import DISK
 from indexer.index.vector_index import INDEX_FILE, VectorIndex
 from indexer.refresh.catalogue_scan import with_hashes
-from indexer.refresh.encoding import unsound
+from indexer.refresh.shards import not_unit_length
 from indexer.search.catalogue import IDS_FILE, read_ids
 from indexer.store.embedding_store import (
     LIVE_FILE,
@@ -24,8 +24,8 @@ from indexer.store.embedding_store import (
     model_folder,
     version_folder,
 )
-from indexer.store.product_table import TABLE, TEXT_HASH
-from indexer.store.table_snapshot import VECTOR
+from indexer.store.product_table import TABLE
+from indexer.store.table_schema import TEXT_HASH, VECTOR
 from indexer.versions.index_of import index_of
 from indexer.versions.live import Live, read_live, version_numbers
 from indexer.versions.rollback import lost_its_rows
@@ -173,7 +173,7 @@ class _Doctor:
         rows, bad = 0, 0
         for batch in self.store.table.batches(version.table_version):
             rows += len(batch.vectors)
-            bad += unsound(batch.vectors).size
+            bad += not_unit_length(batch.vectors).size
         mixed = self._mixed_texts(version)
         if lost_its_rows(self.store, version):
             raise InvalidData(f"does not keep the rows of version {version.version}", file=self.store.table.uri)
@@ -202,11 +202,11 @@ class _Doctor:
                 raise InvalidData(f"{found}, but {expected}", file=folder / INDEX_FILE)
             if not ids.sort().equals(table.sort()):
                 raise InvalidData("its ids are not those of the table", file=folder / IDS_FILE)
-            if version.form.kind is DISK:
+            if version.index_spec.kind is DISK:
                 require_searchable(self.store.table, version, index)
 
     def _index(self, version: StoreVersion, folder: Path) -> VectorIndex:
-        return index_of(self.store.table, version.table_version, version.form, folder)
+        return index_of(self.store.table, version.table_version, version.index_spec, folder)
 
     def _model(self, version: StoreVersion) -> None:
         name = model_folder(version.model_id)

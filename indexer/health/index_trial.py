@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from indexer.index.recall import recall_at_k
 from indexer.index.vector_index import VectorIndex
-from indexer.refresh.exact_scan import survey
+from indexer.refresh.exact_scan import exact_scan
 from indexer.store.product_table import ProductTable
 from indexer.versions.version import StoreVersion
 from ubm_embed.data.arrays import evenly
@@ -23,7 +23,7 @@ def require_searchable(table: ProductTable, version: StoreVersion, index: Vector
     """
     opened, rows = table.snapshot(version.table_version), evenly(version.products, _ASKED)
     vectors = opened.vectors(rows)
-    near = survey(table.batches(version.table_version), vectors, _NEAREST + 1).nearest
+    near = exact_scan(table.batches(version.table_version), vectors, _NEAREST + 1).nearest
     found = recall_at_k(lambda queries, k: index.search(queries, k).positions, vectors, near, opened.vectors, rows)
     if found < version.recall_at_10 - _WORSE:
         problem = f"LanceDB's index finds {found:.3f} of the ten nearest, once {version.recall_at_10:.3f}"

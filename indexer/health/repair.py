@@ -7,10 +7,10 @@ from pathlib import Path
 
 from indexer.health.doctor import examine
 from indexer.index.index_request import IndexRequest
-from indexer.refresh.changes import ChangeCounts
-from indexer.refresh.gates import Gate, GateLimits
-from indexer.refresh.plan import ModelIdentity
-from indexer.refresh.publication import Candidate, make_version
+from indexer.refresh.gates import Gate
+from indexer.refresh.plan import ChangeCounts
+from indexer.refresh.publication import ReleaseCandidate, make_version
+from indexer.refresh.settings import RefreshSettings
 from indexer.store.embedding_store import EmbeddingStore, model_folder, version_folder
 from indexer.versions.version import MANIFEST_FILE, StoreVersion, read_version
 from ubm_embed.errors import InvalidData, NotFound
@@ -54,7 +54,7 @@ def rebuild(store: EmbeddingStore, number: int) -> StoreVersion:
     candidate = _candidate(store, number, known)
     store.table.pin(number, candidate.table_version)  # older software did not
     # What was published once is not judged again, but for what would make it useless.
-    made = make_version(store, candidate, number, GateLimits(), [gate for gate in Gate if gate != Gate.RECALL])
+    made = make_version(store, candidate, number, RefreshSettings(), [gate for gate in Gate if gate != Gate.RECALL])
     if known is None:
         return made
     whole = replace(
@@ -72,19 +72,21 @@ def rebuild(store: EmbeddingStore, number: int) -> StoreVersion:
     return whole
 
 
-def _candidate(store: EmbeddingStore, number: int, known: StoreVersion | None) -> Candidate:
+def _candidate(store: EmbeddingStore, number: int, known: StoreVersion | None) -> ReleaseCandidate:
     table_version = store.table.pins().get(number)
     if table_version is None and known and not known.files:  # older software said it in the manifest only
         table_version = known.table_version
     if table_version is None:
         raise InvalidData(_lost(number, "which version of the table it is"), file=_manifest(store, number))
     ids = store.table.read(table_version, ["product_id"])["product_id"]
-    identity = ModelIdentity.of_version(known) if known else _identity(store, number, table_version)
-    return Candidate(
+    model_id, product_model_id = (
+        (known.model_id, known.product_model_id) if known else _model_ids(store, number, table_version)
+    )
+    return ReleaseCandidate(
         table_version=table_version,
         product_ids=ids,
-        model_id=identity.model_id,
-        product_model_id=identity.product_model_id,
+        model_id=model_id,
+        product_model_id=product_model_id,
         source=known.source if known else _UNKNOWN,
         changes=ChangeCounts(new=0, changed=0, updated=0, unchanged=ids.len(), removed=0),
         encoded=0,
@@ -95,13 +97,15 @@ def _candidate(store: EmbeddingStore, number: int, known: StoreVersion | None) -
     )
 
 
-def _identity(store: EmbeddingStore, number: int, table_version: int) -> ModelIdentity:
+def _model_ids(store: EmbeddingStore, number: int, table_version: int) -> tuple[str, str | None]:
+    """The model of a version, and its product tower if it has a separate one."""
     model_id = store.table.model_id(table_version)
     if model_id is None:
         raise InvalidData(_lost(number, "which model made it"), file=_manifest(store, number))
     try:
         with store.storage.open_folder(model_folder(model_id)) as folder:
-            return ModelIdentity.of(Checkpoint.from_pretrained(folder))
+            tower = Checkpoint.from_pretrained(folder).product_tower
+            return model_id, tower.model_id if tower else None
     except FileNotFoundError:
         name = f"{store.uri}/{model_folder(model_id)}"
         raise InvalidData(f"missing; version {number} needs it", file=name) from None

@@ -1,4 +1,4 @@
-"""LanceDB's own index, which stays where the table is: for catalogues that are larger than the memory.
+"""LanceDB's own index, which stays on disk beside the table: for catalogues that are larger than the memory.
 
 Letters: B queries, C candidates, M vectors, D width.
 """
@@ -8,45 +8,46 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from indexer.index.backend import enough_to_filter, kept
+from indexer.index.backend import Neighbours, count_before_filter, filter_candidates
 from indexer.index.kinds import DISK
 from indexer.store.table_snapshot import TableSnapshot
 from ubm_embed.data.arrays import FloatArray, IntArray
 from ubm_embed.errors import InvalidData
 
 
-class DiskEngine:
-    """An `Engine` over one version of the table. In memory it has the rows' ids, eight bytes each.
+class LanceBackend:
+    """An `IndexBackend` over one version of the table. In memory it has the rows' ids, eight bytes each.
 
     Raises:
-        InvalidData: the version has no index over its vectors, or one of another number of lists.
+        InvalidData: the version has no index over its vectors, or one with another number of lists.
     """
 
-    faithful = True  # what comes near is scored by the vectors themselves
+    exact_scores = True  # candidates are scored again by the stored vectors
 
-    def __init__(self, table: TableSnapshot, lists: int) -> None:
-        if table.lists != lists:
-            problem = f"expected LanceDB's index of {lists} lists over the vectors, found {table.lists or 'none'}"
+    def __init__(self, table: TableSnapshot, nlist: int) -> None:
+        if table.nlist != nlist:
+            problem = f"expected LanceDB's index of {nlist} lists over the vectors, found {table.nlist or 'none'}"
             raise InvalidData(problem, file=table.uri)
         self._table = table
         self.dimension = table.dimension
-        self.widest = lists
+        self.max_search_value = nlist
 
     def __len__(self) -> int:
         return len(self._table)
 
     def vectors(self, positions: IntArray) -> FloatArray:
-        """As `Engine`."""
+        """As `IndexBackend`."""
         return self._table.vectors(positions)
 
-    def candidates(
-        self, queries: FloatArray, fetch: int, breadth: int, allowed: NDArray[np.bool_] | None
-    ) -> tuple[FloatArray, NDArray[np.int64]]:
-        """As `Engine`: one query after the other, each read by all threads of LanceDB."""
-        asked = enough_to_filter(fetch, len(self), allowed)
-        scores = np.full((len(queries), asked), -np.inf, np.float32)
-        positions = np.full((len(queries), asked), -1, np.int64)
+    def search(
+        self, queries: FloatArray, count: int, search_value: int, allowed: NDArray[np.bool_] | None
+    ) -> Neighbours:
+        """As `IndexBackend`: one query after the other, each read by all threads of LanceDB."""
+        fetched = count_before_filter(count, len(self), allowed)
+        scores = np.full((len(queries), fetched), -np.inf, np.float32)
+        positions = np.full((len(queries), fetched), -1, np.int64)
         for row, query in enumerate(queries):
-            near = self._table.nearest(query, asked, breadth, DISK.refined)
-            scores[row, : near.places.size], positions[row, : near.places.size] = near
-        return (scores, positions) if allowed is None else kept(scores, positions, allowed, fetch)
+            near = self._table.nearest(query, fetched, search_value, DISK.refine_factor)
+            scores[row, : near.positions.size], positions[row, : near.positions.size] = near
+        found = Neighbours(scores, positions)
+        return found if allowed is None else filter_candidates(found, allowed, count)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import uuid
 from collections.abc import Iterable, Mapping, Sequence
 from functools import cached_property
 from pathlib import Path
@@ -10,11 +9,11 @@ from typing import Any, Protocol
 
 import numpy as np
 import polars as pl
-import pyarrow as pa
 from numpy.typing import NDArray
 
 from indexer.search.filters import Filters
-from indexer.store.product_table import POPULARITY
+from indexer.store.memory_table import MemoryTable
+from indexer.store.table_schema import POPULARITY
 from ubm_embed.data.arrays import IntArray
 from ubm_embed.data.corpus import iter_products
 from ubm_embed.data.session import Product
@@ -67,7 +66,7 @@ class CatalogueInMemory:
         # In one piece: of many, polars puts a whole column of lists together each time that a few rows are asked for.
         self.frame = frame.rechunk()
         self._positions: dict[str, int] = {name: row for row, name in enumerate(frame["product_id"])}
-        self._filters = Filters(frame.height, self._places_where)
+        self._filters = Filters(frame.height, self._positions_where)
 
     @classmethod
     def of(cls, frame: pl.DataFrame, product_ids: pl.Series, *, file: Path) -> CatalogueInMemory:
@@ -115,15 +114,13 @@ class CatalogueInMemory:
         """As `Catalogue`, over a copy that is made when the first condition comes."""
         return self._filters.allowed(where)
 
-    def _places_where(self, condition: str) -> IntArray:
-        found = self._queryable.scanner(columns=[], filter=condition, with_row_id=True).to_table()
-        places: IntArray = found.column("_rowid").to_numpy().astype(np.int64)
-        return places
+    def _positions_where(self, condition: str) -> IntArray:
+        return self._queryable.positions_where(condition)
 
     @cached_property
-    def _queryable(self) -> Any:
+    def _queryable(self) -> MemoryTable:
         """Not the table in the store: a reader holds its version for as long as it likes, also once that is pruned."""
-        return in_memory_dataset(self.frame.to_arrow())
+        return MemoryTable(self.frame.to_arrow())
 
     @cached_property
     def popular(self) -> NDArray[np.int64]:
@@ -131,13 +128,6 @@ class CatalogueInMemory:
         known = self.frame.select("product_id", POPULARITY).with_row_index("position").filter(pl.col(POPULARITY) > 0)
         ranked = known.sort(POPULARITY, "product_id", descending=[True, False])
         return ranked["position"].cast(pl.Int64).to_numpy()
-
-
-def in_memory_dataset(rows: pa.Table) -> Any:
-    """Rows that LanceDB's SQL can be asked about. In one fragment: a row's id is then its place."""
-    import lance
-
-    return lance.write_dataset(rows, f"memory://{uuid.uuid4().hex}", max_rows_per_file=max(rows.num_rows, 1))
 
 
 def write_ids(file: Path, product_ids: pl.Series) -> None:

@@ -9,10 +9,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from indexer.search.catalogue import in_memory_dataset
 from indexer.search.filters import Filters
-from indexer.store.product_table import OURS, POPULARITY
-from indexer.store.table_snapshot import PLACE, TableSnapshot
+from indexer.store.memory_table import MemoryTable
+from indexer.store.table_schema import ADDED_COLUMNS, POPULARITY
+from indexer.store.table_snapshot import POSITION, TableSnapshot
 from ubm_embed.data.arrays import IntArray
 from ubm_embed.data.corpus import PRODUCT_SCHEMA, iter_products
 from ubm_embed.data.session import Product
@@ -27,7 +27,7 @@ class CatalogueOnDisk:
 
     def __init__(self, table: TableSnapshot) -> None:
         self._table = table
-        self._filters = Filters(len(table), self._places_where)
+        self._filters = Filters(len(table), self._positions_where)
 
     def __len__(self) -> int:
         return len(self._table)
@@ -35,7 +35,7 @@ class CatalogueOnDisk:
     @property
     def columns(self) -> list[str]:
         """As `Catalogue`."""
-        return [name for name in self._table.schema.names if name not in OURS or name == POPULARITY]
+        return [name for name in self._table.schema.names if name not in ADDED_COLUMNS or name == POPULARITY]
 
     def find(self, product_ids: Iterable[str]) -> Mapping[str, int]:
         """As `Catalogue`."""
@@ -49,7 +49,7 @@ class CatalogueOnDisk:
     def rows(self, positions: Iterable[int]) -> dict[int, dict[str, Any]]:
         """As `Catalogue`."""
         wanted = sorted(set(positions))
-        shown = [name for name in self._table.schema.names if name not in (*OURS, "attributes")]
+        shown = [name for name in self._table.schema.names if name not in (*ADDED_COLUMNS, "attributes")]
         return dict(zip(wanted, self._table.rows(np.array(wanted), shown).iter_rows(named=True), strict=True))
 
     def values(self, column: str, positions: IntArray) -> Sequence[Any]:
@@ -60,18 +60,18 @@ class CatalogueOnDisk:
         """As `Catalogue`."""
         return self._filters.allowed(where)
 
-    def _places_where(self, condition: str) -> IntArray:
+    def _positions_where(self, condition: str) -> IntArray:
         # First of no rows, and of the shop's own columns: what is wrong then is wrong with the condition.
-        self._empty.scanner(columns=[], filter=condition, with_row_id=True).to_table()
-        return self._table.scan(condition)[PLACE].to_numpy()
+        self._empty.positions_where(condition)
+        return self._table.scan(condition)[POSITION].to_numpy()
 
     @cached_property
-    def _empty(self) -> Any:
-        return in_memory_dataset(self._table.schema.empty_table().select(self.columns))
+    def _empty(self) -> MemoryTable:
+        return MemoryTable(self._table.schema.empty_table().select(self.columns))
 
     @cached_property
     def popular(self) -> NDArray[np.int64]:
         """As `Catalogue`; read when it is asked for first."""
         known = self._table.scan(f"{POPULARITY} > 0", ["product_id", POPULARITY])
         order = known.sort([POPULARITY, "product_id"], descending=[True, False])
-        return order[PLACE].to_numpy()
+        return order[POSITION].to_numpy()

@@ -1,1 +1,1 @@
-"""Where a store's files are: a folder or an object store, and small records in it."""
+"""Where a store's files are: a local folder or an object store."""

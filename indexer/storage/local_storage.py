@@ -13,9 +13,10 @@ from filelock import FileLock, Timeout
 from ubm_embed.errors import Conflict
 from ubm_embed.outputs import output_file, output_folder
 
-LOCK_FILE, EXCHANGE_FILE = ".lock", ".exchange.lock"
+# Held while something is written to the store, and while one file is swapped.
+LOCK_FILE, SWAP_LOCK_FILE = ".lock", ".exchange.lock"
 _LEFTOVER = ".*.partial"
-_EXCHANGE_SECONDS = 30
+_SWAP_TIMEOUT_SECONDS = 30
 
 
 class LocalStorage:
@@ -29,23 +30,23 @@ class LocalStorage:
         return (self.path / name).read_bytes()
 
     def write(self, name: str, data: bytes) -> None:
-        with output_file(self.path / name) as aside:
-            aside.write_bytes(data)
+        with output_file(self.path / name) as temporary:
+            temporary.write_bytes(data)
 
     def compare_and_swap(self, name: str, data: bytes, *, expected: bytes | None) -> None:
         file = self.path / name
-        # A lock of its own, held for a moment: a rollback must not wait for a refresh that takes hours.
-        with self._exchanging():
+        # A lock of its own, held briefly: a rollback must not wait for a refresh that takes hours.
+        with self._swap_lock():
             if (file.read_bytes() if file.exists() else None) != expected:
-                raise Conflict(f"{file} was changed by another process meanwhile; nothing was published")
+                raise Conflict(f"{file} was changed by another process meanwhile")
             self.write(name, data)
 
     def exists(self, name: str) -> bool:
         return (self.path / name).is_file()
 
     def list(self, folder: str = "") -> Sequence[str]:
-        found = self.path / folder
-        return sorted(one.name for one in found.iterdir() if not one.match(_LEFTOVER)) if found.is_dir() else []
+        path = self.path / folder
+        return sorted(entry.name for entry in path.iterdir() if not entry.match(_LEFTOVER)) if path.is_dir() else []
 
     @contextlib.contextmanager
     def open_folder(self, folder: str) -> Iterator[Path]:
@@ -55,18 +56,18 @@ class LocalStorage:
 
     @contextlib.contextmanager
     def write_folder(self, folder: str, *, last: str) -> Iterator[Path]:
-        del last  # a folder is renamed, whole
-        with output_folder(self.path / folder, overwrite=True) as aside:
-            yield aside
+        del last  # a local folder is renamed, in one step
+        with output_folder(self.path / folder, overwrite=True) as temporary:
+            yield temporary
 
     def remove(self, name: str) -> None:
         path = self.path / name
         if path.is_dir():
-            # Renamed first: half a folder must not look like one.
-            aside = path.with_name(f".{path.name}.partial")
-            shutil.rmtree(aside, ignore_errors=True)
-            os.replace(path, aside)
-            shutil.rmtree(aside)
+            # Renamed first, so that half a folder is never taken for a whole one.
+            doomed = path.with_name(f".{path.name}.partial")
+            shutil.rmtree(doomed, ignore_errors=True)
+            os.replace(path, doomed)
+            shutil.rmtree(doomed)
         else:
             path.unlink(missing_ok=True)
 
@@ -78,7 +79,7 @@ class LocalStorage:
 
     def fsync(self, name: str) -> None:
         path = self.path / name
-        # A file is found again by its folder.
+        # A new file survives a power cut only if its folder's entry does.
         for entry in (path, path.parent) if path.is_file() else (path, *path.rglob("*")):
             descriptor = os.open(entry, os.O_RDONLY)
             try:
@@ -87,37 +88,42 @@ class LocalStorage:
                 os.close(descriptor)
 
     def remove_leftovers(self) -> None:
-        with self._exchanging():  # what is just being exchanged is no leftover
-            for folder in (self.path, *(one for one in self.path.iterdir() if one.is_dir())):
+        with self._swap_lock():  # the temporary file of a swap under way is no leftover
+            for folder in (self.path, *(entry for entry in self.path.iterdir() if entry.is_dir())):
                 for leftover in folder.glob(_LEFTOVER):
                     shutil.rmtree(leftover) if leftover.is_dir() else leftover.unlink()
 
-    @contextlib.contextmanager
-    def _exchanging(self) -> Iterator[None]:
-        lock = FileLock(self.path / EXCHANGE_FILE, timeout=_EXCHANGE_SECONDS)
-        try:
-            lock.acquire()
-        except Timeout:
-            raise Conflict(f"another process holds {self.path / EXCHANGE_FILE}; try again") from None
-        try:
-            yield
-        finally:
-            lock.release()
-
     def require_lock(self) -> None:
-        pass  # the system takes the lock from a process that died, and from no other
+        pass  # the operating system takes a file lock only from a process that died
 
     @contextlib.contextmanager
     def lock(self) -> Iterator[None]:
         self.path.mkdir(parents=True, exist_ok=True)
-        # The system releases the lock when its holder dies, however it dies.
-        lock = FileLock(self.path / LOCK_FILE, timeout=0)
-        try:
-            lock.acquire()
-        except Timeout:
-            held = f"it holds {self.path / LOCK_FILE}"
-            raise Conflict(f"another process is writing to {self.path} ({held}); wait until it is done") from None
-        try:
+        file = self.path / LOCK_FILE
+        busy = f"another process is writing to {self.path} (it holds {file}); wait until it is done"
+        with _file_lock(file, timeout=0, busy=busy):
             yield
-        finally:
-            lock.release()
+
+    @contextlib.contextmanager
+    def _swap_lock(self) -> Iterator[None]:
+        file = self.path / SWAP_LOCK_FILE
+        with _file_lock(file, timeout=_SWAP_TIMEOUT_SECONDS, busy=f"another process holds {file}; try again"):
+            yield
+
+
+@contextlib.contextmanager
+def _file_lock(file: Path, *, timeout: float, busy: str) -> Iterator[None]:
+    """Hold a lock that the operating system releases when its holder dies, however it dies.
+
+    Raises:
+        Conflict: with the message `busy`, if another holder has it for longer than `timeout` seconds.
+    """
+    lock = FileLock(file, timeout=timeout)
+    try:
+        lock.acquire()
+    except Timeout:
+        raise Conflict(busy) from None
+    try:
+        yield
+    finally:
+        lock.release()

@@ -1,7 +1,7 @@
-"""Objects below a URI, and what their store says when it refuses, in one line.
+"""Objects below a URI, with the errors of the object store in one line.
 
-Keys, region and endpoint come from the environment, by the names that LanceDB reads too: AWS_ACCESS_KEY_ID, AWS_REGION,
-AWS_ENDPOINT and so on, GOOGLE_... and AZURE_... for the other two.
+Keys, region and endpoint come from the environment under the names that LanceDB reads too: AWS_ACCESS_KEY_ID,
+AWS_REGION, AWS_ENDPOINT and so on; GOOGLE_... and AZURE_... for the other two.
 """
 
 from __future__ import annotations
@@ -31,26 +31,26 @@ if TYPE_CHECKING:
     from obstore import ObjectMeta, PutResult, UpdateVersion
     from obstore.store import ClientConfig, ObjectStore
 
-# What is under way at once has to fit into memory, and a piece through the line within the client's 30 s.
+# All chunks in flight have to fit into memory, and one has to pass within the client's timeout of 30 s.
 CHUNK_BYTES, MAX_CONCURRENCY = 8 << 20, 4
-_MAX_PARTS = 9_000  # S3 takes 10,000 parts an object
+_MAX_PARTS = 9_000  # S3 takes at most 10,000 parts an object
 
 _NO_BUCKET = re.compile("NoSuchBucket|ContainerNotFound")
 _DENIED = re.compile(r"status code: 40[13]\b")
-# Where clients look for keys, on a machine in the cloud, when the environment has none.
+# Metadata services of cloud machines, which clients ask when the environment has no keys.
 _NO_KEYS = re.compile("latest/api/token|computeMetadata|metadata/identity")
 
 
 @dataclass(frozen=True)
 class Tagged:
-    """An object's bytes, and what names this state of it in a conditional write."""
+    """An object's bytes, and the tag that names this state of it in a conditional write."""
 
     data: bytes
     tag: UpdateVersion
 
 
 class ObjectClient:
-    """Objects by their names below a URI such as `s3://shop/stores/main`. Nothing is opened before it is used.
+    """Objects by their names below a URI such as `s3://shop/stores/main`. The connection opens at first use.
 
     Every method raises NotFound if there is no bucket, and OSError if the store cannot be reached or refuses.
     """
@@ -66,141 +66,141 @@ class ObjectClient:
             raise InvalidData(f"cannot be used as a store: {_first_line(error)}", file=self.uri) from None
 
     def get(self, name: str) -> Tagged:
-        """An object.
+        """An object and its tag.
 
         Raises:
-            FileNotFoundError: there is none.
+            FileNotFoundError: there is no such object.
         """
-        with self._clear_errors(name):
+        with self._translated(name):
             result = self._store.get(name)
             return Tagged(tag=_tag(result.meta), data=bytes(result.bytes()))
 
     def find(self, name: str) -> Tagged | None:
-        """An object, if it is there."""
+        """An object and its tag, or None if there is no such object."""
         try:
             return self.get(name)
         except FileNotFoundError:
             return None
 
     def put(self, name: str, data: bytes) -> None:
-        """Write an object, whatever was there."""
-        with self._clear_errors(name):
+        """Write an object, replacing any other."""
+        with self._translated(name):
             self._store.put(name, data)
 
     def put_if(self, name: str, data: bytes, tag: UpdateVersion | None) -> UpdateVersion:
-        """Write an object if it is still in the state `tag` (None: not there), and return the tag of the new one.
+        """Write an object if it still has this tag, and return its new tag; None expects no object.
 
         Raises:
-            Conflict: it is in another state.
+            Conflict: the object was changed, removed or made since.
         """
         try:
-            with self._clear_errors(name):
+            with self._translated(name):
                 return _tag(self._store.put(name, data, mode="create" if tag is None else tag))
         except Conflict:
-            found = self.find(name)
-            # An answer that is lost on its way makes the client ask again, and meet what it wrote itself.
-            if found and found.data == data:
-                return found.tag
+            current = self.find(name)
+            # When the answer to a write is lost, the client repeats it and meets its own first write.
+            if current and current.data == data:
+                return current.tag
             raise
 
     def put_file(self, name: str, file: Path) -> None:
-        """Write an object from a file, in pieces; it is there when the last one is."""
-        piece = max(CHUNK_BYTES, file.stat().st_size // _MAX_PARTS + 1)
-        with self._clear_errors(name):
-            self._store.put(name, file, chunk_size=piece, max_concurrency=MAX_CONCURRENCY)
+        """Upload a file in chunks; the object appears with the last one."""
+        chunk = max(CHUNK_BYTES, file.stat().st_size // _MAX_PARTS + 1)
+        with self._translated(name):
+            self._store.put(name, file, chunk_size=chunk, max_concurrency=MAX_CONCURRENCY)
 
-    def fetch(self, found: ObjectMeta, start: int, file: Path) -> None:
-        """Copy the piece that begins at byte `start` to the same place in a file.
+    def download_chunk(self, meta: ObjectMeta, start: int, file: Path) -> None:
+        """Copy the chunk that begins at byte `start` to the same offset in a file.
 
         Raises:
-            FileNotFoundError: the object was removed since it was listed.
-            Conflict: it was replaced since.
+            FileNotFoundError: the object was removed after it was listed.
+            Conflict: it was replaced after that.
         """
-        end = min(start + CHUNK_BYTES, found["size"])
-        with self._clear_errors(found["path"]):
-            got = self._store.get(found["path"], options={"range": (start, end), "if_match": found["e_tag"]})
-            data = got.bytes()
+        end = min(start + CHUNK_BYTES, meta["size"])
+        with self._translated(meta["path"]):
+            result = self._store.get(meta["path"], options={"range": (start, end), "if_match": meta["e_tag"]})
+            data = result.bytes()
         with file.open("r+b") as opened:
             opened.seek(start)
             opened.write(data)
 
-    def is_there(self, name: str) -> bool:
+    def exists(self, name: str) -> bool:
         """Whether there is an object of this name."""
         try:
-            with self._clear_errors(name):
+            with self._translated(name):
                 self._store.head(name)
         except FileNotFoundError:
-            self.list("")  # this answer has no text: only a listing tells that the bucket is missing
+            self.list("")  # the answer to HEAD has no body: only a listing says that the bucket is missing
             return False
         return True
 
     def size(self, name: str) -> int:
-        """Bytes of an object, 0 if there is none."""
+        """Bytes of an object; 0 if there is no such object."""
         if not name:
             return 0
         try:
-            with self._clear_errors(name):
+            with self._translated(name):
                 return int(self._store.head(name)["size"])
         except FileNotFoundError:
             return 0
 
     def list(self, folder: str) -> set[str]:
-        """Names of what is directly in a folder."""
-        with self._clear_errors(folder):
+        """Names of the objects and folders directly in a folder."""
+        with self._translated(folder):
             listed = self._store.list_with_delimiter(folder or None)
-        paths = [*listed["common_prefixes"], *(found["path"] for found in listed["objects"])]
-        # Consoles make an empty object for each folder, of the folder's name.
+        paths = [*listed["common_prefixes"], *(meta["path"] for meta in listed["objects"])]
+        # Consoles make an empty object with the name of each folder.
         return {PurePosixPath(path).name for path in paths if path != folder}
 
     def list_recursive(self, folder: str) -> Sequence[ObjectMeta]:
-        """All objects in a folder and in those inside it; a `path` is relative to the URI."""
-        with self._clear_errors(folder):
+        """All objects in a folder and its subfolders; each `path` is relative to the URI."""
+        with self._translated(folder):
             listed: Sequence[ObjectMeta] = self._store.list(folder or None).collect()
-        found = [one for one in listed if one["path"] != folder]
-        folders = {str(above) for one in found for above in PurePosixPath(one["path"]).parents}
-        return [one for one in found if one["path"] not in folders]
+        inside = [meta for meta in listed if meta["path"] != folder]
+        folders = {str(parent) for meta in inside for parent in PurePosixPath(meta["path"]).parents}
+        return [meta for meta in inside if meta["path"] not in folders]
 
     def delete(self, names: Iterable[str]) -> None:
-        """Remove objects; those that are not there already are no error."""
+        """Remove objects; missing ones are no error."""
         if doomed := list(names):
-            with contextlib.suppress(FileNotFoundError), self._clear_errors(""):
+            with contextlib.suppress(FileNotFoundError), self._translated(""):
                 self._store.delete(doomed)
 
     @contextlib.contextmanager
-    def _clear_errors(self, name: str) -> Iterator[None]:
-        """Make ours of the client's errors, which bring pages of detail."""
+    def _translated(self, name: str) -> Iterator[None]:
+        """Translate the client's errors, which bring pages of detail."""
         try:
             yield
         except (BaseError, FileNotFoundError) as error:
-            raise self._clear(error, f"{self.uri}/{name}".rstrip("/")) from None
+            raise self._translate(error, f"{self.uri}/{name}".rstrip("/")) from None
 
-    def _clear(self, error: Exception, file: str) -> Exception:
-        said = str(error)
-        if _NO_BUCKET.search(said):
+    def _translate(self, error: Exception, file: str) -> Exception:
+        message = str(error)
+        if _NO_BUCKET.search(message):
             return NotFound(f"there is no bucket for {self.uri}; make it, or check the name")
         if isinstance(error, FileNotFoundError):
             return FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT), file)
         if isinstance(error, AlreadyExistsError | PreconditionError):
             return Conflict(f"{file} was changed by another process meanwhile")
-        if _NO_KEYS.search(said):
+        if _NO_KEYS.search(message):
             return PermissionError(errno.EACCES, "no keys for the object store in the environment", file)
-        if isinstance(error, PermissionDeniedError | UnauthenticatedError) or _DENIED.search(said):
-            return PermissionError(errno.EACCES, f"the object store refuses these keys ({_reason(said)})", file)
+        if isinstance(error, PermissionDeniedError | UnauthenticatedError) or _DENIED.search(message):
+            return PermissionError(errno.EACCES, f"the object store refuses these keys ({_reason(message)})", file)
         return OSError(errno.EIO, _first_line(error), file)
 
 
 def _client_options() -> ClientConfig | None:
-    """Plain HTTP only where it is asked for."""
+    """Allow plain HTTP only where the environment says so."""
     endpoint = os.environ.get("AWS_ENDPOINT") or os.environ.get("AWS_ENDPOINT_URL") or ""
-    asked = os.environ.get("AWS_ALLOW_HTTP", "").lower() in ("true", "1") or endpoint.startswith("http:")
-    return {"allow_http": True} if asked else None
+    allow_http = os.environ.get("AWS_ALLOW_HTTP", "").lower() in ("true", "1") or endpoint.startswith("http:")
+    return {"allow_http": True} if allow_http else None
 
 
-def _tag(found: ObjectMeta | PutResult) -> UpdateVersion:
-    # S3 and Azure go by the one, Google by the other; the client takes no None.
-    tag: UpdateVersion = {"e_tag": found["e_tag"]}
-    if found["version"] is not None:
-        tag["version"] = found["version"]
+def _tag(state: ObjectMeta | PutResult) -> UpdateVersion:
+    # S3 and Azure use the ETag, Google the version; the client does not accept None.
+    tag: UpdateVersion = {"e_tag": state["e_tag"]}
+    if state["version"] is not None:
+        tag["version"] = state["version"]
     return tag
 
 
@@ -210,7 +210,7 @@ def _first_line(error: Exception) -> str:
     return f"{line}: {reason}" if reason not in line else line
 
 
-def _reason(said: str) -> str:
-    """What the store itself says."""
-    found = re.search(r"<Message>(.*?)</Message>", said) or re.search(r"status code: ([^:\n]*)", said)
-    return found[1].strip() if found else ""
+def _reason(message: str) -> str:
+    """The part of a client's message that the store itself wrote; empty if it wrote nothing."""
+    match = re.search(r"<Message>(.*?)</Message>", message) or re.search(r"status code: ([^:\n]*)", message)
+    return match[1].strip() if match else ""

@@ -1,6 +1,6 @@
 """Where a store's files are: a local folder or an object store, behind one small interface.
 
-Names are relative to the place and have slashes: `versions/3/manifest.json`.
+Names are relative to the storage's URI and use slashes: `versions/3/manifest.json`.
 """
 
 from __future__ import annotations
@@ -30,65 +30,64 @@ class Storage(Protocol):
         """
 
     def write(self, name: str, data: bytes) -> None:
-        """Put a file there in one step: a reader sees the old bytes or the new ones."""
+        """Write a file in one step: a reader sees the old bytes or the new ones."""
 
     def compare_and_swap(self, name: str, data: bytes, *, expected: bytes | None) -> None:
-        """As `write`, if what is there now is `expected` (None: nothing).
+        """Write a file in one step if it still has the bytes `expected`; None expects no file.
 
         Raises:
-            Conflict: somebody else wrote it since.
+            Conflict: another process changed the file, and nothing was written.
         """
 
     def exists(self, name: str) -> bool:
-        """Whether a file of this name is there."""
+        """Whether there is a file of this name."""
 
     def list(self, folder: str = "") -> Sequence[str]:
-        """Names of the files and folders directly in a folder, in order, without what was left aside. None if it is
-        not there."""
+        """Names of the files and folders directly in a folder, sorted, without leftovers; empty if it is missing."""
 
     def open_folder(self, folder: str) -> AbstractContextManager[Path]:
-        """A local folder with a folder's files, whole, as long as the block lasts.
+        """A local folder with all files of `folder`, for as long as the block lasts.
 
         Raises:
             FileNotFoundError: there is no such folder.
         """
 
     def write_folder(self, folder: str, *, last: str) -> AbstractContextManager[Path]:
-        """An empty local folder to fill, which replaces `folder` when the block succeeds.
+        """An empty local folder to fill; it replaces `folder` when the block succeeds.
 
         Args:
-            last: name of the file that tells that the folder is whole, where it cannot be put in place in one step.
+            last: name of the file that marks the folder as complete. It is written last where a folder cannot be
+                replaced in one step.
         """
 
     def remove(self, name: str) -> None:
-        """Remove a file, or a folder with all in it; nothing happens if it is not there."""
+        """Remove a file, or a folder and everything in it; a missing one is no error."""
 
     def size(self, name: str = "") -> int:
-        """Bytes of a file, or of all files in a folder; 0 of what is not there."""
+        """Bytes of a file, or of all files in a folder; 0 if it is missing."""
 
     def fsync(self, name: str) -> None:
-        """Bring to disk a file or a folder that another library wrote: a power cut must not take it."""
+        """Flush to disk a file or folder that another library wrote, so that it survives a power cut."""
 
     def remove_leftovers(self) -> None:
-        """Remove what a writer that was killed left aside. Call it while holding `lock`."""
+        """Remove the temporary files of writers that were killed. Call it while holding `lock`."""
 
     def require_lock(self) -> None:
         """Raise `Conflict` if this process held the lock and is known to have lost it."""
 
     def lock(self) -> AbstractContextManager[None]:
-        """Be the only writer inside the block. A holder that dies does not keep the lock for ever.
+        """Be the only writer inside the block. A holder that dies does not keep the lock forever.
 
         Raises:
-            Conflict: another process writes; names it as far as it is known.
+            Conflict: another process is writing; names it where it is known.
         """
 
 
 def open_storage(where: str | Path) -> Storage:
-    """The place that a path or a URI names; nothing is read or made yet.
+    """The storage that a path or a URI names. Nothing is read or created yet.
 
     Raises:
-        InvalidData: a URI of a kind that is not known.
-        NotFound: the library for it is not installed.
+        InvalidData: the URI's scheme is not supported.
     """
     from indexer.storage.local_storage import LocalStorage
     from indexer.storage.object_storage import SCHEMES, ObjectStorage

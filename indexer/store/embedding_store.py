@@ -15,7 +15,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Self
 
-from indexer.storage.local_storage import EXCHANGE_FILE, LOCK_FILE
+from indexer.storage.local_storage import LOCK_FILE, SWAP_LOCK_FILE
 from indexer.storage.storage import Storage, open_storage
 from indexer.store.product_table import TABLE, ProductTable
 from ubm_embed.errors import Conflict, NotFound
@@ -25,7 +25,7 @@ VERSIONS, MODELS, STAGING = "versions", "models", "staging"
 # Written last into a model's folder, so that a copy without it is none.
 MODEL_LAST_FILE = "config.json"
 
-_LOCKS = {LOCK_FILE, EXCHANGE_FILE, "lock.json"}
+_LOCKS = {LOCK_FILE, SWAP_LOCK_FILE, "lock.json"}
 _CONTENTS = {f"{TABLE}.lance", LIVE_FILE, TAGS_FILE, VERSIONS, MODELS, STAGING} | _LOCKS
 
 

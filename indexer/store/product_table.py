@@ -1,7 +1,7 @@
 """Product rows and their vectors at rest: one LanceDB table.
 
-Each commit makes a new version of the table and leaves the older ones as they were, so that a reader who pinned one is
-never disturbed. Which version answers is not decided here but in `indexer.versions.live`.
+Each commit makes a new version of the table and leaves the older ones as they were, so a reader of one is never
+disturbed. Which version answers is decided in `indexer.versions.live`, not here.
 
 Letters: M products, K positions, D width.
 """
@@ -10,11 +10,8 @@ from __future__ import annotations
 
 import contextlib
 import json
-import os
-import re
 from collections.abc import Iterator, Sequence
 from datetime import timedelta
-from pathlib import Path
 from typing import Any, NamedTuple
 
 import polars as pl
@@ -22,23 +19,15 @@ import pyarrow as pa
 
 from indexer.storage.storage import Storage
 from indexer.store.lance_errors import translated
-from indexer.store.table_snapshot import VECTOR, TableSnapshot, as_array
+from indexer.store.table_schema import ROW_HASH, TEXT_HASH, VECTOR, table_schema, vectors_in
+from indexer.store.table_snapshot import TableSnapshot
 from ubm_embed.data.arrays import FloatArray, IntArray
-from ubm_embed.errors import InvalidData
-
-# Otherwise a first build warns on stderr that there is no table yet. Read when lance is imported.
-os.environ.setdefault("LANCE_LOG", "error")
 
 TABLE = "products"
-POPULARITY, TEXT_HASH, ROW_HASH = "popularity", "text_hash", "row_hash"
-OURS = (VECTOR, POPULARITY, TEXT_HASH, ROW_HASH)
 
-_ROWS_AT_ONCE = 8192
+_ROWS_PER_BATCH = 8192
 _PIN = "version-"
 _MODEL = "ubm_embed.model_id"
-# LanceDB keeps `_row...` and `_distance` for itself, reads a dot as a path into a struct, and cannot select the other
-# two by name.
-_NAME = re.compile(r"(?!_row|_distance$)(?!\*$)[^.`]+")
 
 
 class VectorBatch(NamedTuple):
@@ -54,7 +43,10 @@ class VectorBatch(NamedTuple):
 
 
 class ProductTable:
-    """The table `products` of a store. Its name in LanceDB is the same."""
+    """The table `products` of a store, which has the same name in LanceDB.
+
+    Every method that writes raises Conflict if this process has lost the store's lock.
+    """
 
     def __init__(self, storage: Storage) -> None:
         self.storage = storage
@@ -63,7 +55,7 @@ class ProductTable:
         self._last: tuple[int, TableSnapshot] | None = None
 
     def read(self, version: int, columns: Sequence[str] | None = None) -> pl.DataFrame:
-        """Rows of a version, the shop's columns and popularity unless told otherwise.
+        """Rows of a version: these columns, or the shop's columns and popularity.
 
         Raises:
             InvalidData: the table or that version of it is gone or damaged.
@@ -80,28 +72,28 @@ class ProductTable:
             return dataset.schema
 
     def batches(self, version: int) -> Iterator[VectorBatch]:
-        """All vectors of a version with the ids they belong to, in order, some thousands at a time.
+        """All vectors of a version with their product ids, in order, some thousands at a time.
 
         Raises:
             InvalidData: the table or that version of it is gone or damaged.
         """
         with self._pinned(version) as dataset:
-            # Read ahead by a little: by default it is sixteen batches.
-            asked = {"batch_size": _ROWS_AT_ONCE, "batch_readahead": 2, "fragment_readahead": 2}
-            for batch in dataset.to_batches(columns=["product_id", VECTOR], **asked):
+            # By default sixteen batches are read ahead, which fills the memory to no gain.
+            limits = {"batch_size": _ROWS_PER_BATCH, "batch_readahead": 2, "fragment_readahead": 2}
+            for batch in dataset.to_batches(columns=["product_id", VECTOR], **limits):
                 ids = pl.Series("product_id", batch.column("product_id"), dtype=pl.String)
                 vectors = batch.column(VECTOR)
-                yield VectorBatch(ids, as_array(vectors, vectors.type.list_size))
+                yield VectorBatch(ids, vectors_in(vectors, vectors.type.list_size))
 
     def snapshot(self, version: int) -> TableSnapshot:
-        """A version, kept open; the one that was asked for last is kept."""
+        """A version, kept open; asking for the last one again returns the same handle."""
         if self._last is None or self._last[0] != version:
             with translated(self.uri):
                 self._last = (version, TableSnapshot(self._open().checkout_version(version), self.uri))
         return self._last[1]
 
     def vectors(self, version: int, positions: IntArray) -> FloatArray:
-        """Vectors at these places in a version's order: [K] -> [K, D].
+        """Vectors at these positions of a version: [K] -> [K, D].
 
         Raises:
             InvalidData: the table or that version of it is gone or damaged.
@@ -109,22 +101,22 @@ class ProductTable:
         return self.snapshot(version).vectors(positions)
 
     def model_id(self, version: int) -> str | None:
-        """The model that made the vectors of a version; None of a table of older software."""
-        found = (self.schema(version).metadata or {}).get(_MODEL.encode())
-        return None if found is None else str(found.decode())
+        """The model that made the vectors of a version; None if older software wrote the table."""
+        model_id = (self.schema(version).metadata or {}).get(_MODEL.encode())
+        return None if model_id is None else str(model_id.decode())
 
     def count(self, version: int) -> int:
         """Rows of a version."""
         with self._pinned(version) as dataset:
             return int(dataset.count_rows())
 
-    def write_fragments(self, products: pl.DataFrame, vectors: FloatArray, *, anew: bool) -> list[str]:
-        """Write rows beside the table, which does not have them until they are committed; as JSON, for a commit.
+    def write_fragments(self, products: pl.DataFrame, vectors: FloatArray, *, overwrite: bool) -> list[str]:
+        """Write rows beside the table and return their fragments as JSON, for a later `replace` or `append`.
 
         Args:
             products: K rows that `require_storable` accepts, with popularity and both hashes.
             vectors: [K, D].
-            anew: whether they are for `replace`, else for `append`.
+            overwrite: whether they are for `replace`; for `append` if not.
 
         Raises:
             OSError: the disk is full, or the like.
@@ -134,14 +126,14 @@ class ProductTable:
         schema = table_schema(products, vectors.shape[1])
         batches = pa.RecordBatchReader.from_batches(schema, _batches(products, vectors, schema))
         with translated(self.uri):
-            written = write_fragments(batches, self.uri, schema=schema, mode="overwrite" if anew else "append")
+            written = write_fragments(batches, self.uri, schema=schema, mode="overwrite" if overwrite else "append")
         fragments = [json.dumps(fragment.to_json()) for fragment in written]
         for file, _ in self._files(fragments):
             self.storage.fsync(file)
         return fragments
 
     def has_files(self, fragments: Sequence[str]) -> bool:
-        """Whether the files of fragments that were written are still there, and as long as they were."""
+        """Whether the files of written fragments are still there and have their full length."""
         return all(self.storage.size(file) == size for file, size in self._files(fragments))
 
     def _files(self, fragments: Sequence[str]) -> Iterator[tuple[str, int]]:
@@ -150,32 +142,28 @@ class ProductTable:
                 yield f"{self.folder}/data/{file['path']}", file["file_size_bytes"]
 
     def replace(self, fragments: Sequence[str], schema: pa.Schema, *, model_id: str) -> int:
-        """Commit a version that has these rows and no others, with vectors of this model; its number."""
+        """Commit a version with these rows only, whose vectors this model made, and return its number."""
         from lance import LanceOperation
 
         schema = schema.with_metadata({_MODEL: model_id})
         return self._commit(LanceOperation.Overwrite(schema, _fragments(fragments)))
 
     def append(self, fragments: Sequence[str]) -> int:
-        """Commit the newest version's rows and these; its number."""
+        """Commit the newest version's rows and these, and return the number."""
         from lance import LanceOperation
 
         return self._commit(LanceOperation.Append(_fragments(fragments)), read_version=self.latest())
 
     def remove(self, product_ids: pl.Series) -> int:
-        """Commit the newest version without these products; its number.
-
-        Raises:
-            Conflict: the lock was lost; so every method that writes.
-        """
+        """Commit the newest version without these products, and return the number."""
         with self._writing():
             dataset = self._open()
-            gone = product_ids.alias("product_id").to_frame().to_arrow()
-            dataset.merge_insert("product_id").when_matched_delete().execute(gone)
+            removed = product_ids.alias("product_id").to_frame().to_arrow()
+            dataset.merge_insert("product_id").when_matched_delete().execute(removed)
             return int(dataset.latest_version)
 
     def restore(self, version: int) -> int:
-        """Make the newest version's rows those of `version`, as a crashed writer may have left others; its number."""
+        """Make `version` the newest one, as a crashed writer may have left a later one; return the newest number."""
         with self._writing():
             dataset = self._open()
             if dataset.latest_version == version:
@@ -184,55 +172,57 @@ class ProductTable:
             dataset.restore()
             return int(dataset.latest_version)
 
-    def index_vectors(self, version: int, lists: int) -> int:
-        """Commit a version with the rows of `version` and LanceDB's own indexes: of the vectors, divided into so many
-        lists, and of the ids. Its number.
+    def create_indexes(self, version: int, nlist: int) -> int:
+        """Commit the rows of `version` with LanceDB's indexes over the vectors and the ids, and return the number.
+
+        Args:
+            nlist: into how many lists the index divides the vectors.
         """
-        at = self.restore(version)
+        newest = self.restore(version)
         with self._writing():
-            dataset = self._open().checkout_version(at)
-            dataset.create_index(VECTOR, "IVF_SQ", metric="dot", num_partitions=lists, replace=True)
+            dataset = self._open().checkout_version(newest)
+            dataset.create_index(VECTOR, "IVF_SQ", metric="dot", num_partitions=nlist, replace=True)
             dataset.create_scalar_index("product_id", "BTREE", replace=True)
             return int(dataset.latest_version)
 
     def drop_indexes(self) -> None:
-        """Commit the newest version without LanceDB's indexes, which every change of the rows would have to change."""
+        """Commit the newest version without LanceDB's indexes, which each later change of rows would have to update."""
         with self._writing():
             dataset = self._open()
             for index in dataset.describe_indices():
                 dataset.drop_index(index.name)
 
     def compact(self, rows: int) -> int:
-        """Join small fragments of the newest version up to `rows` each, and drop rows that were removed; its number.
+        """Merge small fragments of the newest version into some of up to `rows`, and return the number.
 
-        At most a quarter of the rows is written anew, so that the version before, which keeps the old files, and this
-        one never take twice the space.
+        At most a quarter of the rows is rewritten at once: the version before keeps its files, and the two must never
+        take twice the space.
         """
         with self._writing():
             dataset = self._open()
-            at_most = max(dataset.count_rows() // 4, 2 * rows)
-            dataset.optimize.compact_files(target_rows_per_fragment=rows, max_source_rows=at_most)
+            max_rows = max(dataset.count_rows() // 4, 2 * rows)
+            dataset.optimize.compact_files(target_rows_per_fragment=rows, max_source_rows=max_rows)
             return int(dataset.latest_version)
 
     def latest(self) -> int:
-        """Number of the newest version, whether it was published or not."""
+        """Number of the newest version, published or not."""
         with translated(self.uri):
             return int(self._open().latest_version)
 
     def pin(self, number: int, version: int) -> None:
-        """Keep a version of the table for as long as the store's version `number` is there."""
+        """Keep a version of the table until the store's version `number` is unpinned."""
         with self._writing():
             tags, name = self._open().tags, f"{_PIN}{number}"
-            # One that a crash left belongs to a version that never came to be.
+            # A crash may have left this pin for a version that was never published.
             (tags.update if name in tags.list() else tags.create)(name, version)
 
     def unpin(self, number: int) -> None:
-        """Let the table's version of the store's version `number` go at the next `clean`."""
+        """Let the next `cleanup` remove the table's version of the store's version `number`."""
         with self._writing():
             self._open().tags.delete(f"{_PIN}{number}")
 
     def pins(self) -> dict[int, int]:
-        """The table's version by the store's version that keeps it.
+        """The pinned versions of the table, by the store's version that pins each.
 
         Raises:
             InvalidData: the table is gone or damaged.
@@ -243,21 +233,21 @@ class ProductTable:
             int(name.removeprefix(_PIN)): int(tag["version"]) for name, tag in tags.items() if name.startswith(_PIN)
         }
 
-    def clean(self, *, unfinished: bool) -> int:
-        """Remove all versions but the newest and the pinned ones, and the files that only they had; bytes given back.
+    def cleanup(self, *, unfinished: bool) -> int:
+        """Remove all versions but the newest and the pinned ones, and return how many bytes that freed.
 
         Args:
-            unfinished: also files that no version has, as a writer that was killed leaves them.
+            unfinished: also remove files that belong to no version, which a killed writer leaves.
         """
         with self._writing():
-            # The table's own `optimize` stops at a pinned version; this goes round it.
-            done = self._open().cleanup_old_versions(
+            # `optimize` would stop at the first pinned version; this skips it.
+            stats = self._open().cleanup_old_versions(
                 older_than=timedelta(0), delete_unverified=unfinished, error_if_tagged_old_versions=False
             )
-        return int(done.bytes_removed)
+        return int(stats.bytes_removed)
 
     def fsync(self) -> None:
-        """Bring to disk what LanceDB wrote: a version that is live must not point to rows that a power cut took."""
+        """Flush LanceDB's files to disk: no live version may point to rows that a power cut can take."""
         self.storage.fsync(self.folder)
 
     def _commit(self, operation: Any, read_version: int | None = None) -> int:
@@ -269,44 +259,27 @@ class ProductTable:
 
     @contextlib.contextmanager
     def _writing(self) -> Iterator[None]:
-        """What is committed after the lock was lost would get in the way of who has it now."""
+        """Check the lock first: a commit after it was lost would collide with those of its new holder."""
         self.storage.require_lock()
         with translated(self.uri):
             yield
 
     @contextlib.contextmanager
     def _pinned(self, version: int) -> Iterator[Any]:
-        """A handle of its own on one version of the table: it sees no later one."""
+        """A fresh handle on one version of the table."""
         with translated(self.uri):
             yield self._open().checkout_version(version)
 
     def _open(self) -> Any:
-        # Lance itself, which LanceDB is made of: one library for reading and writing, and half a second less to import.
+        # Lance itself, on which LanceDB is built, reads and writes and takes half a second less to import.
         import lance
 
         return lance.dataset(self.uri)
 
 
-def require_storable(products: pl.DataFrame, file: str | Path) -> None:
-    """Raise `InvalidData` for a column whose name or type the table cannot hold: asked before long work."""
-    for name, dtype in products.schema.items():
-        if name in OURS or not _NAME.fullmatch(name):
-            raise InvalidData("a column of this name cannot be stored; rename it", file=file, field=name)
-        try:
-            products[name].head(0).to_arrow()
-        except (pa.ArrowException, pl.exceptions.PolarsError):
-            raise InvalidData(f"values of type {dtype} cannot be stored", file=file, field=name) from None
-
-
-def table_schema(products: pl.DataFrame, width: int) -> pa.Schema:
-    """The columns of a table with the columns of these rows and vectors of this width."""
-    vector = pa.field(VECTOR, pa.list_(pa.float32(), width), nullable=False)
-    return products.head(0).to_arrow().schema.append(vector)
-
-
 def _batches(products: pl.DataFrame, vectors: FloatArray, schema: pa.Schema) -> Iterator[pa.RecordBatch]:
-    for first, rows in enumerate(products.iter_slices(_ROWS_AT_ONCE)):
-        part = vectors[first * _ROWS_AT_ONCE :][: rows.height]
+    for first, rows in enumerate(products.iter_slices(_ROWS_PER_BATCH)):
+        part = vectors[first * _ROWS_PER_BATCH :][: rows.height]
         column = pa.FixedSizeListArray.from_arrays(pa.array(part.ravel()), vectors.shape[1])
         arrays = [*(chunked.combine_chunks() for chunked in rows.to_arrow().columns), column]
         yield pa.record_batch(arrays, schema=schema)

@@ -1,8 +1,8 @@
-"""One version of the table, kept open: rows by their places, and what LanceDB's own indexes find in it.
+"""One version of the product table, kept open: its rows by position, and searches with LanceDB's own indexes.
 
-A place is a row's number in the order of the version. LanceDB has an id of its own for each row, and no such order.
+A position is a row's number in the order of the version. LanceDB has an id for each row, but no such order.
 
-Letters: M products, K places, D width.
+Letters: M products, K positions, D width.
 """
 
 from __future__ import annotations
@@ -18,24 +18,25 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from indexer.store.lance_errors import translated
+from indexer.store.table_schema import VECTOR, vectors_in
 from ubm_embed.data.arrays import FloatArray, IntArray
 from ubm_embed.errors import InvalidData
 
-PLACE, VECTOR = "place", "vector"
+POSITION = "position"
 _ROW_ID = "_rowid"
-_IDS_AT_ONCE = 1000
+_IDS_PER_QUERY = 1000
 
 
-class Near(NamedTuple):
-    """What is near to a vector, best first: at most as many as were asked for.
+class NearestRows(NamedTuple):
+    """The rows whose vectors are nearest to a query, best first.
 
     Attributes:
         scores: inner products, [K].
-        places: [K].
+        positions: [K].
     """
 
     scores: FloatArray
-    places: IntArray
+    positions: IntArray
 
 
 class TableSnapshot:
@@ -63,81 +64,81 @@ class TableSnapshot:
         return int(self.schema.field(VECTOR).type.list_size)
 
     @cached_property
-    def lists(self) -> int:
-        """Lists of LanceDB's index over the vectors; 0 without one."""
+    def nlist(self) -> int:
+        """Lists of LanceDB's index over the vectors; 0 if there is no index."""
         with self._translated():
-            named = [one.name for one in self._dataset.describe_indices() if VECTOR in one.field_names]
-            if not named:
+            names = [index.name for index in self._dataset.describe_indices() if VECTOR in index.field_names]
+            if not names:
                 return 0
-            return int(self._dataset.stats.index_stats(named[0])["indices"][0]["num_partitions"])
+            return int(self._dataset.stats.index_stats(names[0])["indices"][0]["num_partitions"])
 
-    def rows(self, places: IntArray, columns: Sequence[str]) -> pl.DataFrame:
-        """Rows at these places, in the order in which they are asked for; one may be asked for more than once."""
-        table, where = self._read(places, columns)
+    def rows(self, positions: IntArray, columns: Sequence[str]) -> pl.DataFrame:
+        """Rows at these positions, in the order of the positions, which may repeat."""
+        table, order = self._read(positions, columns)
         frame = pl.from_arrow(table)
         assert isinstance(frame, pl.DataFrame)
-        return frame[where]
+        return frame[order]
 
-    def vectors(self, places: IntArray) -> FloatArray:
-        """Vectors at these places: [K] -> [K, D]."""
-        table, where = self._read(places, [VECTOR])
-        return as_array(table.column(VECTOR).combine_chunks(), self.dimension)[where]
+    def vectors(self, positions: IntArray) -> FloatArray:
+        """Vectors at these positions: [K] -> [K, D]."""
+        table, order = self._read(positions, [VECTOR])
+        return vectors_in(table.column(VECTOR).combine_chunks(), self.dimension)[order]
 
     def scan(self, where: str, columns: Sequence[str] = ()) -> pl.DataFrame:
-        """Rows that satisfy a condition in LanceDB's SQL: their `place`, and these columns."""
+        """Rows that satisfy a condition in LanceDB's SQL: these columns, and their `position`."""
         with self._translated():
-            found = self._dataset.scanner(columns=list(columns), filter=where, with_row_id=True).to_table()
-        places = pl.Series(PLACE, self._places(found.column(_ROW_ID).to_numpy()))
+            table = self._dataset.scanner(columns=list(columns), filter=where, with_row_id=True).to_table()
+        positions = pl.Series(POSITION, self._positions(table.column(_ROW_ID).to_numpy()))
         if not columns:
-            return places.to_frame()
-        frame = pl.from_arrow(found.drop_columns([_ROW_ID]))
+            return positions.to_frame()
+        frame = pl.from_arrow(table.drop_columns([_ROW_ID]))
         assert isinstance(frame, pl.DataFrame)
-        return frame.with_columns(places)
+        return frame.with_columns(positions)
 
     def find(self, product_ids: Iterable[str]) -> dict[str, int]:
-        """The places of the products that are there, by their ids."""
-        names, places = list(dict.fromkeys(product_ids)), dict[str, int]()
-        for first in range(0, len(names), _IDS_AT_ONCE):
-            quoted = ", ".join("'" + name.replace("'", "''") + "'" for name in names[first : first + _IDS_AT_ONCE])
-            found = self.scan(f"product_id IN ({quoted})", ["product_id"])
-            places.update(found.select("product_id", PLACE).iter_rows())
-        return places
+        """Positions by product id, of the products that the version has."""
+        names, positions = list(dict.fromkeys(product_ids)), dict[str, int]()
+        for first in range(0, len(names), _IDS_PER_QUERY):
+            quoted = ", ".join("'" + name.replace("'", "''") + "'" for name in names[first : first + _IDS_PER_QUERY])
+            rows = self.scan(f"product_id IN ({quoted})", ["product_id"])
+            positions.update(rows.select("product_id", POSITION).iter_rows())
+        return positions
 
-    def nearest(self, query: FloatArray, k: int, lists: int, refined: int) -> Near:
-        """What LanceDB's index over the vectors finds, scored by the vectors as they are stored.
+    def nearest(self, query: FloatArray, k: int, nprobe: int, refine_factor: int) -> NearestRows:
+        """At most K rows by LanceDB's index over the vectors, scored with the vectors as they are stored.
 
         Args:
             query: [D], of length 1.
-            k: at most so many.
-            lists: in so many lists.
-            refined: for each that is wanted, so many are looked at again in full.
+            k: how many rows, K.
+            nprobe: how many of the index's lists to search.
+            refine_factor: how many candidates to score for each of the K.
         """
-        asked = {
+        nearest = {
             "column": VECTOR,
             "q": query,
             "k": k,
-            "minimum_nprobes": lists,
-            "maximum_nprobes": lists,
-            "refine_factor": refined,
+            "minimum_nprobes": nprobe,
+            "maximum_nprobes": nprobe,
+            "refine_factor": refine_factor,
         }
         with self._translated():
-            found = self._dataset.scanner(columns=["_distance"], nearest=asked, with_row_id=True).to_table()
-        scores: FloatArray = np.float32(1) - found.column("_distance").to_numpy()
-        return Near(scores, self._places(found.column(_ROW_ID).to_numpy()))
+            table = self._dataset.scanner(columns=["_distance"], nearest=nearest, with_row_id=True).to_table()
+        scores: FloatArray = np.float32(1) - table.column("_distance").to_numpy()
+        return NearestRows(scores, self._positions(table.column(_ROW_ID).to_numpy()))
 
-    def _read(self, places: IntArray, columns: Sequence[str]) -> tuple[pa.Table, NDArray[np.int64]]:
-        """Each row once and in order, however often and where it is asked for; and where those asked for stand."""
-        wanted, where = np.unique(np.asarray(places, np.int64), return_inverse=True)
-        if not wanted.size:
-            return self.schema.empty_table().select(list(columns)), where
-        # By their ids: to count off places among removed rows takes LanceDB twenty times as long.
-        ids = ",".join(map(str, self._ids[wanted].tolist()))
+    def _read(self, positions: IntArray, columns: Sequence[str]) -> tuple[pa.Table, NDArray[np.int64]]:
+        """Each row once, sorted by position; and for each requested position the index of its row, [K]."""
+        distinct, order = np.unique(np.asarray(positions, np.int64), return_inverse=True)
+        if not distinct.size:
+            return self.schema.empty_table().select(list(columns)), order
+        # By id: finding a position among removed rows takes LanceDB twenty times as long.
+        ids = ",".join(map(str, self._ids[distinct].tolist()))
         with self._translated():
-            return self._dataset.to_table(columns=list(columns), filter=f"{_ROW_ID} IN ({ids})"), where
+            return self._dataset.to_table(columns=list(columns), filter=f"{_ROW_ID} IN ({ids})"), order
 
     @contextmanager
     def _translated(self) -> Iterator[None]:
-        """What LanceDB says, and what it most likely means of a version that could be opened."""
+        """LanceDB's errors as ours, with the likely reason why files are missing that were there when it was opened."""
         try:
             with translated(self.uri):
                 yield
@@ -150,22 +151,16 @@ class TableSnapshot:
 
     @cached_property
     def _ids(self) -> NDArray[np.uint64]:
-        """LanceDB's ids of the rows, in order: [M]."""
+        """LanceDB's ids of the rows, by position: [M]."""
         with self._translated():
             ids = self._dataset.scanner(columns=[], with_row_id=True).to_table().column(_ROW_ID).to_numpy()
         return np.asarray(ids, np.uint64)
 
     @cached_property
     def _order(self) -> NDArray[np.int64] | None:
-        """Places by increasing id; None where that is their order anyway."""
+        """Positions by increasing id; None if the ids increase with the position."""
         return None if (self._ids[:-1] < self._ids[1:]).all() else np.argsort(self._ids)
 
-    def _places(self, ids: NDArray[np.uint64]) -> IntArray:
-        found: IntArray = np.searchsorted(self._ids, np.asarray(ids, np.uint64), sorter=self._order)
-        return found if self._order is None else self._order[found]
-
-
-def as_array(column: pa.FixedSizeListArray, width: int) -> FloatArray:
-    """Vectors of a column: [K, D]."""
-    array: FloatArray = column.flatten().to_numpy(zero_copy_only=False).reshape(-1, width)
-    return array
+    def _positions(self, ids: NDArray[np.uint64]) -> IntArray:
+        ranks: IntArray = np.searchsorted(self._ids, np.asarray(ids, np.uint64), sorter=self._order)
+        return ranks if self._order is None else self._order[ranks]

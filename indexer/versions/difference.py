@@ -10,7 +10,7 @@ import polars as pl
 
 from indexer.index.kinds import MEDIAN_MS
 from indexer.store.embedding_store import EmbeddingStore
-from indexer.store.product_table import POPULARITY, ROW_HASH, TEXT_HASH
+from indexer.store.table_schema import POPULARITY, ROW_HASH, TEXT_HASH
 from indexer.versions.version import StoreVersion
 
 _SAME_BY_NATURE = {"version", "table_version", "created", "gates", "files", "changes", "base"}

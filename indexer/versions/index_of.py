@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from indexer.index.kinds import DISK, IndexForm
-from indexer.index.lance_backend import DiskEngine
+from indexer.index.kinds import DISK, IndexSpec
+from indexer.index.lance_backend import LanceBackend
 from indexer.index.vector_index import INDEX_FILE, VectorIndex
 from indexer.store.product_table import ProductTable
 
 
-def index_of(table: ProductTable, table_version: int, form: IndexForm, folder: Path) -> VectorIndex:
-    """An index of this form.
+def index_of(table: ProductTable, table_version: int, spec: IndexSpec, folder: Path) -> VectorIndex:
+    """The index of a spec.
 
     Args:
         table_version: the version of the table that it was built from.
@@ -19,8 +19,8 @@ def index_of(table: ProductTable, table_version: int, form: IndexForm, folder: P
 
     Raises:
         NotFound: faiss is not installed.
-        InvalidData: it is missing, damaged, or of another form.
+        InvalidData: it is missing, damaged, or another one than the spec says.
     """
-    if form.kind is DISK:
-        return VectorIndex(DiskEngine(table.snapshot(table_version), form.lists), form)
-    return VectorIndex.load(folder / INDEX_FILE, form)
+    if spec.kind is DISK:
+        return VectorIndex(LanceBackend(table.snapshot(table_version), spec.nlist), spec)
+    return VectorIndex.load(folder / INDEX_FILE, spec)

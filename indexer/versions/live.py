@@ -11,7 +11,7 @@ from typing import Any
 
 from indexer.storage.json_record import as_bytes, parse_record
 from indexer.store.embedding_store import LIVE_FILE, VERSIONS, EmbeddingStore
-from ubm_embed.errors import InvalidData
+from ubm_embed.errors import Conflict, InvalidData
 
 # Versions are pruned long before there are as many.
 _HISTORY = 100
@@ -96,7 +96,10 @@ def make_live(store: EmbeddingStore, number: int, *, known: Live | None) -> None
         Conflict: something else was made live since.
     """
     live = known.after(number) if known else Live(number, (), number)
-    store.storage.compare_and_swap(LIVE_FILE, live.to_bytes(), expected=known.data if known else None)
+    try:
+        store.storage.compare_and_swap(LIVE_FILE, live.to_bytes(), expected=known.data if known else None)
+    except Conflict as conflict:
+        raise Conflict(f"{conflict}; nothing was published") from None
 
 
 def repair_live(store: EmbeddingStore, number: int) -> None:

@@ -79,7 +79,7 @@ def prune(store: EmbeddingStore, keep: KeepPolicy) -> PruneResult:
     for number in store.table.pins().keys() - {*here, read_live(store).version}:
         store.table.unpin(number)
     resumable = bool(store.storage.list(STAGING))
-    store.table.clean(unfinished=not resumable)
+    store.table.cleanup(unfinished=not resumable)
     models = () if resumable else _remove_models(store, here)
     return PruneResult(tuple(gone), models, before - store.storage.size())
 

@@ -17,9 +17,8 @@ import polars as pl
 import pytest
 from torch import nn
 
-from indexer.refresh.build import build_index
 from indexer.refresh.gates import Gate
-from indexer.refresh.refresh import refresh
+from indexer.refresh.refresh import build_index, refresh
 from indexer.refresh.settings import RefreshSettings
 from indexer.versions.pruning import KeepPolicy
 from ubm_embed.data.tasks.task import Task

@@ -11,7 +11,7 @@ import pytest
 
 from indexer.health.doctor import examine
 from indexer.health.repair import rebuild, repair
-from indexer.refresh.build import build_index
+from indexer.refresh.refresh import build_index
 from indexer.search.answer import Match
 from indexer.search.retriever import Retriever
 from indexer.store.embedding_store import EmbeddingStore
@@ -57,7 +57,7 @@ def test_a_manifest_that_can_be_read_keeps_what_only_it_knows(nights: Path) -> N
     (nights / "versions/3/index.faiss").unlink()
     (after,) = repair(nights)
     assert replace(after, files={}, parameters={}) == replace(before, files={}, parameters={})
-    assert (after.form, after.index_request) == (before.form, before.index_request)
+    assert (after.index_spec, after.index_request) == (before.index_spec, before.index_request)
     assert after == read_version(EmbeddingStore.open(nights), 3)
 
 

@@ -14,11 +14,9 @@ from indexer.health.doctor import examine
 from indexer.health.repair import repair
 from indexer.index.index_request import IndexRequest
 from indexer.refresh import publication
-from indexer.refresh.build import build_index
-from indexer.refresh.encoding import EncodingJob, encode_here
-from indexer.refresh.refresh import refresh
+from indexer.refresh.refresh import build_index, refresh
 from indexer.refresh.settings import RefreshSettings
-from indexer.refresh.shards import Shard
+from indexer.refresh.shards import EncodingJob, Shard, encode_locally
 from indexer.search.ranking import Rules
 from indexer.search.retriever import Retriever
 from indexer.store.embedding_store import EmbeddingStore
@@ -115,7 +113,7 @@ def test_what_another_writer_made_live_meanwhile_is_not_overwritten(remote: str,
     refresh(products=changed_file, store=remote, settings=SETTINGS)
 
     def roll_back_meanwhile(job: EncodingJob, shards: Sequence[Shard], progress: Progress) -> None:
-        encode_here(job, shards, progress)
+        encode_locally(job, shards, progress)
         roll_back(EmbeddingStore.open(remote))
 
     rows = pl.read_parquet(changed_file).with_columns(title=pl.lit("red ") + pl.col("product_id"))

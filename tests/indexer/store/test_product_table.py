@@ -13,7 +13,8 @@ import polars as pl
 import pytest
 
 from indexer.storage.local_storage import LocalStorage
-from indexer.store.product_table import POPULARITY, ROW_HASH, TEXT_HASH, ProductTable, require_storable, table_schema
+from indexer.store.product_table import ProductTable
+from indexer.store.table_schema import POPULARITY, ROW_HASH, TEXT_HASH, require_storable, table_schema
 from ubm_embed.data.products import PRODUCT_SCHEMA
 from ubm_embed.errors import InvalidData
 
@@ -30,12 +31,12 @@ def vectors(count: int, width: int = 4, seed: int = 0) -> np.ndarray:
 
 
 def replace(table: ProductTable, products: pl.DataFrame, given: np.ndarray) -> int:
-    fragments = table.write_fragments(products, given, anew=True)
+    fragments = table.write_fragments(products, given, overwrite=True)
     return table.replace(fragments, table_schema(products, given.shape[1]), model_id="m1")
 
 
 def append(table: ProductTable, products: pl.DataFrame, given: np.ndarray) -> int:
-    return table.append(table.write_fragments(products, given, anew=False))
+    return table.append(table.write_fragments(products, given, overwrite=False))
 
 
 def all_vectors(table: ProductTable, version: int) -> np.ndarray:
@@ -135,7 +136,7 @@ def test_a_reader_that_holds_a_version_sees_no_later_one(table: ProductTable) ->
 
 def test_written_rows_are_none_before_they_are_committed(table: ProductTable) -> None:
     first = replace(table, rows(5), vectors(5))
-    written = table.write_fragments(rows(2, "q"), vectors(2), anew=False)
+    written = table.write_fragments(rows(2, "q"), vectors(2), overwrite=False)
     assert table.latest() == first
     second = table.append(written)
     assert all_ids(table, second) == ["p0", "p1", "p2", "p3", "p4", "q0", "q1"]
@@ -222,7 +223,7 @@ def test_a_pinned_version_outlives_a_cleaning_and_another_does_not(table: Produc
 
 def test_a_cleaning_spares_unfinished_rows_unless_told(table: ProductTable) -> None:
     replace(table, rows(5), vectors(5))
-    written = table.write_fragments(rows(2, "q"), vectors(2), anew=False)
+    written = table.write_fragments(rows(2, "q"), vectors(2), overwrite=False)
     table.clean(unfinished=False)
     assert table.has_files(written)
     table.clean(unfinished=True)
@@ -272,7 +273,7 @@ def files_of_at_most(size: int) -> Iterator[None]:
 def test_a_write_that_the_system_refuses_changes_nothing(table: ProductTable) -> None:
     version = replace(table, rows(5), vectors(5))
     with pytest.raises(OSError, match="File too large") as caught, files_of_at_most(100_000):
-        table.write_fragments(rows(20_000), vectors(20_000, width=16), anew=True)
+        table.write_fragments(rows(20_000), vectors(20_000, width=16), overwrite=True)
     assert caught.value.errno == errno.EFBIG
     assert table.latest() == version
     assert table.read(version).equals(rows(5))

@@ -8,9 +8,8 @@ from pathlib import Path
 import polars as pl
 import pytest
 
-from indexer.refresh.build import build_index
 from indexer.refresh.gates import Gate
-from indexer.refresh.refresh import refresh
+from indexer.refresh.refresh import build_index, refresh
 from indexer.refresh.settings import RefreshSettings
 from indexer.store.embedding_store import EmbeddingStore
 from indexer.versions.difference import Difference

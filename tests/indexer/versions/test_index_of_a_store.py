@@ -10,9 +10,8 @@ import pytest
 from indexer.health.doctor import examine
 from indexer.health.repair import repair
 from indexer.index.index_request import IndexRequest
-from indexer.refresh.build import build_index
 from indexer.refresh.gates import Gate
-from indexer.refresh.refresh import refresh
+from indexer.refresh.refresh import build_index, refresh
 from indexer.refresh.settings import RefreshSettings
 from indexer.search.retriever import Retriever
 from indexer.store.embedding_store import EmbeddingStore
@@ -51,19 +50,19 @@ def graph(tmp_path: Path, model_folder: Path, products_file: Path) -> Path:
 
 def test_by_default_it_is_chosen(store: Path) -> None:
     version = live(store)
-    assert version.parameters["asked"] == {"index": "auto"}
+    assert version.parameters["requested"] == {"index": "auto"}
     assert (version.kind, version.parameters["factory"]) == ("flat", "Flat")
     assert version.parameters["median_ms"] > 0
 
 
 def test_what_was_asked_for_is_built_and_told(graph: Path) -> None:
     version = live(graph)
-    assert (version.kind, version.parameters["asked"]) == ("hnsw", {"index": "hnsw", "recall": 0.9})
+    assert (version.kind, version.parameters["requested"]) == ("hnsw", {"index": "hnsw", "recall": 0.9})
     assert version.parameters["efSearch"] >= 1
     assert version.gates["recall"]["limit"] == 0.9
     assert "latency" not in version.gates
     opened = Retriever.open(graph)
-    assert (opened.index.kind, opened.index.form) == ("hnsw", version.form)
+    assert (opened.index.kind, opened.index.spec) == ("hnsw", version.index_spec)
     assert len(opened.recommend(SESSION, 10).matches) == 7
 
 
@@ -77,13 +76,13 @@ def test_a_refresh_keeps_it(graph: Path, products_file: Path) -> None:
     change(products_file)
     refresh(products=products_file, store=graph)
     assert live(graph).version == 2
-    assert (live(graph).kind, live(graph).parameters["asked"]) == ("hnsw", {"index": "hnsw", "recall": 0.9})
+    assert (live(graph).kind, live(graph).parameters["requested"]) == ("hnsw", {"index": "hnsw", "recall": 0.9})
 
 
 def test_a_refresh_may_change_a_part_of_it(graph: Path, products_file: Path) -> None:
     change(products_file)
     refresh(products=products_file, store=graph, settings=asking(recall=0.8))
-    assert live(graph).parameters["asked"] == {"index": "hnsw", "recall": 0.8}
+    assert live(graph).parameters["requested"] == {"index": "hnsw", "recall": 0.8}
 
 
 def test_another_index_is_reason_enough_for_a_refresh(graph: Path, products_file: Path) -> None:
@@ -105,7 +104,7 @@ def test_a_dry_run_tells_of_another_index_as_the_refresh_does(graph: Path, produ
 def test_a_version_of_older_software_does_not_say_what_was_asked_for(store: Path, products_file: Path) -> None:
     manifest = store / "versions" / "1" / "manifest.json"
     said = json.loads(manifest.read_text())
-    del said["parameters"]["asked"]
+    del said["parameters"]["requested"]
     manifest.write_text(json.dumps(said))
     told = refresh(products=products_file, store=store, settings=asking(recall=0.8), dry_run=True)
     assert told.index == {"from": {"kind": "flat"}, "to": {"index": "auto", "recall": 0.8}}
@@ -113,7 +112,7 @@ def test_a_version_of_older_software_does_not_say_what_was_asked_for(store: Path
 
 def test_a_build_asks_anew(graph: Path, model_folder: Path, products_file: Path) -> None:
     build_index(model=model_folder, products=products_file, store=graph)
-    assert (live(graph).kind, live(graph).parameters["asked"]) == ("flat", {"index": "auto"})
+    assert (live(graph).kind, live(graph).parameters["requested"]) == ("flat", {"index": "auto"})
 
 
 @pytest.mark.parametrize("lost", ["index.faiss", "manifest.json"])

@@ -8,7 +8,7 @@ import polars as pl
 import pytest
 
 from indexer.store.embedding_store import EmbeddingStore
-from indexer.store.product_table import POPULARITY, table_schema
+from indexer.store.table_schema import POPULARITY, table_schema
 from indexer.versions.live import make_live, read_live, version_numbers
 from indexer.versions.pruning import KeepPolicy, PruneResult, prune, to_prune
 from indexer.versions.tags import add_tag
@@ -38,7 +38,7 @@ def _write(store: EmbeddingStore, number: int, model_id: str, days_ago: float, p
     ids = [f"p{number}-{row}" for row in range(ROWS)]
     rows = pl.DataFrame({"product_id": ids, POPULARITY: [0] * ROWS})
     vectors = np.random.default_rng(number).standard_normal((ROWS, WIDTH)).astype(np.float32)
-    fragments = store.table.write_fragments(rows, vectors, anew=True)
+    fragments = store.table.write_fragments(rows, vectors, overwrite=True)
     table_version = store.table.replace(fragments, table_schema(rows, WIDTH), model_id=model_id)
     if pinned:
         store.table.pin(number, table_version)
@@ -193,7 +193,7 @@ def test_a_refresh_that_can_be_resumed_keeps_its_model_and_rows(store: Embedding
     store.storage.write("models/next/config.json", b"{}")
     store.storage.write("staging/key.json", b"{}")
     rows = store.table.read(store.table.pins()[2])
-    fragments = store.table.write_fragments(rows, np.ones((ROWS, WIDTH), np.float32), anew=False)
+    fragments = store.table.write_fragments(rows, np.ones((ROWS, WIDTH), np.float32), overwrite=False)
     assert pruned(store, KeepPolicy(versions=1)).models == ()
     assert store.storage.exists("models/next/config.json")
     assert store.table.has_files(fragments)
