@@ -1,129 +1,185 @@
-"""How to fine-tune: every setting, its default and its bounds."""
+"""How to fine-tune: every setting with its bounds, its default, the recipes' values and its option."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from functools import partial
+from typing import Annotated, Literal, Self
 
-from ubm_embed.data.tasks.examples import LEAST_INTERACTIONS, Task
-from ubm_embed.data.tasks.questions import LEAST_COUNT
-from ubm_embed.data.tasks.split import SPLITS
-from ubm_embed.model.precision import PRECISIONS
-from ubm_embed.training.bounds import (
-    require_at_least_1,
-    require_not_negative,
-    require_one_of,
-    require_positive,
-    require_share,
-)
+from pydantic import Field, model_validator
 
-# Up to here a softmax over all products costs less than it brings.
+from ubm_embed.data.tasks.task import MIN_COUNT, MIN_INTERACTIONS, SplitKind, Task
+from ubm_embed.model.precision import Precision
+from ubm_embed.training.settings import Setting, Settings
+
+HOLDOUT = 0.1
+# Up to this many products, a softmax over all of them costs less than it brings.
 _FULL_SOFTMAX = {"frozen": 200_000, "cached": 5_000, "read": 0}
 _NEGATIVES = {"frozen": 8192, "cached": 4096, "read": 256}
 
-
-HOLDOUT = 0.1
-# What means nothing to next item prediction, and what to it alone.
-_OF_NEXT_ITEM = (
-    "best_by",
-    "train_products",
-    "every_place",
-    "known_texts",
-    "known_text_dropout",
-    "negatives",
-    "least_count",
-    "per_session",
-    "repeats",
-)
-_OF_OTHERS = {True: ("least",), False: _OF_NEXT_ITEM}
+_training = partial(Setting, panel="Training")
+_task = partial(Setting, panel="Task")
+_NIP = (Task.NIP,)
+_HEADS = (Task.PIP, Task.RLP)
 
 
-@dataclass(frozen=True, kw_only=True)
-class FinetuningConfig:
-    """How to fine-tune; the defaults are the paper's (4.2.2) where it gives a figure.
+def _per_task(nip: int, heads: int) -> dict[Task, int]:
+    return {Task.NIP: nip, **dict.fromkeys(_HEADS, heads)}
 
-    Attributes:
-        epochs, max_steps: at most so many.
-        batch: examples a step.
-        learning_rate: peak; reached linearly over the first `warmup` share of the steps, then down to 0.
-        lookup_rate: times the rate for vectors of single words and texts, which few examples of a step tell anything.
-        cooldown: stay at the peak until looks gain no more, or so many steps are left, and go down to 0 over this share
-            of the steps there were, from the best weights; None goes down over all steps.
-        validation_steps: steps from one look at the validation part to the next; None looks after each epoch. The
-            weights with the best look are kept.
-        best_by: NIP, whether the best look has the highest "hit@10" or the least "loss"; of other tasks it is the loss.
-        patience: stop, or with `cooldown` go down, after so many looks at which nothing gained, neither what the best
-            look is chosen by nor the loss; None goes on to the end.
-        most_validation: examples that a look asks, at most.
-        only_session_encoder: leave the interaction encoder as it is and read interactions from vectors computed once.
-        train_products: NIP, read products with the very model that is trained, where the paper holds sessions against
-            the vectors V of the model as it was. What comes out is one model for both.
-        every_place: NIP, ask a session at every place at once, in one pass; for causal session encoders.
-        known_texts: NIP with `train_products`, also learn a vector for each product of the training part, added to what
-            its words say (`KnownTexts`); in a model that knows
-            none yet it starts among the product's neighbours (`neighbour_vectors`).
-        known_text_dropout: share of them that a step reads by their words alone.
-        negatives: NIP, products drawn a step; 0 takes all of them; None chooses by what a product costs.
-        least_count, per_session, repeats, least: of `Questions`.
-        split, holdout: how to split a corpus that the model was not pre-trained on; None is a tenth.
-        precision: as in pre-training.
-        chunk_tokens: of `TextInteractions`; None for what suits encoder and device. It is part of what a seed makes,
-            since dropout is drawn chunk by chunk.
-    """
 
-    task: Task
-    epochs: int = 30
-    max_steps: int | None = None
-    batch: int = 32
-    learning_rate: float = 3e-5
-    lookup_rate: float = 1.0
-    warmup: float = 0.1
-    cooldown: float | None = None
-    weight_decay: float = 0.01
-    max_gradient_norm: float = 1.0
-    validation_steps: int | None = None
-    best_by: str = "loss"
-    patience: int | None = None
-    most_validation: int = 2048
-    only_session_encoder: bool = False
-    train_products: bool = False
-    every_place: bool = False
-    known_texts: bool = False
-    known_text_dropout: float = 0.5
-    negatives: int | None = None
-    least_count: int = LEAST_COUNT
-    per_session: int = 8
-    repeats: bool = False
-    least: int = LEAST_INTERACTIONS
-    split: str = "auto"
-    holdout: float | None = None
-    precision: str = "auto"
-    chunk_tokens: int | None = None
-    seed: int = 0
+class FinetuningConfig(Settings):
+    """How to fine-tune; the defaults are the paper's (4.2.2) where it gives a figure."""
 
-    def __post_init__(self) -> None:
-        require_at_least_1(self, "epochs", "max_steps", "batch", "validation_steps", "patience", "most_validation")
-        require_at_least_1(self, "least_count", "per_session", "least", "chunk_tokens")
-        require_positive(self, "learning_rate", "lookup_rate", "max_gradient_norm", "holdout", "cooldown")
-        require_share(self, "warmup", "holdout", "cooldown", "known_text_dropout")
-        require_not_negative(self, "weight_decay", "seed", "negatives")
-        require_one_of("best_by", self.best_by, ("hit@10", "loss"))
-        require_one_of("split", self.split, SPLITS)
-        require_one_of("precision", self.precision, PRECISIONS)
-        for name in _OF_OTHERS[self.task is Task.NIP]:
-            if getattr(self, name) != type(self).__dataclass_fields__[name].default:
-                raise ValueError(f"{name} is not for {self.task}, got {getattr(self, name)!r}")
-        if self.known_texts and (not self.train_products or self.only_session_encoder):
-            raise ValueError("known_texts asks for train_products, without only_session_encoder")
+    task: Annotated[Task, Field(strict=False, description="The task to fine-tune for.")]
+    only_session_encoder: Annotated[
+        bool,
+        Field(description="Read interactions once and train only what stands on them: minutes on a CPU."),
+        _training(name="--only-session-encoder"),
+    ] = False
+    # What comes out is then one model for sessions and products.
+    train_products: Annotated[
+        bool,
+        Field(description="Train the product vectors along, or score sessions against the pre-trained ones (paper)."),
+        _training(shop=True, tasks=_NIP, name="--train-products/--fixed-products"),
+    ] = False
+    all_positions: Annotated[
+        bool,
+        Field(
+            description="Predict at every position of a session in one pass, or at one position of a prefix; needs a "
+            "causal session encoder."
+        ),
+        _training(shop=True, tasks=_NIP, name="--all-positions/--one-position"),
+    ] = False
+    # In a model without any yet, they start near the products that stand beside theirs (`neighbour_vectors`).
+    item_embeddings: Annotated[
+        bool,
+        Field(description="Learn a vector for each product seen in training, added to what its words say."),
+        _training(shop=True, tasks=_NIP, name="--item-embeddings/--words-only"),
+    ] = False
+    item_embedding_dropout: Annotated[
+        float,
+        Field(ge=0, lt=1, description="Fraction of the products that a step reads by their words alone."),
+        Setting(tasks=_NIP),
+    ] = 0.5
+    epochs: Annotated[int, Field(ge=1, description="Limit of epochs."), _training(shop=1000)] = 30
+    max_steps: Annotated[
+        int | None,
+        Field(ge=1, description="Limit of steps."),
+        _training(shop=_per_task(2000, 600), overridden_by=("epochs",), unset="no limit"),
+    ] = None
+    batch: Annotated[
+        int, Field(ge=1, description="Examples per step; sessions with --all-positions."), _training(shop=128)
+    ] = 32
+    learning_rate: Annotated[
+        float, Field(gt=0, description="Peak learning rate, after a warm-up."), _training(shop=1e-3)
+    ] = 3e-5
+    # A step has few examples of any one word or product, so their vectors learn slowly.
+    embedding_rate_multiplier: Annotated[
+        float,
+        Field(gt=0, description="Multiplier of the learning rate for the vectors of single words and products."),
+        Setting(shop={Task.NIP: 2.0}),
+    ] = 1.0
+    warmup: Annotated[
+        float, Field(ge=0, lt=1, description="Fraction of the steps in which the rate rises."), Setting(shop=0.03)
+    ] = 0.1
+    cooldown: Annotated[
+        float | None,
+        Field(
+            gt=0,
+            lt=1,
+            description="Stay at the peak until validation stops improving or too few steps are left, then fall to 0 "
+            "within this fraction of the steps taken, from the best weights; None falls over all steps.",
+        ),
+        Setting(shop=0.3),
+    ] = None
+    weight_decay: Annotated[float, Field(ge=0, description="Weight decay of AdamW.")] = 0.01
+    max_gradient_norm: Annotated[float, Field(gt=0, description="Norm that gradients are clipped to.")] = 1.0
+    patience: Annotated[
+        int | None,
+        Field(
+            ge=1,
+            description="End after this many evaluations in a row that improve neither the selection metric nor the "
+            "loss; with a cooldown, start it.",
+        ),
+        _training(shop=3, unset="never"),
+    ] = None
+    validation_steps: Annotated[
+        int | None,
+        Field(ge=1, description="Steps between two evaluations on the validation part."),
+        _training(shop=_per_task(100, 50), unset="once per epoch"),
+    ] = None
+    selection_metric: Annotated[
+        Literal["hit@10", "loss"],
+        Field(description="What the best weights are chosen by: the highest hit@10 or the lowest loss."),
+        Setting(shop="hit@10", tasks=_NIP),
+    ] = "loss"
+    max_validation_examples: Annotated[int, Field(ge=1, description="Limit of examples per evaluation.")] = 2048
+    negatives: Annotated[
+        int | None,
+        Field(ge=0, description="Products drawn per step; 0 takes all."),
+        _training(shop=1024, tasks=_NIP, unset="by what a product costs"),
+    ] = None
+    precision: Annotated[
+        Precision,
+        Field(strict=False, description="Number format; auto: bfloat16 where the hardware computes in it."),
+        _training(),
+    ] = Precision.AUTO
+    # Part of what a seed determines, since dropout is drawn chunk by chunk.
+    chunk_tokens: Annotated[
+        int | None,
+        Field(ge=1, description="Tokens of a step in memory at once; fewer take less memory and more time."),
+        _training(unset="by the encoder's size"),
+    ] = None
+    min_count: Annotated[
+        int,
+        Field(ge=1, description="Products seen fewer times in training are not trained on as answers."),
+        _task(shop=1, tasks=_NIP),
+    ] = MIN_COUNT
+    max_per_session: Annotated[
+        int,
+        Field(ge=1, description="Limit of examples that one session adds to an epoch with --one-position."),
+        _task(tasks=_NIP),
+    ] = 8
+    repeats: Annotated[
+        bool, Field(description="Also ask for products that the session already holds."), _task(tasks=_NIP)
+    ] = False
+    min_interactions: Annotated[
+        int, Field(ge=1, description="Interactions that are read at least."), _task(tasks=_HEADS)
+    ] = MIN_INTERACTIONS
+    split: Annotated[
+        SplitKind,
+        Field(
+            strict=False,
+            description="How to split a corpus that the model was not pre-trained on; auto: by time where there are "
+            "times.",
+        ),
+        _task(),
+    ] = SplitKind.AUTO
+    holdout: Annotated[
+        float | None,
+        Field(gt=0, lt=1, description="Fraction of such a corpus to hold out: half validates, half tests."),
+        _task(unset=f"{HOLDOUT:g}"),
+    ] = None
+    seed: Annotated[int, Field(ge=0, description="Seed; the same seed gives the same model."), Setting(panel="Run")] = 0
 
     @property
-    def questions(self) -> dict[str, int | bool]:
-        """The fields that `Questions` takes."""
-        return {name: getattr(self, name) for name in ("least_count", "per_session", "repeats", "least")}
+    def dataset_settings(self) -> dict[str, int | bool]:
+        """The fields that `TaskDataset` takes."""
+        return {name: getattr(self, name) for name in ("min_count", "max_per_session", "repeats", "min_interactions")}
 
-    def draws(self, products: int) -> int | None:
-        """Negatives a step for so many products; None for all of them."""
+    def num_negatives(self, products: int) -> int | None:
+        """How many negatives a step draws from a catalogue of this many products; None takes all products."""
         cost = ("cached" if self.only_session_encoder else "read") if self.train_products else "frozen"
         negatives = self.negatives
         if negatives is None:
             negatives = 0 if products <= _FULL_SOFTMAX[cost] else _NEGATIVES[cost]
         return negatives if 0 < negatives < products else None
+
+    @model_validator(mode="after")
+    def _settings_of_the_task(self) -> Self:
+        for name, setting in self.declarations().items():
+            value = getattr(self, name)
+            if self.task not in setting.tasks and value != type(self).model_fields[name].default:
+                raise ValueError(f"{name} is not for {self.task}, got {value!r}")
+        if self.item_embeddings and (not self.train_products or self.only_session_encoder):
+            raise ValueError("item_embeddings needs train_products, and no only_session_encoder")
+        return self

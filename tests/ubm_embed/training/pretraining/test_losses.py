@@ -7,7 +7,8 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ubm_embed.training.pretraining.losses import TEMPERATURE, contrastive_loss
+from ubm_embed.training.pretraining.config import TEMPERATURE
+from ubm_embed.training.pretraining.losses import contrastive_loss
 
 
 def equation(anchors, positives, same, temperature, positive_in_denominator):

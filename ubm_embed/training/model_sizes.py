@@ -1,0 +1,38 @@
+"""The sizes of a fresh model: every setting with its bounds, its default, the recipes' values and its option."""
+
+from __future__ import annotations
+
+from functools import partial
+from typing import Annotated
+
+from pydantic import Field
+
+from ubm_embed.training.settings import Setting, Settings
+
+_model = partial(Setting, panel="Model")
+
+
+class ModelSizes(Settings):
+    """What a fresh model is made of, as `fresh_model` takes it; the defaults are the paper's (4.2.1)."""
+
+    layers: Annotated[
+        int, Field(ge=1, description="Layers of the interaction encoder; 4 of those of --init."), _model(shop=2)
+    ] = 4
+    width: Annotated[
+        int, Field(ge=4, description="Hidden size of the interaction encoder, without --init."), _model(shop=128)
+    ] = 256
+    session_layers: Annotated[int, Field(ge=1, description="Layers of the session encoder."), _model(shop=2)] = 4
+    dropout: Annotated[float, Field(ge=0, lt=1, description="Dropout rate of both encoders."), _model()] = 0.1
+    vocab_size: Annotated[int, Field(ge=64, description="Tokens of a learned vocabulary."), _model()] = 8192
+    causal: Annotated[
+        bool,
+        Field(description="An interaction reads only those before it, or all of the session (paper)."),
+        Setting(shop=True),
+    ] = False
+    mean_of_tokens: Annotated[
+        bool,
+        Field(description="An interaction's vector is the mean of its tokens, or its [CLS] token (paper)."),
+        Setting(shop=True),
+    ] = False
+    dimension: Annotated[int, Field(ge=2, description="Width of the vectors.")] = 256
+    max_interactions: Annotated[int, Field(ge=1, description="Interactions that are read of a session.")] = 32
