@@ -1,48 +1,73 @@
-"""What finds candidates for an index, behind one small interface: FAISS in memory, LanceDB on disk.
+"""What finds candidates for an index, behind one interface (FAISS in memory, LanceDB on disk), and what it gives back.
 
-Letters: B queries, C candidates, M vectors, D width.
+Letters: B queries, C candidates, K matches, M vectors, D width.
 """
 
 from __future__ import annotations
 
 import math
-from typing import Protocol
+from dataclasses import dataclass
+from operator import sub
+from typing import Any, NamedTuple, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
 from ubm_embed.data.arrays import FloatArray, IntArray
 
+# How far apart two float32 sums of the same inner product may lie, when the terms of two unit vectors are added up in
+# another order: 17 units in the last place of 1.
+NOISE = 2e-6
 
-class Engine(Protocol):
-    """Vectors by position, and a search for what is near. It may miss, and order ties as it likes.
+
+class Neighbours(NamedTuple):
+    """The nearest vectors of each query, best first.
+
+    Attributes:
+        scores: inner products, [B, K]; -inf where there is no neighbour.
+        positions: rows of the vectors that the index was built from, [B, K]; -1 where there is no neighbour.
+    """
+
+    scores: FloatArray
+    positions: NDArray[np.int64]
+
+    def part(self, rows: slice, columns: slice = slice(None)) -> Neighbours:
+        """Those of some queries, or only the best few of them."""
+        return Neighbours(self.scores[rows, columns], self.positions[rows, columns])
+
+    def put(self, rows: NDArray[Any], others: Neighbours) -> None:
+        """Overwrite the neighbours of some queries."""
+        self.scores[rows], self.positions[rows] = others
+
+
+class IndexBackend(Protocol):
+    """Vectors by position, and a search for those nearest to a query. It may miss some, and order ties as it likes.
 
     Attributes:
         dimension: width of the vectors, D.
-        widest: the breadth with which a search looks everywhere.
-        faithful: whether the scores of candidates are those of the vectors as they are stored, but for the order in
-            which they are added up.
+        max_search_value: the value of the search parameter with which nothing is skipped.
+        exact_scores: whether scores are those of the vectors as stored, up to the order in which terms are added.
     """
 
     @property
     def dimension(self) -> int: ...
     @property
-    def widest(self) -> int: ...
+    def max_search_value(self) -> int: ...
     @property
-    def faithful(self) -> bool: ...
+    def exact_scores(self) -> bool: ...
 
     def __len__(self) -> int: ...
 
-    def candidates(
-        self, queries: FloatArray, fetch: int, breadth: int, allowed: NDArray[np.bool_] | None
-    ) -> tuple[FloatArray, NDArray[np.int64]]:
-        """Scores and positions [B, C] of what may be nearest, best first; -1 in the end where there are too few.
+    def search(
+        self, queries: FloatArray, count: int, search_value: int, allowed: NDArray[np.bool_] | None
+    ) -> Neighbours:
+        """The C vectors that seem nearest to each query: [B, C], best first, padded at the end with -1.
 
         Args:
             queries: [B, D].
-            fetch: C.
-            breadth: how widely to search, as the kind's parameter has it.
-            allowed: which may be found, [M]; None is all of them.
+            count: C.
+            search_value: of the kind's search parameter, `nprobe` or `efSearch`.
+            allowed: which vectors may be found, [M]; None for all of them.
         """
         ...
 
@@ -51,17 +76,69 @@ class Engine(Protocol):
         ...
 
 
-def enough_to_filter(fetch: int, total: int, allowed: NDArray[np.bool_] | None) -> int:
-    """How many candidates to ask an engine that knows no filter for, so that likely so many allowed ones are left."""
-    share = 1.0 if allowed is None else float(allowed.mean())
-    return fetch if allowed is None else min(math.ceil(1.5 * fetch / max(share, 1e-9)), total)
+@dataclass(slots=True)
+class SearchRequest:
+    """What is wanted of a search.
+
+    Attributes:
+        k: neighbours of each query.
+        available: how many vectors may be found at all.
+        allowed: which these are, [M]; None for all of them.
+    """
+
+    k: int
+    available: int
+    allowed: NDArray[np.bool_] | None
 
 
-def kept(
-    scores: FloatArray, positions: NDArray[np.int64], allowed: NDArray[np.bool_], fetch: int
-) -> tuple[FloatArray, NDArray[np.int64]]:
-    """The first C of candidates that are allowed, in their order: for an engine that knows no filter."""
-    out = (positions < 0) | ~allowed[positions]
-    first = np.argsort(out, axis=1, kind="stable")[:, :fetch]
-    scores, positions = np.where(out, -np.inf, scores), np.where(out, -1, positions)
-    return np.take_along_axis(scores, first, axis=1), np.take_along_axis(positions, first, axis=1)
+@dataclass(slots=True)
+class Candidates:
+    """What one search of a backend found, best first.
+
+    Attributes:
+        scores: [B, C].
+        positions: [B, C]; -1 where there is none.
+        complete: whether C is every vector that may be found.
+        exhaustive: whether the backend skipped nothing.
+    """
+
+    scores: FloatArray
+    positions: NDArray[np.int64]
+    complete: bool
+    exhaustive: bool
+
+    def of_queries(self, rows: NDArray[Any]) -> Candidates:
+        """The candidates of some queries."""
+        return Candidates(self.scores[rows], self.positions[rows], self.complete, self.exhaustive)
+
+    def has_certain_order(self, k: int) -> bool:
+        """For a single query: whether the first K are its nearest, in an order that no rounding can change.
+
+        Written without numpy: a fast index answers in the time of a few of its calls.
+        """
+        scores = self.scores[0, : k + 1].tolist()
+        return self.positions.item(-1) >= 0 and min(map(sub, scores, scores[1:]), default=1.0) > NOISE
+
+    def has_enough(self, k: int) -> NDArray[np.bool_]:
+        """Which queries have K candidates: [B]."""
+        return self.positions[:, k - 1] >= 0
+
+    def decide(self, k: int) -> NDArray[np.bool_]:
+        """Which queries have K candidates, and all of those that tie with the K-th: [B]."""
+        beyond_the_tie = self.scores[:, -1] < self.scores[:, k - 1] - NOISE
+        return self.has_enough(k) & (beyond_the_tie | self.complete)
+
+
+def count_before_filter(count: int, total: int, allowed: NDArray[np.bool_] | None) -> int:
+    """How many candidates to ask of a backend that cannot filter, so that about `count` allowed ones remain."""
+    if allowed is None:
+        return count
+    return min(math.ceil(1.5 * count / max(float(allowed.mean()), 1e-9)), total)
+
+
+def filter_candidates(found: Neighbours, allowed: NDArray[np.bool_], count: int) -> Neighbours:
+    """The first C candidates that are allowed, in their order: for a backend that cannot filter."""
+    dropped = (found.positions < 0) | ~allowed[found.positions]
+    first = np.argsort(dropped, axis=1, kind="stable")[:, :count]
+    scores, positions = np.where(dropped, -np.inf, found.scores), np.where(dropped, -1, found.positions)
+    return Neighbours(np.take_along_axis(scores, first, axis=1), np.take_along_axis(positions, first, axis=1))

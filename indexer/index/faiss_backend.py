@@ -1,4 +1,4 @@
-"""FAISS in memory, on a GPU where there is one.
+"""FAISS in memory, with a copy on a GPU if there is one. Scores always come from the index in memory.
 
 Letters: B queries, C candidates, M vectors, D width.
 """
@@ -6,62 +6,60 @@ Letters: B queries, C candidates, M vectors, D width.
 from __future__ import annotations
 
 from collections.abc import Iterable
+from functools import lru_cache
 from pathlib import Path
+from threading import Lock
 from typing import Any, Self
 
 import numpy as np
 from numpy.typing import NDArray
 
+from indexer.index.backend import Neighbours, count_before_filter, filter_candidates
 from indexer.index.faiss_factory import (
     TRANSFORM,
+    build_faiss_index,
     empty_index,
     layers_of,
-    make_room,
+    load_faiss,
     structure_of,
-    trained_index,
-    with_vectors,
 )
-from indexer.index.faiss_module import load_faiss
-from indexer.index.gpu import GpuCopy, copy_to_gpu
-from indexer.index.kinds import EF_SEARCH, FACTORY, NPROBE, IndexForm, IndexKind
+from indexer.index.kinds import EF_SEARCH, FACTORY, FLAT, FP16, IVF_FP16, IVF_SQ8, NPROBE, IndexKind, IndexSpec
 from ubm_embed.data.arrays import FloatArray, IntArray
 from ubm_embed.errors import InvalidData
 
+# The most candidates that one search on a GPU gives back, and the most lists that it looks into.
+MAX_ON_GPU = 2048
+# A smaller index is as fast on the CPU, and FAISS has hung on tiny ones (faiss#4260).
+_MIN_VECTORS_ON_GPU = 10_000
+_KINDS_ON_GPU = (FLAT, FP16, IVF_FP16, IVF_SQ8)
+_ROWS_AT_ONCE = 65_536
+# Requests differ in K and in how thoroughly they search; each pair's parameters take FAISS longer to make than to use.
+_CACHED_PARAMETERS = 1024
 
-class FaissEngine:
-    """An `Engine` over a FAISS index by inner product. Several threads may search at once: nothing of it changes."""
 
-    def __init__(self, index: Any, form: IndexForm, gpu: GpuCopy | None = None) -> None:
-        self.form = form
+class FaissBackend:
+    """An `IndexBackend` over a FAISS index by inner product. Several threads may search at once: it never changes."""
+
+    def __init__(self, index: Any, spec: IndexSpec, gpu: GpuCopy | None = None) -> None:
+        self.spec = spec
         self._index = index
         self._layers = layers_of(index)
         self._gpu = gpu
-        # Looked up once: each look into a FAISS index takes as long as all else that is done for a query.
+        # Read once: each attribute of a FAISS index costs as much as everything else that is done for a query.
         self._count = int(index.ntotal)
         self.dimension = int(index.d)
-        self.widest = form.lists if form.kind.breadth == NPROBE else self._count
-        # Not on a GPU, nor with codes of which nobody here knows how they are compared.
-        self.faithful = gpu is None and form.kind.name != FACTORY
-        # What tells FAISS how to search where all may be found: a few different ones, and slow to make.
-        self._kept: dict[tuple[int, int], Any] = {}
+        self.max_search_value = spec.nlist if spec.kind.search_parameter == NPROBE else self._count
+        # A GPU adds up in another way, and how the codes of an arbitrary factory string are compared is not known.
+        self.exact_scores = gpu is None and spec.kind.name != FACTORY
+        self._parameters = lru_cache(_CACHED_PARAMETERS)(self._make_parameters)
 
     @classmethod
     def build(cls, parts: Iterable[FloatArray], kind: IndexKind, expected: int, held_out: IntArray | None) -> Self:
         """As `VectorIndex.build`."""
-        index, form = None, None
-        for vectors in parts:
-            if not len(vectors):
-                continue
-            if index is None:
-                index, form = trained_index(kind, parts, vectors.shape[1], expected, held_out)
-                make_room(index, expected)
-            index.add(np.ascontiguousarray(vectors, np.float32))
-        if index is None or form is None or not index.ntotal:
-            raise ValueError("an index needs at least one vector")
-        return cls(with_vectors(index, kind), form)
+        return cls(*build_faiss_index(parts, kind, expected, held_out))
 
     @classmethod
-    def load(cls, file: str | Path, form: IndexForm) -> Self:
+    def load(cls, file: str | Path, spec: IndexSpec) -> Self:
         """As `VectorIndex.load`."""
         faiss = load_faiss()
         if not Path(file).is_file():
@@ -70,11 +68,11 @@ class FaissEngine:
             index = faiss.read_index(str(file))
         except (RuntimeError, MemoryError):  # a damaged header may ask for any amount of memory
             raise InvalidData("truncated or damaged; not an index that can be read", file=file) from None
-        expected = empty_index(form.factory, index.d)
+        expected = empty_index(spec.factory, index.d)
         if index.metric_type != faiss.METRIC_INNER_PRODUCT or structure_of(index) != structure_of(expected):
-            problem = f"expected an index {form.factory!r} by inner product, found {type(index).__name__}"
+            problem = f"expected an index {spec.factory!r} by inner product, found {type(index).__name__}"
             raise InvalidData(problem, file=file)
-        return cls(index, form)
+        return cls(index, spec)
 
     def save(self, file: str | Path) -> None:
         """As `VectorIndex.save`."""
@@ -82,47 +80,98 @@ class FaissEngine:
         with open(file, "wb") as stream:
             faiss.write_index(self._index, faiss.PyCallbackIOWriter(stream.write))
 
-    def on_gpu(self) -> FaissEngine | None:
-        """The same with a copy on a GPU that finds the candidates; None where there is no GPU, or none for its kind."""
-        copy = copy_to_gpu(self._index, self.form)
-        return None if copy is None else FaissEngine(self._index, self.form, copy)
+    def on_gpu(self, gpu: int) -> FaissBackend | None:
+        """The same index with a copy on a GPU that finds the candidates; None if that GPU or kind cannot."""
+        copy = GpuCopy.create(self._index, self.spec, gpu)
+        return None if copy is None else FaissBackend(self._index, self.spec, copy)
 
     def __len__(self) -> int:
         return self._count
 
     def vectors(self, positions: IntArray) -> FloatArray:
-        """Vectors at these positions, as they are stored: [K] -> [K, D]."""
-        found: FloatArray = self._index.reconstruct_batch(np.asarray(positions, np.int64))
-        return found
+        """As `IndexBackend`."""
+        vectors: FloatArray = self._index.reconstruct_batch(np.asarray(positions, np.int64))
+        return vectors
 
-    def candidates(
-        self, queries: FloatArray, fetch: int, breadth: int, allowed: NDArray[np.bool_] | None
-    ) -> tuple[FloatArray, NDArray[np.int64]]:
-        """As `Engine`."""
-        found = self._gpu.search(queries, fetch, breadth, allowed) if self._gpu else None
-        return found or self._index.search(queries, fetch, params=self._parameters(fetch, breadth, allowed))
-
-    def _parameters(self, fetch: int, breadth: int, allowed: NDArray[np.bool_] | None) -> Any:
-        if allowed is not None:
+    def search(
+        self, queries: FloatArray, count: int, search_value: int, allowed: NDArray[np.bool_] | None
+    ) -> Neighbours:
+        """As `IndexBackend`."""
+        found = self._gpu.search(queries, count, search_value, allowed) if self._gpu else None
+        if found is not None:
+            return found
+        if allowed is None:
+            parameters = self._parameters(count, search_value)
+        else:
             selector = load_faiss().IDSelectorBitmap(np.packbits(allowed, bitorder="little"))
-            return self._made(fetch, breadth, sel=selector)
-        found = self._kept.get((fetch, breadth))
-        return found or self._kept.setdefault((fetch, breadth), self._made(fetch, breadth))
+            parameters = self._make_parameters(count, search_value, sel=selector)
+        return Neighbours(*self._index.search(queries, count, params=parameters))
 
-    def _made(self, fetch: int, breadth: int, **chosen: Any) -> Any:
-        """What tells FAISS how widely to search, and which vectors are allowed: for this search only."""
+    def _make_parameters(self, count: int, search_value: int, **options: Any) -> Any:
+        """FAISS's search parameters for each layer of the index: how thoroughly, and with which selector."""
         faiss = load_faiss()
         *outer, core = self._layers
         if core == NPROBE:
-            found = faiss.SearchParametersIVF(nprobe=breadth, **chosen)
+            parameters = faiss.SearchParametersIVF(nprobe=search_value, **options)
         elif core == EF_SEARCH:
-            found = faiss.SearchParametersHNSW(efSearch=breadth, **chosen)
+            parameters = faiss.SearchParametersHNSW(efSearch=search_value, **options)
         else:
-            found = faiss.SearchParameters(**chosen) if chosen else None
+            parameters = faiss.SearchParameters(**options) if options else None
         for layer in reversed(outer):
             if layer == TRANSFORM:
-                found = faiss.SearchParametersPreTransform(index_params=found)
+                parameters = faiss.SearchParametersPreTransform(index_params=parameters)
             else:
-                again = max(1.0, min(self.form.kind.refined, len(self) / fetch))
-                found = faiss.IndexRefineSearchParameters(k_factor=again, base_index_params=found)
-        return found
+                factor = max(1.0, min(self.spec.kind.refine_factor, len(self) / count))
+                parameters = faiss.IndexRefineSearchParameters(k_factor=factor, base_index_params=parameters)
+        return parameters
+
+
+class GpuCopy:
+    """A copy of an index on a GPU. Threads take turns: FAISS's memory on a GPU serves one of them at a time."""
+
+    def __init__(self, index: Any, spec: IndexSpec) -> None:
+        self._index = index
+        self._spec = spec
+        self._turn = Lock()
+
+    @classmethod
+    def create(cls, index: Any, spec: IndexSpec, gpu: int, *, faiss: Any = None) -> Self | None:
+        """A copy on the GPU of this number, from 0; None without such a GPU, or for a kind that has no form there.
+
+        Args:
+            faiss: the library; by default the one that is installed.
+        """
+        faiss = faiss or load_faiss()
+        # A build of faiss for GPUs also runs without one: what counts is how many it sees.
+        if spec.kind not in _KINDS_ON_GPU or index.ntotal < _MIN_VECTORS_ON_GPU or gpu >= faiss.get_num_gpus():
+            return None
+        resources = faiss.StandardGpuResources()
+        if spec.kind is not FP16:
+            return cls(faiss.index_cpu_to_gpu(resources, gpu, index), spec)
+        # On a GPU there is no scalar quantiser outside lists, but a flat index can store half precision.
+        config = faiss.GpuIndexFlatConfig()
+        config.device = gpu
+        config.useFloat16 = True
+        copy = faiss.GpuIndexFlatIP(resources, index.d, config)
+        for first in range(0, index.ntotal, _ROWS_AT_ONCE):
+            copy.add(index.reconstruct_n(first, min(_ROWS_AT_ONCE, index.ntotal - first)))
+        return cls(copy, spec)
+
+    def search(
+        self, queries: FloatArray, count: int, search_value: int, allowed: NDArray[np.bool_] | None
+    ) -> Neighbours | None:
+        """As `IndexBackend`, or None if the GPU cannot give as many candidates, or as thoroughly.
+
+        On a GPU FAISS accepts a selector and ignores it (faiss#3924), so more candidates are fetched and those that are
+        not allowed are dropped; None too if that leaves too few.
+        """
+        fetched = count_before_filter(count, int(self._index.ntotal), allowed)
+        in_lists = self._spec.kind.search_parameter is not None
+        if fetched > MAX_ON_GPU or (in_lists and search_value > MAX_ON_GPU):
+            return None
+        options = {"params": load_faiss().SearchParametersIVF(nprobe=search_value)} if in_lists else {}
+        with self._turn:
+            found = Neighbours(*self._index.search(queries, fetched, **options))
+        if allowed is not None:
+            found = filter_candidates(found, allowed, count)
+        return None if (found.positions < 0).any() else found

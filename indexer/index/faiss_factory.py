@@ -1,6 +1,8 @@
-"""What FAISS makes of a kind: an empty index, a trained one, and what it is made of.
+"""FAISS indexes as they are built: empty by their factory string, trained, filled, and checked.
 
-Letters: D width.
+Only this package imports faiss.
+
+Letters: M vectors, N of them in the training sample, D width.
 """
 
 from __future__ import annotations
@@ -8,21 +10,53 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Any
 
-from indexer.index.faiss_module import load_faiss
-from indexer.index.kinds import EF_SEARCH, FP16, NPROBE, IndexForm, IndexKind
-from indexer.index.training_sample import training_sample
-from ubm_embed.data.arrays import FloatArray, IntArray
-from ubm_embed.errors import InvalidData
+import numpy as np
+
+from indexer.index.kinds import EF_SEARCH, FP16, NPROBE, IndexKind, IndexSpec
+from ubm_embed.data.arrays import FloatArray, IntArray, evenly
+from ubm_embed.errors import InvalidData, NotFound
 
 TRANSFORM, REFINE, PLAIN = "transform", "refine", "plain"
 
 
+def load_faiss() -> Any:
+    """The faiss module.
+
+    Raises:
+        NotFound: it is not installed, or does not load; with the line to type.
+    """
+    try:
+        import faiss
+    except ImportError as error:
+        install = "pip install 'ubm-embed[cpu]' (or 'ubm-embed[gpu]' where there is an NVIDIA GPU)"
+        raise NotFound(f"faiss does not load ({error}); type: {install}") from error
+    return faiss
+
+
+def build_faiss_index(
+    parts: Iterable[FloatArray], kind: IndexKind, expected: int, held_out: IntArray | None
+) -> tuple[Any, IndexSpec]:
+    """A FAISS index over vectors, and its spec. Arguments and errors as of `VectorIndex.build`."""
+    index, spec = None, None
+    for vectors in parts:
+        if not len(vectors):
+            continue
+        if index is None:
+            index, spec = _train(kind, parts, vectors.shape[1], expected, held_out)
+            _reserve(index, expected)
+        index.add(np.ascontiguousarray(vectors, np.float32))
+    if index is None or spec is None or not index.ntotal:
+        raise ValueError("an index needs at least one vector")
+    _require_reconstructable(index, kind)
+    return index, spec
+
+
 def empty_index(factory: str, dimension: int) -> Any:
-    """What faiss makes of a factory string.
+    """The empty index of a factory string.
 
     Raises:
         NotFound: faiss is not installed.
-        InvalidData: it makes nothing of it.
+        InvalidData: faiss cannot build it, or it would not keep vectors by position.
     """
     faiss = load_faiss()
     try:
@@ -35,41 +69,60 @@ def empty_index(factory: str, dimension: int) -> Any:
     return index
 
 
-def trained_index(
+def training_sample(
+    parts: Iterable[FloatArray], count: int, max_vectors: int, held_out: IntArray | None = None
+) -> FloatArray:
+    """Vectors from all over the catalogue to train an index with: at most `max_vectors`, always the same, [N, D].
+
+    Memory grows with the sample, not with the catalogue.
+
+    Args:
+        parts: all M vectors, some at a time.
+        count: M, or about that.
+        held_out: rows that are left out.
+    """
+    rows = evenly(count, max_vectors)
+    rows = rows if held_out is None else np.setdiff1d(rows, held_out)
+    sample, first = [], 0
+    for vectors in parts:
+        here = rows[(rows >= first) & (rows < first + len(vectors))] - first
+        sample.append(np.array(vectors[here], np.float32))
+        first += len(vectors)
+    return np.concatenate(sample)
+
+
+def _train(
     kind: IndexKind, parts: Iterable[FloatArray], dimension: int, expected: int, held_out: IntArray | None
-) -> tuple[Any, IndexForm]:
-    """An empty index that takes vectors, and what it came to be."""
-    if kind.exact or kind.breadth == EF_SEARCH:  # of which the number of vectors changes nothing
-        form = kind.form(expected, dimension)
-        count = expected
-    else:
-        count = expected or sum(map(len, parts))
-        form = kind.form(count, dimension)
-    index = empty_index(form.factory, dimension)
+) -> tuple[Any, IndexSpec]:
+    """An empty index that can take vectors, and its spec."""
+    same_for_any_count = kind.exact or kind.search_parameter == EF_SEARCH
+    count = expected if same_for_any_count else expected or sum(map(len, parts))
+    spec = kind.spec_for(count, dimension)
+    index = empty_index(spec.factory, dimension)
     if index.is_trained:
-        return index, form
-    sample = training_sample(parts, count or sum(map(len, parts)), form.trained_with, held_out)
+        return index, spec
+    sample = training_sample(parts, count or sum(map(len, parts)), spec.training_vectors, held_out)
     try:
         index.train(sample)
     except RuntimeError as error:
-        if count > form.trained_with:
-            raise InvalidData(f"{form.factory!r} cannot be trained: {_sentence(error)}", field="index") from None
-        form = FP16.form(count, dimension)
-        return empty_index(form.factory, dimension), form
-    return index, form
+        if count > spec.training_vectors:
+            raise InvalidData(f"{spec.factory!r} cannot be trained: {_sentence(error)}", field="index") from None
+        spec = FP16.spec_for(count, dimension)
+        return empty_index(spec.factory, dimension), spec
+    return index, spec
 
 
-def make_room(index: Any, expected: int) -> None:
-    """It keeps the room when the first vectors take their places; without, it doubles and copies all."""
+def _reserve(index: Any, expected: int) -> None:
+    """Allocate memory for all vectors at once: an index that grows doubles its memory and copies everything."""
     faiss = load_faiss()
-    inside = [getattr(index, part) for part in ("refine_index", "storage") if hasattr(index, part)]
-    for one in map(faiss.downcast_index, (index, *inside)):
+    inner = [getattr(index, part) for part in ("refine_index", "storage") if hasattr(index, part)]
+    for one in map(faiss.downcast_index, (index, *inner)):
         if isinstance(one, faiss.IndexFlatCodes):
-            one.codes.resize(expected * one.code_size)
+            one.codes.resize(expected * one.code_size)  # the first vectors overwrite it from its start
 
 
-def with_vectors(index: Any, kind: IndexKind) -> Any:
-    """The index, able to give back each vector by its position."""
+def _require_reconstructable(index: Any, kind: IndexKind) -> None:
+    """Make an index give back vectors by position, or raise `InvalidData` if it cannot."""
     faiss = load_faiss()
     try:
         if layers_of(index)[-1] == NPROBE and REFINE not in layers_of(index):
@@ -78,11 +131,10 @@ def with_vectors(index: Any, kind: IndexKind) -> Any:
     except RuntimeError as error:
         problem = f"{kind.factory!r} cannot give its vectors back: {_sentence(error)}"
         raise InvalidData(problem, field="index") from None
-    return index
 
 
 def layers_of(index: Any) -> list[str]:
-    """From the outside in: what is done to a search, and last which parameter it takes."""
+    """The layers of an index from the outside in: TRANSFORM and REFINE, and last its search parameter or PLAIN."""
     faiss = load_faiss()
     index = faiss.downcast_index(index)
     if isinstance(index, faiss.IndexPreTransform):
@@ -95,17 +147,17 @@ def layers_of(index: Any) -> list[str]:
 
 
 def structure_of(index: Any) -> str:
-    """What an index is made of, whatever is in it."""
+    """A description of an index's classes and sizes, equal for two indexes of one factory string."""
     faiss = load_faiss()
     index = faiss.downcast_index(index)
     name = "IndexFlat" if isinstance(index, faiss.IndexFlat) else type(index).__name__.replace("RefineFlat", "Refine")
     numbers = [str(getattr(index, number)) for number in ("nlist", "code_size") if hasattr(index, number)]
     codes = [str(index.sq.qtype)] if hasattr(index, "sq") else []
     parts = ("index", "base_index", "refine_index", "quantizer", "storage")
-    inside = [structure_of(getattr(index, part)) for part in parts if getattr(index, part, None) is not None]
-    return f"{name}({', '.join([*numbers, *codes, *inside])})"
+    inner = [structure_of(getattr(index, part)) for part in parts if getattr(index, part, None) is not None]
+    return f"{name}({', '.join([*numbers, *codes, *inner])})"
 
 
 def _sentence(error: Exception) -> str:
-    """What faiss says, without where in its sources."""
+    """FAISS's message, without the place in its source code."""
     return str(error).rsplit("Error:", 1)[-1].rsplit(": ", 1)[-1].strip()

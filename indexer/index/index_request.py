@@ -1,96 +1,92 @@
-"""Which index somebody asks for, and how good it is to be."""
+"""Which index is requested, and how good it must be."""
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, fields, replace
-from typing import Any
+from typing import Annotated, Any
+
+import pydantic
+from pydantic import Field
+
+from ubm_embed.validation import FrozenModel, value_error
 
 AUTO = "auto"
-_ASKED = "asked"
+# The key in a manifest's parameters, and the one that version 0.1 wrote.
+_REQUESTED, _REQUESTED_0_1 = "requested", "asked"
+
+Recall = Annotated[float, Field(gt=0, le=1)]
+Positive = Annotated[float, Field(gt=0)]
 
 
-@dataclass(frozen=True, kw_only=True)
-class IndexTarget:
-    """What an index is to reach.
+class IndexTarget(FrozenModel):
+    """What an index must reach.
 
     Attributes:
         recall: share of the exact ten nearest that it finds.
-        latency_ms: of a single query, the median; None if it is just to be fast.
-        memory_gb: that it may take, in 10^9 bytes; None if that does not matter.
+        latency_ms: milliseconds that a single query may take, the median; None to be just as fast as it can.
+        memory_gb: 10^9 bytes that it may take; None if any number is fine.
 
     Raises:
         ValueError: a target outside its range.
     """
 
-    recall: float = 0.99
-    latency_ms: float | None = None
-    memory_gb: float | None = None
-
-    def __post_init__(self) -> None:
-        if not 0 < self.recall <= 1:
-            raise ValueError(f"recall must be above 0 and at most 1, got {self.recall}")
-        for name in ("latency_ms", "memory_gb"):
-            value = getattr(self, name)
-            if value is not None and not (value > 0 and math.isfinite(value)):
-                raise ValueError(f"{name} must be above 0, got {value}")
+    recall: Recall = 0.99
+    latency_ms: Positive | None = None
+    memory_gb: Positive | None = None
 
 
-@dataclass(frozen=True, kw_only=True)
-class IndexRequest:
-    """What was said about the index; None of what was not.
+class IndexRequest(FrozenModel):
+    """What somebody said about the index; None for what was left open.
 
     Attributes:
         index: "auto", the name of a kind, or a FAISS factory string.
+        recall, latency_ms, memory_gb: as of `IndexTarget`.
 
     Raises:
-        ValueError: a target outside its range.
+        ValueError: a target outside its range, or an empty `index`.
     """
 
     index: str | None = None
-    recall: float | None = None
-    latency_ms: float | None = None
-    memory_gb: float | None = None
+    recall: Recall | None = None
+    latency_ms: Positive | None = None
+    memory_gb: Positive | None = None
 
-    def __post_init__(self) -> None:
-        if self.index is not None and not self.index.strip():
-            raise ValueError("index must be auto, a kind or a FAISS factory string, got an empty one")
-        _ = self.target  # whose ranges are these
+    @pydantic.field_validator("index")
+    @classmethod
+    def _require_name(cls, index: str | None) -> str | None:
+        if index is not None and not index.strip():
+            raise ValueError("must be auto, a kind or a FAISS factory string, got an empty one")
+        return index
 
     @classmethod
-    def of_manifest(cls, parameters: Mapping[str, Any]) -> IndexRequest:
-        """What was asked for when a version was made, from its manifest's parameters.
+    def from_manifest(cls, parameters: Mapping[str, Any]) -> IndexRequest:
+        """The request that a manifest records in its parameters; an empty one in manifests of older software.
 
         Raises:
-            ValueError: it is none.
+            ValueError: the request is invalid.
         """
-        asked = parameters.get(_ASKED, {})
-        if not isinstance(asked, Mapping) or asked.keys() - {one.name for one in fields(cls)}:
-            raise ValueError(f"parameters must have what was asked for by name, got {asked!r}")
-        for name, value in asked.items():
-            if isinstance(value, bool) or not isinstance(value, str if name == "index" else (int, float)):
-                raise ValueError(f"parameters have {value!r} for what was asked as {name}")
-        return cls(**asked)
+        requested = parameters.get(_REQUESTED, parameters.get(_REQUESTED_0_1, {}))
+        try:
+            return cls.model_validate(requested)
+        except pydantic.ValidationError as error:
+            raise ValueError(f"parameters have an invalid request for the index: {value_error(error)}") from None
 
     def to_parameters(self) -> dict[str, Any]:
-        """As a manifest's parameters have it."""
-        return {_ASKED: {"index": self.chosen} | {name: said for name, said in asdict(self).items() if said}}
+        """The parameters that a manifest records."""
+        return {_REQUESTED: {"index": self.index_or_auto} | self.model_dump(exclude_none=True)}
 
-    def over(self, before: IndexRequest) -> IndexRequest:
-        """With what was said before for what is not said now; but a new kind forgets what was said of the other."""
+    def over(self, base: IndexRequest) -> IndexRequest:
+        """This request, completed by an earlier one; naming an index drops the targets of the earlier one."""
         if self.index is not None:
             return self
-        said = {name: value for name, value in asdict(self).items() if value is not None}
-        return replace(before, **said)
+        return IndexRequest(**base.model_dump() | self.model_dump(exclude_none=True))
 
     @property
-    def chosen(self) -> str:
-        """The index that it comes to."""
+    def index_or_auto(self) -> str:
+        """The name of the index that this comes to."""
         return self.index or AUTO
 
     @property
     def target(self) -> IndexTarget:
-        """The target that it comes to."""
-        recall = IndexTarget.recall if self.recall is None else self.recall
-        return IndexTarget(recall=recall, latency_ms=self.latency_ms, memory_gb=self.memory_gb)
+        """The target that this comes to."""
+        return IndexTarget(**self.model_dump(exclude={"index"}, exclude_none=True))

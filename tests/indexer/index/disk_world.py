@@ -8,25 +8,26 @@ from pathlib import Path
 import numpy as np
 import polars as pl
 
-from indexer.index.kinds import DISK, IndexForm
-from indexer.index.lance_backend import DiskEngine
+from indexer.index.kinds import DISK, IndexSpec
+from indexer.index.lance_backend import LanceBackend
 from indexer.index.vector_index import VectorIndex
 from indexer.storage.local_storage import LocalStorage
-from indexer.store.product_table import ProductTable, table_schema
+from indexer.store.product_table import ProductTable
+from indexer.store.table_schema import table_schema
 
 
 def on_disk(folder: Path, parts: Sequence[np.ndarray]) -> VectorIndex:
     """An index of the kind `disk` where the vectors are enough for one, else what it comes to be."""
     vectors = np.concatenate(parts)
-    form = DISK.form(len(vectors), vectors.shape[1])
-    if form.kind is not DISK:
-        return VectorIndex.build([vectors], kind=form.kind)
-    version = written(folder, parts).index_vectors(1, form.lists)
-    return opened(folder, version, form)
+    spec = DISK.spec_for(len(vectors), vectors.shape[1])
+    if spec.kind is not DISK:
+        return VectorIndex.build([vectors], kind=spec.kind)
+    version = written(folder, parts).create_indexes(1, spec.nlist)
+    return opened(folder, version, spec)
 
 
-def opened(folder: Path, version: int, form: IndexForm) -> VectorIndex:
-    return VectorIndex(DiskEngine(ProductTable(LocalStorage(folder)).snapshot(version), form.lists), form)
+def opened(folder: Path, version: int, spec: IndexSpec) -> VectorIndex:
+    return VectorIndex(LanceBackend(ProductTable(LocalStorage(folder)).snapshot(version), spec.nlist), spec)
 
 
 def written(folder: Path, parts: Sequence[np.ndarray]) -> ProductTable:
@@ -37,7 +38,7 @@ def written(folder: Path, parts: Sequence[np.ndarray]) -> ProductTable:
     fragments: list[str] = []
     for part in parts:
         if len(part):
-            fragments += table.write_fragments(rows[first : first + len(part)], part, anew=True)
+            fragments += table.write_fragments(rows[first : first + len(part)], part, overwrite=True)
         first += len(part)
     table.replace(fragments, table_schema(rows, width), model_id="m1")
     return table

@@ -1,24 +1,23 @@
 """What `auto` chooses is what it says: good enough, measured, and within its memory."""
 
 from collections.abc import Iterator
+from functools import partial
+from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
 import pytest
 
-from indexer.index import tuning as choice
 from indexer.index.index_request import IndexRequest, IndexTarget
-from indexer.index.kinds import DISK, FLAT, HNSW, IVF_FP16, IVF_SQ8, IndexForm, kind_of
-from indexer.index.tuning import Questions, Trial, between, choose_index, require_possible, tuned
-from indexer.index.vector_index import Neighbours, VectorIndex
+from indexer.index.kinds import DISK, FLAT, HNSW, IVF_FP16, IVF_SQ8, IndexSpec, kind_from_name
+from indexer.index.recall import TuningQueries, midpoints_of
+from indexer.index.tuning import BenchmarkResult, auto_kinds, choose_index, require_buildable, search_values, tune
+from indexer.index.vector_index import VectorIndex
 from tests.indexer.index.disk_world import on_disk
+from tests.indexer.index.toy_vectors import exact_neighbours, unit
 from ubm_embed.errors import InvalidData
 
 COUNT, WIDTH = 6000, 32
-
-
-def unit(vectors: np.ndarray) -> np.ndarray:
-    return (vectors / np.linalg.norm(vectors, axis=1, keepdims=True)).astype(np.float32)
 
 
 def clustered(count: int, seed: int = 0) -> np.ndarray:
@@ -37,183 +36,182 @@ class Parts:
         self.passes += 1
         return (self.vectors[first : first + 1000] for first in range(0, len(self.vectors), 1000))
 
-    def on_disk(self, form: IndexForm) -> VectorIndex:
+    def build_on_disk(self, spec: IndexSpec) -> VectorIndex:
         assert self.folder is not None, "only where nothing fits into the memory"
         return on_disk(self.folder, list(self))
 
 
-def questions(vectors: np.ndarray, many: int = 100) -> Questions:
-    own = np.unique(np.linspace(0, len(vectors) - 1, many).astype(np.int64))
-    halfway = between(vectors[own])
-    near = [nearest(vectors, asked) for asked in (vectors[own], halfway)]
-    return Questions(vectors[own], own, near[0], halfway, near[1], lambda rows: vectors[rows], len(vectors))
-
-
-def nearest(vectors: np.ndarray, asked: np.ndarray) -> Neighbours:
-    scores = asked @ vectors.T
-    order = np.argsort(-scores, axis=1, kind="stable")[:, :11]
-    return Neighbours(np.take_along_axis(scores, order, axis=1), order)
+def tuning_queries(vectors: np.ndarray, count: int = 100) -> TuningQueries:
+    rows = np.unique(np.linspace(0, len(vectors) - 1, count).astype(np.int64))
+    midpoints = midpoints_of(vectors[rows])
+    nearest = [exact_neighbours(vectors, queries, 11) for queries in (vectors[rows], midpoints)]
+    return TuningQueries(vectors[rows], rows, nearest[0], midpoints, nearest[1], lambda at: vectors[at], len(vectors))
 
 
 VECTORS = clustered(COUNT)
+# The world is large enough for lists.
+choose_as_if_large = partial(choose_index, exact_up_to=COUNT - 1)
 
 
-@pytest.fixture
-def large(monkeypatch: pytest.MonkeyPatch) -> None:
-    """What is here is large enough for lists."""
-    monkeypatch.setattr(choice, "_SMALL", COUNT - 1)
-
-
-def recall_by_hand(index: VectorIndex, asked: np.ndarray) -> float:
+def recall_by_hand(index: VectorIndex, rows: np.ndarray) -> float:
     """Of the ten nearest beside itself, or of the ten nearest halfway to another; the slow obvious way."""
-    return min(recall_of_products(index, asked), recall_between(index, asked))
+    return min(recall_of_products(index, rows), recall_of_midpoints(index, rows))
 
 
-def recall_between(index: VectorIndex, asked: np.ndarray) -> float:
+def recall_of_midpoints(index: VectorIndex, rows: np.ndarray) -> float:
     shares = []
-    for row, other in zip(asked, np.roll(asked, len(asked) // 2), strict=True):
+    for row, other in zip(rows, np.roll(rows, len(rows) // 2), strict=True):
         query = unit((VECTORS[row] + VECTORS[other])[None])
         right = np.argsort(-(query @ VECTORS.T)[0])[:10]
         shares.append(np.isin(right, index.search(query, 10).positions[0]).mean())
     return float(np.mean(shares))
 
 
-def recall_of_products(index: VectorIndex, asked: np.ndarray) -> float:
+def recall_of_products(index: VectorIndex, rows: np.ndarray) -> float:
     shares = []
-    for row in asked:
+    for row in rows:
         right = [other for other in np.argsort(-(VECTORS @ VECTORS[row])) if other != row][:10]
-        found = [other for other in index.search(VECTORS[row][None], 11).positions[0] if other != row][:10]
-        shares.append(np.isin(right, found).mean())
+        positions = [other for other in index.search(VECTORS[row][None], 11).positions[0] if other != row][:10]
+        shares.append(np.isin(right, positions).mean())
     return float(np.mean(shares))
 
 
 @pytest.mark.parametrize("recall", [0.8, 0.95, 0.99])
-def test_auto_meets_its_target_with_the_narrowest_search_that_does(large: None, recall: float) -> None:
-    asked = questions(VECTORS)
-    chosen = choose_index(IndexRequest(recall=recall), Parts(VECTORS), asked)
-    assert chosen.index.form.kind is IVF_FP16
+def test_auto_finds_the_recall_with_the_smallest_search_value_that_has_it(recall: float) -> None:
+    queries = tuning_queries(VECTORS)
+    chosen = choose_as_if_large(IndexRequest(recall=recall), Parts(VECTORS), queries)
+    assert chosen.index.spec.kind is IVF_FP16
     assert chosen.recall >= recall
-    assert chosen.recall == pytest.approx(recall_by_hand(chosen.index, asked.own), abs=0.002)
-    narrower = [step for step in choice.breadths(chosen.index.widest) if step < chosen.index.form.breadth]
-    assert not narrower or asked.recall(chosen.index.searched(narrower[-1])) < recall
-    # Others than it was tuned with get nearly as much.
+    assert chosen.recall == pytest.approx(recall_by_hand(chosen.index, queries.rows), abs=0.002)  # one or two ties
+    used = chosen.index.spec.search_value
+    smaller = [value for value in search_values(chosen.index.max_search_value) if value < used]
+    assert not smaller or queries.recall(chosen.index.with_search_value(smaller[-1])) < recall
+    # Other queries than it was tuned with get nearly as much.
     others = np.arange(33, COUNT, 60)
     assert recall_by_hand(chosen.index, others) > recall - 0.05
 
 
-def test_more_recall_takes_a_wider_search(large: None) -> None:
-    asked = questions(VECTORS)
+def test_more_recall_takes_a_larger_search_value() -> None:
+    queries = tuning_queries(VECTORS)
     index = VectorIndex.build(Parts(VECTORS), kind=IVF_FP16, expected=COUNT)
-    breadths = [tuned(index, asked, recall)[0].form.breadth for recall in (0.5, 0.8, 0.95, 1.0)]
-    assert breadths == sorted(breadths)
-    assert breadths[0] < breadths[2] < index.widest
+    values = [tune(index, queries, recall)[0].spec.search_value for recall in (0.5, 0.8, 0.95, 1.0)]
+    assert values == sorted(values)
+    assert values[0] < values[2] < index.max_search_value
 
 
-def test_a_small_catalogue_is_searched_exactly_in_the_faster_way() -> None:
-    chosen = choose_index(IndexRequest(), Parts(VECTORS), questions(VECTORS))
-    assert chosen.index.form.kind.exact
+def test_search_values_grow_by_a_quarter_at_most_from_8_on() -> None:
+    values = search_values(300)
+    assert values[:12] == [1, 2, 3, 4, 5, 6, 7, 8, 10, 12, 14, 16]
+    assert values[-1] == 300
+    assert all(after <= 1.25 * before for before, after in pairwise(values[7:]))
+
+
+def test_a_small_catalogue_is_searched_exactly() -> None:
+    chosen = choose_index(IndexRequest(), Parts(VECTORS), tuning_queries(VECTORS))
+    assert chosen.index.spec.kind.exact
     assert chosen.recall >= 0.99
 
 
-def test_who_wants_all_of_the_recall_gets_it(large: None) -> None:
-    assert choose_index(IndexRequest(recall=1.0), Parts(VECTORS), questions(VECTORS)).recall == 1.0
+def test_a_target_of_full_recall_is_met() -> None:
+    assert choose_as_if_large(IndexRequest(recall=1.0), Parts(VECTORS), tuning_queries(VECTORS)).recall == 1.0
 
 
 @pytest.mark.parametrize("count", [1, 2, 30, 999])
 def test_a_tiny_catalogue_is_always_flat(count: int) -> None:
-    chosen = choose_index(IndexRequest(), Parts(VECTORS[:count]), questions(VECTORS[:count]))
+    chosen = choose_index(IndexRequest(), Parts(VECTORS[:count]), tuning_queries(VECTORS[:count]))
     assert (chosen.index.kind, chosen.recall) == ("flat", 1.0)
 
 
 @pytest.mark.parametrize("name", ["flat", "fp16", "ivf-fp16", "ivf-pq", "hnsw", "IVF32,SQ8"])
-def test_a_kind_that_is_named_is_taken_and_tuned(name: str) -> None:
-    chosen = choose_index(IndexRequest(index=name, recall=0.9), Parts(VECTORS), questions(VECTORS))
-    assert chosen.index.form.kind == kind_of(name)
+def test_a_named_kind_is_taken_and_tuned(name: str) -> None:
+    chosen = choose_index(IndexRequest(index=name, recall=0.9), Parts(VECTORS), tuning_queries(VECTORS))
+    assert chosen.index.spec.kind == kind_from_name(name)
     assert chosen.recall >= 0.9
     assert chosen.to_parameters()["median_ms"] > 0
-    assert chosen.to_parameters()["factory"] == chosen.index.form.factory
+    assert chosen.to_parameters()["factory"] == chosen.index.spec.factory
 
 
-def test_questions_are_not_trained_with(large: None, monkeypatch: pytest.MonkeyPatch) -> None:
-    seen: list[np.ndarray] = []
-    whole = VectorIndex.build
+def test_an_index_is_not_trained_with_the_tuning_queries(monkeypatch: pytest.MonkeyPatch) -> None:
+    held_out: list[np.ndarray | None] = []
+    build = VectorIndex.build
 
-    def noted(parts: Parts, **options: object) -> VectorIndex:
-        seen.append(options["held_out"])  # type: ignore[arg-type]
-        return whole(parts, **options)  # type: ignore[arg-type]
+    def noting_build(parts: Parts, **options: object) -> VectorIndex:
+        held_out.append(options["held_out"])  # type: ignore[arg-type]
+        return build(parts, **options)  # type: ignore[arg-type]
 
-    monkeypatch.setattr(VectorIndex, "build", noted)
-    asked = questions(VECTORS)
-    choose_index(IndexRequest(index="ivf-fp16"), Parts(VECTORS), asked)
-    assert seen[0] is asked.own
-    choose_index(IndexRequest(index="ivf-fp16"), Parts(VECTORS[:500]), questions(VECTORS[:500]))
-    assert seen[1] is None, "a small catalogue needs every vector"
+    monkeypatch.setattr(VectorIndex, "build", noting_build)
+    queries = tuning_queries(VECTORS)
+    choose_index(IndexRequest(index="ivf-fp16"), Parts(VECTORS), queries)
+    choose_index(IndexRequest(index="ivf-fp16"), Parts(VECTORS[:500]), tuning_queries(VECTORS[:500]))
+    assert held_out[0] is queries.rows
+    assert held_out[1] is None, "a small catalogue needs every vector"
 
 
-def test_vectors_are_gone_through_once_to_train_and_once_to_build(large: None) -> None:
+def test_vectors_are_gone_through_once_to_train_and_once_to_build() -> None:
     parts = Parts(VECTORS)
-    choose_index(IndexRequest(index="ivf-fp16"), parts, questions(VECTORS))
+    choose_index(IndexRequest(index="ivf-fp16"), parts, tuning_queries(VECTORS))
     assert parts.passes == 2
 
 
-def test_less_memory_takes_a_smaller_kind(large: None) -> None:
-    half = IVF_FP16.takes(COUNT, WIDTH) or 0
-    byte = IVF_SQ8.takes(COUNT, WIDTH) or 0
-    chosen = choose_index(IndexRequest(memory_gb=(half + byte) / 2e9, recall=0.9), Parts(VECTORS), questions(VECTORS))
-    assert chosen.index.form.kind is IVF_SQ8
+def test_less_memory_takes_a_smaller_kind() -> None:
+    half_precision = IVF_FP16.estimate_bytes(COUNT, WIDTH) or 0
+    eight_bits = IVF_SQ8.estimate_bytes(COUNT, WIDTH) or 0
+    request = IndexRequest(memory_gb=(half_precision + eight_bits) / 2e9, recall=0.9)
+    chosen = choose_as_if_large(request, Parts(VECTORS), tuning_queries(VECTORS))
+    assert chosen.index.spec.kind is IVF_SQ8
 
 
-def test_where_nothing_fits_into_memory_it_stays_on_disk(large: None, tmp_path: Path) -> None:
-    byte = IVF_SQ8.takes(COUNT, WIDTH) or 0
-    asked = questions(VECTORS)
-    chosen = choose_index(IndexRequest(memory_gb=byte / 2e9), Parts(VECTORS, tmp_path), asked)
-    assert chosen.index.form.kind is DISK
+def test_an_index_that_fits_into_no_memory_stays_on_disk(tmp_path: Path) -> None:
+    eight_bits = IVF_SQ8.estimate_bytes(COUNT, WIDTH) or 0
+    queries = tuning_queries(VECTORS)
+    chosen = choose_as_if_large(IndexRequest(memory_gb=eight_bits / 2e9), Parts(VECTORS, tmp_path), queries)
+    assert chosen.index.spec.kind is DISK
     assert chosen.recall >= 0.99
     with pytest.raises(InvalidData, match=r"6,000 vectors of width 32 take at least .* GB as disk") as caught:
-        choose_index(IndexRequest(memory_gb=1e-9), Parts(VECTORS), asked)
+        choose_as_if_large(IndexRequest(memory_gb=1e-9), Parts(VECTORS), queries)
     assert caught.value.field == "memory_gb"
 
 
 @pytest.mark.parametrize("kind", ["flat", "fp16", "ivf-fp16", "ivf-sq8", "ivf-pq", "hnsw"])
-def test_a_kind_takes_about_what_it_says(kind: str, tmp_path: object) -> None:
-    index = VectorIndex.build([VECTORS], kind=kind_of(kind))
-    index.save(f"{tmp_path}/index")
-    size = (np.memmap(f"{tmp_path}/index", mode="r")).size - index.form.lists * WIDTH * 4 * (index.form.lists > 1)
-    assert size == pytest.approx(kind_of(kind).takes(COUNT, WIDTH) or 0, rel=0.1)
+def test_a_kind_takes_about_the_bytes_that_it_estimates(kind: str, tmp_path: Path) -> None:
+    index = VectorIndex.build([VECTORS], kind=kind_from_name(kind))
+    index.save(tmp_path / "index")
+    centres = index.spec.nlist * WIDTH * 4 if index.spec.nlist > 1 else 0  # which do not grow with the vectors
+    size = (tmp_path / "index").stat().st_size - centres
+    assert size == pytest.approx(kind_from_name(kind).estimate_bytes(COUNT, WIDTH) or 0, rel=0.1)
 
 
-def test_what_is_too_slow_comes_back_as_the_best_there_is() -> None:
-    target = IndexTarget(latency_ms=1e-6)
-    chosen = choose_index(IndexRequest(latency_ms=1e-6), Parts(VECTORS), questions(VECTORS))
+def test_an_index_that_misses_its_latency_is_still_the_best_there_is() -> None:
+    request = IndexRequest(latency_ms=1e-6)
+    chosen = choose_index(request, Parts(VECTORS), tuning_queries(VECTORS))
     assert chosen.recall >= 0.99
-    assert not chosen.meets(target)
+    assert not chosen.meets(request.target)
 
 
-def test_the_right_recall_counts_more_than_the_time() -> None:
+def test_enough_recall_counts_more_than_the_time() -> None:
     index = VectorIndex.build([VECTORS[:10]], kind=FLAT)
-    slow, fast, poor, poorer = (
-        Trial(index, recall, ms) for recall, ms in ((0.995, 3.0), (0.99, 1.0), (0.9, 0.1), (0.8, 0.01))
-    )
+    figures = ((0.995, 3.0), (0.99, 1.0), (0.9, 0.1), (0.8, 0.01))
+    slow, fast, poor, poorer = (BenchmarkResult(index, recall, ms) for recall, ms in figures)
     target = IndexTarget(recall=0.99)
-    order = sorted(
-        [poorer, slow, poor, fast],
-        key=lambda one: [choice._better(other, one, target) for other in (slow, fast, poor, poorer)].count(True),
-    )
-    assert order == [fast, slow, poor, poorer]
+    best_first = [fast, slow, poor, poorer]
+    for place, better in enumerate(best_first):
+        for worse in best_first[place + 1 :]:
+            assert better.is_better_than(worse, target)
+            assert not worse.is_better_than(better, target)
 
 
 @pytest.mark.parametrize("name", ["hsnw", "IVF1024,SQ", "PQ7"])
-def test_what_cannot_be_made_is_known_before(name: str) -> None:
+def test_an_index_that_faiss_cannot_build_is_refused_beforehand(name: str) -> None:
     with pytest.raises(InvalidData, match=f"{name!r} is no kind of index and no FAISS factory string") as caught:
-        require_possible(IndexRequest(index=name), WIDTH)
+        require_buildable(IndexRequest(index=name), WIDTH)
     assert caught.value.field == "index"
 
 
-def test_what_can_be_made_passes() -> None:
+def test_an_index_that_faiss_can_build_passes() -> None:
     for name in (None, "auto", "flat", "ivf-pq", "IVF1024,SQ8"):
-        require_possible(IndexRequest(index=name), WIDTH)
+        require_buildable(IndexRequest(index=name), WIDTH)
 
 
-def test_graphs_are_built_only_where_they_are_asked_for(large: None) -> None:
+def test_graphs_are_built_only_on_request() -> None:
     for count in (1, 1000, 10**5, 10**7):
-        assert HNSW not in [kind for group in choice._kinds(count) for kind in group]
+        assert HNSW not in [kind for group in auto_kinds(count) for kind in group]

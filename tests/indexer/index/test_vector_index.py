@@ -8,13 +8,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from indexer.index.vector_index import NOISE, VectorIndex, load_faiss
+from indexer.index.backend import NOISE
+from indexer.index.faiss_factory import load_faiss
+from indexer.index.vector_index import VectorIndex
+from tests.indexer.index.toy_vectors import EPS, unit_vectors
 from ubm_embed.errors import InvalidData, NotFound
-
-
-def unit_vectors(count: int, width: int = 16, seed: int = 0) -> np.ndarray:
-    vectors = np.random.default_rng(seed).standard_normal((count, width))
-    return (vectors / np.linalg.norm(vectors, axis=1, keepdims=True)).astype(np.float32)
 
 
 def exact(vectors: np.ndarray, query: np.ndarray, k: int) -> tuple[np.ndarray, np.ndarray]:
@@ -26,35 +24,35 @@ def exact(vectors: np.ndarray, query: np.ndarray, k: int) -> tuple[np.ndarray, n
 
 @pytest.mark.parametrize(("products", "queries", "k"), [(1, 1, 1), (7, 3, 7), (500, 1, 10), (500, 64, 10)])
 def test_finds_what_a_plain_search_finds(products: int, queries: int, k: int) -> None:
-    vectors, asked = unit_vectors(products), unit_vectors(queries, seed=1)
-    found = VectorIndex.build([vectors]).search(asked, k)
-    for row, query in enumerate(asked):
+    vectors, some = unit_vectors(products), unit_vectors(queries, seed=1)
+    nearest = VectorIndex.build([vectors]).search(some, k)
+    for row, query in enumerate(some):
         scores, positions = exact(vectors, query, k)
-        assert found.positions[row].tolist() == positions.tolist()
-        np.testing.assert_allclose(found.scores[row], scores, atol=1e-6)
+        assert nearest.positions[row].tolist() == positions.tolist()
+        np.testing.assert_allclose(nearest.scores[row], scores, atol=16 * EPS)  # a sum of 16 products
 
 
 @pytest.mark.parametrize("queries", [1, 64])
 @pytest.mark.parametrize("copies", [3, 200])
-def test_equal_vectors_score_the_same_and_stand_by_position(copies: int, queries: int) -> None:
+def test_equal_vectors_score_the_same_and_are_ordered_by_position(copies: int, queries: int) -> None:
     vectors = np.tile(unit_vectors(20), (copies, 1))
-    asked = np.tile(unit_vectors(1, seed=2), (queries, 1))
-    best = int(np.argmax(vectors[:20] @ asked[0]))
-    found = VectorIndex.build([vectors]).search(asked, min(copies, 50))
-    for scores, positions in zip(*found, strict=True):
+    query = unit_vectors(1, seed=2)
+    best = int(np.argmax(vectors[:20] @ query[0]))
+    nearest = VectorIndex.build([vectors]).search(np.tile(query, (queries, 1)), min(copies, 50))
+    for scores, positions in zip(*nearest, strict=True):
         assert positions.tolist() == [best + 20 * copy for copy in range(min(copies, 50))]
         assert len(set(scores.tolist())) == 1
 
 
 def test_thousands_of_equal_vectors_score_the_same() -> None:
     vectors = np.repeat(unit_vectors(1, width=256), 5001, axis=0)
-    found = VectorIndex.build([vectors]).search(unit_vectors(1, width=256, seed=1), 5001)
-    assert len(set(found.scores[0].tolist())) == 1
-    assert found.positions[0].tolist() == list(range(5001))
+    nearest = VectorIndex.build([vectors]).search(unit_vectors(1, width=256, seed=1), 5001)
+    assert len(set(nearest.scores[0].tolist())) == 1
+    assert nearest.positions[0].tolist() == list(range(5001))
 
 
 @pytest.mark.parametrize("queries", [1, 64])
-def test_the_first_of_those_that_tie_at_the_end_are_kept(queries: int) -> None:
+def test_of_a_tie_at_the_k_th_place_the_first_are_kept(queries: int) -> None:
     # Better ones come after the ties: faiss drops the first of the ties for them.
     query, tied = unit_vectors(1, seed=1), unit_vectors(1)
     better = query + 0.1 * unit_vectors(5, seed=2)
@@ -64,28 +62,28 @@ def test_the_first_of_those_that_tie_at_the_end_are_kept(queries: int) -> None:
 
 
 def test_a_query_gets_the_same_answer_alone_and_in_a_batch() -> None:
-    vectors, asked = unit_vectors(3000), unit_vectors(100, seed=1)
+    vectors, queries = unit_vectors(3000), unit_vectors(100, seed=1)
     index = VectorIndex.build([vectors])
-    together = index.search(asked, 10)
-    for row in range(len(asked)):
-        alone = index.search(asked[row : row + 1], 10)
+    together = index.search(queries, 10)
+    for row in range(len(queries)):
+        alone = index.search(queries[row : row + 1], 10)
         assert alone.positions[0].tolist() == together.positions[row].tolist()
         np.testing.assert_allclose(alone.scores[0], together.scores[row], atol=NOISE)
 
 
 def test_k_beyond_the_catalogue_is_cut() -> None:
-    found = VectorIndex.build([unit_vectors(3)]).search(unit_vectors(2, seed=1), 10)
-    assert found.scores.shape == found.positions.shape == (2, 3)
-    assert sorted(found.positions[0]) == [0, 1, 2]
+    nearest = VectorIndex.build([unit_vectors(3)]).search(unit_vectors(2, seed=1), 10)
+    assert nearest.scores.shape == nearest.positions.shape == (2, 3)
+    assert sorted(nearest.positions[0]) == [0, 1, 2]
 
 
 def test_more_candidates_than_are_scored_at_once() -> None:
     vectors = unit_vectors(5000, width=4)
-    found = VectorIndex.build([vectors]).search(vectors[:1], 5000)
-    assert found.positions[0].tolist() == exact(vectors, vectors[0], 5000)[1].tolist()
+    nearest = VectorIndex.build([vectors]).search(vectors[:1], 5000)
+    assert nearest.positions[0].tolist() == exact(vectors, vectors[0], 5000)[1].tolist()
 
 
-def test_no_query_no_match() -> None:
+def test_no_queries_get_no_matches() -> None:
     assert VectorIndex.build([unit_vectors(3)]).search(np.empty((0, 16), np.float32), 2).positions.shape == (0, 2)
 
 
@@ -109,7 +107,7 @@ def test_an_empty_catalogue_is_refused(parts: list[np.ndarray]) -> None:
         VectorIndex.build(parts)
 
 
-def test_vectors_that_come_in_parts_stand_in_their_order() -> None:
+def test_vectors_in_parts_keep_their_order() -> None:
     vectors = unit_vectors(50)
     index = VectorIndex.build(iter([vectors[:7], vectors[7:7], vectors[7:49], vectors[49:]]))
     assert (index.vectors(np.arange(50)) == vectors).all()
@@ -139,15 +137,15 @@ def test_a_saved_index_answers_as_before(tmp_path: Path) -> None:
     loaded = VectorIndex.load(tmp_path / "index")
     assert (len(loaded), loaded.dimension) == (50, 16)
     assert (loaded.vectors(np.array([3, 1])) == unit_vectors(50)[[3, 1]]).all()
-    asked = unit_vectors(4, seed=1)
-    assert (loaded.search(asked, 5).positions == index.search(asked, 5).positions).all()
+    queries = unit_vectors(4, seed=1)
+    assert (loaded.search(queries, 5).positions == index.search(queries, 5).positions).all()
 
 
-@pytest.mark.parametrize("kept", [0, 3, 40, -1])
-def test_a_truncated_file_is_named(tmp_path: Path, kept: int) -> None:
+@pytest.mark.parametrize("length", [0, 3, 40, -1])
+def test_a_truncated_file_is_named(tmp_path: Path, length: int) -> None:
     file = tmp_path / "index"
     VectorIndex.build([unit_vectors(50)]).save(file)
-    file.write_bytes(file.read_bytes()[:kept])
+    file.write_bytes(file.read_bytes()[:length])
     with pytest.raises(InvalidData, match=f"{file}: truncated or damaged"):
         VectorIndex.load(file)
 
@@ -181,7 +179,7 @@ def test_a_full_disk_is_reported_as_one() -> None:
     assert caught.value.errno == errno.ENOSPC
 
 
-def test_without_faiss_the_line_to_type_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_without_faiss_the_error_names_the_line_to_type(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "faiss", None)
     with pytest.raises(NotFound, match=r"pip install 'ubm-embed\[cpu\]'"):
         VectorIndex.build([unit_vectors(3)])
