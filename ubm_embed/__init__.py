@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from ubm_embed.data.corpus import Corpus
     from ubm_embed.data.session import Action, Interaction, Product, Session
-    from ubm_embed.data.tasks.examples import Task
+    from ubm_embed.data.tasks.task import Task
     from ubm_embed.errors import UbmError
     from ubm_embed.inference.embedder import Embedder
     from ubm_embed.inference.predictor import Predictor
@@ -31,7 +31,7 @@ _HOMES = {
     "PretrainingConfig": "ubm_embed.training.pretraining.config",
     "Product": "ubm_embed.data.session",
     "Session": "ubm_embed.data.session",
-    "Task": "ubm_embed.data.tasks.examples",
+    "Task": "ubm_embed.data.tasks.task",
     "UbmError": "ubm_embed.errors",
     "UserBehaviorModel": "ubm_embed.model.user_behavior_model",
     "finetune": "ubm_embed.training.finetuning.finetune",

@@ -9,12 +9,15 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
+import numpy as np
 import polars as pl
+from numpy.typing import NDArray
 
 from ubm_embed.data.interactions import INTERACTION_SCHEMA, read_interactions
-from ubm_embed.data.products import PRODUCT_SCHEMA, has_text, products_of, read_products
+from ubm_embed.data.products import PRODUCT_SCHEMA, has_text, iter_products, read_products
 from ubm_embed.data.tables.attributes import ATTRIBUTES
 from ubm_embed.data.tables.columns import conform, require
+from ubm_embed.data.tables.timestamps import as_timestamp
 from ubm_embed.outputs import output_folder
 
 __all__ = [
@@ -26,13 +29,28 @@ __all__ = [
     "Corpus",
     "conform",
     "has_text",
-    "products_of",
+    "iter_products",
     "read_interactions",
     "read_products",
 ]
 
 PRODUCTS_FILE = "products.parquet"
 INTERACTIONS_FILE = "interactions.parquet"
+
+
+@dataclass(frozen=True)
+class SessionTimes:
+    """The S sessions of a corpus, in its order.
+
+    Attributes:
+        session_ids: [S] their ids.
+        lengths: [S] interactions of each.
+        starts: [S] int64, when each began, microseconds since 1970; None where a session has no timestamp.
+    """
+
+    session_ids: NDArray[np.object_]
+    lengths: NDArray[np.int64]
+    starts: NDArray[np.int64] | None
 
 
 @dataclass(frozen=True)
@@ -77,6 +95,18 @@ class Corpus:
     def sessions(self) -> int:
         """Number of sessions."""
         return self.interactions["session_id"].n_unique()
+
+    def session_times(self) -> SessionTimes:
+        """Which sessions there are, how long they are and when they began."""
+        columns = [pl.len().cast(pl.Int64).alias("length")]
+        if "timestamp" in self.interactions.columns:
+            times = as_timestamp(pl.col("timestamp"), self.interactions.schema["timestamp"])
+            columns.append(times.min().dt.epoch("us").alias("start"))
+        sessions = self.interactions.group_by("session_id", maintain_order=True).agg(columns)
+        starts = sessions.get_column("start", default=None)
+        timed = starts is not None and not starts.null_count()
+        ids, lengths = sessions["session_id"].to_numpy(), sessions["length"].to_numpy()
+        return SessionTimes(ids, lengths, starts.to_numpy() if timed else None)
 
     def _require_known_products(self, file: Path) -> None:
         known = pl.col("product_id").is_null() | pl.col("product_id").is_in(self.products["product_id"].implode())

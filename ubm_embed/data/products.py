@@ -109,7 +109,7 @@ def has_text() -> pl.Expr:
     return filled("title") | filled("category") | values.list.any().fill_null(False)
 
 
-def products_of(frame: pl.DataFrame) -> Iterator[Product]:
+def iter_products(frame: pl.DataFrame) -> Iterator[Product]:
     """The rows of a products frame as `Product`s."""
     for row in frame.select(*PRODUCT_SCHEMA).iter_rows():
         product_id, title, category, attributes = row

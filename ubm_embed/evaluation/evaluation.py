@@ -1,6 +1,6 @@
-"""A model's table: asked what nobody trained on, beside simple baselines.
+"""A model's metrics on sessions that training has not read, beside simple baselines.
 
-Letters: E questions.
+Letters: E examples.
 """
 
 from __future__ import annotations
@@ -14,15 +14,17 @@ from numpy.typing import NDArray
 
 from ubm_embed.data.batches.tokenized_corpus import TokenizedCorpus
 from ubm_embed.data.corpus import Corpus
-from ubm_embed.data.tasks.examples import Examples, Task
-from ubm_embed.data.tasks.leaks import LeakReport, kept_to_split
-from ubm_embed.data.tasks.questions import Questions
+from ubm_embed.data.tasks.dataset import TaskDataset
+from ubm_embed.data.tasks.examples import TaskExamples, remaining_length_examples
+from ubm_embed.data.tasks.leaks import LeakReport, pretraining_problem
 from ubm_embed.data.tasks.split import Split
+from ubm_embed.data.tasks.task import Task
 from ubm_embed.data.text.token_table import TokenTable
-from ubm_embed.errors import Conflict, InvalidData
+from ubm_embed.errors import InvalidData
 from ubm_embed.evaluation.baselines import CoOccurrence, Popularity, RecentCoOccurrence, Scorer
-from ubm_embed.evaluation.judgement import Judgement
+from ubm_embed.evaluation.metric_summary import MetricSummary
 from ubm_embed.evaluation.next_item import SessionModel, ranks_of
+from ubm_embed.evaluation.unseen import CorpusOverlap, UnseenPart
 from ubm_embed.inference.embedder import Embedder
 from ubm_embed.inference.predictor import Predictor
 from ubm_embed.model.checkpoint import RECORD_FILE, Checkpoint, require_task
@@ -32,8 +34,14 @@ MODEL, OTHER = "UBM", "the other model"
 
 
 @dataclass(frozen=True)
-class Answers:
-    """What one model answered: [E] ranks, probabilities or lengths; and of probabilities what is a yes."""
+class Predictions:
+    """One model's predictions for E examples.
+
+    Attributes:
+        name: of the model.
+        values: [E] ranks of the targets (NIP), probabilities of a purchase (PIP) or lengths (RLP).
+        threshold: PIP, a purchase is predicted above it.
+    """
 
     name: str
     values: NDArray[Any]
@@ -42,21 +50,23 @@ class Answers:
 
 @dataclass(frozen=True)
 class Evaluation:
-    """A table and what it stands on.
+    """Metrics of a model and of what it is compared with, and what they were measured on.
 
     Attributes:
         model_id, against: of the model and the other one.
-        questions: E.
+        examples: E.
+        corpus: how the corpus relates to the one that the model was trained on.
         rows: the model first.
     """
 
     task: Task
     model_id: str
     against: str | None
-    questions: int
+    examples: int
     split: Split
+    corpus: CorpusOverlap
     leaks: LeakReport
-    rows: tuple[Judgement, ...]
+    rows: tuple[MetricSummary, ...]
 
     def to_dict(self) -> dict[str, Any]:
         """For JSON."""
@@ -64,8 +74,9 @@ class Evaluation:
             "task": str(self.task),
             "model_id": self.model_id,
             "against": self.against,
-            "questions": self.questions,
+            "examples": self.examples,
             "split": self.split.to_dict(),
+            "corpus": self.corpus.to_dict(),
             "leaks": self.leaks.to_dict(),
             "rows": [row.to_dict() for row in self.rows],
         }
@@ -77,142 +88,165 @@ def evaluate(
     checkpoint: Checkpoint,
     *,
     against: Checkpoint | None = None,
-    most: int = 10_000,
+    max_examples: int = 10_000,
     seed: int = 0,
     repeats: bool | None = None,
-    least: int | None = None,
+    min_interactions: int | None = None,
+    rounds: int | None = None,
     device: str = "auto",
     progress: Progress = silent,
 ) -> Evaluation:
-    """Ask the test part of the split that the model was trained with; the baselines count the training part.
+    """Measure a model on what training has not read of a corpus; the baselines count what training may have read.
+
+    The corpus is the one that the model was trained on, or a later one with other sessions and products: see
+    `UnseenPart`. Of a later one, products that training has never seen are candidates and targets like any other.
 
     Args:
         against: another model, in the same table, with p-values of a paired test against the first.
-        most: ask at most so many questions, drawn at random.
-        repeats, least: as of `Questions`; None as fine-tuning had them.
+        max_examples: the limit above which examples are drawn at random.
+        repeats, min_interactions: as in `TaskDataset`; None as in fine-tuning.
+        rounds: as in `MetricSummary.from_predictions`.
 
     Raises:
-        InvalidData: the corpus cannot pose the task, the model has no head for it or was fine-tuned for another, or its
-            record does not say what it was trained on.
+        InvalidData: the corpus has no example of the task, nothing in it is known to be unseen, or the model has no
+            head for the task or was fine-tuned for another.
         Conflict: the other model was trained with another split.
     """
     for model in (checkpoint, against):
         if model is not None:
             require_task(model, task)
-    tokenized = TokenizedCorpus.of(corpus, checkpoint.tokenizer)
-    split = _recorded_split(checkpoint, tokenized)
-    theirs = tokenized if against is None else TokenizedCorpus.of(corpus, against.tokenizer)
+    tokenized = TokenizedCorpus.from_corpus(corpus, checkpoint.tokenizer)
+    unseen = UnseenPart.from_checkpoint(checkpoint, corpus, tokenized)
+    other = tokenized if against is None else TokenizedCorpus.from_corpus(corpus, against.tokenizer)
     if against is not None:
-        _require_same_split(split, against, theirs)
-    settings = {"repeats": repeats, "least": least}
-    questions = Questions.of(task, tokenized, split, **_agreed(settings, checkpoint))
-    examples = questions.test(most=most, seed=seed)
-    asking = Asking(corpus, questions, examples, device, progress)
-    answers = [asking.model(MODEL, checkpoint, tokenized.texts)]
+        theirs = UnseenPart.from_checkpoint(against, corpus, other)
+        unseen = unseen.shared_with(theirs, tokenized, against.folder and against.folder / RECORD_FILE)
+    dataset = _dataset(task, tokenized, unseen, checkpoint, repeats=repeats, min_interactions=min_interactions)
+    examples = dataset.test(max_examples=max_examples, seed=seed)
+    evaluator = Evaluator(corpus, dataset, examples, device, progress)
+    predictions = [evaluator.model(MODEL, checkpoint, tokenized.texts)]
     if against is not None:
-        answers.append(asking.model(OTHER, against, theirs.texts))
-    answers.extend(asking.baselines(seed))
-    rows = tuple(judged(questions, examples, one, answers[0], seed=seed) for one in answers)
-    leaks = LeakReport.of(corpus, tokenized, split, pretrained=_pretrained(checkpoint, against))
-    other = None if against is None else against.model_id
-    return Evaluation(task, checkpoint.model_id, other, len(examples), split, leaks, rows)
+        predictions.append(evaluator.model(OTHER, against, other.texts))
+    predictions.extend(evaluator.baselines(seed))
+    return Evaluation(
+        task=task,
+        model_id=checkpoint.model_id,
+        against=None if against is None else against.model_id,
+        examples=len(examples),
+        split=unseen.split,
+        corpus=unseen.overlap,
+        leaks=_leaks(corpus, tokenized, unseen, checkpoint, against),
+        rows=tuple(summarize(dataset, examples, one, predictions[0], seed=seed, rounds=rounds) for one in predictions),
+    )
 
 
-def judged(questions: Questions, examples: Examples, answers: Answers, first: Answers, *, seed: int) -> Judgement:
-    """A row of the table that is about `first`.
+def summarize(
+    dataset: TaskDataset,
+    examples: TaskExamples,
+    predictions: Predictions,
+    reference: Predictions,
+    *,
+    seed: int,
+    rounds: int | None = None,
+) -> MetricSummary:
+    """The metrics of one model, with p-values against `reference` unless it is that one.
 
     Raises:
-        InvalidData: too few questions to say how sure the figures are.
+        InvalidData: too few examples to say how sure the metrics are.
     """
     try:
-        return Judgement.of(
-            answers.name,
-            questions,
+        return MetricSummary.from_predictions(
+            predictions.name,
+            dataset,
             examples,
-            answers.values,
-            threshold=answers.threshold,
-            against=None if answers is first else first.values,
-            against_threshold=first.threshold,
+            predictions.values,
+            threshold=predictions.threshold,
+            reference=None if predictions is reference else reference.values,
+            reference_threshold=reference.threshold,
+            rounds=rounds,
             seed=seed,
         )
-    except ValueError as error:  # of most resamples, such as those of one class
-        raise InvalidData(f"{len(examples)} questions of {questions.task} are too few to judge by: {error}") from None
+    except ValueError as error:  # most resamples cannot be measured, such as those of one class
+        raise InvalidData(f"{len(examples)} examples of {dataset.task} are too few for an interval: {error}") from None
 
 
-def _recorded_split(checkpoint: Checkpoint, corpus: TokenizedCorpus) -> Split:
-    file = checkpoint.folder / RECORD_FILE if checkpoint.folder is not None else None
-    split = Split.of_record(checkpoint.record, corpus)
-    if split is None:
-        problem = "the model was trained on another corpus: which of these sessions it has seen is not known"
-        raise InvalidData(problem, file=file, field="corpus")
-    if not split.holdout:
-        problem = "the model was trained on every session: none is left to ask; train with --holdout 0.1"
-        raise InvalidData(problem, file=file, field="split.holdout")
-    return split
+def _dataset(
+    task: Task, tokenized: TokenizedCorpus, unseen: UnseenPart, checkpoint: Checkpoint, **asked: int | None
+) -> TaskDataset:
+    settings = _settings(checkpoint, asked)
+    if not unseen.overlap.is_training_corpus:
+        # How often training saw a product is not known here: the part that it may have read can be empty.
+        settings["min_eval_count"] = 0
+    return TaskDataset.from_parts(task, tokenized, unseen.parts, unseen.split.kind, **settings)
 
 
-def _pretrained(*models: Checkpoint | None) -> str:
-    """What the records say of whether pre-training kept to the split: the first that it did not, if one did not."""
-    told = [kept_to_split(model.record) for model in models if model is not None]
-    return next((one for one in told if one != "yes"), "yes")
-
-
-def _agreed(settings: Mapping[str, int | None], checkpoint: Checkpoint) -> dict[str, int]:
-    """What is asked for, else what fine-tuning had, else nothing, which leaves the default."""
+def _settings(checkpoint: Checkpoint, asked: Mapping[str, int | None]) -> dict[str, int]:
+    """Settings that are asked for, else those of fine-tuning, else none, which leaves the defaults."""
     tuned = checkpoint.record.get("finetuning")
-    tuned = tuned if isinstance(tuned, dict) else {}
-    chosen = {name: tuned.get(name) if value is None else value for name, value in settings.items()}
+    tuned = dict(tuned) if isinstance(tuned, dict) else {}
+    tuned.setdefault("min_interactions", tuned.get("least"))  # its name before 1.0
+    chosen = {name: tuned.get(name) if value is None else value for name, value in asked.items()}
     return {name: value for name, value in chosen.items() if value is not None}
 
 
-def _require_same_split(split: Split, other: Checkpoint, corpus: TokenizedCorpus) -> None:
-    theirs = _recorded_split(other, corpus)
-    if theirs != split:
-        raise Conflict(
-            f"the models were trained with different splits, {split.to_dict()} and {theirs.to_dict()}: one would be "
-            "asked what it has seen"
-        )
+def _leaks(corpus: Corpus, tokenized: TokenizedCorpus, unseen: UnseenPart, *models: Checkpoint | None) -> LeakReport:
+    """What the parts share; the first problem of any model's pre-training counts for all of them."""
+    problems = [pretraining_problem(model.record) for model in models if model is not None]
+    return LeakReport.from_parts(
+        corpus,
+        tokenized,
+        unseen.split,
+        unseen.parts,
+        unseen.membership,
+        pretraining_problem=next((problem for problem in problems if problem is not None), None),
+    )
 
 
 @dataclass(frozen=True)
-class Asking:
-    """A task's questions and who may be asked them."""
+class Evaluator:
+    """A task's test examples, and the predictions of models and baselines for them."""
 
     corpus: Corpus
-    questions: Questions
-    examples: Examples
+    dataset: TaskDataset
+    examples: TaskExamples
     device: str = "auto"
     progress: Progress = silent
 
-    def model(self, name: str, checkpoint: Checkpoint, texts: TokenTable) -> Answers:
-        """What a model answers.
+    def model(self, name: str, checkpoint: Checkpoint, texts: TokenTable) -> Predictions:
+        """The predictions of a model.
 
         Args:
-            texts: of the corpus, by its own tokenizer, which need not be that of the questions: rows mean the same.
+            texts: of the corpus by the model's own tokenizer, with the same rows as those of the dataset.
         """
-        if self.questions.task is not Task.NIP:
-            predictor = Predictor.of(checkpoint, device=self.device)
-            return Answers(name, predictor.predict_table(texts, self.examples.prefixes), predictor.threshold)
+        if self.dataset.task is not Task.NIP:
+            predictor = Predictor.from_checkpoint(checkpoint, device=self.device)
+            return Predictions(name, predictor.predict_table(texts, self.examples.prefixes), predictor.threshold)
         embedder = Embedder(checkpoint, device=self.device)
-        return self.scorer(name, SessionModel.of(embedder, self.corpus.products, texts, self.progress))
+        return self.scorer(name, SessionModel.from_embedder(embedder, self.corpus.products, texts, self.progress))
 
-    def scorer(self, name: str, scorer: Scorer) -> Answers:
-        """The ranks that a scorer gives to the answers of NIP."""
-        products, repeats = self.questions.corpus.products, self.questions.repeats
+    def scorer(self, name: str, scorer: Scorer) -> Predictions:
+        """NIP: the ranks of the targets by a scorer of all products."""
+        products, repeats = self.dataset.corpus.products, self.dataset.repeats
         ranks = ranks_of(scorer, self.examples, products, repeats=repeats, name=name, progress=self.progress)
-        return Answers(name, ranks)
+        return Predictions(name, ranks)
 
-    def baselines(self, seed: int) -> Iterator[Answers]:
-        """What needs no training (4.1.3): RAND for PIP, FIXED for RLP, POP for NIP, beside it two co-occurrences."""
-        training, products = self.questions.parts.training, self.questions.corpus.products
+    def baselines(self, seed: int) -> Iterator[Predictions]:
+        """What needs no training (4.1.3): RAND for PIP, FIXED for RLP, POP and two co-occurrences for NIP.
+
+        Those that count training sessions are left out where the corpus has none, as a later one may.
+        """
+        training, products = self.dataset.parts.training, self.dataset.corpus.products
         rng, count = np.random.default_rng([seed, 7]), len(self.examples)
-        match self.questions.task:
-            case Task.NIP:
+        match self.dataset.task:
+            case Task.NIP if len(training):
                 yield self.scorer("co-occurrence", CoOccurrence.fit(training, products))
                 yield self.scorer("recent co-occurrence", RecentCoOccurrence.fit(training, products))
                 yield self.scorer("POP", Popularity.fit(training, products))
             case Task.PIP:
-                yield Answers("RAND", rng.random(count, dtype=np.float32))
+                yield Predictions("RAND", rng.random(count, dtype=np.float32))
             case Task.RLP:
-                mean = self.questions.drawn(rng).targets.mean()
-                yield Answers("FIXED", np.full(count, mean, dtype=np.float32))
+                lengths = remaining_length_examples(
+                    training, rng, min_interactions=self.dataset.min_interactions
+                ).targets
+                if lengths.size:
+                    yield Predictions("FIXED", np.full(count, lengths.mean(), dtype=np.float32))

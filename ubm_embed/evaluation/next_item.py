@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from ubm_embed.data.arrays import FloatArray
 from ubm_embed.data.batches.session_table import SessionTable
-from ubm_embed.data.tasks.examples import Examples
+from ubm_embed.data.tasks.examples import TaskExamples
 from ubm_embed.data.text.token_table import TokenTable
 from ubm_embed.evaluation.baselines import Scorer, seen_products
 from ubm_embed.evaluation.ranking import target_ranks
@@ -38,7 +38,7 @@ class SessionModel:
     texts: TokenTable
 
     @classmethod
-    def of(
+    def from_embedder(
         cls, embedder: Embedder, products: pl.DataFrame, texts: TokenTable, progress: Progress = silent
     ) -> SessionModel:
         """Embed the catalogue."""
@@ -52,7 +52,7 @@ class SessionModel:
 
 def ranks_of(
     scorer: Scorer,
-    examples: Examples,
+    examples: TaskExamples,
     products: int,
     *,
     repeats: bool = False,

@@ -6,7 +6,7 @@ from typing import Any
 import polars as pl
 import pytest
 
-from ubm_embed.data.corpus import ATTRIBUTES, PRODUCT_SCHEMA, Corpus, products_of, read_interactions, read_products
+from ubm_embed.data.corpus import ATTRIBUTES, PRODUCT_SCHEMA, Corpus, iter_products, read_interactions, read_products
 from ubm_embed.data.session import Product
 from ubm_embed.errors import Conflict, InvalidData, NotFound
 
@@ -91,13 +91,13 @@ def test_attribute_values_of_other_kinds_become_text(tmp_path: Path) -> None:
     file = write_lines(
         tmp_path / "p.jsonl", {"product_id": 1, "title": "x", "attributes": {"n": 3, "b": True, "l": [1]}}
     )
-    (product,) = products_of(read_products(file))
+    (product,) = iter_products(read_products(file))
     assert product == Product("x", None, (("n", "3"), ("b", "true"), ("l", "1")), "1")
 
 
 def test_a_product_without_attributes_has_none(tmp_path: Path) -> None:
     file = write_lines(tmp_path / "p.jsonl", {"product_id": 1, "title": "x"}, {"product_id": 2, "title": "y"})
-    assert [product.attributes for product in products_of(read_products(file))] == [(), ()]
+    assert [product.attributes for product in iter_products(read_products(file))] == [(), ()]
 
 
 def test_further_columns_of_text_files_are_numbers_where_all_values_are(tmp_path: Path) -> None:

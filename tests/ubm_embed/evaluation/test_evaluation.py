@@ -1,4 +1,4 @@
-"""Evaluation asks the test part of the split a model was trained with, and no baseline has seen it."""
+"""An evaluation tests a model on the test part of its split, which no baseline has counted."""
 
 import json
 from dataclasses import replace
@@ -7,15 +7,14 @@ import numpy as np
 import polars as pl
 import pytest
 
-from ubm_embed.data.batches.tokenized_corpus import TokenizedCorpus, held_out
+from ubm_embed.data.batches.tokenized_corpus import TokenizedCorpus
 from ubm_embed.data.corpus import Corpus
-from ubm_embed.data.tasks.examples import Task
-from ubm_embed.data.tasks.questions import Questions
-from ubm_embed.data.tasks.split import Split, SplitKind
+from ubm_embed.data.tasks.dataset import TaskDataset
+from ubm_embed.data.tasks.split import Split, held_out
+from ubm_embed.data.tasks.task import SplitKind, Task
 from ubm_embed.data.text.tokenizer import InteractionTokenizer, attribute_names, training_texts
 from ubm_embed.errors import Conflict, InvalidData
-from ubm_embed.evaluation import evaluation, judgement
-from ubm_embed.evaluation.evaluation import evaluate
+from ubm_embed.evaluation import evaluation
 from ubm_embed.evaluation.next_item import ranks_of
 from ubm_embed.evaluation.task_metrics import purchase_metrics
 from ubm_embed.inference.predictor import Predictor
@@ -30,9 +29,12 @@ TRAINING = ~(TEST | VALIDATION)
 PARTS = np.where(TEST, "test", np.where(VALIDATION, "validation", "training")).tolist()
 
 
-@pytest.fixture(autouse=True)
-def few_rounds(monkeypatch):
-    monkeypatch.setattr(judgement, "_ROUNDS", {Task.NIP: 20, Task.PIP: 5, Task.RLP: 10})
+ROUNDS = {Task.NIP: 20, Task.PIP: 5, Task.RLP: 10}
+
+
+def evaluate(task, *args, **settings):
+    """With few resamples."""
+    return evaluation.evaluate(task, *args, rounds=ROUNDS[task], **settings)
 
 
 def corpus_of(products, sessions):
@@ -54,8 +56,8 @@ def corpus(products):
     """
     first = np.flatnonzero(TRAINING)[:2]
     sessions = {"training": ["p1", "p2"], "validation": ["p1", "p3"], "test": ["p1", "p4"]}
-    asked = {name: sessions[part] for name, part in zip(NAMES, PARTS, strict=True)}
-    return corpus_of(products, asked | {NAMES[index]: ["p3", "p4"] for index in first})
+    named = {name: sessions[part] for name, part in zip(NAMES, PARTS, strict=True)}
+    return corpus_of(products, named | {NAMES[index]: ["p3", "p4"] for index in first})
 
 
 @pytest.fixture
@@ -71,7 +73,10 @@ def checkpoint(model, tokenizer):
     """A maker of models as training records them, for a task where one is named."""
 
     def make(corpus, task=None, split=SPLIT, **record):
-        record = {"corpus": TokenizedCorpus.of(corpus, tokenizer).fingerprint(), "split": split.to_dict()} | record
+        record = {
+            "corpus": TokenizedCorpus.from_corpus(corpus, tokenizer).fingerprint(),
+            "split": split.to_dict(),
+        } | record
         made = model if task is None else model.fine_tuned(task=task).eval()
         return Checkpoint(made, tokenizer, "toy", record)
 
@@ -95,36 +100,36 @@ def by_name(found):
     return {row.name: row for row in found.rows}
 
 
-class TestWhatIsAsked:
-    def test_sessions_of_the_test_part_and_all_models_the_same(self, corpus, checkpoint, asked):
+class TestNextItem:
+    def test_all_models_get_the_examples_of_the_test_part(self, corpus, checkpoint, asked):
         found = evaluate(Task.NIP, corpus, checkpoint(corpus))
-        assert found.questions == TEST.sum() != VALIDATION.sum()
+        assert found.examples == TEST.sum() != VALIDATION.sum()
         assert asked.keys() == {"UBM", "co-occurrence", "recent co-occurrence", "POP"}
         for examples in asked.values():
             assert examples.targets.tolist() == [3] * int(TEST.sum())
             assert examples.prefixes.rows.tolist() == [0] * int(TEST.sum())
 
-    def test_baselines_never_saw_it(self, corpus, checkpoint):
+    def test_baselines_do_not_count_the_test_part(self, corpus, checkpoint):
         rows = by_name(evaluate(Task.NIP, corpus, checkpoint(corpus)))
         # Of eight products one is seen, and p4 scores 0 beside p1 like the rest: the last place, which is the seventh.
         assert rows["co-occurrence"].metrics["mrr@10"] == pytest.approx(1 / 7)
         # Behind p2, and level with p3, that two training sessions hold like p4.
         assert rows["POP"].metrics["mrr@10"] == pytest.approx(1 / 3)
 
-    def test_what_training_shows_co_occurrence_knows(self, products, checkpoint):
+    def test_co_occurrence_counts_the_training_part(self, products, checkpoint):
         pairs = [["p1", "p2"], ["p3", "p4"]]
         corpus = corpus_of(products, {name: pairs[number % 2] for number, name in enumerate(NAMES)})
         rows = by_name(evaluate(Task.NIP, corpus, checkpoint(corpus)))
         assert rows["co-occurrence"].metrics["mrr@10"] == 1.0
         assert rows["POP"].metrics["mrr@10"] < 1.0
         counts = {pair[1]: sum(TRAINING[number::2]) for number, pair in enumerate(pairs)}
-        assert [band.least for band in rows["UBM"].bands] == [20], counts
-        assert rows["UBM"].bands[0].questions == TEST.sum()
+        assert [band.min_count for band in rows["UBM"].bands] == [20], counts
+        assert rows["UBM"].bands[0].examples == TEST.sum()
 
-    def test_products_that_training_never_saw_are_no_answers(self, products, checkpoint):
+    def test_products_that_training_never_saw_are_no_targets(self, products, checkpoint):
         pairs = {"training": ["p1", "p2"], "validation": ["p1", "p2"], "test": ["p1", "p5"]}
         corpus = corpus_of(products, {name: pairs[part] for name, part in zip(NAMES, PARTS, strict=True)})
-        with pytest.raises(InvalidData, match="nip to judge by"):
+        with pytest.raises(InvalidData, match="nip to test with"):
             evaluate(Task.NIP, corpus, checkpoint(corpus))
 
     def test_products_that_a_session_holds_only_with_repeats(self, products, checkpoint, asked):
@@ -134,34 +139,34 @@ class TestWhatIsAsked:
         evaluate(Task.NIP, corpus, checkpoint(corpus), repeats=True, seed=1)
         assert set(asked["UBM"].targets.tolist()) == {0, 1}
 
-    def test_at_most_so_many_and_the_same_again(self, corpus, checkpoint):
-        found = evaluate(Task.NIP, corpus, checkpoint(corpus), most=5, seed=3)
-        assert found.questions == 5
-        assert evaluate(Task.NIP, corpus, checkpoint(corpus), most=5, seed=3) == found
+    def test_examples_are_limited_and_drawn_repeatably(self, corpus, checkpoint):
+        found = evaluate(Task.NIP, corpus, checkpoint(corpus), max_examples=5, seed=3)
+        assert found.examples == 5
+        assert evaluate(Task.NIP, corpus, checkpoint(corpus), max_examples=5, seed=3) == found
 
-    def test_progress_is_told(self, corpus, checkpoint):
-        told = []
-        evaluate(Task.NIP, corpus, checkpoint(corpus), progress=lambda what, *rest: told.append(what))
+    def test_progress_is_reported(self, corpus, checkpoint):
+        steps = []
+        evaluate(Task.NIP, corpus, checkpoint(corpus), progress=lambda what, *rest: steps.append(what))
         asked = ("UBM", "co-occurrence", "recent co-occurrence", "POP")
-        assert set(told) == {"embedding products", *(f"asking {name}" for name in asked)}
+        assert set(steps) == {"embedding products", *(f"asking {name}" for name in asked)}
 
 
 class TestOtherTasks:
-    def test_purchases_are_asked_of_the_head_and_of_chance(self, long_corpus, checkpoint, tokenizer):
+    def test_purchases_are_predicted_by_the_head_and_by_chance(self, long_corpus, checkpoint, tokenizer):
         model = checkpoint(long_corpus, Task.PIP)
         model.model.head.purchase_share.fill_(0.25)
         model.model.head.layers[-1].bias.data.fill_(0.5)
         found = evaluate(Task.PIP, long_corpus, model)
         assert [row.name for row in found.rows] == ["UBM", "RAND"]
-        assert found.questions == TEST.sum()
+        assert found.examples == TEST.sum()
         assert found.rows[0].metrics.keys() == {"accuracy", "auroc", "f1", "kappa"}
-        examples = Questions.of(Task.PIP, TokenizedCorpus.of(long_corpus, tokenizer), SPLIT).test(most=100, seed=0)
-        texts = TokenizedCorpus.of(long_corpus, tokenizer).texts
-        probabilities = Predictor.of(model, device="cpu").predict_table(texts, examples.prefixes)
+        tokenized = TokenizedCorpus.from_corpus(long_corpus, tokenizer)
+        examples = TaskDataset.from_split(Task.PIP, tokenized, SPLIT).test(max_examples=100, seed=0)
+        probabilities = Predictor.from_checkpoint(model, device="cpu").predict_table(tokenized.texts, examples.prefixes)
         assert ((probabilities > 0.25) & (probabilities < 0.5)).any(), "for one half would do as well"
         assert found.rows[0].metrics == pytest.approx(purchase_metrics(examples.targets, probabilities, 0.25))
 
-    def test_lengths_are_asked_of_the_head_and_of_the_mean(self, long_corpus, checkpoint):
+    def test_lengths_are_predicted_by_the_head_and_by_the_mean(self, long_corpus, checkpoint):
         found = evaluate(Task.RLP, long_corpus, checkpoint(long_corpus, Task.RLP))
         assert [row.name for row in found.rows] == ["UBM", "FIXED"]
         assert found.rows[0].metrics.keys() == {"mae", "mse", "msle", "r2"}
@@ -169,7 +174,7 @@ class TestOtherTasks:
 
     def test_a_corpus_without_purchases_cannot_pose_the_task(self, products, checkpoint):
         corpus = corpus_of(products, {name: ["p1", "p2", "p3", "p4", "p5", "p6"] for name in NAMES})
-        with pytest.raises(InvalidData, match=r"to judge by .*purchase"):
+        with pytest.raises(InvalidData, match=r"to test with .*purchase"):
             evaluate(Task.PIP, corpus, checkpoint(corpus, Task.PIP))
 
 
@@ -196,7 +201,7 @@ class TestAgainst:
         texts = [*training_texts(products, ["red shoes"])] * 2
         smaller = InteractionTokenizer.train(texts, attribute_names(products), vocab_size=tokenizer.vocab_size - 20)
         assert smaller.vocab_size < tokenizer.vocab_size
-        record = {"corpus": TokenizedCorpus.of(corpus, smaller).fingerprint(), "split": SPLIT.to_dict()}
+        record = {"corpus": TokenizedCorpus.from_corpus(corpus, smaller).fingerprint(), "split": SPLIT.to_dict()}
         other = replace(checkpoint(corpus, Task.NIP), tokenizer=smaller, record=record)
         found = evaluate(Task.NIP, corpus, checkpoint(corpus), against=other)
         assert found.rows[1].name == "the other model"
@@ -212,19 +217,12 @@ class TestAgainst:
 
 
 class TestRefusals:
-    @pytest.mark.parametrize("missing", ["split", "corpus"])
-    def test_a_record_that_does_not_say_what_was_seen(self, corpus, checkpoint, missing):
+    def test_a_record_without_a_split(self, corpus, checkpoint, tmp_path):
         model = checkpoint(corpus)
-        record = {name: value for name, value in model.record.items() if name != missing}
-        with pytest.raises(InvalidData, match="which of these sessions it has seen is not known"):
-            evaluate(Task.NIP, corpus, replace(model, record=record))
-
-    def test_a_model_of_another_corpus_whose_record_is_named(self, corpus, long_corpus, checkpoint, tmp_path):
-        model = replace(checkpoint(long_corpus), folder=tmp_path)
-        with pytest.raises(
-            InvalidData, match=r"training\.json, field 'corpus': the model was trained on another corpus"
-        ):
-            evaluate(Task.NIP, corpus, model)
+        record = {name: value for name, value in model.record.items() if name != "split"}
+        problem = r"training\.json, field 'split': the record names no split: which sessions .* is not known"
+        with pytest.raises(InvalidData, match=problem):
+            evaluate(Task.NIP, corpus, replace(model, record=record, folder=tmp_path))
 
     def test_a_model_that_was_trained_on_every_session(self, corpus, checkpoint):
         model = checkpoint(corpus, split=replace(SPLIT, holdout=0.0))
@@ -244,52 +242,57 @@ class TestRefusals:
 def test_an_evaluation_for_json(corpus, checkpoint):
     found = evaluate(Task.NIP, corpus, checkpoint(corpus))
     document = json.loads(json.dumps(found.to_dict()))
-    assert document.keys() == {"task", "model_id", "against", "questions", "split", "leaks", "rows"}
+    assert document.keys() == {"task", "model_id", "against", "examples", "split", "corpus", "leaks", "rows"}
     assert (document["model_id"], document["against"]) == (found.model_id, None) == ("toy", None)
-    assert (document["task"], document["questions"]) == ("nip", TEST.sum())
+    assert (document["task"], document["examples"]) == ("nip", TEST.sum())
     assert document["split"] == {"kind": "session", "holdout": HOLDOUT}
     assert document["leaks"]["test"] == TEST.sum()
-    assert document["leaks"]["pretrained"] == "yes"
+    assert document["leaks"]["pretraining_respects_split"] is True
     assert document["rows"] == [row.to_dict() for row in found.rows]
 
 
-def test_what_pre_training_saw_is_handed_on(corpus, checkpoint):
-    """A model that was pre-trained elsewhere and fine-tuned here keeps to the split in fine-tuning alone."""
-    model = checkpoint(corpus, leaks={"pretrained": "another corpus"})
-    assert evaluate(Task.NIP, corpus, model).leaks.pretrained == "another corpus"
+def test_a_problem_of_pre_training_is_reported(corpus, checkpoint):
+    model = checkpoint(corpus, leaks={"pretraining_problem": "another corpus"})
+    assert evaluate(Task.NIP, corpus, model).leaks.pretraining_problem == "another corpus"
 
 
-def test_of_two_models_the_first_that_did_not_keep_to_the_split_is_told(corpus, checkpoint):
-    seen, other = (checkpoint(corpus, leaks={"pretrained": said}) for said in ("it saw every session", "unknown"))
-    kept = checkpoint(corpus)
-    for model, against, said in ((kept, seen, seen), (seen, other, seen), (kept, kept, kept)):
+def test_the_first_problem_of_either_pre_training_is_reported(corpus, checkpoint):
+    seen, other = (
+        checkpoint(corpus, leaks={"pretraining_problem": problem}) for problem in ("it saw every session", "unknown")
+    )
+    clean = checkpoint(corpus)
+    for model, against, problem in (
+        (clean, seen, "it saw every session"),
+        (seen, other, "it saw every session"),
+        (clean, clean, None),
+    ):
         found = evaluate(Task.NIP, corpus, model, against=replace(against, model_id="other"))
-        assert found.leaks.pretrained == said.record.get("leaks", {"pretrained": "yes"})["pretrained"]
+        assert found.leaks.pretraining_problem == problem
         assert found.to_dict()["against"] == found.against == "other"
 
 
-def test_what_is_asked_is_as_fine_tuning_had_it_unless_it_is_said(
-    products, long_corpus, checkpoint, asked, monkeypatch
-):
+def test_settings_are_those_of_fine_tuning_unless_given(products, long_corpus, checkpoint, asked, monkeypatch):
     corpus = corpus_of(products, {name: ["p1", "p2", "p1"] for name in NAMES})
-    tuned = checkpoint(corpus, Task.NIP, finetuning={"repeats": True, "least": 5})
+    tuned = checkpoint(corpus, Task.NIP, finetuning={"repeats": True, "min_interactions": 5})
     evaluate(Task.NIP, corpus, tuned)
     assert set(asked["UBM"].targets.tolist()) == {0, 1}
     evaluate(Task.NIP, corpus, tuned, repeats=False)
     assert set(asked["UBM"].targets.tolist()) == {1}
-    posed, real = [], Questions.of
-    monkeypatch.setattr(Questions, "of", lambda *given, **settings: posed.append(settings) or real(*given, **settings))
-    tuned = checkpoint(long_corpus, Task.RLP, finetuning={"repeats": False, "least": 3})
-    for least in (None, 2):
-        evaluate(Task.RLP, long_corpus, tuned, least=least)
+    used, from_parts = [], TaskDataset.from_parts
+    monkeypatch.setattr(TaskDataset, "from_parts", lambda *given, **now: used.append(now) or from_parts(*given, **now))
+    tuned = checkpoint(long_corpus, Task.RLP, finetuning={"repeats": False, "min_interactions": 3})
+    before_1_0 = checkpoint(long_corpus, Task.RLP, finetuning={"repeats": False, "least": 4})
+    evaluate(Task.RLP, long_corpus, tuned)
+    evaluate(Task.RLP, long_corpus, tuned, min_interactions=2)
+    evaluate(Task.RLP, long_corpus, before_1_0)
     evaluate(Task.RLP, long_corpus, checkpoint(long_corpus, Task.RLP))
-    assert [settings.get("least") for settings in posed] == [3, 2, None]
+    assert [settings.get("min_interactions") for settings in used] == [3, 2, 4, None]
 
 
-def test_too_few_questions_to_judge_by(corpus, checkpoint, monkeypatch):
+def test_too_few_examples_for_an_interval(corpus, checkpoint, monkeypatch):
     def refuse(*_, **__):
         raise ValueError("most resamples are of one class")
 
-    monkeypatch.setattr(judgement.Judgement, "of", refuse)
-    with pytest.raises(InvalidData, match=r"\d+ questions of nip are too few to judge by: most resamples"):
+    monkeypatch.setattr(evaluation.MetricSummary, "from_predictions", refuse)
+    with pytest.raises(InvalidData, match=r"\d+ examples of nip are too few for an interval: most resamples"):
         evaluate(Task.NIP, corpus, checkpoint(corpus))

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from ubm_embed.data.batches.session_table import SessionTable
-from ubm_embed.data.tasks.examples import Examples
+from ubm_embed.data.tasks.examples import TaskExamples
 from ubm_embed.evaluation import next_item
 from ubm_embed.evaluation.next_item import SessionModel, ranks_of
 from ubm_embed.inference.embedder import Embedder
@@ -27,12 +27,12 @@ class TestRanksOf:
     PREFIXES = SessionTable(np.ones(3, np.uint8), np.array([0, 1, 0], np.int32), np.array([0, 1, 3]))
 
     def test_what_a_session_holds_already_is_no_candidate(self):
-        examples = Examples(self.PREFIXES, np.array([2, 2]))
+        examples = TaskExamples(self.PREFIXES, np.array([2, 2]))
         # Products 0 and 1 are better than 2.
         assert ranks_of(Fixed([3.0, 2.0, 1.0]), examples, 3).tolist() == [2, 1]
 
     def test_with_repeats_everything_is_a_candidate(self):
-        examples = Examples(self.PREFIXES, np.array([2, 1]))
+        examples = TaskExamples(self.PREFIXES, np.array([2, 1]))
         assert ranks_of(Fixed([3.0, 2.0, 1.0]), examples, 3, repeats=True).tolist() == [3, 2]
 
     def test_asks_in_parts(self, monkeypatch):
@@ -40,7 +40,7 @@ class TestRanksOf:
         prefixes = self.PREFIXES.take(np.array([0, 1, 0, 1, 0]))
         scorer, told = Fixed([3.0, 2.0, 1.0]), []
         ranks = ranks_of(
-            scorer, Examples(prefixes, np.full(5, 2)), 3, name="it", progress=lambda *step: told.append(step)
+            scorer, TaskExamples(prefixes, np.full(5, 2)), 3, name="it", progress=lambda *step: told.append(step)
         )
         assert ranks.tolist() == [2, 1, 2, 1, 2]
         assert scorer.sizes == [2, 2, 1]
@@ -49,7 +49,7 @@ class TestRanksOf:
     def test_a_catalogue_larger_than_a_part_is_asked_one_by_one(self, monkeypatch):
         monkeypatch.setattr(next_item, "_SCORES_AT_ONCE", 2)
         scorer = Fixed([3.0, 2.0, 1.0])
-        assert ranks_of(scorer, Examples(self.PREFIXES, np.array([2, 2])), 3).tolist() == [2, 1]
+        assert ranks_of(scorer, TaskExamples(self.PREFIXES, np.array([2, 2])), 3).tolist() == [2, 1]
         assert scorer.sizes == [1, 1]
 
 
@@ -61,7 +61,7 @@ class TestSessionModel:
     def test_a_score_is_the_cosine_of_session_and_product(self, embedder, products, tokenizer):
         texts = tokenizer.product_texts(products)
         sessions = SessionTable(np.array([1, 2, 1], np.uint8), np.array([0, 3, 5], np.int32), np.array([0, 2, 3]))
-        scores = SessionModel.of(embedder, products, texts).scores(sessions)
+        scores = SessionModel.from_embedder(embedder, products, texts).scores(sessions)
         expected = embedder.embed_table(texts, sessions) @ embedder.embed_products(products).T
         assert scores.shape == (2, 8)
         assert scores == pytest.approx(expected, abs=1e-6)
@@ -71,5 +71,5 @@ class TestSessionModel:
         texts = tokenizer.product_texts(products)
         rows = np.arange(20, dtype=np.int32) % 8
         sessions = SessionTable(np.ones(20, np.uint8), rows, np.array([0, 20]))
-        model = SessionModel.of(embedder, products, texts)
+        model = SessionModel.from_embedder(embedder, products, texts)
         assert model.scores(sessions) == pytest.approx(model.scores(sessions.last(8)), abs=1e-6)

@@ -1,7 +1,7 @@
-"""A batch cut into chunks, so that what a step keeps in memory does not grow with the batch.
+"""A batch cut into chunks, so that the memory of a training step does not grow with the batch.
 
-Where the cuts lie depends on the batch and the size of a chunk alone, so that a chunk is the same one whoever encodes
-it. There are 1, 2, 4, 8 ... chunks: as many processes have equal shares then.
+The cuts depend on the batch and the chunk size alone, so that a chunk is the same whichever process encodes it. The
+number of chunks is a power of two, so that 2, 4, 8 ... processes get equal shares.
 
 Letters: N sequences, C chunks.
 """
@@ -26,15 +26,15 @@ class Chunks:
     bounds: IntArray
 
     @classmethod
-    def of(cls, lengths: IntArray, tokens: int | None, *, least: int = 1) -> Chunks:
-        """Cut sequences of these lengths [N] into chunks of like many tokens.
+    def from_lengths(cls, lengths: IntArray, tokens: int | None, *, min_chunks: int = 1) -> Chunks:
+        """Cut sequences of these lengths [N] into chunks of about equally many tokens.
 
         Args:
-            tokens: a chunk has at most so many, and less than a sequence more; None for all in one.
-            least: cut into so many at least, where there are as many sequences.
+            tokens: upper limit of a chunk, exceeded by less than one sequence; None puts everything in one chunk.
+            min_chunks: cut into at least this many, if there are as many sequences.
         """
         ends = offsets_of(lengths)
-        needed = max(least, 1 if tokens is None else -(-int(ends[-1]) // tokens))
+        needed = max(min_chunks, 1 if tokens is None else -(-int(ends[-1]) // tokens))
         count = 1 << (needed - 1).bit_length()
         cuts = np.searchsorted(ends, ends[-1] * np.arange(count + 1) / count)
         return cls(np.unique(cuts))  # where a sequence is longer than a chunk, two cuts are one
@@ -47,7 +47,7 @@ class Chunks:
         return int(self.bounds[chunk]), int(self.bounds[chunk + 1])
 
     def share(self, rank: int, world: int) -> range:
-        """The chunks that process `rank` of `world` encodes; none where there are fewer chunks than processes."""
+        """The chunks that process `rank` of `world` encodes; maybe none, with fewer chunks than processes."""
         return range(rank * len(self) // world, (rank + 1) * len(self) // world)
 
     def sizes(self, world: int) -> list[int]:

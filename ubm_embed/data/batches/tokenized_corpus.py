@@ -13,7 +13,6 @@ from ubm_embed.data.arrays import BoolArray, offsets_of
 from ubm_embed.data.batches.session_table import SessionTable
 from ubm_embed.data.corpus import Corpus
 from ubm_embed.data.session import ACTIONS
-from ubm_embed.data.tables.timestamps import as_timestamp
 from ubm_embed.data.text.token_table import TokenTable
 from ubm_embed.data.text.tokenizer import InteractionTokenizer
 
@@ -37,20 +36,17 @@ class TokenizedCorpus:
     starts: NDArray[np.int64] | None = None
 
     @classmethod
-    def of(cls, corpus: Corpus, tokenizer: InteractionTokenizer) -> TokenizedCorpus:
+    def from_corpus(cls, corpus: Corpus, tokenizer: InteractionTokenizer) -> TokenizedCorpus:
         """Tokenise a corpus."""
         frame, phrases = _text_rows(corpus)
-        sessions = corpus.interactions.group_by("session_id", maintain_order=True).agg(pl.len(), *_start(corpus))
+        times = corpus.session_times()
         table = SessionTable(
             frame["action"].to_numpy(writable=True),
             frame["row"].to_numpy(writable=True),
-            offsets_of(sessions["len"].to_numpy()),
+            offsets_of(times.lengths),
         )
         texts = TokenTable.concatenate([tokenizer.product_texts(corpus.products), tokenizer.search_phrases(phrases)])
-        starts = sessions.get_column("start", default=None)
-        timed = starts is not None and not starts.null_count()
-        ids = sessions["session_id"].to_numpy()
-        return cls(texts, corpus.products.height, table, ids, starts.to_numpy() if timed else None)
+        return cls(texts, corpus.products.height, table, times.session_ids, times.starts)
 
     @property
     def is_product(self) -> BoolArray:
@@ -86,22 +82,3 @@ def _text_rows(corpus: Corpus) -> tuple[pl.DataFrame, pl.Series]:
 
 def _numbered(texts: pl.Series, first: int) -> pl.DataFrame:
     return texts.to_frame().with_columns(pl.int_range(first, first + texts.len(), dtype=pl.Int32).alias("row"))
-
-
-def _start(corpus: Corpus) -> list[pl.Expr]:
-    """When a session began, as an aggregate; none of a log without timestamps."""
-    if "timestamp" not in corpus.interactions.columns:
-        return []
-    times = as_timestamp(pl.col("timestamp"), corpus.interactions.schema["timestamp"])
-    return [times.min().dt.epoch("us").alias("start")]
-
-
-def held_out(session_ids: NDArray[np.object_], share: float) -> BoolArray:
-    """[S] which sessions are held out of training: about `share` of them.
-
-    By a hash of the id, so that a session stays on its side while the corpus grows, and training and evaluation agree
-    without a file between them.
-    """
-    limit = int(share * 2**64)
-    hashes = (hashlib.blake2b(str(name).encode(), digest_size=8).digest() for name in session_ids)
-    return np.fromiter((int.from_bytes(digest, "big") < limit for digest in hashes), dtype=bool, count=session_ids.size)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import enum
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -10,6 +9,7 @@ from pathlib import Path
 import polars as pl
 
 from ubm_embed.data.corpus import INTERACTIONS_FILE, PRODUCTS_FILE
+from ubm_embed.data.logs.event_kind import EventKind
 from ubm_embed.data.logs.event_table import EVENT_SCHEMA, mark_dropped
 from ubm_embed.data.logs.ga4 import GA4_SCHEMA, ga4_events
 from ubm_embed.data.logs.native import native_events, native_log
@@ -20,14 +20,6 @@ from ubm_embed.errors import InvalidData
 
 # Calls of one file are numbered below this, so that those of several files stay apart and in order.
 _EVENTS_A_FILE = 1 << 40
-
-
-class EventKind(enum.StrEnum):
-    """The form of a log."""
-
-    NATIVE = "native"
-    GA4 = "ga4"
-    SEGMENT = "segment"
 
 
 @dataclass(frozen=True)

@@ -16,7 +16,8 @@ import polars as pl
 from ubm_embed.data.corpus import INTERACTIONS_FILE, PRODUCTS_FILE
 from ubm_embed.data.interactions import INTERACTION_SCHEMA
 from ubm_embed.data.logs.event_table import PRODUCT_FIELDS, REPEATED, UNKNOWN_PRODUCT
-from ubm_embed.data.logs.events import EventKind, Events, read_events
+from ubm_embed.data.logs.event_kind import EventKind
+from ubm_embed.data.logs.events import Events, read_events
 from ubm_embed.data.logs.last_seen import last_seen
 from ubm_embed.data.logs.parts import named_sessions, ordered_sessions, sink_aside, write_aside
 from ubm_embed.data.logs.session_split import mark_repeated, number_interactions

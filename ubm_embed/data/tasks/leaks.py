@@ -1,19 +1,21 @@
-"""What training and test share although they should not, or what one would want to know that they share."""
+"""What training and test share although they should not, and what one would want to know that they share."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, fields
 from typing import Any, Self
 
 import numpy as np
 import polars as pl
+from numpy.typing import NDArray
 
 from ubm_embed.data.batches.session_table import SessionTable
 from ubm_embed.data.batches.tokenized_corpus import TokenizedCorpus
 from ubm_embed.data.corpus import Corpus
 from ubm_embed.data.tables.timestamps import as_timestamp
-from ubm_embed.data.tasks.split import Split, SplitKind
+from ubm_embed.data.tasks.split import Split, SplitParts
+from ubm_embed.data.tasks.task import SplitKind
 from ubm_embed.errors import InvalidData
 
 
@@ -22,13 +24,13 @@ class LeakReport:
     """What the training part and the test part of a split share.
 
     Attributes:
-        split: by what.
+        split: the kind of split.
         training, validation, test: sessions of each part.
-        repeated: sessions of the test part that training has too, action by action and product by product.
-        users: users of the test part who also have a session in training; None where the log names none.
-        overlapping: training sessions still going on when the test part begins; None but of a split by time.
-        pretrained: "yes" where pre-training kept to this split, or else what it read: "it saw every session", "another
-            corpus" or "unknown".
+        repeated_sessions: test sessions that equal a training session, action by action and product by product.
+        shared_users: users of the test part who also have a session in training; None if the log names no users.
+        overlapping_sessions: training sessions still going on when the test part begins; None unless split by time.
+        pretraining_problem: why pre-training may have read the test part: "it saw every session", "another corpus" or
+            "unknown"; None where it kept to this split.
 
     A leave-one-out split has every user and every session on both sides: it counts neither users nor overlaps.
     """
@@ -37,57 +39,99 @@ class LeakReport:
     training: int
     validation: int
     test: int
-    repeated: int
-    users: int | None
-    overlapping: int | None
-    pretrained: str
+    repeated_sessions: int
+    shared_users: int | None
+    overlapping_sessions: int | None
+    pretraining_problem: str | None
 
     @classmethod
-    def of(cls, corpus: Corpus, tokenized: TokenizedCorpus, split: Split, *, pretrained: str) -> Self:
+    def from_split(
+        cls, corpus: Corpus, tokenized: TokenizedCorpus, split: Split, *, pretraining_problem: str | None
+    ) -> Self:
         """Compare the parts of a corpus split; `corpus` is what `tokenized` was made from."""
-        parts = split.parts(tokenized)
-        trained = set(_contents(parts.training))
-        apart = split.kind is not SplitKind.LEAVE_ONE_OUT
+        left_out = split.kind is SplitKind.LEAVE_ONE_OUT
+        membership = None if left_out else split.membership(tokenized)
+        return cls.from_parts(
+            corpus, tokenized, split, split.parts(tokenized), membership, pretraining_problem=pretraining_problem
+        )
+
+    @classmethod
+    def from_parts(
+        cls,
+        corpus: Corpus,
+        tokenized: TokenizedCorpus,
+        split: Split,
+        parts: SplitParts,
+        membership: NDArray[np.object_] | None,
+        *,
+        pretraining_problem: str | None,
+    ) -> Self:
+        """Compare parts that are given.
+
+        Args:
+            membership: [S] the name of each session's part; None where every session is in all of them.
+        """
+        training = set(_contents(parts.training))
+        apart = membership is not None
         return cls(
             split=str(split.kind),
             training=len(parts.training),
             validation=len(parts.validation.sessions),
             test=len(parts.test.sessions),
-            repeated=sum(content in trained for content in _contents(parts.test.sessions)),
-            users=_shared_users(corpus, tokenized, split) if apart else None,
-            overlapping=_overlapping(corpus, tokenized, split) if apart else None,
-            pretrained=pretrained,
+            repeated_sessions=sum(content in training for content in _contents(parts.test.sessions)),
+            shared_users=_shared_users(corpus, membership) if apart else None,
+            overlapping_sessions=(
+                _overlapping_sessions(corpus, tokenized, membership) if split.kind is SplitKind.TIME else None
+            ),
+            pretraining_problem=pretraining_problem,
         )
 
     def to_dict(self) -> dict[str, Any]:
         """For JSON and the training record."""
-        return asdict(self)
+        return asdict(self) | {"pretraining_respects_split": self.pretraining_problem is None}
+
+    @classmethod
+    def from_dict(cls, document: Mapping[str, Any]) -> Self:
+        """What `to_dict` wrote, also before 1.0.
+
+        Raises:
+            InvalidData: something else.
+        """
+        renamed = {"repeated": "repeated_sessions", "users": "shared_users", "overlapping": "overlapping_sessions"}
+        values = {renamed.get(name, name): value for name, value in document.items()}
+        values["pretraining_problem"] = pretraining_problem({"leaks": document})
+        try:
+            return cls(**{field.name: values[field.name] for field in fields(cls)})
+        except KeyError as error:
+            raise InvalidData(f"not a leak report: {error.args[0]} is missing", field="leaks") from None
 
     def __str__(self) -> str:
         lines = [
-            f"split by {self.split}: {self.training:,} sessions to train on, {self.validation:,} to choose by, "
-            f"{self.test:,} to judge by",
-            f"test sessions that training has too, interaction for interaction: {self.repeated:,}",
+            f"split by {self.split}: {self.training:,} sessions for training, {self.validation:,} for validation, "
+            f"{self.test:,} for the test",
+            f"test sessions that equal a training session: {self.repeated_sessions:,}",
         ]
-        if self.users is not None:
-            lines.append(f"users of the test part with a session in training: {self.users:,}")
-        if self.overlapping is not None:
-            lines.append(f"training sessions still going on when the test part begins: {self.overlapping:,}")
-        if self.pretrained != "yes":
-            lines.append(f"pre-training may have seen the test part ({self.pretrained})")
+        if self.shared_users is not None:
+            lines.append(f"users of the test part with a session in training: {self.shared_users:,}")
+        if self.overlapping_sessions is not None:
+            lines.append(f"training sessions still going on when the test part begins: {self.overlapping_sessions:,}")
+        if self.pretraining_problem is not None:
+            lines.append(f"pre-training may have seen the test part ({self.pretraining_problem})")
         return "; ".join(lines)
 
 
-def kept_to_split(record: Mapping[str, Any]) -> str:
-    """What a model's training record says of whether its pre-training kept to its split; "yes" of a fresh one.
+def pretraining_problem(record: Mapping[str, Any]) -> str | None:
+    """Why pre-training may have read the test part, by a model's training record; None if it kept to its split.
 
     Raises:
         InvalidData: the record is damaged.
     """
-    leaks = record.get("leaks", {"pretrained": "yes"})
-    if not isinstance(leaks, dict) or not isinstance(leaks.get("pretrained"), str):
+    leaks = record.get("leaks", {"pretraining_problem": None})
+    # Before 1.0 the key was "pretrained", and "yes" stood for no problem.
+    problem = leaks.get("pretraining_problem", leaks.get("pretrained", 0)) if isinstance(leaks, dict) else 0
+    if problem is not None and not isinstance(problem, str):
         raise InvalidData(f"not a training record: expected a leak report, got {leaks!r}", field="leaks")
-    return str(leaks["pretrained"])
+    return None if problem == "yes" else problem
 
 
 def _contents(sessions: SessionTable) -> Iterator[bytes]:
@@ -96,23 +140,22 @@ def _contents(sessions: SessionTable) -> Iterator[bytes]:
     return (sessions.actions[start:stop].tobytes() + sessions.rows[start:stop].tobytes() for start, stop in bounds)
 
 
-def _shared_users(corpus: Corpus, tokenized: TokenizedCorpus, split: Split) -> int | None:
+def _shared_users(corpus: Corpus, membership: NDArray[np.object_]) -> int | None:
     if "user_id" not in corpus.interactions.columns or corpus.interactions["user_id"].is_null().all():
         return None
     users = corpus.interactions.group_by("session_id", maintain_order=True).agg(pl.col("user_id").drop_nulls().first())
-    part = split.membership(tokenized)
     test, training = (
-        set(users["user_id"].filter(pl.Series(part == name)).drop_nulls()) for name in ("test", "training")
+        set(users["user_id"].filter(pl.Series(membership == name)).drop_nulls()) for name in ("test", "training")
     )
     return len(test & training)
 
 
-def _overlapping(corpus: Corpus, tokenized: TokenizedCorpus, split: Split) -> int | None:
-    if tokenized.starts is None or split.kind is not SplitKind.TIME:
+def _overlapping_sessions(corpus: Corpus, tokenized: TokenizedCorpus, membership: NDArray[np.object_]) -> int | None:
+    if tokenized.starts is None:
         return None
     times = as_timestamp(pl.col("timestamp"), corpus.interactions.schema["timestamp"])
     ends = corpus.interactions.group_by("session_id", maintain_order=True).agg(times.max().dt.epoch("us").alias("end"))
-    part = split.membership(tokenized)
-    if not (part == "test").any():
+    if not (membership == "test").any():
         return 0
-    return int(np.sum(ends["end"].to_numpy()[part == "training"] >= tokenized.starts[part == "test"].min()))
+    test_begins = tokenized.starts[membership == "test"].min()
+    return int(np.sum(ends["end"].to_numpy()[membership == "training"] >= test_begins))

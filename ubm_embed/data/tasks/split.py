@@ -1,53 +1,78 @@
-"""Which sessions training may read, which choose between models, and which judge the chosen one.
+"""Which sessions training may read, which choose between models, and which measure the chosen one.
 
-One split serves pre-training, fine-tuning and evaluation: it is kept in the training record, so that nothing is asked
-that any of them has seen.
+One split serves pre-training, fine-tuning and evaluation: the training record keeps it, so that no test example was
+seen by any of them.
 
 Letters: S sessions.
 """
 
 from __future__ import annotations
 
-import enum
+import hashlib
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any, Self
+from typing import Any, Protocol, Self
 
 import numpy as np
+import polars as pl
 from numpy.typing import NDArray
 
 from ubm_embed.data.arrays import BoolArray
 from ubm_embed.data.batches.session_table import SessionTable
-from ubm_embed.data.batches.tokenized_corpus import TokenizedCorpus, held_out
-from ubm_embed.data.tasks.examples import Asked
+from ubm_embed.data.batches.tokenized_corpus import TokenizedCorpus
+from ubm_embed.data.corpus import Corpus
+from ubm_embed.data.tasks.examples import TargetRange
+from ubm_embed.data.tasks.task import SplitKind
 from ubm_embed.errors import InvalidData
 
 
-class SplitKind(enum.StrEnum):
-    """By what sessions are told apart."""
+class Splittable(Protocol):
+    """What a split looks at: a `TokenizedCorpus`, or the `session_times` of a corpus that is not tokenised yet."""
 
-    TIME = "time"
-    SESSION = "session"
-    LEAVE_ONE_OUT = "leave-one-out"
+    @property
+    def session_ids(self) -> NDArray[np.object_]:
+        """[S]."""
 
-
-# What may be asked for: "auto" is by time where there are times.
-SPLITS = ("auto", *SplitKind)
+    @property
+    def starts(self) -> NDArray[np.int64] | None:
+        """[S] microseconds since 1970; None where a session has no timestamp."""
 
 
 @dataclass(frozen=True)
-class Parts:
+class SplitParts:
     """A corpus, split.
 
     Attributes:
         training: sessions that training may read.
-        validation, test: sessions that may be asked; of a leave-one-out split, those of training and one place more.
+        validation, test: sessions and where their targets may be; in a leave-one-out split the sessions of training,
+            one interaction longer each.
     """
 
     training: SessionTable
-    validation: Asked
-    test: Asked
+    validation: TargetRange
+    test: TargetRange
+
+    @classmethod
+    def from_membership(cls, sessions: SessionTable, membership: NDArray[np.object_]) -> Self:
+        """Parts by the name of the part that each session is in: [S] "training", "validation" or "test"."""
+        training, validation, test = (
+            sessions.take(np.flatnonzero(membership == name)) for name in ("training", "validation", "test")
+        )
+        return cls(training, TargetRange.whole(validation), TargetRange.whole(test))
+
+    @classmethod
+    def leave_one_out(cls, sessions: SessionTable) -> Self:
+        """The last interaction of each session tests, the one before it validates.
+
+        Sessions of fewer than three interactions have nothing to leave out: training reads them whole.
+        """
+        starts, stops = sessions.offsets[:-1], sessions.offsets[1:]
+        long_enough = np.flatnonzero(sessions.lengths >= 3)
+        training = sessions.slices(starts, np.where(sessions.lengths >= 3, stops - 2, stops))
+        validation = sessions.slices(starts[long_enough], stops[long_enough] - 1)
+        test = sessions.take(long_enough)
+        return cls(training, TargetRange(validation, validation.lengths - 1), TargetRange(test, test.lengths - 1))
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -60,7 +85,8 @@ class Split:
     last interaction is the test, the one before it the validation.
 
     Attributes:
-        holdout: the share of the sessions held out; 0 holds out none. Leave-one-out only asks whether it is 0.
+        kind: any but `SplitKind.AUTO`.
+        holdout: fraction of the sessions held out, 0 for none. Leave-one-out only looks at whether it is 0.
         validation_from, test_from: of a split by time, when these parts begin, microseconds since 1970.
     """
 
@@ -70,15 +96,16 @@ class Split:
     test_from: int | None = None
 
     @classmethod
-    def choose(cls, corpus: TokenizedCorpus, *, holdout: float, kind: str = "auto") -> Self:
-        """A split of this corpus, by one of `SPLITS`; "auto" is by time where every session has a timestamp.
+    def choose(cls, corpus: Splittable, *, holdout: float, kind: str = SplitKind.AUTO) -> Self:
+        """A split of this corpus.
 
         Raises:
             InvalidData: by time, and a session has no timestamp.
-            ValueError: not one of `SPLITS`.
+            ValueError: not a `SplitKind`.
         """
-        timed = SplitKind.SESSION if corpus.starts is None else SplitKind.TIME
-        chosen = timed if kind == "auto" else SplitKind(kind)
+        chosen = SplitKind(kind)
+        if chosen is SplitKind.AUTO:
+            chosen = SplitKind.SESSION if corpus.starts is None else SplitKind.TIME
         if chosen is not SplitKind.TIME:
             return cls(kind=chosen, holdout=holdout)
         if corpus.starts is None:
@@ -86,40 +113,38 @@ class Split:
         if not holdout:
             return cls(kind=chosen, holdout=holdout)
         ordered = np.sort(corpus.starts)
-        cuts = [min(int(ordered.size * (1 - share)), ordered.size - 1) for share in (holdout, holdout / 2)]
+        cuts = [min(int(ordered.size * (1 - fraction)), ordered.size - 1) for fraction in (holdout, holdout / 2)]
         return cls(kind=chosen, holdout=holdout, validation_from=int(ordered[cuts[0]]), test_from=int(ordered[cuts[1]]))
 
     @classmethod
-    def of_record(cls, record: Mapping[str, Any], corpus: TokenizedCorpus) -> Self | None:
-        """The split that a model was trained with, if that was on this very corpus and its record says so.
+    def from_record(cls, record: Mapping[str, Any], corpus: TokenizedCorpus | None = None) -> Self | None:
+        """The split that a model was trained with, None if its record has none.
+
+        Args:
+            corpus: return None too unless the model was trained on this very corpus.
 
         Raises:
             InvalidData: the record's split is damaged.
         """
-        if record.get("corpus") != corpus.fingerprint() or "split" not in record:
+        if "split" not in record or (corpus is not None and record.get("corpus") != corpus.fingerprint()):
             return None
         try:
             return cls.from_dict(record["split"])
         except ValueError as error:
             raise InvalidData(f"not a training record: {error}", field="split") from None
 
-    def parts(self, corpus: TokenizedCorpus) -> Parts:
+    def parts(self, corpus: TokenizedCorpus) -> SplitParts:
         """The corpus, split.
 
         Raises:
             InvalidData: by time, and a session has no timestamp.
         """
         if self.kind is SplitKind.LEAVE_ONE_OUT and self.holdout:
-            return _leave_one_out(corpus.sessions)
+            return SplitParts.leave_one_out(corpus.sessions)
         validation, test = self._held_out(corpus)
-        sessions = corpus.sessions
-        return Parts(
-            training=sessions.take(np.flatnonzero(~(validation | test))),
-            validation=Asked.whole(sessions.take(np.flatnonzero(validation))),
-            test=Asked.whole(sessions.take(np.flatnonzero(test))),
-        )
+        return SplitParts.from_membership(corpus.sessions, _named(validation, test))
 
-    def membership(self, corpus: TokenizedCorpus) -> NDArray[np.object_]:
+    def membership(self, corpus: Splittable) -> NDArray[np.object_]:
         """[S] "training", "validation" or "test" for each session of the corpus.
 
         Raises:
@@ -128,17 +153,35 @@ class Split:
         """
         if self.kind is SplitKind.LEAVE_ONE_OUT:
             raise ValueError("a leave-one-out split has every session in all of its parts")
-        validation, test = self._held_out(corpus)
-        return np.where(test, "test", np.where(validation, "validation", "training")).astype(object)
+        return _named(*self._held_out(corpus))
 
-    def _held_out(self, corpus: TokenizedCorpus) -> tuple[BoolArray, BoolArray]:
-        """[S] whether a session is of the validation part, and whether of the test part."""
+    def training_phrases(self, corpus: Corpus) -> pl.Series:
+        """The search phrases of the training part, repeats included: what a vocabulary may be learned from.
+
+        Raises:
+            InvalidData: by time, and a session has no timestamp.
+        """
+        if self.kind is SplitKind.LEAVE_ONE_OUT:
+            length, index = pl.len().over("session_id"), pl.int_range(pl.len()).over("session_id")
+            last = 2 if self.holdout else 0
+            interactions = corpus.interactions.filter((length < 3) | (index < length - last))
+        else:
+            times = corpus.session_times()
+            training = pl.Series(times.session_ids[self.membership(times) == "training"], dtype=pl.String)
+            interactions = corpus.select_sessions(training).interactions
+        return interactions["query"].drop_nulls()
+
+    def _held_out(self, corpus: Splittable) -> tuple[BoolArray, BoolArray]:
+        """[S] whether a session is in the validation part, and whether in the test part."""
         if not self.holdout:
-            none = np.zeros(len(corpus.sessions), dtype=bool)
-            return none, none
+            nowhere = np.zeros(corpus.session_ids.size, dtype=bool)
+            return nowhere, nowhere
         if self.kind is SplitKind.TIME:
             if corpus.starts is None:
-                raise InvalidData("the model was trained on a split by time, and this corpus has no timestamps")
+                raise InvalidData(
+                    "the model was trained on a split by time, which needs a timestamp in every session of the corpus",
+                    field="timestamp",
+                )
             assert self.validation_from is not None
             assert self.test_from is not None
             test = corpus.starts >= self.test_from
@@ -167,20 +210,27 @@ class Split:
             split = cls(kind=SplitKind(document["kind"]), holdout=float(document["holdout"]), **times)
         except (KeyError, TypeError) as error:
             raise ValueError(f"not a split: {document!r}") from error
+        if split.kind is SplitKind.AUTO:
+            raise ValueError(f"not a split: {document!r}")
         if split.kind is SplitKind.TIME and split.holdout and len(times) != 2:
             raise ValueError("a split by time needs validation_from and test_from")
         return split
 
 
+def held_out(session_ids: NDArray[np.object_], fraction: float) -> BoolArray:
+    """[S] which sessions are held out of training: about `fraction` of them.
+
+    By a hash of the id, so that a session stays on its side while the corpus grows, and training and evaluation agree
+    without a file between them.
+    """
+    limit = int(fraction * 2**64)
+    hashes = (hashlib.blake2b(str(name).encode(), digest_size=8).digest() for name in session_ids)
+    return np.fromiter((int.from_bytes(digest, "big") < limit for digest in hashes), dtype=bool, count=session_ids.size)
+
+
+def _named(validation: BoolArray, test: BoolArray) -> NDArray[np.object_]:
+    return np.where(test, "test", np.where(validation, "validation", "training")).astype(object)
+
+
 def _microseconds(text: str) -> int:
     return int(np.datetime64(datetime.fromisoformat(text), "us").astype(np.int64))
-
-
-def _leave_one_out(sessions: SessionTable) -> Parts:
-    """Sessions of fewer than three interactions have nothing to leave: training reads them whole."""
-    starts, stops = sessions.offsets[:-1], sessions.offsets[1:]
-    long_enough = np.flatnonzero(sessions.lengths >= 3)
-    training = sessions.slices(starts, np.where(sessions.lengths >= 3, stops - 2, stops))
-    validation = sessions.slices(starts[long_enough], stops[long_enough] - 1)
-    test = sessions.take(long_enough)
-    return Parts(training, Asked(validation, validation.lengths - 1), Asked(test, test.lengths - 1))

@@ -7,13 +7,12 @@ from hypothesis import strategies as st
 
 from ubm_embed.data.batches.distinct_batches import (
     NO_ACTION,
-    SessionBatch,
-    TokenBatch,
     distinct_interactions,
     interaction_codes,
     interaction_sequences,
     session_batch,
 )
+from ubm_embed.data.batches.packing import SessionBatch, TokenBatch
 from ubm_embed.data.session import ACTIONS
 from ubm_embed.data.text.token_table import TokenTable
 
@@ -81,7 +80,7 @@ def test_every_place_of_every_session_holds_its_interaction(tokenizer, sessions)
 
 
 def test_moving_to_a_device_keeps_everything():
-    batch = SessionBatch.of(TokenTable.from_rows([[1, 2], [3]]), np.array([1, 0, 1]), np.array([2, 1]))
+    batch = SessionBatch.from_index(TokenTable.from_rows([[1, 2], [3]]), np.array([1, 0, 1]), np.array([2, 1]))
     moved = batch.to(torch.device("cpu"))
     assert moved.index.tolist() == [1, 0, 1]
     for before, after in [(batch.packing, moved.packing), (batch.tokens.packing, moved.tokens.packing)]:
@@ -91,7 +90,7 @@ def test_moving_to_a_device_keeps_everything():
 
 
 def test_token_batch_ids_are_what_an_embedding_takes():
-    batch = TokenBatch.of(TokenTable.from_rows([[7, 8, 9], [4]]))
+    batch = TokenBatch.from_table(TokenTable.from_rows([[7, 8, 9], [4]]))
     assert batch.ids.dtype == torch.int64
     assert batch.ids[batch.packing.filled()].tolist() == [7, 8, 9, 4]
 

@@ -1,16 +1,12 @@
 """Which text row each interaction gets, when sessions began, what names the data, and which are held out."""
 
 import dataclasses
-import os
-import subprocess
-import sys
-from pathlib import Path
 
 import numpy as np
 import polars as pl
 import pytest
 
-from ubm_embed.data.batches.tokenized_corpus import TokenizedCorpus, held_out
+from ubm_embed.data.batches.tokenized_corpus import TokenizedCorpus
 from ubm_embed.data.corpus import Corpus
 from ubm_embed.data.session import ACTIONS
 
@@ -32,7 +28,7 @@ def corpus(products):
 
 @pytest.fixture
 def tokenized(corpus, tokenizer):
-    return TokenizedCorpus.of(corpus, tokenizer)
+    return TokenizedCorpus.from_corpus(corpus, tokenizer)
 
 
 class TestOf:
@@ -60,7 +56,7 @@ class TestOf:
 
     def test_a_shop_without_searches(self, corpus, tokenizer):
         viewed = Corpus(corpus.products, corpus.interactions.filter(pl.col("action") != "search"))
-        tokenized = TokenizedCorpus.of(viewed, tokenizer)
+        tokenized = TokenizedCorpus.from_corpus(viewed, tokenizer)
         assert len(tokenized.texts) == 8
         assert tokenized.sessions.rows.tolist() == [7, 0, 7]
 
@@ -76,7 +72,7 @@ def timed(corpus, moments):
 class TestStarts:
     def test_a_session_begins_with_its_earliest_interaction(self, corpus, tokenizer):
         moments = pl.Series([*MOMENTS[:5], "1969-12-31T23:59:59.999999"]).str.to_datetime(time_unit="us")
-        starts = TokenizedCorpus.of(timed(corpus, moments), tokenizer).starts
+        starts = TokenizedCorpus.from_corpus(timed(corpus, moments), tokenizer).starts
         assert starts.tolist() == [EIGHT, MARCH, -1]  # in the order of the sessions, not of time
         assert starts.dtype == np.int64
 
@@ -85,24 +81,24 @@ class TestStarts:
     def test_units_and_zones_are_one_clock(self, corpus, tokenizer, unit, zone):
         moments = pl.Series([EIGHT] * 6).cast(pl.Datetime("us", "UTC")).cast(pl.Datetime(unit, "UTC"))
         moments = moments.dt.replace_time_zone(None) if zone is None else moments.dt.convert_time_zone(zone)
-        assert TokenizedCorpus.of(timed(corpus, moments), tokenizer).starts.tolist() == [EIGHT] * 3
+        assert TokenizedCorpus.from_corpus(timed(corpus, moments), tokenizer).starts.tolist() == [EIGHT] * 3
 
     def test_seconds_since_1970_and_dates(self, corpus, tokenizer):
         for moments in (pl.Series([MARCH // 10**6] * 6), pl.Series([MARCH]).cast(pl.Datetime("us")).cast(pl.Date)):
             moments = moments.new_from_index(0, 6)
-            assert TokenizedCorpus.of(timed(corpus, moments), tokenizer).starts.tolist() == [MARCH] * 3
+            assert TokenizedCorpus.from_corpus(timed(corpus, moments), tokenizer).starts.tolist() == [MARCH] * 3
 
     def test_none_where_a_session_or_the_log_has_no_time(self, tokenized, corpus, tokenizer):
         moments = pl.Series(MOMENTS).str.to_datetime(time_unit="us")
         assert moments.null_count() == 2  # one beside another in its session, one alone
-        assert TokenizedCorpus.of(timed(corpus, moments), tokenizer).starts is None
+        assert TokenizedCorpus.from_corpus(timed(corpus, moments), tokenizer).starts is None
         assert tokenized.starts is None
 
 
 class TestFingerprint:
     def test_equal_data_has_one_name_that_says_how_much_it_is(self, tokenized, corpus, tokenizer):
         name = tokenized.fingerprint()
-        assert name == TokenizedCorpus.of(corpus, tokenizer).fingerprint()
+        assert name == TokenizedCorpus.from_corpus(corpus, tokenizer).fingerprint()
         assert name.startswith("10 texts, 3 sessions, 6 interactions, ")
         assert len(name.rpartition(", ")[2]) == 16
 
@@ -123,33 +119,3 @@ class TestFingerprint:
         assert not rows.flags.contiguous
         strided = dataclasses.replace(tokenized, sessions=dataclasses.replace(tokenized.sessions, rows=rows))
         assert strided.fingerprint() == tokenized.fingerprint()
-
-
-IDS = np.array([f"session {number}" for number in range(5000)], dtype=object)
-
-
-class TestHeldOut:
-    @pytest.mark.parametrize("share", [0.0, 0.1, 0.5, 0.9])
-    def test_is_about_the_share(self, share):
-        assert held_out(IDS, share).mean() == pytest.approx(share, abs=0.025)
-
-    def test_a_session_stays_on_its_side_while_the_corpus_grows(self):
-        some = IDS[1::3]
-        assert np.array_equal(held_out(IDS, 0.3)[1::3], held_out(some, 0.3))
-
-    def test_a_larger_share_holds_the_smaller_one(self):
-        assert held_out(IDS, 0.5)[held_out(IDS, 0.1)].all()
-
-    def test_another_process_holds_out_the_same(self):
-        code = (
-            "import numpy as np\n"
-            "from ubm_embed.data.batches.tokenized_corpus import held_out\n"
-            "ids = np.array([f'session {number}' for number in range(200)], dtype=object)\n"
-            "print(''.join('01'[out] for out in held_out(ids, 0.3).astype(int)))\n"
-        )
-        root = str(Path(__file__).resolve().parents[3])
-        environment = os.environ | {"PYTHONHASHSEED": "12345", "PYTHONPATH": root}
-        found = subprocess.run(
-            [sys.executable, "-c", code], env=environment, capture_output=True, text=True, check=True
-        )
-        assert found.stdout.strip() == "".join("01"[out] for out in held_out(IDS[:200], 0.3).astype(int))

@@ -10,14 +10,14 @@ from hypothesis import strategies as st
 from ubm_embed.data.batches.session_table import MAX_INTERACTIONS, SessionTable
 from ubm_embed.data.session import Action
 from ubm_embed.data.tasks.examples import (
-    LEAST_INTERACTIONS,
-    Asked,
-    Examples,
+    TargetRange,
+    TaskExamples,
     next_item_examples,
-    next_item_walks,
+    next_item_sequences,
     purchase_examples,
     remaining_length_examples,
 )
+from ubm_embed.data.tasks.task import MIN_INTERACTIONS
 
 SEARCH, VIEW, ADD, BUY = (action.code for action in Action)
 
@@ -36,7 +36,7 @@ def table(sessions):
 
 
 def listed(examples):
-    """Examples as (prefix, target), a prefix as (action, row) pairs."""
+    """TaskExamples as (prefix, target), a prefix as (action, row) pairs."""
     prefixes = examples.prefixes
     pairs = list(zip(prefixes.actions.tolist(), prefixes.rows.tolist(), strict=True))
     shown = [pairs[start:stop] for start, stop in itertools.pairwise(prefixes.offsets.tolist())]
@@ -63,9 +63,9 @@ class TestNextItemExamples:
     @given(sessions=SESSIONS, known=st.sets(st.integers(0, 5)), repeats=st.booleans(), data=st.data())
     def test_without_a_generator_all_questions_are_asked(self, sessions, known, repeats, data):
         first = [data.draw(st.integers(0, 9)) for _ in sessions]
-        asked = Asked(table(sessions), np.array(first, dtype=np.int64))
+        asked = TargetRange(table(sessions), np.array(first, dtype=np.int64))
         answers = np.isin(np.arange(6), list(known))
-        found = next_item_examples(asked, IS_PRODUCT, known=answers, repeats=repeats)
+        found = next_item_examples(asked, IS_PRODUCT, allowed=answers, repeats=repeats)
         walks = [
             next_items_by_walking(session, known, repeats, at) for session, at in zip(sessions, first, strict=True)
         ]
@@ -73,8 +73,10 @@ class TestNextItemExamples:
 
     @given(sessions=SESSIONS, most=st.integers(0, 4), seed=st.integers(0, 9), repeats=st.booleans())
     def test_with_one_at_most_so_many_a_session(self, sessions, most, seed, repeats):
-        asked = Asked.whole(table(sessions))
-        found = listed(next_item_examples(asked, IS_PRODUCT, np.random.default_rng(seed), most=most, repeats=repeats))
+        asked = TargetRange.whole(table(sessions))
+        found = listed(
+            next_item_examples(asked, IS_PRODUCT, np.random.default_rng(seed), max_per_session=most, repeats=repeats)
+        )
         for session in sessions:
             possible = next_items_by_walking(session, repeats=repeats)
             count = min(most, len(possible))
@@ -86,7 +88,7 @@ class TestNextItemExamples:
 
     @given(sessions=SESSIONS, seed=st.integers(0, 9))
     def test_the_answer_is_a_product_that_the_prefix_lacks_and_the_prefix_holds_another(self, sessions, seed):
-        asked = Asked.whole(table(sessions))
+        asked = TargetRange.whole(table(sessions))
         for prefix, target in listed(next_item_examples(asked, IS_PRODUCT, np.random.default_rng(seed))):
             rows = [row for _, row in prefix]
             assert IS_PRODUCT[target]
@@ -95,35 +97,35 @@ class TestNextItemExamples:
 
     def test_a_hand_made_session(self):
         session = viewed(4, 0, 0, 5, 1, 0)
-        asked = Asked.whole(table([session, viewed(2), viewed(4, 3), []]))
+        asked = TargetRange.whole(table([session, viewed(2), viewed(4, 3), []]))
         assert listed(next_item_examples(asked, IS_PRODUCT)) == [(session[:4], 1)]
         with_repeats = next_item_examples(asked, IS_PRODUCT, repeats=True)
         assert listed(with_repeats) == [(session[:4], 1), (session[:5], 0)]
 
     def test_a_search_between_two_views_of_a_product_asks_nothing(self):
-        asked = Asked.whole(table([viewed(0, 4, 0)]))
+        asked = TargetRange.whole(table([viewed(0, 4, 0)]))
         assert len(next_item_examples(asked, IS_PRODUCT, repeats=True)) == 0
 
     def test_every_question_of_a_session_is_drawn_equally_often(self):
-        asked = Asked.whole(table([viewed(0, 4, 1, 0, 2, 5)] * 1000))
+        asked = TargetRange.whole(table([viewed(0, 4, 1, 0, 2, 5)] * 1000))
         targets = next_item_examples(asked, IS_PRODUCT, np.random.default_rng(0)).targets
         assert np.mean(targets == 1) == pytest.approx(0.5, abs=0.05)
         assert set(targets.tolist()) == {1, 2}
 
     def test_the_same_seed_asks_the_same(self):
-        asked = Asked.whole(table([viewed(0, 1, 2, 3)] * 20))
+        asked = TargetRange.whole(table([viewed(0, 1, 2, 3)] * 20))
         one, same, other = (
             listed(next_item_examples(asked, IS_PRODUCT, np.random.default_rng(seed))) for seed in (1, 1, 2)
         )
         assert one == same != other
 
     def test_types_are_those_of_a_table_and_of_a_class(self):
-        found = next_item_examples(Asked.whole(table([viewed(0, 1)])), IS_PRODUCT)
+        found = next_item_examples(TargetRange.whole(table([viewed(0, 1)])), IS_PRODUCT)
         assert (found.prefixes.rows.dtype, found.targets.dtype) == (np.int32, np.int64)
 
     def test_no_sessions_ask_nothing(self):
         for rng in (None, np.random.default_rng(0)):
-            assert len(next_item_examples(Asked.whole(table([])), IS_PRODUCT, rng)) == 0
+            assert len(next_item_examples(TargetRange.whole(table([])), IS_PRODUCT, rng)) == 0
 
 
 def table_of_own_rows(sessions):
@@ -137,8 +139,8 @@ def by_session(walks):
     pairs = list(zip(walks.sessions.actions.tolist(), walks.sessions.rows.tolist(), strict=True))
     found = []
     for start, stop in itertools.pairwise(walks.sessions.offsets.tolist()):
-        inside = [place for place, where in enumerate(walks.places.tolist()) if start <= where < stop]
-        asked = {int(walks.places[place]) - start + 1: int(walks.targets[place]) for place in inside}
+        inside = [place for place, where in enumerate(walks.positions.tolist()) if start <= where < stop]
+        asked = {int(walks.positions[place]) - start + 1: int(walks.targets[place]) for place in inside}
         found.append((pairs[start:stop], asked))
     return found
 
@@ -166,22 +168,22 @@ class TestNextItemWalks:
     )
     def test_of_sessions_within_the_limit_all_questions_are_asked(self, sessions, known, repeats, limit, data):
         first = [data.draw(st.integers(0, 9)) for _ in sessions]
-        asked = Asked(table(sessions), np.array(first, dtype=np.int64))
+        asked = TargetRange(table(sessions), np.array(first, dtype=np.int64))
         answers = np.isin(np.arange(6), list(known))
         rng = np.random.default_rng(0)
-        found = next_item_walks(asked, IS_PRODUCT, rng, limit=limit, known=answers, repeats=repeats)
+        found = next_item_sequences(asked, IS_PRODUCT, rng, limit=limit, allowed=answers, repeats=repeats)
         expected = [
             next_items_by_walking(session, known, repeats, at) for session, at in zip(sessions, first, strict=True)
         ]
         assert listed(found.examples) == list(itertools.chain(*expected))
-        assert listed(found.examples) == listed(next_item_examples(asked, IS_PRODUCT, known=answers, repeats=repeats))
+        assert listed(found.examples) == listed(next_item_examples(asked, IS_PRODUCT, allowed=answers, repeats=repeats))
         assert len(found) == len([questions for questions in expected if questions])
 
     @given(sessions=SESSIONS, limit=st.integers(1, 9), repeats=st.booleans(), seed=st.integers(0, 9))
     def test_of_a_longer_one_a_run_and_what_follows_it(self, sessions, limit, repeats, seed):
         own, is_product = table_of_own_rows(sessions)
         rng = np.random.default_rng(seed)
-        walks = next_item_walks(Asked.whole(own), is_product, rng, limit=limit, repeats=repeats)
+        walks = next_item_sequences(TargetRange.whole(own), is_product, rng, limit=limit, repeats=repeats)
         found = {number: [] for number in range(len(sessions))}
         for shown, asked in by_session(walks):
             number = shown[0][1] // 6
@@ -196,12 +198,12 @@ class TestNextItemWalks:
             else:
                 assert any(not asked for _, asked in possible)
         assert np.all(walks.sessions.lengths <= limit)
-        assert np.all(np.diff(walks.places) > 0)
+        assert np.all(np.diff(walks.positions) > 0)
 
     def test_every_run_of_a_long_session_is_drawn_equally_often(self):
         session, is_product = [(VIEW, row) for row in range(8)], np.ones(8, dtype=bool)
-        asked = Asked.whole(table([session] * 2000))
-        walks = next_item_walks(asked, is_product, np.random.default_rng(0), limit=4)
+        asked = TargetRange.whole(table([session] * 2000))
+        walks = next_item_sequences(asked, is_product, np.random.default_rng(0), limit=4)
         starts, counts = np.unique(walks.sessions.rows[walks.sessions.offsets[:-1]], return_counts=True)
         assert starts.tolist() == [0, 1, 2, 3]
         assert counts / 2000 == pytest.approx(0.25, abs=0.04)
@@ -209,22 +211,24 @@ class TestNextItemWalks:
 
     def test_reads_as_many_interactions_as_the_paper_does_and_asks_for_one_more(self):
         sessions = [[(VIEW, row) for row in range(MAX_INTERACTIONS + more)] for more in (0, 1, 2)]
-        walks = next_item_walks(
-            Asked.whole(table(sessions)), np.ones(MAX_INTERACTIONS + 2, dtype=bool), np.random.default_rng(0)
+        walks = next_item_sequences(
+            TargetRange.whole(table(sessions)), np.ones(MAX_INTERACTIONS + 2, dtype=bool), np.random.default_rng(0)
         )
         assert walks.sessions.lengths.tolist() == [MAX_INTERACTIONS - 1, MAX_INTERACTIONS, MAX_INTERACTIONS]
-        assert walks.places.size == 3 * MAX_INTERACTIONS - 1
+        assert walks.positions.size == 3 * MAX_INTERACTIONS - 1
 
     def test_a_hand_made_session(self):
-        walks = next_item_walks(
-            Asked.whole(table([viewed(4, 0, 0, 5, 1, 2), viewed(4, 3)])), IS_PRODUCT, np.random.default_rng(0)
+        walks = next_item_sequences(
+            TargetRange.whole(table([viewed(4, 0, 0, 5, 1, 2), viewed(4, 3)])), IS_PRODUCT, np.random.default_rng(0)
         )
         assert by_session(walks) == [(viewed(4, 0, 0, 5, 1), {4: 1, 5: 2})]
         assert (walks.sessions.rows.dtype, walks.targets.dtype) == (np.int32, np.int64)
 
     @given(sessions=SESSIONS, data=st.data())
     def test_are_taken_in_the_order_asked_for(self, sessions, data):
-        walks = next_item_walks(Asked.whole(table(sessions)), IS_PRODUCT, np.random.default_rng(0), repeats=True)
+        walks = next_item_sequences(
+            TargetRange.whole(table(sessions)), IS_PRODUCT, np.random.default_rng(0), repeats=True
+        )
         order = data.draw(st.permutations(range(len(walks))))
         chosen = order[: data.draw(st.integers(0, len(order)))]
         taken = walks.take(np.array(chosen, dtype=np.int64))
@@ -244,7 +248,7 @@ def purchases_by_walking(session, least):
 class TestPurchaseExamples:
     @given(sessions=SESSIONS, least=st.integers(1, 6), seed=st.integers(0, 9))
     def test_each_session_that_can_be_cut_is_cut_once(self, sessions, least, seed):
-        found = listed(purchase_examples(table(sessions), np.random.default_rng(seed), least=least))
+        found = listed(purchase_examples(table(sessions), np.random.default_rng(seed), min_interactions=least))
         able = [session for session in sessions if purchases_by_walking(session, least)]
         assert len(found) == len(able)
         for session, (prefix, follows) in zip(able, found, strict=True):
@@ -272,7 +276,7 @@ class TestPurchaseExamples:
         assert len(purchase_examples(table([early]), np.random.default_rng(0))) == 0
 
     def test_at_least_five_interactions_as_in_the_paper_and_one_hidden(self):
-        assert LEAST_INTERACTIONS == 5
+        assert MIN_INTERACTIONS == 5
         found = purchase_examples(table([viewed(*[1] * 5), viewed(*[1] * 6)]), np.random.default_rng(0))
         assert listed(found) == [(viewed(*[1] * 5), False)]
 
@@ -285,7 +289,7 @@ class TestRemainingLengthExamples:
     @given(sessions=SESSIONS, least=st.integers(1, 6), limit=st.integers(1, 12), seed=st.integers(0, 9))
     def test_each_session_that_can_be_cut_is_cut_once(self, sessions, least, limit, seed):
         rng = np.random.default_rng(seed)
-        found = listed(remaining_length_examples(table(sessions), rng, least=least, limit=limit))
+        found = listed(remaining_length_examples(table(sessions), rng, min_interactions=least, limit=limit))
         able = [session for session in sessions if lengths_by_walking(session, least, limit)]
         assert len(found) == len(able)
         for session, (prefix, remaining) in zip(able, found, strict=True):
@@ -294,7 +298,7 @@ class TestRemainingLengthExamples:
 
     def test_a_long_session_is_cut_before_its_32nd_interaction_and_counted_to_its_end(self):
         examples = remaining_length_examples(table([viewed(*[1] * 100)] * 1000), np.random.default_rng(0))
-        assert set(examples.prefixes.lengths.tolist()) == set(range(LEAST_INTERACTIONS, MAX_INTERACTIONS))
+        assert set(examples.prefixes.lengths.tolist()) == set(range(MIN_INTERACTIONS, MAX_INTERACTIONS))
         assert set((examples.prefixes.lengths + examples.targets).tolist()) == {100}
         assert examples.targets.dtype == np.int64
 
@@ -321,6 +325,6 @@ class TestCuts:
 
 
 def test_examples_are_taken_in_the_order_asked_for_with_repeats():
-    examples = Examples(table([viewed(0), viewed(1, 2), viewed(3)]), np.array([5, 6, 7]))
+    examples = TaskExamples(table([viewed(0), viewed(1, 2), viewed(3)]), np.array([5, 6, 7]))
     assert listed(examples.take(np.array([2, 1, 1]))) == [(viewed(3), 7), (viewed(1, 2), 6), (viewed(1, 2), 6)]
     assert len(examples) == 3

@@ -2,15 +2,23 @@
 
 import itertools
 import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+from typing import ClassVar
 
 import numpy as np
+import polars as pl
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from ubm_embed.data.batches.session_table import SessionTable
 from ubm_embed.data.batches.tokenized_corpus import TokenizedCorpus
-from ubm_embed.data.tasks.split import SPLITS, Split, SplitKind
+from ubm_embed.data.corpus import Corpus
+from ubm_embed.data.tasks.split import Split, held_out
+from ubm_embed.data.tasks.task import SplitKind
 from ubm_embed.data.text.token_table import TokenTable
 from ubm_embed.errors import InvalidData
 
@@ -74,7 +82,7 @@ class TestApart:
         assert np.mean(part == "validation") == pytest.approx(holdout / 2, abs=within)
         assert np.mean(part == "test") == pytest.approx(holdout / 2, abs=within)
 
-    @pytest.mark.parametrize("kind", SPLITS)
+    @pytest.mark.parametrize("kind", list(SplitKind))
     @pytest.mark.parametrize("starts", [None, range(9)])
     def test_no_holdout_holds_out_nothing(self, kind, starts):
         if kind == "time" and starts is None:
@@ -114,7 +122,7 @@ class TestByTime:
             Split.choose(numbered(5), holdout=0.1, kind="time")
         split = Split.choose(numbered(5, range(5)), holdout=0.4)
         for use in (split.parts, split.membership):
-            with pytest.raises(InvalidData, match="no timestamps"):
+            with pytest.raises(InvalidData, match="needs a timestamp in every session"):
                 use(numbered(5))
 
 
@@ -165,7 +173,7 @@ class TestChoose:
 
 
 class TestRecord:
-    @given(starts=STARTS, holdout=st.just(0.0) | HOLDOUTS, kind=st.sampled_from(SPLITS))
+    @given(starts=STARTS, holdout=st.just(0.0) | HOLDOUTS, kind=st.sampled_from(list(SplitKind)))
     def test_a_split_comes_back_from_json(self, starts, holdout, kind):
         split = Split.choose(numbered(len(starts), starts), holdout=holdout, kind=kind)
         assert Split.from_dict(json.loads(json.dumps(split.to_dict()))) == split
@@ -200,7 +208,83 @@ class TestRecord:
         corpus, other = numbered(9, range(9)), numbered(8, range(8))
         split = Split.choose(corpus, holdout=0.3)
         record = {"corpus": corpus.fingerprint(), "split": split.to_dict()}
-        assert Split.of_record(record, corpus) == split
-        assert Split.of_record(record, other) is None
-        assert Split.of_record({"corpus": corpus.fingerprint()}, corpus) is None
-        assert Split.of_record({"split": split.to_dict()}, corpus) is None
+        assert Split.from_record(record, corpus) == split
+        assert Split.from_record(record, other) is None
+        assert Split.from_record({"corpus": corpus.fingerprint()}, corpus) is None
+        assert Split.from_record({"split": split.to_dict()}, corpus) is None
+
+
+IDS = np.array([f"session {number}" for number in range(5000)], dtype=object)
+
+
+class TestHeldOut:
+    @pytest.mark.parametrize("fraction", [0.0, 0.1, 0.5, 0.9])
+    def test_is_about_that_fraction(self, fraction):
+        four_standard_deviations = 4 * (0.25 / IDS.size) ** 0.5
+        assert held_out(IDS, fraction).mean() == pytest.approx(fraction, abs=four_standard_deviations)
+
+    def test_a_session_stays_on_its_side_while_the_corpus_grows(self):
+        some = IDS[1::3]
+        assert np.array_equal(held_out(IDS, 0.3)[1::3], held_out(some, 0.3))
+
+    def test_a_larger_fraction_contains_the_smaller_one(self):
+        assert held_out(IDS, 0.5)[held_out(IDS, 0.1)].all()
+
+    def test_another_process_holds_out_the_same(self):
+        code = (
+            "import numpy as np\n"
+            "from ubm_embed.data.tasks.split import held_out\n"
+            "ids = np.array([f'session {number}' for number in range(200)], dtype=object)\n"
+            "print(''.join('01'[out] for out in held_out(ids, 0.3).astype(int)))\n"
+        )
+        root = str(Path(__file__).resolve().parents[3])
+        environment = os.environ | {"PYTHONHASHSEED": "12345", "PYTHONPATH": root}
+        process = subprocess.run(
+            [sys.executable, "-c", code], env=environment, capture_output=True, text=True, check=True
+        )
+        assert process.stdout.strip() == "".join("01"[out] for out in held_out(IDS[:200], 0.3).astype(int))
+
+
+def log_of(sessions, starts=None):
+    """A corpus of sessions of search phrases."""
+    rows = [(name, place, phrase) for name, phrases in sessions.items() for place, phrase in enumerate(phrases)]
+    frame = pl.DataFrame(rows, schema=["session_id", "position", "query"], orient="row")
+    if starts is not None:
+        start = pl.col("session_id").replace_strict(starts, return_dtype=pl.Int64) * 1_000_000
+        frame = frame.with_columns(timestamp=(start + pl.col("position")).cast(pl.Datetime("us")))
+    product = pl.lit(None, pl.String)
+    return Corpus(pl.DataFrame(), frame.with_columns(action=pl.lit("search"), product_id=product))
+
+
+class TestTrainingPhrases:
+    SESSIONS: ClassVar = {
+        f"s{number}": [f"phrase {number}", f"more {number}", f"last {number}"] for number in range(40)
+    }
+
+    @pytest.mark.parametrize("kind", APART)
+    def test_are_those_of_the_training_part_only(self, kind):
+        corpus = log_of(self.SESSIONS, {name: number for number, name in enumerate(self.SESSIONS)})
+        split = Split.choose(corpus.session_times(), holdout=0.5, kind=kind)
+        part = dict(zip(self.SESSIONS, split.membership(corpus.session_times()), strict=True))
+        expected = [phrase for name, phrases in self.SESSIONS.items() if part[name] == "training" for phrase in phrases]
+        assert 0 < len(expected) < 3 * 40
+        assert split.training_phrases(corpus).to_list() == expected
+
+    def test_of_leave_one_out_are_all_but_the_last_two_interactions(self):
+        corpus = log_of({"long": ["a", "b", "c", "d"], "short": ["e", "f"]})
+        split = Split(kind=SplitKind.LEAVE_ONE_OUT, holdout=0.1)
+        assert split.training_phrases(corpus).to_list() == ["a", "b", "e", "f"]
+
+    @pytest.mark.parametrize("kind", [SplitKind.SESSION, SplitKind.LEAVE_ONE_OUT])
+    def test_without_a_holdout_are_all(self, kind):
+        phrases = Split(kind=kind, holdout=0.0).training_phrases(log_of(self.SESSIONS))
+        assert phrases.to_list() == list(itertools.chain(*self.SESSIONS.values()))
+
+    def test_a_corpus_and_its_tokens_are_split_alike(self, products, tokenizer):
+        frame = log_of(self.SESSIONS, {name: -number for number, name in enumerate(self.SESSIONS)}).interactions
+        corpus = Corpus(products, frame)
+        tokenized = TokenizedCorpus.from_corpus(corpus, tokenizer)
+        split = Split.choose(tokenized, holdout=0.4)
+        assert split.kind is SplitKind.TIME
+        assert split == Split.choose(corpus.session_times(), holdout=0.4)
+        assert np.array_equal(split.membership(tokenized), split.membership(corpus.session_times()))

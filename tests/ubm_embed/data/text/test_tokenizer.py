@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from tokenizers import Tokenizer, normalizers
 
-from ubm_embed.data.corpus import PRODUCT_SCHEMA, products_of
+from ubm_embed.data.corpus import PRODUCT_SCHEMA, iter_products
 from ubm_embed.data.session import Product
 from ubm_embed.data.text.tokenizer import (
     ACTION_MARKS,
@@ -300,7 +300,7 @@ class TestFolder:
         assert texts.ids.tolist() == expected.ids.tolist()
         assert texts.offsets.tolist() == expected.offsets.tolist()
         assert (again.cls, again.sep, again.mask) == (tokenizer.cls, tokenizer.sep, tokenizer.mask)
-        assert len(texts) == len(list(products_of(products)))
+        assert len(texts) == len(list(iter_products(products)))
 
     def test_nothing_there(self, tmp_path):
         with pytest.raises(NotFound, match=TOKENIZER_FILE):
