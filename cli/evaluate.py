@@ -1,4 +1,4 @@
-"""`ubm-embed evaluate`: how good the answers are, beside simple baselines."""
+"""`ubm-embed evaluate`: the quality of the answers, beside simple baselines."""
 
 from __future__ import annotations
 
@@ -8,12 +8,13 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from cli.choices import Task, device_of
 from cli.console import Format, choose_format, progress, say, write_json, write_json_line, write_table
+from cli.device import device_option, usable_device
+from ubm_embed.data.tasks.task import Task
 
 if TYPE_CHECKING:
     from ubm_embed.evaluation.evaluation import Evaluation
-    from ubm_embed.evaluation.judgement import Judgement
+    from ubm_embed.evaluation.metric_summary import MetricSummary
 
 
 def register(app: typer.Typer) -> None:
@@ -24,88 +25,96 @@ def register(app: typer.Typer) -> None:
 def evaluate(
     task: Annotated[Task, typer.Argument(help="nip: next item; pip: purchase intention; rlp: remaining length.")],
     model: Annotated[Path, typer.Option("--model", metavar="DIR", help="The model folder.")],
-    corpus: Annotated[Path, typer.Option("--corpus", metavar="DIR", help="The corpus it was trained on.")],
+    corpus: Annotated[
+        Path, typer.Option("--corpus", metavar="DIR", help="The corpus it was trained on, or a later one.")
+    ],
     against: Annotated[
         Path | None,
-        typer.Option("--against", metavar="DIR", help="Another model, compared question by question with the first."),
+        typer.Option("--against", metavar="DIR", help="Another model, compared with the first example by example."),
     ] = None,
-    most: Annotated[int, typer.Option("--most", min=2, help="Ask at most so many questions.")] = 10_000,
+    max_examples: Annotated[
+        int, typer.Option("--max-examples", min=2, help="Above this number, examples are drawn at random.")
+    ] = 10_000,
     repeats: Annotated[
         bool | None,
         typer.Option(
             "--repeats/--no-repeats",
-            help="nip: also ask for products that the session holds already; default: as fine-tuning did.",
+            help="nip: also ask for products that the session holds already; default: as in fine-tuning.",
         ),
     ] = None,
-    least: Annotated[
+    min_interactions: Annotated[
         int | None,
-        typer.Option("--least", min=1, help="pip, rlp: interactions to read, at least; default: as fine-tuning did."),
+        typer.Option("--min-interactions", min=1, help="pip, rlp: the shortest prefix; default: as in fine-tuning."),
     ] = None,
-    seed: Annotated[int, typer.Option("--seed", min=0, help="Of the cuts and of which sessions are asked.")] = 0,
-    device: Annotated[str, typer.Option("--device", help="auto, cpu, cuda, cuda:1 ...")] = "auto",
+    seed: Annotated[int, typer.Option("--seed", min=0, help="Seed of the cuts and of the draw of examples.")] = 0,
+    device: Annotated[str, device_option()] = "auto",
     output: Annotated[Format | None, typer.Option("--format", help="How to write the result.")] = None,
 ) -> None:
-    """Ask the sessions that no training has seen, and put simple baselines beside the model.
+    """Evaluate a model on sessions that training has not seen, beside simple baselines.
 
-    Each session is cut at random. nip: which product comes next, out of the whole catalogue, ties ranked against the
-    target; pip: whether a purchase follows; rlp: how many interactions follow. Intervals are 95% of a bootstrap; JSON
-    also has p-values of a paired test, results by how often training saw the answer, and the leak report.
+    Each session is cut at random. nip: which product comes next, out of the whole catalogue, ties counted against the
+    model; pip: whether a purchase follows; rlp: how many interactions follow. Intervals are 95% bootstrap intervals.
+    JSON also has the p-values of a paired test, the results by how often training saw the answer, and the leak report.
     """
     from ubm_embed.data.corpus import Corpus
-    from ubm_embed.data.tasks.examples import Task as Asked
-    from ubm_embed.evaluation.evaluation import evaluate as ask
+    from ubm_embed.evaluation.evaluation import evaluate as measure
+    from ubm_embed.inference.allocation import keep_freed_memory
     from ubm_embed.model.checkpoint import Checkpoint
 
-    target = device_of(device)
+    target = usable_device(device)
     checkpoint = Checkpoint.from_pretrained(model)
     other = None if against is None else Checkpoint.from_pretrained(against)
+    keep_freed_memory()
     with progress() as shown:
-        found = ask(
-            Asked(task.value),
+        evaluation = measure(
+            task,
             Corpus.open(corpus),
             checkpoint,
             against=other,
-            most=most,
+            max_examples=max_examples,
             seed=seed,
             repeats=repeats,
-            least=least,
+            min_interactions=min_interactions,
             device=target,
             progress=shown,
         )
-    say(str(found.leaks))
-    write_evaluation(found, choose_format(output))
+    say(str(evaluation.corpus))
+    say(str(evaluation.leaks))
+    write_evaluation(evaluation, choose_format(output))
 
 
-def write_evaluation(found: Evaluation, output: Format) -> None:
-    """The table of a task to stdout."""
+def write_evaluation(evaluation: Evaluation, output: Format) -> None:
+    """Write the table of a task to stdout."""
     if output is Format.JSON:
-        write_json(found.to_dict())
+        write_json(evaluation.to_dict())
     elif output is Format.JSONL:
-        for row in found.rows:
+        for row in evaluation.rows:
             write_json_line(row.to_dict())
     else:
         from ubm_embed.evaluation.task_metrics import metric_label
 
-        names = list(found.rows[0].metrics)
-        title = f"{found.questions:,} questions; ± is half of the 95% interval"
+        names = list(evaluation.rows[0].metrics)
+        title = f"{evaluation.examples:,} examples; ± is half of the 95% interval"
         write_table(
-            ("model", *map(metric_label, names)), ([row.name, *_cells(row, names)] for row in found.rows), title=title
+            ("model", *map(metric_label, names)),
+            ([row.name, *_cells(row, names)] for row in evaluation.rows),
+            title=title,
         )
-        if found.rows[0].bands:
-            _write_bands(found)
+        if evaluation.rows[0].bands:
+            _write_bands(evaluation)
         say("* differs from the first row, p < 0.05, paired randomisation test")
 
 
-def _cells(row: Judgement, names: list[str]) -> Iterator[str]:
+def _cells(row: MetricSummary, names: list[str]) -> Iterator[str]:
     for name in names:
         low, high = row.intervals[name]
         differs = row.p_values is not None and row.p_values[name] < 0.05
         yield f"{row.metrics[name]:.4f}{'*' if differs else ' '}±{(high - low) / 2:.3f}"
 
 
-def _write_bands(found: Evaluation) -> None:
-    """hit@10 by how often training saw the answer."""
-    bands = [band.label for band in found.rows[0].bands]
-    rows = ([row.name, *(f"{band.metrics['hit@10']:.4f}" for band in row.bands)] for row in found.rows)
-    counts = ["questions", *(f"{band.questions:,}" for band in found.rows[0].bands)]
+def _write_bands(evaluation: Evaluation) -> None:
+    """Write hit@10 by how often training saw the answer."""
+    bands = [band.label for band in evaluation.rows[0].bands]
+    rows = ([row.name, *(f"{band.metrics['hit@10']:.4f}" for band in row.bands)] for row in evaluation.rows)
+    counts = ["examples", *(f"{band.examples:,}" for band in evaluation.rows[0].bands)]
     write_table(("seen in training", *bands), [counts, *rows], title="hit@10 by how often training saw the answer")

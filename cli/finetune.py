@@ -10,6 +10,7 @@ import typer
 
 from cli.console import progress, say, warn
 from cli.device import device_option, usable_device
+from cli.run_options import RUN, Overwrite, Restart, Resume, require_one
 from cli.settings_options import OptionsOf, with_options
 from ubm_embed.data.tasks.task import Task
 from ubm_embed.training.finetuning.config import FinetuningConfig
@@ -17,8 +18,6 @@ from ubm_embed.training.recipes import Recipe, finetuning_config
 
 if TYPE_CHECKING:
     from ubm_embed.model.checkpoint import Checkpoint
-
-_RUN = "Run"
 
 
 def register(app: typer.Typer) -> None:
@@ -41,24 +40,10 @@ def finetune(
         ),
     ] = None,
     settings: Annotated[dict[str, Any], OptionsOf(FinetuningConfig)],
-    device: Annotated[str, device_option(_RUN)] = "auto",
-    resume: Annotated[
-        bool, typer.Option("--resume", help="Continue the unfinished run at --out.", rich_help_panel=_RUN)
-    ] = False,
-    restart: Annotated[
-        bool,
-        typer.Option(
-            "--restart",
-            help="Start over: discard the state of an unfinished run at --out.",
-            rich_help_panel=_RUN,
-        ),
-    ] = False,
-    overwrite: Annotated[
-        bool,
-        typer.Option(
-            "--overwrite", help="Replace the model at --out; an unfinished run's state stays.", rich_help_panel=_RUN
-        ),
-    ] = False,
+    device: Annotated[str, device_option(RUN)] = "auto",
+    resume: Resume = False,
+    restart: Restart = False,
+    overwrite: Overwrite = False,
 ) -> None:
     """Fine-tune a model for one task and write the weights that do best on the validation part.
 
@@ -70,6 +55,7 @@ def finetune(
     from ubm_embed.outputs import require_free
     from ubm_embed.training.finetuning.finetune import finetune as train
 
+    require_one(resume=resume, restart=restart)
     require_free(out, overwrite=overwrite)
     checkpoint = Checkpoint.from_pretrained(model)
     recipe = recipe or _fitting_recipe(checkpoint, task)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import enum
 import json
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -10,17 +9,10 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from cli.console import progress, say
+from ubm_embed.data.logs.event_kind import EventKind
 
 if TYPE_CHECKING:
     from ubm_embed.data.logs.ingestion import IngestReport
-
-
-class LogKind(enum.StrEnum):
-    """The values of `EventKind` in `ubm_embed.data.logs.events`, which would import polars; --help is instant."""
-
-    NATIVE = "native"
-    GA4 = "ga4"
-    SEGMENT = "segment"
 
 
 def register(app: typer.Typer) -> None:
@@ -33,33 +25,35 @@ def ingest(
         list[Path], typer.Argument(metavar="SOURCE...", help="Logs: files, folders of files, or corpus folders.")
     ],
     kind: Annotated[
-        LogKind,
-        typer.Option("--from", help="native: the corpus' own columns; ga4: BigQuery export; segment: e-commerce."),
+        EventKind,
+        typer.Option(
+            "--from", help="native: the columns of a corpus; ga4: BigQuery export; segment: e-commerce events."
+        ),
     ],
     out: Annotated[Path, typer.Option("--out", metavar="DIR", help="The corpus folder to write.")],
     catalogue: Annotated[
         Path | None,
-        typer.Option("--catalogue", metavar="FILE", help="Products; its values win over those that events carry."),
+        typer.Option("--catalogue", metavar="FILE", help="Products; their values win over those in events."),
     ] = None,
     session_gap: Annotated[
         float,
-        typer.Option("--session-gap", metavar="MINUTES", min=0.01, help="Silence that ends a session without an id."),
+        typer.Option("--session-gap", metavar="MINUTES", min=0.01, help="The pause that ends a session without an id."),
     ] = 30,
     report: Annotated[
-        Path | None, typer.Option("--report", metavar="FILE", help="Write the counts as JSON, too.")
+        Path | None, typer.Option("--report", metavar="FILE", help="Also write the counts as JSON.")
     ] = None,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace what is at DIR.")] = False,
 ) -> None:
     """Turn an event log into a corpus: products and sessions to learn from.
 
-    Reads Parquet, CSV, JSON and JSON Lines, the text forms also gzipped. What is dropped is counted by reason.
+    Reads Parquet, CSV, JSON and JSON Lines; the text formats may be gzipped. Dropped events are counted by reason.
     """
     from ubm_embed.data.logs.ingestion import ingest as write_corpus
 
     with progress() as shown:
         counts = write_corpus(
             sources,
-            kind=kind.value,
+            kind=kind,
             out=out,
             catalogue=catalogue,
             session_gap_minutes=session_gap,
@@ -67,18 +61,18 @@ def ingest(
             progress=shown,
         )
     if report is not None:
-        _write(counts, report)
-    say(_readable(counts, out))
+        _write_report(counts, report)
+    say(_summary(counts, out))
 
 
-def _write(counts: IngestReport, file: Path) -> None:
+def _write_report(counts: IngestReport, file: Path) -> None:
     from ubm_embed.outputs import output_file
 
     with output_file(file) as aside:
         aside.write_text(json.dumps(counts.to_dict(), ensure_ascii=False, indent=2) + "\n", "utf-8")
 
 
-def _readable(counts: IngestReport, out: Path) -> str:
+def _summary(counts: IngestReport, out: Path) -> str:
     actions = ", ".join(f"{count:,} {action}" for action, count in counts.actions.items())
     lines = [
         f"{out}: {counts.sessions:,} sessions ({counts.sessions_of_one:,} of one interaction), "

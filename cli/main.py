@@ -1,4 +1,4 @@
-"""The command line: one file per command, and the one place where an error becomes a message and an exit code."""
+"""The command line: one file per command; here an error becomes a message and an exit code."""
 
 from __future__ import annotations
 
@@ -33,12 +33,12 @@ UNEXPECTED, USAGE, INTERRUPTED = 1, 2, 130
 
 app = typer.Typer(
     name="ubm-embed",
-    help="Embed shop products and live sessions with one User Behavior Model; answer next-item queries from them.",
+    help="Embed products and live sessions of a shop with one User Behavior Model, and answer next-item queries.",
     no_args_is_help=True,
     add_completion=False,
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
-    epilog="Every option also as UBM_EMBED_<OPTION> in the environment. Data goes to stdout, all else to stderr.",
+    epilog="Every option is also UBM_EMBED_<OPTION> in the environment. Data goes to stdout, messages to stderr.",
 )
 for command in (
     demo,
@@ -57,8 +57,8 @@ for command in (
     command.register(app)
 
 
-def _version(asked: bool) -> None:
-    if asked:
+def _version(wanted: bool) -> None:
+    if wanted:
         from importlib.metadata import version
 
         typer.echo(f"ubm-embed {version('ubm-embed')}")
@@ -70,10 +70,10 @@ def options(
     context: typer.Context,
     debug: Annotated[bool, typer.Option("--debug", help="Show the traceback of an unexpected error.")] = False,
     version: Annotated[
-        bool, typer.Option("--version", help="Print the version and leave.", callback=_version, is_eager=True)
+        bool, typer.Option("--version", help="Print the version and exit.", callback=_version, is_eager=True)
     ] = False,
 ) -> None:
-    """Options that stand before a command's name."""
+    """Options given before the name of a command."""
     context.obj = {"debug": debug}
 
 
@@ -98,7 +98,7 @@ def run(arguments: list[str]) -> int:
     except (KeyboardInterrupt, typer.Abort):
         complain("interrupted")
         return INTERRUPTED
-    except BrokenPipeError:  # the reader of our output has seen enough, as `| head` does
+    except BrokenPipeError:  # the reader of our output has closed the pipe, as `| head` does
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 0
     except Exception as error:
@@ -120,11 +120,11 @@ def _unexpected(error: Exception, *, debug: bool) -> int:
 
 
 def _name_environment_variables(command: Any) -> None:
-    """Give every option its `UBM_EMBED_<OPTION>`, by its long name."""
+    """Name the environment variable `UBM_EMBED_<OPTION>` of every option, after its long name."""
     for parameter in command.params:
         if isinstance(parameter, TyperOption) and not parameter.is_eager:
             parameter.envvar = "UBM_EMBED_" + _long_name(parameter).upper().replace("-", "_")
-            parameter.show_envvar = False  # the rule is said once; fifty names would drown the help
+            parameter.show_envvar = False  # the epilog gives the rule; fifty names would drown the help
     if isinstance(command, TyperGroup):
         for inner in command.commands.values():
             _name_environment_variables(inner)

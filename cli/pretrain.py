@@ -9,6 +9,7 @@ import typer
 
 from cli.console import progress, say
 from cli.device import device_option, usable_device
+from cli.run_options import RUN, Overwrite, Restart, Resume, require_one
 from cli.settings_options import After, OptionsOf, with_options
 from ubm_embed.training.model_sizes import ModelSizes
 from ubm_embed.training.pretraining.config import PretrainingConfig
@@ -21,9 +22,29 @@ if TYPE_CHECKING:
     from ubm_embed.data.text.tokenizer import InteractionTokenizer
     from ubm_embed.model.user_behavior_model import UserBehaviorModel
 
-_MODEL, _RUN = "Model", "Run"
+_MODEL = "Model"
 # Pre-trained layers know more than a shop can train from scratch, so the recipe for shops takes as many as the paper.
 _LAYERS_OF_CHECKPOINT = 4
+
+Init = Annotated[
+    str | None,
+    typer.Option(
+        "--init",
+        metavar="DIR_OR_NAME",
+        help="Start from a BERT-like checkpoint or a UBM, a folder or a hub name; else from scratch.",
+        rich_help_panel=_MODEL,
+    ),
+]
+Vocab = Annotated[
+    Path | None,
+    typer.Option(
+        "--vocab",
+        metavar="FILE_OR_DIR",
+        help="A BERT vocabulary to use without --init; else one is learned from the corpus.",
+        rich_help_panel=_MODEL,
+    ),
+    After("dropout"),
+]
 
 
 def register(app: typer.Typer) -> None:
@@ -39,45 +60,14 @@ def pretrain(
         Recipe,
         typer.Option("--recipe", help="Settings that are not given: ours, for shops of any size, or the paper's."),
     ] = Recipe.SHOP,
-    init: Annotated[
-        str | None,
-        typer.Option(
-            "--init",
-            metavar="DIR_OR_NAME",
-            help="Start from a BERT-like checkpoint or a UBM, a folder or a hub name; else from scratch.",
-            rich_help_panel=_MODEL,
-        ),
-    ] = None,
+    init: Init = None,
     sizes: Annotated[dict[str, Any], OptionsOf(ModelSizes)],
-    vocab: Annotated[
-        Path | None,
-        typer.Option(
-            "--vocab",
-            metavar="FILE_OR_DIR",
-            help="A BERT vocabulary to use without --init; else one is learned from the corpus.",
-            rich_help_panel=_MODEL,
-        ),
-        After("dropout"),
-    ] = None,
+    vocab: Vocab = None,
     settings: Annotated[dict[str, Any], OptionsOf(PretrainingConfig)],
-    device: Annotated[str, device_option(_RUN), After("precision")] = "auto",
-    resume: Annotated[
-        bool, typer.Option("--resume", help="Continue the unfinished run at --out.", rich_help_panel=_RUN)
-    ] = False,
-    restart: Annotated[
-        bool,
-        typer.Option(
-            "--restart",
-            help="Start over: discard the state of an unfinished run at --out.",
-            rich_help_panel=_RUN,
-        ),
-    ] = False,
-    overwrite: Annotated[
-        bool,
-        typer.Option(
-            "--overwrite", help="Replace the model at --out; an unfinished run's state stays.", rich_help_panel=_RUN
-        ),
-    ] = False,
+    device: Annotated[str, device_option(RUN), After("precision")] = "auto",
+    resume: Resume = False,
+    restart: Restart = False,
+    overwrite: Overwrite = False,
 ) -> None:
     """Pre-train a User Behavior Model on a corpus, in the paper's two stages.
 
@@ -92,6 +82,7 @@ def pretrain(
     from ubm_embed.training.pretraining.pretrain import pretrain as train
     from ubm_embed.training.processes import init_process_group
 
+    require_one(resume=resume, restart=restart)
     require_free(out, overwrite=overwrite)
     if init is not None:
         sizes.setdefault("layers", _LAYERS_OF_CHECKPOINT)
@@ -101,7 +92,7 @@ def pretrain(
         raise typer.BadParameter(str(error)) from None
     target = _process_device(device)
     opened = Corpus.open(corpus)
-    model, tokenizer = _initial_model(opened, config.seed, init, vocab, chosen_sizes)
+    model, tokenizer = _initial_model(opened, config, init, vocab, chosen_sizes)
     keep_freed_memory()
     run: dict[str, Any] = {"device": target, "resume": resume, "restart": restart, "overwrite": overwrite}
     with init_process_group(target) as processes, progress() as shown:
@@ -127,13 +118,16 @@ def _process_device(name: str) -> torch.device:
 
 
 def _initial_model(
-    corpus: Corpus, seed: int, init: str | None, vocab: Path | None, sizes: ModelSizes
+    corpus: Corpus, config: PretrainingConfig, init: str | None, vocab: Path | None, sizes: ModelSizes
 ) -> tuple[UserBehaviorModel, InteractionTokenizer]:
     from ubm_embed.model.start import fresh_model, model_from
+    from ubm_embed.training.pretraining.pretrain import split_of
 
-    if init is None:
-        return fresh_model(corpus, vocab=vocab, seed=seed, **sizes.model_dump())
-    if vocab is not None:
-        raise typer.BadParameter("--init has its own vocabulary; give no --vocab")
-    # The checkpoint has a width and a vocabulary of its own.
-    return model_from(init, corpus, seed=seed, **sizes.model_dump(exclude={"width", "vocab_size"}))
+    if init is not None:
+        if vocab is not None:
+            raise typer.BadParameter("--init has its own vocabulary; give no --vocab")
+        # The checkpoint has a width and a vocabulary of its own.
+        return model_from(init, corpus, seed=config.seed, **sizes.model_dump(exclude={"width", "vocab_size"}))
+    # A vocabulary learned from held-out search phrases would leak them.
+    phrases = None if vocab is not None else split_of(corpus.session_times(), config).training_phrases(corpus)
+    return fresh_model(corpus, phrases=phrases, vocab=vocab, seed=config.seed, **sizes.model_dump())

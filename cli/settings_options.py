@@ -15,7 +15,6 @@ from dataclasses import dataclass
 from typing import Annotated, Any, Literal, TypeVar, get_args, get_origin, get_type_hints
 
 import typer
-from annotated_types import Ge, Le
 from pydantic.fields import FieldInfo
 
 from ubm_embed.data.tasks.task import Task
@@ -68,8 +67,8 @@ class _SettingOption:
             *self._names(),
             help=self._help(),
             rich_help_panel=self.setting.panel,
-            min=next((mark.ge for mark in self.field.metadata if isinstance(mark, Ge)), None),  # type: ignore[arg-type]
-            max=next((mark.le for mark in self.field.metadata if isinstance(mark, Le)), None),  # type: ignore[arg-type]
+            min=self._bound("ge"),
+            max=self._bound("le"),
             show_default=shown,
         )
         annotation: Any = Annotated[self._type() | None, option]
@@ -80,6 +79,10 @@ class _SettingOption:
         if self.setting.lists_omissions:
             return tuple(value for value in self.field.default if value not in given) if given else None
         return self.setting.choices[given] if self.setting.choices and given is not None else given
+
+    def _bound(self, name: str) -> Any:
+        """The bound "ge" or "le" of the field; typer has no others, and the settings check those themselves."""
+        return next((getattr(mark, name) for mark in self.field.metadata if hasattr(mark, name)), None)
 
     def _names(self) -> tuple[str, ...]:
         hyphenated = self.name.replace("_", "-")
