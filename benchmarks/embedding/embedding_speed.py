@@ -25,7 +25,8 @@ from benchmarks.command_line import load_or_measure
 from benchmarks.embedding.rivals import FORMS, Rival, versions, write_home
 from benchmarks.report import markdown_table, report_header
 from ubm_embed.data.arrays import FloatArray
-from ubm_embed.data.batches.distinct_batches import NO_ACTION, TokenBatch, interaction_sequences
+from ubm_embed.data.batches.distinct_batches import NO_ACTION, interaction_sequences
+from ubm_embed.data.batches.packing import TokenBatch
 from ubm_embed.data.corpus import Corpus
 from ubm_embed.data.sample_shop import write_sample_shop
 from ubm_embed.data.text.token_table import TokenTable
@@ -161,7 +162,7 @@ def _rounds(rows: dict[str, Any], rounds: int) -> dict[str, list[float]]:
 
 
 def _described(seconds: list[float], exact: FloatArray, found: FloatArray) -> dict[str, Any]:
-    agreement = Agreement.of(exact, found)
+    agreement = Agreement.from_vectors(exact, found)
     mean = float(np.einsum("md,md->m", exact, found).mean())
     return {"seconds": seconds, "cosine": mean, "least_cosine": agreement.cosine, "nearest": agreement.nearest}
 

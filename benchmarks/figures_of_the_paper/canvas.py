@@ -1,7 +1,7 @@
-"""What every picture shares: its size, colours and fonts, labels that keep off each other, and the file it becomes.
+"""What all pictures share: size, colours, fonts, labels that do not overlap, and saving.
 
-Pictures are 900 pixels wide at 100 dots an inch, saved with half as many again. No window system and no settings of the
-user take part, so that the same numbers give the same picture.
+Pictures are 900 pixels wide at 100 dots per inch and saved at 150. They depend on no window system and no user
+settings, so equal numbers give equal pictures.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from matplotlib.transforms import Bbox
 
 from ubm_embed.outputs import output_file
 
-# Okabe and Ito's palette, which colour-blind readers tell apart, with grey for its yellow, which is faint on white.
+# Okabe and Ito's palette for colour-blind readers, with grey in place of its yellow, which is faint on white.
 COLOURS = ("#D55E00", "#0072B2", "#009E73", "#E69F00", "#56B4E9", "#CC79A7", "#000000", "#999999")
 GREY = COLOURS[-1]
 MARKERS = ("o", "s", "^", "D", "v", "P", "X", "*")
@@ -38,20 +38,20 @@ _STYLE: dict[str, Any] = {
 }
 _DIRECTIONS = ((1, 0), (-1, 0), (0, 1), (0, -1), (1, 1), (-1, 1), (1, -1), (-1, -1))
 _DISTANCES = (7, 16, 26, 38, 52, 68)  # points
-_CLEARANCE = 4.0  # pixels around a data point that a label leaves free
+_CLEARANCE = 4.0  # pixels that labels leave free around a data point
 _ALIGNMENT = {1: "left", 0: "center", -1: "right"}
 _VERTICAL = {1: "bottom", 0: "center", -1: "top"}
 
 
 @contextmanager
 def style() -> Iterator[None]:
-    """Draw and save inside it."""
+    """The style of all pictures; draw and save inside this context."""
     with matplotlib.style.context(["default", _STYLE]):
         yield
 
 
 def panels(title: str, rows: int, columns: int = 1, *, height: float, share_x: bool = False) -> tuple[Figure, Any]:
-    """An empty picture with a grid of axes, an array [rows, columns]; `height` is of one row, in inches."""
+    """An empty picture and its grid of axes, an array [rows, columns]; `height` is that of a row, in inches."""
     figure = Figure(figsize=(WIDTH, rows * height + 1.0), layout="constrained")
     FigureCanvasAgg(figure)
     figure.suptitle(title)
@@ -59,15 +59,15 @@ def panels(title: str, rows: int, columns: int = 1, *, height: float, share_x: b
 
 
 def save(figure: Figure, file: Path) -> None:
-    """Write a PNG, whole or not at all; nothing in it says when or with what it was made."""
+    """Write a PNG atomically, without the date and software that it was made with."""
     with output_file(file) as aside:
         figure.savefig(aside, format="png", metadata={"Software": None})
 
 
-def place_labels(axes: Axes, points: Sequence[tuple[float, float]], labels: Sequence[str], *, size: float = 9) -> None:
-    """Name each point beside it, where its name covers no point and no other name, as near as that can be.
+def add_labels(axes: Axes, points: Sequence[tuple[float, float]], labels: Sequence[str], *, size: float = 9) -> None:
+    """Label each point as near to it as possible, without covering a point or another label.
 
-    In order: each takes the first free one of a few places. Call it last, when nothing else moves any more.
+    Each label takes the first free one of a few positions. Call this last, when the layout is final.
     """
     figure = axes.get_figure(root=True)
     assert figure is not None
@@ -77,11 +77,11 @@ def place_labels(axes: Axes, points: Sequence[tuple[float, float]], labels: Sequ
     scale = figure.dpi / 72
     for point, pixel, label in zip(points, pixels, labels, strict=True):
         extent = _extent(axes, label, size)
-        places = [
+        positions = [
             (way, distance, _box(pixel, extent, way, distance * scale))
             for distance, way in itertools.product(_DISTANCES, _DIRECTIONS)
         ]
-        way, distance, box = next((place for place in places if _free(place[2], taken, axes.bbox)), places[0])
+        way, distance, box = next((one for one in positions if _is_free(one[2], taken, axes.bbox)), positions[0])
         taken.append(box)
         _annotate(axes, label, point, way, distance, size)
 
@@ -95,12 +95,12 @@ def _extent(axes: Axes, label: str, size: float) -> tuple[float, float]:
 
 
 def _box(pixel: tuple[float, float], extent: tuple[float, float], way: tuple[int, int], distance: float) -> Bbox:
-    """Where a label would stand, in pixels."""
-    low = [at + step * distance - long * (1 - step) / 2 for at, step, long in zip(pixel, way, extent, strict=True)]
+    """The box of a label at this distance from its point, in pixels."""
+    low = [at + step * distance - size * (1 - step) / 2 for at, step, size in zip(pixel, way, extent, strict=True)]
     return Bbox.from_bounds(low[0], low[1], *extent)
 
 
-def _free(box: Bbox, taken: Iterable[Bbox], within: Any) -> bool:
+def _is_free(box: Bbox, taken: Iterable[Bbox], within: Any) -> bool:
     inside = within.x0 <= box.x0 and box.x1 <= within.x1 and within.y0 <= box.y0 and box.y1 <= within.y1
     return inside and not any(box.overlaps(other) for other in taken)
 

@@ -1,7 +1,7 @@
-"""Figure 5 (section 4.5): next item prediction by how often the target was seen in training, against SR-GNN.
+"""Figure 5 (section 4.5): next item prediction by the target's number of occurrences in training, against SR-GNN.
 
-The paper draws the improvement over SR-GNN. Near 0 a ratio says nothing, so the upper panel has hit@10 itself and the
-lower one its difference to that of SR-GNN.
+The paper draws the improvement over SR-GNN. A ratio to almost 0 says nothing, so the upper panel shows hit@10 and the
+lower one the difference to SR-GNN.
 """
 
 from __future__ import annotations
@@ -24,48 +24,49 @@ _BEST_OF = {"ours": 1, "id": 2, "text": 2, "simple": 1}
 
 
 def numbers(report: Mapping[str, Any]) -> dict[str, Any]:
-    """What the picture of a table's report shows.
+    """The numbers of the picture of a table's report.
 
     Raises:
-        InvalidData: there is no SR-GNN with bands, or the rows have different bands.
+        InvalidData: no row is SR-GNN with bands, or the rows have different bands.
     """
     rows = [row for row in report["rows"] if row["bands"]]
     if BASELINE not in [row["row"] for row in rows]:
         raise InvalidData(f"expected a row {BASELINE!r} with bands")
-    shown = _chosen(rows)
+    selected = _select(rows)
     bands = _bands(rows[0])
-    different = [row["row"] for row in shown if _bands(row) != bands]
+    different = [row["row"] for row in selected if _bands(row) != bands]
     if different:
-        raise InvalidData(f"expected the same bands in every row, those of {', '.join(different)} are others")
-    baseline = next(_values(row) for row in shown if row["row"] == BASELINE)
+        raise InvalidData(f"expected the same bands in every row, those of {', '.join(different)} are different")
+    baseline = next(_values(row) for row in selected if row["row"] == BASELINE)
     return {
         "title": f"Figure 5: {METRIC} by how often the target was seen in training\n{subject(report)}",
         "metric": METRIC,
         "baseline": BASELINE,
         "bands": bands,
-        "models": [_model(row, baseline) for row in shown],
-        "left_out": [row["row"] for row in rows if row not in shown],
+        "models": [_model(row, baseline) for row in selected],
+        "left_out": [row["row"] for row in rows if row not in selected],
     }
 
 
-def _chosen(rows: Sequence[Mapping[str, Any]]) -> list[Mapping[str, Any]]:
-    """UBM, the baseline and the best of each group beside them: as many as there are colours. UBM first."""
+def _select(rows: Sequence[Mapping[str, Any]]) -> list[Mapping[str, Any]]:
+    """UBM, the baseline and the best rows of each group, one for each colour. UBM comes first."""
     names = {OURS, BASELINE}
-    for group, most in _BEST_OF.items():
+    for group, count in _BEST_OF.items():
         others = [row for row in rows if row["group"] == group and row["row"] not in names]
         others.sort(key=lambda row: -row["metrics"][METRIC]["value"])
-        names |= {row["row"] for row in others[:most]}
-    chosen = sorted((row for row in rows if row["row"] in names), key=lambda row: row["row"] != OURS)
-    assert len(chosen) <= len(COLOURS), "a colour for each"
-    return chosen
+        names |= {row["row"] for row in others[:count]}
+    selected = sorted((row for row in rows if row["row"] in names), key=lambda row: row["row"] != OURS)
+    assert len(selected) <= len(COLOURS), "a colour for each"
+    return selected
 
 
 def _bands(row: Mapping[str, Any]) -> list[dict[str, Any]]:
-    return [{key: band[key] for key in ("label", "questions")} for band in row["bands"]]
+    # Reports from before 1.0 count "questions".
+    return [{"label": band["label"], "questions": band.get("examples", band.get("questions"))} for band in row["bands"]]
 
 
 def _values(row: Mapping[str, Any]) -> list[float | None]:
-    """By band; None where it holds no question."""
+    """The metric of each band; None for a band without questions."""
     return [band["metrics"].get(METRIC) for band in row["bands"]]
 
 
@@ -93,24 +94,29 @@ def draw(figures: Mapping[str, Any]) -> Figure:
     return figure
 
 
-def _bars(axes: Axes, models: Sequence[Mapping[str, Any]], of: str, without: str | None = None) -> None:
+def _bars(axes: Axes, models: Sequence[Mapping[str, Any]], key: str, without: str | None = None) -> None:
     width, notes = 0.84 / len(models), numbered_notes(models)
     colours = iter(colour for colour in COLOURS if colour != GREY)
-    for place, model in enumerate(models):
+    for number, model in enumerate(models):
         if model["row"] == without:
             continue
         colour = GREY if model["row"] == BASELINE else next(colours)
-        shift = (place - (len(models) - 1) / 2) * width
-        there = [(band + shift, value) for band, value in enumerate(model[of]) if value is not None]
-        heights = [value for _, value in there]
-        axes.bar([x for x, _ in there], heights, width * 0.92, color=colour, label=row_label(model, notes))
+        shift = (number - (len(models) - 1) / 2) * width
+        bars = [(band + shift, value) for band, value in enumerate(model[key]) if value is not None]
+        axes.bar(
+            [x for x, _ in bars],
+            [height for _, height in bars],
+            width * 0.92,
+            color=colour,
+            label=row_label(model, notes),
+        )
     axes.grid(axis="y", linewidth=0.4)
     axes.tick_params(axis="x", length=0)
 
 
 def _caption(figures: Mapping[str, Any]) -> Iterator[str]:
-    yield "how often the target was seen in training"
+    yield "occurrences of the target in training"
     if figures["left_out"]:
         left_out = ", ".join(figures["left_out"])
-        yield from textwrap.wrap(f"of each group the best; left out: {left_out}", _CAPTION_WIDTH)
+        yield from textwrap.wrap(f"the best rows of each group; left out: {left_out}", _CAPTION_WIDTH)
     yield from (f"{number} {note}" for note, number in numbered_notes(figures["models"]).items())

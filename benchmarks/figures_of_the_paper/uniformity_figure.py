@@ -9,24 +9,24 @@ from typing import Any
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from benchmarks.figures_of_the_paper.canvas import COLOURS, MARKERS, panels, place_labels
+from benchmarks.figures_of_the_paper.canvas import COLOURS, MARKERS, add_labels, panels
 from benchmarks.quality.table_view import TASKS, data_of, numbered_notes, row_label
 from ubm_embed.errors import InvalidData
 
-# Group -> its name in the legend; each has the colour and marker of its place.
+# Group -> its name in the legend; colours and markers follow this order.
 GROUPS = {"ours": "UBM and its variants", "text": "text encoders", "id": "item ids", "simple": "simple"}
 
 
 def panel(report: Mapping[str, Any]) -> dict[str, Any]:
-    """What the panel of a table's report shows: each row that has both.
+    """The numbers of one panel: each row of a table's report that has both measures.
 
     Raises:
-        InvalidData: no row has, or a row is of no known group.
+        InvalidData: no row has both, or a row's group is unknown.
     """
     points = [
         {key: row[key] for key in ("row", "group", "note", "alignment", "uniformity")}
         for row in report["rows"]
-        if _measured(row.get("alignment")) and _measured(row.get("uniformity"))
+        if _is_finite(row.get("alignment")) and _is_finite(row.get("uniformity"))
     ]
     if not points:
         raise InvalidData("expected a row with alignment and uniformity")
@@ -36,12 +36,12 @@ def panel(report: Mapping[str, Any]) -> dict[str, Any]:
     return {"task": report["settings"]["task"], "questions": report["questions"], "points": points}
 
 
-def _measured(value: float | None) -> bool:
+def _is_finite(value: float | None) -> bool:
     return value is not None and math.isfinite(value)
 
 
 def numbers(reports: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
-    """What the picture of these reports of one data set shows, in their order."""
+    """The numbers of the picture of these reports of one data set, in their order."""
     data = data_of(reports[0]["settings"])
     return {
         "title": f"Figure 6: alignment and uniformity of session embeddings\n{data}",
@@ -62,24 +62,24 @@ def draw(figures: Mapping[str, Any]) -> Figure:
     figure.legend(handles=list(handles.values()), loc="outside lower center", ncols=len(handles))
     for axes, task in zip(grid[:, 0], tasks, strict=True):
         points = task["points"]
-        place_labels(axes, [_place(point) for point in points], [row_label(point, notes) for point in points])
+        add_labels(axes, [_position(point) for point in points], [row_label(point, notes) for point in points])
     return figure
 
 
 def _scatter(axes: Axes, task: Mapping[str, Any]) -> None:
     for (group, label), colour, marker in zip(GROUPS.items(), COLOURS, MARKERS, strict=False):
-        places = [_place(point) for point in task["points"] if point["group"] == group]
-        if places:
-            x, y = zip(*places, strict=True)
+        positions = [_position(point) for point in task["points"] if point["group"] == group]
+        if positions:
+            x, y = zip(*positions, strict=True)
             axes.scatter(x, y, s=42, color=colour, marker=marker, label=label)
     axes.margins(0.12, 0.16)
     axes.grid(linewidth=0.4)
     name = TASKS.get(task["task"], task["task"])
     axes.set_title(f"{name}, {task['questions']:,} questions", loc="left")
     axes.set_xlabel("← alignment, lower is better")
-    # The text is turned: its arrow points down.
+    # The text is rotated, so this arrow points down.
     axes.set_ylabel("← uniformity, lower is better")
 
 
-def _place(point: Mapping[str, Any]) -> tuple[float, float]:
+def _position(point: Mapping[str, Any]) -> tuple[float, float]:
     return point["alignment"], point["uniformity"]

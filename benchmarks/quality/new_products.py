@@ -1,4 +1,4 @@
-"""Products that a shop takes up after its model was trained: some of a catalogue, kept out of all that training reads.
+"""Products that a shop adds after training its model: part of a catalogue, kept out of all training data.
 
 Letters: M products, E questions.
 """
@@ -26,8 +26,8 @@ class NewProducts:
     """A shop, and which of its products are new.
 
     Attributes:
-        shop: with the new products, and with what was done to them.
-        new: [M] of its products.
+        shop: with the new products and the interactions with them.
+        new: [M] which products are new.
     """
 
     shop: Corpus
@@ -35,7 +35,7 @@ class NewProducts:
 
     @classmethod
     def draw(cls, shop: Corpus, share: float, seed: int) -> Self:
-        """A share of the products, at random.
+        """Draw this share of the products at random.
 
         Raises:
             ValueError: the share is not between 0 and 1.
@@ -48,15 +48,15 @@ class NewProducts:
         return cls(shop, new)
 
     def before(self) -> Corpus:
-        """The shop as it was: neither the new products nor an interaction with one of them.
+        """The shop without the new products and without interactions with them.
 
-        Interactions go, not the sessions they stand in: with a fifth of the products new, hardly a session of ten
-        products would be left. So a session may hold the search that led to a product, and not the product.
+        Interactions are removed and not whole sessions: with a fifth of the products new, hardly any session of ten
+        products would be left. So a session may contain the search that led to a new product.
         """
         return Corpus(self.shop.products.filter(~self.new), self._interactions_before())
 
     def training(self, split: Split, tokenizer: InteractionTokenizer) -> SessionTable:
-        """The sessions of `before` that training may read, over the rows of all of today's products."""
+        """The training sessions of `before`, over the product rows of the whole shop."""
         corpus = Corpus(self.shop.products, self._interactions_before())
         return split.parts(TokenizedCorpus.from_corpus(corpus, tokenizer)).training
 
@@ -66,30 +66,32 @@ class NewProducts:
         return self.shop.interactions.filter(~is_new)
 
 
-def questions_about(wanted: BoolArray, corpus: TokenizedCorpus, split: Split, *, most: int, seed: int) -> TaskExamples:
-    """At most one question of each session of the test part, whose answer is one of the wanted products ([M]).
+def questions_about(
+    targets: BoolArray, corpus: TokenizedCorpus, split: Split, *, max_questions: int, seed: int
+) -> TaskExamples:
+    """Up to one question from each test session, with one of the `targets` [M] as its answer.
 
-    What comes before the answer may hold new products too, as a live session does.
+    The prefix may contain new products too, as a live session does.
     """
     answers = np.zeros(len(corpus.texts), dtype=bool)
-    answers[: corpus.products] = wanted
+    answers[: corpus.products] = targets
     rng = np.random.default_rng([seed, 12])
     examples = next_item_examples(split.parts(corpus).test, corpus.is_product, rng, max_per_session=1, allowed=answers)
-    return examples.take(np.sort(rng.permutation(len(examples))[:most]))
+    return examples.take(np.sort(rng.permutation(len(examples))[:max_questions]))
 
 
 @dataclass(frozen=True)
-class Among:
-    """Another scorer, asked for some of the products alone.
+class CandidateFilter:
+    """Another scorer, with only some of the products as candidates.
 
     Attributes:
-        candidates: [M] which.
+        candidates: [M] which products.
     """
 
     scorer: Scorer
     candidates: BoolArray
 
     def scores(self, prefixes: SessionTable) -> FloatArray:
-        """[E, M], minus infinity for the rest."""
+        """As `Scorer`: [E, M], minus infinity for all other products."""
         scores: FloatArray = np.where(self.candidates, self.scorer.scores(prefixes), np.float32(-np.inf))
         return scores

@@ -1,7 +1,9 @@
-"""From a raw folder to answers, with the commands a user types: python -m benchmarks.quality.real_data --data DIR
+"""How good are answers after pre-training alone, and how long does the way there take, with the commands of a user?
 
-Ingest, pretrain, evaluate, build-index and query run one after the other, each in a process of its own and timed as a
-whole. See benchmarks/README.md for what the figures say and what they do not.
+    python -m benchmarks.quality.real_data --data DIR [-- OPTION_OF_PRETRAIN ...]
+
+Ingest, pretrain, evaluate, build-index and query run one after the other, each in its own process and timed as a whole.
+benchmarks/quality/README.md says what the figures show and what they do not.
 """
 
 from __future__ import annotations
@@ -12,44 +14,24 @@ import subprocess
 import sys
 import tempfile
 import time
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import polars as pl
 
-from benchmarks.report import markdown_table, report_header, write_report
+from benchmarks.command_line import load_or_measure, runner_parser
+from benchmarks.report import markdown_table, report_header
 from ubm_embed.data.corpus import INTERACTIONS_FILE, PRODUCTS_FILE
 
-# A shop of some ten thousand sessions on two cores. Anything after `--` is given to pretrain beside it.
+# For a shop of some ten thousand sessions on two cores; options after `--` are added.
 _PRETRAIN = ("--holdout", "0.2", "--learning-rate", "1e-3", "--session-learning-rate", "1e-4")
-_ASKED = 100
+_QUERIES = 100
 _METRICS = ("hit@10", "mrr@10", "hit@20", "mrr@20")
 
 
-def main() -> None:
-    """Run it, write the report, print the tables."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    source = parser.add_mutually_exclusive_group(required=True)
-    source.add_argument("--data", type=Path, help="a corpus folder as docs/data.md describes it")
-    source.add_argument("--show", type=Path, metavar="FILE", help="only print the table of a kept report")
-    parser.add_argument("--out", type=Path, help="where to write the report; default: results/real_data_NAME.json")
-    parser.add_argument("pretrain", nargs="*", help="options of pretrain, after --")
-    options = parser.parse_args()
-    if options.show is not None:
-        print(table(json.loads(options.show.read_text("utf-8"))))
-        return
-    training = [*_PRETRAIN, *options.pretrain]
-    settings = {"data": options.data.name, "pretrain": training}
-    report = report_header(f"real_data_{options.data.name}", settings, packages=("lancedb", "faiss-cpu"))
-    with tempfile.TemporaryDirectory() as folder:
-        report |= whole_way(options.data, Path(folder), training)
-    file = write_report(report, options.out)
-    print(table(report))
-    print(f"\n{file}")
-
-
 def whole_way(data: Path, home: Path, training: list[str]) -> dict[str, Any]:
-    """Seconds of every command, the evaluation, the counts of ingest and the last steps of training."""
+    """The measured part of the report: seconds of each command, evaluation, counts of ingest, last losses."""
     corpus, model, store = home / "corpus", home / "model", home / "store"
     seconds: dict[str, float] = {}
 
@@ -92,13 +74,13 @@ def _sessions(interactions: Path) -> str:
             for row in rows.drop("session_id").iter_rows(named=True)
         ]
         lines.append(json.dumps({"session_id": session_id, "interactions": entries}))
-        if len(lines) == _ASKED:
+        if len(lines) == _QUERIES:
             break
     return "\n".join(lines)
 
 
 def table(report: dict[str, Any]) -> str:
-    """The report's figures for benchmarks/README.md."""
+    """The tables of a report."""
     questions, rows = ranking(report["results"])
     cells = [(name, *(f"{metrics[metric]:.4f}" for metric in _METRICS)) for name, metrics in rows]
     scores = markdown_table(("model", *(metric.replace("mrr", "MRR") for metric in _METRICS)), cells)
@@ -109,9 +91,9 @@ def table(report: dict[str, Any]) -> str:
 
 
 def ranking(results: Any) -> tuple[int, list[tuple[str, dict[str, float]]]]:
-    """How many questions `evaluate nip` asked, and of each row its name and metrics.
+    """The number of examples of `evaluate nip`, and the name and metrics of each row.
 
-    Reports of before there were intervals have a list of scorers instead of the whole evaluation.
+    Reports from before there were intervals have a list of scorers in place of the evaluation.
     """
     if isinstance(results, list):
         by_k = ((row["scorer"], {"hit": row["hit"], "mrr": row["mrr"]}) for row in results)
@@ -121,7 +103,27 @@ def ranking(results: Any) -> tuple[int, list[tuple[str, dict[str, float]]]]:
         ]
         return results[0]["questions"], rows
     rows = [(row["row"], {name: one["value"] for name, one in row["metrics"].items()}) for row in results["rows"]]
-    return results["questions"], rows
+    return results.get("examples", results.get("questions")), rows
+
+
+def measure(options: argparse.Namespace) -> dict[str, Any]:
+    """The report."""
+    training = [*_PRETRAIN, *options.pretrain]
+    settings = {"data": options.data.name, "pretrain": training}
+    report = report_header(f"real_data_{options.data.name}", settings, packages=("lancedb", "faiss-cpu"))
+    with tempfile.TemporaryDirectory() as folder:
+        return report | whole_way(options.data, Path(folder), training)
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Measure, save the report and print its tables; or print the tables of a saved one."""
+    parser = runner_parser("quality.real_data", __doc__, default_out="real_data_DATA")
+    parser.add_argument("--data", type=Path, metavar="DIR", help="a corpus folder (docs/data.md)")
+    parser.add_argument("pretrain", nargs="*", metavar="OPTION", help="options of pretrain, after --")
+    options = parser.parse_args(arguments)
+    if options.data is None and options.show is None:
+        parser.error("one of --data and --show is required")
+    print(table(load_or_measure(options, measure)))
 
 
 if __name__ == "__main__":

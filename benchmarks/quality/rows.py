@@ -1,7 +1,7 @@
-"""The rows of the paper's table 1, of table 2, and what the field would ask for beside them.
+"""The rows of the paper's tables 1 and 2, and the baselines that the field expects beside them.
 
-Rows over text name a checkpoint to start from where they have one; rows over ids and the static text are towers of
-their own (`benchmarks.quality.baselines`).
+Rows over text start from a checkpoint where they have one; rows over ids and static text are towers of
+`benchmarks.quality.baselines`.
 """
 
 from __future__ import annotations
@@ -14,14 +14,15 @@ import torch
 
 from benchmarks.quality.baselines.gru4rec import GRU4Rec
 from benchmarks.quality.baselines.item_tower import ItemTower
-from benchmarks.quality.baselines.prod2bert import Prod2BERT
+from benchmarks.quality.baselines.prod2bert import Prod2BERT, pretrain_masked_items
 from benchmarks.quality.baselines.sasrec import SASRec
 from benchmarks.quality.baselines.sr_gnn import SRGNN
 from benchmarks.quality.baselines.static_text import StaticText
-from benchmarks.quality.bench import Bench, Trained
+from benchmarks.quality.experiment import Experiment
+from benchmarks.quality.row_training import RowResult, train_checkpoint, train_language_model, train_tower
 from ubm_embed.data.tasks.task import Task
+from ubm_embed.model.bert import MAX_LAYERS
 from ubm_embed.model.checkpoint import Checkpoint
-from ubm_embed.model.interaction_encoder import MAX_LAYERS
 from ubm_embed.training.pretraining.config import LOSSES
 from ubm_embed.training.recipes import Recipe
 
@@ -31,93 +32,105 @@ class Row:
     """A row of a table.
 
     Attributes:
-        name: the paper's, where it has it.
+        name: the paper's, where it has this row.
         group: "simple", "id", "text" or "ours".
-        train: makes it, under this name.
-        needs: the checkpoint that it starts from, "bert" or "electra".
-        tasks: those it is for.
-        takes: a checkpoint that it starts from where there is one.
-        note: what to know of it.
+        train: trains and evaluates it, under the name given.
+        needs: the checkpoint that it cannot do without, "bert" or "electra".
+        tasks: the tasks that it can be trained for.
+        takes: a checkpoint that it starts from if there is one.
+        note: printed below the table.
     """
 
     name: str
     group: str
-    train: Callable[[Bench, str], Trained]
+    train: Callable[[Experiment, str], RowResult]
     needs: str | None = None
     tasks: frozenset[Task] = frozenset(Task)
     takes: str | None = None
     note: str = ""
 
 
-def _ids(make: Callable[..., ItemTower]) -> Callable[[Bench, str], Trained]:
-    def train(bench: Bench, name: str) -> Trained:
-        torch.manual_seed(bench.seed)
-        products, size = bench.questions.corpus.products, bench.size
-        tower = make(products, dimension=size.items, max_interactions=size.max_interactions).to(bench.device)
-        return bench.of_tower(name, tower, size.items, "ids")
+def _ids(make: Callable[..., ItemTower]) -> Callable[[Experiment, str], RowResult]:
+    def train(experiment: Experiment, name: str) -> RowResult:
+        torch.manual_seed(experiment.seed)
+        products, size = experiment.dataset.corpus.products, experiment.size
+        tower = make(products, dimension=size.items, max_interactions=size.max_interactions).to(experiment.device)
+        return train_tower(experiment, name, tower, size.items, "ids")
 
     return train
 
 
-def _prod2bert(bench: Bench, name: str) -> Trained:
-    torch.manual_seed(bench.seed)
-    products, size = bench.questions.corpus.products, bench.size
+def _prod2bert(experiment: Experiment, name: str) -> RowResult:
+    torch.manual_seed(experiment.seed)
+    products, size = experiment.dataset.corpus.products, experiment.size
     tower = Prod2BERT(
         products, dimension=size.items, layers=size.item_layers, max_interactions=size.max_interactions
-    ).to(bench.device)
-    bench.masked_items(tower)
-    return bench.of_tower(name, tower, size.items, "masked ids")
+    ).to(experiment.device)
+    pretrain_masked_items(
+        tower,
+        experiment.dataset.parts.training,
+        steps=size.masked_items,
+        batch=size.finetuning["all"]["batch"],
+        learning_rate=experiment.finetuning("masked ids").learning_rate,
+        seed=experiment.seed,
+        progress=experiment.progress,
+    )
+    return train_tower(experiment, name, tower, size.items, "masked ids")
 
 
-def _static_text(bench: Bench, name: str) -> Trained:
-    texts, size = bench.questions.corpus.texts, bench.size
-    torch.manual_seed(bench.seed)
+def _static_text(experiment: Experiment, name: str) -> RowResult:
+    texts, size = experiment.dataset.corpus.texts, experiment.size
+    torch.manual_seed(experiment.seed)
     tower = StaticText(
         texts, int(texts.ids.max()) + 1, dimension=size.items, max_interactions=size.max_interactions
-    ).to(bench.device)
-    return bench.of_tower(name, tower, size.items, "static")
+    ).to(experiment.device)
+    return train_tower(experiment, name, tower, size.items, "static")
 
 
 def _language_model(
     source: str, layers: str | None, *, adapt: bool = False, **settings: Any
-) -> Callable[[Bench, str], Trained]:
-    def train(bench: Bench, name: str) -> Trained:
-        depth = getattr(bench.size, layers) if layers is not None else MAX_LAYERS
-        checkpoint = bench.language_model(getattr(bench, source), depth)
+) -> Callable[[Experiment, str], RowResult]:
+    def train(experiment: Experiment, name: str) -> RowResult:
+        depth = getattr(experiment.size, layers) if layers is not None else MAX_LAYERS
+        checkpoint = experiment.language_model(getattr(experiment, source), depth)
         if adapt:
-            checkpoint = bench.adapted(checkpoint, bench.questions.parts.training)
-        return bench.of_language_model(name, checkpoint, **settings)
+            checkpoint = experiment.adapted(checkpoint, experiment.dataset.parts.training)
+        return train_language_model(experiment, name, checkpoint, **settings)
 
     return train
 
 
-def _ubm(*, bert: bool, without: str | None = None, **settings: Any) -> Callable[[Bench, str], Trained]:
-    """A pre-trained UBM, with one of the losses left out (4.4)."""
+def _ubm(*, bert: bool, without: str | None = None, **settings: Any) -> Callable[[Experiment, str], RowResult]:
+    """A pre-trained UBM; with `without`, one of the losses is left out (4.4)."""
 
-    def train(bench: Bench, name: str) -> Trained:
-        start = bench.pretrained(bert=bert, without=without)
-        return bench.of_checkpoint(name, start, bench.finetuning("bert" if bert else "scratch", **settings))
-
-    return train
-
-
-def _ubm_of(recipe: Recipe) -> Callable[[Bench, str], Trained]:
-    def train(bench: Bench, name: str) -> Trained:
-        return bench.of_checkpoint(name, bench.recipe_pretrained(recipe), bench.recipe_finetuning(recipe))
+    def train(experiment: Experiment, name: str) -> RowResult:
+        start = experiment.pretrained(bert=bert, without=without)
+        return train_checkpoint(
+            experiment, name, start, experiment.finetuning("bert" if bert else "scratch", **settings)
+        )
 
     return train
 
 
-def _ubm_without_pretraining(bench: Bench, name: str) -> Trained:
-    model, tokenizer = bench.from_bert() if bench.bert is not None else bench.scratch()
-    start = Checkpoint(model.to(bench.device), tokenizer, "not-pretrained")
-    config = bench.finetuning("bert" if bench.bert is not None else "scratch")
-    return bench.of_checkpoint(name, start, config, as_printed=True)
+def _ubm_of(recipe: Recipe) -> Callable[[Experiment, str], RowResult]:
+    def train(experiment: Experiment, name: str) -> RowResult:
+        return train_checkpoint(
+            experiment, name, experiment.recipe_pretrained(recipe), experiment.recipe_finetuning(recipe)
+        )
+
+    return train
+
+
+def _ubm_without_pretraining(experiment: Experiment, name: str) -> RowResult:
+    model, tokenizer = experiment.from_bert() if experiment.bert is not None else experiment.scratch()
+    start = Checkpoint(model.to(experiment.device), tokenizer, "not-pretrained")
+    config = experiment.finetuning("bert" if experiment.bert is not None else "scratch")
+    return train_checkpoint(experiment, name, start, config, as_printed=True)
 
 
 _NIP = frozenset({Task.NIP})
 
-# Quick rows first, and what the table is about last but for what it is compared with.
+# Quick rows first; the rows that the table is about come last.
 TABLE_1 = (
     Row("GRU4Rec", "id", _ids(GRU4Rec)),
     Row("SASRec", "id", _ids(SASRec)),
@@ -139,7 +152,7 @@ TABLE_1 = (
     Row("UBM, shop recipe", "ours", _ubm_of(Recipe.SHOP)),
 )
 
-# The losses are compared with each other, so all of these are trained from scratch, which is the quickest.
+# Only the losses are compared, so all of these are trained from scratch, which is the quickest.
 _SCRATCH = "from scratch, without pre-trained layers"
 TABLE_2 = (
     Row("UBM", "ours", _ubm(bert=False), note=_SCRATCH),

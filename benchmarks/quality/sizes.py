@@ -1,4 +1,4 @@
-"""How large and how long the rows of a table are trained: a few seconds in CI, minutes on two cores, hours on a GPU."""
+"""How large the models of a table are and how long they train: seconds in CI, minutes on two cores, hours on a GPU."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from typing import Any
 
 from ubm_embed.training.recipes import Recipe
 
-# The paper's 30 epochs of single questions would take two cores days.
+# The paper's 30 epochs of single questions would take days on two cores.
 _RECIPES: dict[Recipe, dict[str, dict[str, Any]]] = {
     Recipe.SHOP: {},
     Recipe.PAPER: {
@@ -19,22 +19,22 @@ _RECIPES: dict[Recipe, dict[str, dict[str, Any]]] = {
 
 @dataclass(frozen=True, kw_only=True)
 class Size:
-    """What a table spends on its rows.
+    """What a table spends on each row.
 
     Attributes:
-        encoder: layers, width and dimension of models from scratch, session_layers, vocab_size.
-        bert: the same of a UBM that starts from pre-trained layers.
-        bert_mini, bert_8layer: layers of the BERT rows, at most what their checkpoints have.
-        max_interactions: a session is read from so many last ones, by every row.
+        encoder: layers, width, dimension, session_layers and vocab_size of models from scratch.
+        bert: the same for a UBM that starts from pre-trained layers.
+        bert_mini, bert_8layer: layers of the BERT rows, up to the number in their checkpoints.
+        max_interactions: every row reads this many last interactions of a session.
         items: dimension of the rows over product ids.
         pretraining, bert_pretraining: settings of `PretrainingConfig`.
         item_layers: layers of Prod2BERT.
-        adaptation, masked_items: steps of the domain-adapted rows, and of Prod2BERT's pre-training.
-        finetuning: settings of `FinetuningConfig` for all rows, of NIP also "next item", then for those over ids,
-            Prod2BERT, static text, language models, and the UBM from scratch and from pre-trained layers; "FAMILY,
-            products trained" adds to a family's.
-        recipes: for rows of a recipe, limits to its "model", "pretraining" and "finetuning".
-        questions: asked at most.
+        adaptation, masked_items: steps of domain adaptation and of Prod2BERT's pre-training.
+        finetuning: settings of `FinetuningConfig` by family: "all" rows, "next item" for NIP, rows over "ids", "masked
+            ids" (Prod2BERT), "static" text, "language" models, UBM from "scratch" and from "bert"; "FAMILY, products
+            trained" adds to a family's.
+        recipes: for rows of a recipe, limits of its "model", "pretraining" and "finetuning".
+        questions: the maximum number of test questions.
     """
 
     encoder: dict[str, Any]
@@ -148,7 +148,7 @@ SIZES = {
         },
     ),
 }
-# A third of small, for what is only compared with itself, such as table 2.
+# A third of small, for rows that are compared only with each other, such as those of table 2.
 SIZES["quick"] = replace(
     SIZES["small"],
     pretraining=SIZES["small"].pretraining | {"max_steps": 80},
@@ -160,8 +160,14 @@ SIZES["quick"] = replace(
         for family, settings in SIZES["small"].finetuning.items()
     },
 )
-# Our recipe beside rows that get as much: as long sessions, all answers, every place, steps until they gain no more.
-_AS_LONG = {"max_steps": 2000, "cooldown": 0.3, "patience": 4, "validation_steps": 100, "max_validation_examples": 2048}
+# Our recipe beside baselines with the same means: session length, answers, positions, steps until they gain no more.
+_UNTIL_NO_GAIN = {
+    "max_steps": 2000,
+    "cooldown": 0.3,
+    "patience": 4,
+    "validation_steps": 100,
+    "max_validation_examples": 2048,
+}
 SIZES["shop"] = replace(
     SIZES["small"],
     max_interactions=32,
@@ -169,6 +175,6 @@ SIZES["shop"] = replace(
         family: {name: value for name, value in settings.items() if name != "max_steps"}
         for family, settings in SIZES["small"].finetuning.items()
     }
-    | {"all": {"batch": 128, **_AS_LONG}, "next item": {"min_count": 1, "selection_metric": "hit@10"}},
+    | {"all": {"batch": 128, **_UNTIL_NO_GAIN}, "next item": {"min_count": 1, "selection_metric": "hit@10"}},
     questions=10_000,
 )

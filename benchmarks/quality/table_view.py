@@ -1,6 +1,7 @@
-"""Tables 1 and 2 of the paper as Markdown, from kept reports alone.
+"""The tables of saved reports as Markdown: the paper's form, or with --seeds a mean over runs of one table.
 
 python -m benchmarks.quality.table_view benchmarks/results/table_*.json
+python -m benchmarks.quality.table_view --seeds benchmarks/results/recipe_DATA_session_seed_*.json
 """
 
 from __future__ import annotations
@@ -8,23 +9,25 @@ from __future__ import annotations
 import argparse
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
+from statistics import mean
 from typing import Any
 
 from benchmarks.report import markdown_table
 from ubm_embed.data.tables.json_object import read_json_object
-from ubm_embed.errors import NotFound, UbmError
+from ubm_embed.errors import Conflict, NotFound, UbmError
 from ubm_embed.evaluation.task_metrics import higher_is_better, metric_label
 
 OURS = "UBM"
 SIGNIFICANT = 0.05
 TASKS = {"nip": "next item prediction", "pip": "purchase intention prediction", "rlp": "remaining length prediction"}
-_RAISED = str.maketrans("0123456789", "⁰¹²³⁴⁵⁶⁷⁸⁹")
+_SUPERSCRIPT = str.maketrans("0123456789", "⁰¹²³⁴⁵⁶⁷⁸⁹")
 _STAR = r"\*"  # a bare one would be read as emphasis
 _NOTHING = "–"
+_MAIN_METRICS = {"nip": ("hit@10", "mrr@10"), "pip": ("auroc", "f1"), "rlp": ("mae",)}
 
 
 def data_of(settings: Mapping[str, Any]) -> str:
-    """The data a report is about, and how much of it, in words."""
+    """The data set of a report, with the size of its models, in words."""
     return f"{settings['data']} ({settings['size']})" if settings.get("size") else str(settings["data"])
 
 
@@ -36,10 +39,10 @@ def subject(report: Mapping[str, Any]) -> str:
 
 
 def markdown(report: Mapping[str, Any]) -> str:
-    """The table of a report: a row for each model, each metric with its interval, what to know below it.
+    """The table of a report: a row for each model, each metric with its interval, and notes below.
 
-    The best value of a column is bold. That of the row that the table is about has the paper's star where it is better
-    than every other one with p < 0.05.
+    The best value of a column is bold. The subject's value has the paper's star where it is better than all others with
+    p < 0.05.
     """
     rows = report["rows"]
     names = list(dict.fromkeys(name for row in rows for name in row["metrics"]))
@@ -54,7 +57,7 @@ def markdown(report: Mapping[str, Any]) -> str:
 
 
 class _Column:
-    """One metric of every row that has it."""
+    """One metric, over the rows that have it."""
 
     def __init__(self, name: str, rows: Sequence[Mapping[str, Any]], ours: str) -> None:
         self.name, self.ours = name, ours
@@ -98,24 +101,24 @@ class _Column:
 
 
 def _p_value(row: Mapping[str, Any], metric: str) -> float:
-    """Of the row against the one that the table is about; 1 where it is not known."""
+    """The p-value of a row against the subject; 1 where it is unknown."""
     value = (row.get("p_values") or {}).get(metric)
     return 1.0 if value is None else float(value)
 
 
 def _decimals(best: float) -> int:
-    """Three digits or four are read of a figure, whatever its unit. The best value decides: the worst may be huge."""
+    """Decimals for three or four significant digits of the best value; the worst may be huge."""
     return 3 if abs(best) < 10 else 2 if abs(best) < 100 else 1
 
 
 def numbered_notes(rows: Sequence[Mapping[str, Any]]) -> dict[str, str]:
-    """Each distinct note of the rows, in order of occurrence -> its raised number."""
+    """Each distinct note of the rows, in order of occurrence -> its superscript number."""
     distinct = dict.fromkeys(row["note"] for row in rows if row.get("note"))
-    return {note: str(number).translate(_RAISED) for number, note in enumerate(distinct, start=1)}
+    return {note: str(number).translate(_SUPERSCRIPT) for number, note in enumerate(distinct, start=1)}
 
 
 def row_label(row: Mapping[str, Any], notes: Mapping[str, str]) -> str:
-    """A row's name, with its note's number where it has one."""
+    """A row's name, with the number of its note if it has one."""
     return f"{row['row']} {notes[row['note']]}" if row.get("note") else str(row["row"])
 
 
@@ -126,6 +129,43 @@ def _legend(columns: Sequence[_Column], notes: Mapping[str, str], ours: str) -> 
     yield from (f"{number} {note}" for note, number in notes.items())
 
 
+def seeds_table(reports: Sequence[Mapping[str, Any]]) -> str:
+    """One table of several runs: the mean of each figure, over the rows that all reports have.
+
+    A figure is the mean over the seeds, with the minimum and maximum in parentheses and the mean ends of the bootstrap
+    intervals over questions in brackets.
+
+    Raises:
+        Conflict: the reports have different tasks, data or splits.
+    """
+    _require_one_table(reports)
+    rows = [{row["row"]: row for row in report["rows"]} for report in reports]
+    names = [name for name in rows[0] if all(name in one for one in rows)]
+    metrics = [name for name in _MAIN_METRICS[reports[0]["settings"]["task"]] if name in rows[0][names[0]]["metrics"]]
+    lines = []
+    for name in names:
+        values = [one[name]["metrics"] for one in rows]
+        minutes = mean(one[name]["seconds"] for one in rows) / 60
+        lines.append((name, *(_cell([one[metric] for one in values]) for metric in metrics), f"{minutes:.1f}"))
+    seeds = ("seed " if len(reports) == 1 else "seeds ") + ", ".join(str(one["settings"]["seed"]) for one in reports)
+    heading = ("model", *(metric_label(name) for name in metrics), "minutes")
+    return f"**{subject(reports[0])}, {seeds}**\n\n{markdown_table(heading, lines)}"
+
+
+def _cell(measured: Sequence[Mapping[str, float]]) -> str:
+    values = [one["value"] for one in measured]
+    low, high = mean(one["low"] for one in measured), mean(one["high"] for one in measured)
+    limits = "" if len(values) == 1 else f"({min(values):.3f} to {max(values):.3f}) "
+    return f"{mean(values):.3f} {limits}[{low:.3f}, {high:.3f}]"
+
+
+def _require_one_table(reports: Sequence[Mapping[str, Any]]) -> None:
+    for name in ("task", "data", "split", "holdout", "size"):
+        values = {str(report["settings"].get(name)) for report in reports}
+        if len(values) > 1:
+            raise Conflict(f"expected reports of one table, got {name} {' and '.join(sorted(values))}")
+
+
 def _read(file: Path) -> dict[str, Any]:
     if not file.is_file():
         raise NotFound(f"there is no file {file}")
@@ -133,16 +173,20 @@ def _read(file: Path) -> dict[str, Any]:
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
-    """Print the table of each report."""
+    """Print the table of each report, or one table of all of them."""
     parser = argparse.ArgumentParser(
-        prog="python -m benchmarks.quality.table_view", description="Reports' tables as Markdown."
+        prog="python -m benchmarks.quality.table_view",
+        description=__doc__,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    parser.add_argument("files", nargs="+", type=Path, metavar="FILE", help="a report, results/table_*.json")
+    parser.add_argument("files", nargs="+", type=Path, metavar="FILE", help="reports of benchmarks.quality.tables")
+    parser.add_argument("--seeds", action="store_true", help="the files are one table with a seed each: print means")
     options = parser.parse_args(arguments)
     try:
-        print("\n\n".join(markdown(_read(file)) for file in options.files))
+        reports = [_read(file) for file in options.files]
+        print(seeds_table(reports) if options.seeds else "\n\n".join(map(markdown, reports)))
     except UbmError as error:
-        raise SystemExit(str(error)) from None
+        raise SystemExit(f"error: {error}") from None
 
 
 if __name__ == "__main__":

@@ -34,13 +34,11 @@ import torch
 
 from benchmarks.command_line import load_or_measure
 from benchmarks.report import markdown_table, report_header
-from indexer.refresh.build import build_index
-from indexer.refresh.encoding import EncodingJob, Engine, encode_here
 from indexer.refresh.gates import Gate
 from indexer.refresh.ray_engine import encode_with_ray
-from indexer.refresh.ray_workers import RayWorkers
+from indexer.refresh.refresh import build_index
 from indexer.refresh.settings import RefreshSettings
-from indexer.refresh.shards import Shard
+from indexer.refresh.shards import EncodingJob, ExecutionEngine, Shard, encode_locally
 from indexer.store.embedding_store import EmbeddingStore
 from ubm_embed.data.corpus import PRODUCTS_FILE, Corpus
 from ubm_embed.data.sample_shop import write_sample_shop
@@ -120,7 +118,7 @@ def _awaited(process: subprocess.Popen[str], says: str) -> str:
 class Timed:
     """An engine, and how long it took the last time."""
 
-    def __init__(self, engine: Engine) -> None:
+    def __init__(self, engine: ExecutionEngine) -> None:
         self.engine = engine
         self.seconds = 0.0
 
@@ -170,7 +168,7 @@ def make_shop(home: Path, options: argparse.Namespace) -> int:
 def _built(home: Path, name: str, nodes: int, options: argparse.Namespace) -> tuple[float, pl.DataFrame]:
     """Seconds of the encode step of a build, and the rows that came of it."""
     with ray_cluster(nodes) if nodes else contextlib.nullcontext() as address:
-        engine = Timed(encode_here if address is None else _on(address))
+        engine = Timed(encode_locally if address is None else _on(address))
         version = build_index(
             model=home / "model",
             products=home / "corpus" / PRODUCTS_FILE,
@@ -184,9 +182,9 @@ def _built(home: Path, name: str, nodes: int, options: argparse.Namespace) -> tu
     return engine.seconds, table.read(version.table_version, ["product_id", "vector"]).sort("product_id")
 
 
-def _on(address: str) -> Engine:
+def _on(address: str) -> ExecutionEngine:
     def engine(job: EncodingJob, shards: Sequence[Shard], progress: Progress) -> None:
-        encode_with_ray(job, shards, progress, RayWorkers(address=address))
+        encode_with_ray(job, shards, progress, address=address)
 
     return engine
 

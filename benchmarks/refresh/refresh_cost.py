@@ -71,8 +71,7 @@ def in_child(what: str, **arguments: Path) -> dict[str, Any]:
 def child(what: str, given: Sequence[str]) -> dict[str, Any]:
     """One step, in this process: its seconds, its memory, what it did."""
     arguments = dict(pair.split("=", 1) for pair in given)
-    from indexer.refresh.build import build_index
-    from indexer.refresh.refresh import refresh
+    from indexer.refresh.refresh import build_index, refresh
 
     imported = peak_mb()
     started = time.perf_counter()

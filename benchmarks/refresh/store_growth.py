@@ -18,8 +18,7 @@ from typing import Any
 from benchmarks.command_line import load_or_measure
 from benchmarks.refresh.toy_store import ALLOW, ENCODERS, SETTINGS, change, write_catalogue, write_model
 from benchmarks.report import markdown_table, report_header
-from indexer.refresh.build import build_index
-from indexer.refresh.refresh import refresh
+from indexer.refresh.refresh import build_index, refresh
 from indexer.store.embedding_store import EmbeddingStore
 
 NAME = "store_growth"

@@ -17,9 +17,10 @@ from indexer.refresh.settings import RefreshSettings
 from ubm_embed.data.corpus import PRODUCTS_FILE, read_products
 from ubm_embed.data.sample_shop.shop import write_sample_shop
 from ubm_embed.data.text.tokenizer import InteractionTokenizer, attribute_names, training_texts
+from ubm_embed.model.bert import bert_config
 from ubm_embed.model.checkpoint import save_checkpoint
-from ubm_embed.model.interaction_encoder import InteractionEncoder, bert_config
-from ubm_embed.model.user_behavior_model import UBMConfig, UserBehaviorModel
+from ubm_embed.model.config import UBMConfig
+from ubm_embed.model.user_behavior_model import InteractionEncoder, UserBehaviorModel
 
 # Layers, width and heads of the interaction encoder, and layers of the session encoder; vectors are 256 wide in both.
 ENCODERS = {"tiny": (1, 32, 2, 1), "paper": (4, 256, 8, 4)}

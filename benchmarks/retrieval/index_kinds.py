@@ -30,10 +30,10 @@ from benchmarks.retrieval.other_searchers import OTHERS
 from benchmarks.retrieval.query_times import batch_ms, pairs_ms, single_ms
 from benchmarks.retrieval.searchers import OURS, Ours, Searcher, Unwrapped
 from benchmarks.retrieval.trained_shop import TrainedShop
+from indexer.index.backend import Neighbours
 from indexer.index.faiss_backend import FaissBackend
 from indexer.index.faiss_factory import load_faiss
 from indexer.index.recall import TuningQueries, midpoints_of, recall_at_k
-from indexer.index.backend import Neighbours
 from indexer.index.vector_index import VectorIndex
 from ubm_embed.data.arrays import FloatArray, evenly
 

@@ -13,8 +13,7 @@ import numpy as np
 import pyarrow as pa
 
 from benchmarks.retrieval.searchers import Parts, Searcher
-from indexer.index.faiss_factory import layers_of
-from indexer.index.faiss_factory import load_faiss
+from indexer.index.faiss_factory import layers_of, load_faiss
 from indexer.index.kinds import EF_SEARCH
 from indexer.index.tuning import search_values
 from ubm_embed.data.arrays import FloatArray, IntArray

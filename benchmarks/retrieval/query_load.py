@@ -143,13 +143,17 @@ def _loads(
     for rate in sorted(options.rates):
         for setting in settings:
             if setting not in behind:
-                found = under_load(answering, documents, RequestSchedule.poisson(rate, options.seconds, options.seed), setting)
+                found = under_load(
+                    answering, documents, RequestSchedule.poisson(rate, options.seconds, options.seed), setting
+                )
                 behind |= {setting} if found["behind"] else set()
                 print(f"{rate:g}/s, {_name(setting)}: {_cell(found)}", file=sys.stderr, flush=True)
                 yield {"rate": rate, **asdict(setting), **found}
 
 
-def under_load(answering: Answering, documents: Sequence[str], schedule: RequestSchedule, setting: Setting) -> dict[str, Any]:
+def under_load(
+    answering: Answering, documents: Sequence[str], schedule: RequestSchedule, setting: Setting
+) -> dict[str, Any]:
     """What became of these schedule; not of those that still wait when the workers have fallen behind."""
     ready = threading.Barrier(setting.workers, action=schedule.start, timeout=60)
     waited: list[Seconds] = []

@@ -24,8 +24,9 @@ from indexer.index.recall import TuningQueries
 from indexer.index.tuning import build_kind, choose_index, search_values
 from indexer.index.vector_index import INDEX_FILE, VectorIndex
 from indexer.storage.local_storage import LocalStorage
-from indexer.store.product_table import ProductTable, table_schema
-from indexer.versions.index_of import index_of
+from indexer.store.product_table import ProductTable
+from indexer.store.table_schema import table_schema
+from indexer.versions.version_index import open_index
 from ubm_embed.data.arrays import FloatArray, IntArray
 
 _ROWS_AT_ONCE, _SHARD = 8192, 20_000
@@ -73,10 +74,10 @@ class Parts:
             fragment
             for first in shards
             for fragment in self._table.write_fragments(
-                product_ids[first : first + _SHARD], np.asarray(self._vectors[first : first + _SHARD]), anew=True
+                product_ids[first : first + _SHARD], np.asarray(self._vectors[first : first + _SHARD]), overwrite=True
             )
         ]
-        version = self._table.index_vectors(self._table.replace(written, schema, model_id="none"), spec.nlist)
+        version = self._table.create_indexes(self._table.replace(written, schema, model_id="none"), spec.nlist)
         return VectorIndex(LanceBackend(self._table.snapshot(version), spec.nlist), spec)
 
 
@@ -105,7 +106,7 @@ class Ours:
     def load(self, folder: Path) -> None:
         """As `Searcher`."""
         form, table = self.form(folder), ProductTable(LocalStorage(folder))
-        self._built = index_of(table, table.latest() if form.kind is DISK else 0, form, folder)
+        self._built = open_index(table, table.latest() if form.kind is DISK else 0, form, folder)
         if form.kind.search_parameter and self._asked != AUTO:
             self.breadths = search_values(min(self._built.max_search_value, 4096))
 
@@ -142,7 +143,11 @@ class Unwrapped:
         assert isinstance(index.backend, FaissBackend)
         self._index = index.backend._index
         # A graph is never searched for fewer than are wanted.
-        breadth = max(index.spec.search_value, k) if index.spec.kind.search_parameter == EF_SEARCH else index.spec.search_value
+        breadth = (
+            max(index.spec.search_value, k)
+            if index.spec.kind.search_parameter == EF_SEARCH
+            else index.spec.search_value
+        )
         self._parameters = index.backend._make_parameters(k, breadth)
         self.breadths: Sequence[int] = (index.spec.search_value,)
         self.breadth = index.spec.search_value

@@ -20,9 +20,9 @@ import numpy as np
 import polars as pl
 
 from indexer.export.formats import ExportFormat
-from indexer.export.vectors import VECTORS_FILE, export
-from indexer.refresh.build import build_index
+from indexer.export.vectors import VECTORS_FILE, export_vectors
 from indexer.refresh.gates import Gate
+from indexer.refresh.refresh import build_index
 from indexer.search.catalogue import CatalogueInMemory
 from indexer.search.resolution import resolve_sessions
 from ubm_embed.data.arrays import FloatArray
@@ -113,7 +113,7 @@ def make_trained_shop(home: Path, products: int, allow: Collection[Gate] = ()) -
         build_index(model=shop.model, products=catalogue, store=shop.store, allow=allow, progress=Lines())
     if not (home / VECTORS_FILE).exists():
         with output_folder(home / "exported", overwrite=True) as aside:
-            export(shop.store, aside / "npy", ExportFormat.NPY)
+            export_vectors(shop.store, aside / "npy", ExportFormat.NPY)
         (home / "exported" / "npy" / VECTORS_FILE).rename(home / VECTORS_FILE)
     if not (home / _QUERIES).exists():
         np.save(home / _QUERIES, _session_vectors(shop))

@@ -18,7 +18,8 @@ from transformers import AutoModel, BertConfig, PreTrainedConfig
 from transformers.models.bert.modeling_bert import BertEncoder
 
 from benchmarks.training.padded_views import PaddedSessions, PaddedTokens, PaddedViews
-from ubm_embed.model.user_behavior_model import UBMConfig, UserBehaviorModel
+from ubm_embed.model.config import UBMConfig
+from ubm_embed.model.user_behavior_model import UserBehaviorModel
 
 _AUTO_MODEL: Any = AutoModel  # the methods used here are untyped
 _ATTENTION = "sdpa"

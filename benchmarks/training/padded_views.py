@@ -14,7 +14,7 @@ from dataclasses import dataclass, replace
 import torch
 from torch import Tensor
 
-from ubm_embed.data.batches.distinct_batches import SessionBatch, TokenBatch
+from ubm_embed.data.batches.packing import SessionBatch, TokenBatch
 from ubm_embed.data.batches.session_table import MAX_INTERACTIONS
 from ubm_embed.data.text.tokenizer import MAX_TOKENS
 from ubm_embed.training.pretraining.views import Pairs, Views

@@ -36,8 +36,7 @@ from ubm_embed.model.autocast import computes_bfloat16
 from ubm_embed.model.user_behavior_model import UserBehaviorModel
 from ubm_embed.training.pretraining.config import PretrainingConfig
 from ubm_embed.training.pretraining.pretrain import stages_of
-from ubm_embed.training.pretraining.schedule import batches
-from ubm_embed.training.pretraining.stages import Stage
+from ubm_embed.training.pretraining.stages import Stage, batches
 
 NAME = "pretraining_speed"
 KINDS = (OURS, SENTENCE_TRANSFORMERS, *PADDINGS)

@@ -38,8 +38,7 @@ from ubm_embed.data.text.tokenizer import MAX_TEXT_TOKENS
 from ubm_embed.model.autocast import computes_bfloat16
 from ubm_embed.training.pretraining.config import SESSION_LOSSES, PretrainingConfig
 from ubm_embed.training.pretraining.pretrain import training_sessions
-from ubm_embed.training.pretraining.schedule import batches
-from ubm_embed.training.pretraining.stages import SessionStage
+from ubm_embed.training.pretraining.stages import SessionStage, batches
 
 NAME = "step_cost"
 LABELS = {OURS: "ours", "longest": "padded to the longest"}

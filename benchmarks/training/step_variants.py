@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from benchmarks.training.flops import StepSize, synchronize
 from benchmarks.training.padded_model import PaddedModel
 from benchmarks.training.padded_views import FULL, LONGEST, OCCURRENCES, PaddedSessions, PaddedViews
-from ubm_embed.data.batches.distinct_batches import SessionBatch, TokenBatch
+from ubm_embed.data.batches.packing import SessionBatch, TokenBatch
 from ubm_embed.errors import QualityGateFailed
 from ubm_embed.model.autocast import autocast
 from ubm_embed.model.user_behavior_model import UserBehaviorModel
@@ -116,7 +116,8 @@ class ModelVariant:
 def pair_losses(vectors: Tensor, pairs: Mapping[str, Pairs]) -> dict[str, Tensor]:
     """Each loss, by name, from the vectors [K, D] of a batch."""
     return {
-        name: contrastive_loss(vectors[one.anchors], vectors[one.positives], one.same) for name, one in pairs.items()
+        name: contrastive_loss(vectors[pair.anchors], vectors[pair.positives], pair.false_negative_mask)
+        for name, pair in pairs.items()
     }
 
 
@@ -168,7 +169,7 @@ def unmasked(views: Views) -> Views:
 
 def _all_different(pairs: Pairs) -> Pairs:
     labels = torch.arange(pairs.anchors.numel())
-    return replace(pairs, anchor_labels=labels, positive_labels=labels)
+    return replace(pairs, anchor_labels=labels, positive_labels=labels, known=None)
 
 
 def lengths_of(inputs: Views | PaddedViews) -> tuple[Tensor, Tensor | None]:

@@ -1,4 +1,4 @@
-"""Domain adaptation: a language model of the general domain goes on reading, now a shop's interactions (paper 4.1.3).
+"""Domain adaptation: a general language model is trained further on a shop's interactions (paper 4.1.3).
 
 Letters: R texts, C words to predict, V token ids, E embedding width.
 """
@@ -19,16 +19,16 @@ from ubm_embed.data.batches.distinct_batches import interaction_sequences
 from ubm_embed.data.batches.session_table import SessionTable
 from ubm_embed.data.text.token_table import TokenTable
 from ubm_embed.data.text.tokenizer import InteractionTokenizer
-from ubm_embed.model.interaction_encoder import InteractionEncoder
+from ubm_embed.model.user_behavior_model import InteractionEncoder
 from ubm_embed.progress import Progress, silent
-from ubm_embed.training.pretraining.schedule import learning_rate as scheduled_rate
+from ubm_embed.training.step import learning_rate as scheduled_rate
 
-# As in BERT: fresh hidden states can be small enough for torch's 1e-5 to show.
+# As in BERT: fresh hidden states can be so small that torch's 1e-5 would change them.
 _NORM_EPS = 1e-12
 _WARMUP = 0.1
 _WEIGHT_DECAY = 0.01
 _MAX_GRADIENT_NORM = 1.0
-# The head starts at random behind trained layers: at their rate it would misguide them for most of a short training.
+# The head is untrained, unlike the layers below it: at their rate it would mislead them for most of a short training.
 _HEAD_RATE = 10.0
 
 
@@ -44,65 +44,65 @@ def adapt_to_domain(
     seed: int = 0,
     progress: Progress = silent,
 ) -> list[float]:
-    """Train an encoder in place to guess masked words of the sessions' interactions; the loss of each step.
+    """Train an encoder in place to predict masked words of the sessions' interactions; returns the loss of each step.
 
-    Every interaction is read once before any is read again, each time masked anew; those without a word are left out.
-    Equal seeds give equal weights, whatever random numbers were drawn before.
+    Each epoch reads every interaction with a word once, with new masks. Equal seeds give equal weights, and the global
+    random state does not change.
 
     Args:
         batch: interactions a step.
-        learning_rate: the encoder's highest; it rises to it and falls to 0, linearly.
+        learning_rate: the encoder's peak rate; the rate rises to it and falls to 0, linearly.
 
     Raises:
         ValueError: no interaction has a word.
         RuntimeError: a gradient is not finite.
     """
     rng = np.random.default_rng(seed)
-    batches = interaction_batches(readable(texts, tokenizer)[sessions.rows], batch, rng)
+    batches = interaction_batches(has_word(texts, tokenizer)[sessions.rows], batch, rng)
     was_training, losses = encoder.training, list[float]()
     with torch.random.fork_rng(devices=_cuda_devices(encoder)):
-        torch.manual_seed(seed)  # the head's start, and dropout's
+        torch.manual_seed(seed)  # for the head's weights and dropout
         task = WordPrediction(encoder, learning_rate)
         encoder.train()
         for step in range(steps):
-            places = next(batches)
-            actions, rows = sessions.actions[places].astype(np.int64), sessions.rows[places]
-            words = MaskedWords.of(interaction_sequences(tokenizer, texts, actions, rows), tokenizer, rng)
+            chosen = next(batches)
+            actions, rows = sessions.actions[chosen].astype(np.int64), sessions.rows[chosen]
+            words = MaskedWords.mask(interaction_sequences(tokenizer, texts, actions, rows), tokenizer, rng)
             losses.append(task.step(words, scheduled_rate(step, steps, peak=1.0, warmup=_WARMUP)))
             progress("domain adaptation", step + 1, steps, f"loss {losses[-1]:.3f}")
     encoder.train(was_training)
     return losses
 
 
-def readable(texts: TokenTable, tokenizer: InteractionTokenizer) -> NDArray[np.bool_]:
-    """[R] whether a text has a word."""
+def has_word(texts: TokenTable, tokenizer: InteractionTokenizer) -> NDArray[np.bool_]:
+    """[R] whether each text has a word."""
     words = np.append(0, np.cumsum(tokenizer.is_word[texts.ids]))
     return np.diff(words[texts.offsets]) > 0
 
 
-def interaction_batches(wanted: NDArray[np.bool_], batch: int, rng: np.random.Generator) -> Iterator[NDArray[np.int64]]:
-    """Places of `batch` of the wanted interactions, without end: round after round of all of them, each shuffled.
+def interaction_batches(mask: NDArray[np.bool_], batch: int, rng: np.random.Generator) -> Iterator[NDArray[np.int64]]:
+    """Endless batches of interactions in `mask`, as indexes; every epoch has a new order.
 
     Raises:
-        ValueError: none is wanted.
+        ValueError: the mask selects no interaction.
     """
-    places = np.flatnonzero(wanted)
-    if places.size == 0:
+    indexes = np.flatnonzero(mask)
+    if indexes.size == 0:
         raise ValueError("no interaction has a word to predict")
-    return _rounds(places, batch, rng)
+    return _batches(indexes, batch, rng)
 
 
-def _rounds(places: NDArray[np.int64], batch: int, rng: np.random.Generator) -> Iterator[NDArray[np.int64]]:
-    waiting = places[:0]
+def _batches(indexes: NDArray[np.int64], batch: int, rng: np.random.Generator) -> Iterator[NDArray[np.int64]]:
+    waiting = indexes[:0]
     while True:
         while waiting.size < batch:
-            waiting = np.append(waiting, rng.permutation(places))
+            waiting = np.append(waiting, rng.permutation(indexes))
         yield waiting[:batch]
         waiting = waiting[batch:]
 
 
 class PredictionHead(nn.Module):
-    """BERT's head: dense, activation and layer norm, then the input embeddings once more, and a bias a token."""
+    """BERT's head: dense layer, activation, layer norm, then the input embeddings and a bias for each token."""
 
     def __init__(self, hidden: int, embeddings: Tensor) -> None:
         super().__init__()
@@ -117,7 +117,7 @@ class PredictionHead(nn.Module):
 
 
 class WordPrediction:
-    """An encoder, a head for the time of the training, and their optimiser."""
+    """An encoder with a head that is used in training only, and their optimizer."""
 
     def __init__(self, encoder: InteractionEncoder, learning_rate: float) -> None:
         self.encoder = encoder
@@ -130,16 +130,16 @@ class WordPrediction:
         self.optimizer = torch.optim.AdamW(groups, weight_decay=_WEIGHT_DECAY)
 
     def logits(self, words: MaskedWords) -> Tensor:
-        """Scores of every token at the C places: [C, V]."""
+        """Scores of every token at the C masked positions: [C, V]."""
         hidden = self.encoder.hidden(words.tokens)
         return cast(Tensor, self.head(hidden[words.predicted], self.embeddings))
 
-    def step(self, words: MaskedWords, share: float) -> float:
-        """One step at this share of the highest learning rates; the loss before it."""
+    def step(self, words: MaskedWords, factor: float) -> float:
+        """Take a step at this fraction of the peak learning rates; returns the loss before it."""
         words = words.to(self.device)
         loss = functional.cross_entropy(self.logits(words), words.answers)
         for group, peak in zip(self.optimizer.param_groups, self.peaks, strict=True):
-            group["lr"] = share * peak
+            group["lr"] = factor * peak
         self.optimizer.zero_grad(set_to_none=True)
         loss.backward()  # type: ignore[no-untyped-call]
         parameters = [*self.bert.parameters(), *self.head.parameters()]

@@ -1,6 +1,6 @@
 """GRU4Rec: Hidasi, Karatzoglou, Baltrunas, Tikk, Session-based Recommendations with Recurrent Neural Networks, 2016.
 
-Letters: B sessions, S places, D width.
+Letters: B sessions, S positions, D width.
 """
 
 from __future__ import annotations
@@ -14,10 +14,10 @@ from benchmarks.quality.baselines.item_tower import CausalItemTower
 
 
 class GRU4Rec(CausalItemTower):
-    """Item vectors through a GRU; a session is its last state.
+    """Item vectors through a GRU; a session is the last state.
 
-    Their output layer has weights of its own and a bias; here it is the table of item vectors, without a bias, as a
-    tower's products have one vector each. The losses of their 2018 paper are the trainer's matter.
+    The paper's output layer has its own weights and a bias; here it is the item table without a bias, since a tower has
+    one vector for each product. The losses of their 2018 paper are left to the trainer.
     """
 
     def __init__(
@@ -31,13 +31,13 @@ class GRU4Rec(CausalItemTower):
         temperature: float | None = None,
     ) -> None:
         super().__init__(products, dimension=dimension, max_interactions=max_interactions, temperature=temperature)
-        between = dropout if layers > 1 else 0.0  # PyTorch warns of dropout between the layers of one layer
+        between = dropout if layers > 1 else 0.0  # PyTorch warns about dropout between layers if there is only one
         self.gru = nn.GRU(dimension, dimension, layers, batch_first=True, dropout=between)
         self.dropout = nn.Dropout(dropout)
         self._initialise()
 
     def _initialise(self) -> None:
-        """Uniform within bounds that depend on a matrix's rows and columns (their section 4.1)."""
+        """Initialise uniformly, with bounds from the matrix's shape (their section 4.1)."""
         nn.init.xavier_uniform_(self.items.weight)
         for parameter in self.gru.parameters():
             if parameter.ndim > 1:

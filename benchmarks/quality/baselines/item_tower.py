@@ -1,6 +1,6 @@
-"""A tower over product ids: one table of item vectors that sessions are read from and held against.
+"""A tower over product ids: one table of item vectors, both for reading sessions and for scoring products.
 
-Letters: B sessions, I interactions of all of them, S places, K asked products, M products, D width.
+Letters: B sessions, I interactions of all of them, S positions, K products to score, M products, D width.
 """
 
 from __future__ import annotations
@@ -18,14 +18,14 @@ from ubm_embed.data.batches.session_table import MAX_INTERACTIONS, SessionTable
 
 
 class ItemTower(nn.Module, ABC):
-    """What the models of item ids have in common; each says how it encodes sequences.
+    """The common part of the models over item ids; a subclass encodes the sequences.
 
     Args:
-        products: M; rows from M on are search phrases, which no such model can read.
+        products: M; rows from M on are search phrases, which these models cannot read.
         dimension: D.
-        max_interactions: how many of a session's last products are read.
-        temperature: None for inner products; else scores are cosines over it.
-        special: ids after the padding's, such as a mask's.
+        max_interactions: number of last products that are read of a session.
+        temperature: divisor of cosines; None for inner products.
+        special: number of ids after the padding's, such as a mask.
     """
 
     def __init__(
@@ -43,19 +43,19 @@ class ItemTower(nn.Module, ABC):
 
     @abstractmethod
     def encode(self, sequences: ItemSequences) -> Tensor:
-        """Vectors of B sessions: [B, D], finite, and of no meaning for a session without a product."""
+        """Vectors of B sessions: [B, D], finite; arbitrary for a session without a product."""
 
     def sessions(self, sessions: SessionTable) -> Tensor:
         """Vectors of B sessions: [B, D]; 0 for a session without a product."""
         sequences = self.read(sessions)
-        # Filled, not multiplied: whatever gradient reaches an empty session ends here.
+        # Filled and not multiplied by 0, so that no gradient passes through an empty session.
         return self.encode(sequences).masked_fill(sequences.lengths.unsqueeze(1) == 0, 0.0)
 
     def products(self, rows: IntArray) -> Tensor:
         """Vectors of K products: [K, D].
 
         Raises:
-            ValueError: a row is no product.
+            ValueError: a row is not a product.
         """
         rows = np.asarray(rows, dtype=np.int64)
         if rows.size and not 0 <= rows.min() <= rows.max() < self.product_count:
@@ -63,39 +63,39 @@ class ItemTower(nn.Module, ABC):
         return cast(Tensor, self.items(torch.from_numpy(rows).to(self.items.weight.device)))
 
     def read(self, sessions: SessionTable) -> ItemSequences:
-        """The part of the sessions that is encoded."""
-        sequences = ItemSequences.of(sessions, self.product_count, self.max_interactions)
+        """The last products of the sessions, on the tower's device."""
+        sequences = ItemSequences.from_sessions(sessions, self.product_count, self.max_interactions)
         return sequences.to(self.items.weight.device)
 
     def clear_padding(self) -> None:
-        """Set the padding's vector to 0, where it stays; for after the table was initialised."""
+        """Set the padding's vector to 0 after initialisation; it gets no gradient and stays 0."""
         with torch.no_grad():
             self.items.weight[self.product_count].zero_()
 
 
 class CausalItemTower(ItemTower):
-    """An item tower that reads at each product those until then, so that one pass reads all beginnings of a session."""
+    """An item tower whose output at a position depends on products up to there: one pass encodes all prefixes."""
 
     @abstractmethod
     def outputs(self, sequences: ItemSequences) -> Tensor:
-        """[B, S, D], at each place of what stands there and before it; of no meaning where padded."""
+        """[B, S, D] output at each position, from the products up to it; arbitrary at padding."""
 
     def encode(self, sequences: ItemSequences) -> Tensor:
         """[B, D], the output at each session's last product."""
         return sequences.at_last(self.outputs(sequences))
 
-    def beginnings(self, sessions: SessionTable) -> Tensor:
-        """What `sessions` makes of every beginning of B sessions, in the order of the interactions: [I, D].
+    def prefixes(self, sessions: SessionTable) -> Tensor:
+        """The vectors of every prefix of B sessions, in the order of the interactions: [I, D].
 
-        After a search it is the vector of the products before; 0 where there is none yet.
+        A prefix that ends in a search has the vector of the products before it, or 0 without any.
 
         Raises:
-            ValueError: a session has more products than are read, whose later beginnings would not start where it does.
+            ValueError: a session has more products than are read, so its prefixes would start at different products.
         """
         counts = products_so_far(sessions, self.product_count)
-        most = counts.max(initial=0)
-        if most > self.max_interactions:
-            raise ValueError(f"a session has {most} products, expected at most {self.max_interactions}")
+        longest = counts.max(initial=0)
+        if longest > self.max_interactions:
+            raise ValueError(f"a session has {longest} products, expected at most {self.max_interactions}")
         outputs = self.outputs(self.read(sessions))
         session, count = (torch.from_numpy(each).to(outputs.device) for each in (sessions.session_of(), counts))
         return outputs[session, (count - 1).clamp(min=0)].masked_fill(count.unsqueeze(1) == 0, 0.0)

@@ -1,4 +1,4 @@
-"""A language model as it is, under one trained layer: what two cores can fine-tune of the paper's BERT rows (4.1.3).
+"""A fixed language model below one trained layer: what two cores can fine-tune of the paper's BERT rows (4.1.3).
 
 Letters: B sessions, K products, M products of the catalogue, D width.
 """
@@ -19,15 +19,15 @@ from ubm_embed.model.tower import TEMPERATURE, CachedInteractions
 
 
 class MeanText(nn.Module):
-    """Sessions as the mean of their interactions' vectors, read once, through a layer that starts as the identity.
+    """Sessions as the mean of their interactions' fixed vectors, through a layer that starts as the identity.
 
-    What all vectors have in common is taken away first: it is nearly all of a language model's [CLS], tells nothing
-    apart, and would keep a linear layer from learning (Mu and Viswanath 2018, All-but-the-Top).
+    The mean of all vectors is subtracted first: it is nearly all of a language model's [CLS], distinguishes nothing,
+    and would prevent a linear layer from learning (Mu and Viswanath 2018, All-but-the-Top).
 
     Args:
-        interactions: every interaction that will be asked for; products alone too, where `frozen` is None.
-        frozen: [M, D] vectors of the products; None reads them from `interactions`, through a layer of their own.
-        temperature: of the cosines.
+        interactions: vectors of all interactions that may be read; without `frozen`, also of products alone.
+        frozen: [M, D] vectors of the products; None for those in `interactions`, through their own layer.
+        temperature: divisor of the cosines.
     """
 
     frozen: Tensor | None
@@ -56,7 +56,7 @@ class MeanText(nn.Module):
         last = sessions.last(self.max_interactions)
         actions, rows, index = distinct_interactions(last.actions.astype(np.int64), last.rows.astype(np.int64))
         vectors = self.interactions(actions, rows)[torch.from_numpy(index).to(self.interactions.vectors.device)]
-        packing = Packing.of(last.lengths).to(vectors.device)
+        packing = Packing.from_lengths(last.lengths).to(vectors.device)
         return cast(Tensor, self.session_layer(packing.mean(vectors[packing.elements]) - self.centre))
 
     def products(self, rows: IntArray) -> Tensor:

@@ -1,6 +1,6 @@
 """Prod2BERT: Bianchi, Yu, Tagliabue, BERT Goes Shopping, 2021.
 
-Letters: B sessions, S places, T masked places of all of them, M products, D width.
+Letters: B sessions, S positions, T masked positions of all of them, M products, D width.
 """
 
 from __future__ import annotations
@@ -21,16 +21,16 @@ from benchmarks.quality.baselines.item_tower import ItemTower
 from ubm_embed.data.batches.session_table import SessionTable
 from ubm_embed.errors import InvalidData
 from ubm_embed.progress import Progress, silent
-from ubm_embed.training.pretraining.schedule import learning_rate as scheduled
+from ubm_embed.training.step import learning_rate as scheduled
 
-MASKED = 0.15  # BERT's share
+MASKING_RATE = 0.15  # BERT's
 
 
 class Prod2BERT(ItemTower):
     """BERT over product ids; a session is the mean of the outputs at its products.
 
     Args:
-        layers, heads: the paper compares with 8 layers of dimension 256.
+        layers, heads: of the encoder; the paper compares with 8 layers of dimension 256.
     """
 
     def __init__(
@@ -60,7 +60,7 @@ class Prod2BERT(ItemTower):
         self.positions = nn.Embedding(max_interactions, dimension)
         self.norm, self.dropout = nn.LayerNorm(dimension), nn.Dropout(dropout)
         self.layers = cast(nn.Module, BertEncoder(BertConfig(**settings)))  # type: ignore[no-untyped-call]
-        # BERT's head for masked tokens; its last matrix is the item table.
+        # BERT's head for masked tokens, with the item table as its last matrix.
         self.head = nn.Sequential(nn.Linear(dimension, dimension), nn.GELU(), nn.LayerNorm(dimension))
         self.bias = nn.Parameter(torch.zeros(products))
         self.apply(_initialise)
@@ -73,21 +73,21 @@ class Prod2BERT(ItemTower):
         return total / sequences.lengths.clamp(min=1).unsqueeze(1)
 
     def outputs(self, sequences: ItemSequences) -> Tensor:
-        """What BERT makes of each place: [B, S, D], of no meaning where padded."""
-        places = torch.arange(sequences.items.shape[1], device=sequences.items.device)
-        seen = sequences.filled
-        seen[:, 0] = True  # a session without a product attends to its padding: a softmax over nothing is no number
-        states: Tensor = self.dropout(self.norm(self.items(sequences.items) + self.positions(places)))
-        return cast(Tensor, self.layers(states, attention_mask=seen[:, None, None, :]).last_hidden_state)
+        """BERT's output at each position: [B, S, D]; arbitrary at padding."""
+        positions = torch.arange(sequences.items.shape[1], device=sequences.items.device)
+        visible = sequences.filled
+        visible[:, 0] = True  # a session without a product attends to its padding: a softmax over nothing is NaN
+        states: Tensor = self.dropout(self.norm(self.items(sequences.items) + self.positions(positions)))
+        return cast(Tensor, self.layers(states, attention_mask=visible[:, None, None, :]).last_hidden_state)
 
-    def fill(self, sequences: ItemSequences, places: Tensor) -> Tensor:
-        """Scores of every product at T places, [B, S] bool, row by row: [T, M]."""
-        states: Tensor = self.head(self.outputs(sequences)[places])
+    def fill(self, sequences: ItemSequences, mask: Tensor) -> Tensor:
+        """Scores of every product at the T positions of `mask` [B, S], row by row: [T, M]."""
+        states: Tensor = self.head(self.outputs(sequences)[mask])
         return states @ self.items.weight[: self.product_count].T + self.bias
 
 
 def _initialise(module: nn.Module) -> None:
-    """BERT's: normal with standard deviation 0.02, no biases."""
+    """Initialise as BERT does: normal with standard deviation 0.02, biases 0."""
     if isinstance(module, nn.Linear | nn.Embedding):
         nn.init.normal_(module.weight, std=0.02)
     if isinstance(module, nn.Linear) and module.bias is not None:
@@ -96,34 +96,36 @@ def _initialise(module: nn.Module) -> None:
 
 @dataclass(frozen=True)
 class MaskedItems:
-    """Sequences with some products hidden, and what stood there.
+    """Sequences with some products masked, and the originals.
 
     Attributes:
-        sequences: B of them, changed at the hidden places.
-        places: [B, S] bool, which are to be filled.
-        targets: [T] int64 product ids, row by row.
+        sequences: of B sessions, with the masked inputs.
+        mask: [B, S] bool, positions to predict.
+        targets: [T] int64 original product ids, row by row.
     """
 
     sequences: ItemSequences
-    places: Tensor
+    mask: Tensor
     targets: Tensor
 
     @classmethod
-    def draw(cls, sequences: ItemSequences, tower: Prod2BERT, share: float, rng: np.random.Generator) -> MaskedItems:
-        """Hide a share of the places, one of each session at least, since most sessions are short.
+    def draw(
+        cls, sequences: ItemSequences, tower: Prod2BERT, masking_rate: float, rng: np.random.Generator
+    ) -> MaskedItems:
+        """Mask positions at this rate, and at least one of each session, since most sessions are short.
 
-        Of the hidden places 80% hold the mask, 10% a random product, 10% what they held, as in BERT.
+        As in BERT, 80% of them hold the mask, 10% a random product, and 10% stay.
         """
         filled = sequences.filled.cpu().numpy()
         draws = np.where(filled, rng.random(filled.shape), np.inf)
-        hidden = filled & ((draws < share) | (draws == draws.min(axis=1, keepdims=True)))
+        masked = filled & ((draws < masking_rate) | (draws == draws.min(axis=1, keepdims=True)))
         kind = rng.random(filled.shape)
         items = sequences.items.cpu().numpy()
-        shown = np.where(hidden & (kind < 0.8), tower.mask, items)
-        shown = np.where(hidden & (kind >= 0.9), rng.integers(tower.product_count, size=filled.shape), shown)
-        places = torch.from_numpy(hidden).to(sequences.items.device)
-        changed = ItemSequences(torch.from_numpy(shown).to(places.device), sequences.lengths)
-        return cls(changed, places, sequences.items[places])
+        inputs = np.where(masked & (kind < 0.8), tower.mask, items)
+        inputs = np.where(masked & (kind >= 0.9), rng.integers(tower.product_count, size=filled.shape), inputs)
+        mask = torch.from_numpy(masked).to(sequences.items.device)
+        changed = ItemSequences(torch.from_numpy(inputs).to(mask.device), sequences.lengths)
+        return cls(changed, mask, sequences.items[mask])
 
 
 def pretrain_masked_items(
@@ -135,31 +137,31 @@ def pretrain_masked_items(
     learning_rate: float,
     seed: int,
     progress: Progress = silent,
-    share: float = MASKED,
+    masking_rate: float = MASKING_RATE,
     weight_decay: float = 0.01,
     max_gradient_norm: float = 1.0,
 ) -> NDArray[np.float32]:
-    """Pre-train by masked "language" modelling over sessions' products; the loss of each step, [steps].
+    """Pre-train by masked "language" modelling over sessions' products; returns the loss of each step, [steps].
 
-    Each step reads `batch` sessions, drawn with replacement among those of two products or more. The rate rises over
-    a tenth of the steps to `learning_rate` and falls to 0. The same seed gives the same weights.
+    Each step reads `batch` sessions, drawn with replacement from those of two products or more. The rate rises to
+    `learning_rate` over a tenth of the steps and falls to 0. Equal seeds give equal weights.
 
     Raises:
         InvalidData: no session has two products.
     """
-    lengths = ItemSequences.of(sessions, tower.product_count, tower.max_interactions).lengths.numpy()
+    lengths = ItemSequences.from_sessions(sessions, tower.product_count, tower.max_interactions).lengths.numpy()
     usable = np.flatnonzero(lengths > 1)
     if not usable.size:
-        raise InvalidData("no session has two products; masking needs one to hide and one to guess from")
+        raise InvalidData("no session has two products, and masking needs one to hide and one to predict it from")
     rng = np.random.default_rng(seed)
-    torch.manual_seed(seed)  # dropout's
+    torch.manual_seed(seed)  # for dropout
     optimizer = torch.optim.AdamW(tower.parameters(), weight_decay=weight_decay)
     losses = np.zeros(steps, dtype=np.float32)
     tower.train()
     for step in range(steps):
         optimizer.param_groups[0]["lr"] = scheduled(step, steps, peak=learning_rate, warmup=0.1)
-        masked = MaskedItems.draw(tower.read(sessions.take(rng.choice(usable, batch))), tower, share, rng)
-        loss = cross_entropy(tower.fill(masked.sequences, masked.places), masked.targets)
+        masked = MaskedItems.draw(tower.read(sessions.take(rng.choice(usable, batch))), tower, masking_rate, rng)
+        loss = cross_entropy(tower.fill(masked.sequences, masked.mask), masked.targets)
         optimizer.zero_grad()
         loss.backward()  # type: ignore[no-untyped-call]
         nn.utils.clip_grad_norm_(tower.parameters(), max_gradient_norm)

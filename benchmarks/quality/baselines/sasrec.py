@@ -1,6 +1,6 @@
 """SASRec: Kang, McAuley, Self-Attentive Sequential Recommendation, 2018.
 
-Letters: B sessions, S places, D width, H heads.
+Letters: B sessions, S positions, D width, H heads.
 """
 
 from __future__ import annotations
@@ -18,11 +18,10 @@ from benchmarks.quality.baselines.item_tower import CausalItemTower
 class SASRec(CausalItemTower):
     """Item and position vectors through causal self-attention; a session is the output at its last product.
 
-    Positions are counted from the first product that is read, so that a beginning has the same ones whatever follows,
-    and one pass reads all beginnings of a session. Theirs are counted back from the last product, in left-padded rows,
-    where a beginning stands elsewhere in a longer session than by itself. As in their implementation, item vectors are
-    scaled by the root of D before positions are added, and a layer norm ends the blocks. The default dropout is theirs
-    for sparse data.
+    Positions count from the first product that is read, so a prefix has the same ones whatever follows, and one pass
+    encodes all prefixes. Theirs count back from the last product, in left-padded rows, which shifts a prefix within a
+    longer session. As in their implementation, item vectors are scaled by the root of D before positions are added, and
+    a layer norm follows the blocks. The default dropout is theirs for sparse data.
     """
 
     def __init__(
@@ -44,14 +43,14 @@ class SASRec(CausalItemTower):
         self._initialise()
 
     def _initialise(self) -> None:
-        """Glorot's, the default of their implementation."""
+        """Initialise as Glorot does, the default of their implementation."""
         for parameter in self.parameters():
             if parameter.ndim > 1:
                 nn.init.xavier_uniform_(parameter)
         self.clear_padding()
 
     def outputs(self, sequences: ItemSequences) -> Tensor:
-        """[B, S, D]. The padding comes after the last product, so the causal mask hides it."""
+        """[B, S, D]; padding comes after the last product, so the causal mask hides it."""
         items: Tensor = self.items(sequences.items) * math.sqrt(self.items.embedding_dim)
         states: Tensor = self.dropout(items + self.positions.weight[: items.shape[1]])
         for block in self.blocks:
@@ -75,7 +74,7 @@ class Block(nn.Module):
         self.dropout = nn.Dropout(dropout)
 
     def forward(self, states: Tensor) -> Tensor:
-        """[B, S, D] -> [B, S, D]; a place sees itself and those before it."""
+        """[B, S, D] -> [B, S, D]; a position sees itself and earlier ones."""
         states = states + self.dropout(self._attend(self.attention_norm(states)))
         return states + cast(Tensor, self.dropout(self.feed_forward(self.forward_norm(states))))
 

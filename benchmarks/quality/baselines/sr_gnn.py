@@ -1,6 +1,6 @@
 """SR-GNN: Wu, Tang, Zhu, Wang, Xie, Tan, Session-based Recommendation with Graph Neural Networks, 2019.
 
-Letters: B sessions, S places and as many nodes, D width.
+Letters: B sessions, S positions and as many nodes, D width.
 """
 
 from __future__ import annotations
@@ -22,10 +22,10 @@ class SessionGraphs:
 
     Attributes:
         nodes: [B, S] int64 product ids in ascending order, then the padding's id.
-        real: [B, S] bool, which are nodes.
-        last: [B] int64, which node the session's last product is; 0 for a session without one.
-        incoming, outgoing: [B, S, S]; row i holds the share that each node has in the edges into (out of) node i, and
-            zeros where there are none.
+        real: [B, S] bool, which are nodes and not padding.
+        last: [B] int64 node of the session's last product; 0 for a session without one.
+        incoming, outgoing: [B, S, S]; row i holds each node's share of the edges into (out of) node i; zeros where
+            there are none.
     """
 
     nodes: Tensor
@@ -35,8 +35,8 @@ class SessionGraphs:
     outgoing: Tensor
 
     @classmethod
-    def of(cls, sequences: ItemSequences, padding: int) -> SessionGraphs:
-        """The graphs of sequences that are padded with that id."""
+    def from_sequences(cls, sequences: ItemSequences, padding: int) -> SessionGraphs:
+        """The graphs of sequences that are padded with the id `padding`."""
         nodes, node_at = _distinct(sequences.items, padding)
         last = node_at.gather(1, sequences.last.unsqueeze(1)).squeeze(1)
         edges = _edge_counts(node_at, sequences.filled)
@@ -44,9 +44,9 @@ class SessionGraphs:
 
 
 def _distinct(items: Tensor, padding: int) -> tuple[Tensor, Tensor]:
-    """The different ids of each row, ascending, and which of them each place holds: [B, S] -> [B, S], [B, S].
+    """The distinct ids of each row, ascending, and the index of each position's id: [B, S] -> [B, S], [B, S].
 
-    The padding's id, the highest, comes last and fills up the rows: it moves no node.
+    The padding's id is the highest, so it comes last and moves no node.
     """
     ordered, order = items.sort(dim=1)
     first = torch.ones_like(ordered)
@@ -57,25 +57,25 @@ def _distinct(items: Tensor, padding: int) -> tuple[Tensor, Tensor]:
 
 
 def _edge_counts(node_at: Tensor, filled: Tensor) -> Tensor:
-    """How often node j follows node i: [B, S], [B, S] -> [B, S, S] float."""
-    sessions, places = node_at.shape
-    counts = torch.zeros(sessions, places, places, device=node_at.device)
-    session, place = filled[:, 1:].nonzero(as_tuple=True)
-    ends = (session, node_at[session, place], node_at[session, place + 1])
+    """Number of times that node j follows node i: [B, S], [B, S] -> [B, S, S] float."""
+    sessions, positions = node_at.shape
+    counts = torch.zeros(sessions, positions, positions, device=node_at.device)
+    session, position = filled[:, 1:].nonzero(as_tuple=True)
+    ends = (session, node_at[session, position], node_at[session, position + 1])
     return counts.index_put_(ends, counts.new_ones(()), accumulate=True)
 
 
 def _shares(weights: Tensor) -> Tensor:
-    """Each row over its sum, a row of zeros as it is: [B, S, S] -> [B, S, S]."""
-    return weights / weights.sum(dim=2, keepdim=True).clamp(min=1)  # of counts: what is below 1 is 0
+    """Each row divided by its sum, rows of zeros unchanged: [B, S, S] -> [B, S, S]."""
+    return weights / weights.sum(dim=2, keepdim=True).clamp(min=1)  # sums of counts: below 1 means 0
 
 
 class SRGNN(ItemTower):
-    """A gated graph network over a session's products; a session is its last product and its graph, side by side.
+    """A gated graph network over a session's products; a session is its last product and its graph, concatenated.
 
-    Edges are weighted by how often they occur, and nodes are added up, not clicks, as in their text. With a
-    `temperature` item vectors are of length 1 where they are read and where they are scored: NISER (Gupta et al.
-    2019, which found 1/16 to do well).
+    Edges are weighted by their number of occurrences, and the sum runs over nodes, not clicks, as in their text. With a
+    `temperature`, item vectors are normalised for reading and for scoring: NISER (Gupta et al. 2019, who found 1/16 to
+    do well).
     """
 
     def __init__(
@@ -92,7 +92,7 @@ class SRGNN(ItemTower):
         self.steps = steps
         self.dropout = nn.Dropout(dropout)
         self.incoming, self.outgoing = nn.Linear(dimension, dimension), nn.Linear(dimension, dimension)
-        # Resets the state after its matrix, not before, as their implementation does.
+        # GRUCell resets the state after the matrix product, as their implementation does; their text resets it before.
         self.gate = nn.GRUCell(2 * dimension, dimension)
         self.last_query, self.node_key = nn.Linear(dimension, dimension, bias=False), nn.Linear(dimension, dimension)
         self.attention = nn.Linear(dimension, 1, bias=False)
@@ -100,14 +100,14 @@ class SRGNN(ItemTower):
         self._initialise()
 
     def _initialise(self) -> None:
-        """Gaussian with standard deviation 0.1 (their 4.3)."""
+        """Initialise with a Gaussian of standard deviation 0.1 (their 4.3)."""
         for parameter in self.parameters():
             nn.init.normal_(parameter, std=0.1)
         self.clear_padding()
 
     def encode(self, sequences: ItemSequences) -> Tensor:
         """[B, D]."""
-        graphs = SessionGraphs.of(sequences, self.product_count)
+        graphs = SessionGraphs.from_sequences(sequences, self.product_count)
         items: Tensor = self.items(graphs.nodes)
         nodes: Tensor = self.dropout(items if self.temperature is None else normalize(items, dim=2))
         for _ in range(self.steps):
@@ -123,7 +123,7 @@ class SRGNN(ItemTower):
         return moved.view_as(nodes)
 
     def _aggregate(self, nodes: Tensor, local: Tensor, real: Tensor) -> Tensor:
-        """Equation 6, s_g: the sum of the nodes by an attention that is no softmax: [B, S, D] -> [B, D]."""
+        """Equation 6, s_g: the sum of the nodes, weighted by attention without a softmax: [B, S, D] -> [B, D]."""
         keys = torch.sigmoid(self.last_query(local).unsqueeze(1) + self.node_key(nodes))
         weights = self.attention(keys).masked_fill(~real.unsqueeze(2), 0.0)
         return cast(Tensor, (weights * nodes).sum(dim=1))

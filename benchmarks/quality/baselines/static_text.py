@@ -1,6 +1,6 @@
-"""Static text: products as bags of word pieces, sessions by a small Transformer over them, trained on the next item.
+"""Static text: products as bags of word pieces, sessions as a small Transformer over them, trained on the next item.
 
-It reads what the User Behavior Model reads, without pre-training and without looking at the order of words.
+It has the input of the User Behavior Model, but no pre-training, and ignores the order of words.
 
 Letters: B sessions, S interactions of the longest of them, K texts, D width.
 """
@@ -19,20 +19,20 @@ from ubm_embed.data.batches.session_table import SessionTable
 from ubm_embed.data.session import ACTIONS
 from ubm_embed.data.text.token_table import TokenTable
 
-# How much less each step back from the end counts before training.
+# Weight of each step back from the end, before training.
 _DECAY = 0.8
-# Small beside a fresh text vector, so that what was touched is heard before when and how.
+# Small beside a fresh text vector, so that at first the product counts more than the action and its recency.
 _MARK_SCALE = 0.02
 
 
 class StaticText(nn.Module):
-    """A `Tower`: text vectors for products, and their recency-weighted mean behind a pre-norm Transformer for sessions.
+    """A `Tower`: text vectors for products, and for sessions their recency-weighted mean after a pre-norm Transformer.
 
     Args:
         texts: the catalogue's products, then search phrases.
-        vocab_size: token ids that `texts` may hold.
+        vocab_size: number of token ids.
         dimension: D.
-        max_interactions: a session is read from its last ones.
+        max_interactions: number of last interactions that are read of a session.
     """
 
     def __init__(
@@ -61,12 +61,12 @@ class StaticText(nn.Module):
     def sessions(self, sessions: SessionTable) -> Tensor:
         """[B, D]."""
         last = sessions.last(self.max_interactions)
-        places, held = places_from_the_end(last)
+        indexes, present = positions_from_the_end(last)
         device = self.actions.weight.device
-        absent = torch.from_numpy(~held).to(device)
-        texts: Tensor = self.text_encoder(last.rows[places])
-        actions: Tensor = self.actions(torch.from_numpy(last.actions[places]).long().to(device))
-        inputs = texts + actions + self.distances.weight[: places.shape[1]]
+        absent = torch.from_numpy(~present).to(device)
+        texts: Tensor = self.text_encoder(last.rows[indexes])
+        actions: Tensor = self.actions(torch.from_numpy(last.actions[indexes]).long().to(device))
+        inputs = texts + actions + self.distances.weight[: indexes.shape[1]]
         outputs: Tensor = self.layers(inputs, src_key_padding_mask=absent)
         return cast(Tensor, self.recency(outputs, absent))
 
@@ -87,9 +87,9 @@ class BagOfTokens(nn.Module):
         )
 
     def forward(self, rows: IntArray) -> Tensor:
-        """Text rows of any shape [...] -> [..., D]; each different one is computed once."""
-        different, index = np.unique(np.asarray(rows, dtype=np.int64), return_inverse=True)
-        bags = self.texts.take(different)
+        """Text rows of any shape [...] -> [..., D]; each distinct one is computed once."""
+        distinct, index = np.unique(np.asarray(rows, dtype=np.int64), return_inverse=True)
+        bags = self.texts.take(distinct)
         device = self.tokens.weight.device
         ids, starts = (torch.from_numpy(array).long().to(device) for array in (bags.ids, bags.offsets[:-1]))
         vectors: Tensor = self.mlp(self.tokens(ids, starts))
@@ -97,10 +97,10 @@ class BagOfTokens(nn.Module):
 
 
 class Recency(nn.Module):
-    """A mean in which the last interactions count most, by weights over the distance from the end.
+    """A mean in which the last interactions count most, with learned weights by distance from the end.
 
-    They start as a geometric series and are learned, because how fast interest fades differs from shop to shop and
-    costs one number a distance to find out.
+    They start as a geometric series and are learned, because interest fades differently in each shop, and a weight for
+    each distance is cheap.
     """
 
     def __init__(self, max_interactions: int) -> None:
@@ -108,28 +108,28 @@ class Recency(nn.Module):
         self.logits = nn.Parameter(math.log(_DECAY) * torch.arange(max_interactions, dtype=torch.float32))
 
     def forward(self, outputs: Tensor, absent: Tensor) -> Tensor:
-        """Outputs [B, S, D] from the end on, and where there are none [B, S] -> [B, D]."""
+        """Outputs [B, S, D] from the last interaction on, and which are absent [B, S] -> [B, D]."""
         logits = self.logits[: absent.shape[1]].expand(absent.shape)
         weights = logits.masked_fill(absent, -torch.inf).softmax(dim=1)
         return (weights.unsqueeze(2) * outputs).sum(dim=1)
 
 
-def places_from_the_end(sessions: SessionTable) -> tuple[IntArray, BoolArray]:
-    """Where the interaction at each distance from a session's end stands [B, S], and whether there is one [B, S].
+def positions_from_the_end(sessions: SessionTable) -> tuple[IntArray, BoolArray]:
+    """Index of the interaction at each distance from a session's end [B, S], and whether it exists [B, S].
 
-    Beyond a session's beginning stands its first interaction again, so that padding brings in nothing new.
+    Beyond a session's start the index is that of its first interaction, so padding adds no new text.
     """
     lengths = sessions.lengths[:, np.newaxis]
     assert lengths.size, "at least one session"
     assert lengths.min() > 0, "a session has at least one interaction"
     distances = np.arange(lengths.max())
-    places = sessions.offsets[1:, np.newaxis] - 1 - np.minimum(distances, lengths - 1)
-    return places, distances < lengths
+    indexes = sessions.offsets[1:, np.newaxis] - 1 - np.minimum(distances, lengths - 1)
+    return indexes, distances < lengths
 
 
 def _pre_norm_layers(dimension: int, layers: int, heads: int, dropout: float) -> nn.TransformerEncoder:
     layer = nn.TransformerEncoderLayer(
         dimension, heads, 4 * dimension, dropout, activation="gelu", batch_first=True, norm_first=True
     )
-    # Nested tensors do not go with pre-norm, and torch warns when they are left on.
+    # Nested tensors do not work with pre-norm, and torch warns if they are enabled.
     return nn.TransformerEncoder(layer, layers, norm=nn.LayerNorm(dimension), enable_nested_tensor=False)

@@ -1,4 +1,4 @@
-"""Products whose text is like that of the session: what can be answered without having learned from any shopper.
+"""Products whose text resembles that of the session: what can be predicted without learning from any shopper.
 
 Letters: E sessions, M products, P search phrases, D width.
 """
@@ -23,29 +23,29 @@ from ubm_embed.data.products import iter_products
 from ubm_embed.data.session import Product
 
 _TEXTS_AT_ONCE = 256
-_MOST_TOKENS = 64  # as our model reads
+_MAX_TOKENS = 64  # as in our model
 
 
 @dataclass(frozen=True)
 class TextMatch:
-    """Cosine of the sum of what a session reads to each product.
+    """Cosine of a session's summed text vectors to each product.
 
     Attributes:
-        reads: [M + P, D] of the products, then of the search phrases; dense or sparse.
+        texts: [M + P, D] of the products, then of the search phrases; dense or sparse.
         products: [M, D], of length 1.
-        last: a session is read from so many last interactions.
+        last: number of last interactions that are read of a session.
     """
 
-    reads: FloatArray | csr_array
+    texts: FloatArray | csr_array
     products: FloatArray | csr_array
     last: int
 
     @classmethod
     def tf_idf(cls, corpus: Corpus, last: int, *, concatenated: bool = False) -> TextMatch:
-        """Words weighted by how few of the catalogue's texts, new ones among them, have them.
+        """Words weighted by their inverse document frequency in the catalogue, new products included.
 
         Args:
-            concatenated: a session is one long text, where long texts weigh more; else the mean of unit vectors.
+            concatenated: read a session as one long text, where long texts weigh more; else as a mean of unit vectors.
         """
         texts = texts_of(corpus)
         words = TfidfVectorizer(token_pattern=r"\w+", norm=None, dtype=np.float32)
@@ -56,22 +56,22 @@ class TextMatch:
 
     @classmethod
     def encoder(cls, corpus: Corpus, last: int, source: str) -> TextMatch:
-        """A pre-trained text encoder, the mean over a text's tokens; what all vectors share is taken away."""
+        """A pre-trained text encoder: the mean over a text's tokens, centred."""
         vectors = _encoded(texts_of(corpus), source)
         centred = normalize(vectors - vectors.mean(axis=0))
         return cls(centred, centred[: corpus.products.height], last)
 
     def scores(self, prefixes: SessionTable) -> FloatArray:
-        """[E, M]."""
+        """As `Scorer`: [E, M]."""
         recent = prefixes.last(self.last)
         ones = np.ones(recent.rows.size, dtype=np.float32)
-        held = csr_array((ones, (recent.session_of(), recent.rows)), shape=(len(recent), self.reads.shape[0]))
-        scores = (held @ self.reads) @ self.products.T
+        counts = csr_array((ones, (recent.session_of(), recent.rows)), shape=(len(recent), self.texts.shape[0]))
+        scores = (counts @ self.texts) @ self.products.T
         return cast(FloatArray, scores.toarray() if isinstance(scores, csr_array) else scores)
 
 
 def texts_of(corpus: Corpus) -> list[str]:
-    """The texts that `TokenizedCorpus` has the tokens of, in the same order: [M + P]."""
+    """The texts of `TokenizedCorpus`, in its order: [M + P]."""
     searches = corpus.interactions.filter(pl.col("action") == "search")["query"]
     return [*map(_text, iter_products(corpus.products)), *searches.unique(maintain_order=True)]
 
@@ -88,8 +88,9 @@ def _encoded(texts: list[str], source: str) -> FloatArray:
     vectors = np.empty((len(texts), model.config.hidden_size), np.float32)
     for start in range(0, len(texts), _TEXTS_AT_ONCE):
         part = order[start : start + _TEXTS_AT_ONCE]
-        some = [texts[row] for row in part]
-        batch = tokenizer(some, padding=True, truncation=True, max_length=_MOST_TOKENS, return_tensors="pt")
-        places = batch["attention_mask"][:, :, None].float()
-        vectors[part] = ((model(**batch).last_hidden_state * places).sum(dim=1) / places.sum(dim=1)).numpy()
+        batch = tokenizer(
+            [texts[row] for row in part], padding=True, truncation=True, max_length=_MAX_TOKENS, return_tensors="pt"
+        )
+        mask = batch["attention_mask"][:, :, None].float()
+        vectors[part] = ((model(**batch).last_hidden_state * mask).sum(dim=1) / mask.sum(dim=1)).numpy()
     return cast(FloatArray, normalize(vectors))

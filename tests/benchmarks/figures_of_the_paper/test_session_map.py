@@ -9,7 +9,7 @@ import pytest
 
 from benchmarks.figures_of_the_paper import session_map
 from benchmarks.figures_of_the_paper.session_map import BUYERS, LOOKERS
-from benchmarks.quality.tables import bench_of
+from benchmarks.quality.experiment import open_experiment
 from ubm_embed.data.sample_shop import write_sample_shop
 from ubm_embed.data.session import Action
 from ubm_embed.data.tasks.task import Task
@@ -34,7 +34,7 @@ SEARCH, VIEW, ADD, BUY = (action.code for action in Action)
         ([], None),
     ],
 )
-def test_a_behaviour_is_told_by_the_third_view_and_what_follows(actions: list[int], behaviour: str | None) -> None:
+def test_the_behaviour_depends_on_the_third_view_and_what_follows(actions: list[int], behaviour: str | None) -> None:
     assert session_map._behaviour(np.array(actions, dtype=np.uint8)) == behaviour
 
 
@@ -45,14 +45,14 @@ def shop(tmp_path: Path) -> Path:
     return tmp_path / "shop"
 
 
-def test_every_session_of_a_tiny_shop_has_its_place(shop: Path) -> None:
-    found = session_map.session_map(bench_of(shop, Task.PIP, "smoke"))
-    sessions = found["sessions"]
-    assert found["models"].keys() == found["separation"].keys() == {"UBM_wo_BERT"}
-    places = np.array(found["models"]["UBM_wo_BERT"])
-    assert places.shape == (len(sessions), 2)
-    assert np.isfinite(places).all()
-    assert -1 <= found["separation"]["UBM_wo_BERT"] <= 1
+def test_every_session_of_a_tiny_shop_has_coordinates(shop: Path) -> None:
+    report = session_map.session_map(open_experiment(shop, Task.PIP, "smoke"))
+    sessions = report["sessions"]
+    assert report["models"].keys() == report["separation"].keys() == {"UBM_wo_BERT"}
+    coordinates = np.array(report["models"]["UBM_wo_BERT"])
+    assert coordinates.shape == (len(sessions), 2)
+    assert np.isfinite(coordinates).all()
+    assert -1 <= report["separation"]["UBM_wo_BERT"] <= 1
     assert {session["group"] for session in sessions} == {BUYERS, LOOKERS}
     assert 1 <= len({session["category"] for session in sessions}) <= 2
     for session in sessions:

@@ -1,4 +1,4 @@
-"""New products are in nothing that training reads, and in everything that is asked."""
+"""New products are in no training data, and in all questions about them."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import numpy as np
 import polars as pl
 import pytest
 
-from benchmarks.quality.new_products import Among, NewProducts, questions_about
+from benchmarks.quality.new_products import CandidateFilter, NewProducts, questions_about
 from ubm_embed.data.batches.tokenized_corpus import TokenizedCorpus
 from ubm_embed.data.corpus import Corpus
 from ubm_embed.data.sample_shop import write_sample_shop
@@ -48,23 +48,25 @@ def split(new_products: NewProducts, tokenizer: InteractionTokenizer, request: p
     return Split.choose(TokenizedCorpus.from_corpus(new_products.before(), tokenizer), holdout=0.4, kind=request.param)
 
 
-def asked_about_new(new_products: NewProducts, corpus: TokenizedCorpus, split: Split) -> TaskExamples:
-    return questions_about(new_products.new, corpus, split, most=1000, seed=0)
+def questions_about_new(new_products: NewProducts, corpus: TokenizedCorpus, split: Split) -> TaskExamples:
+    return questions_about(new_products.new, corpus, split, max_questions=1000, seed=0)
 
 
-def test_the_share_of_new_products_is_the_one_asked_for_and_its_draw_repeats(shop: Corpus, new_products: NewProducts) -> None:
+def test_the_share_of_new_products_is_exact_and_drawn_by_the_seed(shop: Corpus, new_products: NewProducts) -> None:
     assert new_products.new.sum() == PRODUCTS / 4
     assert np.array_equal(new_products.new, NewProducts.draw(shop, 0.25, seed=3).new)
     assert not np.array_equal(new_products.new, NewProducts.draw(shop, 0.25, seed=4).new)
 
 
 @pytest.mark.parametrize("share", [0.0, 1.0, -0.1, float("nan")])
-def test_a_share_that_leaves_nothing_to_compare_is_refused(shop: Corpus, share: float) -> None:
+def test_a_share_of_none_or_all_is_an_error(shop: Corpus, share: float) -> None:
     with pytest.raises(ValueError, match="between 0 and 1"):
         NewProducts.draw(shop, share, seed=0)
 
 
-def test_the_shop_before_knows_neither_new_products_nor_what_was_done_to_them(shop: Corpus, new_products: NewProducts) -> None:
+def test_the_shop_before_has_neither_new_products_nor_interactions_with_them(
+    shop: Corpus, new_products: NewProducts
+) -> None:
     new = set(shop.products["product_id"].filter(pl.Series(new_products.new)))
     before = new_products.before()
     assert new
@@ -72,51 +74,53 @@ def test_the_shop_before_knows_neither_new_products_nor_what_was_done_to_them(sh
     assert not new & set(before.interactions["product_id"].drop_nulls())
 
 
-def test_what_was_done_to_other_products_and_searches_stay(shop: Corpus, new_products: NewProducts) -> None:
+def test_searches_and_interactions_with_other_products_stay(shop: Corpus, new_products: NewProducts) -> None:
     new = shop.products["product_id"].filter(pl.Series(new_products.new)).to_list()
     rows = shop.interactions.rows(named=True)
-    kept = [row for row in rows if row["product_id"] not in new]
-    assert any(row["action"] == "search" for row in kept)
-    assert new_products.before().interactions.rows(named=True) == kept
+    others = [row for row in rows if row["product_id"] not in new]
+    assert any(row["action"] == "search" for row in others)
+    assert new_products.before().interactions.rows(named=True) == others
 
 
-def test_no_training_session_holds_a_new_product(
+def test_no_training_session_contains_a_new_product(
     new_products: NewProducts, tokenizer: InteractionTokenizer, split: Split
 ) -> None:
     training = new_products.training(split, tokenizer)
-    held = np.unique(training.rows[training.rows < PRODUCTS])
-    assert held.size
-    assert not new_products.new[held].any()
+    products = np.unique(training.rows[training.rows < PRODUCTS])
+    assert products.size
+    assert not new_products.new[products].any()
 
 
-def test_no_session_that_is_asked_was_trained_on(
+def test_no_test_session_is_a_training_session(
     new_products: NewProducts, tokenizer: InteractionTokenizer, corpus: TokenizedCorpus, split: Split
 ) -> None:
     before = TokenizedCorpus.from_corpus(new_products.before(), tokenizer)
     trained = set(before.session_ids[split.membership(before) == "training"])
-    asked = set(corpus.session_ids[split.membership(corpus) == "test"])
+    tested = set(corpus.session_ids[split.membership(corpus) == "test"])
     assert trained
-    assert asked
-    assert not trained & asked
+    assert tested
+    assert not trained & tested
 
 
-def test_questions_are_about_the_wanted_products_alone(
+def test_questions_have_only_the_given_targets(
     new_products: NewProducts, corpus: TokenizedCorpus, split: Split
 ) -> None:
-    examples = asked_about_new(new_products, corpus, split)
+    examples = questions_about_new(new_products, corpus, split)
     assert len(examples)
     assert new_products.new[examples.targets].all()
     assert len(examples) <= len(split.parts(corpus).test.sessions)
-    assert len(questions_about(new_products.new, corpus, split, most=3, seed=0)) == 3
+    assert len(questions_about(new_products.new, corpus, split, max_questions=3, seed=0)) == 3
 
 
-def test_a_scorer_asked_for_some_products_ranks_only_those(
+def test_a_candidate_filter_ranks_only_its_candidates(
     new_products: NewProducts, corpus: TokenizedCorpus, split: Split
 ) -> None:
-    examples = asked_about_new(new_products, corpus, split)
-    # New products are liked less than all others, each a little more than the one before.
+    examples = questions_about_new(new_products, corpus, split)
+    # All new products score below all others, each a little above the one before.
     scorer = Popularity(np.where(new_products.new, np.arange(PRODUCTS) - 1000, 0).astype(np.float32))
-    among_all, among_new = (ranks_of(one, examples, PRODUCTS) for one in (scorer, Among(scorer, new_products.new)))
+    among_all, among_new = (
+        ranks_of(one, examples, PRODUCTS) for one in (scorer, CandidateFilter(scorer, new_products.new))
+    )
     others = (~seen_products(examples.prefixes, PRODUCTS) & ~new_products.new).sum(axis=1)
     assert np.array_equal(among_all, among_new + others)
     assert 1 <= among_new.min() < among_new.max() <= new_products.new.sum()

@@ -1,4 +1,4 @@
-"""The table of a real-data report, of today's form and of those kept from before."""
+"""The tables of a real-data report, in today's form and of earlier reports."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ import pytest
 from benchmarks.quality.real_data import table
 from benchmarks.report import RESULTS
 
-KEPT = sorted(RESULTS.glob("real_data_*.json"))
+SAVED = sorted(RESULTS.glob("real_data_*.json"))
 
 
 def report(results: Any) -> dict[str, Any]:
@@ -27,7 +27,7 @@ def test_an_evaluation_becomes_a_table() -> None:
     metrics = {"hit@10": 0.25, "mrr@10": 0.125, "hit@20": 0.5, "mrr@20": 0.14}
     measured = {name: {"value": value, "low": value - 0.1, "high": value + 0.1} for name, value in metrics.items()}
     rows = [{"row": name, "metrics": measured, "p_values": None, "bands": []} for name in ("UBM", "POP")]
-    text = table(report({"task": "nip", "questions": 42, "rows": rows}))
+    text = table(report({"task": "nip", "examples": 42, "rows": rows}))
     assert text.startswith("a_shop, 42 questions\n\n")
     assert cells(text) == [
         ["model", "hit@10", "MRR@10", "hit@20", "MRR@20"],
@@ -49,8 +49,8 @@ def test_a_list_of_scorers_becomes_the_same_table() -> None:
     ]
 
 
-@pytest.mark.parametrize("file", KEPT, ids=lambda file: file.stem)
-def test_the_kept_reports_can_be_shown(file: Path) -> None:
+@pytest.mark.parametrize("file", SAVED, ids=lambda file: file.stem)
+def test_earlier_reports_can_be_printed(file: Path) -> None:
     text = table(json.loads(file.read_text("utf-8")))
     names = {first for first, *_ in cells(text)}
     assert {"UBM", "co-occurrence", "pretrain", "query"} <= names

@@ -1,4 +1,4 @@
-"""Every row of the tables is trained, asked and written; a run that was cut off is gone on with."""
+"""Every row of the tables is trained, evaluated and written; an interrupted run can be resumed."""
 
 from __future__ import annotations
 
@@ -14,8 +14,7 @@ from benchmarks.quality import tables
 from benchmarks.quality.rows import TABLE_1, TABLE_2
 from benchmarks.quality.sizes import SIZES
 from ubm_embed.data.sample_shop import write_sample_shop
-from ubm_embed.evaluation import judgement
-from ubm_embed.model.interaction_encoder import bert_config
+from ubm_embed.model.bert import bert_config
 
 
 @pytest.fixture(scope="module")
@@ -38,23 +37,19 @@ def bert(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
-@pytest.fixture(autouse=True)
-def few_rounds(monkeypatch: pytest.MonkeyPatch) -> None:
-    """How sure a figure is does not matter here, and classification metrics are slow."""
-    monkeypatch.setattr(judgement, "_ROUNDS", dict.fromkeys(judgement._ROUNDS, 5))
-
-
 def run(shop, out, *options):
-    tables.main(["--data", str(shop), "--size", "smoke", "--out", str(out), *map(str, options)])
+    # Few rounds: the width of an interval does not matter here, and classification metrics are slow.
+    few = ["--size", "smoke", "--bootstrap-rounds", "5"]
+    tables.main(["--data", str(shop), *few, "--out", str(out), *map(str, options)])
     return json.loads(out.read_text("utf-8"))
 
 
 @pytest.mark.parametrize("task", ["nip", "pip", "rlp"])
-def test_every_row_of_table_1_is_trained_and_asked(shop, bert, tmp_path, task, capsys):
+def test_every_row_of_table_1_is_trained_and_evaluated(shop, bert, tmp_path, task, capsys):
     report = run(shop, tmp_path / "table.json", "--task", task, "--bert", bert, "--stand-in", "random weights")
-    wanted = [row.name for row in TABLE_1 if task in row.tasks and row.needs != "electra"]
+    names = [row.name for row in TABLE_1 if task in row.tasks and row.needs != "electra"]
     simple = {"nip": ["co-occurrence", "recent co-occurrence", "POP"], "pip": ["RAND"], "rlp": ["FIXED"]}[task]
-    assert [row["row"] for row in report["rows"]] == [*simple, *wanted]
+    assert [row["row"] for row in report["rows"]] == [*simple, *names]
     assert report["subject"] == "UBM, shop recipe"
     for row in report["rows"]:
         assert all(one["low"] <= one["high"] for one in row["metrics"].values())
@@ -62,9 +57,9 @@ def test_every_row_of_table_1_is_trained_and_asked(shop, bert, tmp_path, task, c
         assert (row["uniformity"] is not None) == (row["row"].startswith(("BERT", "UBM")))
         starts_from_bert = row["row"].startswith("BERT") or row["row"] in ("UBM", "UBM, products trained", "UBM_wo")
         assert row["note"] == ("stand-in: random weights" if starts_from_bert else "")
-    told = capsys.readouterr()
-    assert "| UBM " in told.out
-    assert "ELECTRA_small is left out: it needs --electra" in told.err
+    output = capsys.readouterr()
+    assert "| UBM " in output.out
+    assert "ELECTRA_small is left out: it needs --electra" in output.err
 
 
 def test_table_2_leaves_out_one_loss_at_a_time(shop, tmp_path):
@@ -73,39 +68,41 @@ def test_table_2_leaves_out_one_loss_at_a_time(shop, tmp_path):
     assert names == [row.name for row in TABLE_2] == ["UBM", *(f"UBM_no_loss{number}" for number in (1, 2, 3, 4))]
 
 
-def test_rows_that_need_a_checkpoint_are_left_out_without_one(shop, tmp_path, capsys):
+def test_rows_without_their_checkpoint_are_left_out(shop, tmp_path, capsys):
     report = run(shop, tmp_path / "table.json", "--rows", "BERT_mini", "UBM_wo")
     assert [row["row"] for row in report["rows"]] == ["co-occurrence", "recent co-occurrence", "POP", "UBM_wo"]
     assert "BERT_mini is left out: it needs --bert" in capsys.readouterr().err
 
 
-def test_a_table_is_gone_on_with_and_put_together(shop, tmp_path, monkeypatch, capsys):
+def test_a_table_is_resumed_and_combined_from_parts(shop, tmp_path, monkeypatch, capsys):
     whole = run(shop, tmp_path / "whole.json", "--rows", "GRU4Rec", "static text")
     first = run(shop, tmp_path / "first.json", "--rows", "static text")
     assert [row["row"] for row in first["rows"]][3:] == ["static text"]
     capsys.readouterr()
-    both = run(shop, tmp_path / "first.json", "--add", "--rows", "GRU4Rec", "static text")
-    told = capsys.readouterr().err
-    assert "training GRU4Rec" in told
-    assert "training static text" not in told
+    both = run(shop, tmp_path / "first.json", "--resume", "--rows", "GRU4Rec", "static text")
+    output = capsys.readouterr().err
+    assert "training GRU4Rec" in output
+    assert "training static text" not in output
     run(shop, tmp_path / "other.json", "--rows", "GRU4Rec")
-    taken = run(shop, tmp_path / "taken.json", "--rows", "--take", tmp_path / "first.json", tmp_path / "other.json")
+    taken = run(
+        shop, tmp_path / "taken.json", "--rows", "--rows-from", tmp_path / "first.json", tmp_path / "other.json"
+    )
     for report in (both, taken):
         assert [row["metrics"] for row in report["rows"]] == [row["metrics"] for row in whole["rows"]]
     stand_in = ["--stand-in", "of other rows"]
-    run(shop, tmp_path / "noted.json", "--rows", "--take", tmp_path / "first.json", *stand_in)
+    run(shop, tmp_path / "noted.json", "--rows", "--rows-from", tmp_path / "first.json", *stand_in)
     monkeypatch.setitem(SIZES, "smoke", replace(SIZES["smoke"], questions=50))
-    with pytest.raises(SystemExit, match="asks other questions"):
-        run(shop, tmp_path / "first.json", "--add")
+    with pytest.raises(SystemExit, match="other questions"):
+        run(shop, tmp_path / "first.json", "--resume")
 
 
-def test_a_row_that_there_is_not_is_named_beside_those_there_are(shop, tmp_path):
+def test_an_unknown_row_is_an_error_that_lists_the_rows(shop, tmp_path):
     with pytest.raises(SystemExit, match=r"error: no row GRU5Rec in table 1; there is: GRU4Rec, SASRec, .*UBM"):
         run(shop, tmp_path / "table.json", "--rows", "GRU5Rec", "SASRec")
     assert not (tmp_path / "table.json").exists()
 
 
-def test_a_task_that_cannot_be_posed_is_one_line(shop, tmp_path):
-    with pytest.raises(SystemExit, match="error: a leave-one-out split asks for one next item"):
+def test_a_task_that_does_not_fit_the_split_is_a_one_line_error(shop, tmp_path):
+    with pytest.raises(SystemExit, match="error: a leave-one-out split has one next item"):
         run(shop, tmp_path / "table.json", "--task", "pip", "--split", "leave-one-out")
     assert not (tmp_path / "table.json").exists()

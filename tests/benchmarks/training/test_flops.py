@@ -15,7 +15,7 @@ from benchmarks.training.flops import EncoderSize, StepSize, parse_shape, peak_f
 from benchmarks.training.padded_model import PaddedModel
 from benchmarks.training.padded_views import LONGEST, PaddedViews
 from benchmarks.training.step_variants import encoded, lengths_of
-from ubm_embed.data.batches.distinct_batches import SessionBatch
+from ubm_embed.data.batches.packing import SessionBatch
 from ubm_embed.data.text.token_table import TokenTable
 from ubm_embed.model.user_behavior_model import UserBehaviorModel
 from ubm_embed.training.pretraining.views import Pairs, Views
@@ -30,7 +30,7 @@ def unpadded_views() -> Views:
     sequences = TokenTable(ids, np.arange(count + 1) * TOKENS)
     batch = SessionBatch.from_index(sequences, np.arange(count), np.full(SESSIONS, INTERACTIONS))
     rows = np.arange(SESSIONS)
-    return Views(batch, {"interaction_reordering": Pairs.of(rows, rows, rows, rows)})
+    return Views(batch, {"interaction_reordering": Pairs.from_arrays(rows, rows, rows, rows)})
 
 
 def counted(forward: Any, inputs: Any) -> int:

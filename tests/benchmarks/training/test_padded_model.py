@@ -14,7 +14,7 @@ from benchmarks.training.padded_model import PaddedModel
 from benchmarks.training.padded_views import LONGEST, OCCURRENCES, PaddedSessions, PaddedViews, Padding
 from benchmarks.training.step_variants import TOLERANCES, pair_losses
 from ubm_embed.data.arrays import offsets_of
-from ubm_embed.data.batches.distinct_batches import TokenBatch
+from ubm_embed.data.batches.packing import TokenBatch
 from ubm_embed.data.batches.session_table import SessionTable
 from ubm_embed.data.text.tokenizer import InteractionTokenizer
 from ubm_embed.model.user_behavior_model import UserBehaviorModel

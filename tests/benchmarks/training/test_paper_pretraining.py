@@ -11,7 +11,7 @@ import pytest
 
 from benchmarks.training import paper_pretraining
 from benchmarks.training.paper_pretraining import notes, table
-from ubm_embed.model.interaction_encoder import InteractionEncoder
+from ubm_embed.model.user_behavior_model import InteractionEncoder
 
 _TINY = {"products": 60, "sessions": 100, "layers": 1, "width": 16, "warm-up": 1, "steps": 2}
 TINY = [*(f"--{name}={value}" for name, value in _TINY.items()), "--ceiling-shapes", "64x64x64"]

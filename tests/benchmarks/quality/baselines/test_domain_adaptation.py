@@ -10,15 +10,17 @@ from transformers import BertForMaskedLM, ElectraConfig
 from benchmarks.quality.baselines.domain_adaptation import (
     WordPrediction,
     adapt_to_domain,
+    has_word,
     interaction_batches,
-    readable,
 )
 from benchmarks.quality.baselines.masked_words import MaskedWords
 from ubm_embed.data.arrays import offsets_of
-from ubm_embed.data.batches.distinct_batches import TokenBatch, interaction_sequences
+from ubm_embed.data.batches.distinct_batches import interaction_sequences
+from ubm_embed.data.batches.packing import TokenBatch
 from ubm_embed.data.batches.session_table import SessionTable
 from ubm_embed.data.text.token_table import TokenTable
-from ubm_embed.model.interaction_encoder import InteractionEncoder, bert_config
+from ubm_embed.model.bert import bert_config
+from ubm_embed.model.user_behavior_model import InteractionEncoder
 
 SIZES = {"hidden_size": 16, "num_hidden_layers": 1, "num_attention_heads": 2, "intermediate_size": 32}
 
@@ -91,11 +93,11 @@ def test_equal_seeds_give_equal_weights_and_leave_others_random_numbers_alone(to
 
 def test_a_step_reads_interactions_with_their_actions(tokenizer, texts, sessions, monkeypatch):
     read = []
-    of = MaskedWords.of
-    monkeypatch.setattr(MaskedWords, "of", lambda sequences, *rest: read.append(sequences) or of(sequences, *rest))
-    wanted = np.flatnonzero(sessions.rows != 10)
-    adapt_to_domain(bert(tokenizer), tokenizer, texts, sessions, steps=1, batch=wanted.size)
-    actions, rows = sessions.actions[wanted].astype(np.int64), sessions.rows[wanted]
+    mask = MaskedWords.mask
+    monkeypatch.setattr(MaskedWords, "mask", lambda sequences, *rest: read.append(sequences) or mask(sequences, *rest))
+    chosen = np.flatnonzero(sessions.rows != 10)
+    adapt_to_domain(bert(tokenizer), tokenizer, texts, sessions, steps=1, batch=chosen.size)
+    actions, rows = sessions.actions[chosen].astype(np.int64), sessions.rows[chosen]
     expected = interaction_sequences(tokenizer, texts, actions, rows)
     assert sorted(map(list, rows_of(read[0]))) == sorted(map(list, rows_of(expected)))
 
@@ -116,7 +118,7 @@ def test_logits_are_those_of_berts_own_head(tokenizer, shown):
     head.transform.LayerNorm.load_state_dict(task.head.norm.state_dict())
     head.bias.data.copy_(task.head.bias.data)
     alone = TokenTable.from_rows([shown.row(0)])
-    words = MaskedWords.of(alone, tokenizer, np.random.default_rng(0))
+    words = MaskedWords.mask(alone, tokenizer, np.random.default_rng(0))
     with torch.no_grad():
         expected = theirs.eval()(input_ids=words.tokens.ids.unsqueeze(0)).logits[0][words.predicted]
         torch.testing.assert_close(task.logits(words), expected)
@@ -139,7 +141,7 @@ def test_sessions_without_a_word_are_refused(tokenizer, texts):
 def test_a_text_is_readable_if_it_has_a_word(tokenizer):
     word = int(np.flatnonzero(tokenizer.is_word)[0])
     table = TokenTable.from_rows([[], [word], [tokenizer.cls], [tokenizer.cls, word], []])
-    assert readable(table, tokenizer).tolist() == [False, True, False, True, False]
+    assert has_word(table, tokenizer).tolist() == [False, True, False, True, False]
 
 
 @pytest.mark.parametrize("batch", [2, 3, 4, 9])

@@ -21,7 +21,7 @@ def table_of(sessions):
 
 @given(sessions=SESSIONS, limit=st.integers(1, 4))
 def test_the_last_products_and_then_padding(sessions, limit):
-    sequences = ItemSequences.of(table_of(sessions), PRODUCTS, limit)
+    sequences = ItemSequences.from_sessions(table_of(sessions), PRODUCTS, limit)
     kept = [[row for row in session if row < PRODUCTS][-limit:] for session in sessions]
     width = max(1, *(len(session) for session in kept), 0)
     assert sequences.items.tolist() == [session + [PRODUCTS] * (width - len(session)) for session in kept]
@@ -30,13 +30,13 @@ def test_the_last_products_and_then_padding(sessions, limit):
 
 
 def test_what_stands_at_the_last_product():
-    sequences = ItemSequences.of(table_of([[0, 1, 2], [3, 5], [6]]), PRODUCTS, 8)
+    sequences = ItemSequences.from_sessions(table_of([[0, 1, 2], [3, 5], [6]]), PRODUCTS, 8)
     assert sequences.last.tolist() == [2, 0, 0]
     assert sequences.at_last(sequences.items.unsqueeze(2)).tolist() == [[2], [3], [PRODUCTS]]
 
 
 def test_no_sessions():
-    assert ItemSequences.of(table_of([]), PRODUCTS, 8).items.shape == (0, 1)
+    assert ItemSequences.from_sessions(table_of([]), PRODUCTS, 8).items.shape == (0, 1)
 
 
 @given(sessions=SESSIONS)

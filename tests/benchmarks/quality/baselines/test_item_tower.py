@@ -137,7 +137,7 @@ def test_every_weight_of_a_session_is_trained(tower, table_of):
 )
 def test_beginnings_are_the_vectors_of_each_beginning_by_itself(causal, table_of, sessions):
     with torch.no_grad():
-        together = causal.beginnings(table_of(sessions))
+        together = causal.prefixes(table_of(sessions))
     alone = [session[: place + 1] for session in sessions for place in range(len(session))]
     assert together.shape == (len(alone), 16)
     for beginning, vector in zip(alone, together, strict=True):
@@ -146,13 +146,13 @@ def test_beginnings_are_the_vectors_of_each_beginning_by_itself(causal, table_of
 
 def test_a_later_product_changes_no_earlier_beginning(causal, table_of):
     with torch.no_grad():
-        one, other = (causal.beginnings(table_of([[1, 10, 2, last], [4, 5]])) for last in (3, 7))
+        one, other = (causal.prefixes(table_of([[1, 10, 2, last], [4, 5]])) for last in (3, 7))
     assert same(one[[0, 1, 2, 4, 5]], other[[0, 1, 2, 4, 5]])
     assert not torch.allclose(one[3], other[3], atol=1e-3)
 
 
 def test_a_beginning_without_a_product_is_zero_and_harms_no_gradient(causal, table_of):
-    together = causal.beginnings(table_of([[10, 11, 1], [], [12]]))
+    together = causal.prefixes(table_of([[10, 11, 1], [], [12]]))
     assert (together[[0, 1, 3]] == 0).all()
     assert (together[2] != 0).all()
     torch.nn.functional.normalize(together, dim=1).sum().backward()
@@ -162,13 +162,13 @@ def test_a_beginning_without_a_product_is_zero_and_harms_no_gradient(causal, tab
 
 
 def test_beginnings_of_a_session_that_is_not_read_from_its_begin_are_refused(causal, table_of):
-    causal.beginnings(table_of([[10, 1, 2, 11, 3, 4, 12]]))
+    causal.prefixes(table_of([[10, 1, 2, 11, 3, 4, 12]]))
     with pytest.raises(ValueError, match="a session has 5 products, expected at most 4"):
-        causal.beginnings(table_of([[1], [1, 2, 3, 4, 5]]))
+        causal.prefixes(table_of([[1], [1, 2, 3, 4, 5]]))
 
 
 def test_every_place_of_a_session_can_be_asked_in_training(causal, table_of):
-    """The loss of beginnings is that of the same questions one by one, and so are its gradients."""
+    """The loss of prefixes is that of the same questions one by one, and so are its gradients."""
     walks = TargetSequences(table_of([[1, 2, 10, 3, 4], [5, 6]]), np.array([0, 2, 3, 5]), np.array([2, 3, 4, 6]))
     objective, rng = NextItem(causal, PRODUCTS, all_positions=True), np.random.default_rng(0)
     losses, gradients = [], []

@@ -4,7 +4,8 @@ import numpy as np
 import pytest
 
 from benchmarks.quality.baselines.masked_words import MaskedWords
-from ubm_embed.data.batches.distinct_batches import TokenBatch, interaction_sequences
+from ubm_embed.data.batches.distinct_batches import interaction_sequences
+from ubm_embed.data.batches.packing import TokenBatch
 from ubm_embed.data.text.token_table import TokenTable
 
 
@@ -19,7 +20,7 @@ def sequences(products, tokenizer):
 
 @pytest.fixture(scope="module")
 def masked(sequences, tokenizer):
-    return MaskedWords.of(sequences, tokenizer, np.random.default_rng(1))
+    return MaskedWords.mask(sequences, tokenizer, np.random.default_rng(1))
 
 
 def test_only_words_are_predicted_and_no_mark_changes(sequences, masked, tokenizer):
@@ -49,10 +50,10 @@ def test_shares_are_those_of_bert(sequences, masked, tokenizer):
 def test_a_single_word_is_predicted(tokenizer):
     word = int(np.flatnonzero(tokenizer.is_word)[0])
     alone = TokenTable.from_rows([[tokenizer.cls, tokenizer.sep], [tokenizer.cls, word, tokenizer.sep]])
-    assert MaskedWords.of(alone, tokenizer, np.random.default_rng(0)).answers.tolist() == [word]
+    assert MaskedWords.mask(alone, tokenizer, np.random.default_rng(0)).answers.tolist() == [word]
 
 
 def test_the_table_stays_as_it_is(sequences, tokenizer):
     before = sequences.ids.copy()
-    MaskedWords.of(sequences, tokenizer, np.random.default_rng(2))
+    MaskedWords.mask(sequences, tokenizer, np.random.default_rng(2))
     assert np.array_equal(sequences.ids, before)

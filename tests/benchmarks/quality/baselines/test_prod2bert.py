@@ -88,17 +88,17 @@ class TestMaskedItems:
 
     def test_only_hidden_places_change_and_their_products_are_the_targets(self):
         sequences, masked = self.draw()
-        assert torch.equal(masked.sequences.items[~masked.places], sequences.items[~masked.places])
-        assert torch.equal(masked.targets, sequences.items[masked.places])
+        assert torch.equal(masked.sequences.items[~masked.mask], sequences.items[~masked.mask])
+        assert torch.equal(masked.targets, sequences.items[masked.mask])
         assert masked.targets.max() < self.PRODUCTS, "padding is never hidden"
 
     def test_each_session_hides_at_least_one(self):
         _, masked = self.draw(share=0.0)
-        assert (masked.places.sum(dim=1) == 1).all()
+        assert (masked.mask.sum(dim=1) == 1).all()
 
     def test_shares(self):
         sequences, masked = self.draw(share=0.5)
-        assert masked.places[sequences.filled].float().mean() == pytest.approx(0.53, abs=0.04)
-        shown = masked.sequences.items[masked.places]
+        assert masked.mask[sequences.filled].float().mean() == pytest.approx(0.53, abs=0.04)
+        shown = masked.sequences.items[masked.mask]
         assert (shown == self.PRODUCTS + 1).float().mean() == pytest.approx(0.8, abs=0.03)
         assert (shown == masked.targets).float().mean() == pytest.approx(0.1, abs=0.03)

@@ -17,7 +17,7 @@ def test_it_learns_what_comes_next(hit_after_training, world_products, temperatu
 
 
 def graphs_of(table, products):
-    return SessionGraphs.of(ItemSequences.of(table, products, 8), products)
+    return SessionGraphs.from_sequences(ItemSequences.from_sessions(table, products, 8), products)
 
 
 def test_the_example_of_the_paper(table_of):

@@ -5,7 +5,7 @@ import pytest
 import torch
 from torch.nn.functional import cross_entropy, normalize
 
-from benchmarks.quality.baselines.static_text import BagOfTokens, Recency, StaticText, places_from_the_end
+from benchmarks.quality.baselines.static_text import BagOfTokens, Recency, StaticText, positions_from_the_end
 from ubm_embed.data.arrays import offsets_of
 from ubm_embed.data.batches.session_table import SessionTable
 from ubm_embed.data.text.token_table import TokenTable
@@ -146,6 +146,6 @@ def test_recency_starts_as_a_geometric_series_over_what_is_there():
 
 
 def test_places_run_from_the_end_and_stay_in_their_session():
-    places, held = places_from_the_end(table([5, 6, 7], [8]))
+    places, held = positions_from_the_end(table([5, 6, 7], [8]))
     assert places.tolist() == [[2, 1, 0], [3, 3, 3]]
     assert held.tolist() == [[True, True, True], [True, False, False]]

@@ -40,7 +40,9 @@ def corpus():
 
 @pytest.fixture
 def tokenized(corpus):
-    return TokenizedCorpus.from_corpus(corpus, InteractionTokenizer.train(training_texts(corpus.products), [], vocab_size=200))
+    return TokenizedCorpus.from_corpus(
+        corpus, InteractionTokenizer.train(training_texts(corpus.products), [], vocab_size=200)
+    )
 
 
 def test_texts_stand_where_the_tokens_of_the_corpus_stand(corpus, tokenized):
