@@ -1,7 +1,7 @@
 """Outputs are written aside and renamed: a reader sees the old one or the whole new one, never a part.
 
-A folder cannot be exchanged in one step: while it is replaced there is none for a moment, and a process that is killed
-just there leaves the old one beside it as `.NAME.XXXXXXXX.partial`.
+A filled folder cannot be replaced in one step: for a moment nothing is at its path, and a process killed at that moment
+leaves the old folder beside it as `.NAME.XXXXXXXX.partial`.
 """
 
 from __future__ import annotations
@@ -16,8 +16,79 @@ from pathlib import Path
 from ubm_embed.errors import Conflict
 
 
-def _aside(path: Path) -> Path:
-    """A hidden sibling of `path`, so that the rename stays on one file system."""
+def require_free(path: str | Path, *, overwrite: bool = False) -> None:
+    """Raise `Conflict` when `path` holds something already: called before long work, not after it."""
+    path = Path(path)
+    taken = path.exists() and not (path.is_dir() and not any(path.iterdir()))
+    if taken and not overwrite:
+        raise Conflict(f"{path} exists already; choose another path or pass --overwrite")
+
+
+@contextlib.contextmanager
+def output_file(path: str | Path) -> Iterator[Path]:
+    """Yield a path to write to; rename it to `path` when the block succeeds, delete it when the block fails.
+
+    An existing file is replaced in one step. Through a symbolic link, its target is replaced.
+
+    Raises:
+        Conflict: `path` exists and is not a file, such as a folder or a device. Checked before anything is written.
+    """
+    path = Path(path).resolve()
+    if path.exists() and not path.is_file():
+        raise Conflict(f"{path} exists already and is not a file; choose another path")
+    path.parent.mkdir(parents=True, exist_ok=True)
+    partial = _partial(path)
+    try:
+        yield partial
+        _sync(partial)
+        os.replace(partial, path)
+        _sync_folder(path.parent)
+    finally:
+        partial.unlink(missing_ok=True)
+
+
+@contextlib.contextmanager
+def output_folder(path: str | Path, *, overwrite: bool = False) -> Iterator[Path]:
+    """Yield an empty folder to fill; rename it to `path` when the block succeeds, delete it when the block fails.
+
+    With `overwrite`, whatever was at `path` is replaced as a whole. Through a symbolic link, its target is replaced.
+
+    Raises:
+        Conflict: `path` exists, is not an empty folder, and `overwrite` is false. Checked before anything is written.
+    """
+    path = Path(path).resolve()
+    require_free(path, overwrite=overwrite)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    partial = _partial(path)
+    partial.mkdir()
+    try:
+        yield partial
+        for entry in partial.rglob("*"):
+            _sync_folder(entry) if entry.is_dir() else _sync(entry)
+        _sync_folder(partial)
+        _replace_folder(partial, path)
+    finally:
+        shutil.rmtree(partial, ignore_errors=True)
+
+
+def _replace_folder(new: Path, path: Path) -> None:
+    """Move folder `new` to `path`. The system cannot rename onto a filled folder, so the old one moves away first."""
+    old = _partial(path)
+    try:
+        if path.exists():
+            os.replace(path, old)
+        os.replace(new, path)
+    except BaseException:  # an interrupt between the two renames must not lose the old one either
+        if old.exists() and not path.exists():
+            os.replace(old, path)
+        raise
+    _sync_folder(path.parent)
+    if old.exists():
+        shutil.rmtree(old) if old.is_dir() else old.unlink()
+
+
+def _partial(path: Path) -> Path:
+    """A hidden sibling of `path`: the rename stays within one file system."""
     return path.with_name(f".{path.name}.{uuid.uuid4().hex[:8]}.partial")
 
 
@@ -30,77 +101,6 @@ def _sync(path: Path) -> None:
 
 
 def _sync_folder(path: Path) -> None:
-    # Makes a rename survive a power cut. Some network mounts cannot do it; that is no reason to refuse an output.
+    # Makes a rename survive a power cut. Some network mounts cannot do it, which is no reason to refuse an output.
     with contextlib.suppress(OSError):
         _sync(path)
-
-
-@contextlib.contextmanager
-def output_file(path: str | Path) -> Iterator[Path]:
-    """Yield a path to write; rename it to `path` when the block succeeds, delete it when it does not.
-
-    An existing file is replaced in one step; of a symbolic link, the file it points to.
-
-    Raises:
-        Conflict: `path` is there and no file, such as a folder or a device. Checked before anything is written.
-    """
-    path = Path(path).resolve()
-    if path.exists() and not path.is_file():
-        raise Conflict(f"{path} exists already and is not a file; choose another place")
-    path.parent.mkdir(parents=True, exist_ok=True)
-    aside = _aside(path)
-    try:
-        yield aside
-        _sync(aside)
-        os.replace(aside, path)
-        _sync_folder(path.parent)
-    finally:
-        aside.unlink(missing_ok=True)
-
-
-@contextlib.contextmanager
-def output_folder(path: str | Path, *, overwrite: bool = False) -> Iterator[Path]:
-    """Yield an empty folder to fill; rename it to `path` when the block succeeds, delete it when it does not.
-
-    With `overwrite`, whatever was at `path` goes as a whole; of a symbolic link, what it points to.
-
-    Raises:
-        Conflict: `path` exists, is not an empty folder, and `overwrite` is false. Checked before anything is written.
-    """
-    path = Path(path).resolve()
-    require_free(path, overwrite=overwrite)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    aside = _aside(path)
-    aside.mkdir()
-    try:
-        yield aside
-        for entry in aside.rglob("*"):
-            _sync_folder(entry) if entry.is_dir() else _sync(entry)
-        _sync_folder(aside)
-        _replace_folder(aside, path)
-    finally:
-        shutil.rmtree(aside, ignore_errors=True)
-
-
-def _replace_folder(new: Path, path: Path) -> None:
-    """Put folder `new` at `path`. The system refuses to rename one over a filled one, so the old steps out first."""
-    old = _aside(path)
-    try:
-        if path.exists():
-            os.replace(path, old)
-        os.replace(new, path)
-    except BaseException:  # an interrupt between the two must not cost the old one either
-        if old.exists() and not path.exists():
-            os.replace(old, path)
-        raise
-    _sync_folder(path.parent)
-    if old.exists():
-        shutil.rmtree(old) if old.is_dir() else old.unlink()
-
-
-def require_free(path: str | Path, *, overwrite: bool = False) -> None:
-    """Raise `Conflict` when `path` holds something already: asked before long work, not after it."""
-    path = Path(path)
-    taken = path.exists() and not (path.is_dir() and not any(path.iterdir()))
-    if taken and not overwrite:
-        raise Conflict(f"{path} exists already; choose another place or pass --overwrite")

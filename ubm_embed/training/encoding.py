@@ -1,8 +1,9 @@
 """How the vectors of a batch are computed: chunk by chunk, each process its share (GradCache, Gao et al. 2021).
 
-A chunk is encoded without keeping what its backward needs, and encoded again when that comes, so that memory holds the
-vectors of the whole batch but the inside of a chunk or two. Only a level's last chunk is kept, as its backward comes
-first. A chunk seeds its own dropout, so that it drops the same elements each time, whoever encodes it.
+A chunk is encoded without keeping what its backward pass needs, and encoded again when that comes, so that memory holds
+the vectors of the whole batch but the activations of a chunk or two. Only the last chunk of each encoder is kept, since
+its backward pass comes first. A chunk seeds its own dropout, so that it drops the same elements each time, in whichever
+process.
 
 Letters: N different interactions, B sessions, D width.
 """
@@ -18,34 +19,37 @@ from torch import Tensor
 from torch.utils.checkpoint import checkpoint
 
 from ubm_embed.data.batches.chunks import Chunks
-from ubm_embed.data.batches.distinct_batches import SessionBatch, TokenBatch
-from ubm_embed.model.precision import autocast
+from ubm_embed.data.batches.packing import SessionBatch, TokenBatch
+from ubm_embed.model.autocast import autocast
 from ubm_embed.model.user_behavior_model import UserBehaviorModel
 from ubm_embed.training.processes import ALONE, Processes
 
-# At the paper's size an encoder token keeps about 115 kB in float32 and half of that in bfloat16.
+# At the paper's size a token keeps about 115 kB of activations in float32 and half of that in bfloat16.
 CHUNK_TOKENS = {"cpu": 32_768, "cuda": 262_144}
+_INTERACTIONS, _SESSIONS = 1, 2  # which encoder, for its seeds
 
 
 @dataclass(frozen=True, kw_only=True)
 class Encoding:
-    """How to encode a batch; by default at once, by this process, with the caller's random numbers.
+    """How to encode a batch; by default all at once, in this process, with the caller's random numbers.
 
     Attributes:
-        chunk_tokens: tokens of interactions, and interactions of sessions, in a chunk; None for all in one.
+        chunk_tokens: the most tokens of interactions, or interactions of sessions, in a chunk; None for one chunk.
         precision: as `autocast` takes it.
-        seeds: what dropout is seeded from, together with the level and the chunk; None leaves torch's generators alone.
-        processes: who shares the work.
+        seeds: dropout is seeded from these, the encoder and the chunk; None leaves torch's generators alone.
+        processes: those that share the work.
+        recompute: encode all chunks but the last again for the backward pass; False keeps their activations.
     """
 
     chunk_tokens: int | None = None
     precision: str = "float32"
     seeds: tuple[int, ...] | None = None
     processes: Processes = ALONE
+    recompute: bool = True
 
     def __post_init__(self) -> None:
-        cut = self.chunk_tokens is not None or self.processes.world > 1
-        assert self.seeds is not None or not cut, "what is encoded again must drop the same elements again"
+        chunked = self.chunk_tokens is not None or self.processes.world_size > 1
+        assert self.seeds is not None or not chunked, "what is encoded again must drop the same elements again"
 
     def interactions(self, model: UserBehaviorModel, tokens: TokenBatch) -> Tensor:
         """b' of N different interactions: [N, D] float32."""
@@ -54,7 +58,7 @@ class Encoding:
             part = tokens.part(begin, end)
             return lambda: model.interaction_encoder(part.to(model.device))
 
-        return self._vectors(1, tokens.packing.lengths, encoder, model.device)
+        return self._vectors(_INTERACTIONS, tokens.packing.lengths, encoder, model.device)
 
     def sessions(self, model: UserBehaviorModel, batch: SessionBatch) -> Tensor:
         """h' of B sessions: [B, D] float32."""
@@ -65,35 +69,36 @@ class Encoding:
             device = model.device
             return lambda: model.session_encoder(interactions[index.to(device)], packing.to(device))
 
-        return self._vectors(2, batch.packing.lengths, encoder, model.device)
+        return self._vectors(_SESSIONS, batch.packing.lengths, encoder, model.device)
 
     def _vectors(
         self, level: int, lengths: Tensor, encoder: Callable[[int, int], Callable[[], Tensor]], device: torch.device
     ) -> Tensor:
-        rank, world = self.processes.rank, self.processes.world
-        chunks = Chunks.of(lengths.numpy(force=True), self.chunk_tokens, least=world)
-        # Whoever has no chunk encodes the first and gives nothing of it: all must take part in what is sent backward.
-        share = chunks.share(rank, world) or range(1)
+        rank, world_size = self.processes.rank, self.processes.world_size
+        chunks = Chunks.from_lengths(lengths.numpy(force=True), self.chunk_tokens, min_chunks=world_size)
+        # A process without a chunk encodes the first and contributes none of it: all must take part in the collectives
+        # of the backward pass.
+        share = chunks.share(rank, world_size) or range(1)
         vectors = []
         for chunk in share:
-            encode = self._replayable(level, chunk, encoder(*chunks.ends(chunk)), device)
-            kept = chunk == share[-1]
-            vectors.append(encode() if kept else checkpoint(encode, use_reentrant=False, preserve_rng_state=False))
-        sizes = chunks.sizes(world)
+            encode = self._seeded(level, chunk, encoder(*chunks.ends(chunk)), device)
+            keep = chunk == share[-1] or not self.recompute
+            vectors.append(encode() if keep else checkpoint(encode, use_reentrant=False, preserve_rng_state=False))
+        sizes = chunks.sizes(world_size)
         return self.processes.gather(torch.cat(vectors)[: sizes[rank]], sizes)
 
-    def _replayable(
+    def _seeded(
         self, level: int, chunk: int, encode: Callable[[], Tensor], device: torch.device
     ) -> Callable[[], Tensor]:
-        def replayable() -> Tensor:
+        def seeded() -> Tensor:
             if self.seeds is not None:
                 torch.manual_seed(int(np.random.default_rng([*self.seeds, level, chunk]).integers(2**62)))
-            # Autocast for each chunk: the copies of the weights that it makes would add up all chunks' gradients
-            # in bfloat16.
+            # Autocast for each chunk by itself: it copies the weights, and one copy for all chunks would sum their
+            # gradients in bfloat16.
             with autocast(device, self.precision):
                 return encode().float()
 
-        return replayable
+        return seeded
 
 
 AT_ONCE = Encoding()

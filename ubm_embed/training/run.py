@@ -1,95 +1,135 @@
-"""An unfinished training run on disk: its last state, its metrics, and what it was started with.
+"""An unfinished training run on disk: its last state, its metrics, and the settings it was started with.
 
-It stands beside the model it will become, as `OUT.training`, and goes when that is written.
+It stands beside the model it will become, as `OUT.training`, and is removed once that model is written. While it is
+being worked on, `OUT.training.lock` is locked.
 """
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import shutil
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any, Self
 
 import torch
+from filelock import FileLock, Timeout
 
 from ubm_embed.errors import Conflict, InvalidData, NotFound
 from ubm_embed.outputs import output_file
+from ubm_embed.training.processes import ALONE, Processes
 
 METRICS_FILE = "metrics.jsonl"
+# What to do about a step whose numbers are not finite, in the words of the command line.
+REMEDY = "lower --learning-rate and start over with --restart"
 _STATE_FILE = "state.pt"
 _SETTINGS_FILE = "settings.json"
 
 
 class TrainingRun:
-    """The folder of an unfinished run. Use `start` or `resume`."""
+    """The folder of an unfinished run. Use `open`."""
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
         self.metrics = folder / METRICS_FILE
 
-    @classmethod
-    def require_none(cls, out: Path, *, overwrite: bool) -> None:
-        """Say so before any work where `start` would be refused.
+    @staticmethod
+    @contextlib.contextmanager
+    def lock(out: Path, processes: Processes = ALONE) -> Iterator[None]:
+        """Keep other runs from writing to `out` while the block runs; the processes of one run share the lock.
 
         Raises:
-            Conflict: an unfinished run is there, and `overwrite` is false.
+            Conflict: another run holds it.
         """
-        folder = _beside(out)
-        if folder.exists() and not overwrite:
-            raise Conflict(f"an unfinished run is at {folder}; go on with --resume, or pass --overwrite")
+        path = _beside(out, ".training.lock")
+        lock = FileLock(path)
+
+        def acquire() -> None:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            try:
+                lock.acquire(blocking=False)
+            except Timeout:
+                problem = f"another run is writing to {out} ({path} is locked): wait for it, or choose another --out"
+                raise Conflict(problem) from None
+
+        processes.on_rank_zero(acquire)
+        try:
+            yield
+        finally:
+            if lock.is_locked:
+                path.unlink(missing_ok=True)  # while it is held: whoever opens it later opens a new file
+                lock.release()
 
     @classmethod
-    def start(cls, out: Path, settings: Mapping[str, Any], *, overwrite: bool) -> Self:
-        """A new run.
+    def check(cls, out: Path, *, resume: bool, restart: bool) -> None:
+        """Raise what `open` would raise for these options, before any work.
 
         Raises:
-            Conflict: an unfinished one is there, and `overwrite` is false.
+            ValueError: both options are set.
+            NotFound: `resume`, and no run is unfinished.
+            Conflict: a run is unfinished, and neither option says what to do with it.
         """
-        cls.require_none(out, overwrite=overwrite)
-        run = cls(_beside(out))
-        shutil.rmtree(run.folder, ignore_errors=True)
-        run.folder.mkdir(parents=True)
-        run.metrics.touch()
-        with output_file(run.folder / _SETTINGS_FILE) as aside:  # last: a folder with settings can be resumed
-            aside.write_text(json.dumps(settings, indent=2) + "\n", "utf-8")
-        return run
+        if resume and restart:
+            raise ValueError("resume continues an unfinished run and restart discards it: choose one of them")
+        folder = _beside(out, ".training")
+        if resume and not (folder / _SETTINGS_FILE).is_file():
+            raise NotFound(f"no unfinished run at {folder}: start one without --resume")
+        if folder.exists() and not resume and not restart:
+            resumable = "continue it with --resume, or " if (folder / _SETTINGS_FILE).is_file() else ""
+            raise Conflict(f"an unfinished run is at {folder}: {resumable}discard it with --restart")
 
     @classmethod
-    def resume(cls, out: Path, settings: Mapping[str, Any]) -> Self:
-        """The run that was cut off.
+    def open(cls, out: Path, settings: Mapping[str, Any], *, resume: bool = False, restart: bool = False) -> Self:
+        """A new run, or with `resume` the one that was cut off; `restart` discards an unfinished one.
 
         Raises:
-            NotFound: there is none.
-            Conflict: it was started with other settings, data or weights; names the first difference.
+            ValueError, NotFound, Conflict: as `check`.
+            Conflict: the run to resume has other settings, data or weights; names the first difference.
             InvalidData: its settings are damaged.
         """
-        run = cls(_beside(out))
-        file = run.folder / _SETTINGS_FILE
-        if not file.is_file():
-            raise NotFound(f"no unfinished run at {run.folder}: nothing to resume")
+        cls.check(out, resume=resume, restart=restart)
+        run = cls(_beside(out, ".training"))
+        if resume:
+            run._require(settings)
+        else:
+            run._create(settings)
+        return run
+
+    def _create(self, settings: Mapping[str, Any]) -> None:
+        with contextlib.suppress(FileNotFoundError):
+            shutil.rmtree(self.folder)
+        self.folder.mkdir(parents=True)
+        self.metrics.touch()
+        with output_file(self.folder / _SETTINGS_FILE) as partial:  # last: a folder with settings can be resumed
+            partial.write_text(json.dumps(settings, indent=2) + "\n", "utf-8")
+
+    def _require(self, settings: Mapping[str, Any]) -> None:
+        file = self.folder / _SETTINGS_FILE
         try:
             before = dict(json.loads(file.read_text("utf-8")))
         except (ValueError, TypeError) as error:
             raise InvalidData(f"not the settings of a run: {error}", file=file) from None
         for name, value in json.loads(json.dumps(settings)).items():
             if before.get(name) != value:
-                raise Conflict(f"cannot resume {run.folder}: {name} was {before.get(name)!r}, now it is {value!r}")
-        return run
+                raise Conflict(
+                    f"cannot resume {self.folder}: {name} was {before.get(name)!r}, now it is {value!r}; use the same "
+                    "settings, or start over with --restart"
+                )
 
     def save(self, state: Mapping[str, Any]) -> None:
-        """Keep this state, and the metrics up to here."""
+        """Save this state; metrics logged so far belong to it."""
         with open(self.metrics, "rb") as stream:
-            os.fsync(stream.fileno())  # a power cut must not leave a state that counts on metrics never written
-        with output_file(self.folder / _STATE_FILE) as aside:
-            torch.save({**state, "metrics_bytes": self.metrics.stat().st_size}, aside)
+            os.fsync(stream.fileno())  # after a power cut a state must not count metrics that were never written
+        with output_file(self.folder / _STATE_FILE) as partial:
+            torch.save({**state, "metrics_bytes": self.metrics.stat().st_size}, partial)
 
     def load(self) -> dict[str, Any] | None:
-        """The last state, or None where none was kept yet; drops metrics that were logged after it.
+        """The last saved state, or None where none was saved yet; drops metrics that were logged after it.
 
         Raises:
-            InvalidData: the file is not whole.
+            InvalidData: the file is damaged.
         """
         file = self.folder / _STATE_FILE
         if not file.is_file():
@@ -98,7 +138,7 @@ class TrainingRun:
         try:
             state: dict[str, Any] = torch.load(file, map_location="cpu", weights_only=True)
             logged = int(state["metrics_bytes"])
-        except Exception as error:  # torch raises many kinds
+        except Exception as error:  # torch raises many types
             raise InvalidData(f"not a training state: {error}", file=file) from None
         os.truncate(self.metrics, logged)
         return state
@@ -109,10 +149,10 @@ class TrainingRun:
             stream.write(json.dumps(record) + "\n")
 
     def discard(self) -> None:
-        """The model is written; the run is over."""
+        """Remove the run: its model is written."""
         shutil.rmtree(self.folder)
 
 
-def _beside(out: Path) -> Path:
+def _beside(out: Path, suffix: str) -> Path:
     out = out.resolve()  # "." has no name of its own
-    return out.with_name(out.name + ".training")
+    return out.with_name(out.name + suffix)

@@ -1,6 +1,6 @@
-"""What fine-tuning minimises, one module a task: a tower, its head, and the loss of equations 5 to 7.
+"""What fine-tuning minimises, one module per task: a tower, its head, and the loss of equations 5 to 7.
 
-Letters: B examples, E examples, M products, C candidates, D width.
+Letters: B examples of a batch, E examples, M products, C candidates, D width.
 """
 
 from __future__ import annotations
@@ -18,61 +18,72 @@ from torch.nn.functional import binary_cross_entropy_with_logits, cross_entropy,
 
 from ubm_embed.data.arrays import FloatArray, IntArray
 from ubm_embed.data.batches.session_table import SessionTable
-from ubm_embed.data.tasks.examples import Examples, Walks
-from ubm_embed.data.tasks.questions import Questions
+from ubm_embed.data.tasks.dataset import TaskDataset
+from ubm_embed.data.tasks.examples import TargetSequences, TaskExamples
 from ubm_embed.evaluation.ranking import hit_at_k
+from ubm_embed.model.autocast import full_precision
 from ubm_embed.model.heads import PurchaseIntentionHead, RemainingLengthHead
-from ubm_embed.model.precision import full_precision
 from ubm_embed.model.tower import CausalTower, Tower
-from ubm_embed.training.finetuning.sampled_softmax import Sample
+from ubm_embed.training.finetuning.sampled_softmax import SampledSoftmax
 
-_AT_ONCE = 512
-_SCORES_AT_ONCE = 1 << 25
-# To read more products would take longer than the steps between two looks.
-MOST_LOOKED_AT = 50_000
+BATCH = 512
+# To read more products would take longer than the steps between two evaluations.
+MAX_VALIDATION_PRODUCTS = 50_000
+_MAX_SCORES = 1 << 25
 
 
 @dataclass(frozen=True)
-class Look:
-    """How well a validation part was answered.
+class Validation:
+    """How well the validation part was predicted.
 
     Attributes:
-        cost: what the best weights have least of; where that is equal, of the next.
-        shown: by name.
+        key: the best weights have the lowest; where its first number is equal, the next one decides.
+        metrics: by name.
     """
 
-    cost: tuple[float, ...]
-    shown: dict[str, float]
+    key: tuple[float, ...]
+    metrics: dict[str, float]
 
 
 class Objective(Protocol):
-    """A `nn.Module` that the fine-tuning loop trains."""
+    """An `nn.Module` that the fine-tuning loop trains."""
 
-    def epoch(self, questions: Questions, rng: np.random.Generator) -> Examples | Walks:
-        """What an epoch reads, in its order."""
+    def epoch(self, dataset: TaskDataset, rng: np.random.Generator) -> TaskExamples | TargetSequences:
+        """The examples of an epoch, in order."""
 
     def loss(self, examples: Any, rng: np.random.Generator) -> Tensor:
         """The mean loss of a part of an epoch: a scalar."""
 
-    def look(self, examples: Examples) -> Look:
-        """Ask a validation part."""
+    def validate(self, examples: TaskExamples) -> Validation:
+        """Predict the validation part."""
 
-    def answers(self, prefixes: SessionTable) -> FloatArray:
-        """What it answers to E prefixes, without gradients; [E, M] scores, or [E] numbers."""
+    def predict(self, prefixes: SessionTable) -> FloatArray:
+        """The predictions for E prefixes, without gradients: [E, M] scores, or [E] numbers."""
+
+
+def next_item_epoch(
+    dataset: TaskDataset, rng: np.random.Generator, tower: Tower, *, all_positions: bool
+) -> TaskExamples | TargetSequences:
+    """The next item examples of an epoch: single prefixes, or sequences with a target at every position."""
+    if not all_positions:
+        return dataset.training(rng)
+    return dataset.sequences(rng, limit=cast(CausalTower, tower).max_interactions)
 
 
 class NextItem(nn.Module):
     """NIP: a softmax over the products (3.4.3, equation 7), all of them or a sample.
 
-    A sample is corrected for how likely each product was to be in it (logQ), see `Sample`.
+    A sample is corrected for how likely each product was to be in it (logQ), see `SampledSoftmax`.
 
     Args:
         products: M.
-        popularity: [M] how often each product is an answer.
+        popularity: [M] how often each product is the target of a training example.
         negatives: draws a step; None takes all products.
-        repeats: whether a product that the session holds may be the answer; else it is no candidate.
-        every_place: an epoch asks a session at every place, in one pass of a tower that is causal.
-        by_hits: the best weights have the highest hit@10 of a validation part; else the least loss.
+        repeats: whether a product that the session holds may be the target; else it is no candidate.
+        all_positions: an epoch predicts at every position of a session, in one pass of a causal tower.
+        by_hits: the best weights have the highest hit@10 on the validation part; else the lowest loss.
+        batch: prefixes, and products, that are read at once without gradients.
+        max_validation_products: validation ranks targets among at most this many products and the targets.
     """
 
     def __init__(
@@ -83,58 +94,59 @@ class NextItem(nn.Module):
         popularity: IntArray | None = None,
         negatives: int | None = None,
         repeats: bool = False,
-        every_place: bool = False,
+        all_positions: bool = False,
         by_hits: bool = True,
+        batch: int = BATCH,
+        max_validation_products: int = MAX_VALIDATION_PRODUCTS,
     ) -> None:
         super().__init__()
         self.tower, self.products, self.repeats = tower, products, repeats
-        self.every_place, self.by_hits = every_place, by_hits
-        self.sample = None if negatives is None else Sample(products, negatives, popularity)
+        self.all_positions, self.by_hits, self.batch = all_positions, by_hits, batch
+        self.max_validation_products = max_validation_products
+        self.sampler = None if negatives is None else SampledSoftmax(products, negatives, popularity)
 
-    def epoch(self, questions: Questions, rng: np.random.Generator) -> Examples | Walks:
-        """Sessions to be asked at every place, or questions one by one."""
-        if not self.every_place:
-            return questions.training(rng)
-        return questions.walks(rng, limit=cast(CausalTower, self.tower).max_interactions)
+    def epoch(self, dataset: TaskDataset, rng: np.random.Generator) -> TaskExamples | TargetSequences:
+        """As `next_item_epoch`."""
+        return next_item_epoch(dataset, rng, self.tower, all_positions=self.all_positions)
 
-    def loss(self, examples: Examples | Walks, rng: np.random.Generator) -> Tensor:
-        """Mean over the questions of -log softmax of the answer."""
-        draw = None if self.sample is None else self.sample.draw(examples, rng, training=self.training)
-        candidates = np.arange(self.products) if draw is None else draw.candidates
-        scores = self._scores(examples, candidates, self.tower.products(candidates))
-        answer = torch.from_numpy(np.searchsorted(candidates, examples.targets)).to(scores.device)
-        if draw is not None:
-            # The answer itself is there by right, not by chance.
-            scores = scores + draw.correction(scores).scatter(1, answer[:, None], 0.0)
-        return cross_entropy(scores, answer)
+    def loss(self, examples: TaskExamples | TargetSequences, rng: np.random.Generator) -> Tensor:
+        """Mean over the examples of -log softmax of the target."""
+        sample = None if self.sampler is None else self.sampler.draw(examples, rng, training=self.training)
+        candidates = np.arange(self.products) if sample is None else sample.candidates
+        scores = self._training_scores(examples, candidates, self.tower.products(candidates))
+        target = torch.from_numpy(np.searchsorted(candidates, examples.targets)).to(scores.device)
+        if sample is not None:
+            # The target itself is a candidate for certain, not by chance: it is not corrected.
+            scores = scores + sample.correction(scores).scatter(1, target[:, None], 0.0)
+        return cross_entropy(scores, target)
 
     @torch.no_grad()
-    def look(self, examples: Examples) -> Look:
-        """The share of misses among all products, ties against the answer, and the loss with all of them.
+    def validate(self, examples: TaskExamples) -> Validation:
+        """The share of misses among all products, ties against the target, and the loss over all of them.
 
-        Of a catalogue of more than `MOST_LOOKED_AT`, among the answers and others drawn, the same at each look.
+        In a catalogue of more than `max_validation_products`, among the targets and products drawn at random, the same
+        ones each time.
         """
-        candidates, ranks, losses = self._looked_at(examples.targets), [], []
+        candidates, ranks, losses = self._validation_products(examples.targets), [], []
         vectors = self._vectors_of(candidates)
-        for part in _parts(np.arange(len(examples)), max(1, min(_AT_ONCE, _SCORES_AT_ONCE // candidates.size))):
+        for part in _parts(np.arange(len(examples)), max(1, min(self.batch, _MAX_SCORES // candidates.size))):
             some = examples.take(part)
             scores = self.scores(some.prefixes, candidates, vectors)
-            answers = torch.from_numpy(np.searchsorted(candidates, some.targets)).to(scores.device)
-            losses.append(cross_entropy(scores, answers, reduction="none").cpu())
-            # A score that is not a number counts against the answer as well.
-            ranks.append((~(scores < scores.gather(1, answers[:, None]))).sum(dim=1).cpu().numpy())
+            targets = torch.from_numpy(np.searchsorted(candidates, some.targets)).to(scores.device)
+            losses.append(cross_entropy(scores, targets, reduction="none").cpu())
+            # Written as "not less", so that a score of NaN counts against the target too.
+            ranks.append((~(scores < scores.gather(1, targets[:, None]))).sum(dim=1).cpu().numpy())
         hit = hit_at_k(np.concatenate(ranks), 10)
         loss = float(torch.cat(losses).mean())
-        cost = (1.0 - hit, loss) if self.by_hits else (loss,)
-        return Look(cost, {"validation_hit_at_10": hit, "validation_loss": loss})
+        key = (1.0 - hit, loss) if self.by_hits else (loss,)
+        return Validation(key, {"validation_hit_at_10": hit, "validation_loss": loss})
 
     @torch.no_grad()
-    def answers(self, prefixes: SessionTable) -> FloatArray:
+    def predict(self, prefixes: SessionTable) -> FloatArray:
         """Scores of all products: [E, M]."""
-        everything, vectors = np.arange(self.products), self.product_vectors()
-        scores = [
-            self.scores(prefixes.take(part), everything, vectors).cpu() for part in _parts(np.arange(len(prefixes)))
-        ]
+        products, vectors = np.arange(self.products), self.product_vectors()
+        parts = _parts(np.arange(len(prefixes)), self.batch)
+        scores = [self.scores(prefixes.take(part), products, vectors).cpu() for part in parts]
         return cast(FloatArray, torch.cat(scores).numpy())
 
     @torch.no_grad()
@@ -143,111 +155,117 @@ class NextItem(nn.Module):
         return self._vectors_of(np.arange(self.products))
 
     def _vectors_of(self, rows: IntArray) -> Tensor:
-        return torch.cat([self.tower.products(part) for part in _parts(rows)])
+        return torch.cat([self.tower.products(part) for part in _parts(rows, self.batch)])
 
-    def _looked_at(self, answers: IntArray) -> IntArray:
-        """Rows that answers are looked for among, ascending."""
-        if self.products <= MOST_LOOKED_AT:
+    def _validation_products(self, targets: IntArray) -> IntArray:
+        """Rows of the products that targets are ranked among, ascending."""
+        if self.products <= self.max_validation_products:
             return np.arange(self.products)
-        drawn = np.random.default_rng(0).choice(self.products, MOST_LOOKED_AT, replace=False)
-        return np.union1d(drawn, answers)
+        drawn = np.random.default_rng(0).choice(self.products, self.max_validation_products, replace=False)
+        return np.union1d(drawn, targets)
 
     def scores(self, prefixes: SessionTable, candidates: IntArray, vectors: Tensor) -> Tensor:
-        """[B, C] scores of candidates, by ascending row; what a session holds already scores -inf.
+        """[B, C] scores of candidates, by ascending row; a product that the session holds scores -inf.
 
         Args:
-            vectors: [C, D], theirs.
+            vectors: [C, D], the candidates'.
         """
-        return self._held_against(self.tower.sessions(prefixes), prefixes, candidates, vectors)
+        return self._scores(self.tower.sessions(prefixes), prefixes, candidates, vectors)
 
-    def _scores(self, examples: Examples | Walks, candidates: IntArray, vectors: Tensor) -> Tensor:
-        if isinstance(examples, Examples):
+    def _training_scores(
+        self, examples: TaskExamples | TargetSequences, candidates: IntArray, vectors: Tensor
+    ) -> Tensor:
+        if isinstance(examples, TaskExamples):
             return self.scores(examples.prefixes, candidates, vectors)
-        beginnings = cast(CausalTower, self.tower).beginnings(examples.sessions)
-        asked = beginnings[torch.from_numpy(examples.places).to(beginnings.device)]
-        return self._held_against(asked, examples.examples.prefixes, candidates, vectors)
+        prefixes = cast(CausalTower, self.tower).prefixes(examples.sessions)
+        sessions = prefixes[torch.from_numpy(examples.positions).to(prefixes.device)]
+        return self._scores(sessions, examples.examples.prefixes, candidates, vectors)
 
-    def _held_against(self, sessions: Tensor, prefixes: SessionTable, candidates: IntArray, vectors: Tensor) -> Tensor:
+    def _scores(self, sessions: Tensor, prefixes: SessionTable, candidates: IntArray, vectors: Tensor) -> Tensor:
         with full_precision(sessions.device):
-            scores = _products_of(sessions.float(), vectors.float(), self.tower.temperature)
+            scores = _similarities(sessions.float(), vectors.float(), self.tower.temperature)
         if self.repeats:
             return scores
-        places = np.searchsorted(candidates, prefixes.rows)
-        places[places == candidates.size] = 0
-        held = np.flatnonzero(candidates[places] == prefixes.rows)
+        columns = np.searchsorted(candidates, prefixes.rows)
+        columns[columns == candidates.size] = 0
+        held = np.flatnonzero(candidates[columns] == prefixes.rows)
         mask = torch.zeros(scores.shape, dtype=torch.bool)
-        mask[torch.from_numpy(prefixes.session_of()[held]), torch.from_numpy(places[held])] = True
+        mask[torch.from_numpy(prefixes.session_of()[held]), torch.from_numpy(columns[held])] = True
         return scores.masked_fill(mask.to(scores.device), float("-inf"))
 
 
-def _products_of(sessions: Tensor, vectors: Tensor, temperature: float | None) -> Tensor:
-    """[B, D], [C, D] -> [B, C] cosines over the temperature, or inner products where there is none."""
+def _similarities(sessions: Tensor, vectors: Tensor, temperature: float | None) -> Tensor:
+    """[B, D], [C, D] -> [B, C] cosines over the temperature, or inner products where it is None."""
     if temperature is None:
         return sessions @ vectors.T
     return (normalize(sessions, dim=1) / temperature) @ normalize(vectors, dim=1).T
 
 
-class _OfHead(nn.Module, ABC):
-    """A tower and a head over its sessions, asked one question at a time, judged by the loss."""
+class _HeadObjective(nn.Module, ABC):
+    """A tower and a head over its sessions; the best weights have the lowest loss.
 
-    def __init__(self, tower: Tower, head: PurchaseIntentionHead | RemainingLengthHead) -> None:
+    Args:
+        batch: prefixes that are read at once without gradients.
+    """
+
+    def __init__(self, tower: Tower, head: PurchaseIntentionHead | RemainingLengthHead, *, batch: int = BATCH) -> None:
         super().__init__()
-        self.tower, self.head = tower, head
+        self.tower, self.head, self.batch = tower, head, batch
 
-    def epoch(self, questions: Questions, rng: np.random.Generator) -> Examples:
-        """Questions one by one."""
-        return questions.training(rng)
+    def epoch(self, dataset: TaskDataset, rng: np.random.Generator) -> TaskExamples:
+        """The examples of an epoch, in random order."""
+        return dataset.training(rng)
 
     @abstractmethod
-    def loss(self, examples: Examples, rng: np.random.Generator) -> Tensor:
+    def loss(self, examples: TaskExamples, rng: np.random.Generator) -> Tensor:
         """Mean over examples."""
 
     @torch.no_grad()
-    def look(self, examples: Examples) -> Look:
-        """The loss."""
+    def validate(self, examples: TaskExamples) -> Validation:
+        """The mean loss."""
         rng = np.random.default_rng(0)  # nothing is drawn
-        parts = list(_parts(np.arange(len(examples))))
+        parts = list(_parts(np.arange(len(examples)), self.batch))
         losses = [self.loss(examples.take(part), rng).item() * part.size for part in parts]
         loss = sum(losses) / len(examples)
-        return Look((loss,), {"validation_loss": loss})
+        return Validation((loss,), {"validation_loss": loss})
 
     @torch.no_grad()
-    def answers(self, prefixes: SessionTable) -> FloatArray:
-        """What the head says: [E]."""
-        parts = _parts(np.arange(len(prefixes)))
-        found = [self.head.predict(self.tower.sessions(prefixes.take(part)).float()).cpu() for part in parts]
-        return cast(FloatArray, torch.cat(found).numpy())
+    def predict(self, prefixes: SessionTable) -> FloatArray:
+        """The head's predictions: [E]."""
+        parts = _parts(np.arange(len(prefixes)), self.batch)
+        numbers = [self.head.predict(self.tower.sessions(prefixes.take(part)).float()).cpu() for part in parts]
+        return cast(FloatArray, torch.cat(numbers).numpy())
 
 
-class PurchaseIntention(_OfHead):
-    """PIP: binary cross entropy (3.4.1, equation 5, with the sign that it means); answers are probabilities."""
+class PurchaseIntention(_HeadObjective):
+    """PIP: binary cross entropy (3.4.1, equation 5, with its sign corrected); it predicts probabilities."""
 
-    def loss(self, examples: Examples, rng: np.random.Generator) -> Tensor:
-        """Mean over examples with both classes as frequent."""
+    def loss(self, examples: TaskExamples, rng: np.random.Generator) -> Tensor:
+        """Mean over examples of which half come to a purchase."""
         sessions = self.tower.sessions(examples.prefixes)
         with full_precision(sessions.device):
             logits = self.head(sessions.float())
-            return binary_cross_entropy_with_logits(logits, _numbers(examples.targets).to(logits.device))
+            return binary_cross_entropy_with_logits(logits, _floats(examples.targets).to(logits.device))
 
 
-class RemainingLength(_OfHead):
-    """RLP: mean squared error (3.4.2, equation 6), in units of the training set's spread; answers are interactions."""
+class RemainingLength(_HeadObjective):
+    """RLP: mean squared error (3.4.2, equation 6) of standardised lengths; it predicts interactions."""
 
     head: RemainingLengthHead
 
-    def loss(self, examples: Examples, rng: np.random.Generator) -> Tensor:
+    def loss(self, examples: TaskExamples, rng: np.random.Generator) -> Tensor:
         """Mean over examples."""
         sessions = self.tower.sessions(examples.prefixes)
         with full_precision(sessions.device):
-            found = self.head(sessions.float())
-            lengths = _numbers(examples.targets).to(found.device)
-            return mse_loss(found, (lengths - self.head.mean) / self.head.spread)
+            predictions = self.head(sessions.float())
+            lengths = _floats(examples.targets).to(predictions.device)
+            return mse_loss(predictions, (lengths - self.head.mean) / self.head.std)
 
 
-def _numbers(targets: NDArray[np.generic]) -> Tensor:
+def _floats(targets: NDArray[np.generic]) -> Tensor:
     return torch.from_numpy(targets.astype(np.float32))
 
 
-def _parts(rows: IntArray, size: int = _AT_ONCE) -> Iterator[IntArray]:
+def _parts(rows: IntArray, size: int) -> Iterator[IntArray]:
     for first in range(0, rows.size, size):
         yield rows[first : first + size]

@@ -1,8 +1,8 @@
 """Two-stage contrastive pre-training (paper 3.2), seeded, repeatable and resumable.
 
-A step's random numbers come from (seed, stage, step) alone, dropout's also from the chunk. So a run that was cut off
-goes on with nothing but weights, optimizer and step number, and ends at the same losses. Several processes take the
-steps of one; the first of them writes all there is to write.
+A step's random numbers come from (seed, stage, step) alone, those of dropout also from the chunk. So a run that was cut
+off needs only weights, optimizer and step number to end at the same losses. Several processes together take the steps
+that one would take; process 0 writes all files.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ import hashlib
 import json
 import shutil
 import time
-from dataclasses import asdict, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -21,17 +21,17 @@ import torch
 from ubm_embed.data.batches.session_table import MAX_INTERACTIONS, SessionTable
 from ubm_embed.data.batches.tokenized_corpus import TokenizedCorpus
 from ubm_embed.data.corpus import Corpus
-from ubm_embed.data.tasks.split import Split
+from ubm_embed.data.tasks.split import Split, Splittable
+from ubm_embed.data.tasks.training_ids import TrainingIds
 from ubm_embed.data.text.tokenizer import InteractionTokenizer
 from ubm_embed.errors import Conflict, InvalidData
-from ubm_embed.inference.allocation import keep_freed_memory
 from ubm_embed.model.checkpoint import Checkpoint, save_checkpoint
 from ubm_embed.model.user_behavior_model import UserBehaviorModel
 from ubm_embed.outputs import output_folder, require_free
 from ubm_embed.progress import Progress, silent
-from ubm_embed.training.pretraining.config import PretrainingConfig
+from ubm_embed.training.pretraining.config import ITEM_LOSSES, SESSION_LOSSES, PretrainingConfig
 from ubm_embed.training.pretraining.pretrainer import Pretrainer
-from ubm_embed.training.pretraining.stages import ITEM_LOSSES, SESSION_LOSSES, ItemStage, SessionStage, Stage
+from ubm_embed.training.pretraining.stages import ItemStage, SessionStage, Stage
 from ubm_embed.training.processes import ALONE, Processes
 from ubm_embed.training.run import METRICS_FILE, TrainingRun
 
@@ -46,43 +46,51 @@ def pretrain(
     device: torch.device | str = "cpu",
     overwrite: bool = False,
     resume: bool = False,
+    restart: bool = False,
     progress: Progress = silent,
     processes: Processes = ALONE,
 ) -> Checkpoint:
     """Train `model` on a corpus and write it to the folder `out`, with its metrics.
 
-    The work in hand stands beside it, in `OUT.training`, and stays there when a run is cut off.
+    The unfinished run stands beside it, in `OUT.training`, and stays there when it is cut off.
 
     Args:
+        overwrite: replace what is at `out`; an unfinished run is not touched.
+        resume: continue the unfinished run.
+        restart: discard the unfinished run, if there is one, and start over.
         processes: those that train together. All call this with the same arguments, and see the same folders.
 
     Raises:
-        Conflict: `out` is taken, an unfinished run does not fit, or processes were started with different things.
+        Conflict: `out` is taken, another run is writing to it, a run is unfinished or does not fit, or the processes
+            were started with different settings, data or weights.
+        NotFound: there is no run to resume.
         InvalidData: too few sessions to learn from.
-        QualityGateFailed: a loss or its gradient was not finite. Nothing is written to `out`; the last good state is
-            kept.
+        QualityGateFailed: a loss or its gradient was not finite. Nothing is written to `out`; the last saved state, if
+            there is one, stays in `OUT.training`.
+        ValueError: both `resume` and `restart` are set.
     """
     out = Path(out)
     require_free(out, overwrite=overwrite)
-    tokenized = TokenizedCorpus.of(corpus, tokenizer)
-    stages = stages_of(tokenized, tokenizer, config, model.config.max_interactions)
-    settings = {**asdict(config), "corpus": tokenized.fingerprint(), "initial_model": _starting_point(model)}
-    _require_alike(settings, processes)
-    run = processes.first(
-        lambda: TrainingRun.resume(out, settings) if resume else TrainingRun.start(out, settings, overwrite=overwrite)
-    )
-    keep_freed_memory()
-    started = time.monotonic()
-    Pretrainer(model.to(device), stages, run, config, progress, processes).train()
+    with TrainingRun.lock(out, processes):
+        processes.on_rank_zero(lambda: TrainingRun.check(out, resume=resume, restart=restart))
+        tokenized = TokenizedCorpus.from_corpus(corpus, tokenizer)
+        stages = stages_of(tokenized, tokenizer, config, model.config.max_interactions)
+        settings = config.model_dump(mode="json")
+        settings |= {"corpus": tokenized.fingerprint(), "initial_model": _initial_model(model)}
+        _require_alike(settings, processes)
+        run = processes.on_rank_zero(lambda: TrainingRun.open(out, settings, resume=resume, restart=restart))
+        started = time.monotonic()
+        Pretrainer(model.to(device), stages, run, config, progress, processes).train()
 
-    def publish() -> None:
-        record = {**_record(config, tokenized, run, time.monotonic() - started), "processes": processes.world}
-        with output_folder(out, overwrite=overwrite) as folder:
-            save_checkpoint(folder, model, tokenizer, record)
-            shutil.copy(run.metrics, folder / METRICS_FILE)
-        run.discard()
+        def publish() -> None:
+            record = _record(config, tokenized, run, time.monotonic() - started)
+            with output_folder(out, overwrite=overwrite) as folder:
+                save_checkpoint(folder, model, tokenizer, record | {"processes": processes.world_size})
+                TrainingIds.from_split(corpus, tokenized, split_of(tokenized, config)).save(folder)
+                shutil.copy(run.metrics, folder / METRICS_FILE)
+            run.discard()
 
-    processes.first(publish)
+        processes.on_rank_zero(publish)
     return Checkpoint.from_pretrained(out)
 
 
@@ -101,7 +109,7 @@ def stages_of(
     losses = frozenset(config.losses)
     stages: list[Stage] = []
     if 1 in config.stages:
-        pairs = ItemStage.of(
+        pairs = ItemStage.from_sessions(
             tokenizer,
             tokenized,
             sessions,
@@ -109,6 +117,7 @@ def stages_of(
             pairs_per_session=config.pairs_per_session,
             losses=losses & set(ITEM_LOSSES),
             item_actions=config.item_actions,
+            mask_known_next_items=config.mask_known_next_items,
         )
         stages.append(pairs)
     if 2 in config.stages:
@@ -121,8 +130,8 @@ def training_sessions(
 ) -> SessionTable:
     """The sessions that pre-training reads: not held out, back-traced from purchases, of 2 to `limit` interactions.
 
-    Texts that are equal are one here, under the first one's row: the model cannot tell such products apart, so that
-    none of them is a negative of another, nor the next item of another.
+    Equal texts get the row of the first one: the model cannot tell such products apart, so that none of them may be a
+    negative, or the next item, of another.
 
     Raises:
         InvalidData: fewer than two of them.
@@ -141,30 +150,33 @@ def training_sessions(
     return sessions
 
 
-def split_of(tokenized: TokenizedCorpus, config: PretrainingConfig) -> Split:
+def split_of(corpus: Splittable, config: PretrainingConfig) -> Split:
     """The split that `config` asks for.
 
     Raises:
         InvalidData: by time, and a session has no timestamp.
     """
-    return Split.choose(tokenized, holdout=config.holdout, kind=config.split)
+    return Split.choose(corpus, holdout=config.holdout, kind=config.split)
 
 
-def _starting_point(model: UserBehaviorModel) -> str:
-    """The model that a resumed run must start from again: a run cut off before its first kept state has no other."""
-    digest = hashlib.sha256(json.dumps(asdict(model.config), sort_keys=True).encode())
+def _initial_model(model: UserBehaviorModel) -> str:
+    """A hash of the model that training starts from.
+
+    A resumed run must be given the same one: a run cut off before its first saved state has no other weights.
+    """
+    digest = hashlib.sha256(json.dumps(model.config.model_dump(mode="json"), sort_keys=True).encode())
     for weights in model.state_dict().values():
         digest.update(weights.cpu().contiguous().numpy())
     return f"{sum(weights.numel() for weights in model.parameters())} weights, {digest.hexdigest()[:16]}"
 
 
 def _require_alike(settings: dict[str, Any], processes: Processes) -> None:
-    """Raise `Conflict` where this process has other settings, data or weights than the first one."""
-    for name, value in processes.first(lambda: settings).items():
+    """Raise `Conflict` where this process has other settings, data or weights than process 0."""
+    for name, value in processes.on_rank_zero(lambda: settings).items():
         if settings.get(name) != value:
             raise Conflict(
-                f"processes that train together must read and start from the same: {name} is {settings.get(name)!r} in "
-                f"process {processes.rank}, in the first one it is {value!r}"
+                f"processes that train together must start with the same settings, data and weights: {name} is "
+                f"{settings.get(name)!r} in process {processes.rank}, and {value!r} in process 0"
             )
 
 
@@ -175,7 +187,7 @@ def _record(config: PretrainingConfig, tokenized: TokenizedCorpus, run: Training
         step = json.loads(line)
         last[step["stage"]] = step
     return {
-        "pretraining": asdict(config),
+        "pretraining": config.model_dump(mode="json"),
         "split": split_of(tokenized, config).to_dict(),
         "corpus": tokenized.fingerprint(),
         "products": tokenized.products,

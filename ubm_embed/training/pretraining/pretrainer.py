@@ -1,4 +1,4 @@
-"""The loop of pre-training: step, tell of it, keep the state.
+"""The loop of pre-training: take a step, log it, save the state.
 
 A step's random numbers come from (seed, stage, step) alone, so that a run that was cut off goes on to the same weights.
 """
@@ -6,7 +6,10 @@ A step's random numbers come from (seed, stage, step) alone, so that a run that 
 from __future__ import annotations
 
 import time
-from typing import Any
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from typing import Any, TypeVar
 
 import numpy as np
 import torch
@@ -18,21 +21,22 @@ from ubm_embed.model.user_behavior_model import UserBehaviorModel
 from ubm_embed.progress import Progress, silent
 from ubm_embed.training.encoding import CHUNK_TOKENS, Encoding
 from ubm_embed.training.pretraining.config import PretrainingConfig
-from ubm_embed.training.pretraining.schedule import batches, learning_rate, stage_steps
-from ubm_embed.training.pretraining.stages import Stage
-from ubm_embed.training.pretraining.view_losses import view_losses
+from ubm_embed.training.pretraining.losses import batch_losses
+from ubm_embed.training.pretraining.stages import Stage, batches, stage_steps
 from ubm_embed.training.pretraining.views import Views
 from ubm_embed.training.processes import ALONE, Processes
-from ubm_embed.training.read_ahead import read_ahead
-from ubm_embed.training.run import TrainingRun
-from ubm_embed.training.step import take_step
+from ubm_embed.training.run import REMEDY, TrainingRun
+from ubm_embed.training.step import learning_rate, take_step
 
-# Vectors whose uniformity is told: all pairs of a batch of thousands would cost more memory than a chunk.
-_LOOKED_AT = 2048
+Item = TypeVar("Item")
+Value = TypeVar("Value")
+
+# Vectors whose uniformity is logged: all pairs of a batch of thousands would take more memory than a chunk.
+_UNIFORMITY_SAMPLE = 2048
 
 
 class Pretrainer:
-    """Runs the stages, one step after the other."""
+    """Trains a model through the stages, one step after the other."""
 
     def __init__(
         self,
@@ -47,8 +51,8 @@ class Pretrainer:
         self.processes = processes
 
     def train(self) -> None:
-        """Train to the end, from the last kept state where there is one."""
-        state = self.processes.first(self.run.load)
+        """Train to the end, from the last saved state where there is one."""
+        state = self.processes.on_rank_zero(self.run.load)
         if state is not None:
             self.model.load_state_dict(state["model"])
         for stage in self.stages:
@@ -72,28 +76,29 @@ class Pretrainer:
         started = time.monotonic()
         for (step, chosen), views in read_ahead(read, batches(stage, self.config, first)):
             record = self._step(stage, optimizer, step, total, views)
-            self._tell(record | {"examples_per_second": chosen.size / (time.monotonic() - started)})
+            self._report(record | {"examples_per_second": chosen.size / (time.monotonic() - started)})
             started = time.monotonic()
             if (step + 1) % self.config.checkpoint_steps == 0 and step + 1 < total:
-                self._keep(stage.number, step + 1, optimizer)
-        self._keep(stage.number, total, optimizer)
+                self._save(stage.number, step + 1, optimizer)
+        self._save(stage.number, total, optimizer)
 
     def _step(
         self, stage: Stage, optimizer: torch.optim.Optimizer, step: int, total: int, views: Views
     ) -> dict[str, Any]:
-        """Take it; what to tell of it."""
+        """Take one step; returns its line of the metrics."""
         vectors = stage.encode(self.model, views, self._encoding(stage, step))
-        losses = view_losses(vectors, views, self.config)
+        losses = batch_losses(vectors, views, self.config)
         loss = torch.stack(list(losses.values())).sum()
-        rate = learning_rate(step, total, peak=self.config.peak(stage.number), warmup=self.config.warmup)
+        rate = learning_rate(step, total, peak=self.config.learning_rate_of(stage.number), warmup=self.config.warmup)
         norm = take_step(
             self.model,
             optimizer,
             loss,
             rate=rate,
             max_gradient_norm=self.config.max_gradient_norm,
-            where=f"stage {stage.number}, step {step + 1}",
+            name=f"stage {stage.number}, step {step + 1}",
             details=lambda: ", ".join(f"{name} {value.item():g}" for name, value in losses.items()),
+            remedy=REMEDY,
             processes=self.processes,
         )
         return {
@@ -108,8 +113,8 @@ class Pretrainer:
             "gradient_norm": norm,
         }
 
-    def _tell(self, record: dict[str, Any]) -> None:
-        if self.processes.is_first:
+    def _report(self, record: dict[str, Any]) -> None:
+        if self.processes.is_rank_zero:
             self.run.log(record)
             note = f"loss {record['loss']:.3f}, uniformity {record['uniformity']:.2f}"
             self.progress(f"pre-training, stage {record['stage']}", record["step"], record["steps"], note)
@@ -122,32 +127,46 @@ class Pretrainer:
             processes=self.processes,
         )
 
-    def _keep(self, stage: int, step: int, optimizer: torch.optim.Optimizer) -> None:
-        if not self.processes.is_first:
-            return
+    def _save(self, stage: int, step: int, optimizer: torch.optim.Optimizer) -> None:
         state = {"stage": stage, "step": step, "model": self.model.state_dict(), "optimizer": optimizer.state_dict()}
-        self.run.save(state)
+        self.processes.on_rank_zero(lambda: self.run.save(state))
+
+
+def read_ahead(read: Callable[[Item], Value], items: Iterable[Item]) -> Iterator[tuple[Item, Value]]:
+    """Each item with what `read` makes of it, in order; a thread reads the next one while the caller works on this one.
+
+    What `read` raises is raised when its item is due.
+    """
+    with ThreadPoolExecutor(1, thread_name_prefix="read-ahead") as thread:
+        waiting: deque[tuple[Item, Future[Value]]] = deque()
+        for item in items:
+            waiting.append((item, thread.submit(read, item)))
+            if len(waiting) > 1:
+                ready, value = waiting.popleft()
+                yield ready, value.result()
+        for item, value in waiting:
+            yield item, value.result()
 
 
 def optimizer_of(model: nn.Module, config: PretrainingConfig) -> torch.optim.AdamW:
-    """AdamW over all weights, both stages' alike; the schedule sets the rate of each step."""
+    """AdamW over all weights, the same for both stages; each step sets its own learning rate."""
     return torch.optim.AdamW(model.parameters(), lr=config.learning_rate, weight_decay=config.weight_decay, fused=True)
 
 
 def _negatives(views: Views) -> dict[str, int]:
-    """How many negatives the losses of a batch have, and how many false ones were left out of them."""
+    """The number of negatives in the losses of a batch, and of false ones that were masked."""
     counts = views.negatives.values()
     return {
         "negatives": sum(count for count, _ in counts),
-        "false_negatives_left_out": sum(count for _, count in counts),
+        "num_masked": sum(masked for _, masked in counts),
     }
 
 
 @torch.no_grad()
 def _geometry(vectors: Tensor, views: Views) -> dict[str, float]:
-    """Alignment and uniformity of a batch: a model that collapses shows in its uniformity, near 0."""
+    """Alignment and uniformity of a batch: that of a collapsed model is near 0."""
     pairs = next(iter(views.pairs.values())).to(vectors.device)
-    different = vectors[torch.unique(pairs.anchors)[:_LOOKED_AT]]
+    different = vectors[torch.unique(pairs.anchors)[:_UNIFORMITY_SAMPLE]]
     return {
         "alignment": alignment(vectors[pairs.anchors], vectors[pairs.positives]).item(),
         "uniformity": uniformity(different).item() if len(different) > 1 else 0.0,

@@ -1,7 +1,11 @@
-"""The two stages of pre-training (paper 3.2): what an epoch draws from, what a step reads, what it compares."""
+"""The two stages of pre-training (paper 3.2): what an epoch draws from, what a step reads, how it is encoded.
+
+Letters: P pairs of an item and its next one, D width.
+"""
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -9,18 +13,15 @@ import numpy as np
 from torch import Tensor
 
 from ubm_embed.data.arrays import IntArray
-from ubm_embed.data.batches.distinct_batches import SessionBatch, TokenBatch
+from ubm_embed.data.batches.packing import SessionBatch, TokenBatch
 from ubm_embed.data.batches.session_table import SessionTable
 from ubm_embed.data.batches.tokenized_corpus import TokenizedCorpus
 from ubm_embed.data.text.tokenizer import InteractionTokenizer
 from ubm_embed.errors import InvalidData
 from ubm_embed.model.user_behavior_model import UserBehaviorModel
 from ubm_embed.training.encoding import AT_ONCE, Encoding
-from ubm_embed.training.pretraining.views import Views, item_views, session_views
-
-ITEM_LOSSES = ("item_token_masking", "next_item_pairing")
-SESSION_LOSSES = ("interaction_reordering", "action_and_item_token_masking")
-LOSSES = ITEM_LOSSES + SESSION_LOSSES
+from ubm_embed.training.pretraining.config import PretrainingConfig
+from ubm_embed.training.pretraining.views import KnownNextItems, Views, item_views, session_views
 
 
 class Stage(Protocol):
@@ -41,7 +42,7 @@ class Stage(Protocol):
         """The batch of these examples."""
 
     def encode(self, model: UserBehaviorModel, views: Views, encoding: Encoding = AT_ONCE) -> Tensor:
-        """The vectors of a batch, [K, D]; of the whole one, whoever shares in the work."""
+        """The vectors of the whole batch, [K, D], however many processes share the work."""
 
 
 @dataclass(frozen=True)
@@ -51,8 +52,9 @@ class ItemStage:
     Attributes:
         items, next_items: [P] text rows of all pairs.
         session_of: [P] which session each pair comes from.
-        pairs_per_session: at most so many of a session an epoch, so that wholesale baskets do not rule.
-        actions: [P] action codes, to read the items as the interactions they were; None for products alone.
+        pairs_per_session: the most pairs of a session in an epoch, so that wholesale baskets do not dominate it.
+        actions: [P] action codes, to read the items as the interactions they were; None reads products alone.
+        known: the next items of each item in any session, which are no negatives of it; None counts them as negatives.
     """
 
     tokenizer: InteractionTokenizer
@@ -64,10 +66,11 @@ class ItemStage:
     pairs_per_session: int
     losses: frozenset[str]
     actions: IntArray | None = None
+    known: KnownNextItems | None = None
     number: int = 1
 
     @classmethod
-    def of(
+    def from_sessions(
         cls,
         tokenizer: InteractionTokenizer,
         corpus: TokenizedCorpus,
@@ -77,11 +80,12 @@ class ItemStage:
         pairs_per_session: int,
         losses: frozenset[str],
         item_actions: bool = False,
+        mask_known_next_items: bool = False,
     ) -> ItemStage:
-        """From the sessions that pre-training reads.
+        """The stage over the pairs of these sessions.
 
         Raises:
-            InvalidData: fewer than two pairs of neighbouring products to an epoch.
+            InvalidData: an epoch has fewer than two pairs of neighbouring products.
         """
         first, second = sessions.next_item_pairs(corpus.is_product)
         session_of = sessions.session_of()[first]
@@ -92,9 +96,18 @@ class ItemStage:
                 "each; contrastive pre-training needs at least 2"
             )
         rows = sessions.rows.astype(np.int64)
-        actions = sessions.actions[first].astype(np.int64) if item_actions else None
+        items, next_items = rows[first], rows[second]
         return cls(
-            tokenizer, corpus, rows[first], rows[second], session_of, batch_size, pairs_per_session, losses, actions
+            tokenizer,
+            corpus,
+            items,
+            next_items,
+            session_of,
+            batch_size,
+            pairs_per_session,
+            losses,
+            actions=sessions.actions[first].astype(np.int64) if item_actions else None,
+            known=KnownNextItems.from_pairs(items, next_items, len(corpus.texts)) if mask_known_next_items else None,
         )
 
     def epoch(self, rng: np.random.Generator) -> IntArray:
@@ -103,14 +116,14 @@ class ItemStage:
         by_session = np.argsort(self.session_of[order], kind="stable")
         session = self.session_of[order][by_session]
         begins = np.searchsorted(session, session)
-        kept = np.arange(session.size) - begins < self.pairs_per_session
-        return order[np.sort(by_session[kept])]
+        within = np.arange(session.size) - begins < self.pairs_per_session
+        return order[np.sort(by_session[within])]
 
     def views(self, chosen: IntArray, rng: np.random.Generator) -> Views:
         """The batch of these pairs."""
         items, next_items = self.items[chosen], self.next_items[chosen]
         actions = None if self.actions is None else self.actions[chosen]
-        return item_views(self.tokenizer, self.corpus.texts, items, next_items, self.losses, rng, actions)
+        return item_views(self.tokenizer, self.corpus.texts, items, next_items, self.losses, rng, actions, self.known)
 
     def encode(self, model: UserBehaviorModel, views: Views, encoding: Encoding = AT_ONCE) -> Tensor:
         """b' of every sequence."""
@@ -142,3 +155,31 @@ class SessionStage:
         """h' of every view of every session."""
         assert isinstance(views.batch, SessionBatch)
         return encoding.sessions(model, views.batch)
+
+
+def stage_steps(stage: Stage, config: PretrainingConfig) -> int:
+    """The number of steps of a stage: its epochs of whole batches, limited by `max_steps`."""
+    examples = stage.epoch(_epoch_generator(config, stage, 0)).size
+    steps = config.epochs * max(1, examples // stage.batch_size)
+    limit = config.max_steps_of(stage.number)
+    return steps if limit is None else min(steps, limit)
+
+
+def batches(stage: Stage, config: PretrainingConfig, first: int = 0) -> Iterator[tuple[int, IntArray]]:
+    """(step, chosen examples) of a stage, from step `first` on. An epoch's remainder after whole batches is not read.
+
+    Both follow from the settings and the step's number alone, so that a run that was cut off reads on as it would have.
+    """
+    step, epoch, total = 0, 0, stage_steps(stage, config)
+    while step < total:
+        order = stage.epoch(_epoch_generator(config, stage, epoch))
+        for batch in range(max(1, order.size // stage.batch_size)):
+            if first <= step < total:
+                yield step, order[batch * stage.batch_size : (batch + 1) * stage.batch_size]
+            step += 1
+        epoch += 1
+
+
+def _epoch_generator(config: PretrainingConfig, stage: Stage, epoch: int) -> np.random.Generator:
+    # Steps are seeded with three numbers; the fourth keeps an epoch's order apart from every step's.
+    return np.random.default_rng([config.seed, stage.number, epoch, 1])

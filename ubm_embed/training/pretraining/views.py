@@ -1,31 +1,100 @@
-"""What one step of pre-training reads: sequences packed into one batch, and which vectors belong together.
+"""What one step of pre-training reads: sequences packed into one batch, and which of their vectors form pairs.
 
-Within a view each different interaction is encoded once, wherever it stands in the batch. Views are not shared with
-each other: dropout masking (paper 3.3.1) needs a fresh encoding of the same text on each side of a pair.
+Within a view each different interaction is encoded once, wherever it stands in the batch. Two views never share an
+encoding: dropout masking (paper 3.3.1) needs a fresh one of the same text on each side of a pair.
 
-Letters: N pairs or sessions, K vectors of the batch, D width.
+Letters: N pairs or sessions, T texts, D width.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from ubm_embed.data.arrays import IntArray
+from ubm_embed.data.arrays import IntArray, ragged_index
 from ubm_embed.data.batches.augmentations import mask_action_and_item_tokens, mask_item_tokens, reorder_interactions
-from ubm_embed.data.batches.distinct_batches import (
-    NO_ACTION,
-    SessionBatch,
-    TokenBatch,
-    distinct_interactions,
-    interaction_sequences,
-)
+from ubm_embed.data.batches.distinct_batches import NO_ACTION, distinct_interactions, interaction_sequences
+from ubm_embed.data.batches.packing import SessionBatch, TokenBatch
 from ubm_embed.data.batches.session_table import SessionTable
 from ubm_embed.data.text.token_table import TokenTable
 from ubm_embed.data.text.tokenizer import InteractionTokenizer
+
+
+@dataclass(frozen=True)
+class KnownNextItems:
+    """Which items follow which in the sessions that are trained on: a sparse [T, T] matrix, row by row.
+
+    Attributes:
+        offsets: [T + 1] the next items of text row t are `next_items[offsets[t]:offsets[t + 1]]`.
+        next_items: text rows, ascending and each once within an item.
+    """
+
+    offsets: IntArray
+    next_items: IntArray
+
+    @classmethod
+    def from_pairs(cls, items: IntArray, next_items: IntArray, texts: int) -> KnownNextItems:
+        """From all pairs (two arrays of text rows, repeats allowed); `texts` is T."""
+        codes = np.unique(items.astype(np.int64) * texts + next_items)
+        return cls(np.searchsorted(codes, np.arange(texts + 1) * texts), codes % texts)
+
+    def among(self, items: IntArray, next_items: IntArray) -> KnownPairs:
+        """Which of N items is known to be followed by which of N next items, whatever their pairing.
+
+        Reads the known next items of each different item once: [N, N] is never looked at pair by pair.
+        """
+        rows, row_of = np.unique(items, return_inverse=True)
+        columns, column_of = np.unique(next_items, return_inverse=True)
+        counts = self.offsets[rows + 1] - self.offsets[rows]
+        followers = self.next_items[ragged_index(self.offsets[rows], counts)]
+        row, column = np.repeat(np.arange(rows.size), counts), np.searchsorted(columns, followers)
+        column[column == columns.size] = 0
+        # An item is never a negative of itself: its label says so already.
+        found = (columns[column] == followers) & (followers != rows[row])
+        known = np.stack([row[found], column[found]])
+        indices = map(torch.from_numpy, (row_of, column_of, known))
+        return KnownPairs((rows.size, columns.size), *indices)
+
+
+@dataclass(frozen=True)
+class KnownPairs:
+    """Among the anchors and positives of a batch, those that follow each other elsewhere in training.
+
+    Attributes:
+        shape: of a table with a row for each different anchor, and a column for each different positive.
+        row_of, column_of: [N] the row of each anchor, and the column of each positive.
+        known: [2, H] the entries of the table that are known pairs.
+    """
+
+    shape: tuple[int, int]
+    row_of: Tensor
+    column_of: Tensor
+    known: Tensor
+
+    @property
+    def mask(self) -> Tensor:
+        """[N, N] bool, which positives are known next items of which anchors."""
+        table = torch.zeros(self.shape, dtype=torch.bool, device=self.known.device)
+        table[self.known[0], self.known[1]] = True
+        return table.index_select(0, self.row_of).index_select(1, self.column_of)
+
+    @property
+    def num_masked(self) -> int:
+        """How many pairs `mask` holds where the positive is not that of the anchor itself, or equal to it."""
+        row, column = self.known
+        anchors = torch.bincount(self.row_of, minlength=self.shape[0])
+        positives = torch.bincount(self.column_of, minlength=self.shape[1])
+        own = torch.isin(self.row_of * self.shape[1] + self.column_of, row * self.shape[1] + column)
+        return int((anchors[row] * positives[column]).sum() - positives[self.column_of[own]].sum())
+
+    def to(self, device: torch.device) -> KnownPairs:
+        """The same on another device."""
+        tensors = (tensor.to(device, non_blocking=True) for tensor in (self.row_of, self.column_of, self.known))
+        return KnownPairs(self.shape, *tensors)
 
 
 @dataclass(frozen=True)
@@ -34,41 +103,55 @@ class Pairs:
 
     Attributes:
         anchors, positives: [N] rows of the batch's vectors.
-        anchor_labels, positive_labels: [N] what each is, a number for each different thing. A positive is no negative
-            of an anchor that is the same thing, or whose own positive is.
+        anchor_labels, positive_labels: [N] a number for each different item or session. A positive is a false negative
+            of an anchor with the same label, and of an anchor whose own positive has the same label.
+        known: further false negatives; None for none.
     """
 
     anchors: Tensor
     positives: Tensor
     anchor_labels: Tensor
     positive_labels: Tensor
+    known: KnownPairs | None = None
 
     @classmethod
-    def of(cls, anchors: IntArray, positives: IntArray, anchor_labels: IntArray, positive_labels: IntArray) -> Pairs:
+    def from_arrays(
+        cls,
+        anchors: IntArray,
+        positives: IntArray,
+        anchor_labels: IntArray,
+        positive_labels: IntArray,
+        known: KnownPairs | None = None,
+    ) -> Pairs:
         """From numpy."""
-        return cls(*map(torch.from_numpy, (anchors, positives, anchor_labels, positive_labels)))
+        rows = (torch.from_numpy(anchors), torch.from_numpy(positives))
+        return cls(*rows, torch.from_numpy(anchor_labels), torch.from_numpy(positive_labels), known)
 
     @property
-    def same(self) -> Tensor:
-        """[N, N] bool, which positives are no negatives of which anchors.
+    def false_negative_mask(self) -> Tensor:
+        """[N, N] bool, which positives are not negatives of which anchors. The diagonal is True.
 
-        Made where it is read: for 8,192 pairs it has 67 MB, which is slow to make on a CPU and to send.
+        Made on the device that reads it: for 8,192 pairs it has 67 MB, which is slow to make on a CPU and to send.
         """
         positives = self.positive_labels
-        return (positives == positives[:, None]).logical_or_(positives == self.anchor_labels[:, None])
+        mask = (positives == positives[:, None]).logical_or_(positives == self.anchor_labels[:, None])
+        return mask if self.known is None else mask.logical_or_(self.known.mask)
 
-    def left_out(self) -> int:
-        """How many negatives are false ones: what `same` holds off its diagonal."""
-        _, kinds, counts = torch.unique(self.positive_labels, return_inverse=True, return_counts=True)
-        with_own = counts[kinds].sum()
-        labels, places = torch.unique(self.positive_labels), self.anchor_labels
-        found = torch.searchsorted(labels, places).clamp(max=labels.numel() - 1)
-        others = (labels[found] == places) & (places != self.positive_labels)
-        return int(with_own + counts[found][others].sum()) - self.anchors.numel()
+    @property
+    def num_masked(self) -> int:
+        """The number of false negatives: the entries of `false_negative_mask` off its diagonal, without making it."""
+        labels, kinds, counts = torch.unique(self.positive_labels, return_inverse=True, return_counts=True)
+        same_positive = counts[kinds].sum()
+        found = torch.searchsorted(labels, self.anchor_labels).clamp(max=labels.numel() - 1)
+        is_anchor = (labels[found] == self.anchor_labels) & (self.anchor_labels != self.positive_labels)
+        masked = int(same_positive + counts[found][is_anchor].sum()) - self.anchors.numel()
+        return masked + (0 if self.known is None else self.known.num_masked)
 
     def to(self, device: torch.device) -> Pairs:
         """The same on another device."""
-        return Pairs(*(tensor.to(device, non_blocking=True) for tensor in vars(self).values()))
+        names = ("anchors", "positives", "anchor_labels", "positive_labels")
+        moved: dict[str, Any] = {name: getattr(self, name).to(device, non_blocking=True) for name in names}
+        return replace(self, **moved, known=None if self.known is None else self.known.to(device))
 
 
 @dataclass(frozen=True)
@@ -76,7 +159,7 @@ class Views:
     """A batch and its losses' pairs, by the loss's name.
 
     Attributes:
-        batch: products alone as a `TokenBatch` in stage 1, sessions in stage 2.
+        batch: a `TokenBatch` of single interactions in stage 1, sessions in stage 2.
         pairs: one entry a loss.
     """
 
@@ -89,11 +172,11 @@ class Views:
 
     @property
     def negatives(self) -> dict[str, tuple[int, int]]:
-        """By loss: how many negatives stand in the denominators, and how many false ones were left out of them."""
+        """By loss: the number of negatives in the denominators, and of false ones that were masked."""
         counts = {}
         for name, pairs in self.pairs.items():
-            count, left_out = pairs.anchors.numel(), pairs.left_out()
-            counts[name] = (count * (count - 1) - left_out, left_out)
+            count, masked = pairs.anchors.numel(), pairs.num_masked
+            counts[name] = (count * (count - 1) - masked, masked)
         return counts
 
 
@@ -105,29 +188,34 @@ def item_views(
     losses: frozenset[str],
     rng: np.random.Generator,
     actions: IntArray | None = None,
+    known: KnownNextItems | None = None,
 ) -> Views:
-    """Stage 1 (3.2.1): N products and their next ones, each also with its item tokens masked.
+    """The batch of stage 1 (3.2.1): N products and their next ones, each also with its item tokens masked.
 
     Args:
         items, next_items: [N] rows of `texts`.
         losses: of `item_token_masking` (equation 1) and `next_item_pairing` (equation 2).
-        actions: [N] `Action.code` of each item's interaction, to be read with it; none as in the paper, where both
-            are products alone. The next item is always one alone, as the products are that a session is held against.
+        actions: [N] `Action.code` of each item's interaction, to be read with it; None reads both products alone, as
+            the paper does. The next item is always read alone, like the products that a session is compared with.
+        known: next items of an anchor in other sessions are no negatives of it; None counts them, as the paper does.
     """
     both = np.concatenate([items, next_items])
     alone = np.full(items.size, NO_ACTION)
     acts = np.concatenate([alone if actions is None else actions, alone])
-    different_acts, different, places = distinct_interactions(acts, both)
+    different_acts, different, index = distinct_interactions(acts, both)
     sequences = interaction_sequences(tokenizer, texts, different_acts, different)
     pairs = {}
     if "next_item_pairing" in losses:
-        # The next item of q is no negative of k where it is k's next item too, or k itself.
-        pairs["next_item_pairing"] = Pairs.of(places[: items.size], places[items.size :], items, next_items)
+        # The next item of q is no negative of k where it is also k's next item, or k itself.
+        others = None if known is None else known.among(items, next_items)
+        pairing = (index[: items.size], index[items.size :], items, next_items)
+        pairs["next_item_pairing"] = Pairs.from_arrays(*pairing, others)
     if "item_token_masking" in losses:
         masked = mask_item_tokens(interaction_sequences(tokenizer, texts, acts, both), tokenizer, rng)
-        pairs["item_token_masking"] = Pairs.of(places, different.size + np.arange(both.size), both, both)
+        copies = different.size + np.arange(both.size)
+        pairs["item_token_masking"] = Pairs.from_arrays(index, copies, both, both)
         sequences = TokenTable.concatenate([sequences, masked])
-    return Views(TokenBatch.of(sequences), pairs)
+    return Views(TokenBatch.from_table(sequences), pairs)
 
 
 def session_views(
@@ -137,7 +225,7 @@ def session_views(
     losses: frozenset[str],
     rng: np.random.Generator,
 ) -> Views:
-    """Stage 2 (3.2.2): N sessions, each also with two interactions exchanged, and with tokens masked.
+    """The batch of stage 2 (3.2.2): N sessions, each also with two interactions swapped, and with tokens masked.
 
     Args:
         losses: of `interaction_reordering` (equation 3) and `action_and_item_token_masking` (equation 4).
@@ -149,11 +237,12 @@ def session_views(
         every = interaction_sequences(tokenizer, texts, sessions.actions, sessions.rows)
         views.append((mask_action_and_item_tokens(every, tokenizer, rng), np.arange(len(every))))
     names = [name for name in ("interaction_reordering", "action_and_item_token_masking") if name in losses]
-    which, rows = _different_sessions(sessions), np.arange(len(sessions))
+    labels, rows = _session_labels(sessions), np.arange(len(sessions))
     pairs: dict[str, Pairs] = {
-        name: Pairs.of(rows, view * len(sessions) + rows, which, which) for view, name in enumerate(names, start=1)
+        name: Pairs.from_arrays(rows, view * len(sessions) + rows, labels, labels)
+        for view, name in enumerate(names, start=1)
     }
-    return Views(_joined(views, sessions.lengths), pairs)
+    return Views(_concatenated(views, sessions.lengths), pairs)
 
 
 def _shared_view(
@@ -163,16 +252,16 @@ def _shared_view(
     return interaction_sequences(tokenizer, texts, actions, rows), index
 
 
-def _joined(views: list[tuple[TokenTable, IntArray]], lengths: IntArray) -> SessionBatch:
+def _concatenated(views: list[tuple[TokenTable, IntArray]], lengths: IntArray) -> SessionBatch:
     sizes = np.array([len(sequences) for sequences, _ in views])
     firsts = np.cumsum(sizes) - sizes
     sequences = TokenTable.concatenate([sequences for sequences, _ in views])
     index = np.concatenate([index + first for (_, index), first in zip(views, firsts, strict=True)])
-    return SessionBatch.of(sequences, index, np.tile(lengths, len(views)))
+    return SessionBatch.from_index(sequences, index, np.tile(lengths, len(views)))
 
 
-def _different_sessions(sessions: SessionTable) -> IntArray:
-    """[N] a number for each session, the same for those that hold the same interactions in the same order."""
+def _session_labels(sessions: SessionTable) -> IntArray:
+    """[N] a number for each session, equal for sessions with the same interactions in the same order."""
     content = [
         (sessions.actions[start:stop].tobytes(), sessions.rows[start:stop].tobytes())
         for start, stop in zip(sessions.offsets[:-1], sessions.offsets[1:], strict=True)
