@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -13,21 +13,24 @@ from cli.store_options import (
     Allow,
     Config,
     Device,
+    Engine,
     EngineName,
-    EngineOption,
     Index,
     LatencyMs,
     MemoryGb,
     Recall,
     Runtime,
     Store,
-    device_for,
-    engine_of,
-    index_request_of,
-    runtime_for,
-    settings_of,
+    encoding_device,
+    encoding_runtime,
+    execution_engine,
+    index_request,
+    read_settings,
 )
 from ubm_embed.inference.runtimes.runtime_name import RuntimeName
+
+if TYPE_CHECKING:
+    from indexer.versions.version import StoreVersion
 
 
 def register(app: typer.Typer) -> None:
@@ -51,23 +54,25 @@ def build_index(
     memory_gb: MemoryGb = None,
     config: Config = None,
     allow: Allow = None,
-    engine: EngineOption = EngineName.LOCAL,
+    engine: Engine = EngineName.LOCAL,
     device: Device = "auto",
     runtime: Runtime = RuntimeName.TORCH,
-    form: Annotated[
+    output_format: Annotated[
         Format | None, typer.Option("--format", help="json or jsonl: also write the version's manifest to stdout.")
     ] = None,
 ) -> None:
     """Embed a catalogue and make it the live version of a store, which is made if it is not there.
 
-    The store answers as before until the new version is whole and checked; then it answers from that.
+    The store answers as before until the new version is complete and has passed its gates.
     """
-    settings = settings_of(config, index_request_of(index, recall, latency_ms, memory_gb))
-    chosen, reader = device_for(engine, device), runtime_for(engine, runtime)
-    from indexer.refresh.build import build_index as build
+    settings = read_settings(config, index_request(index, recall, latency_ms, memory_gb))
+    device, runtime_name = encoding_device(engine, device), encoding_runtime(engine, runtime)
+    from indexer.refresh.refresh import build_index as build
+    from ubm_embed.inference.allocation import keep_freed_memory
 
+    keep_freed_memory()
     started = time.perf_counter()
-    with progress() as shown:
+    with progress() as report:
         version = build(
             model=model,
             products=products,
@@ -75,22 +80,20 @@ def build_index(
             interactions=interactions,
             settings=settings,
             allow=allow or (),
-            engine=engine_of(engine, settings),
-            device=chosen,
-            runtime=reader,
-            progress=shown,
+            engine=execution_engine(engine, settings),
+            device=device,
+            runtime=runtime_name,
+            progress=report,
         )
     seconds = time.perf_counter() - started
     say(
         f"{store}: version {version.version} is live, {version.products:,} products in {seconds:.1f} s "
         f"({version.products / seconds:,.0f} products/s); index {version.kind}, recall@10 {version.recall_at_10:.3f}"
     )
-    if form in (Format.JSON, Format.JSONL):
-        write_document(_summary(version, seconds), form)
+    if output_format in (Format.JSON, Format.JSONL):
+        write_document(_summary(version, seconds), output_format)
 
 
-def _summary(version: Any, seconds: float) -> dict[str, Any]:
-    from dataclasses import asdict
-
+def _summary(version: StoreVersion, seconds: float) -> dict[str, Any]:
     rate = version.products / seconds
-    return asdict(version) | {"seconds": round(seconds, 3), "products_per_second": round(rate, 1)}
+    return version.to_dict() | {"seconds": round(seconds, 3), "products_per_second": round(rate, 1)}

@@ -2,25 +2,15 @@
 
 from __future__ import annotations
 
-import enum
 from pathlib import Path
 from typing import Annotated, TypeVar
 
 import typer
 
 from cli.console import progress, say
-from indexer.export.formats import ExportForm
+from indexer.export.formats import ExportFormat
 
 Value = TypeVar("Value")
-
-
-class Target(enum.StrEnum):
-    """What is written: vectors in one of the forms that `indexer.export.formats` describes, or a model."""
-
-    PARQUET = "parquet"
-    NPY = "npy"
-    FAISS = "faiss"
-    ONNX = "onnx"
 
 
 def register(app: typer.Typer) -> None:
@@ -30,10 +20,10 @@ def register(app: typer.Typer) -> None:
 
 def export(
     to: Annotated[
-        Target,
+        ExportFormat,
         typer.Option(
             "--to",
-            help="parquet: a file; npy or faiss: a folder, with the ids of its rows; onnx: a folder, of a model.",
+            help="parquet: a file; npy or faiss: a folder, with the ids of its rows; onnx: a folder with a model.",
         ),
     ],
     out: Annotated[Path, typer.Option("--out", metavar="PATH", help="Where to write.")],
@@ -52,32 +42,32 @@ def export(
     """Write the vectors of a version and their product ids, so that other engines can take them; or, with --to onnx, a
     model's encoders, so that other runtimes can make the vectors.
     """
-    if to is Target.ONNX:
-        _export_model(_given(model, "--model", to), out, overwrite=overwrite)
+    if to is ExportFormat.ONNX:
+        _export_model(_required(model, "--model", to), out, overwrite=overwrite)
     else:
-        _export_vectors(_given(store, "--store", to), ExportForm(to), out, version, overwrite=overwrite)
+        _export_vectors(_required(store, "--store", to), to, out, version, overwrite=overwrite)
 
 
-def _given(value: Value | None, name: str, to: Target) -> Value:
+def _required(value: Value | None, option: str, to: ExportFormat) -> Value:
     if value is None:
-        raise typer.BadParameter(f"--to {to} needs {name} DIR")
+        raise typer.BadParameter(f"--to {to} needs {option} DIR")
     return value
 
 
 def _export_model(model: Path, out: Path, *, overwrite: bool) -> None:
     from ubm_embed.inference.runtimes.onnx_export import export_onnx
 
-    with progress() as shown:
-        done = export_onnx(model, out, overwrite=overwrite, progress=shown)
-    say(f"{out}: the encoders of model {done.model_id}, vectors of width {done.model.config.dimension}")
+    with progress() as report:
+        exported = export_onnx(model, out, overwrite=overwrite, progress=report)
+    say(f"{out}: the encoders of model {exported.model_id}, vectors of width {exported.model.config.dimension}")
 
 
-def _export_vectors(store: str, to: ExportForm, out: Path, version: str | None, *, overwrite: bool) -> None:
-    from indexer.export.vectors import export as write
+def _export_vectors(store: str, to: ExportFormat, out: Path, version: str | None, *, overwrite: bool) -> None:
+    from indexer.export.vectors import export_vectors
     from indexer.store.embedding_store import EmbeddingStore
-    from indexer.versions.tags import number_of
+    from indexer.versions.tags import resolve_number
 
-    number = None if version is None else number_of(EmbeddingStore.open(store), version)
-    with progress() as shown:
-        done = write(store, out, to, version=number, overwrite=overwrite, progress=shown)
-    say(f"{out}: {done.products:,} vectors of width {done.dimension}, of version {done.version}")
+    number = None if version is None else resolve_number(EmbeddingStore.open(store), version)
+    with progress() as report:
+        exported = export_vectors(store, out, to, version=number, overwrite=overwrite, progress=report)
+    say(f"{out}: {exported.products:,} vectors of width {exported.dimension}, of version {exported.version}")

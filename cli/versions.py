@@ -53,13 +53,13 @@ def show(
     form: Form = None,
 ) -> None:
     """All that is known of a version: its manifest, its state, its names, its size on disk."""
-    from indexer.versions.history import entry_of
-    from indexer.versions.tags import number_of
+    from indexer.versions.history import history_entry
+    from indexer.versions.tags import resolve_number
     from indexer.versions.version import read_version
 
     opened = _open(store)
-    manifest = read_version(opened, None if version is None else number_of(opened, version))
-    document = entry_of(opened, manifest.version).to_dict()
+    manifest = read_version(opened, None if version is None else resolve_number(opened, version))
+    document = history_entry(opened, manifest.version).to_dict()
     _write_fields(document, choose_format(form))
 
 
@@ -74,12 +74,12 @@ def diff(
     """What is different between two versions: manifests, and products that are new, changed, updated, removed."""
     from indexer.versions.difference import Difference
     from indexer.versions.rollback import version_before
-    from indexer.versions.tags import number_of
+    from indexer.versions.tags import resolve_number
     from indexer.versions.version import read_version
 
     opened = _open(store)
-    first = version_before(opened) if before is None else number_of(opened, before)
-    last = None if after is None else number_of(opened, after)
+    first = version_before(opened) if before is None else resolve_number(opened, before)
+    last = None if after is None else resolve_number(opened, after)
     found = Difference.between(opened, read_version(opened, first), read_version(opened, last)).to_dict(ids)
     chosen = choose_format(form)
     if chosen is not Format.TABLE:
@@ -101,7 +101,7 @@ def tag(
 ) -> None:
     """Give a version a name; it is then never pruned."""
     from indexer.versions.live import live_number
-    from indexer.versions.tags import add_tag, delete_tag, number_of
+    from indexer.versions.tags import add_tag, delete_tag, resolve_number
 
     opened = _open(store)
     if delete:
@@ -110,7 +110,7 @@ def tag(
         delete_tag(opened, name)
         say(f"{store}: no version is tagged {name} any more")
         return
-    number = live_number(opened) if version is None else number_of(opened, version)
+    number = live_number(opened) if version is None else resolve_number(opened, version)
     add_tag(opened, name, number)
     say(f"{store}: version {number} is tagged {name}")
 
@@ -123,11 +123,11 @@ def rollback(
     """Make an earlier version live again. It takes effect at once and does not wait for a refresh that runs."""
     from indexer.store.embedding_store import EmbeddingStore
     from indexer.versions.rollback import roll_back
-    from indexer.versions.tags import number_of
+    from indexer.versions.tags import resolve_number
 
     started = time.perf_counter()
     opened = EmbeddingStore.from_uri(store)  # even where live.json is gone
-    done = roll_back(opened, None if version is None else number_of(opened, version))
+    done = roll_back(opened, None if version is None else resolve_number(opened, version))
     took = (time.perf_counter() - started) * 1000
     if done.before == done.now.version:
         say(f"{store}: version {done.before} is live already")
@@ -153,7 +153,7 @@ def prune(
 
     from indexer.store.embedding_store import STAGING
     from indexer.versions.pruning import prune as remove
-    from indexer.versions.pruning import to_prune
+    from indexer.versions.pruning import prunable_versions
 
     usual = read_settings(config).keep
     policy = replace(
@@ -161,7 +161,7 @@ def prune(
     )
     opened = _open(store)
     if dry_run:
-        document: dict[str, Any] = {"versions": to_prune(opened, policy)}
+        document: dict[str, Any] = {"versions": prunable_versions(opened, policy)}
         say(f"{store}: would remove {_listed(document['versions'])}; nothing was changed")
     else:
         with opened.write_lock():

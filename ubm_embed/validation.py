@@ -69,6 +69,14 @@ class FrozenModel(pydantic.BaseModel):
         except pydantic.ValidationError as error:
             raise invalid_data(error, file=file) from None
 
+    def replace(self, **changes: Any) -> Self:
+        """A copy with other values for some fields, checked like any other.
+
+        Raises:
+            ValueError: as the constructor.
+        """
+        return type(self)(**(dict(self) | changes))
+
 
 def invalid_data(error: pydantic.ValidationError, *, file: str | Path) -> InvalidData:
     """The first fault of a document as an error that names the file, the field and what was expected."""
@@ -101,7 +109,8 @@ def _problem(fault: ErrorDetails) -> str:
     if kind == "value_error":  # raised by a validator, which says it all
         return str(context["error"])
     if kind in _EXPECTED:
-        expected = f"must be {_EXPECTED[kind].format(**context)}"
+        bounds = {name: f"{value:g}" if isinstance(value, float) else value for name, value in context.items()}
+        expected = f"must be {_EXPECTED[kind].format(**bounds)}"
     else:
         expected = fault["msg"].replace("Input should", "must")
     return f"{expected}, got {_SHORT.repr(fault['input'])}"

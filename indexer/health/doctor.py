@@ -1,17 +1,16 @@
-"""What is wrong with a store, and what to type about it. Everything is read, nothing is changed."""
+"""Faults of a store, and the command that mends each. Everything is read, nothing is changed."""
 
 from __future__ import annotations
 
 import contextlib
 import enum
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from indexer.health.index_trial import require_searchable
+from indexer.health.disk_index import require_searchable
 from indexer.index.kinds import DISK
-from indexer.index.vector_index import INDEX_FILE, VectorIndex
+from indexer.index.vector_index import INDEX_FILE
 from indexer.refresh.catalogue_scan import with_hashes
 from indexer.refresh.shards import not_unit_length
 from indexer.search.catalogue import IDS_FILE, read_ids
@@ -26,11 +25,11 @@ from indexer.store.embedding_store import (
 )
 from indexer.store.product_table import TABLE
 from indexer.store.table_schema import TEXT_HASH, VECTOR
-from indexer.versions.index_of import index_of
 from indexer.versions.live import Live, read_live, version_numbers
 from indexer.versions.rollback import lost_its_rows
 from indexer.versions.tags import read_tags
-from indexer.versions.version import MANIFEST_FILE, StoreVersion, read_version, require_files
+from indexer.versions.version import StoreVersion, manifest_name, read_version, require_files
+from indexer.versions.version_index import open_index
 from ubm_embed.data.corpus import PRODUCT_SCHEMA
 from ubm_embed.errors import Conflict, InvalidData, NotFound, UbmError
 from ubm_embed.model.checkpoint import Checkpoint
@@ -38,22 +37,22 @@ from ubm_embed.progress import Progress, silent
 
 
 class Severity(enum.StrEnum):
-    """How bad it is."""
+    """How bad a finding is, the worst first."""
 
     ERROR = "error"  # a version cannot answer
     WARNING = "warning"  # everything answers, but something should be done
-    NOTE = "note"  # nothing need be done
+    NOTE = "note"  # nothing needs to be done
 
 
 @dataclass(frozen=True)
 class Finding:
-    """One thing that is not as it should be.
+    """One fault.
 
     Attributes:
-        version: the store's version that it concerns, None for the store as a whole.
-        problem: names the file and what is wrong.
-        remedy: what to type.
-        repairable: whether `indexer.health.repair` mends it, from the table.
+        version: the store's version that it affects; None for the store as a whole.
+        problem: names the file and what is wrong with it.
+        remedy: the command to type.
+        repairable: whether `indexer.health.repair` mends it from the table.
     """
 
     severity: Severity
@@ -64,180 +63,178 @@ class Finding:
 
 
 def examine(where: str | Path, *, progress: Progress = silent) -> list[Finding]:
-    """Everything that is wrong with a store, the worst first.
+    """All faults of a store, the worst first.
 
     Raises:
-        NotFound: there is no store at all.
+        NotFound: there is no store.
     """
     store = EmbeddingStore.from_uri(where)
     if not {LIVE_FILE, VERSIONS, f"{TABLE}.lance"} & set(store.storage.list()):
         raise NotFound(f"no store at {where}")
-    doctor = _Doctor(store)
+    examination = _Examination(store)
     numbers = version_numbers(store)
-    versions = {number: doctor.version(number) for number in numbers}
+    versions = {number: examination.read_version(number) for number in numbers}
     for done, number in enumerate(numbers, start=1):
-        doctor.examine(number, versions[number])
+        examination.check_version(number, versions[number])
         progress("reading versions", done, len(numbers))
-    doctor.live(numbers)
-    doctor.tags(numbers)
-    doctor.leftovers(numbers)
-    order = list(Severity)
-    return sorted(doctor.findings(), key=lambda found: order.index(found.severity))
+    examination.check_live(numbers)
+    examination.check_tags(numbers)
+    examination.check_leftovers(numbers)
+    return sorted(examination.findings(), key=lambda finding: list(Severity).index(finding.severity))
 
 
-# What to type, for a version; said at the end, when it is known which versions are whole.
+# The command for a version. It is made at the end, when it is known which versions are whole.
 _Remedy = Callable[[int | None], str]
 
 
-class _Doctor:
-    """Collects what is wrong, step by step."""
+class _Examination:
+    """Collects the faults of a store, check by check."""
 
     def __init__(self, store: EmbeddingStore) -> None:
         self.store = store
-        self.noted: list[tuple[Severity, int | None, str, _Remedy]] = []
-        self.bad: set[int] = set()
-        self.now: Live | None = None
+        self.faults: list[tuple[Severity, int | None, str, _Remedy]] = []
+        self.damaged: set[int] = set()
+        self.live: Live | None = None
 
     def findings(self) -> list[Finding]:
-        """What was noted, each with its remedy."""
+        """The collected faults, each with its remedy."""
         return [
             Finding(severity, number, problem, remedy(number), remedy == self._repair)
-            for severity, number, problem, remedy in self.noted
+            for severity, number, problem, remedy in self.faults
         ]
 
-    def version(self, number: int) -> StoreVersion | None:
-        with self._noted(number, self._repair):
+    def read_version(self, number: int) -> StoreVersion | None:
+        """A version's manifest; None if it is damaged."""
+        with self._collecting(number, self._repair):
             return read_version(self.store, number)
         return None
 
-    def examine(self, number: int, version: StoreVersion | None) -> None:
-        """Read a version's table, index, ids and model."""
+    def check_version(self, number: int, version: StoreVersion | None) -> None:
+        """Read a version's rows, index, ids and model."""
         if version is None:
             return
-        with self._noted(number, self._repair):
-            self._pin(version)
-        if number not in self.bad:
-            with self._noted(number, self._instead):
-                self._table(version)
-        if number in self.bad:
+        with self._collecting(number, self._repair):
+            self._check_pin(version)
+        if number not in self.damaged:
+            with self._collecting(number, self._replace_version):
+                self._check_table(version)
+        if number in self.damaged:
             return  # an index can be no better than its table
-        with self._noted(number, self._repair):
-            self._files(version)
-        with self._noted(number, self._copy_model(version)):
-            self._model(version)
+        with self._collecting(number, self._repair):
+            self._check_files(version)
+        with self._collecting(number, self._copy_model(version)):
+            self._check_model(version)
 
-    def live(self, numbers: list[int]) -> None:
-        """Look at what live.json names."""
-        with self._noted(None, self._instead):
-            self.now = read_live(self.store)
-        if self.now is not None and self.now.version not in numbers:
-            number, problem = self.now.version, f"{self._name(LIVE_FILE)}: names a version that is not there"
-            self.bad.add(number)
-            self._add(Severity.ERROR, number, problem, self._repair if number in self._pins() else self._instead)
+    def check_live(self, numbers: list[int]) -> None:
+        """Check that live.json names a version that exists."""
+        with self._collecting(None, self._replace_version):
+            self.live = read_live(self.store)
+        if self.live is not None and self.live.version not in numbers:
+            number, problem = self.live.version, f"{self._path(LIVE_FILE)}: names a version that does not exist"
+            self.damaged.add(number)
+            self._add(
+                Severity.ERROR, number, problem, self._repair if number in self._pins() else self._replace_version
+            )
 
-    def tags(self, numbers: list[int]) -> None:
-        """Look for names of versions that are gone."""
-        with self._noted(None, _always(f"remove {self._name(TAGS_FILE)} and tag the versions again")):
-            for name, number in read_tags(self.store).items():
+    def check_tags(self, numbers: list[int]) -> None:
+        """Check that tags.json names versions that exist."""
+        with self._collecting(None, _always(f"remove {self._path(TAGS_FILE)} and tag the versions again")):
+            for tag, number in read_tags(self.store).items():
                 if number not in numbers:
-                    remedy = _always(f"ubm-embed versions tag {name} --delete --store {self.store.uri}")
-                    self._add(Severity.WARNING, number, f"tag {name!r} names a version that is not there", remedy)
+                    remedy = _always(f"ubm-embed versions tag {tag} --delete --store {self.store.uri}")
+                    self._add(Severity.WARNING, number, f"tag {tag!r} names a version that does not exist", remedy)
 
-    def leftovers(self, numbers: list[int]) -> None:
-        """Look for what a crash left."""
-        ours = self._live_model()
+    def check_leftovers(self, numbers: list[int]) -> None:
+        """Look for what a crash left behind."""
+        live_model = self._live_model()
         for model_id in self.store.storage.list(STAGING):
-            problem = f"{self._name(STAGING)}/{model_id}: a refresh was stopped, or runs now, or failed at a gate"
-            again = self._refresh() if model_id == ours else f"{self._refresh()} --model DIR, of that model,"
+            problem = f"{self._path(STAGING)}/{model_id}: a refresh was stopped, failed at a gate, or is running"
+            resume = self._refresh() if model_id == live_model else f"{self._refresh()} --model DIR, of that model,"
             drop = f"ubm-embed versions prune --staging --store {self.store.uri}"
-            self._add(Severity.NOTE, None, problem, _always(f"{again} goes on from there; or, to drop it: {drop}"))
-        stray = sorted(self._pins().keys() - {*numbers, *([self.now.version] if self.now else [])})
+            self._add(Severity.NOTE, None, problem, _always(f"{resume} resumes it; or, to drop it: {drop}"))
+        stray = sorted(self._pins().keys() - {*numbers, *([self.live.version] if self.live else [])})
         if stray:
-            problem = f"the table keeps rows of versions that are not there: {', '.join(map(str, stray))}"
+            problem = f"the table keeps rows of versions that do not exist: {', '.join(map(str, stray))}"
             self._add(Severity.NOTE, None, problem, _always(f"ubm-embed versions prune --store {self.store.uri}"))
 
     def _live_model(self) -> str | None:
         try:
             return read_version(self.store).model_id
         except UbmError:
-            return None  # why not is found elsewhere
+            return None  # another check reports why
 
-    def _pin(self, version: StoreVersion) -> None:
-        kept = self._pins().get(version.version, version.table_version)
-        if kept != version.table_version:
-            problem = f"expected {kept}, which the table keeps for it, got {version.table_version}"
-            file = self._name(f"{version_folder(version.version)}/{MANIFEST_FILE}")
-            raise InvalidData(problem, file=file, field="table_version")
+    def _check_pin(self, version: StoreVersion) -> None:
+        pinned = self._pins().get(version.version, version.table_version)
+        if pinned != version.table_version:
+            problem = f"must be {pinned}, which the table keeps for it, got {version.table_version}"
+            raise InvalidData(problem, file=self._path(manifest_name(version.version)), field="table_version")
 
-    def _table(self, version: StoreVersion) -> None:
-        rows, bad = 0, 0
-        for batch in self.store.table.batches(version.table_version):
+    def _check_table(self, version: StoreVersion) -> None:
+        table, rows, bad = self.store.table, 0, 0
+        for batch in table.batches(version.table_version):
             rows += len(batch.vectors)
             bad += not_unit_length(batch.vectors).size
-        mixed = self._mixed_texts(version)
+        changed = self._count_changed_texts(version)
         if lost_its_rows(self.store, version):
-            raise InvalidData(f"does not keep the rows of version {version.version}", file=self.store.table.uri)
-        if mixed:
-            problem = f"{mixed} of {rows} products have another text than was encoded"
-            raise InvalidData(problem, file=self.store.table.uri)
+            raise InvalidData(f"does not keep the rows of version {version.version}", file=table.uri)
+        if changed:
+            raise InvalidData(f"{changed} of {rows} products have another text than was encoded", file=table.uri)
         if bad:
-            raise InvalidData(f"{bad} of {rows} vectors are not of length 1", file=self.store.table.uri)
+            raise InvalidData(f"{bad} of {rows} vectors are not of length 1", file=table.uri)
 
-    def _mixed_texts(self, version: StoreVersion) -> int:
-        """Read every other column; rows whose text is not the one that their hash is of."""
+    def _count_changed_texts(self, version: StoreVersion) -> int:
+        """Read all other columns and count the rows whose text does not have the stored hash."""
         names = [name for name in self.store.table.schema(version.table_version).names if name != VECTOR]
         rows = self.store.table.read(version.table_version, names)
-        if TEXT_HASH not in names:  # of older software
+        if TEXT_HASH not in names:  # older software stored no hashes
             return 0
         return int((with_hashes(rows.select(*PRODUCT_SCHEMA))[TEXT_HASH] != rows[TEXT_HASH]).sum())
 
-    def _files(self, version: StoreVersion) -> None:
+    def _check_files(self, version: StoreVersion) -> None:
+        table = self.store.table
         with self.store.storage.open_folder(version_folder(version.version)) as folder:
             require_files(version, folder)
-            index, ids = self._index(version, folder), read_ids(folder / IDS_FILE)
-            table = self.store.table.read(version.table_version, ["product_id"])["product_id"]
+            index = open_index(table, version.table_version, version.index_spec, folder)
+            ids, table_ids = read_ids(folder / IDS_FILE), table.read(version.table_version, ["product_id"])
             if not len(index) == ids.len() == version.products or index.dimension != version.dimension:
-                found = f"{len(index)} vectors of width {index.dimension} and {ids.len()} ids"
+                actual = f"{len(index)} vectors of width {index.dimension} and {ids.len()} ids"
                 expected = f"the manifest says {version.products} of width {version.dimension}"
-                raise InvalidData(f"{found}, but {expected}", file=folder / INDEX_FILE)
-            if not ids.sort().equals(table.sort()):
+                raise InvalidData(f"{actual}, but {expected}", file=folder / INDEX_FILE)
+            if not ids.sort().equals(table_ids["product_id"].sort()):
                 raise InvalidData("its ids are not those of the table", file=folder / IDS_FILE)
             if version.index_spec.kind is DISK:
-                require_searchable(self.store.table, version, index)
+                require_searchable(table, version, index)
 
-    def _index(self, version: StoreVersion, folder: Path) -> VectorIndex:
-        return index_of(self.store.table, version.table_version, version.index_spec, folder)
-
-    def _model(self, version: StoreVersion) -> None:
+    def _check_model(self, version: StoreVersion) -> None:
         name = model_folder(version.model_id)
         try:
             with self.store.storage.open_folder(name) as folder:
-                found = Checkpoint.from_pretrained(folder).model_id
+                model_id = Checkpoint.from_pretrained(folder).model_id
         except FileNotFoundError:
-            raise InvalidData("missing", file=self._name(name)) from None
-        if found != version.model_id:
-            raise Conflict(f"{self._name(name)} holds model {found}")
+            raise InvalidData("missing", file=self._path(name)) from None
+        if model_id != version.model_id:
+            raise Conflict(f"{self._path(name)} holds model {model_id}")
 
-    @contextmanager
-    def _noted(self, number: int | None, remedy: _Remedy) -> Iterator[None]:
-        """Note an error that the block meets, and go on."""
+    @contextlib.contextmanager
+    def _collecting(self, number: int | None, remedy: _Remedy) -> Iterator[None]:
+        """Add an error of the block to the faults, and go on."""
         try:
             yield
         except (UbmError, OSError) as error:
             if number is not None:
-                self.bad.add(number)
+                self.damaged.add(number)
             self._add(Severity.ERROR, number, str(error), remedy)
 
     def _add(self, severity: Severity, number: int | None, problem: str, remedy: _Remedy) -> None:
-        self.noted.append((severity, number, problem, remedy))
+        self.faults.append((severity, number, problem, remedy))
 
     def _pins(self) -> dict[int, int]:
         try:
             return self.store.table.pins()
         except (UbmError, OSError):
-            return {}  # that the table cannot be read is found elsewhere
+            return {}  # another check reports that the table cannot be read
 
-    def _name(self, name: str) -> str:
+    def _path(self, name: str) -> str:
         return f"{self.store.uri}/{name}"
 
     def _refresh(self, options: str = "") -> str:
@@ -246,38 +243,42 @@ class _Doctor:
     def _repair(self, number: int | None) -> str:
         return f"ubm-embed doctor --repair --store {self.store.uri}"
 
-    def _instead(self, number: int | None) -> str:
-        """Another version that is whole, or all anew; one that is not live may go, if the live one is whole."""
-        live = self.now.version if self.now else None
-        if number is not None and live is not None and live != number and live not in self.bad:
-            return f"ubm-embed versions prune --keep 1 --store {self.store.uri}{self._untagged(number)}"
-        before = self.now.history if self.now else ()
-        whole = [one for one in (*before, *reversed(version_numbers(self.store))) if one not in self.bad]
-        rollback = f"ubm-embed versions rollback {whole[0]} --store {self.store.uri}" if whole else ""
-        return rollback or self._anew()
+    def _replace_version(self, number: int | None) -> str:
+        """Prune the version if the live one is whole; else roll back to a whole version; else build the store anew."""
+        live = self.live.version if self.live else None
+        if number is not None and live is not None and live != number and live not in self.damaged:
+            return f"ubm-embed versions prune --keep 1 --store {self.store.uri}{self._after_untagging(number)}"
+        before = self.live.history if self.live else ()
+        candidates = (*before, *reversed(version_numbers(self.store)))
+        whole = next((candidate for candidate in candidates if candidate not in self.damaged), None)
+        if whole is not None:
+            return f"ubm-embed versions rollback {whole} --store {self.store.uri}"
+        return self._build()
 
-    def _untagged(self, number: int) -> str:
+    def _after_untagging(self, number: int) -> str:
+        """A tagged version is never pruned: what to type first."""
         with contextlib.suppress(UbmError, OSError):
-            names = sorted(name for name, tagged in read_tags(self.store).items() if tagged == number)
-            untag = (f"`ubm-embed versions tag {name} --delete --store {self.store.uri}`" for name in names)
-            return "".join(f", once {command} took its name away" for command in untag)
+            tags = sorted(tag for tag, tagged in read_tags(self.store).items() if tagged == number)
+            commands = (f"`ubm-embed versions tag {tag} --delete --store {self.store.uri}`" for tag in tags)
+            return "".join(f", after {command}" for command in commands)
         return ""
 
-    def _anew(self) -> str:
-        broken = [LIVE_FILE] if self.now is None and LIVE_FILE in self.store.storage.list() else []
+    def _build(self) -> str:
+        entries = self.store.storage.list()
+        broken = [LIVE_FILE] if self.live is None and LIVE_FILE in entries else []
         try:
             self.store.table.latest()
         except (UbmError, OSError):
-            broken += sorted({self.store.table.folder} & set(self.store.storage.list()))
-        first = f"remove {' and '.join(map(self._name, broken))}, then type " if broken else ""
+            broken += sorted({self.store.table.folder} & set(entries))
+        first = f"remove {' and '.join(map(self._path, broken))}, then type " if broken else ""
         return f"{first}ubm-embed build-index --model DIR --products FILE --store {self.store.uri}"
 
     def _copy_model(self, version: StoreVersion) -> _Remedy:
         def remedy(number: int | None) -> str:
-            if self.now is not None and self.now.version == number:
+            if self.live is not None and self.live.version == number:
                 return f"{self._refresh('--model DIR ')}, where DIR has model {version.model_id}"
-            name = self._name(model_folder(version.model_id))
-            return f"put the folder of model {version.model_id} back at {name}, or {self._instead(number)}"
+            folder = self._path(model_folder(version.model_id))
+            return f"put the folder of model {version.model_id} back at {folder}, or {self._replace_version(number)}"
 
         return remedy
 

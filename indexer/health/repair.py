@@ -1,8 +1,7 @@
-"""An index made anew from the table, which has all that it is made of."""
+"""Rebuilding damaged versions from the table, which has everything that an index is made of."""
 
 from __future__ import annotations
 
-from dataclasses import replace
 from pathlib import Path
 
 from indexer.health.doctor import examine
@@ -11,8 +10,8 @@ from indexer.refresh.gates import Gate
 from indexer.refresh.plan import ChangeCounts
 from indexer.refresh.publication import ReleaseCandidate, make_version
 from indexer.refresh.settings import RefreshSettings
-from indexer.store.embedding_store import EmbeddingStore, model_folder, version_folder
-from indexer.versions.version import MANIFEST_FILE, StoreVersion, read_version
+from indexer.store.embedding_store import EmbeddingStore, model_folder
+from indexer.versions.version import StoreVersion, manifest_name, read_version
 from ubm_embed.errors import InvalidData, NotFound
 from ubm_embed.model.checkpoint import Checkpoint
 
@@ -20,28 +19,28 @@ _UNKNOWN = "unknown: the manifest was lost"
 
 
 def repair(where: str | Path) -> list[StoreVersion]:
-    """Rebuild every version of a store whose index, ids or manifest is missing or damaged; those that were.
+    """Rebuild the versions of a store whose index, ids or manifest is missing or damaged, and return them.
 
     Raises:
         NotFound: there is no store.
-        Conflict: another process writes to it.
+        Conflict: another process is writing to it.
         InvalidData, QualityGateFailed: as `rebuild`.
     """
     store = EmbeddingStore.from_uri(where)
-    numbers = {found.version for found in examine(where) if found.repairable and found.version is not None}
+    numbers = {finding.version for finding in examine(where) if finding.repairable and finding.version is not None}
     with store.write_lock():
         return [rebuild(store, number) for number in sorted(numbers)]
 
 
 def rebuild(store: EmbeddingStore, number: int) -> StoreVersion:
-    """Make a version's index, ids and manifest anew from its version of the table. Call it inside `store.write_lock`.
+    """Write a version's index, ids and manifest again, from the table. Call it inside `store.write_lock`.
 
-    What is live stays so: nothing but the version's own folder is touched.
+    Only the version's own folder changes, so the same version stays live.
 
     Raises:
         NotFound: there is no such version.
-        InvalidData: the table is damaged, or does not say which model made the version.
-        QualityGateFailed: what was rebuilt does not hold what the table does.
+        InvalidData: the table is damaged, or nothing says which model made the version.
+        QualityGateFailed: the new index does not have the products of the table.
     """
     try:
         known = read_version(store, number)
@@ -53,12 +52,12 @@ def rebuild(store: EmbeddingStore, number: int) -> StoreVersion:
         known = None  # its folder is gone, but the table still keeps its rows
     candidate = _candidate(store, number, known)
     store.table.pin(number, candidate.table_version)  # older software did not
-    # What was published once is not judged again, but for what would make it useless.
-    made = make_version(store, candidate, number, RefreshSettings(), [gate for gate in Gate if gate != Gate.RECALL])
+    # The version passed its gates when it was published; only a new index could be worse than the old one.
+    allowed = [gate for gate in Gate if gate != Gate.RECALL]
+    made = make_version(store, candidate, number, RefreshSettings(), allowed)
     if known is None:
         return made
-    whole = replace(
-        known,
+    repaired = known.replace(
         table_version=made.table_version,
         dimension=made.dimension,
         products=made.products,
@@ -68,16 +67,16 @@ def rebuild(store: EmbeddingStore, number: int) -> StoreVersion:
         recall_at_10=made.recall_at_10,
         files=made.files,
     )
-    store.storage.write(f"{version_folder(number)}/{MANIFEST_FILE}", whole.to_bytes())
-    return whole
+    store.storage.write(manifest_name(number), repaired.to_bytes())
+    return repaired
 
 
 def _candidate(store: EmbeddingStore, number: int, known: StoreVersion | None) -> ReleaseCandidate:
     table_version = store.table.pins().get(number)
-    if table_version is None and known and not known.files:  # older software said it in the manifest only
+    if table_version is None and known and not known.files:  # older software had no pins
         table_version = known.table_version
     if table_version is None:
-        raise InvalidData(_lost(number, "which version of the table it is"), file=_manifest(store, number))
+        raise InvalidData(_unknown(number, "which version of the table it is"), file=_manifest(store, number))
     ids = store.table.read(table_version, ["product_id"])["product_id"]
     model_id, product_model_id = (
         (known.model_id, known.product_model_id) if known else _model_ids(store, number, table_version)
@@ -101,7 +100,7 @@ def _model_ids(store: EmbeddingStore, number: int, table_version: int) -> tuple[
     """The model of a version, and its product tower if it has a separate one."""
     model_id = store.table.model_id(table_version)
     if model_id is None:
-        raise InvalidData(_lost(number, "which model made it"), file=_manifest(store, number))
+        raise InvalidData(_unknown(number, "which model made it"), file=_manifest(store, number))
     try:
         with store.storage.open_folder(model_folder(model_id)) as folder:
             tower = Checkpoint.from_pretrained(folder).product_tower
@@ -111,9 +110,9 @@ def _model_ids(store: EmbeddingStore, number: int, table_version: int) -> tuple[
         raise InvalidData(f"missing; version {number} needs it", file=name) from None
 
 
-def _lost(number: int, what: str) -> str:
-    return f"nothing is left that says of version {number} {what}; build the store anew"
+def _unknown(number: int, what: str) -> str:
+    return f"version {number} is lost: nothing says {what}; build the store anew"
 
 
 def _manifest(store: EmbeddingStore, number: int) -> str:
-    return f"{store.uri}/{version_folder(number)}/{MANIFEST_FILE}"
+    return f"{store.uri}/{manifest_name(number)}"

@@ -1,11 +1,11 @@
-"""A store: everything that answering needs, in one place.
+"""A store: a folder, or a prefix in an object store, with everything that answering needs.
 
 live.json                which version answers, and which did before
-products.lance/          every product and its vector: one LanceDB table, all its versions
+products.lance/          every product and its vector: one LanceDB table with all its versions
 versions/<number>/       a version's manifest, its index and the ids of the index's rows
 models/<model_id>/       a copy of each model that made vectors
 tags.json                names that people gave to versions
-staging/<model_id>/      what a refresh that is not done has encoded so far
+staging/<model_id>/      what an unfinished refresh has encoded so far
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from ubm_embed.errors import Conflict, NotFound
 
 LIVE_FILE, TAGS_FILE = "live.json", "tags.json"
 VERSIONS, MODELS, STAGING = "versions", "models", "staging"
-# Written last into a model's folder, so that a copy without it is none.
+# Written last into a model's folder: a copy without it is incomplete.
 MODEL_LAST_FILE = "config.json"
 
 _LOCKS = {LOCK_FILE, SWAP_LOCK_FILE, "lock.json"}
@@ -30,7 +30,7 @@ _CONTENTS = {f"{TABLE}.lance", LIVE_FILE, TAGS_FILE, VERSIONS, MODELS, STAGING} 
 
 
 class EmbeddingStore:
-    """A store in a folder or an object store. Opening one reads nothing; every read opens the table at its version."""
+    """One store. It keeps no state but its storage: every read names the version that it is of."""
 
     def __init__(self, storage: Storage) -> None:
         self.storage = storage
@@ -38,36 +38,36 @@ class EmbeddingStore:
 
     @classmethod
     def from_uri(cls, where: str | Path) -> Self:
-        """The store at a path or URI, whatever is there.
+        """The store at a path or URI, whether it exists or not.
 
         Raises:
-            InvalidData: a URI of a kind that is not known.
+            InvalidData: the URI's scheme is not supported.
         """
         return cls(open_storage(where))
 
     @classmethod
     def create(cls, where: str | Path) -> Self:
-        """The store at a path or URI; it need not be there yet.
+        """The store at a path or URI, to be built; it need not exist yet, and nothing is written here.
 
         Raises:
-            Conflict: the path is a file, or holds something that is no part of a store.
-            InvalidData: a URI of a kind that is not known.
+            Conflict: the path is a file, or a folder with files that are no part of a store.
+            InvalidData: the URI's scheme is not supported.
         """
         if "://" not in str(where) and Path(where).is_file():
             raise Conflict(f"{where} is a file; expected a folder for the store")
         storage = open_storage(where)
-        found = set(storage.list())
-        if found - _CONTENTS and LIVE_FILE not in found:
-            raise Conflict(f"{where} holds {min(found - _CONTENTS)!r} and is no store; choose another place")
+        entries = set(storage.list())
+        if entries - _CONTENTS and LIVE_FILE not in entries:
+            raise Conflict(f"{where} holds {min(entries - _CONTENTS)!r} and is no store; choose another folder")
         return cls(storage)
 
     @classmethod
     def open(cls, where: str | Path) -> Self:
-        """The store at a path or URI.
+        """The existing store at a path or URI, which must have a live version.
 
         Raises:
-            NotFound: there is none, nothing was ever published in it, or live.json is gone.
-            InvalidData: a URI of a kind that is not known.
+            NotFound: there is no store, nothing was ever published in it, or live.json is missing.
+            InvalidData: the URI's scheme is not supported.
         """
         store = cls.from_uri(where)
         if not store.storage.exists(LIVE_FILE):
@@ -75,12 +75,12 @@ class EmbeddingStore:
                 doctor = f"ubm-embed doctor --store {where}"
                 raise NotFound(f"no {LIVE_FILE} in the store at {where}, so no version answers; see: {doctor}")
             build = f"ubm-embed build-index --model DIR --products FILE --store {where}"
-            raise NotFound(f"no store that answers at {where}; build one: {build}")
+            raise NotFound(f"no store at {where}; build one: {build}")
         return store
 
     @property
     def uri(self) -> str:
-        """What a person types to name the store."""
+        """The path or URI that a person types for the store."""
         return self.storage.uri
 
     @contextlib.contextmanager
@@ -88,7 +88,7 @@ class EmbeddingStore:
         """Be the only writer inside the block. Readers need no lock.
 
         Raises:
-            Conflict: another process writes.
+            Conflict: another process is writing.
         """
         with self.storage.lock():
             self.storage.remove_leftovers()
@@ -96,12 +96,12 @@ class EmbeddingStore:
 
 
 def version_folder(number: int) -> str:
-    """Name of the folder with the manifest and the index of a version."""
+    """Name of a version's folder, with its manifest and index."""
     return f"{VERSIONS}/{number}"
 
 
 def staging_folder(model_id: str) -> str:
-    """Name of the folder with what a refresh that is not done has encoded with a model."""
+    """Name of the folder with what an unfinished refresh has encoded with a model."""
     return f"{STAGING}/{model_id}"
 
 

@@ -1,1 +1,1 @@
-"""Versions of a store: what each is, which answers, and what becomes of the others."""
+"""The versions of a store: their manifests, which one is live, tags, history, rollback and pruning."""

@@ -1,10 +1,10 @@
-"""The versions of a store as a person sees them: which answers, which did, which have names."""
+"""The versions of a store as a person sees them: which one is live, which ones were, and how they are tagged."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from contextlib import suppress
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from typing import Any
 
 from indexer.store.embedding_store import EmbeddingStore, version_folder
@@ -19,12 +19,12 @@ class HistoryEntry:
     """One version.
 
     Attributes:
-        state: `live`; `before` of one that was live before it and was not withdrawn; `withdrawn` of one that was rolled
-            back or never published.
-        tags: its names.
-        bytes: of its index and ids; its rows share files with those of other versions.
-        manifest: None where it cannot be read.
-        problem: why not.
+        state: `live`; `before` if it was live before that one and was not withdrawn; `withdrawn` if it was rolled back
+            or never published.
+        tags: sorted.
+        bytes: size of its index and ids; its rows share files with those of other versions.
+        manifest: None if it cannot be read.
+        problem: why the manifest cannot be read.
     """
 
     version: int
@@ -35,15 +35,15 @@ class HistoryEntry:
     problem: str | None = None
 
     def to_dict(self) -> dict[str, Any]:
-        """As JSON: the manifest's fields beside these."""
+        """As JSON: these fields and those of the manifest."""
         document = {"version": self.version, "state": self.state, "tags": list(self.tags)}
         if self.manifest is not None:
-            document |= asdict(self.manifest)
+            document |= self.manifest.to_dict()
         return document | {"bytes": self.bytes} | ({"problem": self.problem} if self.problem else {})
 
 
 def history(store: EmbeddingStore) -> list[HistoryEntry]:
-    """All versions of a store, the newest first.
+    """All versions of a store, newest first.
 
     Raises:
         InvalidData: live.json or tags.json is damaged.
@@ -56,18 +56,19 @@ def history(store: EmbeddingStore) -> list[HistoryEntry]:
     return entries
 
 
-def entry_of(store: EmbeddingStore, number: int) -> HistoryEntry:
+def history_entry(store: EmbeddingStore, number: int) -> HistoryEntry:
     """One version of a store, by its number.
 
     Raises:
+        NotFound: there is no version with this number.
         InvalidData: live.json or tags.json is damaged.
     """
     return _entry(store, number, read_live(store), read_tags(store))
 
 
-def _entry(store: EmbeddingStore, number: int, live: Live, named: Mapping[str, int]) -> HistoryEntry:
+def _entry(store: EmbeddingStore, number: int, live: Live, numbers_by_tag: Mapping[str, int]) -> HistoryEntry:
     state = "live" if number == live.version else "before" if number in live.history else "withdrawn"
-    tags = tuple(sorted(name for name, tagged in named.items() if tagged == number))
+    tags = tuple(sorted(tag for tag, tagged in numbers_by_tag.items() if tagged == number))
     size = store.storage.size(version_folder(number))
     try:
         return HistoryEntry(number, state, tags, size, read_version(store, number))

@@ -1,117 +1,122 @@
 """Which version of a store answers: one small file, and replacing it is what publishes.
 
-live.json    {"version": 3, "history": [2, 1], "last": 3}: the version that answers, those that did before, the last one
+live.json    {"version": 3, "history": [2, 1], "last": 3}: the version that answers, those that did before, newest
 first, and the highest number that ever did
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import Any
+from typing import Annotated, Any
 
-from indexer.storage.json_record import as_bytes, parse_record
+from pydantic import Field
+
 from indexer.store.embedding_store import LIVE_FILE, VERSIONS, EmbeddingStore
 from ubm_embed.errors import Conflict, InvalidData
+from ubm_embed.validation import FrozenModel
 
-# Versions are pruned long before there are as many.
-_HISTORY = 100
+# Versions are pruned long before there are this many.
+_MAX_HISTORY = 100
+
+VersionNumber = Annotated[int, Field(ge=1)]
 
 
-@dataclass(frozen=True)
-class Live:
-    """What live.json says.
+def _all_before(fields: dict[str, Any]) -> tuple[int, ...]:
+    return tuple(range(fields["version"] - 1, 0, -1))
+
+
+def _highest(fields: dict[str, Any]) -> int:
+    highest: int = max([fields["version"], *fields["history"]])
+    return highest
+
+
+class Live(FrozenModel):
+    """The content of live.json. Older software wrote the version alone, and every version before it had been live.
 
     Attributes:
         version: the version that answers.
-        history: versions that answered before and were not withdrawn, the last one first; where `version` came by
-            rolling back, those before it.
-        last: the highest number that ever was live: none is used twice.
-        data: the file as it was read, so that a change of it meanwhile is noticed.
+        history: versions that answered before and were not withdrawn, newest first; after a rollback, those before
+            `version`.
+        last: the highest number that ever was live, as no number is used twice.
     """
 
-    version: int
-    history: tuple[int, ...]
-    last: int
-    data: bytes | None = None
+    version: VersionNumber
+    history: tuple[VersionNumber, ...] = Field(default_factory=_all_before)
+    last: VersionNumber = Field(default_factory=_highest)
 
     def after(self, number: int) -> Live:
-        """What is live once `number` is: an older one takes those after it from the history, a newer one adds to it."""
+        """What is live once `number` is: a newer version adds to the history, an older one withdraws those after it."""
         if number == self.version:
             return self
         if number < self.version:
-            return Live(number, tuple(one for one in self.history if one < number), self.last, self.data)
-        return Live(number, (self.version, *self.history)[:_HISTORY], max(self.last, number), self.data)
+            earlier = tuple(before for before in self.history if before < number)
+            return Live(version=number, history=earlier, last=self.last)
+        history = (self.version, *self.history)[:_MAX_HISTORY]
+        return Live(version=number, history=history, last=max(self.last, number))
 
     def to_bytes(self) -> bytes:
-        """As the file has it."""
-        return as_bytes({"version": self.version, "history": list(self.history), "last": self.last})
+        """The content of the file."""
+        return (self.model_dump_json() + "\n").encode("utf-8")
 
 
 def version_numbers(store: EmbeddingStore) -> list[int]:
-    """Numbers of the versions that are there, published or not, in order."""
+    """Numbers of all versions in a store, published or not, in order."""
     return sorted(int(name) for name in store.storage.list(VERSIONS) if name.isdecimal())
 
 
 def read_live(store: EmbeddingStore) -> Live:
-    """What live.json says.
+    """The content of live.json.
 
     Raises:
-        InvalidData: it is missing, or not what it should be.
+        InvalidData: it is missing or damaged.
     """
     file = f"{store.uri}/{LIVE_FILE}"
     try:
-        data = store.storage.read(LIVE_FILE)
+        return Live.from_json(store.storage.read(LIVE_FILE), file=file)
     except FileNotFoundError:
         raise InvalidData("missing; the store is damaged", file=file) from None
-    document = parse_record(data, file=file)
-    number: Any = document.get("version")
-    if not _is_number(number):
-        raise InvalidData(f"expected a version number, got {number!r}", file=file, field="version")
-    # Older software wrote no history: what came before was live before.
-    history = document.get("history", list(range(number - 1, 0, -1)))
-    if not isinstance(history, list) or not all(map(_is_number, history)):
-        raise InvalidData(f"expected a list of version numbers, got {history!r}", file=file, field="history")
-    last = document.get("last", max([number, *history]))
-    if not _is_number(last):
-        raise InvalidData(f"expected a version number, got {last!r}", file=file, field="last")
-    return Live(number, tuple(history), last, data)
 
 
 def live_number(store: EmbeddingStore) -> int:
     """Number of the version that answers.
 
     Raises:
-        InvalidData: live.json is not what it should be.
+        InvalidData: live.json is missing or damaged.
     """
     return read_live(store).version
 
 
 def make_live(store: EmbeddingStore, number: int, *, known: Live | None) -> None:
-    """Publish a version that is whole, in one step: a reader who opens the store sees the one before or this.
+    """Publish a complete version in one step: a reader that opens the store sees the one before or this one.
 
     Args:
-        known: what was live when the work for this began, or None where nothing was.
+        known: what was live when the work on this version began; None if nothing was.
 
     Raises:
-        Conflict: something else was made live since.
+        Conflict: something else was made live since, and nothing was published.
     """
-    live = known.after(number) if known else Live(number, (), number)
+    live = known.after(number) if known else Live(version=number, history=(), last=number)
+    file, current = f"{store.uri}/{LIVE_FILE}", _read_bytes(store)
     try:
-        store.storage.compare_and_swap(LIVE_FILE, live.to_bytes(), expected=known.data if known else None)
+        if (None if current is None else Live.from_json(current, file=file)) != known:
+            raise Conflict(f"{file} was changed by another process meanwhile")
+        store.storage.compare_and_swap(LIVE_FILE, live.to_bytes(), expected=current)
     except Conflict as conflict:
         raise Conflict(f"{conflict}; nothing was published") from None
 
 
 def repair_live(store: EmbeddingStore, number: int) -> None:
-    """As `make_live`, where live.json is missing or damaged.
+    """Publish a version as `make_live` does, where live.json is missing or damaged.
 
     Raises:
-        Conflict: somebody else wrote it in the same moment.
+        Conflict: another process wrote it at the same moment.
     """
-    data = store.storage.read(LIVE_FILE) if store.storage.exists(LIVE_FILE) else None
     last = max([number, *version_numbers(store)])
-    store.storage.compare_and_swap(LIVE_FILE, Live(number, (), last).to_bytes(), expected=data)
+    live = Live(version=number, history=(), last=last)
+    store.storage.compare_and_swap(LIVE_FILE, live.to_bytes(), expected=_read_bytes(store))
 
 
-def _is_number(value: Any) -> bool:
-    return isinstance(value, int) and not isinstance(value, bool) and value >= 1
+def _read_bytes(store: EmbeddingStore) -> bytes | None:
+    try:
+        return store.storage.read(LIVE_FILE)
+    except FileNotFoundError:
+        return None

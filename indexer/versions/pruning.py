@@ -1,50 +1,47 @@
-"""Old versions go, and what only they needed: tables, indexes, models."""
+"""Removing old versions, and what only they needed: tables, indexes, models."""
 
 from __future__ import annotations
 
 import math
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
+from typing import Annotated
+
+from pydantic import Field
 
 from indexer.store.embedding_store import MODELS, STAGING, EmbeddingStore, model_folder, version_folder
 from indexer.versions.live import read_live, version_numbers
 from indexer.versions.rollback import lost_its_rows
 from indexer.versions.tags import read_tags
-from indexer.versions.version import StoreVersion, manifest_of, read_version
+from indexer.versions.version import StoreVersion, manifest_name, read_version
 from ubm_embed.errors import InvalidData, UbmError
+from ubm_embed.validation import FrozenModel
 
 
-@dataclass(frozen=True, kw_only=True)
-class KeepPolicy:
-    """Which versions stay, beside the live one and the tagged ones.
+class KeepPolicy(FrozenModel):
+    """Which versions stay, besides the live one and the tagged ones.
 
     Attributes:
-        versions: the live one and those that were live before it, so many in all.
-        days: whatever is younger stays too.
+        versions: how many stay: the live one and those that were live before it.
+        days: versions younger than this stay too.
 
     Raises:
         ValueError: fewer than one version, or negative days.
     """
 
-    versions: int = 2
-    days: float = 0.0
-
-    def __post_init__(self) -> None:
-        if self.versions < 1:
-            raise ValueError(f"versions must be at least 1, got {self.versions}")
-        if not self.days >= 0:
-            raise ValueError(f"days must be at least 0, got {self.days}")
+    versions: Annotated[int, Field(ge=1)] = 2
+    days: Annotated[float, Field(ge=0, allow_inf_nan=True)] = 0.0  # infinite: nothing goes
 
 
 @dataclass(frozen=True)
 class PruneResult:
-    """What a pruning removed.
+    """What was removed.
 
     Attributes:
-        versions: their numbers.
-        models: ids of models that no version needs any more.
-        bytes: given back, of all files of the store.
-        error: what stopped it, where that is no reason to fail.
+        versions: numbers of the removed versions.
+        models: ids of the removed models, which no version needs any more.
+        bytes: by how much all files of the store shrank.
+        error: what stopped the pruning; None if nothing did.
     """
 
     versions: tuple[int, ...] = ()
@@ -53,42 +50,46 @@ class PruneResult:
     error: str | None = None
 
 
-def to_prune(store: EmbeddingStore, keep: KeepPolicy) -> list[int]:
-    """Numbers of the versions that would go, in order; among them all whose rows are lost.
+def prunable_versions(store: EmbeddingStore, keep: KeepPolicy) -> list[int]:
+    """Numbers of the versions that `prune` would remove, in order; all whose rows are lost are among them.
 
     Raises:
         InvalidData: live.json, tags.json or the table is damaged.
     """
     live = read_live(store)
-    kept = {live.version, *live.history[: keep.versions - 1], *read_tags(store).values()}
+    protected = {live.version, *live.history[: keep.versions - 1], *read_tags(store).values()}
     others = [number for number in version_numbers(store) if number != live.version]
-    return [number for number in others if _lost(store, number) or (number not in kept and _old(store, number, keep))]
+    return [
+        number
+        for number in others
+        if _lost_its_rows(store, number) or (number not in protected and _is_old(store, number, keep))
+    ]
 
 
 def prune(store: EmbeddingStore, keep: KeepPolicy) -> PruneResult:
-    """Remove versions that the policy does not keep, and give their space back. Call it inside `store.write_lock`.
+    """Remove the versions that the policy does not keep, and free their space. Call it inside `store.write_lock`.
 
     Raises:
         InvalidData: live.json, tags.json or the table is damaged; nothing more is removed then.
     """
-    before = store.storage.size()
-    gone = [number for number in to_prune(store, keep) if _remove(store, number)]
-    here = version_numbers(store)
-    _pin_all(store, here)
-    # A pin without its version is left by a crash, of this or of a refresh. That of the live one can bring it back.
-    for number in store.table.pins().keys() - {*here, read_live(store).version}:
+    bytes_before = store.storage.size()
+    removed = [number for number in prunable_versions(store, keep) if _remove(store, number)]
+    remaining = version_numbers(store)
+    _pin_all(store, remaining)
+    # A crash of a pruning or a refresh can leave a pin without a version. The live version's pin can restore it.
+    for number in store.table.pins().keys() - {*remaining, read_live(store).version}:
         store.table.unpin(number)
     resumable = bool(store.storage.list(STAGING))
     store.table.cleanup(unfinished=not resumable)
-    models = () if resumable else _remove_models(store, here)
-    return PruneResult(tuple(gone), models, before - store.storage.size())
+    models = () if resumable else _remove_models(store, remaining)
+    return PruneResult(tuple(removed), models, bytes_before - store.storage.size())
 
 
 def try_prune(store: EmbeddingStore, keep: KeepPolicy, staging: str) -> PruneResult:
-    """Remove what is no longer needed once a version is live, which is not undone by a failure of this.
+    """Remove a refresh's staging folder and prune; an error is returned, as the new version is live already.
 
     Args:
-        staging: folder of shards that are no longer needed.
+        staging: the folder of the refresh's shards.
     """
     try:
         store.storage.remove(staging)
@@ -100,35 +101,36 @@ def try_prune(store: EmbeddingStore, keep: KeepPolicy, staging: str) -> PruneRes
 
 
 def _remove(store: EmbeddingStore, number: int) -> bool:
-    """Remove a version, unless it was made live or tagged in the same moment.
+    """Remove a version, unless it is made live or tagged at the same moment; whether it was removed.
 
-    Who does that looks for its manifest afterwards, and goes back on it where there is none.
+    A rollback and a tag look for the manifest after they took effect, and undo themselves if it is gone.
     """
-    manifest = manifest_of(number)
-    kept = None if _lost(store, number) or not store.storage.exists(manifest) else store.storage.read(manifest)
+    manifest = manifest_name(number)
+    lost = _lost_its_rows(store, number) or not store.storage.exists(manifest)
+    content = None if lost else store.storage.read(manifest)
     store.storage.remove(manifest)
-    if kept is not None and number in {read_live(store).version, *read_tags(store).values()}:
-        store.storage.write(manifest, kept)
+    if content is not None and number in {read_live(store).version, *read_tags(store).values()}:
+        store.storage.write(manifest, content)
         return False
     store.storage.remove(version_folder(number))
     return True
 
 
-def _lost(store: EmbeddingStore, number: int) -> bool:
+def _lost_its_rows(store: EmbeddingStore, number: int) -> bool:
     try:
         return lost_its_rows(store, read_version(store, number))
-    except InvalidData:  # of the manifest, which a pin can bring back
+    except InvalidData:  # the manifest is damaged; if the table still pins the rows, it can be written again
         return number not in store.table.pins()
 
 
 def _pin_all(store: EmbeddingStore, numbers: list[int]) -> None:
-    """Older software did not pin; what is kept must not lose its table."""
+    """Pin the rows of versions by older software, which did not pin, before the table is cleaned up."""
     for number in set(numbers) - store.table.pins().keys():
         store.table.pin(number, read_version(store, number).table_version)
 
 
 def _remove_models(store: EmbeddingStore, numbers: list[int]) -> tuple[str, ...]:
-    """Remove models that none of these versions needs; none where a manifest cannot be read."""
+    """Remove the models that none of these versions needs, unless a manifest cannot be read; their ids."""
     try:
         needed = {read_version(store, number).model_id for number in numbers}
     except InvalidData:
@@ -139,18 +141,18 @@ def _remove_models(store: EmbeddingStore, numbers: list[int]) -> tuple[str, ...]
     return unneeded
 
 
-def _old(store: EmbeddingStore, number: int, keep: KeepPolicy) -> bool:
-    return not keep.days or _days(store, number) >= keep.days
+def _is_old(store: EmbeddingStore, number: int, keep: KeepPolicy) -> bool:
+    return not keep.days or _age_in_days(store, number) >= keep.days
 
 
-def _days(store: EmbeddingStore, number: int) -> float:
-    """How long ago a version was made; of one that cannot be read, longer than any."""
+def _age_in_days(store: EmbeddingStore, number: int) -> float:
+    """Days since a version was made; infinite if its manifest or date cannot be read."""
     try:
-        return (datetime.now(UTC) - _moment(read_version(store, number))) / timedelta(days=1)
+        return (datetime.now(UTC) - _created(read_version(store, number))) / timedelta(days=1)
     except (InvalidData, ValueError):
         return math.inf
 
 
-def _moment(version: StoreVersion) -> datetime:
-    moment = datetime.fromisoformat(version.created)
-    return moment if moment.tzinfo else moment.replace(tzinfo=UTC)
+def _created(version: StoreVersion) -> datetime:
+    created = datetime.fromisoformat(version.created)
+    return created if created.tzinfo else created.replace(tzinfo=UTC)

@@ -1,4 +1,4 @@
-"""Back to a version that answered before: one small file is written, whatever the size of the catalogue."""
+"""Making an earlier version live again: one small file is written, whatever the size of the catalogue."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from indexer.store.embedding_store import MODEL_LAST_FILE, EmbeddingStore, model_folder, version_folder
 from indexer.versions.live import Live, make_live, read_live, repair_live, version_numbers
-from indexer.versions.version import StoreVersion, manifest_of, read_version
+from indexer.versions.version import StoreVersion, manifest_name, read_version
 from ubm_embed.errors import Conflict, InvalidData, NotFound
 
 
@@ -15,8 +15,8 @@ class RollbackResult:
     """What a rollback did.
 
     Attributes:
-        before: the version that was live, None where live.json was missing or damaged.
-        now: the version that is.
+        before: the version that was live; None if live.json was missing or damaged.
+        now: the version that is live.
     """
 
     before: int | None
@@ -24,69 +24,73 @@ class RollbackResult:
 
 
 def roll_back(store: EmbeddingStore, number: int | None = None) -> RollbackResult:
-    """Make an earlier version live again; it does not wait for a refresh, which then publishes nothing.
+    """Make an earlier version live. It does not wait for a refresh, which then publishes nothing.
 
     Args:
-        number: None is the version that was live before this one.
+        number: None for the version that was live before the live one.
 
     Raises:
         NotFound: there is no such version.
-        InvalidData: it is not whole; or live.json is damaged and no number says where to go.
-        Conflict: something else was made live in the same moment.
+        InvalidData: the version is incomplete; or live.json is damaged and no number was given.
+        Conflict: something else was made live at the same moment.
     """
-    live = _read(store, number)
-    target = _before(store, live) if number is None else number
+    live = _read_live(store, number)
+    target = _version_before(store, live) if number is None else number
     version = read_version(store, target)
-    require_whole(store, version)
+    require_complete(store, version)
     if live is None:
         repair_live(store, target)
     else:
         make_live(store, target, known=live)
-        _require_not_pruned(store, target, live)
+        _undo_if_pruned(store, target, live)
     return RollbackResult(None if live is None else live.version, version)
 
 
-def _require_not_pruned(store: EmbeddingStore, target: int, before: Live) -> None:
-    """Go back on a rollback to a version that was pruned in the same moment; see `pruning`, which looks again too."""
-    if not store.storage.exists(manifest_of(target)):
+def _undo_if_pruned(store: EmbeddingStore, target: int, before: Live) -> None:
+    """Undo a rollback to a version that was pruned at the same moment.
+
+    `pruning` removes the manifest first and looks at live.json after, so one of the two always notices the other.
+    """
+    if not store.storage.exists(manifest_name(target)):
         make_live(store, before.version, known=read_live(store))
         raise Conflict(f"version {target} was pruned in the same moment; version {before.version} is live as before")
 
 
-def _read(store: EmbeddingStore, number: int | None) -> Live | None:
+def _read_live(store: EmbeddingStore, number: int | None) -> Live | None:
+    """What is live; None if live.json is damaged but a given number repairs it."""
     if not version_numbers(store):
         raise NotFound(f"no version in {store.uri} to go back to")
     try:
         return read_live(store)
     except InvalidData as error:
         if number is None:
-            problem = f"{error.problem}; say where to go: ubm-embed versions rollback NUMBER --store {store.uri}"
+            problem = f"{error.problem}; name a version: ubm-embed versions rollback NUMBER --store {store.uri}"
             raise InvalidData(problem, file=error.file, field=error.field) from None
-        return None  # that a version is named mends it
+        return None
 
 
 def version_before(store: EmbeddingStore) -> int:
-    """Number of the version that was live before the one that is.
+    """Number of the version that was live before the live one.
 
     Raises:
         NotFound: there is none.
         InvalidData: live.json is damaged.
     """
-    return _before(store, read_live(store))
+    return _version_before(store, read_live(store))
 
 
-def _before(store: EmbeddingStore, live: Live | None) -> int:
+def _version_before(store: EmbeddingStore, live: Live | None) -> int:
     numbers = set(version_numbers(store))
-    found = next((number for number in live.history if number in numbers), None) if live else None
-    if found is None:
+    before = next((number for number in live.history if number in numbers), None) if live else None
+    if before is None:
         raise NotFound(
             f"no version was live before this one in {store.uri}; see: ubm-embed versions list --store {store.uri}"
         )
-    return found
+    return before
 
 
-def require_whole(store: EmbeddingStore, version: StoreVersion) -> None:
-    """Look that all is there, in moments; `ubm-embed doctor` reads it too.
+def require_complete(store: EmbeddingStore, version: StoreVersion) -> None:
+    """Check in moments that nothing is missing; `ubm-embed doctor` reads the content too.
 
     Raises:
         InvalidData: names what is missing or truncated.
@@ -96,7 +100,9 @@ def require_whole(store: EmbeddingStore, version: StoreVersion) -> None:
     missing = sorted(version.files.keys() - set(store.storage.list(folder)))
     if missing:
         raise InvalidData(f"missing; {damaged}", file=f"{store.uri}/{folder}/{missing[0]}")
-    if store.storage.size(folder) < sum(one["bytes"] for one in version.files.values()) + len(version.to_bytes()):
+    # The manifest's size as it is on disk: older software wrote fewer fields.
+    expected = sum(file.bytes for file in version.files.values()) + store.storage.size(manifest_name(version.version))
+    if store.storage.size(folder) < expected:
         raise InvalidData(f"truncated; {damaged}", file=f"{store.uri}/{folder}")
     model = f"{model_folder(version.model_id)}/{MODEL_LAST_FILE}"
     if not store.storage.exists(model):
@@ -106,12 +112,12 @@ def require_whole(store: EmbeddingStore, version: StoreVersion) -> None:
 
 
 def lost_its_rows(store: EmbeddingStore, version: StoreVersion) -> bool:
-    """Whether the table no longer keeps what a version was made of, as where it was lost and built anew.
+    """Whether the table no longer has the rows of a version, for example because it was lost and built again.
 
-    Its numbers then begin at 1 again, and those in an old manifest come to mean other rows.
+    The table's version numbers then start at 1 again, and those in older manifests mean other rows.
 
     Raises:
-        InvalidData: the table is gone or damaged.
+        InvalidData: the table is missing or damaged.
     """
-    # Older software neither pinned nor described files.
+    # Older software neither pinned rows nor described files.
     return bool(version.files) and store.table.pins().get(version.version) != version.table_version

@@ -73,7 +73,7 @@ class TestShow:
 
     @pytest.mark.parametrize(
         ("named", "problem"),
-        [(9, "no version 9 in .*; there is: 1, 2, 3"), ("spring", "no version is tagged 'spring'; there is: none")],
+        [(9, "no version 9 in .*; known versions: 1, 2, 3"), ("spring", "no version is tagged 'spring'; known tags: .none.")],
     )
     def test_one_that_is_not_there(self, ubm: Shell, nights: Path, named: object, problem: str) -> None:
         ran = ubm("versions", "show", named, "--store", nights)
@@ -135,7 +135,7 @@ class TestTag:
 
     def test_a_name_that_no_version_has(self, ubm: Shell, nights: Path) -> None:
         ran = ubm("versions", "tag", "spring", "--delete", "--store", nights)
-        assert (ran.code, "no version is tagged 'spring'; there is: none" in ran.err) == (4, True)
+        assert (ran.code, "no version is tagged 'spring'; known tags: (none)" in ran.err) == (4, True)
 
     def test_a_version_that_is_not_there(self, ubm: Shell, nights: Path) -> None:
         assert ubm("versions", "tag", "spring", 9, "--store", nights).code == 4
@@ -190,7 +190,7 @@ class TestRollback:
         ran = ubm("versions", "rollback", "--store", nights)
         assert ran.code == 3
         assert f"{nights}/live.json: " in ran.err
-        assert f"say where to go: ubm-embed versions rollback NUMBER --store {nights}" in ran.err
+        assert f"name a version: ubm-embed versions rollback NUMBER --store {nights}" in ran.err
         ran = ubm("versions", "rollback", 2, "--store", nights)
         assert ran.code == 0
         assert f"{nights}: version 2 is live, 8 products" in ran.err

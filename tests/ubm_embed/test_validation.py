@@ -51,7 +51,7 @@ FAULTS = [
     ('{"number": 1.0}', "number", "must be an integer, got 1.0"),
     ('{"number": "1"}', "number", "must be an integer, got '1'"),
     ('{"number": null}', "number", "must be an integer, got None"),
-    ('{"number": 1, "rate": 1}', "rate", "must be below 1.0, got 1"),
+    ('{"number": 1, "rate": 1}', "rate", "must be below 1, got 1"),
     ('{"number": 1, "rate": NaN}', "rate", "must be a finite number, got nan"),
     ('{"number": 1, "rate": false}', "rate", "must be a number, got False"),
     ('{"number": 1, "name": 3}', "name", "must be a string, got 3"),
@@ -117,6 +117,13 @@ def test_a_long_value_is_cut_short() -> None:
 def test_whole_numbers_are_numbers_and_lists_become_tuples() -> None:
     values = Values.from_json(b'{"number": 1, "rate": 0, "history": [2, 1], "kind": "hnsw"}', file="f")
     assert (values.rate, values.history, values.kind) == (0.0, (2, 1), Kind.HNSW)
+
+
+def test_a_copy_with_other_values_is_checked_too() -> None:
+    values = Values(number=1, files={"ids": Inner(size=2)})
+    assert values.replace(number=2) == Values(number=2, files={"ids": Inner(size=2)})
+    with pytest.raises(ValueError, match="^number must be at least 1, got 0$"):
+        values.replace(number=0)
 
 
 def test_nothing_changes_after() -> None:

@@ -88,17 +88,21 @@ def manifest(**fields: Any) -> Damage:
 DAMAGES: dict[str, tuple[Damage, str, str]] = {
     "index truncated": (on("versions/3/index.faiss", truncate), r"3/index\.faiss: truncated or damaged", REPAIR),
     "index emptied": (put("versions/3/index.faiss", b""), r"3/index\.faiss: truncated or damaged: 0 bytes", REPAIR),
-    "index flipped": (on("versions/3/index.faiss", flip), r"3/index\.faiss: damaged: its contents", REPAIR),
+    "index flipped": (on("versions/3/index.faiss", flip), r"3/index\.faiss: damaged: its content", REPAIR),
     "index missing": (gone("versions/3/index.faiss"), r"3/index\.faiss: missing", REPAIR),
     "ids truncated": (on("versions/3/ids.parquet", truncate), r"3/ids\.parquet: truncated or damaged", REPAIR),
     "ids flipped": (on("versions/3/ids.parquet", flip), r"3/ids\.parquet: damaged", REPAIR),
     "ids missing": (gone("versions/3/ids.parquet"), r"3/ids\.parquet: missing", REPAIR),
     "manifest missing": (gone("versions/3/manifest.json"), r"3/manifest\.json: missing", REPAIR),
     "manifest no text": (put("versions/3/manifest.json", b"\xff{"), r"3/manifest\.json: not JSON", REPAIR),
-    "manifest no object": (put("versions/3/manifest.json", "[3]"), r"3/manifest\.json: expected a JSON object", REPAIR),
-    "manifest empty": (put("versions/3/manifest.json", "{}"), r"3/manifest\.json, field 'created': missing", REPAIR),
+    "manifest no object": (put("versions/3/manifest.json", "[3]"), r"3/manifest\.json: must be an object", REPAIR),
+    "manifest empty": (put("versions/3/manifest.json", "{}"), r"3/manifest\.json, field 'version': missing", REPAIR),
     "manifest of a newer software": (manifest(shine=1), r"manifest\.json, field 'shine': unknown", REPAIR),
-    "manifest of another version": (manifest(version=2), r"field 'version': is version 2, but stands in 3", REPAIR),
+    "manifest of another version": (
+        manifest(version=2),
+        r"field 'version': is 2, but the folder's number is 3",
+        REPAIR,
+    ),
     "manifest of other counts": (manifest(products=9, indexed=9), r"index\.faiss: 8 vectors", REPAIR),
     "manifest of another width": (manifest(dimension=17), r"index\.faiss: .*the manifest says", REPAIR),
     "version missing": (gone("versions/3"), "", REPAIR),
@@ -227,7 +231,7 @@ class TestManifestOfOtherRows:
     def test_it_is_found_and_mended(self, nights: Path, damaged: Path) -> None:
         (found,) = errors(damaged)
         assert found.version == 3
-        assert "field 'table_version': expected" in found.problem
+        assert "field 'table_version': must be" in found.problem
         assert found.repairable
         assert run(["doctor", "--repair", "--store", str(damaged)]) == 0
         assert {match.fields["price"] for match in ask(damaged).matches} == {3.0}
@@ -310,7 +314,7 @@ class TestWhatACrashLeft:
         put(f"staging/{model.name}/shard.parquet", "half")(nights)
         (found,) = examine(nights)
         assert (found.severity, found.repairable) == (Severity.NOTE, False)
-        follow(found.remedy.partition(" goes on from there")[0], tmp_path, catalogue(3))
+        follow(found.remedy.partition(" resumes it")[0], tmp_path, catalogue(3))
         assert examine(nights) == []
 
     def test_what_another_model_encoded_is_kept_for_it_or_dropped(
@@ -320,7 +324,7 @@ class TestWhatACrashLeft:
         put("staging/another/shard.parquet", "half")(nights)
         follow(f"ubm-embed refresh --products FILE --store {nights}", tmp_path, catalogue(3))
         (found,) = examine(nights)
-        assert "--model DIR, of that model, goes on from there" in found.remedy
+        assert "--model DIR, of that model, resumes it" in found.remedy
         follow(found.remedy.partition("to drop it: ")[2], tmp_path, tmp_path)
         assert examine(nights) == []
 
@@ -330,7 +334,7 @@ class TestWhatACrashLeft:
         (found,) = examine(nights)
         assert (found.severity, found.problem) == (
             Severity.NOTE,
-            "the table keeps rows of versions that are not there: 12",
+            "the table keeps rows of versions that do not exist: 12",
         )
         follow(found.remedy, tmp_path, tmp_path)
         assert examine(nights) == []

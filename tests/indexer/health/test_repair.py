@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import shutil
-from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -23,7 +22,7 @@ from ubm_embed.errors import Conflict, InvalidData, NotFound
 SESSION = Session((Interaction(Action.VIEW, product_id="p1"), Interaction(Action.SEARCH, query="red")))
 
 
-def ask(store: Path, version: int | None = None) -> tuple[Match, ...]:
+def recommend(store: Path, version: int | None = None) -> tuple[Match, ...]:
     return Retriever.open(store, version=version, device="cpu").recommend(SESSION, 20).matches
 
 
@@ -35,20 +34,20 @@ def test_nothing_is_done_to_a_whole_store(nights: Path) -> None:
 
 @pytest.mark.parametrize("lost", ["index.faiss", "ids.parquet", "manifest.json", ""])
 def test_a_rebuilt_version_answers_as_before(nights: Path, lost: str) -> None:
-    before = ask(nights)
+    before = recommend(nights)
     path = nights / "versions/3" / lost
     path.unlink() if path.is_file() else shutil.rmtree(path)
     assert [version.version for version in repair(nights)] == [3]
-    assert ask(nights) == before
+    assert recommend(nights) == before
     assert examine(nights) == []
 
 
 def test_all_versions_are_rebuilt_at_once_and_what_is_live_stays_so(nights: Path) -> None:
-    before = {number: ask(nights, number) for number in (1, 2, 3)}
+    before = {number: recommend(nights, number) for number in (1, 2, 3)}
     for number in (1, 2, 3):
         (nights / f"versions/{number}/index.faiss").write_bytes(b"")
     assert [version.version for version in repair(nights)] == [1, 2, 3]
-    assert {number: ask(nights, number) for number in (1, 2, 3)} == before
+    assert {number: recommend(nights, number) for number in (1, 2, 3)} == before
     assert live_number(EmbeddingStore.open(nights)) == 3
 
 
@@ -56,7 +55,7 @@ def test_a_manifest_that_can_be_read_keeps_what_only_it_knows(nights: Path) -> N
     before = read_version(EmbeddingStore.open(nights), 3)
     (nights / "versions/3/index.faiss").unlink()
     (after,) = repair(nights)
-    assert replace(after, files={}, parameters={}) == replace(before, files={}, parameters={})
+    assert after.replace(files={}, parameters={}, kind="flat") == before.replace(files={}, parameters={}, kind="flat")
     assert (after.index_spec, after.index_request) == (before.index_spec, before.index_request)
     assert after == read_version(EmbeddingStore.open(nights), 3)
 
@@ -71,12 +70,12 @@ def test_a_manifest_that_is_lost_says_so(nights: Path) -> None:
 
 
 def test_a_manifest_of_other_rows_is_put_right_by_the_table(nights: Path) -> None:
-    before, file = ask(nights), nights / "versions/3/manifest.json"
+    before, file = recommend(nights), nights / "versions/3/manifest.json"
     document = json.loads(file.read_text())
     table_version = EmbeddingStore.from_uri(nights).table.pins()[1]
     file.write_text(json.dumps(document | {"table_version": table_version, "products": 9, "indexed": 9}))
     assert [version.table_version for version in repair(nights)] == [document["table_version"]]
-    assert ask(nights) == before
+    assert recommend(nights) == before
 
 
 def test_a_session_tower_is_known_again(tmp_path: Path, session_model_folder: Path, products_file: Path) -> None:
@@ -139,10 +138,10 @@ class TestRebuild:
     def test_a_version_of_older_software_is_pinned(self, nights: Path) -> None:
         """It neither pinned nor described files; the next pruning must not take for lost what was just rebuilt."""
         store, file = EmbeddingStore.open(nights), nights / "versions/3/manifest.json"
-        before = ask(nights)
+        before = recommend(nights)
         file.write_text(json.dumps(json.loads(file.read_text()) | {"files": {}}))
         store.table.unpin(3)
         with store.write_lock():
             rebuild(store, 3)
         assert store.table.pins()[3] == read_version(store, 3).table_version
-        assert ask(nights) == before
+        assert recommend(nights) == before

@@ -9,14 +9,17 @@ import threading
 from collections.abc import Iterable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
-from obstore import ObjectMeta
 
 from indexer.storage.object_client import CHUNK_BYTES, ObjectClient, Tagged
 from indexer.storage.object_storage import ObjectStorage
 from tests.indexer.storage.storage_files import VERSION, files_in, fill
 from ubm_embed.errors import Conflict
+
+if TYPE_CHECKING:
+    from obstore import ObjectMeta
 
 
 @pytest.fixture

@@ -1,4 +1,4 @@
-"""Where a store may be, and who may write to it."""
+"""Where a store may be, and that it has one writer at a time."""
 
 import os
 from pathlib import Path
@@ -19,7 +19,7 @@ def empty(folder: Path) -> EmbeddingStore:
     return EmbeddingStore.create(folder)
 
 
-def test_a_file_or_another_folder_is_no_place_for_a_store(tmp_path: Path) -> None:
+def test_a_store_is_not_created_in_a_file_or_among_other_files(tmp_path: Path) -> None:
     (tmp_path / "file").touch()
     with pytest.raises(Conflict, match="is a file"):
         EmbeddingStore.create(tmp_path / "file")
@@ -27,10 +27,10 @@ def test_a_file_or_another_folder_is_no_place_for_a_store(tmp_path: Path) -> Non
         EmbeddingStore.create(tmp_path)
 
 
-def test_a_uri_of_an_unknown_kind_is_refused() -> None:
-    for open_it in (EmbeddingStore.from_uri, EmbeddingStore.create, EmbeddingStore.open):
+def test_an_unsupported_uri_is_refused() -> None:
+    for constructor in (EmbeddingStore.from_uri, EmbeddingStore.create, EmbeddingStore.open):
         with pytest.raises(InvalidData, match="expected a folder or a URI of"):
-            open_it("ftp://shop/store")
+            constructor("ftp://shop/store")
 
 
 def test_a_file_uri_is_a_folder(folder: Path) -> None:
@@ -39,12 +39,12 @@ def test_a_file_uri_is_a_folder(folder: Path) -> None:
 
 
 @pytest.mark.parametrize("name", ["products.lance", "models", "versions", "staging", "tags.json", ".lock"])
-def test_a_store_that_was_never_published_is_taken_up_again(folder: Path, name: str) -> None:
+def test_a_store_without_a_published_version_can_be_created_again(folder: Path, name: str) -> None:
     (folder / name).mkdir(parents=True)
     assert EmbeddingStore.create(folder).uri == str(folder)
 
 
-def test_a_store_keeps_what_else_somebody_put_there(folder: Path, empty: EmbeddingStore) -> None:
+def test_other_files_in_a_published_store_are_accepted(folder: Path, empty: EmbeddingStore) -> None:
     empty.storage.write("live.json", b"{}")
     (folder / "notes.txt").touch()
     assert EmbeddingStore.create(folder).uri == str(folder)
@@ -57,12 +57,12 @@ def test_creating_and_opening_write_nothing(folder: Path) -> None:
     assert not folder.exists()
 
 
-def test_opening_no_store_tells_the_line_to_type(folder: Path) -> None:
+def test_opening_a_missing_store_names_the_command_to_build_one(folder: Path) -> None:
     with pytest.raises(NotFound, match=f"build-index --model DIR --products FILE --store {folder}"):
         EmbeddingStore.open(folder)
 
 
-def test_versions_of_which_none_is_live_are_for_the_doctor(folder: Path) -> None:
+def test_versions_without_a_live_one_are_referred_to_the_doctor(folder: Path) -> None:
     (folder / "versions" / "3").mkdir(parents=True)
     with pytest.raises(NotFound, match=rf"no live\.json in .*ubm-embed doctor --store {folder}"):
         EmbeddingStore.open(folder)
@@ -71,18 +71,18 @@ def test_versions_of_which_none_is_live_are_for_the_doctor(folder: Path) -> None
 def test_there_is_one_writer(folder: Path, empty: EmbeddingStore) -> None:
     with empty.write_lock(), pytest.raises(Conflict, match=f"it holds {folder / '.lock'}"), empty.write_lock():
         pass
-    with empty.write_lock():  # given back
+    with empty.write_lock():
         pass
 
 
-def test_the_lock_is_given_back_after_an_error(empty: EmbeddingStore) -> None:
+def test_the_lock_is_released_after_an_error(empty: EmbeddingStore) -> None:
     with pytest.raises(ZeroDivisionError), empty.write_lock():
         raise ZeroDivisionError
     with empty.write_lock():
         pass
 
 
-def test_a_writer_clears_what_a_killed_one_left_aside(folder: Path, empty: EmbeddingStore) -> None:
+def test_a_writer_removes_the_leftovers_of_a_killed_one(folder: Path, empty: EmbeddingStore) -> None:
     leftovers = [".live.json.1.partial", "versions/.3.1.partial/index", "models/.m.1.partial/x", "staging/.k.1.partial"]
     for name in leftovers:
         (folder / name).parent.mkdir(parents=True, exist_ok=True)

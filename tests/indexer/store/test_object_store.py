@@ -1,10 +1,9 @@
-"""A store on an object store, a real S3 API on loopback: built, asked, refreshed, rolled back, mended, pruned."""
+"""A store on an object store, a real S3 API on loopback: built, searched, refreshed, rolled back, repaired, pruned."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
 import lancedb
 import polars as pl
@@ -13,16 +12,17 @@ import pytest
 from indexer.health.doctor import examine
 from indexer.health.repair import repair
 from indexer.index.index_request import IndexRequest
-from indexer.refresh import publication
 from indexer.refresh.refresh import build_index, refresh
 from indexer.refresh.settings import RefreshSettings
 from indexer.refresh.shards import EncodingJob, Shard, encode_locally
+from indexer.search.answer import Match
 from indexer.search.ranking import Rules
 from indexer.search.retriever import Retriever
 from indexer.store.embedding_store import EmbeddingStore
 from indexer.versions.live import live_number
 from indexer.versions.pruning import KeepPolicy, prune
 from indexer.versions.rollback import roll_back
+from tests.indexer.same_answers import assert_same_matches
 from ubm_embed.data.session import Action, Interaction, Session
 from ubm_embed.errors import Conflict, InvalidData, NotFound
 from ubm_embed.progress import Progress
@@ -31,8 +31,8 @@ SESSION = Session((Interaction(Action.VIEW, product_id="p1"), Interaction(Action
 SETTINGS = RefreshSettings(shard_rows=3)
 
 
-def answer(store: str | Path) -> list[dict[str, Any]]:
-    return [match.to_dict() for match in Retriever.open(store).recommend(SESSION, 8).matches]
+def recommend(store: str | Path) -> tuple[Match, ...]:
+    return Retriever.open(store).recommend(SESSION, 8).matches
 
 
 @pytest.fixture
@@ -49,28 +49,28 @@ def remote(bucket_uri: str, model_folder: Path, products_file: Path) -> str:
 
 
 def test_it_answers_as_a_local_store_does(remote: str, store: Path) -> None:
-    assert answer(remote) == answer(store)
+    assert_same_matches(recommend(remote), recommend(store))
 
 
 def test_an_index_on_disk_is_one_in_the_bucket(
-    bucket_uri: str, tmp_path: Path, model_folder: Path, products_file: Path, monkeypatch: pytest.MonkeyPatch
+    bucket_uri: str, tmp_path: Path, model_folder: Path, products_file: Path
 ) -> None:
-    monkeypatch.setattr(publication, "_QUERIES", 5)
     rows = pl.concat([pl.read_parquet(products_file)] * 45).with_columns(
         product_id=pl.format("p{}", pl.int_range(1, 361))
     )
     rows.write_parquet(tmp_path / "many.parquet")
-    settings = RefreshSettings(index=IndexRequest(index="disk", recall=0.1), shard_rows=400)
+    settings = RefreshSettings(index=IndexRequest(index="disk", recall=0.1), shard_rows=400, gate_queries=5)
     build_index(model=model_folder, products=tmp_path / "many.parquet", store=bucket_uri, settings=settings)
     opened = Retriever.open(bucket_uri)
     assert opened.version.kind == "disk"
-    found = opened.recommend(SESSION, 8, Rules(where="price > 3"))
-    assert len(found.matches) == 8
-    assert all(match.fields["price"] > 3 for match in found.matches)
+    matches = opened.recommend(SESSION, 8, Rules(where="price > 3")).matches
+    assert len(matches) == 8
+    assert all(match.fields["price"] > 3 for match in matches)
     assert opened.lookup_id("p360", 3).matches
     rows.tail(350).write_parquet(tmp_path / "fewer.parquet")
-    done = refresh(products=tmp_path / "fewer.parquet", store=bucket_uri, settings=RefreshSettings(shard_rows=400))
-    assert (done.changes.removed, done.encoded) == (10, 0)
+    fewer = RefreshSettings(shard_rows=400, gate_queries=5)
+    report = refresh(products=tmp_path / "fewer.parquet", store=bucket_uri, settings=fewer)
+    assert (report.changes.removed, report.encoded) == (10, 0)
     assert len(Retriever.open(bucket_uri).recommend(SESSION, 400).matches) == 350
     assert not examine(bucket_uri)
 
@@ -80,36 +80,36 @@ def test_it_is_a_lancedb_table(remote: str) -> None:
 
 
 def test_it_is_refreshed_and_rolled_back(remote: str, changed_file: Path) -> None:
-    before = answer(remote)
-    done = refresh(products=changed_file, store=remote, settings=SETTINGS)
-    assert done.published is not None
-    assert (done.changes.updated, done.changes.removed, done.encoded) == (7, 1, 0)
+    before = recommend(remote)
+    report = refresh(products=changed_file, store=remote, settings=SETTINGS)
+    assert report.published is not None
+    assert (report.changes.updated, report.changes.removed, report.encoded) == (7, 1, 0)
     assert refresh(products=changed_file, store=remote, settings=SETTINGS).published is None
-    after = answer(remote)
-    assert {match["price"] for match in after} == {
-        match["price"] + 1 for match in before if match["product_id"] != "p4"
+    after = recommend(remote)
+    assert {match.fields["price"] for match in after} == {
+        match.fields["price"] + 1 for match in before if match.product_id != "p4"
     }
     assert roll_back(EmbeddingStore.open(remote)).now.version == 1
-    assert answer(remote) == before
+    assert_same_matches(recommend(remote), before)
 
 
 def test_a_new_model_takes_over_and_the_old_one_goes_with_its_versions(
     remote: str, products_file: Path, other_model_folder: Path
 ) -> None:
-    done = refresh(products=products_file, store=remote, model=other_model_folder, allow=["neighbours"])
-    assert done.encoded == 8
+    report = refresh(products=products_file, store=remote, model=other_model_folder, allow=["neighbours"])
+    assert report.encoded == 8
     opened = EmbeddingStore.open(remote)
     assert len(opened.storage.list("models")) == 2
     with opened.write_lock():
-        gone = prune(opened, KeepPolicy(versions=1))
-    assert gone.versions == (1,)
-    assert gone.bytes > 0
+        result = prune(opened, KeepPolicy(versions=1))
+    assert result.versions == (1,)
+    assert result.bytes > 0
     assert len(opened.storage.list("models")) == 1
-    assert len(answer(remote)) == 7
+    assert len(recommend(remote)) == 7
     assert examine(remote) == []
 
 
-def test_what_another_writer_made_live_meanwhile_is_not_overwritten(remote: str, changed_file: Path) -> None:
+def test_a_version_that_another_writer_made_live_is_not_overwritten(remote: str, changed_file: Path) -> None:
     refresh(products=changed_file, store=remote, settings=SETTINGS)
 
     def roll_back_meanwhile(job: EncodingJob, shards: Sequence[Shard], progress: Progress) -> None:
@@ -128,18 +128,18 @@ def test_a_second_writer_is_refused(remote: str, changed_file: Path) -> None:
         refresh(products=changed_file, store=remote)
 
 
-def test_a_damaged_index_is_named_by_its_uri_and_mended(remote: str) -> None:
-    before = answer(remote)
+def test_a_damaged_index_is_named_by_its_uri_and_repaired(remote: str) -> None:
+    before = recommend(remote)
     storage = EmbeddingStore.open(remote).storage
     storage.write("versions/1/index.faiss", storage.read("versions/1/index.faiss")[:-100])
     with pytest.raises(InvalidData, match=f"^{remote}/versions/1/index.faiss: truncated or damaged"):
         Retriever.open(remote)
-    (found,) = examine(remote)
-    assert found.remedy == f"ubm-embed doctor --repair --store {remote}"
+    (finding,) = examine(remote)
+    assert finding.remedy == f"ubm-embed doctor --repair --store {remote}"
     assert [version.version for version in repair(remote)] == [1]
-    assert answer(remote) == before
+    assert_same_matches(recommend(remote), before)
 
 
-def test_nothing_there_tells_the_line_to_type(bucket_uri: str) -> None:
+def test_an_empty_bucket_is_refused_with_the_command_to_build_a_store(bucket_uri: str) -> None:
     with pytest.raises(NotFound, match=f"build-index --model DIR --products FILE --store {bucket_uri}"):
         Retriever.open(bucket_uri)

@@ -30,13 +30,13 @@ def vectors(count: int, width: int = 4, seed: int = 0) -> np.ndarray:
     return np.random.default_rng(seed).standard_normal((count, width)).astype(np.float32)
 
 
-def replace(table: ProductTable, products: pl.DataFrame, given: np.ndarray) -> int:
-    fragments = table.write_fragments(products, given, overwrite=True)
-    return table.replace(fragments, table_schema(products, given.shape[1]), model_id="m1")
+def replace(table: ProductTable, products: pl.DataFrame, new_vectors: np.ndarray) -> int:
+    fragments = table.write_fragments(products, new_vectors, overwrite=True)
+    return table.replace(fragments, table_schema(products, new_vectors.shape[1]), model_id="m1")
 
 
-def append(table: ProductTable, products: pl.DataFrame, given: np.ndarray) -> int:
-    return table.append(table.write_fragments(products, given, overwrite=False))
+def append(table: ProductTable, products: pl.DataFrame, new_vectors: np.ndarray) -> int:
+    return table.append(table.write_fragments(products, new_vectors, overwrite=False))
 
 
 def all_vectors(table: ProductTable, version: int) -> np.ndarray:
@@ -54,7 +54,7 @@ def table(tmp_path: Path) -> ProductTable:
 
 @pytest.fixture
 def data(tmp_path: Path) -> Path:
-    """Where the rows' files are."""
+    """The folder with the files of rows."""
     return tmp_path / "products.lance" / "data"
 
 
@@ -69,7 +69,7 @@ def test_rows_and_vectors_come_back_as_written(table: ProductTable) -> None:
     assert table.read(version, ["title", "product_id"]).columns == ["title", "product_id"]
 
 
-def test_hashes_are_read_only_when_they_are_asked_for(table: ProductTable) -> None:
+def test_hashes_are_read_only_on_request(table: ProductTable) -> None:
     hashed = rows(2).with_columns(pl.Series(TEXT_HASH, [b"a", b"b"]), pl.Series(ROW_HASH, [1, 2**63], pl.UInt64))
     version = replace(table, hashed, vectors(2))
     assert table.read(version).equals(rows(2))
@@ -100,22 +100,7 @@ def test_a_shops_further_columns_keep_their_types(table: ProductTable) -> None:
     assert back.schema == frame.schema
 
 
-@pytest.mark.parametrize(
-    "name", ["vector", "popularity", "text_hash", "row_hash", "price.eur", "_rowid", "*", "", "a`b"]
-)
-def test_a_name_that_cannot_be_stored_is_refused(name: str) -> None:
-    frame = rows(1).drop(POPULARITY).with_columns(pl.lit(1).alias(name))
-    with pytest.raises(InvalidData, match="rename it") as caught:
-        require_storable(frame, "products.csv")
-    assert (caught.value.file, caught.value.field) == ("products.csv", name)
-
-
-def test_a_type_that_cannot_be_stored_is_refused() -> None:
-    with pytest.raises(InvalidData, match="'n': values of type Int128"):
-        require_storable(rows(1).drop(POPULARITY).with_columns(n=pl.lit(1, pl.Int128)), "products.csv")
-
-
-def test_a_commit_leaves_the_versions_before_it_as_they_were(table: ProductTable) -> None:
+def test_a_commit_leaves_older_versions_unchanged(table: ProductTable) -> None:
     first = replace(table, rows(5), vectors(5))
     second = replace(table, rows(3, "q").with_columns(price=1.0), vectors(3, width=8))
     third = table.remove(pl.Series(["q1"]))
@@ -134,7 +119,7 @@ def test_a_reader_that_holds_a_version_sees_no_later_one(table: ProductTable) ->
     assert read + sum(len(batch.vectors) for batch in reader) == 20_001
 
 
-def test_written_rows_are_none_before_they_are_committed(table: ProductTable) -> None:
+def test_written_rows_do_not_exist_before_they_are_committed(table: ProductTable) -> None:
     first = replace(table, rows(5), vectors(5))
     written = table.write_fragments(rows(2, "q"), vectors(2), overwrite=False)
     assert table.latest() == first
@@ -143,26 +128,26 @@ def test_written_rows_are_none_before_they_are_committed(table: ProductTable) ->
     assert (all_vectors(table, second) == np.concatenate([vectors(5), vectors(2)])).all()
 
 
-def test_products_that_are_removed_take_only_themselves_away(table: ProductTable) -> None:
+def test_removing_products_leaves_all_others(table: ProductTable) -> None:
     replace(table, rows(6), vectors(6))
     append(table, rows(3, "q"), vectors(3, seed=1))
     version = table.remove(pl.Series(["p1", "q0", "p5", "nobody"]))
     assert all_ids(table, version) == ["p0", "p2", "p3", "p4", "q1", "q2"]
-    kept = np.concatenate([vectors(6)[[0, 2, 3, 4]], vectors(3, seed=1)[1:]])
-    assert (all_vectors(table, version) == kept).all()
+    remaining = np.concatenate([vectors(6)[[0, 2, 3, 4]], vectors(3, seed=1)[1:]])
+    assert (all_vectors(table, version) == remaining).all()
     assert table.count(version) == 6
 
 
-def test_vectors_at_positions_are_those_of_the_rows_there(table: ProductTable) -> None:
-    """Whatever was removed before them, in any order, and as often as they are asked for."""
+def test_vectors_are_read_by_position(table: ProductTable) -> None:
+    """In any order, repeatedly, and with rows removed before them."""
     replace(table, rows(6), vectors(6))
     append(table, rows(3, "q"), vectors(3, seed=1))
     version = table.remove(pl.Series(["p1", "p5"]))
-    everything, asked = all_vectors(table, version), np.array([6, 0, 3, 3, 5, 0])
-    assert (table.vectors(version, asked) == everything[asked]).all()
+    expected, positions = all_vectors(table, version), np.array([6, 0, 3, 3, 5, 0])
+    assert (table.vectors(version, positions) == expected[positions]).all()
 
 
-def test_restoring_makes_an_older_versions_rows_the_newest(table: ProductTable) -> None:
+def test_restoring_makes_the_rows_of_an_older_version_the_newest(table: ProductTable) -> None:
     first = replace(table, rows(5), vectors(5))
     assert table.restore(first) == first
     append(table, rows(3, "q"), vectors(3))
@@ -172,7 +157,7 @@ def test_restoring_makes_an_older_versions_rows_the_newest(table: ProductTable) 
     assert all_ids(table, append(table, rows(1, "r"), vectors(1))) == ["p0", "p1", "p2", "p3", "p4", "r0"]
 
 
-def test_every_version_of_the_table_says_whose_vectors_it_has(table: ProductTable) -> None:
+def test_every_version_of_the_table_names_the_model_of_its_vectors(table: ProductTable) -> None:
     first = replace(table, rows(5), vectors(5))
     later = [append(table, rows(3, "q"), vectors(3)), table.remove(pl.Series(["p1"])), table.compact(1000)]
     later.append(table.restore(first))
@@ -187,7 +172,7 @@ def test_a_pin_that_a_crash_left_is_moved(table: ProductTable) -> None:
     assert table.pins() == {2: second}
 
 
-def test_compacting_changes_files_and_not_rows(table: ProductTable, data: Path) -> None:
+def test_compacting_changes_files_but_no_rows(table: ProductTable, data: Path) -> None:
     replace(table, rows(10), vectors(10))
     for count in range(5):
         append(table, rows(2, f"q{count}-"), vectors(2, seed=count))
@@ -197,62 +182,62 @@ def test_compacting_changes_files_and_not_rows(table: ProductTable, data: Path) 
     assert sorted(all_ids(table, version)) == sorted(all_ids(table, before))
     by_id = dict(zip(all_ids(table, version), all_vectors(table, version).tolist(), strict=True))
     assert by_id == dict(zip(all_ids(table, before), all_vectors(table, before).tolist(), strict=True))
-    table.clean(unfinished=True)
+    table.cleanup(unfinished=True)
     assert len(list(data.iterdir())) < files
 
 
-def test_a_pinned_version_outlives_a_cleaning_and_another_does_not(table: ProductTable, data: Path) -> None:
+def test_a_cleanup_removes_versions_that_are_not_pinned(table: ProductTable, data: Path) -> None:
     first = replace(table, rows(50), vectors(50))
     table.pin(7, first)
     second = replace(table, rows(60, "q"), vectors(60))
     third = replace(table, rows(70, "r"), vectors(70))
     assert table.pins() == {7: first}
-    assert table.clean(unfinished=True) > 0
+    assert table.cleanup(unfinished=True) > 0
     assert (table.count(first), table.count(third)) == (50, 70)
     with pytest.raises(InvalidData):
         table.count(second)
     table.unpin(7)
     assert table.pins() == {}
     before = sum(file.stat().st_size for file in data.iterdir())
-    assert table.clean(unfinished=True) > 0
+    assert table.cleanup(unfinished=True) > 0
     assert sum(file.stat().st_size for file in data.iterdir()) < before
     with pytest.raises(InvalidData):
         table.count(first)
     assert table.count(third) == 70
 
 
-def test_a_cleaning_spares_unfinished_rows_unless_told(table: ProductTable) -> None:
+def test_a_cleanup_removes_uncommitted_rows_only_on_request(table: ProductTable) -> None:
     replace(table, rows(5), vectors(5))
     written = table.write_fragments(rows(2, "q"), vectors(2), overwrite=False)
-    table.clean(unfinished=False)
+    table.cleanup(unfinished=False)
     assert table.has_files(written)
-    table.clean(unfinished=True)
+    table.cleanup(unfinished=True)
     assert not table.has_files(written)
 
 
-def test_a_version_that_is_gone_is_named(table: ProductTable) -> None:
+def test_a_missing_version_is_named(table: ProductTable) -> None:
     replace(table, rows(1), vectors(1))
     with pytest.raises(InvalidData, match=r"products\.lance: .*\b9\.manifest was not found"):
         table.read(9)
 
 
-def test_a_table_that_is_gone_is_named(table: ProductTable) -> None:
+def test_a_missing_table_is_named(table: ProductTable) -> None:
     with pytest.raises(InvalidData, match=r"products\.lance: .*not found"):
         next(table.batches(1))
 
 
-@pytest.mark.parametrize("kept", [0, 50])
-def test_a_truncated_table_is_named(table: ProductTable, data: Path, kept: int) -> None:
+@pytest.mark.parametrize("remaining", [0, 50])
+def test_a_truncated_table_is_named(table: ProductTable, data: Path, remaining: int) -> None:
     version = replace(table, rows(100), vectors(100))
     (file,) = data.iterdir()
-    file.write_bytes(file.read_bytes()[:kept])
+    file.write_bytes(file.read_bytes()[:remaining])
     with pytest.raises(InvalidData, match=r"products\.lance"):
         all_vectors(table, version)
     with pytest.raises(InvalidData, match=r"products\.lance"):
         table.vectors(version, np.array([3]))
 
 
-def test_rows_whose_file_is_gone_are_named(table: ProductTable, data: Path) -> None:
+def test_a_missing_file_of_rows_is_named(table: ProductTable, data: Path) -> None:
     version = replace(table, rows(100), vectors(100))
     (file,) = data.iterdir()
     file.unlink()
@@ -270,7 +255,7 @@ def files_of_at_most(size: int) -> Iterator[None]:
         resource.setrlimit(resource.RLIMIT_FSIZE, before)
 
 
-def test_a_write_that_the_system_refuses_changes_nothing(table: ProductTable) -> None:
+def test_a_write_that_the_operating_system_refuses_changes_nothing(table: ProductTable) -> None:
     version = replace(table, rows(5), vectors(5))
     with pytest.raises(OSError, match="File too large") as caught, files_of_at_most(100_000):
         table.write_fragments(rows(20_000), vectors(20_000, width=16), overwrite=True)

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from indexer.store.embedding_store import EmbeddingStore
-from indexer.versions.history import HistoryEntry, entry_of, history
+from indexer.versions.history import HistoryEntry, history, history_entry
 from indexer.versions.rollback import roll_back
 from indexer.versions.tags import add_tag
 from ubm_embed.errors import InvalidData, NotFound
@@ -55,14 +55,14 @@ def test_a_damaged_version_is_listed_with_its_problem(nights: Path, opened: Embe
     problems = {one.version: one.problem for one in history(opened)}
     assert (problems[3], problems[1]) == (None, None)
     assert str(nights / "versions/2/manifest.json") in str(problems[2])
-    document = entry_of(opened, 2).to_dict()
+    document = history_entry(opened, 2).to_dict()
     assert (document["version"], document["state"]) == (2, "before")
     assert "not JSON" in document["problem"]
     assert "products" not in document
 
 
 def test_an_entry_as_json_has_the_manifest(nights: Path, opened: EmbeddingStore) -> None:
-    document = json.loads(json.dumps(entry_of(opened, 3).to_dict()))
+    document = json.loads(json.dumps(history_entry(opened, 3).to_dict()))
     manifest = json.loads((nights / "versions/3/manifest.json").read_text())
     assert {name: document[name] for name in manifest} == manifest
     assert document["bytes"] == sum(file.stat().st_size for file in (nights / "versions/3").iterdir())
@@ -71,7 +71,7 @@ def test_an_entry_as_json_has_the_manifest(nights: Path, opened: EmbeddingStore)
 
 def test_a_version_that_is_not_there(opened: EmbeddingStore) -> None:
     with pytest.raises(NotFound, match="no version 9"):
-        entry_of(opened, 9)
+        history_entry(opened, 9)
 
 
 @pytest.mark.parametrize("name", ["live.json", "tags.json"])

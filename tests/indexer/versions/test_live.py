@@ -23,7 +23,7 @@ def publish(store: EmbeddingStore, *numbers: int) -> Live:
     return read_live(store)
 
 
-def test_the_last_that_was_made_live_is(store: EmbeddingStore) -> None:
+def test_the_version_made_live_last_is_live(store: EmbeddingStore) -> None:
     assert publish(store, 1).version == live_number(store) == 1
     assert publish(store, 2, 4).version == live_number(store) == 4
 
@@ -43,12 +43,12 @@ def test_the_last_that_was_made_live_is(store: EmbeddingStore) -> None:
 def test_history_holds_what_answered_before_and_was_not_withdrawn(
     store: EmbeddingStore, published: list[int], history: tuple[int, ...]
 ) -> None:
-    found = publish(store, *published)
-    assert (found.version, found.history) == (published[-1], history)
+    live = publish(store, *published)
+    assert (live.version, live.history) == (published[-1], history)
 
 
-def test_history_does_not_grow_for_ever() -> None:
-    live = Live(1, (), 1)
+def test_history_does_not_grow_forever() -> None:
+    live = Live(version=1, history=(), last=1)
     for number in range(2, 500):
         live = live.after(number)
     assert live.version == 499
@@ -56,10 +56,10 @@ def test_history_does_not_grow_for_ever() -> None:
     assert len(live.history) == 100
 
 
-def test_what_was_published_meanwhile_is_not_overwritten(store: EmbeddingStore) -> None:
+def test_a_version_published_meanwhile_is_not_overwritten(store: EmbeddingStore) -> None:
     known = publish(store, 1)
     publish(store, 2)
-    with pytest.raises(Conflict, match="changed by another process"):
+    with pytest.raises(Conflict, match=r"live\.json was changed by another process meanwhile; nothing was published"):
         make_live(store, 3, known=known)
     with pytest.raises(Conflict):
         make_live(store, 3, known=None)
@@ -89,7 +89,7 @@ def test_a_damaged_file_is_named(store: EmbeddingStore, tmp_path: Path, text: st
 @pytest.mark.parametrize("history", [None, 3, {}, [1, "2"], [True], [0]])
 def test_a_damaged_history_is_named(store: EmbeddingStore, tmp_path: Path, history: Any) -> None:
     (tmp_path / "live.json").write_text(json.dumps({"version": 3, "history": history}))
-    with pytest.raises(InvalidData, match=r"live\.json, field 'history'"):
+    with pytest.raises(InvalidData, match=r"live\.json, field 'history"):
         read_live(store)
 
 

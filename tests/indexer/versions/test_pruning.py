@@ -10,7 +10,7 @@ import pytest
 from indexer.store.embedding_store import EmbeddingStore
 from indexer.store.table_schema import POPULARITY, table_schema
 from indexer.versions.live import make_live, read_live, version_numbers
-from indexer.versions.pruning import KeepPolicy, PruneResult, prune, to_prune
+from indexer.versions.pruning import KeepPolicy, PruneResult, prunable_versions, prune
 from indexer.versions.tags import add_tag
 from indexer.versions.version import METRIC, StoreVersion
 from ubm_embed.errors import InvalidData
@@ -63,80 +63,80 @@ def _write(store: EmbeddingStore, number: int, model_id: str, days_ago: float, p
         version.write(aside)
 
 
-def pruned(store: EmbeddingStore, keep: KeepPolicy | None = None) -> PruneResult:
+def prune_locked(store: EmbeddingStore, keep: KeepPolicy | None = None) -> PruneResult:
     with store.write_lock():
         return prune(store, keep or KeepPolicy())
 
 
 def first_ids(store: EmbeddingStore) -> dict[int, str]:
-    """The first product of each version that the table keeps for one."""
+    """The first product of each version whose rows the table pins."""
     return {
         number: store.table.read(version, ["product_id"])["product_id"][0]
         for number, version in store.table.pins().items()
     }
 
 
-@pytest.mark.parametrize(("kept", "gone"), [(1, [1, 2, 3, 4]), (2, [1, 2, 3]), (4, [1]), (5, []), (50, [])])
-def test_the_last_few_that_were_live_stay(store: EmbeddingStore, kept: int, gone: list[int]) -> None:
+@pytest.mark.parametrize(("kept", "removed"), [(1, [1, 2, 3, 4]), (2, [1, 2, 3]), (4, [1]), (5, []), (50, [])])
+def test_the_newest_versions_stay(store: EmbeddingStore, kept: int, removed: list[int]) -> None:
     publish(store, 1, 2, 3, 4, 5)
-    assert to_prune(store, KeepPolicy(versions=kept)) == gone
-    assert pruned(store, KeepPolicy(versions=kept)).versions == tuple(gone)
-    left = [number for number in (1, 2, 3, 4, 5) if number not in gone]
+    assert prunable_versions(store, KeepPolicy(versions=kept)) == removed
+    assert prune_locked(store, KeepPolicy(versions=kept)).versions == tuple(removed)
+    left = [number for number in (1, 2, 3, 4, 5) if number not in removed]
     assert version_numbers(store) == left
     assert first_ids(store) == {number: f"p{number}-0" for number in left}
 
 
-def test_to_prune_removes_nothing(store: EmbeddingStore, tmp_path: Path) -> None:
+def test_listing_what_would_go_removes_nothing(store: EmbeddingStore, tmp_path: Path) -> None:
     publish(store, 1, 2, 3)
     before = sorted((tmp_path / "store").rglob("*"))
-    assert to_prune(store, KeepPolicy(versions=1)) == [1, 2]
+    assert prunable_versions(store, KeepPolicy(versions=1)) == [1, 2]
     assert sorted((tmp_path / "store").rglob("*")) == before
 
 
-def test_what_is_young_stays_too(store: EmbeddingStore) -> None:
+def test_young_versions_stay_too(store: EmbeddingStore) -> None:
     publish(store, 1, days_ago=40)
     publish(store, 2, days_ago=20)
     publish(store, 3, 4, days_ago=5)
     publish(store, 5)
     one = {"versions": 1}
-    assert to_prune(store, KeepPolicy(**one, days=0)) == [1, 2, 3, 4]
-    assert to_prune(store, KeepPolicy(**one, days=10)) == [1, 2]
-    assert to_prune(store, KeepPolicy(**one, days=30)) == [1]
-    assert to_prune(store, KeepPolicy(versions=4, days=10)) == [1]
+    assert prunable_versions(store, KeepPolicy(**one, days=0)) == [1, 2, 3, 4]
+    assert prunable_versions(store, KeepPolicy(**one, days=10)) == [1, 2]
+    assert prunable_versions(store, KeepPolicy(**one, days=30)) == [1]
+    assert prunable_versions(store, KeepPolicy(versions=4, days=10)) == [1]
     for days in (365, 1e9, float("inf")):
-        assert to_prune(store, KeepPolicy(**one, days=days)) == []
+        assert prunable_versions(store, KeepPolicy(**one, days=days)) == []
 
 
-def test_a_version_that_cannot_be_read_counts_as_old(store: EmbeddingStore) -> None:
+def test_an_unreadable_version_counts_as_old(store: EmbeddingStore) -> None:
     publish(store, 1, 2, 3)
     store.storage.write("versions/1/manifest.json", b"{")
-    assert to_prune(store, KeepPolicy(versions=1, days=30)) == [1]
+    assert prunable_versions(store, KeepPolicy(versions=1, days=30)) == [1]
 
 
-def test_tagged_versions_stay_whole_until_the_tag_goes(store: EmbeddingStore) -> None:
+def test_tagged_versions_stay_until_the_tag_is_removed(store: EmbeddingStore) -> None:
     publish(store, 1, 2, 3, 4)
     add_tag(store, "black-friday", 1)
-    assert pruned(store, KeepPolicy(versions=1)).versions == (2, 3)
+    assert prune_locked(store, KeepPolicy(versions=1)).versions == (2, 3)
     assert first_ids(store) == {1: "p1-0", 4: "p4-0"}
     add_tag(store, "black-friday", 4)
-    assert pruned(store, KeepPolicy(versions=1)).versions == (1,)
+    assert prune_locked(store, KeepPolicy(versions=1)).versions == (1,)
     assert first_ids(store) == {4: "p4-0"}
 
 
-def test_the_live_version_stays_whatever_is_newer(store: EmbeddingStore) -> None:
+def test_the_live_version_stays_even_if_others_are_newer(store: EmbeddingStore) -> None:
     publish(store, 1, 2, 3)
     make_live(store, 1, known=read_live(store))
-    assert pruned(store, KeepPolicy(versions=1)).versions == (2, 3)
+    assert prune_locked(store, KeepPolicy(versions=1)).versions == (2, 3)
     assert first_ids(store) == {1: "p1-0"}
 
 
 def test_after_a_rollback_those_before_it_stay_and_the_withdrawn_go(store: EmbeddingStore) -> None:
     publish(store, 1, 2, 3, 4)
     make_live(store, 3, known=read_live(store))
-    assert pruned(store).versions == (1, 4)
+    assert prune_locked(store).versions == (1, 4)
     assert version_numbers(store) == [2, 3]
     publish(store, 5)
-    assert pruned(store).versions == (2,)
+    assert prune_locked(store).versions == (2,)
     assert version_numbers(store) == [3, 5]
 
 
@@ -146,7 +146,7 @@ def test_space_is_given_back(store: EmbeddingStore) -> None:
     publish(store, 2, 3, 4)
     four = store.storage.size()
     assert four > 3.5 * one
-    found = pruned(store, KeepPolicy(versions=1))
+    found = prune_locked(store, KeepPolicy(versions=1))
     assert found.bytes == four - store.storage.size() > 3 * 2 * TABLE_BYTES  # the table's and the index's
     assert store.storage.size() < 1.3 * one
 
@@ -156,14 +156,14 @@ def test_a_tagged_versions_neighbours_give_their_space_back(store: EmbeddingStor
     one = store.storage.size()
     add_tag(store, "first", 1)
     publish(store, 2, 3, 4, 5, 6)
-    pruned(store, KeepPolicy(versions=1))
+    prune_locked(store, KeepPolicy(versions=1))
     assert store.storage.size() < 2.3 * one
 
 
 def test_pruning_twice_removes_nothing_more(store: EmbeddingStore) -> None:
     publish(store, 1, 2, 3)
-    pruned(store)
-    again = pruned(store)
+    prune_locked(store)
+    again = prune_locked(store)
     assert (again.versions, again.models) == ((), ())
     assert first_ids(store) == {2: "p2-0", 3: "p3-0"}
 
@@ -172,10 +172,10 @@ def test_models_that_no_version_needs_go(store: EmbeddingStore) -> None:
     publish(store, 1, model_id="m1")
     publish(store, 2, 3, model_id="m2")
     publish(store, 4, model_id="m3")
-    assert pruned(store, KeepPolicy(versions=2)).models == ("m1",)
+    assert prune_locked(store, KeepPolicy(versions=2)).models == ("m1",)
     assert store.storage.list("models") == ["m2", "m3"]
     make_live(store, 3, known=read_live(store))
-    assert pruned(store, KeepPolicy(versions=1)).models == ("m3",)
+    assert prune_locked(store, KeepPolicy(versions=1)).models == ("m3",)
     assert store.storage.list("models") == ["m2"]
 
 
@@ -183,7 +183,7 @@ def test_where_a_manifest_cannot_be_read_no_model_goes(store: EmbeddingStore) ->
     publish(store, 1, model_id="m1")
     publish(store, 2, 3, model_id="m2")
     store.storage.write("versions/2/manifest.json", b"{")
-    found = pruned(store, KeepPolicy(versions=2))
+    found = prune_locked(store, KeepPolicy(versions=2))
     assert (found.versions, found.models) == ((1,), ())
     assert store.storage.list("models") == ["m1", "m2"]
 
@@ -194,36 +194,36 @@ def test_a_refresh_that_can_be_resumed_keeps_its_model_and_rows(store: Embedding
     store.storage.write("staging/key.json", b"{}")
     rows = store.table.read(store.table.pins()[2])
     fragments = store.table.write_fragments(rows, np.ones((ROWS, WIDTH), np.float32), overwrite=False)
-    assert pruned(store, KeepPolicy(versions=1)).models == ()
+    assert prune_locked(store, KeepPolicy(versions=1)).models == ()
     assert store.storage.exists("models/next/config.json")
     assert store.table.has_files(fragments)
     store.storage.remove("staging")
-    assert pruned(store, KeepPolicy(versions=1)).models == ("next",)
+    assert prune_locked(store, KeepPolicy(versions=1)).models == ("next",)
     assert not store.table.has_files(fragments)
 
 
-def test_a_version_that_was_never_live_goes_with_its_pin(store: EmbeddingStore) -> None:
-    """As a writer leaves it that was killed right before publishing, or a little earlier."""
+def test_a_version_that_was_never_live_is_removed_with_its_pin(store: EmbeddingStore) -> None:
+    """A writer that was killed shortly before publishing leaves such a version, or only its pin."""
     publish(store, 1)
     _write(store, 2, "m1", 0, pinned=True)
     store.table.pin(3, store.table.pins()[2])
     publish(store, 4)
-    assert pruned(store).versions == (2,)
+    assert prune_locked(store).versions == (2,)
     assert first_ids(store) == {1: "p1-0", 4: "p4-0"}
 
 
-def test_versions_of_older_software_are_pinned_before_anything_goes(store: EmbeddingStore) -> None:
+def test_versions_of_older_software_are_pinned_before_the_table_is_cleaned_up(store: EmbeddingStore) -> None:
     publish(store, 1, 2, 3, pinned=False)
-    assert pruned(store).versions == (1,)
+    assert prune_locked(store).versions == (1,)
     assert first_ids(store) == {2: "p2-0", 3: "p3-0"}
 
 
 @pytest.mark.parametrize("name", ["live.json", "tags.json"])
-def test_where_what_to_keep_cannot_be_read_nothing_goes(store: EmbeddingStore, name: str) -> None:
+def test_nothing_is_removed_if_a_list_of_versions_to_keep_is_damaged(store: EmbeddingStore, name: str) -> None:
     publish(store, 1, 2, 3)
     store.storage.write(name, b"{")
     with pytest.raises(InvalidData, match=name):
-        pruned(store, KeepPolicy(versions=1))
+        prune_locked(store, KeepPolicy(versions=1))
     assert version_numbers(store) == [1, 2, 3]
     assert set(store.table.pins()) == {1, 2, 3}
 

@@ -134,7 +134,7 @@ class TestToADamagedVersion:
     def test_one_that_is_gone_is_passed_over(self, nights: Path, opened: EmbeddingStore) -> None:
         shutil.rmtree(nights / "versions/2")
         assert version_before(opened) == 1
-        with pytest.raises(NotFound, match=r"no version 2 in .*; there is: 1, 3"):
+        with pytest.raises(NotFound, match=r"no version 2 in .*; known versions: 1, 3"):
             roll_back(opened, 2)
 
 

@@ -1,13 +1,12 @@
 """Names of versions: given, moved, taken away, and never lost."""
 
-from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from indexer.storage.storage import Storage
 from indexer.store.embedding_store import EmbeddingStore
-from indexer.versions.tags import add_tag, delete_tag, number_of, read_tags
+from indexer.versions.tags import add_tag, delete_tag, read_tags, resolve_number
 from indexer.versions.version import METRIC, StoreVersion
 from ubm_embed.errors import Conflict, InvalidData, NotFound
 
@@ -33,7 +32,7 @@ def store(tmp_path: Path) -> EmbeddingStore:
     for number in (1, 2):
         folder = tmp_path / "versions" / str(number)
         folder.mkdir(parents=True)
-        replace(VERSION, version=number).write(folder)
+        VERSION.replace(version=number).write(folder)
     return EmbeddingStore.from_uri(tmp_path)
 
 
@@ -45,7 +44,7 @@ def test_a_version_is_found_by_its_names_and_its_number(store: EmbeddingStore) -
     for name, number in {"black-friday": 1, "before_v2.0": 1, "été": 2}.items():
         add_tag(store, name, number)
     assert read_tags(store) == {"black-friday": 1, "before_v2.0": 1, "été": 2}
-    assert [number_of(store, name) for name in ("black-friday", "été", "2", "17")] == [1, 2, 2, 17]
+    assert [resolve_number(store, name) for name in ("black-friday", "été", "2", "17")] == [1, 2, 2, 17]
 
 
 def test_a_name_moves_to_another_version(store: EmbeddingStore) -> None:
@@ -69,18 +68,18 @@ def test_what_is_no_name_is_refused(store: EmbeddingStore, name: str) -> None:
 
 
 def test_a_version_that_is_not_there_gets_no_name(store: EmbeddingStore) -> None:
-    with pytest.raises(NotFound, match=r"no version 3 in .*; there is: 1, 2"):
+    with pytest.raises(NotFound, match=r"no version 3 in .*; known versions: 1, 2"):
         add_tag(store, "good", 3)
 
 
 def test_an_unknown_name_is_answered_with_those_there_are(store: EmbeddingStore) -> None:
-    with pytest.raises(NotFound, match="no version is tagged 'good'; there is: none"):
-        number_of(store, "good")
+    with pytest.raises(NotFound, match=r"no version is tagged 'good'; known tags: \(none\)"):
+        resolve_number(store, "good")
     add_tag(store, "worse", 1)
     add_tag(store, "better", 1)
-    for ask in (number_of, delete_tag):
-        with pytest.raises(NotFound, match="no version is tagged 'good'; there is: better, worse"):
-            ask(store, "good")
+    for look_up in (resolve_number, delete_tag):
+        with pytest.raises(NotFound, match="no version is tagged 'good'; known tags: better, worse"):
+            look_up(store, "good")
 
 
 @pytest.mark.parametrize("text", ["", "[]", '{"good": "1"}', '{"good": 0}', '{"good": true}', '{"good": null}'])
@@ -90,8 +89,8 @@ def test_a_damaged_file_is_named(store: EmbeddingStore, tmp_path: Path, text: st
         read_tags(store)
 
 
-class Meddled:
-    """A place in which somebody else names a version between any reading and writing."""
+class ChangingStorage:
+    """A storage in which another process tags a version after every read of the tags."""
 
     def __init__(self, storage: Storage) -> None:
         self._storage = storage
@@ -109,7 +108,7 @@ class Meddled:
 
 def test_names_that_others_give_at_the_same_time_are_not_lost(store: EmbeddingStore) -> None:
     add_tag(store, "good", 1)
-    meddled = EmbeddingStore(Meddled(store.storage))  # type: ignore[arg-type]
+    changing = EmbeddingStore(ChangingStorage(store.storage))  # type: ignore[arg-type]
     with pytest.raises(Conflict):
-        add_tag(meddled, "mine", 2)
+        add_tag(changing, "mine", 2)
     assert read_tags(store) == {"theirs": 1}

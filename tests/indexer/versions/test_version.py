@@ -1,7 +1,6 @@
 """A manifest describes a version, and contradictions are refused."""
 
 import json
-from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
@@ -45,7 +44,7 @@ def store(tmp_path: Path) -> EmbeddingStore:
     for number in (2, 3, 11):
         folder = tmp_path / "versions" / str(number)
         folder.mkdir(parents=True)
-        replace(VERSION, version=number).write(folder)
+        VERSION.replace(version=number).write(folder)
     store = EmbeddingStore.from_uri(tmp_path)
     make_live(store, 3, known=None)
     return store
@@ -63,10 +62,16 @@ def test_a_manifest_reads_as_written(store: EmbeddingStore) -> None:
 
 def test_a_manifest_of_older_software_has_defaults(store: EmbeddingStore, manifest: Path) -> None:
     manifest.write_text(json.dumps(OLD))
-    found = read_version(store)
-    assert {name: value for name, value in asdict(found).items() if name in OLD} == OLD
-    assert (found.product_model_id, found.base, found.uniformity, found.alignment) == (None,) * 4
-    assert found.parameters == found.changes == found.gates == found.files == {}
+    version = read_version(store)
+    assert {name: value for name, value in version.to_dict().items() if name in OLD} == OLD
+    assert (version.product_model_id, version.base, version.uniformity, version.alignment) == (None,) * 4
+    assert version.parameters == version.changes == version.gates == version.files == {}
+
+
+def test_a_manifest_of_version_0_1_calls_the_runtime_an_encoder(store: EmbeddingStore, manifest: Path) -> None:
+    manifest.write_text(json.dumps(OLD | {"encoder": "onnx"}))
+    assert read_version(store).runtime == "onnx"
+    assert "encoder" not in read_version(store).to_dict()
 
 
 def test_the_live_version_is_read_unless_another_is_named(store: EmbeddingStore) -> None:
@@ -74,12 +79,12 @@ def test_the_live_version_is_read_unless_another_is_named(store: EmbeddingStore)
     assert read_version(store, 2).version == 2
 
 
-def test_an_unknown_version_is_answered_with_those_there_are(store: EmbeddingStore) -> None:
-    with pytest.raises(NotFound, match=r"no version 5 in .*; there is: 2, 3, 11"):
+def test_an_unknown_version_is_refused_with_a_list_of_the_others(store: EmbeddingStore) -> None:
+    with pytest.raises(NotFound, match=r"no version 5 in .*; known versions: 2, 3, 11"):
         read_version(store, 5)
 
 
-def test_numbers_are_in_order_and_partial_folders_are_none(store: EmbeddingStore, tmp_path: Path) -> None:
+def test_numbers_are_in_order_without_partial_folders(store: EmbeddingStore, tmp_path: Path) -> None:
     (tmp_path / "versions" / ".12.aa.partial").mkdir()
     (tmp_path / "versions" / "notes").mkdir()
     assert version_numbers(store) == [2, 3, 11]
@@ -92,7 +97,7 @@ def test_numbers_are_in_order_and_partial_folders_are_none(store: EmbeddingStore
         ({"version": None}, "version"),
         ({"version": True}, "version"),
         ({"version": 3.0}, "version"),
-        ({"version": 4}, "version"),  # stands in folder 3
+        ({"version": 4}, "version"),  # in the folder of version 3
         ({"model_id": 7}, "model_id"),
         ({"created": None}, "created"),
         ({"recall_at_10": "1"}, "recall_at_10"),
@@ -105,9 +110,7 @@ def test_numbers_are_in_order_and_partial_folders_are_none(store: EmbeddingStore
         ({"files": None}, "files"),
     ],
 )
-def test_a_field_that_is_wrong_is_named(
-    store: EmbeddingStore, manifest: Path, change: dict[str, Any], field: str
-) -> None:
+def test_an_invalid_field_is_named(store: EmbeddingStore, manifest: Path, change: dict[str, Any], field: str) -> None:
     document = json.loads(manifest.read_text()) | change
     manifest.write_text(json.dumps({name: value for name, value in document.items() if value is not ...}))
     with pytest.raises(InvalidData) as caught:
@@ -125,21 +128,21 @@ def test_a_field_that_is_wrong_is_named(
         ({"parameters": {"factory": "IVF8,SQfp16"}}, "a factory string of it, got 'IVF8,SQfp16'"),
         ({"parameters": {"requested": {"index": 3}}}, "index must be a string, got 3"),
         ({"parameters": {"requested": {"speed": 3}}}, "speed is unknown"),
-        ({"parameters": {"asked": {"recall": 3}}}, "recall must be above 0 and at most 1, got 3"),
-        ({"metric": "l2"}, "metric must be"),
+        ({"parameters": {"asked": {"recall": 3}}}, "recall must be at most 1, got 3"),
+        ({"metric": "l2"}, "'metric': must be 'inner_product', got 'l2'"),
         ({"indexed": 7}, "7 of 8 products are indexed"),
-        ({"products": 0, "indexed": 0}, "products must be at least 1"),
-        ({"dimension": -1}, "dimension must be at least 1"),
+        ({"products": 0, "indexed": 0}, "'products': must be at least 1, got 0"),
+        ({"dimension": -1}, "'dimension': must be at least 1, got -1"),
         ({"recall_at_10": 1.5}, "recall_at_10"),
-        ({"recall_at_10": float("nan")}, "recall_at_10"),
+        ({"recall_at_10": float("nan")}, "recall_at_10': must be a finite number"),
         ({"model_id": "../../elsewhere"}, "model_id"),
         ({"model_id": ""}, "model_id"),
-        ({"files": {"index.faiss": 3}}, "files"),
-        ({"files": {"index.faiss": {"bytes": 3}}}, "files"),
-        ({"files": {"../../elsewhere": {"bytes": 3, "sha256": ""}}}, "files"),
+        ({"files": {"index.faiss": 3}}, r"'files\.index\.faiss': must be an object, got 3"),
+        ({"files": {"index.faiss": {"bytes": 3}}}, r"'files\.index\.faiss\.sha256': missing"),
+        ({"files": {"../../elsewhere": {"bytes": 3, "sha256": ""}}}, "'files': must have names of files"),
     ],
 )
-def test_a_manifest_that_contradicts_itself_is_refused(
+def test_an_invalid_or_contradictory_manifest_is_refused(
     store: EmbeddingStore, manifest: Path, change: dict[str, Any], problem: str
 ) -> None:
     manifest.write_text(json.dumps(json.loads(manifest.read_text()) | change))
@@ -168,23 +171,23 @@ def described(tmp_path: Path) -> tuple[StoreVersion, Path]:
     folder.mkdir()
     (folder / "index.faiss").write_bytes(b"vectors")
     (folder / "ids.parquet").write_bytes(b"ids")
-    version = replace(VERSION, files=digests(folder))
+    version = VERSION.replace(files=digests(folder))
     version.write(folder)
     return version, folder
 
 
-def test_files_are_those_that_were_described(described: tuple[StoreVersion, Path]) -> None:
+def test_files_match_their_digests(described: tuple[StoreVersion, Path]) -> None:
     version, folder = described
     require_files(version, folder)
     assert sorted(version.files) == ["ids.parquet", "index.faiss"]
-    assert version.files["ids.parquet"]["bytes"] == 3
-    assert digests(folder) == version.files, "the manifest is none of them"
+    assert version.files["ids.parquet"].bytes == 3
+    assert digests(folder) == version.files, "the manifest has no digest of itself"
 
 
 @pytest.mark.parametrize(
     ("data", "problem"), [(None, "missing"), (b"vector", "truncated .*6 bytes, expected 7"), (b"Vectors", "damaged")]
 )
-def test_a_file_that_is_another_is_named(
+def test_a_missing_or_changed_file_is_named(
     described: tuple[StoreVersion, Path], data: bytes | None, problem: str
 ) -> None:
     version, folder = described
@@ -196,5 +199,5 @@ def test_a_file_that_is_another_is_named(
     assert caught.value.file == folder / "index.faiss"
 
 
-def test_a_version_of_older_software_describes_no_files(described: tuple[StoreVersion, Path]) -> None:
-    require_files(replace(VERSION, files={}), described[1])
+def test_a_version_of_older_software_has_no_digests(described: tuple[StoreVersion, Path]) -> None:
+    require_files(VERSION.replace(files={}), described[1])

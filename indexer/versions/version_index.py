@@ -1,4 +1,4 @@
-"""The index of a version as it is searched: in memory from the version's file, or on disk in the table."""
+"""The index of a version, ready to search: loaded from the version's file, or LanceDB's own in the table."""
 
 from __future__ import annotations
 
@@ -10,16 +10,16 @@ from indexer.index.vector_index import INDEX_FILE, VectorIndex
 from indexer.store.product_table import ProductTable
 
 
-def index_of(table: ProductTable, table_version: int, spec: IndexSpec, folder: Path) -> VectorIndex:
-    """The index of a spec.
+def open_index(table: ProductTable, table_version: int, spec: IndexSpec, folder: Path) -> VectorIndex:
+    """The index of a version.
 
     Args:
         table_version: the version of the table that it was built from.
-        folder: where the version's files are.
+        folder: the version's folder.
 
     Raises:
         NotFound: faiss is not installed.
-        InvalidData: it is missing, damaged, or another one than the spec says.
+        InvalidData: the index is missing, damaged, or not what `spec` says.
     """
     if spec.kind is DISK:
         return VectorIndex(LanceBackend(table.snapshot(table_version), spec.nlist), spec)
