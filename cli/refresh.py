@@ -21,24 +21,24 @@ from cli.store_options import (
     Allow,
     Config,
     Device,
+    Engine,
     EngineName,
-    EngineOption,
     Index,
     LatencyMs,
     MemoryGb,
     Recall,
     Runtime,
     Store,
-    device_for,
-    engine_of,
-    index_request_of,
-    runtime_for,
-    settings_of,
+    encoding_device,
+    encoding_runtime,
+    execution_engine,
+    index_request,
+    read_settings,
 )
 from ubm_embed.inference.runtimes.runtime_name import RuntimeName
 
 if TYPE_CHECKING:
-    from indexer.refresh.refresh import Refreshed
+    from indexer.refresh.refresh import RefreshReport
 
 
 def register(app: typer.Typer) -> None:
@@ -52,11 +52,13 @@ def refresh(
     ],
     store: Store,
     model: Annotated[
-        Path | None, typer.Option("--model", metavar="DIR", help="A new model; everything is then encoded anew.")
+        Path | None, typer.Option("--model", metavar="DIR", help="A new model, which encodes everything again.")
     ] = None,
     interactions: Annotated[
         Path | None,
-        typer.Option("--interactions", metavar="FILE", help="Interactions to count popularity from; else it stays."),
+        typer.Option(
+            "--interactions", metavar="FILE", help="Interactions to count popularity from; without, it stays as it is."
+        ),
     ] = None,
     index: Index = None,
     recall: Recall = None,
@@ -64,23 +66,27 @@ def refresh(
     memory_gb: MemoryGb = None,
     config: Config = None,
     allow: Allow = None,
-    dry_run: Annotated[bool, typer.Option("--dry-run", help="Only say what would happen.")] = False,
-    engine: EngineOption = EngineName.LOCAL,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Only report what would happen.")] = False,
+    engine: Engine = EngineName.LOCAL,
     device: Device = "auto",
     runtime: Runtime = RuntimeName.TORCH,
-    form: Annotated[Format | None, typer.Option("--format", help="Default: a table on a terminal, else JSON.")] = None,
+    output_format: Annotated[
+        Format | None, typer.Option("--format", help="Default: a table on a terminal, else JSON.")
+    ] = None,
 ) -> None:
-    """Bring a store up to date with a catalogue: encode what is new or has another text, and nothing else.
+    """Bring a store up to date with a catalogue: encode products that are new or whose text changed, and no others.
 
-    The store answers as before until the new version is whole and checked. A check that fails exits with 6 and changes
-    nothing. A refresh that was stopped goes on where it was when it is started again.
+    The store answers as before until the new version is complete and has passed its gates. A gate that fails exits
+    with 6 and publishes nothing. A refresh that was interrupted resumes when it is started again.
     """
-    settings = settings_of(config, index_request_of(index, recall, latency_ms, memory_gb))
-    chosen, reader = device_for(engine, device), runtime_for(engine, runtime)
-    from indexer.refresh.refresh import refresh as bring_up_to_date
+    settings = read_settings(config, index_request(index, recall, latency_ms, memory_gb))
+    device, runtime_name = encoding_device(engine, device), encoding_runtime(engine, runtime)
+    from indexer.refresh.refresh import refresh as refresh_store
+    from ubm_embed.inference.allocation import keep_freed_memory
 
-    with progress() as shown:
-        done = bring_up_to_date(
+    keep_freed_memory()
+    with progress() as report_progress:
+        report = refresh_store(
             products=products,
             store=store,
             model=model,
@@ -88,54 +94,54 @@ def refresh(
             settings=settings,
             allow=allow or (),
             dry_run=dry_run,
-            engine=engine_of(engine, settings),
-            device=chosen,
-            runtime=reader,
-            progress=shown,
+            engine=execution_engine(engine, settings),
+            device=device,
+            runtime=runtime_name,
+            progress=report_progress,
         )
-    say(_headline(done, store, dry_run=dry_run))
-    if done.prune_error:
-        warn(f"old versions could not be removed: {done.prune_error}; ubm-embed versions prune --store {store}")
-    for name, gate in done.gates.items() if dry_run else ():
+    say(_headline(report, store, dry_run=dry_run))
+    if report.prune_error:
+        warn(f"old versions could not be removed: {report.prune_error}; ubm-embed versions prune --store {store}")
+    for name, gate in report.gates.items() if dry_run else ():
         if not gate["passed"] and name not in (allow or ()):
             warn(f"gate '{name}' would fail: {gate['value']:g}, with a limit of {gate['limit']:g}")
-    _write(done, choose_format(form))
+    _write(report, choose_format(output_format))
 
 
-def _headline(done: Refreshed, store: str, *, dry_run: bool) -> str:
-    change = done.index
-    index = f", with the index {_index(change['to'])} in place of {_index(change['from'])}" if change else ""
+def _headline(report: RefreshReport, store: str, *, dry_run: bool) -> str:
+    change = report.index
+    index = f", with the index {_describe(change['to'])} in place of {_describe(change['from'])}" if change else ""
     if dry_run:
-        anew = f" ({done.reason}, so all is written anew)" if done.reason and done.written else ""
-        would = f"would encode {done.encoded:,} products and write {done.written:,}{anew}{index}"
+        reason = f" ({report.reason}, so every row is written)" if report.reason and report.written else ""
+        would = f"would encode {report.encoded:,} products and write {report.written:,}{reason}{index}"
         return f"{store}: {would}; nothing was changed"
-    if done.published is None:
-        return f"{store}: nothing changed; version {done.base} stays live"
-    seconds = sum(done.seconds.values())
-    resumed = f", {done.resumed:,} of them before" if done.resumed else ""
+    if report.published is None:
+        return f"{store}: nothing changed; version {report.base} stays live"
+    seconds = sum(report.seconds.values())
+    resumed = f" ({report.resumed:,} of them by an interrupted refresh)" if report.resumed else ""
     return (
-        f"{store}: version {done.published.version} is live after {done.base}{index}; {done.encoded:,} products encoded"
-        f"{resumed}, {done.written:,} written, {done.changes.removed:,} removed in {seconds:.1f} s"
+        f"{store}: version {report.published.version} is live after {report.base}{index}; {report.encoded:,} products "
+        f"encoded{resumed}, {report.written:,} written, {report.changes.removed:,} removed in {seconds:.1f} s"
     )
 
 
-def _index(said: Mapping[str, Any]) -> str:
+def _describe(index: Mapping[str, Any]) -> str:
     """An index in a few words: `flat (auto)`, `hnsw (recall 0.9)`."""
-    name, *more = dict.fromkeys(
-        str(value) if key in ("kind", "index") else f"{key} {value:g}" for key, value in said.items()
+    name, *details = dict.fromkeys(
+        str(value) if key in ("kind", "index") else f"{key} {value:g}" for key, value in index.items()
     )
-    return f"{name} ({', '.join(more)})" if more else name
+    return f"{name} ({', '.join(details)})" if details else name
 
 
-def _write(done: Refreshed, form: Format) -> None:
-    document = done.to_dict()
-    if form is not Format.TABLE:
-        write_document(document, form)
+def _write(report: RefreshReport, output_format: Format) -> None:
+    document = report.to_dict()
+    if output_format is not Format.TABLE:
+        write_document(document, output_format)
         return
-    shown = ("new", "changed", "updated", "unchanged", "removed", "written", "encoded")
-    write_table(["products", "number"], [(name, f"{document[name]:,}") for name in shown])
+    counts = ("new", "changed", "updated", "unchanged", "removed", "written", "encoded")
+    write_table(["products", "number"], [(name, f"{document[name]:,}") for name in counts])
     if document["gates"]:
-        failed = "would fail" if done.published is None else "allowed"
+        failed = "would fail" if report.published is None else "allowed"
         rows = [
             (name, gate["value"], gate["limit"], "passed" if gate["passed"] else failed)
             for name, gate in document["gates"].items()

@@ -1,30 +1,32 @@
-"""Options of the commands that read or write a store."""
+"""Options of the commands that read or write a store, and what they stand for."""
 
 from __future__ import annotations
 
+import contextlib
 import enum
-from dataclasses import replace
+import os
+from collections.abc import Iterator
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from cli.choices import device_of
+from cli.device import device_option, usable_device
 from indexer.refresh.gates import Gate
 from ubm_embed.inference.runtimes.runtime_name import RuntimeName
 
 if TYPE_CHECKING:
     from indexer.index.index_request import IndexRequest
-    from indexer.refresh.encoding import Engine
     from indexer.refresh.settings import RefreshSettings
+    from indexer.refresh.shards import ExecutionEngine
 
 # A string: a path would make s3:/bucket of s3://bucket.
 Store = Annotated[str, typer.Option("--store", metavar="DIR", help="The store: a folder, or a URI such as s3://...")]
 
 
 class EngineName(enum.StrEnum):
-    """What encodes."""
+    """Where products are encoded."""
 
     LOCAL = "local"
     RAY = "ray"
@@ -33,21 +35,21 @@ class EngineName(enum.StrEnum):
 Allow = Annotated[
     list[Gate] | None,
     typer.Option(
-        "--allow", metavar="GATE", help="Publish even if this check fails; repeatable. See docs/operations.md."
+        "--allow", metavar="GATE", help="Publish even if this gate fails; repeatable. See docs/operations.md."
     ),
 ]
 Config = Annotated[
     Path | None,
-    typer.Option("--config", metavar="FILE", help="TOML: limits of the checks, versions to keep, the index."),
+    typer.Option("--config", metavar="FILE", help="TOML: limits of the gates, versions to keep, the index."),
 ]
-EngineOption = Annotated[
+Engine = Annotated[
     EngineName, typer.Option("--engine", help="Encode in this process, or on a Ray cluster (RAY_ADDRESS).")
 ]
 Runtime = Annotated[
     RuntimeName,
     typer.Option(
         "--runtime",
-        help="What reads the products' texts; auto takes the fastest, measured, that agrees with torch.",
+        help="What reads the products' texts; auto measures which one is fastest among those that agree with torch.",
     ),
 ]
 Index = Annotated[
@@ -59,56 +61,80 @@ Index = Annotated[
     ),
 ]
 Recall = Annotated[
-    float | None, typer.Option("--recall", help="Share of the exact ten nearest that the index is to find: 0.99.")
+    float | None, typer.Option("--recall", help="Share of the exact ten nearest that the index must find: 0.99.")
 ]
 LatencyMs = Annotated[
     float | None, typer.Option("--latency-ms", help="Milliseconds that a single query may take; a gate.")
 ]
 MemoryGb = Annotated[float | None, typer.Option("--memory-gb", help="10^9 bytes that the index may take.")]
-Device = Annotated[str, typer.Option("--device", help="cpu, cuda, cuda:1, ...; auto takes a GPU where there is one.")]
+Device = Annotated[str, device_option()]
 
 
-def settings_of(config: Path | None, index: IndexRequest | None = None) -> RefreshSettings:
-    """The settings of a file, or the usual ones; what the options say of the index goes before what the file says."""
+def read_settings(config: Path | None, index: IndexRequest | None = None) -> RefreshSettings:
+    """The settings of a file, or the defaults; options for the index take precedence over the file."""
     from indexer.index.index_request import IndexRequest
     from indexer.refresh.settings import RefreshSettings
 
     settings = RefreshSettings() if config is None else RefreshSettings.read(config)
-    return settings if index is None else replace(settings, index=index.over(settings.index or IndexRequest()))
+    if index is None:
+        return settings
+    return settings.model_copy(update={"index": index.over(settings.index or IndexRequest())})
 
 
-def index_request_of(
+def index_request(
     index: str | None, recall: float | None, latency_ms: float | None, memory_gb: float | None
 ) -> IndexRequest | None:
-    """What the options say about the index, None if nothing; a target outside its range is a usage error."""
+    """The index that the options ask for, None if they do not; a target outside its range is a usage error."""
     from indexer.index.index_request import IndexRequest
 
     try:
-        asked = IndexRequest(index=index, recall=recall, latency_ms=latency_ms, memory_gb=memory_gb)
+        request = IndexRequest(index=index, recall=recall, latency_ms=latency_ms, memory_gb=memory_gb)
     except ValueError as error:
         name, _, problem = str(error).partition(" ")
         raise typer.BadParameter(f"--{name.replace('_', '-')} {problem}") from None
-    return None if asked == IndexRequest() else asked
+    return None if request == IndexRequest() else request
 
 
-def device_for(engine: EngineName, device: str) -> str:
-    """The device of a name; on a cluster the workers choose, which may have what this machine has not."""
-    return device if engine is EngineName.RAY else device_of(device)
+def encoding_device(engine: EngineName, device: str) -> str:
+    """The device to encode on; on a cluster the workers choose, whose machines may have other devices."""
+    return device if engine is EngineName.RAY else usable_device(device)
 
 
-def runtime_for(engine: EngineName, runtime: RuntimeName) -> str:
-    """The runtime of a name; each worker of a cluster would choose for itself, so there it must be named."""
+def encoding_runtime(engine: EngineName, runtime: RuntimeName) -> str:
+    """The runtime to encode with; a cluster's workers could each choose another one, so there it must be named."""
     if engine is EngineName.RAY and runtime is RuntimeName.AUTO:
         raise typer.BadParameter("--runtime auto measures on one machine; with --engine ray, name the runtime")
     return str(runtime)
 
 
-def engine_of(name: EngineName, settings: RefreshSettings) -> Engine:
-    """What encodes, by its name."""
+def execution_engine(name: EngineName, settings: RefreshSettings) -> ExecutionEngine:
+    """The engine that encodes, by its name."""
     if name is EngineName.RAY:
         from indexer.refresh.ray_engine import encode_with_ray
 
-        return partial(encode_with_ray, workers=settings.ray)
-    from indexer.refresh.encoding import encode_here
+        return partial(encode_with_ray, workers=settings.ray, startup=quiet_ray)
+    from indexer.refresh.shards import encode_locally
 
-    return encode_here
+    return encode_locally
+
+
+@contextlib.contextmanager
+def quiet_ray() -> Iterator[None]:
+    """A context in which this process may connect to Ray without a word on stderr and without reporting its usage.
+
+    Ray's C++ parts write to file descriptor 2 past all of Python's loggers; there they also announce that they were
+    told to be quiet.
+    """
+    quiet = {"RAY_BACKEND_LOG_LEVEL": "fatal", "RAY_USAGE_STATS_ENABLED": "0"}
+    added = {name: value for name, value in quiet.items() if name not in os.environ}
+    stderr = os.dup(2)
+    os.environ.update(added)
+    try:
+        with open(os.devnull, "wb") as nowhere:
+            os.dup2(nowhere.fileno(), 2)
+        yield
+    finally:
+        os.dup2(stderr, 2)
+        os.close(stderr)
+        for name in added:
+            del os.environ[name]

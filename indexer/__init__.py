@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from indexer.index.vector_index import VectorIndex
-    from indexer.refresh.build import build_index
+    from indexer.refresh.refresh import build_index
     from indexer.search.answer import Answer, Match
     from indexer.search.ranking import Rules
     from indexer.search.retriever import Retriever
@@ -24,7 +24,7 @@ _MODULES = {
     "Rules": "search.ranking",
     "StoreVersion": "versions.version",
     "VectorIndex": "index.vector_index",
-    "build_index": "refresh.build",
+    "build_index": "refresh.refresh",
 }
 
 

@@ -1,4 +1,4 @@
-"""What a refresh is to write, and why.
+"""What a refresh has to do: a catalogue compared with the live version, and the rows that must be written.
 
 Letters: M products of the catalogue.
 """
@@ -11,16 +11,15 @@ from pathlib import Path
 
 import numpy as np
 import polars as pl
+from numpy.typing import NDArray
 
-from indexer.refresh.catalogue_scan import Feed
-from indexer.refresh.changes import Changes
-from indexer.refresh.gates import Gate, GateLimits, Measured
-from indexer.refresh.interaction_counts import Interest
-from indexer.refresh.shards import Selection
+from indexer.refresh.catalogue_scan import CatalogueScan, InteractionCounts
+from indexer.refresh.gates import Gate, GateResult
 from indexer.store.embedding_store import LIVE_FILE, EmbeddingStore
-from indexer.store.product_table import OURS, POPULARITY, ROW_HASH, TEXT_HASH
+from indexer.store.table_schema import ADDED_COLUMNS, POPULARITY, ROW_HASH, TEXT_HASH
 from indexer.versions.live import Live, read_live
 from indexer.versions.version import StoreVersion, read_version
+from ubm_embed.data.arrays import BoolArray
 from ubm_embed.errors import InvalidData, NotFound
 from ubm_embed.model.checkpoint import Checkpoint
 
@@ -28,89 +27,151 @@ _HASHED = ["product_id", TEXT_HASH, ROW_HASH, POPULARITY]
 
 
 @dataclass(frozen=True)
-class ModelIdentity:
-    """Which model encodes.
+class ChangeCounts:
+    """Numbers of products by what changed.
 
     Attributes:
-        model_id: of the folder, whose session tower asks.
-        product_model_id: of its product tower, where it has another one.
-        dimension: width of the vectors, D.
+        new: products that the live version does not have.
+        changed: products whose text differs.
+        updated: products of which only something else differs, such as the price.
+        unchanged: products without a difference.
+        removed: products that the catalogue no longer has.
     """
 
-    model_id: str
-    product_model_id: str | None
-    dimension: int
+    new: int
+    changed: int
+    updated: int
+    unchanged: int
+    removed: int
+
+    @property
+    def none(self) -> bool:
+        """Whether the live version already is what the catalogue says."""
+        return not (self.new or self.changed or self.updated or self.removed)
+
+
+@dataclass(frozen=True)
+class Changes:
+    """A catalogue's products matched with the rows of the live version.
+
+    Attributes:
+        live_rows: row of each product in the live version, -1 if it is new: [M].
+        text_differs: whether the product is new or its text differs: [M].
+        row_differs: whether anything differs: [M].
+        popularity: interactions of each product: [M].
+        removed: ids that the catalogue no longer has.
+    """
+
+    live_rows: NDArray[np.int64]
+    text_differs: BoolArray
+    row_differs: BoolArray
+    popularity: NDArray[np.int64]
+    removed: pl.Series
 
     @classmethod
-    def of(cls, checkpoint: Checkpoint) -> ModelIdentity:
-        """Of a model that was opened."""
-        tower = checkpoint.product_tower
-        return cls(checkpoint.model_id, tower.model_id if tower else None, checkpoint.model.config.dimension)
+    def between(cls, live: pl.DataFrame | None, scan: CatalogueScan, popularity: pl.DataFrame | None) -> Changes:
+        """Compare the live version with a catalogue.
 
-    @classmethod
-    def of_version(cls, version: StoreVersion) -> ModelIdentity:
-        """Of the model that made a version."""
-        return cls(version.model_id, version.product_model_id, version.dimension)
+        Args:
+            live: product_id, text_hash, row_hash and popularity of the live version, in its order; None if there is
+                no live version.
+            popularity: interactions by product_id; None keeps the popularity of the live version.
+        """
+        before = (_NO_ROWS if live is None else live).with_row_index("live_row")
+        rows = scan.rows.join(before, on="product_id", how="left", maintain_order="left", suffix="_live")
+        if popularity is None:
+            rows = rows.with_columns(now=pl.col(POPULARITY))
+        else:
+            counts = popularity.select("product_id", now=POPULARITY)
+            rows = rows.join(counts, on="product_id", how="left", maintain_order="left")
+        now = pl.col("now").fill_null(0).cast(pl.Int64)
+        text = pl.col(TEXT_HASH).ne_missing(pl.col(f"{TEXT_HASH}_live"))
+        row = text | pl.col(ROW_HASH).ne_missing(pl.col(f"{ROW_HASH}_live")) | now.ne_missing(pl.col(POPULARITY))
+        matched = rows.select(pl.col("live_row").cast(pl.Int64).fill_null(-1), text=text, row=row, now=now)
+        removed = before.join(scan.rows, on="product_id", how="anti", maintain_order="left")["product_id"]
+        columns = {name: matched[name].to_numpy() for name in ("live_row", "text", "row", "now")}
+        return cls(columns["live_row"], columns["text"], columns["row"], columns["now"], removed)
+
+    @cached_property
+    def counts(self) -> ChangeCounts:
+        """Numbers of products by what changed."""
+        known = self.live_rows >= 0
+        return ChangeCounts(
+            new=int((~known).sum()),
+            changed=int((known & self.text_differs).sum()),
+            updated=int((known & self.row_differs & ~self.text_differs).sum()),
+            unchanged=int((known & ~self.row_differs).sum()),
+            removed=self.removed.len(),
+        )
 
 
 @dataclass(frozen=True, kw_only=True)
 class Plan:
-    """What is to be written.
+    """The work of a build or a refresh.
 
     Attributes:
-        feed: the catalogue.
-        changes: against the version that is live.
-        live: what live.json says, None where nothing is live.
-        base: the live version, None where all is built anew whatever is there.
-        model: who encodes.
-        reuse: version of the table that unchanged vectors are taken from; None where there is none of this model.
-        reason: why the whole table is written anew; None where only what changed is.
-        pairs: products that sessions hold side by side, None without sessions.
+        scan: the catalogue.
+        changes: its differences from the live version.
+        live: contents of live.json, None if nothing is live.
+        base: the live version, None if there is none to compare with.
+        model_id: the model that encodes; sessions are read by it.
+        product_model_id: its product tower, if it has a separate one.
+        dimension: width of the vectors, D.
+        reuse: version of the table whose vectors of unchanged texts are taken over; None if this model made none.
+        rewrite_reason: why the whole table is written again; None if only the differences are.
+        pairs: products that follow one another in sessions, None without interactions.
     """
 
-    feed: Feed
+    scan: CatalogueScan
     changes: Changes
     live: Live | None
     base: StoreVersion | None
-    model: ModelIdentity
+    model_id: str
+    product_model_id: str | None
+    dimension: int
     reuse: int | None
-    reason: str | None
+    rewrite_reason: str | None
     pairs: pl.DataFrame | None
 
     @classmethod
-    def to_build(cls, store: EmbeddingStore, feed: Feed, interest: Interest | None, checkpoint: Checkpoint) -> Plan:
-        """Write everything, whatever is there; what is live is only compared with.
+    def to_build(
+        cls, store: EmbeddingStore, scan: CatalogueScan, counts: InteractionCounts | None, checkpoint: Checkpoint
+    ) -> Plan:
+        """Write every product, whatever the store holds; a live version is only compared with.
 
         Raises:
             InvalidData: live.json is damaged.
         """
-        live, asked = read_live(store) if store.storage.exists(LIVE_FILE) else None, interest or Interest.nobody()
-        anew = cls(
-            feed=feed,
-            changes=Changes.between(None, feed, asked.counts),
+        live = read_live(store) if store.storage.exists(LIVE_FILE) else None
+        counted, tower = counts or InteractionCounts.empty(), checkpoint.product_tower
+        plan = cls(
+            scan=scan,
+            changes=Changes.between(None, scan, counted.popularity),
             live=live,
             base=None,
-            model=ModelIdentity.of(checkpoint),
+            model_id=checkpoint.model_id,
+            product_model_id=tower.model_id if tower else None,
+            dimension=checkpoint.model.config.dimension,
             reuse=None,
-            reason="a build writes all",
-            pairs=None if interest is None else interest.pairs,
+            rewrite_reason="a build writes every product",
+            pairs=None if counts is None else counts.pairs,
         )
         if live is None:
-            return anew
+            return plan
         try:
-            found = cls.to_refresh(store, feed, asked, checkpoint)
+            compared = cls.to_refresh(store, scan, counted, checkpoint)
         except (InvalidData, NotFound):
-            return anew  # to build anew is what mends a store whose live version is damaged
-        return replace(anew, base=found.base, changes=found.changes)
+            return plan  # a build is how a store with a damaged live version is repaired
+        return replace(plan, base=compared.base, changes=compared.changes)
 
     @classmethod
     def to_refresh(
-        cls, store: EmbeddingStore, feed: Feed, interest: Interest | None, checkpoint: Checkpoint | None
+        cls, store: EmbeddingStore, scan: CatalogueScan, counts: InteractionCounts | None, checkpoint: Checkpoint | None
     ) -> Plan:
         """Write what the live version lacks.
 
         Args:
-            checkpoint: the model that takes over, None for the live version's.
+            checkpoint: the model that takes over, None for the model of the live version.
 
         Raises:
             InvalidData: live.json, the version's manifest or the table is damaged.
@@ -119,61 +180,57 @@ class Plan:
         base = read_version(store, live.version)
         columns = pl.DataFrame(pl.from_arrow(store.table.schema(base.table_version).empty_table())).schema
         hashed = TEXT_HASH in columns
-        rows = store.table.read(base.table_version, _HASHED) if hashed else _unhashed(store, base)
-        same = checkpoint is None or checkpoint.model_id == base.model_id
+        rows = store.table.read(base.table_version, _HASHED) if hashed else _without_hashes(store, base)
+        same_model = checkpoint is None or checkpoint.model_id == base.model_id
+        tower = checkpoint and checkpoint.product_tower
         return cls(
-            feed=feed,
-            changes=Changes.between(rows, feed, None if interest is None else interest.counts),
+            scan=scan,
+            changes=Changes.between(rows, scan, None if counts is None else counts.popularity),
             live=live,
             base=base,
-            reuse=base.table_version if same and hashed else None,
-            reason=_reason(base, columns, feed, same=same, hashed=hashed),
-            pairs=None if interest is None else interest.pairs,
-            model=ModelIdentity.of(checkpoint) if checkpoint else ModelIdentity.of_version(base),
+            model_id=checkpoint.model_id if checkpoint else base.model_id,
+            product_model_id=(tower.model_id if tower else None) if checkpoint else base.product_model_id,
+            dimension=checkpoint.model.config.dimension if checkpoint else base.dimension,
+            reuse=base.table_version if same_model and hashed else None,
+            rewrite_reason=_rewrite_reason(base, columns, scan, same_model=same_model, hashed=hashed),
+            pairs=None if counts is None else counts.pairs,
         )
 
-    def lost(self, limits: GateLimits) -> Measured:
-        """The gate that can be asked before anything is encoded: how much the catalogue lacks of the live version."""
+    def rows_gate(self, max_lost: float) -> GateResult:
+        """The gate `rows`, which needs nothing encoded: the share of the live products that the catalogue lacks."""
         counts = self.changes.counts
         before = counts.removed + counts.changed + counts.updated + counts.unchanged
         share = counts.removed / max(before, 1)
         lacks = f"the catalogue lacks {counts.removed:,} of the {before:,} products of the live version"
-        return Measured(Gate.ROWS, share, limits.most_lost, True, f"{lacks}, a share of {share:.3g}")
+        return GateResult(Gate.ROWS, share, max_lost, True, f"{lacks}, a share of {share:.3g}")
 
     @property
-    def nothing(self) -> bool:
+    def is_empty(self) -> bool:
         """Whether the live version is what would be written."""
-        return self.reason is None and self.changes.counts.nothing
+        return self.rewrite_reason is None and self.changes.counts.none
 
     @cached_property
-    def selection(self) -> Selection:
-        """Which products are written and which of those encoded."""
-        everything = np.ones(len(self.feed), bool)
-        return Selection(
-            write=self.changes.row if self.reason is None else everything,
-            encode=everything if self.reuse is None else self.changes.text,
-            model_id=self.model.model_id,
-            base=self.reuse,
-            anew=self.reason is not None,
-        )
+    def write(self) -> BoolArray:
+        """Which products are written: [M]."""
+        return self.changes.row_differs if self.rewrite_reason is None else np.ones(len(self.scan), bool)
+
+    @cached_property
+    def encode(self) -> BoolArray:
+        """Which of the products that are written must be encoded: [M]."""
+        return self.write if self.reuse is None else self.write & self.changes.text_differs
 
     @property
-    def to_encode(self) -> int:
-        """How many products the model has to read."""
-        return int((self.selection.write & self.selection.encode).sum())
-
-    @property
-    def gone(self) -> pl.Series:
-        """Ids whose rows of the live version go: removed, or written anew."""
-        anew = self.feed.rows.filter(pl.Series(self.changes.row & (self.changes.positions >= 0)))["product_id"]
-        return pl.concat([anew, self.changes.removed])
+    def deleted(self) -> pl.Series:
+        """Ids whose rows of the live version are deleted: the product was removed, or its row is replaced."""
+        replaced = pl.Series(self.changes.row_differs & (self.changes.live_rows >= 0))
+        return pl.concat([self.scan.rows.filter(replaced)["product_id"], self.changes.removed])
 
 
-def checkpoint_of(model: str | Path) -> Checkpoint:
-    """A model folder whose vectors can be searched.
+def open_model(model: str | Path) -> Checkpoint:
+    """Open a model folder whose vectors can be searched.
 
     Raises:
-        NotFound: there is none.
+        NotFound: there is no such folder.
         InvalidData: it is damaged, or was fine-tuned for another task than next items.
     """
     from ubm_embed.data.tasks.task import Task
@@ -184,20 +241,26 @@ def checkpoint_of(model: str | Path) -> Checkpoint:
     return checkpoint
 
 
-def _reason(base: StoreVersion, columns: pl.Schema, feed: Feed, *, same: bool, hashed: bool) -> str | None:
-    if not same:
+def _rewrite_reason(
+    base: StoreVersion, columns: pl.Schema, scan: CatalogueScan, *, same_model: bool, hashed: bool
+) -> str | None:
+    if not same_model:
         return f"another model made version {base.version}"
     if not hashed:
-        return f"version {base.version} is of older software"
-    before = {name: dtype for name, dtype in columns.items() if name not in OURS}
-    different = sorted(name for name, _ in before.items() ^ dict(feed.schema).items())
+        return f"version {base.version} was written by older software"
+    before = {name: dtype for name, dtype in columns.items() if name not in ADDED_COLUMNS}
+    different = sorted(name for name, _ in before.items() ^ dict(scan.schema).items())
     if different:
-        return f"columns are new, gone or of another type: {', '.join(dict.fromkeys(different))}"
+        return f"columns were added, removed or have another type: {', '.join(dict.fromkeys(different))}"
     return None
 
 
-def _unhashed(store: EmbeddingStore, base: StoreVersion) -> pl.DataFrame:
-    """Rows of a version of older software: nothing tells what changed of them."""
+def _without_hashes(store: EmbeddingStore, base: StoreVersion) -> pl.DataFrame:
+    """Rows of a version of older software, with null hashes: every product then counts as changed."""
     rows = store.table.read(base.table_version, ["product_id", POPULARITY])
-    nothing = {TEXT_HASH: pl.lit(None, pl.Binary), ROW_HASH: pl.lit(None, pl.UInt64)}
-    return rows.with_columns(**nothing)
+    return rows.with_columns(**{TEXT_HASH: pl.lit(None, pl.Binary), ROW_HASH: pl.lit(None, pl.UInt64)})
+
+
+_NO_ROWS = pl.DataFrame(
+    schema={"product_id": pl.String, TEXT_HASH: pl.Binary, ROW_HASH: pl.UInt64, POPULARITY: pl.Int64}
+)

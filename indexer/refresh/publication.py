@@ -5,7 +5,7 @@ Letters: B queries, M products, D width.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Collection, Iterator
 from dataclasses import asdict, dataclass, field, replace
 from datetime import UTC, datetime
 from importlib.metadata import PackageNotFoundError
@@ -17,20 +17,21 @@ import polars as pl
 import torch
 
 from indexer.index.index_request import IndexRequest, IndexTarget
-from indexer.index.kinds import DISK, IndexForm
-from indexer.index.lance_backend import DiskEngine
-from indexer.index.tuning import Questions, Trial, between, choose_index
+from indexer.index.kinds import DISK, IndexSpec
+from indexer.index.lance_backend import LanceBackend
+from indexer.index.recall import TuningQueries, midpoints_of
+from indexer.index.tuning import BenchmarkResult, choose_index
 from indexer.index.vector_index import INDEX_FILE, VectorIndex
-from indexer.refresh.exact_scan import ScannedProducts, ScanStatistics, compare_with_live, exact_scan, rows_of
+from indexer.refresh.exact_scan import ScanStatistics, compare_with_live, exact_scan, rows_of
 from indexer.refresh.gates import Gate, GateResult, require_passed
 from indexer.refresh.plan import ChangeCounts
 from indexer.refresh.settings import GateLimits, RefreshSettings
 from indexer.search.catalogue import IDS_FILE, write_ids
 from indexer.store.embedding_store import EmbeddingStore, version_folder
 from indexer.store.product_table import ProductTable
-from indexer.versions.index_of import index_of
 from indexer.versions.live import Live, make_live, version_numbers
 from indexer.versions.version import MANIFEST_FILE, METRIC, StoreVersion, digests
+from indexer.versions.version_index import open_index
 from ubm_embed.data.arrays import FloatArray, evenly
 from ubm_embed.evaluation.uniformity import alignment, uniformity
 
@@ -112,19 +113,19 @@ def make_version(
         QualityGateFailed: a gate failed.
         InvalidData: the requested index cannot be made of these vectors, or does not fit into the memory allowed.
     """
-    scanned, questions = _scan(store.table, candidate, settings.gate_queries)
+    statistics, queries = _scan(store.table, candidate, settings.gate_queries)
     # Before the index is built, which would be in vain.
-    require_passed([*candidate.results, _vectors_gate(scanned.statistics)], allowed)
+    require_passed([*candidate.results, _vectors_gate(statistics)], allowed)
     with store.storage.write_folder(version_folder(number), last=MANIFEST_FILE) as aside:
         vectors = _TableVectors(store.table, candidate.table_version)
-        trial = _build_index(vectors, candidate.index, questions, aside)
+        built = _build_index(vectors, candidate.index, queries, aside)
         if vectors.table_version != candidate.table_version:
             candidate = replace(candidate, table_version=vectors.table_version)
             store.table.pin(number, candidate.table_version)
             store.table.fsync()
         write_ids(aside / IDS_FILE, candidate.product_ids)
         measured = _uniformity(store.table, candidate)
-        results = _gate_results(store, candidate, scanned, trial, measured, settings.gates)
+        results = _gate_results(store.table, candidate, statistics, queries, built, measured, settings.gates)
         require_passed(results, allowed)
         version = StoreVersion(
             version=number,
@@ -132,13 +133,13 @@ def make_version(
             model_id=candidate.model_id,
             product_model_id=candidate.product_model_id,
             runtime=candidate.runtime,
-            dimension=trial.index.dimension,
-            kind=trial.index.kind,
-            parameters=trial.to_parameters() | candidate.index.to_parameters(),
+            dimension=built.index.dimension,
+            kind=built.index.kind,
+            parameters=built.to_parameters() | candidate.index.to_parameters(),
             metric=METRIC,
-            products=scanned.statistics.rows,
-            indexed=len(trial.index),
-            recall_at_10=trial.recall,
+            products=statistics.rows,
+            indexed=len(built.index),
+            recall_at_10=built.recall,
             uniformity=measured,
             alignment=_alignment(store.table, candidate),
             created=datetime.now(UTC).isoformat(timespec="seconds"),
@@ -153,18 +154,23 @@ def make_version(
     return version
 
 
-def _scan(table: ProductTable, candidate: ReleaseCandidate, count: int) -> tuple[ScannedProducts, Questions]:
-    """A sample of products and points halfway between them, with their exact neighbours, in one pass."""
+def _scan(table: ProductTable, candidate: ReleaseCandidate, count: int) -> tuple[ScanStatistics, TuningQueries]:
+    """Scan all vectors once, for a sample of products and their midpoints as queries."""
     version, rows = candidate.table_version, evenly(len(candidate.product_ids), count)
     products = table.vectors(version, rows)
-    halfway = between(products)
-    statistics = exact_scan(table.batches(version), np.concatenate([products, halfway]), _NEAREST + 1)
-    near, near_halfway = statistics.nearest.at(slice(len(products))), statistics.nearest.at(slice(len(products), None))
-    questions = Questions(
-        products, rows, near, halfway, near_halfway, lambda positions: table.vectors(version, positions), statistics.rows
+    midpoints = midpoints_of(products)
+    statistics = exact_scan(table.batches(version), np.concatenate([products, midpoints]), _NEAREST + 1)
+    of_products, of_midpoints = slice(len(products)), slice(len(products), None)
+    queries = TuningQueries(
+        products=products,
+        rows=rows,
+        nearest=statistics.nearest.part(of_products),
+        midpoints=midpoints,
+        nearest_midpoints=statistics.nearest.part(of_midpoints),
+        vectors=lambda positions: table.vectors(version, positions),
+        count=statistics.rows,
     )
-    of_products = replace(statistics, nearest=near)
-    return ScannedProducts(version, candidate.product_ids, rows, products, of_products), questions
+    return statistics, queries
 
 
 @dataclass
@@ -181,47 +187,51 @@ class _TableVectors:
     def __iter__(self) -> Iterator[FloatArray]:
         return (batch.vectors for batch in self.table.batches(self.table_version))
 
-    def on_disk(self, form: IndexForm) -> VectorIndex:
+    def build_on_disk(self, spec: IndexSpec) -> VectorIndex:
         """LanceDB's own index over them; building it commits a version of the table."""
-        self.table_version = self.table.index_vectors(self.table_version, form.lists)
-        return VectorIndex(DiskEngine(self.table.snapshot(self.table_version), form.lists), form)
+        self.table_version = self.table.create_indexes(self.table_version, spec.nlist)
+        return VectorIndex(LanceBackend(self.table.snapshot(self.table_version), spec.nlist), spec)
 
 
-def _build_index(vectors: _TableVectors, request: IndexRequest, questions: Questions, folder: Path) -> Trial:
-    """Build the index and save it; it is measured after it is loaded again, as it will be served."""
-    chosen = choose_index(request, vectors, questions)
-    form = chosen.index.form
-    if form.kind is not DISK:
+def _build_index(
+    vectors: _TableVectors, request: IndexRequest, queries: TuningQueries, folder: Path
+) -> BenchmarkResult:
+    """Build the index and save it; its recall is measured after it is loaded again, as it will be served."""
+    chosen = choose_index(request, vectors, queries)
+    spec = chosen.index.spec
+    if spec.kind is not DISK:
         chosen.index.save(folder / INDEX_FILE)
-    index = index_of(vectors.table, vectors.table_version, form, folder)
-    if len(index) != questions.count:
+    index = open_index(vectors.table, vectors.table_version, spec, folder)
+    if len(index) != queries.count:
         return replace(chosen, index=index, recall=0.0)  # the gate `indexed` gives the reason
-    return replace(chosen, index=index, recall=questions.recall(index))
+    return replace(chosen, index=index, recall=queries.recall(index))
 
 
 def _gate_results(
-    store: EmbeddingStore,
+    table: ProductTable,
     candidate: ReleaseCandidate,
-    scanned: ScannedProducts,
-    trial: Trial,
+    statistics: ScanStatistics,
+    queries: TuningQueries,
+    built: BenchmarkResult,
     measured_uniformity: float | None,
     limits: GateLimits,
 ) -> list[GateResult]:
-    """Every gate of a version, those measured before among them."""
+    """The results of every gate, those measured before among them."""
     results = [
         *candidate.results,
-        _vectors_gate(scanned.statistics),
-        _indexed_gate(trial.index, scanned.statistics, candidate),
-        *_target_gates(trial, candidate.index.target, limits),
+        _vectors_gate(statistics),
+        _indexed_gate(built.index, statistics, candidate.product_ids),
+        *_target_gates(built, candidate.index.target, limits),
     ]
     if measured_uniformity is not None:
         message = f"uniformity of the vectors is {measured_uniformity:.3f}"
         results.append(GateResult(Gate.UNIFORMITY, measured_uniformity, limits.max_uniformity, True, message))
     if candidate.base is None:
         return results
-    same_model = candidate.base.model_id == candidate.model_id
-    live = candidate.base.table_version
-    return [*results, *compare_with_live(store.table, scanned, live, limits, same_model=same_model)]
+    live, same_model = candidate.base.table_version, candidate.base.model_id == candidate.model_id
+    return results + compare_with_live(
+        table, live, candidate.product_ids, queries, statistics.centroid, limits, same_model=same_model
+    )
 
 
 def _vectors_gate(statistics: ScanStatistics) -> GateResult:
@@ -229,21 +239,21 @@ def _vectors_gate(statistics: ScanStatistics) -> GateResult:
     return GateResult(Gate.VECTORS, statistics.not_unit_length, 0, True, message)
 
 
-def _indexed_gate(index: VectorIndex, statistics: ScanStatistics, candidate: ReleaseCandidate) -> GateResult:
-    rows, distinct = statistics.rows, candidate.product_ids.n_unique()
-    wrong = max(abs(rows - count) for count in (len(index), distinct, len(candidate.product_ids)))
+def _indexed_gate(index: VectorIndex, statistics: ScanStatistics, product_ids: pl.Series) -> GateResult:
+    rows, distinct = statistics.rows, product_ids.n_unique()
+    wrong = max(abs(rows - count) for count in (len(index), distinct, len(product_ids)))
     message = f"{rows} rows with {distinct} different ids, of which the index holds {len(index)}"
     return GateResult(Gate.INDEXED, wrong, 0, True, message)
 
 
-def _target_gates(trial: Trial, target: IndexTarget, limits: GateLimits) -> Sequence[GateResult]:
+def _target_gates(built: BenchmarkResult, target: IndexTarget, limits: GateLimits) -> list[GateResult]:
     """Whether the index is as good as requested; a request for less recall than the gate's limit lowers the limit."""
-    message = f"the index finds {trial.recall:.3f} of the exact ten nearest"
-    recall = GateResult(Gate.RECALL, trial.recall, min(limits.min_recall, target.recall), False, message)
+    message = f"the index finds {built.recall:.3f} of the exact ten nearest"
+    recall = GateResult(Gate.RECALL, built.recall, min(limits.min_recall, target.recall), False, message)
     if target.latency_ms is None:
         return [recall]
-    message = f"a query takes {trial.median_ms:.3g} ms with the index {trial.index.kind!r}, the best of those tried"
-    return [recall, GateResult(Gate.LATENCY, trial.median_ms, target.latency_ms, True, message)]
+    message = f"a query takes {built.median_ms:.3g} ms with the index {built.index.kind!r}, the best of those tried"
+    return [recall, GateResult(Gate.LATENCY, built.median_ms, target.latency_ms, True, message)]
 
 
 def _uniformity(table: ProductTable, candidate: ReleaseCandidate) -> float | None:

@@ -1,8 +1,8 @@
-"""From a catalogue to the version of a store that answers: encode what must be, write, check, publish, tidy up.
+"""From a catalogue to the version of a store that answers: `build_index` makes one, `refresh` brings it up to date.
 
-The order is what keeps a crash harmless: the model, then shards beside the table, then the table, then the index, and
-last the one small file that makes them live. Until then the store answers as before. What was encoded is kept until it
-is published, and the next refresh goes on from there.
+The order of the steps makes a crash harmless: first the model, then shards beside the table, then the table, then the
+index, and last the one small file that makes them live. Until then the store answers as before. Encoded shards are kept
+until they are published, and the next run goes on from them.
 """
 
 from __future__ import annotations
@@ -13,44 +13,106 @@ from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from indexer.index.tuning import require_buildable
 from indexer.index.faiss_factory import load_faiss
-from indexer.refresh.catalogue_scan import Feed
-from indexer.refresh.changes import ChangeCounts
-from indexer.refresh.encoding import Engine, encode_here
-from indexer.refresh.gates import Gate, Measured, require_passed
-from indexer.refresh.interaction_counts import Interest
-from indexer.refresh.model_copy import keep_model
-from indexer.refresh.plan import Plan, checkpoint_of
+from indexer.index.index_request import IndexRequest
+from indexer.index.tuning import require_buildable
+from indexer.refresh.catalogue_scan import CatalogueScan, InteractionCounts
+from indexer.refresh.gates import Gate, GateResult, require_passed
+from indexer.refresh.plan import ChangeCounts, Plan, open_model
+from indexer.refresh.publication import publish
 from indexer.refresh.settings import RefreshSettings
-from indexer.refresh.writing import Clock, Writer, asked_index
+from indexer.refresh.shards import ExecutionEngine, encode_locally
+from indexer.refresh.writing import copy_model, timed, write_rows
 from indexer.store.embedding_store import STAGING, EmbeddingStore, staging_folder
 from indexer.versions.pruning import try_prune
-from indexer.versions.rollback import require_whole
+from indexer.versions.rollback import require_complete
 from indexer.versions.tags import read_tags
 from indexer.versions.version import StoreVersion, read_version
 from ubm_embed.progress import Progress, silent
 
 
+def build_index(
+    *,
+    model: str | Path,
+    products: str | Path,
+    store: str | Path,
+    interactions: str | Path | None = None,
+    settings: RefreshSettings | None = None,
+    allow: Collection[Gate] = (),
+    engine: ExecutionEngine = encode_locally,
+    device: str = "auto",
+    runtime: str = "torch",
+    progress: Progress = silent,
+) -> StoreVersion:
+    """Embed a catalogue and make it the live version of a store. An interrupted build resumes where it stopped.
+
+    Args:
+        model: a model folder; the store keeps a copy.
+        products: the catalogue, in any format that `product_batches` reads.
+        store: path or URI of the store, made if it is not there.
+        interactions: what shoppers did, from which popularity is counted; without them it is 0 everywhere.
+        settings: limits of the gates, which versions stay, how the work is divided, which index is built.
+        allow: gates that may fail.
+        engine: encodes the shards.
+        device: "auto" takes a GPU if there is one.
+        runtime: the text runtime, a `RuntimeName`.
+
+    Raises:
+        NotFound: a file is missing; or faiss or the runtime's library is not installed.
+        InvalidData: names the file, row and field; or the model was fine-tuned for another task than next items.
+        Conflict: another process writes to the store, or the folder holds something else.
+        QualityGateFailed: a gate failed; the version that was live still is.
+    """
+    load_faiss()  # fail now if it is missing, not after hours of embedding
+    settings = settings or RefreshSettings()
+    index = settings.index or IndexRequest()
+    checkpoint = open_model(model)
+    scan = CatalogueScan.read(products)
+    counts = None if interactions is None else InteractionCounts.read(interactions)
+    target = EmbeddingStore.create(store)
+    with target.write_lock():
+        read_tags(target)  # pruning needs them: fail now if they are damaged
+        plan = Plan.to_build(target, scan, counts, checkpoint)
+        require_buildable(index, plan.dimension)
+        rows_gate = plan.rows_gate(settings.gates.max_lost)
+        require_passed([rows_gate], allow)
+        copy_model(target, Path(model), checkpoint)
+        candidate = write_rows(
+            target,
+            plan,
+            index,
+            [rows_gate] if plan.base else [],
+            shard_rows=settings.shard_rows,
+            engine=engine,
+            device=device,
+            runtime=runtime,
+            progress=progress,
+            seconds={},
+        )
+        version = publish(target, candidate, settings, allow)
+        try_prune(target, settings.keep, STAGING)  # what it fails to remove, the next refresh removes
+    return version
+
+
 @dataclass(frozen=True, kw_only=True)
-class Refreshed:
+class RefreshReport:
     """What a refresh did, or would do.
 
     Attributes:
         base: number of the version that was live before.
-        published: the version that is live now; None where nothing was published.
-        changes: against `base`.
+        published: the version that is live now; None if nothing was published.
+        changes: differences from `base`.
         written: products written to the table, encoded or not.
-        encoded: products that the model had to read for it.
-        resumed: how many of them an earlier refresh had encoded that did not come to its end.
-        reason: why all is written anew, or None.
-        index: where another index is asked for than there was: `from`, its kind and what it was asked as, and `to`,
-            what is asked for. None where it is the same.
-        gates: what was measured, its limit, and whether it is within; those of `published` where there is one.
-        seconds: of each step.
+        encoded: products that the model encoded for it.
+        resumed: how many of them an earlier, interrupted refresh had encoded.
+        reason: why the whole table is written again, or None.
+        index: `from`, the index there was with its kind and its request, and `to`, the one requested now. None if the
+            request is the same.
+        gates: measured value, limit and whether it passed, by gate; those of `published` if there is one.
+        seconds: time of each step.
         pruned: versions that were removed.
-        freed: bytes that this gave back.
-        prune_error: why old versions could not be removed, after the new one was published; None where they could.
+        freed: bytes that were freed by it.
+        prune_error: why old versions could not be removed after the new one was published; None if they could.
     """
 
     base: int
@@ -68,7 +130,7 @@ class Refreshed:
     prune_error: str | None = None
 
     def to_dict(self) -> dict[str, Any]:
-        """As JSON."""
+        """The report as JSON."""
         return {
             "base": self.base,
             "version": self.published.version if self.published else None,
@@ -95,91 +157,107 @@ def refresh(
     settings: RefreshSettings | None = None,
     allow: Collection[Gate] = (),
     dry_run: bool = False,
-    engine: Engine = encode_here,
+    engine: ExecutionEngine = encode_locally,
     device: str = "auto",
     runtime: str = "torch",
     progress: Progress = silent,
-) -> Refreshed:
-    """Bring a store up to date with a catalogue: what is unchanged is not encoded, and if all is, nothing happens.
+) -> RefreshReport:
+    """Bring a store up to date with a catalogue. Unchanged texts are not encoded; without a change nothing happens.
 
     Args:
-        products: the catalogue, of any kind that `product_batches` reads.
+        products: the catalogue, in any format that `product_batches` reads.
         store: path or URI of a store that answers.
-        model: another model's folder; everything is then encoded anew. None is the model of the live version.
+        model: another model's folder, which encodes everything again. None is the model of the live version.
         interactions: what shoppers did, from which popularity is counted; None leaves it as it is.
+        settings: as of `build_index`.
         allow: gates that may fail.
-        dry_run: only say what would happen.
-        engine: what encodes the shards.
-        device: "auto" takes a GPU where there is one.
-        runtime: what reads the texts, a `RuntimeName`.
+        dry_run: only report what would happen.
+        engine: encodes the shards.
+        device: "auto" takes a GPU if there is one.
+        runtime: the text runtime, a `RuntimeName`.
 
     Raises:
-        NotFound: a file or the store is missing, or faiss or the runtime's library is.
+        NotFound: a file or the store is missing; or faiss or the runtime's library is not installed.
         InvalidData: names the file, row and field; or the model was fine-tuned for another task than next items; or
-            the index that is asked for cannot be made; or nothing is new, but the live version is damaged.
-        Conflict: another process writes to the store, or made something else live meanwhile; or the catalogue changed
+            the requested index cannot be made; or nothing changed, but the live version is damaged.
+        Conflict: another process writes to the store, or made another version live meanwhile; or the catalogue changed
             while it was read.
-        QualityGateFailed: a check failed; what was live still is.
+        QualityGateFailed: a gate failed; the version that was live still is.
     """
-    load_faiss()  # that it is missing is worth knowing before hours of embedding
-    settings, clock = settings or RefreshSettings(), Clock()
-    opened = EmbeddingStore.open(store)
-    read_tags(opened)  # and so is that they are damaged, which would stop the pruning
-    checkpoint = None if model is None else checkpoint_of(model)
-    with nullcontext() if dry_run else opened.write_lock():
-        with clock.step("compare"):
-            interest = None if interactions is None else Interest.read(interactions)
-            plan = Plan.to_refresh(opened, Feed.read(products), interest, checkpoint)
-        lost = plan.lost(settings.gates)
-        found = _found(plan, lost, settings, clock)
+    load_faiss()  # fail now if it is missing, not after hours of embedding
+    settings, seconds = settings or RefreshSettings(), dict[str, float]()
+    target = EmbeddingStore.open(store)
+    read_tags(target)  # pruning needs them: fail now if they are damaged
+    checkpoint = None if model is None else open_model(model)
+    with nullcontext() if dry_run else target.write_lock():
+        with timed(seconds, "compare"):
+            counts = None if interactions is None else InteractionCounts.read(interactions)
+            plan = Plan.to_refresh(target, CatalogueScan.read(products), counts, checkpoint)
+        rows_gate = plan.rows_gate(settings.gates.max_lost)
+        index = _requested_index(plan, settings)
+        report = _planned(plan, rows_gate, index, seconds)
         if dry_run:
-            return found
-        require_passed([lost], allow)
+            return report
+        require_passed([rows_gate], allow)
         if checkpoint is not None and model is not None:
-            keep_model(opened, Path(model), checkpoint)
-        if plan.nothing and found.index is None:
-            require_whole(opened, read_version(opened, found.base))
+            copy_model(target, Path(model), checkpoint)
+        if plan.is_empty and report.index is None:
+            require_complete(target, read_version(target, report.base))
         else:
-            writer = Writer(
-                store=opened,
-                settings=settings,
-                allow=allow,
+            candidate = write_rows(
+                target,
+                plan,
+                index,
+                [rows_gate],
+                shard_rows=settings.shard_rows,
                 engine=engine,
                 device=device,
                 runtime=runtime,
                 progress=progress,
-                clock=clock,
+                seconds=seconds,
             )
-            written = writer.write(plan, [lost])
-            version = written.version
-            found = replace(found, published=version, resumed=written.resumed, gates=version.gates)
-        with clock.step("tidy up"):
-            # That of another model is a change-over that was interrupted, unless this was one.
-            staging = staging_folder(plan.model.model_id) if model is None else STAGING
-            pruned = try_prune(opened, settings.keep, staging)
-        return replace(found, pruned=pruned.versions, freed=max(0, pruned.bytes), prune_error=pruned.error)
+            with timed(seconds, "index, check and publish"):
+                version = publish(target, candidate, settings, allow)
+            report = replace(report, published=version, resumed=candidate.resumed, gates=version.gates)
+        with timed(seconds, "tidy up"):
+            # Another model's shards belong to an interrupted change of models; only such a change removes them.
+            staging = staging_folder(plan.model_id) if model is None else STAGING
+            pruned = try_prune(target, settings.keep, staging)
+        return replace(report, pruned=pruned.versions, freed=max(0, pruned.bytes), prune_error=pruned.error)
 
 
-def _another_index(base: StoreVersion, settings: RefreshSettings, dimension: int) -> dict[str, Any] | None:
-    """The index of the live version and the one that the settings ask for, where they differ."""
-    before, asked = base.index_request, asked_index(base, settings)
-    if asked == before:
-        return None
-    require_buildable(asked, dimension)  # a dry run is not to promise what cannot be
-    was, wanted = ({name: value for name, value in one.model_dump().items() if value is not None} for one in (before, asked))
-    return {"from": {"kind": base.kind, **was}, "to": {"index": asked.index_or_auto, **wanted}}
+def _requested_index(plan: Plan, settings: RefreshSettings) -> IndexRequest:
+    """The index that the settings ask for; what they leave out is as for the live version.
+
+    Raises:
+        InvalidData: it cannot be made; a dry run must not promise it.
+    """
+    assert plan.base is not None, "a refresh has a live version"
+    before = plan.base.index_request
+    index = before if settings.index is None else settings.index.over(before)
+    require_buildable(index, plan.dimension)
+    return index
 
 
-def _found(plan: Plan, lost: Measured, settings: RefreshSettings, clock: Clock) -> Refreshed:
-    assert plan.base is not None, "a refresh is against the version that is live"
-    return Refreshed(
+def _planned(plan: Plan, rows_gate: GateResult, index: IndexRequest, seconds: dict[str, float]) -> RefreshReport:
+    """The report of a refresh that has not begun."""
+    assert plan.base is not None, "a refresh has a live version"
+    return RefreshReport(
         base=plan.base.version,
         published=None,
         changes=plan.changes.counts,
-        written=0 if plan.nothing else int(plan.selection.write.sum()),
-        encoded=0 if plan.nothing else plan.to_encode,
-        reason=plan.reason,
-        index=_another_index(plan.base, settings, plan.model.dimension),
-        gates={} if plan.nothing else {str(lost.gate): lost.to_dict()},
-        seconds=clock.seconds,
+        written=int(plan.write.sum()),
+        encoded=int(plan.encode.sum()),
+        reason=plan.rewrite_reason,
+        index=_index_change(plan.base, index),
+        gates={} if plan.is_empty else {str(rows_gate.gate): rows_gate.to_dict()},
+        seconds=seconds,
     )
+
+
+def _index_change(base: StoreVersion, index: IndexRequest) -> dict[str, Any] | None:
+    """The index of the live version and the requested one, None if the request is the same."""
+    if index == base.index_request:
+        return None
+    old, new = base.index_request.model_dump(exclude_none=True), index.model_dump(exclude_none=True)
+    return {"from": {"kind": base.kind, **old}, "to": {"index": index.index_or_auto, **new}}

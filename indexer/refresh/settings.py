@@ -1,9 +1,9 @@
-"""What a refresh may be told in a file: its gates, what is kept, which index, how it cuts its work.
+"""Settings of a refresh, from code or from a TOML file.
 
 shard_rows = 20000
 
 [gates]
-most_lost = 0.2
+max_lost = 0.2
 
 [keep]
 versions = 2
@@ -14,51 +14,91 @@ kind = "auto"
 
 from __future__ import annotations
 
+import json
 import tomllib
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field, fields
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any, TypeVar
+
+import pydantic
+from pydantic import Field
 
 from indexer.index.index_request import IndexRequest
-from indexer.refresh.gates import GateLimits
-from indexer.refresh.ray_workers import RayWorkers
 from indexer.versions.pruning import KeepPolicy
 from ubm_embed.errors import InvalidData, NotFound
+from ubm_embed.validation import FrozenModel, invalid_data
 
-_NUMBERS: dict[str, type] = {"int": int, "int | None": int, "float": float, "float | None": float}
-_EXPECTED: dict[type, str] = {int: "a whole number", float: "a number", str: "a string"}
+_Share = Annotated[float, Field(ge=0, le=1)]
+_Model = TypeVar("_Model", bound=FrozenModel)
 
 
-@dataclass(frozen=True, kw_only=True)
-class RefreshSettings:
-    """How a refresh goes.
+class GateLimits(FrozenModel):
+    """The limit of each gate.
 
     Attributes:
-        shard_rows: products that are encoded and written at once, the unit in which a stopped refresh is taken up
-            again. Beyond 20 million products set it to a thousandth of them: a table of many small files is slow.
-        gates: limits of the checks before publishing.
-        keep: which versions stay.
-        ray: what a Ray cluster gives the workers, where one encodes.
-        index: which index, and how good it is to be; None is as the live version has it.
+        max_lost: share of the live version's products that a catalogue may lack.
+        min_recall: recall@10 of the index against exact search.
+        min_overlap: share of the ten nearest of the live version that must still be among them, with the same model.
+        min_overlap_of_another_model: the same if a new model takes over; it only has to stop garbage.
+        max_shift: distance that the mean vector may move, with the same model. (Two models' vectors are not
+            comparable.)
+        max_uniformity: 0 means that all vectors are alike, as from a collapsed model; a trained model is below -1.
 
     Raises:
-        ValueError: fewer than one row a shard.
+        ValueError: a limit outside its range.
     """
 
-    shard_rows: int = 20_000
-    gates: GateLimits = field(default_factory=GateLimits)
-    keep: KeepPolicy = field(default_factory=KeepPolicy)
-    ray: RayWorkers = field(default_factory=RayWorkers)
-    index: IndexRequest | None = None
+    max_lost: _Share = 0.2
+    min_recall: _Share = 0.99
+    min_overlap: _Share = 0.5
+    min_overlap_of_another_model: _Share = 0.05
+    max_shift: Annotated[float, Field(ge=0, le=2)] = 0.1
+    max_uniformity: Annotated[float, Field(le=0)] = -0.01
 
-    def __post_init__(self) -> None:
-        if self.shard_rows < 1:
-            raise ValueError(f"shard_rows must be at least 1, got {self.shard_rows}")
+
+class RayWorkers(FrozenModel):
+    """The workers that encode on a Ray cluster, and what each is given.
+
+    Attributes:
+        workers: their maximum number; None is as many as the cluster has room for.
+        cpus: CPUs of each worker, which runs as many threads.
+        gpus: GPUs of each worker, which runs on a GPU if it is given at least a part of one; 0.5 lets two share one.
+            None is 1, but 0 if the job's device is the CPU, or is "auto" and the cluster has no GPU.
+
+    Raises:
+        ValueError: fewer than one worker, fewer than one CPU each, or a negative number of GPUs.
+    """
+
+    workers: Annotated[int, Field(ge=1)] | None = None
+    cpus: Annotated[int, Field(ge=1)] = 1
+    gpus: Annotated[float, Field(ge=0)] | None = None
+
+
+class RefreshSettings(FrozenModel):
+    """Settings of a build or a refresh.
+
+    Attributes:
+        shard_rows: products that are encoded and written at once, the unit in which an interrupted refresh resumes.
+            Beyond 20 million products set it to a thousandth of them: a table of many small files is slow.
+        gate_queries: products that are searched for to tune the index and to measure the gates.
+        gates: limits of the checks before publishing.
+        keep: which old versions stay.
+        ray: the workers, if Ray encodes.
+        index: the index to build and its targets; None is what the live version was asked for.
+
+    Raises:
+        ValueError: a value outside its range.
+    """
+
+    shard_rows: Annotated[int, Field(ge=1)] = 20_000
+    gate_queries: Annotated[int, Field(ge=1)] = 200
+    gates: GateLimits = GateLimits()
+    keep: KeepPolicy = KeepPolicy()
+    ray: RayWorkers = RayWorkers()
+    index: IndexRequest | None = None
 
     @classmethod
     def read(cls, file: str | Path) -> RefreshSettings:
-        """Settings of a TOML file; what it leaves out is as the class has it.
+        """The settings of a TOML file; what it leaves out has its default.
 
         Raises:
             NotFound: no such file.
@@ -70,58 +110,43 @@ class RefreshSettings:
             raise NotFound(f"no such file: {file}") from None
         except (tomllib.TOMLDecodeError, UnicodeDecodeError, IsADirectoryError) as error:
             raise InvalidData(f"not TOML: {error}", file=file) from None
-        _require_known(document, {"shard_rows", *_SECTIONS}, file, "")
-        found = {name: _section(name, document[name], file) for name in _SECTIONS if name in document}
-        if "shard_rows" in document:
-            found["shard_rows"] = _value(document, "shard_rows", int, file, "")
+        section = document.pop("index", None)
+        settings = _validated(cls, document, file)
+        if section is None:
+            return settings
+        index = _validated(_IndexSection, section, file, "index").request(file)
+        return settings.model_copy(update={"index": index})
+
+
+class _IndexSection(FrozenModel):
+    """The section [index], whose `kind` is the option `--index`."""
+
+    kind: str | None = None
+    recall: float | None = None
+    latency_ms: float | None = None
+    memory_gb: float | None = None
+
+    def request(self, file: str | Path) -> IndexRequest:
         try:
-            return cls(**found)
+            return IndexRequest(
+                index=self.kind, recall=self.recall, latency_ms=self.latency_ms, memory_gb=self.memory_gb
+            )
         except ValueError as error:
-            raise InvalidData(str(error), file=file, field="shard_rows") from None
+            problem = str(error).replace("index must", "kind must")
+            raise InvalidData(problem, file=file, field=f"index.{problem.split()[0]}") from None
 
 
-def _index_request(kind: str | None = None, **target: float) -> IndexRequest:
-    """What the option `--index` says is `kind` in the section [index]."""
+def _validated(model: type[_Model], document: Any, file: str | Path, section: str = "") -> _Model:
+    """A TOML table as a model; an error names the section, the field in it and what was expected."""
     try:
-        return IndexRequest(index=kind, **target)
-    except ValueError as error:
-        raise ValueError(str(error).replace("index must", "kind must")) from None
-
-
-def _numbers(part: type) -> dict[str, type]:
-    """Its fields that are numbers. What the others hold the environment has, or a section by another name."""
-    return {one.name: _NUMBERS[str(one.type)] for one in fields(part) if str(one.type) in _NUMBERS}
-
-
-# What each section makes, and the kinds of its fields.
-_SECTIONS: dict[str, tuple[Callable[..., Any], dict[str, type]]] = {
-    "gates": (GateLimits, _numbers(GateLimits)),
-    "keep": (KeepPolicy, _numbers(KeepPolicy)),
-    "ray": (RayWorkers, _numbers(RayWorkers)),
-    "index": (_index_request, {"kind": str, **_numbers(IndexRequest)}),
-}
-
-
-def _section(name: str, document: Any, file: str | Path) -> Any:
-    make, kinds = _SECTIONS[name]
-    if not isinstance(document, Mapping):
-        raise InvalidData(f"expected a section [{name}], got {document!r}", file=file, field=name)
-    _require_known(document, set(kinds), file, f"{name}.")
-    values = {key: _value(document, key, kinds[key], file, f"{name}.") for key in document}
-    try:
-        return make(**values)
-    except ValueError as error:
-        raise InvalidData(str(error), file=file, field=f"{name}.{str(error).split()[0]}") from None
-
-
-def _require_known(document: Mapping[str, Any], known: set[str], file: str | Path, where: str) -> None:
-    for key in sorted(document.keys() - known):
-        raise InvalidData(f"unknown; expected one of {', '.join(sorted(known))}", file=file, field=f"{where}{key}")
-
-
-def _value(document: Mapping[str, Any], key: str, kind: type, file: str | Path, where: str) -> Any:
-    value = document[key]
-    fits = isinstance(value, (int, float) if kind is float else kind) and not isinstance(value, bool)
-    if not fits:
-        raise InvalidData(f"expected {_EXPECTED[kind]}, got {value!r}", file=file, field=f"{where}{key}")
-    return value
+        # By way of JSON, since a strict model takes nested tables from JSON only.
+        return model.model_validate_json(json.dumps(document, default=str))
+    except pydantic.ValidationError as error:
+        first, fault = error.errors()[0], invalid_data(error, file=file)
+        field, problem = ".".join(filter(None, (section, fault.field))), fault.problem
+        if first["type"] == "extra_forbidden":
+            table: Any = model if len(first["loc"]) == 1 else model.model_fields[str(first["loc"][0])].annotation
+            problem = f"unknown; expected one of {', '.join(sorted(table.model_fields))}"
+        elif first["type"] == "model_type":
+            problem = f"must be a section [{field}], got {first['input']!r}"
+        raise InvalidData(problem, file=file, field=field) from None

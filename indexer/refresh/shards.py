@@ -1,35 +1,42 @@
-"""The rows that a refresh writes, cut into shards: each is encoded and written by itself, by any worker, once.
+"""The rows that a refresh writes, cut into shards; each is encoded and written on its own, once, by any worker.
 
 staging/<model_id>/<key>.parquet    a shard's rows
-staging/<model_id>/<key>.json       {"fragments": [...]}: it is encoded, and where its rows are
+staging/<model_id>/<key>.json       {"fragments": [...], "runtime": ...}: the shard is encoded, and where its rows are
 
-A shard's key is a hash of what is in it and of the model. So a refresh that is started again after a crash finds what
-is done already, and one that reads another catalogue does not take it for its own.
+A shard's key is a hash of its contents and of the model. A refresh that is started again after a crash therefore finds
+the shards that are done, and one that reads another catalogue does not take them for its own.
 
-Letters: M products of the catalogue.
+Letters: M products of the catalogue, K rows of a shard, D width.
 """
 
 from __future__ import annotations
 
 import io
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import cached_property, partial
 from hashlib import blake2b
 
 import numpy as np
 import polars as pl
-from numpy.typing import NDArray
 
-from indexer.refresh.catalogue_scan import Feed
-from indexer.refresh.changes import Changes
+from indexer.refresh.gates import Gate, GateResult, require_passed
+from indexer.refresh.plan import Plan
+from indexer.storage.json_record import as_bytes, parse_record, read_record
 from indexer.storage.storage import Storage
-from indexer.store.embedding_store import EmbeddingStore, staging_folder
-from indexer.store.product_table import POPULARITY, ROW_HASH, TEXT_HASH
-from ubm_embed.errors import Conflict
+from indexer.store.embedding_store import EmbeddingStore, model_folder, staging_folder
+from indexer.store.table_schema import POPULARITY, ROW_HASH, TEXT_HASH
+from ubm_embed.data.arrays import FloatArray, IntArray
+from ubm_embed.errors import Conflict, InvalidData
+from ubm_embed.inference.embedder import Embedder
+from ubm_embed.inference.runtimes.runtime_name import RuntimeName
+from ubm_embed.progress import Progress, silent
 
-# Where the vector of a row that is not encoded stands in the live version; null of one that is. No shop's column is
-# called so: see `require_storable`.
-POSITION = "_row_position"
+# Row of the live version that a product's vector is copied from; null if the product is encoded. No column of a shop
+# has this name: see `require_storable`.
+LIVE_ROW = "_row_position"
+# Far above the rounding of float32: what this finds is NaN, zero, or never normalised.
+LENGTH_TOLERANCE = 1e-3
 
 
 @dataclass(frozen=True)
@@ -37,9 +44,9 @@ class Shard:
     """Some rows to write.
 
     Attributes:
-        key: a hash of what is in it.
-        rows: how many there are.
-        to_encode: how many of them the model has to read.
+        key: a hash of its contents.
+        rows: number of rows, K.
+        to_encode: number of rows that the model has to encode.
     """
 
     key: str
@@ -47,74 +54,81 @@ class Shard:
     to_encode: int
 
 
-@dataclass(frozen=True, kw_only=True)
-class Selection:
-    """Which products of a catalogue are written, and which of those are encoded.
+@dataclass(frozen=True)
+class EncodingJob:
+    """Everything a worker needs to know, wherever it runs.
 
     Attributes:
-        write, encode: [M]; what is encoded is written too.
-        model_id: who encodes.
-        base: version of the table that the vectors of the others are taken from.
-        anew: whether the whole table is written anew.
+        store: path or URI of the store; every worker must reach it.
+        model_id: the model, of which the store has a copy.
+        reuse: version of the table that the vectors of rows that are not encoded are copied from.
+        rewrite: whether the whole table is written again.
+        device: "auto" takes a GPU if there is one.
+        runtime: the text runtime, a `RuntimeName`.
     """
 
-    write: NDArray[np.bool_]
-    encode: NDArray[np.bool_]
+    store: str
     model_id: str
-    base: int | None
-    anew: bool
+    reuse: int | None
+    rewrite: bool
+    device: str = "auto"
+    runtime: str = "torch"
 
 
-def cut(store: EmbeddingStore, feed: Feed, changes: Changes, selection: Selection, *, rows: int) -> Iterator[Shard]:
-    """Read the catalogue once more and stage what is selected of it, `rows` a shard.
+# Encodes shards: every shard it is given is done when it returns. Progress counts encoded products.
+ExecutionEngine = Callable[[EncodingJob, Sequence[Shard], Progress], None]
+
+
+def stage_shards(store: EmbeddingStore, plan: Plan, *, rows: int) -> Iterator[Shard]:
+    """Read the catalogue once more and stage the rows that the plan writes, `rows` to a shard.
 
     Raises:
-        Conflict: the catalogue changed since it was read first.
-        NotFound, InvalidData: as `Feed.read`.
+        Conflict: the catalogue changed since it was scanned.
+        NotFound, InvalidData: as `CatalogueScan.read`.
     """
-    for frame in _pieces(_selected(feed, changes, selection), rows):
-        key = _key(frame, selection)
-        name = rows_file(selection.model_id, key)
+    for frame in _regrouped(_rows_to_write(plan), rows):
+        key = _key(frame, plan)
+        name = rows_file(plan.model_id, key)
         if not store.storage.exists(name):
             buffer = io.BytesIO()
             frame.write_parquet(buffer)
             store.storage.write(name, buffer.getvalue())
-        yield Shard(key, frame.height, frame[POSITION].null_count())
+        yield Shard(key, frame.height, frame[LIVE_ROW].null_count())
 
 
 def read_shard(storage: Storage, model_id: str, key: str) -> pl.DataFrame:
-    """The rows of a shard, with their hashes and `POSITION`."""
+    """The rows of a shard, with their hashes and `LIVE_ROW`."""
     return pl.read_parquet(io.BytesIO(storage.read(rows_file(model_id, key))))
 
 
 def rows_file(model_id: str, key: str) -> str:
-    """Name of the file with the rows of a shard."""
+    """Name of the file that holds the rows of a shard."""
     return f"{staging_folder(model_id)}/{key}.parquet"
 
 
 def record_file(model_id: str, key: str) -> str:
-    """Name of the file that says that a shard is encoded."""
+    """Name of the file that records that a shard is encoded."""
     return f"{staging_folder(model_id)}/{key}.json"
 
 
-def _selected(feed: Feed, changes: Changes, selection: Selection) -> Iterator[pl.DataFrame]:
-    """Batches of the rows to write, as the table has them, with `POSITION`."""
-    done = 0
-    for batch in feed.batches():
+def _rows_to_write(plan: Plan) -> Iterator[pl.DataFrame]:
+    """Batches of the rows to write, with the table's columns and `LIVE_ROW`."""
+    scan, changes, done = plan.scan, plan.changes, 0
+    for batch in scan.batches():
         here = slice(done, done + batch.height)
         done += batch.height
-        known = feed.rows[here]
-        if not batch.select(known.columns).equals(known):
-            raise Conflict(f"{feed.file} changed while it was read; run it again once it is whole")
-        kept = pl.Series(changes.positions[here]).set(pl.Series(selection.encode[here]), None)
-        batch = batch.with_columns(pl.Series(POPULARITY, changes.popularity[here]), kept.alias(POSITION))
-        yield batch.filter(pl.Series(selection.write[here]))
-    if done != len(feed):
-        raise Conflict(f"{feed.file} changed while it was read; run it again once it is whole")
+        scanned = scan.rows[here]
+        if not batch.select(scanned.columns).equals(scanned):
+            raise Conflict(f"{scan.file} changed while it was read; run it again once the file is complete")
+        live_row = pl.Series(changes.live_rows[here]).set(pl.Series(plan.encode[here]), None)
+        batch = batch.with_columns(pl.Series(POPULARITY, changes.popularity[here]), live_row.alias(LIVE_ROW))
+        yield batch.filter(pl.Series(plan.write[here]))
+    if done != len(scan):
+        raise Conflict(f"{scan.file} changed while it was read; run it again once the file is complete")
 
 
-def _pieces(batches: Iterator[pl.DataFrame], rows: int) -> Iterator[pl.DataFrame]:
-    """The same rows, `rows` a frame but the last."""
+def _regrouped(batches: Iterator[pl.DataFrame], rows: int) -> Iterator[pl.DataFrame]:
+    """The same rows in frames of `rows`; the last may be shorter."""
     waiting: list[pl.DataFrame] = []
     for batch in batches:
         waiting.append(batch)
@@ -127,9 +141,116 @@ def _pieces(batches: Iterator[pl.DataFrame], rows: int) -> Iterator[pl.DataFrame
         yield rest
 
 
-def _key(frame: pl.DataFrame, selection: Selection) -> str:
-    digest = blake2b(f"{selection.model_id} {selection.base} {selection.anew} {frame.schema}".encode(), digest_size=12)
-    # As text: binary forms differ with the chunks that a column happens to lie in.
-    contents = frame.select("product_id", pl.col(TEXT_HASH).bin.encode("hex"), ROW_HASH, POPULARITY, POSITION)
+def _key(frame: pl.DataFrame, plan: Plan) -> str:
+    rewrite = plan.rewrite_reason is not None
+    digest = blake2b(f"{plan.model_id} {plan.reuse} {rewrite} {frame.schema}".encode(), digest_size=12)
+    # As text: a column's binary form depends on how it happens to be chunked.
+    contents = frame.select("product_id", pl.col(TEXT_HASH).bin.encode("hex"), ROW_HASH, POPULARITY, LIVE_ROW)
     digest.update(contents.write_csv().encode())
     return digest.hexdigest()
+
+
+class ShardEncoder:
+    """Encodes the shards of a job one by one. The model is loaded when the first row needs it."""
+
+    def __init__(self, job: EncodingJob) -> None:
+        self.job = job
+        self.store = EmbeddingStore.from_uri(job.store)
+
+    def encode(self, key: str, progress: Progress = silent) -> None:
+        """Write a shard's rows and vectors beside the table, then the record that it is encoded.
+
+        Raises:
+            QualityGateFailed: a vector is not of length 1, or the runtime's vectors differ from float32's.
+            NotFound: the runtime's library is not installed.
+            OSError: the disk is full, or the like.
+        """
+        rows = read_shard(self.store.storage, self.job.model_id, key)
+        vectors = self._vectors(rows, progress)
+        require_unit_length(vectors, rows["product_id"])
+        fragments = self.store.table.write_fragments(rows.drop(LIVE_ROW), vectors, overwrite=self.job.rewrite)
+        runtime = self.embedder.runtime if rows[LIVE_ROW].has_nulls() else None
+        record = {"fragments": fragments, "runtime": runtime}
+        self.store.storage.write(record_file(self.job.model_id, key), as_bytes(record))
+
+    def _vectors(self, rows: pl.DataFrame, progress: Progress) -> FloatArray:
+        """Each row's vector, encoded or copied from the live version: [K, D]."""
+        to_encode = rows[LIVE_ROW].is_null().to_numpy()
+        parts: dict[bool, FloatArray] = {}
+        if to_encode.any():
+            parts[True] = self.embedder.embed_products(rows.filter(pl.Series(to_encode)), progress=progress)
+        if not to_encode.all():
+            assert self.job.reuse is not None, "vectors are only copied from a version that exists"
+            parts[False] = self.store.table.vectors(self.job.reuse, rows[LIVE_ROW].drop_nulls().to_numpy())
+        vectors = np.empty((rows.height, next(iter(parts.values())).shape[1]), np.float32)
+        for encoded, part in parts.items():
+            vectors[to_encode == encoded] = part
+        return vectors
+
+    @cached_property
+    def embedder(self) -> Embedder:
+        """The model, opened from the store's copy."""
+        name = model_folder(self.job.model_id)
+        try:
+            with self.store.storage.open_folder(name) as folder:
+                return Embedder.from_pretrained(folder, device=self.job.device, runtime=self.job.runtime)
+        except FileNotFoundError:
+            problem = "missing; give the model's own folder: ubm-embed refresh --model DIR"
+            raise InvalidData(problem, file=f"{self.store.uri}/{name}") from None
+
+
+def encode_locally(job: EncodingJob, shards: Sequence[Shard], progress: Progress) -> None:
+    """Encode shards one by one in this process; an `ExecutionEngine`."""
+    encoder = ShardEncoder(job)
+    total, done = sum(shard.to_encode for shard in shards), 0
+    for shard in shards:
+        encoder.encode(shard.key, partial(_report, progress, done, total))
+        done += shard.to_encode
+
+
+def _report(progress: Progress, done: int, total: int, what: str, in_shard: int, of_shard: int, note: str = "") -> None:
+    """Report progress within a shard as progress of the whole job."""
+    progress("encoding products", done + in_shard, total, note)
+
+
+def is_encoded(store: EmbeddingStore, model_id: str, shard: Shard) -> bool:
+    """Whether a shard was encoded, by this run or an interrupted one, and the files of its rows are still there."""
+    try:
+        data = store.storage.read(record_file(model_id, shard.key))
+    except FileNotFoundError:
+        return False
+    try:
+        fragments = parse_record(data, file=shard.key)["fragments"]
+    except (InvalidData, KeyError):
+        return False
+    return store.table.has_files(fragments)
+
+
+def fragments_of(store: EmbeddingStore, model_id: str, shards: Sequence[Shard]) -> list[str]:
+    """The table fragments of encoded shards, for a commit."""
+    records = (read_record(store.storage, record_file(model_id, shard.key)) for shard in shards)
+    return [fragment for record in records for fragment in record["fragments"]]
+
+
+def runtimes_of(store: EmbeddingStore, model_id: str, shards: Sequence[Shard]) -> set[str]:
+    """The runtimes that encoded the shards; a shard whose vectors were all copied has none."""
+    records = (read_record(store.storage, record_file(model_id, shard.key)) for shard in shards)
+    # Older software called it "encoder", and before that wrote no name because PyTorch was the only one.
+    names = (record.get("runtime", record.get("encoder", RuntimeName.TORCH)) for record in records)
+    return {name for name in names if name is not None}
+
+
+def require_unit_length(vectors: FloatArray, product_ids: pl.Series) -> None:
+    """Raise unless every vector is finite and of length 1; a damaged model yields NaN or zero."""
+    bad = not_unit_length(vectors)
+    if bad.size:
+        length = np.linalg.norm(vectors[bad[0]])
+        first = f"that of product {product_ids[int(bad[0])]!r} has length {length:g}"
+        message = f"{bad.size} of {len(vectors)} vectors are not of length 1, so the model may be damaged: {first}"
+        require_passed([GateResult(Gate.VECTORS, bad.size, 0, True, message)], ())
+
+
+def not_unit_length(vectors: FloatArray) -> IntArray:
+    """Rows of vectors [K, D] that are not finite and of length 1."""
+    lengths = np.sqrt(np.einsum("md,md->m", vectors, vectors))
+    return np.flatnonzero(~(np.abs(lengths - 1) <= LENGTH_TOLERANCE))

@@ -26,7 +26,7 @@ from indexer.refresh.shards import (
     stage_shards,
 )
 from indexer.store.embedding_store import MODEL_LAST_FILE, EmbeddingStore, model_folder
-from indexer.store.product_table import ROW_HASH, TEXT_HASH, table_schema
+from indexer.store.table_schema import ROW_HASH, TEXT_HASH, table_schema
 from ubm_embed.errors import Conflict
 from ubm_embed.inference.runtimes.runtime_name import RuntimeName
 from ubm_embed.model.checkpoint import PRODUCT_TOWER, Checkpoint, copy_checkpoint, model_id_of
@@ -75,7 +75,6 @@ def write_rows(
     with timed(seconds, "commit"):
         table_version = _commit(store, plan, shards, shard_rows)
         rows = store.table.read(table_version, _IDENTITY)
-    encoded, resumed = int(plan.encode.sum()), sum(shard.to_encode for shard in shards if shard not in left)
     return ReleaseCandidate(
         table_version=table_version,
         product_ids=rows["product_id"],
@@ -83,8 +82,8 @@ def write_rows(
         product_model_id=plan.product_model_id,
         source=plan.scan.file.name,
         changes=plan.changes.counts,
-        encoded=encoded,
-        resumed=resumed,
+        encoded=int(plan.encode.sum()),
+        resumed=sum(shard.to_encode for shard in shards) - sum(shard.to_encode for shard in left),
         base=plan.base,
         live=plan.live,
         pairs=plan.pairs,

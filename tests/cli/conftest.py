@@ -11,7 +11,7 @@ import polars as pl
 import pytest
 
 from cli.main import run
-from indexer.refresh.build import build_index
+from indexer.refresh.refresh import build_index
 from indexer.refresh.gates import Gate
 from indexer.refresh.refresh import refresh
 from indexer.refresh.settings import RefreshSettings

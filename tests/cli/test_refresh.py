@@ -152,7 +152,7 @@ class TestGates:
         assert ["rows", "0.5000", "0.2000", "allowed"] in [line.split() for line in ran.out.splitlines()]
 
     def test_or_the_configuration_has_another_limit(self, ubm: Shell, tmp_path: Path, nights: Path, half: Path) -> None:
-        (tmp_path / "limits.toml").write_text("[gates]\nmost_lost = 0.5\nmost_shift = 2\nleast_overlap = 0\n")
+        (tmp_path / "limits.toml").write_text("[gates]\nmax_lost = 0.5\nmax_shift = 2\nmin_overlap = 0\n")
         ran = ubm("refresh", "--products", half, "--store", nights, "--config", tmp_path / "limits.toml")
         assert ran.code == 0
         assert json.loads(ran.out)["gates"]["rows"] == {"value": 0.5, "limit": 0.5, "passed": True}
@@ -160,7 +160,7 @@ class TestGates:
     def test_a_check_after_encoding_leaves_the_live_version_too(
         self, ubm: Shell, tmp_path: Path, nights: Path, catalogue: Catalogue
     ) -> None:
-        (tmp_path / "limits.toml").write_text("[gates]\nmost_uniformity = -3\n")
+        (tmp_path / "limits.toml").write_text("[gates]\nmax_uniformity = -3\n")
         ran = ubm(
             *("refresh", "--products", catalogue(4), "--store", nights, *ALLOW),
             *("--config", tmp_path / "limits.toml"),
@@ -180,7 +180,7 @@ class TestWhatIsRefused:
     @pytest.mark.parametrize(
         ("text", "problem"),
         [
-            ("[gates]\nmost_lst = 0.5", "field 'gates.most_lst': unknown; expected one of"),
+            ("[gates]\nmax_lst = 0.5", "field 'gates.max_lst': unknown; expected one of"),
             ("[keep]\nversions = 0", "field 'keep.versions': versions must be at least 1, got 0"),
             ("gates", "not TOML"),
         ],

@@ -16,9 +16,9 @@ import typer
 from typer.testing import CliRunner, Result
 
 from cli import build_index, lookup, query
-from indexer.refresh.build import build_index as build
+from indexer.refresh.refresh import build_index as build
 from ubm_embed.data.session import Product
-from ubm_embed.data.tasks.examples import Task
+from ubm_embed.data.tasks.task import Task
 from ubm_embed.data.text.tokenizer import InteractionTokenizer
 from ubm_embed.errors import Conflict, InvalidData, NotFound
 from ubm_embed.inference.predictor import Predictor
@@ -81,7 +81,7 @@ def lines(*documents: Any) -> str:
 
 
 class TestBuildIndex:
-    def test_says_what_is_live_and_keeps_stdout_clean(
+    def test_stderr_names_the_live_version_and_stdout_stays_empty(
         self, tmp_path: Path, model_folder: Path, products_file: Path
     ) -> None:
         result = run("build-index", "--model", model_folder, "--products", products_file, "--store", tmp_path / "store")
@@ -135,8 +135,8 @@ class TestQuery:
     def test_lines_are_answered_with_lines(self, tmp_path: Path, store: Path) -> None:
         result = run("query", "--session", session_file(tmp_path, lines(KNOWN, STRANGE)), "--store", store)
         assert [json.loads(line)["session_id"] for line in result.stdout.splitlines()] == ["s1", "s2"]
-        asked = ("query", "--session", session_file(tmp_path, lines(KNOWN, STRANGE)), "--store", store)
-        assert len(json.loads(run(*asked, "--format", "json").stdout)) == 2
+        arguments = ("query", "--session", session_file(tmp_path, lines(KNOWN, STRANGE)), "--store", store)
+        assert len(json.loads(run(*arguments, "--format", "json").stdout)) == 2
 
     def test_more_sessions_than_one_search(self, store: Path) -> None:
         many = [KNOWN | {"session_id": str(number)} for number in range(300)]
@@ -152,11 +152,11 @@ class TestQuery:
         assert len(rows) == 7
         assert "9.5" in rows[0]
 
-    def test_seen_products_are_matched_when_asked_for(self, store: Path) -> None:
+    def test_seen_products_match_with_include_seen(self, store: Path) -> None:
         result = run("query", "--session", "-", "--store", store, "--include-seen", stdin=json.dumps(KNOWN))
         assert len(json.loads(result.stdout)["matches"]) == 8
 
-    def test_what_was_skipped_is_told_on_stderr(self, store: Path) -> None:
+    def test_skipped_products_are_named_on_stderr(self, store: Path) -> None:
         one = run("query", "--session", "-", "--store", store, stdin=json.dumps(STRANGE))
         assert "version 1 does not know x" in one.stderr
         assert "answered by popularity: no known product" in one.stderr
@@ -165,11 +165,11 @@ class TestQuery:
         assert "1 of 2 sessions name products" in two.stderr
         assert "1 of 2 sessions are answered by popularity" in two.stderr
 
-    def test_an_older_version_answers_when_named(self, store: Path, model_folder: Path, products_file: Path) -> None:
+    def test_an_older_version_answers_by_its_number(self, store: Path, model_folder: Path, products_file: Path) -> None:
         build(model=model_folder, products=products_file, store=store)
-        asked = ("query", "--session", "-", "--store", store)
-        assert json.loads(run(*asked, stdin=json.dumps(KNOWN)).stdout)["version"] == 2
-        assert json.loads(run(*asked, "--version", 1, stdin=json.dumps(KNOWN)).stdout)["version"] == 1
+        arguments = ("query", "--session", "-", "--store", store)
+        assert json.loads(run(*arguments, stdin=json.dumps(KNOWN)).stdout)["version"] == 2
+        assert json.loads(run(*arguments, "--version", 1, stdin=json.dumps(KNOWN)).stdout)["version"] == 1
 
     def test_an_error_on_the_second_line_leaves_no_half_output(self, store: Path) -> None:
         text = lines(KNOWN, {"interactions": [{"action": "fly"}]})
@@ -179,12 +179,12 @@ class TestQuery:
         assert result.exception.field == "interactions[0].action"
         assert result.stdout == ""
 
-    def test_bytes_that_are_no_text_are_invalid_data(self, tmp_path: Path, store: Path) -> None:
+    def test_bytes_that_are_not_utf_8_are_invalid_data(self, tmp_path: Path, store: Path) -> None:
         (tmp_path / "latin").write_bytes(b'{"session_id": "\xe9"}')
         with pytest.raises(InvalidData, match=r"latin: not UTF-8 text: .* at byte 16"):
             run("query", "--session", tmp_path / "latin", "--store", store)
 
-    def test_what_is_not_there_is_not_found(self, tmp_path: Path, store: Path) -> None:
+    def test_a_missing_file_or_store_is_not_found(self, tmp_path: Path, store: Path) -> None:
         with pytest.raises(NotFound, match="no file at"):
             run("query", "--session", tmp_path / "none.json", "--store", store)
         with pytest.raises(NotFound, match="ubm-embed build-index"):
@@ -265,40 +265,42 @@ class TestLookup:
 
 class TestPredictions:
     @pytest.fixture
-    def asked(self, store: Path, task_folders: dict[Task, Path]) -> tuple[object, ...]:
+    def arguments(self, store: Path, task_folders: dict[Task, Path]) -> tuple[object, ...]:
         """The options of both models."""
         models = ("--purchase-intention", task_folders[Task.PIP], "--remaining-length", task_folders[Task.RLP])
         return ("--store", store, "-k", 3, *models)
 
-    def test_a_session_is_answered_with_both(self, asked: tuple[object, ...]) -> None:
-        answer = json.loads(run("query", "--session", "-", *asked, stdin=json.dumps(KNOWN)).stdout)
+    def test_a_session_is_answered_with_both(self, arguments: tuple[object, ...]) -> None:
+        answer = json.loads(run("query", "--session", "-", *arguments, stdin=json.dumps(KNOWN)).stdout)
         assert list(answer)[4:7] == ["unknown", "purchase_intention", "remaining_length"]
         assert 0 < answer["purchase_intention"] < 1
         assert answer["remaining_length"] >= 0
         assert len(answer["matches"]) == 3
 
-    def test_only_the_model_given_is_asked(self, store: Path, task_folders: dict[Task, Path]) -> None:
-        asked = ("query", "--session", "-", "--store", store, "--remaining-length", task_folders[Task.RLP])
-        answer = json.loads(run(*asked, stdin=json.dumps(KNOWN)).stdout)
+    def test_only_the_given_model_predicts(self, store: Path, task_folders: dict[Task, Path]) -> None:
+        arguments = ("query", "--session", "-", "--store", store, "--remaining-length", task_folders[Task.RLP])
+        answer = json.loads(run(*arguments, stdin=json.dumps(KNOWN)).stdout)
         assert "remaining_length" in answer
         assert "purchase_intention" not in answer
 
-    def test_a_session_that_cannot_be_read_gets_none(self, asked: tuple[object, ...]) -> None:
-        known, strange = run("query", "--session", "-", *asked, stdin=lines(KNOWN, STRANGE)).stdout.splitlines()
+    def test_an_unreadable_session_gets_no_predictions(self, arguments: tuple[object, ...]) -> None:
+        known, strange = run("query", "--session", "-", *arguments, stdin=lines(KNOWN, STRANGE)).stdout.splitlines()
         assert "purchase_intention" in json.loads(known)
         assert not {"purchase_intention", "remaining_length"} & json.loads(strange).keys()
 
-    def test_a_table_has_them_on_a_line_below(self, asked: tuple[object, ...]) -> None:
-        said = re.compile(r"purchase intention \d\.\d{3}, remaining length \d+\.\d")
-        one = run("query", "--session", "-", *asked, "--format", "table", stdin=json.dumps(KNOWN)).stdout.splitlines()
-        assert [bool(said.fullmatch(line)) for line in one] == [False] * 4 + [True]
-        two = run("query", "--session", "-", *asked, "--format", "table", stdin=lines(STRANGE, KNOWN)).stdout
-        assert [line for line in two.splitlines() if said.fullmatch(line)] == two.splitlines()[-1:]
+    def test_a_table_has_them_on_a_line_below(self, arguments: tuple[object, ...]) -> None:
+        line_below = re.compile(r"purchase intention \d\.\d{3}, remaining length \d+\.\d")
+        one = run(
+            "query", "--session", "-", *arguments, "--format", "table", stdin=json.dumps(KNOWN)
+        ).stdout.splitlines()
+        assert [bool(line_below.fullmatch(line)) for line in one] == [False] * 4 + [True]
+        two = run("query", "--session", "-", *arguments, "--format", "table", stdin=lines(STRANGE, KNOWN)).stdout
+        assert [line for line in two.splitlines() if line_below.fullmatch(line)] == two.splitlines()[-1:]
 
-    def test_a_lookup_has_them_too(self, asked: tuple[object, ...], task_folders: dict[Task, Path]) -> None:
+    def test_a_lookup_has_them_too(self, arguments: tuple[object, ...], task_folders: dict[Task, Path]) -> None:
         parts = ("--title", "red shirt", "--category", "shirts", "--attribute", "colour=red")
         by_text, by_id = (
-            json.loads(run("lookup", *asked, *product).stdout) for product in (parts, ("--product-id", "p3"))
+            json.loads(run("lookup", *arguments, *product).stdout) for product in (parts, ("--product-id", "p3"))
         )
         expected = Predictor.from_pretrained(task_folders[Task.PIP]).predict_product(
             Product("red shirt", "shirts", (("colour", "red"),))
@@ -358,53 +360,51 @@ class TestInAShell:
 
 
 class TestRules:
-    """What an answer has to be: the same options for query and lookup."""
+    """Rules about the answer: the same options for query and lookup."""
 
     def ids(self, *arguments: object) -> list[str]:
         return [match["product_id"] for match in json.loads(run(*arguments).stdout)["matches"]]
 
     @pytest.fixture
-    def asked(self, tmp_path: Path, store: Path) -> tuple[object, ...]:
+    def arguments(self, tmp_path: Path, store: Path) -> tuple[object, ...]:
         return ("query", "--session", session_file(tmp_path, KNOWN), "--store", store, "-k", 8)
 
-    def test_only_products_that_satisfy_a_condition_match(self, asked: tuple[object, ...], store: Path) -> None:
-        assert set(self.ids(*asked, "--where", "category = 'shirts'")) == {"p3", "p4", "p8"}
+    def test_only_products_that_satisfy_a_condition_match(self, arguments: tuple[object, ...], store: Path) -> None:
+        assert set(self.ids(*arguments, "--where", "category = 'shirts'")) == {"p3", "p4", "p8"}
         assert set(self.ids("lookup", "--title", "boots", "--store", store, "--where", "category = 'shoes'")) == {
             "p1",
             "p2",
             "p5",
         }
 
-    def test_what_is_wrong_with_a_condition_is_said(self, asked: tuple[object, ...]) -> None:
+    def test_the_error_says_what_is_wrong_with_a_condition(self, arguments: tuple[object, ...]) -> None:
         with pytest.raises(InvalidData, match="No field named prize"):
-            run(*asked, "--where", "prize < 5")
+            run(*arguments, "--where", "prize < 5")
 
-    def test_files_exclude_and_boost(self, asked: tuple[object, ...], tmp_path: Path) -> None:
+    def test_files_exclude_and_boost(self, arguments: tuple[object, ...], tmp_path: Path) -> None:
         (tmp_path / "out.csv").write_text("product_id\np2\np3\n")
         (tmp_path / "up.csv").write_text("product_id,boost\np7,2\n")
-        found = self.ids(*asked, "--exclude", tmp_path / "out.csv", "--boost", tmp_path / "up.csv")
-        assert found[0] == "p7"
-        assert not {"p2", "p3"} & set(found)
+        ids = self.ids(*arguments, "--exclude", tmp_path / "out.csv", "--boost", tmp_path / "up.csv")
+        assert ids[0] == "p7"
+        assert not {"p2", "p3"} & set(ids)
 
-    def test_at_most_so_many_of_a_column(self, asked: tuple[object, ...]) -> None:
-        found = json.loads(run(*asked, "--max-per", "category=1").stdout)["matches"]
-        categories = [match["category"] for match in found if match["category"] is not None]
+    def test_a_value_of_a_column_may_be_capped(self, arguments: tuple[object, ...]) -> None:
+        matches = json.loads(run(*arguments, "--max-per", "category=1").stdout)["matches"]
+        categories = [match["category"] for match in matches if match["category"] is not None]
         assert len(categories) == len(set(categories)) == 2
 
     @pytest.mark.parametrize("wrong", [("--max-per", "category"), ("--max-per", "category=0"), ("--diversity", "2")])
-    def test_a_rule_that_makes_no_sense_is_a_usage_error(
-        self, asked: tuple[object, ...], wrong: tuple[str, str]
-    ) -> None:
-        assert run(*asked, *wrong).exit_code == 2
+    def test_an_invalid_rule_is_a_usage_error(self, arguments: tuple[object, ...], wrong: tuple[str, str]) -> None:
+        assert run(*arguments, *wrong).exit_code == 2
 
-    def test_diversity_changes_what_matches_and_not_how_much(self, asked: tuple[object, ...]) -> None:
-        best, diverse = self.ids(*asked[:-1], 4), self.ids(*asked[:-1], 4, "--diversity", "0.9")
+    def test_diversity_changes_the_matches_but_not_their_number(self, arguments: tuple[object, ...]) -> None:
+        best, diverse = self.ids(*arguments[:-1], 4), self.ids(*arguments[:-1], 4, "--diversity", "0.9")
         assert best[0] == diverse[0]
         assert best != diverse
         assert len(diverse) == 4
 
-    def test_reasons_are_given_when_asked_for(self, asked: tuple[object, ...]) -> None:
-        found = json.loads(run(*asked, "--explain").stdout)["matches"]
-        (reason,) = found[0]["reasons"]
+    def test_explain_adds_reasons(self, arguments: tuple[object, ...]) -> None:
+        matches = json.loads(run(*arguments, "--explain").stdout)["matches"]
+        (reason,) = matches[0]["reasons"]
         assert (reason["interaction"], reason["action"], reason["product_id"]) == (1, "view", "p1")
-        assert "reasons" not in json.loads(run(*asked).stdout)["matches"][0]
+        assert "reasons" not in json.loads(run(*arguments).stdout)["matches"][0]

@@ -10,11 +10,9 @@ from typing import Any
 import polars as pl
 import pytest
 
-from indexer.refresh.build import build_index
-from indexer.refresh.encoding import EncodingJob, encode_here
-from indexer.refresh.refresh import refresh
+from indexer.refresh.refresh import build_index, refresh
 from indexer.refresh.settings import RefreshSettings
-from indexer.refresh.shards import Shard
+from indexer.refresh.shards import EncodingJob, Shard, encode_locally
 from indexer.search.retriever import Retriever
 from indexer.store.embedding_store import EmbeddingStore
 from indexer.versions.live import live_number
@@ -121,7 +119,7 @@ def test_a_rollback_does_not_wait_for_a_refresh_which_then_publishes_nothing(
     opened = EmbeddingStore.open(store)
 
     def roll_back_meanwhile(job: EncodingJob, shards: Sequence[Shard], progress: Progress) -> None:
-        encode_here(job, shards, progress)
+        encode_locally(job, shards, progress)
         assert roll_back(opened).now.version == 1
 
     night = write_catalogue(file, products, 3)

@@ -18,8 +18,7 @@ import pytest
 from indexer.health.doctor import Severity, examine
 from indexer.index.index_request import IndexRequest
 from indexer.refresh import publication
-from indexer.refresh.build import build_index
-from indexer.refresh.refresh import refresh
+from indexer.refresh.refresh import build_index, refresh
 from indexer.refresh.settings import RefreshSettings
 from indexer.search.retriever import Retriever
 from indexer.storage.local_storage import LocalStorage

@@ -1,4 +1,4 @@
-"""A version of the table becomes one of the store if it passes its gates: measured here on vectors made by hand."""
+"""A version of the table becomes a version of the store if it passes its gates, here with vectors made by hand."""
 
 from dataclasses import replace
 from pathlib import Path
@@ -8,18 +8,26 @@ import polars as pl
 import pytest
 import torch
 
-from indexer.refresh.changes import ChangeCounts
-from indexer.refresh.gates import Gate, GateLimits, Measured
-from indexer.refresh.publication import Candidate, next_number, publish
+from indexer.refresh.gates import Gate, GateResult
+from indexer.refresh.plan import ChangeCounts
+from indexer.refresh.publication import ReleaseCandidate, next_number, publish
+from indexer.refresh.settings import GateLimits, RefreshSettings
 from indexer.store.embedding_store import EmbeddingStore
-from indexer.store.product_table import POPULARITY, table_schema
+from indexer.store.table_schema import POPULARITY, table_schema
 from indexer.versions.live import Live, live_number, read_live, version_numbers
 from indexer.versions.version import StoreVersion, read_version
 from ubm_embed.errors import Conflict, QualityGateFailed
 from ubm_embed.evaluation.uniformity import alignment, uniformity
 
 WIDTH = 16
-ANY = GateLimits(least_overlap=0, least_overlap_of_another_model=0, most_shift=2, most_uniformity=0)
+DEFAULT = RefreshSettings()
+
+
+def limits(**values: float) -> RefreshSettings:
+    return RefreshSettings(gates=GateLimits(**values))
+
+
+ANY = limits(min_overlap=0, min_overlap_of_another_model=0, max_shift=2, max_uniformity=0)
 
 
 def unit(vectors: np.ndarray) -> np.ndarray:
@@ -35,13 +43,13 @@ def store(tmp_path: Path) -> EmbeddingStore:
     return EmbeddingStore.from_uri(tmp_path)
 
 
-def candidate(store: EmbeddingStore, vectors: np.ndarray, ids: list[str] | None = None) -> Candidate:
-    """These rows as a version of the table that is to be published after the live one."""
+def candidate(store: EmbeddingStore, vectors: np.ndarray, ids: list[str] | None = None) -> ReleaseCandidate:
+    """These rows as a version of the table, to be published after the live version."""
     products = pl.DataFrame({"product_id": ids or [f"p{row}" for row in range(len(vectors))]})
     rows = products.with_columns(pl.lit(0, pl.Int64).alias(POPULARITY))
-    fragments = store.table.write_fragments(rows, vectors, anew=True)
+    fragments = store.table.write_fragments(rows, vectors, overwrite=True)
     live = read_live(store) if store.storage.exists("live.json") else None
-    return Candidate(
+    return ReleaseCandidate(
         table_version=store.table.replace(fragments, table_schema(rows, vectors.shape[1]), model_id="m1"),
         product_ids=products["product_id"],
         model_id="m1",
@@ -59,7 +67,7 @@ def value(version: StoreVersion, gate: Gate) -> float:
     return float(version.gates[gate]["value"])
 
 
-def test_what_is_published_is_live_and_described(store: EmbeddingStore) -> None:
+def test_a_published_version_is_live_and_described(store: EmbeddingStore) -> None:
     vectors = some(50)
     version = publish(store, candidate(store, vectors), ANY)
     assert read_version(store) == version
@@ -67,12 +75,14 @@ def test_what_is_published_is_live_and_described(store: EmbeddingStore) -> None:
     assert version.recall_at_10 == value(version, Gate.RECALL) == 1.0
     assert version.uniformity == pytest.approx(float(uniformity(torch.from_numpy(vectors))), abs=1e-5)
     assert version.alignment is None
-    assert set(version.gates) == {Gate.VECTORS, Gate.INDEXED, Gate.RECALL, Gate.UNIFORMITY}, "there was none before"
+    assert set(version.gates) == {Gate.VECTORS, Gate.INDEXED, Gate.RECALL, Gate.UNIFORMITY}, (
+        "no version was live before"
+    )
     assert store.table.pins() == {1: version.table_version}
 
 
 @pytest.mark.parametrize("allowed", [set(), set(Gate)])
-def test_a_product_that_the_table_has_twice_is_never_published(store: EmbeddingStore, allowed: set[Gate]) -> None:
+def test_a_repeated_product_is_never_published(store: EmbeddingStore, allowed: set[Gate]) -> None:
     twice = candidate(store, some(4), ["p0", "p1", "p0", "p1"])
     with pytest.raises(QualityGateFailed, match="gate 'indexed': 4 rows with 2 different ids, of which the index"):
         publish(store, twice, ANY, allowed)
@@ -80,7 +90,7 @@ def test_a_product_that_the_table_has_twice_is_never_published(store: EmbeddingS
     assert not store.storage.exists("live.json")
 
 
-def test_a_product_that_the_table_lacks_is_noticed(store: EmbeddingStore) -> None:
+def test_a_missing_product_is_noticed(store: EmbeddingStore) -> None:
     one = candidate(store, some(5))
     with pytest.raises(QualityGateFailed, match="gate 'indexed'"):
         publish(store, replace(one, product_ids=pl.Series(["p0", "p1"])), ANY)
@@ -96,38 +106,38 @@ def test_a_vector_of_no_length_is_never_published(store: EmbeddingStore) -> None
 def test_vectors_that_are_all_alike_are_refused_unless_allowed(store: EmbeddingStore) -> None:
     collapsed = unit(np.ones((50, WIDTH)) + 1e-3 * some(50))
     with pytest.raises(QualityGateFailed, match=r"gate 'uniformity': uniformity of the vectors is -0\.000"):
-        publish(store, candidate(store, collapsed), GateLimits())
-    assert publish(store, candidate(store, collapsed), GateLimits(), {Gate.UNIFORMITY}).version == 1
+        publish(store, candidate(store, collapsed), DEFAULT)
+    assert publish(store, candidate(store, collapsed), DEFAULT, {Gate.UNIFORMITY}).version == 1
 
 
 def test_one_product_has_no_uniformity(store: EmbeddingStore) -> None:
-    version = publish(store, candidate(store, some(1)), GateLimits())
+    version = publish(store, candidate(store, some(1)), DEFAULT)
     assert version.uniformity is None
     assert Gate.UNIFORMITY not in version.gates
 
 
 def test_the_same_vectors_have_the_same_neighbours_and_mean(store: EmbeddingStore) -> None:
-    publish(store, candidate(store, some(200)), GateLimits())
-    version = publish(store, candidate(store, some(200)), GateLimits())
+    publish(store, candidate(store, some(200)), DEFAULT)
+    version = publish(store, candidate(store, some(200)), DEFAULT)
     assert (value(version, Gate.NEIGHBOURS), value(version, Gate.CENTROID)) == (1.0, 0.0)
     assert version.base == 1
 
 
 def test_the_order_of_the_rows_does_not_matter(store: EmbeddingStore) -> None:
     vectors, order = some(200), np.random.default_rng(1).permutation(200)
-    publish(store, candidate(store, vectors), GateLimits())
-    version = publish(store, candidate(store, vectors[order], [f"p{row}" for row in order]), GateLimits())
+    publish(store, candidate(store, vectors), DEFAULT)
+    version = publish(store, candidate(store, vectors[order], [f"p{row}" for row in order]), DEFAULT)
     assert value(version, Gate.NEIGHBOURS) == 1.0
 
 
 def test_products_that_were_removed_do_not_count_as_lost_neighbours(store: EmbeddingStore) -> None:
     vectors = some(200)
-    publish(store, candidate(store, vectors), GateLimits())
+    publish(store, candidate(store, vectors), DEFAULT)
     version = publish(store, candidate(store, vectors[50:], [f"p{row}" for row in range(50, 200)]), ANY)
     assert value(version, Gate.NEIGHBOURS) == 1.0
 
 
-def test_neighbours_are_the_share_of_the_ten_nearest_that_still_are(store: EmbeddingStore) -> None:
+def test_neighbours_is_the_share_of_the_ten_nearest_in_both_versions(store: EmbeddingStore) -> None:
     before, after = some(100), unit(some(100) + 0.5 * some(100, seed=1))
     publish(store, candidate(store, before), ANY)
     version = publish(store, candidate(store, after), ANY)
@@ -135,49 +145,48 @@ def test_neighbours_are_the_share_of_the_ten_nearest_that_still_are(store: Embed
     def nearest(vectors: np.ndarray) -> list[set[int]]:
         return [set(row.tolist()) for row in np.argsort(-(vectors @ vectors.T), axis=1)[:, 1:11]]  # itself first
 
-    kept = [len(old & new) / 10 for old, new in zip(nearest(before), nearest(after), strict=True)]
-    assert 0.3 < np.mean(kept) < 0.9
-    assert value(version, Gate.NEIGHBOURS) == pytest.approx(np.mean(kept), abs=1e-6)
+    overlaps = [len(old & new) / 10 for old, new in zip(nearest(before), nearest(after), strict=True)]
+    assert 0.3 < np.mean(overlaps) < 0.9
+    assert value(version, Gate.NEIGHBOURS) == pytest.approx(np.mean(overlaps), abs=1e-6)
     shift = np.linalg.norm(before.mean(axis=0) - after.mean(axis=0))
     assert value(version, Gate.CENTROID) == pytest.approx(shift, abs=1e-5)
 
 
 def test_other_vectors_under_the_same_ids_are_refused(store: EmbeddingStore) -> None:
-    publish(store, candidate(store, some(200)), GateLimits())
-    with pytest.raises(QualityGateFailed, match=r"gate 'neighbours': 0\.\d+ of the ten nearest still are"):
-        publish(store, candidate(store, some(200, seed=1)), replace(GateLimits(), most_shift=2))
+    publish(store, candidate(store, some(200)), DEFAULT)
+    with pytest.raises(QualityGateFailed, match=r"gate 'neighbours': 0\.\d+ of the ten nearest are the same"):
+        publish(store, candidate(store, some(200, seed=1)), limits(max_shift=2))
     moved = unit(some(200) + 0.3)
     with pytest.raises(QualityGateFailed, match=r"gate 'centroid': the mean vector moved by 0\.\d+"):
-        publish(store, candidate(store, moved), replace(GateLimits(), least_overlap=0))
+        publish(store, candidate(store, moved), limits(min_overlap=0))
     assert live_number(store) == 1
 
 
-def test_another_model_may_move_all_but_not_scatter_it(store: EmbeddingStore) -> None:
-    """Of another width too: only whose neighbours are whose can be compared."""
+def test_another_model_may_move_vectors_but_not_scatter_them(store: EmbeddingStore) -> None:
+    """Its vectors may have another width; only the neighbours can be compared."""
     vectors = some(200)
-    publish(store, candidate(store, vectors), GateLimits())
+    publish(store, candidate(store, vectors), DEFAULT)
     turned = unit(np.concatenate([vectors[:, ::-1], 0.1 * some(200, seed=2)], axis=1))
-    version = publish(store, replace(candidate(store, turned), model_id="m2"), GateLimits())
+    version = publish(store, replace(candidate(store, turned), model_id="m2"), DEFAULT)
     assert value(version, Gate.NEIGHBOURS) > 0.5
     assert Gate.CENTROID not in version.gates
     scattered = replace(candidate(store, some(200, seed=3)), model_id="m3")
     with pytest.raises(QualityGateFailed, match="gate 'neighbours'"):
-        publish(store, scattered, replace(GateLimits(), least_overlap_of_another_model=0.5))
+        publish(store, scattered, limits(min_overlap_of_another_model=0.5))
 
 
 def test_a_catalogue_with_no_product_in_common_has_no_neighbours_to_compare(store: EmbeddingStore) -> None:
-    publish(store, candidate(store, some(50)), GateLimits())
-    limits = GateLimits(most_shift=2)
-    version = publish(store, candidate(store, some(50, seed=1), [f"q{row}" for row in range(50)]), limits)
+    publish(store, candidate(store, some(50)), DEFAULT)
+    version = publish(store, candidate(store, some(50, seed=1), [f"q{row}" for row in range(50)]), limits(max_shift=2))
     assert Gate.NEIGHBOURS not in version.gates
     assert value(version, Gate.CENTROID) > 0
 
 
 def test_a_scrambled_model_does_not_pass_as_another_one(store: EmbeddingStore) -> None:
-    publish(store, candidate(store, some(500, width=64)), GateLimits())
+    publish(store, candidate(store, some(500, width=64)), DEFAULT)
     other = replace(candidate(store, some(500, seed=1, width=64)), model_id="another")
     with pytest.raises(QualityGateFailed, match="gate 'neighbours'"):
-        publish(store, other, GateLimits())
+        publish(store, other, DEFAULT)
 
 
 def test_alignment_is_of_pairs_that_the_catalogue_has(store: EmbeddingStore) -> None:
@@ -190,15 +199,15 @@ def test_alignment_is_of_pairs_that_the_catalogue_has(store: EmbeddingStore) -> 
     assert without.alignment is None
 
 
-def test_what_was_measured_before_is_in_the_manifest_too(store: EmbeddingStore) -> None:
-    lost = Measured(Gate.ROWS, 0.5, 0.2, True, "much was lost")
-    one = replace(candidate(store, some(50)), measured=(lost,))
-    with pytest.raises(QualityGateFailed, match="gate 'rows': much was lost"):
+def test_results_from_before_are_in_the_manifest_too(store: EmbeddingStore) -> None:
+    result = GateResult(Gate.ROWS, 0.5, 0.2, True, "much is missing")
+    one = replace(candidate(store, some(50)), results=(result,))
+    with pytest.raises(QualityGateFailed, match="gate 'rows': much is missing"):
         publish(store, one, ANY)
-    assert publish(store, one, ANY, {Gate.ROWS}).gates[Gate.ROWS] == lost.to_dict()
+    assert publish(store, one, ANY, {Gate.ROWS}).gates[Gate.ROWS] == result.to_dict()
 
 
-def test_what_became_live_meanwhile_stays(store: EmbeddingStore) -> None:
+def test_a_version_that_became_live_meanwhile_stays(store: EmbeddingStore) -> None:
     publish(store, candidate(store, some(50)), ANY)
     late = candidate(store, some(50))
     publish(store, candidate(store, some(50)), ANY)
@@ -207,10 +216,10 @@ def test_what_became_live_meanwhile_stays(store: EmbeddingStore) -> None:
     assert live_number(store) == 2
 
 
-def test_a_number_is_given_once(store: EmbeddingStore) -> None:
+def test_a_number_is_used_once(store: EmbeddingStore) -> None:
     assert next_number(store, None) == 1
     store.storage.write("versions/11/index.faiss", b"")
     assert next_number(store, None) == 12
-    assert next_number(store, Live(3, (2, 1), 3)) == 12
-    assert next_number(store, Live(40, (), 40)) == 41  # its folder is gone
-    assert next_number(store, Live(3, (1,), 50)) == 51  # 50 was rolled back, and pruned
+    assert next_number(store, Live(version=3, history=(2, 1), last=3)) == 12
+    assert next_number(store, Live(version=40, history=(), last=40)) == 41  # its folder is gone
+    assert next_number(store, Live(version=3, history=(1,), last=50)) == 51  # 50 was rolled back, and pruned

@@ -7,9 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from indexer.refresh.build import build_index
 from indexer.refresh.gates import Gate
-from indexer.refresh.refresh import refresh
+from indexer.refresh.refresh import build_index, refresh
 from indexer.store.embedding_store import EmbeddingStore
 from indexer.versions.version import read_version
 from ubm_embed.errors import NotFound

@@ -1,9 +1,8 @@
-"""A catalogue cut into shards: the selected rows in their order, under names that tell what is in them."""
+"""A catalogue is cut into shards: the rows to write, in order, under keys that are hashes of their contents."""
 
 import tempfile
-from functools import partial
+from dataclasses import replace
 from pathlib import Path
-from unittest.mock import patch
 
 import numpy as np
 import polars as pl
@@ -11,11 +10,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from indexer.refresh.catalogue_scan import Feed, with_hashes
-from indexer.refresh.changes import Changes
-from indexer.refresh.shards import POSITION, Selection, Shard, cut, read_shard
+from indexer.refresh.catalogue_scan import CatalogueScan, with_hashes
+from indexer.refresh.plan import Changes, Plan
+from indexer.refresh.shards import LIVE_ROW, Shard, read_shard, stage_shards
 from indexer.store.embedding_store import EmbeddingStore
-from indexer.store.product_table import POPULARITY, ROW_HASH, TEXT_HASH
+from indexer.store.table_schema import POPULARITY, ROW_HASH, TEXT_HASH
 from ubm_embed.data.products import product_batches
 from ubm_embed.errors import Conflict
 
@@ -27,27 +26,43 @@ def shop(count: int = COUNT) -> pl.DataFrame:
     return pl.DataFrame({"product_id": ids, "title": ids, "price": range(count)})
 
 
-def read(folder: Path, frame: pl.DataFrame) -> Feed:
+def scan_of(folder: Path, frame: pl.DataFrame) -> CatalogueScan:
     frame.write_parquet(folder / "products.parquet")
-    return Feed.read(folder / "products.parquet")
+    return CatalogueScan.read(folder / "products.parquet")
 
 
-def changes_of(feed: Feed, *, known: int = COUNT, popularity: int = 3) -> Changes:
-    """Against a version with the first `known` of the products, the last of them first."""
-    live = feed.rows.head(known).reverse().with_columns(pl.lit(popularity, pl.Int64).alias(POPULARITY))
-    return Changes.between(live, feed, None)
-
-
-def selection(
-    write: list[bool],
-    encode: list[bool] | None = None,
+def plan_of(
+    scan: CatalogueScan,
     *,
+    write: list[bool] | None = None,
+    encode: list[bool] | None = None,
+    popularity: int = 3,
     model_id: str = "m",
-    base: int | None = 1,
-    anew: bool = False,
-) -> Selection:
-    encode = [False] * len(write) if encode is None else encode
-    return Selection(write=np.array(write), encode=np.array(encode), model_id=model_id, base=base, anew=anew)
+    reuse: int | None = 1,
+    rewrite_reason: str | None = None,
+) -> Plan:
+    """A plan that writes and encodes the marked rows; the live version has all products, in reverse order.
+
+    By default every row is written and none encoded.
+    """
+    live = scan.rows.reverse().with_columns(pl.lit(popularity, pl.Int64).alias(POPULARITY))
+    changes = replace(
+        Changes.between(live, scan, None),
+        row_differs=np.array([True] * len(scan) if write is None else write),
+        text_differs=np.array([False] * len(scan) if encode is None else encode),
+    )
+    return Plan(
+        scan=scan,
+        changes=changes,
+        live=None,
+        base=None,
+        model_id=model_id,
+        product_model_id=None,
+        dimension=16,
+        reuse=reuse,
+        rewrite_reason=rewrite_reason,
+        pairs=None,
+    )
 
 
 @pytest.fixture
@@ -61,34 +76,31 @@ def store(tmp_path: Path) -> EmbeddingStore:
     st.integers(1, 30),
 )
 @settings(max_examples=40)
-def test_the_pieces_together_are_the_selected_rows_in_order(
-    marks: list[tuple[bool, bool]], rows: int, batch: int
+def test_the_shards_together_are_the_marked_rows_in_order(
+    marks: list[tuple[bool, bool]], rows: int, batch_rows: int
 ) -> None:
     write = [written for written, _ in marks]
     encode = [written and encoded for written, encoded in marks]
-    with (
-        tempfile.TemporaryDirectory() as folder,
-        patch("indexer.refresh.catalogue_scan.product_batches", partial(product_batches, rows=batch)),
-    ):
-        store, feed = EmbeddingStore.from_uri(Path(folder) / "store"), read(Path(folder), shop(len(marks)))
-        changes = changes_of(feed, known=len(marks))
-        shards = list(cut(store, feed, changes, selection(write, encode), rows=rows))
-        pieces = [read_shard(store.storage, "m", shard.key) for shard in shards]
-    heights = [piece.height for piece in pieces]
+    with tempfile.TemporaryDirectory() as folder:
+        store = EmbeddingStore.from_uri(Path(folder) / "store")
+        scan = replace(scan_of(Path(folder), shop(len(marks))), batch_rows=batch_rows)
+        shards = list(stage_shards(store, plan_of(scan, write=write, encode=encode), rows=rows))
+        parts = [read_shard(store.storage, "m", shard.key) for shard in shards]
+    heights = [part.height for part in parts]
     assert [shard.rows for shard in shards] == heights
-    assert [shard.to_encode for shard in shards] == [piece[POSITION].null_count() for piece in pieces]
+    assert [shard.to_encode for shard in shards] == [part[LIVE_ROW].null_count() for part in parts]
     assert all(height == rows for height in heights[:-1])
     assert all(0 < height <= rows for height in heights[-1:])
-    positions = [None if encode[row] else len(marks) - 1 - row for row in range(len(marks))]
+    live_rows = [None if encode[row] else len(marks) - 1 - row for row in range(len(marks))]
     expected = with_hashes(conformed(shop(len(marks)))).with_columns(
-        pl.lit(3, pl.Int64).alias(POPULARITY), pl.Series(POSITION, positions, pl.Int64)
+        pl.lit(3, pl.Int64).alias(POPULARITY), pl.Series(LIVE_ROW, live_rows, pl.Int64)
     )
-    found = pl.concat(pieces) if pieces else expected.clear()
-    assert found.equals(expected.filter(pl.Series(write)))
+    joined = pl.concat(parts) if parts else expected.clear()
+    assert joined.equals(expected.filter(pl.Series(write)))
 
 
 def conformed(frame: pl.DataFrame) -> pl.DataFrame:
-    """As a catalogue is read."""
+    """The frame as a catalogue is read."""
     with tempfile.TemporaryDirectory() as folder:
         frame.write_parquet(Path(folder) / "products.parquet")
         return pl.concat(product_batches(Path(folder) / "products.parquet"))
@@ -98,72 +110,63 @@ def keys(shards: list[Shard]) -> list[str]:
     return [shard.key for shard in shards]
 
 
-@pytest.mark.parametrize("batch", [1, 3, 4, 7])
-def test_keys_are_the_same_however_the_file_is_read(store: EmbeddingStore, tmp_path: Path, batch: int) -> None:
-    feed = read(tmp_path, shop())
-    changes, chosen = changes_of(feed), selection([True] * COUNT)
-    whole = list(cut(store, feed, changes, chosen, rows=4))
-    assert [shard.rows for shard in whole] == [4, 4, 2]
-    with patch("indexer.refresh.catalogue_scan.product_batches", partial(product_batches, rows=batch)):
-        assert list(cut(store, feed, changes, chosen, rows=4)) == whole
+@pytest.mark.parametrize("batch_rows", [1, 3, 4, 7])
+def test_keys_do_not_depend_on_how_the_file_is_read(store: EmbeddingStore, tmp_path: Path, batch_rows: int) -> None:
+    scan = scan_of(tmp_path, shop())
+    shards = list(stage_shards(store, plan_of(scan), rows=4))
+    assert [shard.rows for shard in shards] == [4, 4, 2]
+    assert list(stage_shards(store, plan_of(replace(scan, batch_rows=batch_rows)), rows=4)) == shards
 
 
-def test_every_shard_has_a_key_of_its_own(store: EmbeddingStore, tmp_path: Path) -> None:
-    feed = read(tmp_path, shop())
-    found = keys(list(cut(store, feed, changes_of(feed), selection([True] * COUNT), rows=1)))
-    assert len(set(found)) == COUNT
+def test_every_shard_has_its_own_key(store: EmbeddingStore, tmp_path: Path) -> None:
+    shards = list(stage_shards(store, plan_of(scan_of(tmp_path, shop())), rows=1))
+    assert len(set(keys(shards))) == COUNT
 
 
-@pytest.mark.parametrize("change", ["title", "price", "popularity", "id", "column", "model", "base", "anew", "encode"])
+@pytest.mark.parametrize(
+    "change", ["title", "price", "popularity", "id", "column", "model", "reuse", "rewrite", "encode"]
+)
 def test_a_shard_with_other_contents_has_another_key(store: EmbeddingStore, tmp_path: Path, change: str) -> None:
-    feed = read(tmp_path, shop())
-    everything = [True] * COUNT
-    before = keys(list(cut(store, feed, changes_of(feed), selection(everything), rows=5)))
+    before = keys(list(stage_shards(store, plan_of(scan_of(tmp_path, shop())), rows=5)))
     last = pl.col("product_id") == "p9"
     frames = {
         "title": shop().with_columns(title=pl.when(last).then(pl.lit("new")).otherwise("title")),
         "price": shop().with_columns(price=pl.when(last).then(99).otherwise("price")),
         "id": shop().with_columns(product_id=pl.when(last).then(pl.lit("q")).otherwise("product_id")),
+        "column": shop().with_columns(price=pl.col("price").cast(pl.Float64)),
     }
-    selections = {
-        "model": selection(everything, model_id="other"),
-        "base": selection(everything, base=2),
-        "anew": selection(everything, anew=True),
-        "encode": selection(everything, [False] * 9 + [True]),
+    scan = scan_of(tmp_path, frames.get(change, shop()))
+    plans = {
+        "popularity": plan_of(scan, popularity=4),
+        "model": plan_of(scan, model_id="other"),
+        "reuse": plan_of(scan, reuse=2),
+        "rewrite": plan_of(scan, rewrite_reason="columns"),
+        "encode": plan_of(scan, encode=[False] * 9 + [True]),
     }
-    if change == "column":
-        feed = read(tmp_path, shop().with_columns(price=pl.col("price").cast(pl.Float64)))
-    if change in frames:
-        feed = read(tmp_path, frames[change])
-    changes = changes_of(feed, popularity=4 if change == "popularity" else 3)
-    after = keys(list(cut(store, feed, changes, selections.get(change, selection(everything)), rows=5)))
+    after = keys(list(stage_shards(store, plans.get(change, plan_of(scan)), rows=5)))
     assert before[1] != after[1]
     # The first shard has none of the products that changed.
     assert (before[0] == after[0]) == (change in ("title", "price", "id", "encode"))
 
 
-def test_a_shard_whose_rows_are_gone_is_staged_again(store: EmbeddingStore, tmp_path: Path) -> None:
-    feed = read(tmp_path, shop())
-    chosen = selection([True] * COUNT)
-    first, *others = cut(store, feed, changes_of(feed), chosen, rows=4)
+def test_a_shard_whose_rows_are_missing_is_staged_again(store: EmbeddingStore, tmp_path: Path) -> None:
+    plan = plan_of(scan_of(tmp_path, shop()))
+    first, *others = stage_shards(store, plan, rows=4)
     store.storage.write(f"staging/m/{first.key}.json", b"{}")
     store.storage.remove(f"staging/m/{first.key}.parquet")
-    assert list(cut(store, feed, changes_of(feed), chosen, rows=4)) == [first, *others]
+    assert list(stage_shards(store, plan, rows=4)) == [first, *others]
     assert all(store.storage.exists(f"staging/m/{shard.key}.parquet") for shard in (first, *others))
 
 
-def test_nothing_selected_is_no_shard(store: EmbeddingStore, tmp_path: Path) -> None:
-    feed = read(tmp_path, shop())
-    assert list(cut(store, feed, changes_of(feed), selection([False] * COUNT), rows=4)) == []
+def test_without_rows_to_write_there_is_no_shard(store: EmbeddingStore, tmp_path: Path) -> None:
+    plan = plan_of(scan_of(tmp_path, shop()), write=[False] * COUNT)
+    assert list(stage_shards(store, plan, rows=4)) == []
     assert store.storage.list("staging") == []
 
 
 @pytest.mark.parametrize("change", ["title", "price", "order", "shorter", "longer"])
-def test_a_file_that_changed_since_it_was_compared_is_refused(
-    store: EmbeddingStore, tmp_path: Path, change: str
-) -> None:
-    feed = read(tmp_path, shop())
-    changes = changes_of(feed)
+def test_a_file_that_changed_since_the_scan_is_refused(store: EmbeddingStore, tmp_path: Path, change: str) -> None:
+    plan = plan_of(scan_of(tmp_path, shop()))
     changed = {
         "title": shop().with_columns(title=pl.lit("another")),
         "price": shop().with_columns(price=pl.col("price") + 1),
@@ -171,12 +174,12 @@ def test_a_file_that_changed_since_it_was_compared_is_refused(
         "shorter": shop(9),
         "longer": shop(11),
     }
-    changed[change].write_parquet(feed.file)
+    changed[change].write_parquet(plan.scan.file)
     with pytest.raises(Conflict, match=r"products\.parquet changed while it was read"):
-        list(cut(store, feed, changes, selection([True] * COUNT), rows=4))
+        list(stage_shards(store, plan, rows=4))
 
 
 def test_shards_keep_both_hashes(store: EmbeddingStore, tmp_path: Path) -> None:
-    feed = read(tmp_path, shop())
-    (shard,) = cut(store, feed, changes_of(feed), selection([True] * COUNT), rows=100)
-    assert read_shard(store.storage, "m", shard.key).select("product_id", TEXT_HASH, ROW_HASH).equals(feed.rows)
+    scan = scan_of(tmp_path, shop())
+    (shard,) = stage_shards(store, plan_of(scan), rows=100)
+    assert read_shard(store.storage, "m", shard.key).select("product_id", TEXT_HASH, ROW_HASH).equals(scan.rows)

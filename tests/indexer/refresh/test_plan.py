@@ -7,9 +7,9 @@ import polars as pl
 from hypothesis import given
 from hypothesis import strategies as st
 
-from indexer.refresh.catalogue_scan import Feed, with_hashes
-from indexer.refresh.changes import ChangeCounts, Changes
-from indexer.store.product_table import POPULARITY, ROW_HASH, TEXT_HASH
+from indexer.refresh.catalogue_scan import CatalogueScan, with_hashes
+from indexer.refresh.plan import ChangeCounts, Changes
+from indexer.store.table_schema import POPULARITY, ROW_HASH, TEXT_HASH
 from ubm_embed.data.products import PRODUCT_SCHEMA
 
 
@@ -25,9 +25,9 @@ def frame_of(products: dict[str, Row]) -> pl.DataFrame:
     return with_hashes(pl.DataFrame(rows, schema=PRODUCT_SCHEMA | {"price": pl.Int64()}, orient="row"))
 
 
-def feed_of(products: dict[str, Row]) -> Feed:
+def scan_of(products: dict[str, Row]) -> CatalogueScan:
     frame = frame_of(products)
-    return Feed(Path("products.csv"), frame.schema, frame.select("product_id", TEXT_HASH, ROW_HASH))
+    return CatalogueScan(Path("products.csv"), frame.schema, frame.select("product_id", TEXT_HASH, ROW_HASH))
 
 
 def live_of(products: dict[str, Row], popularity: dict[str, int]) -> pl.DataFrame:
@@ -48,19 +48,19 @@ POPULARITIES = st.dictionaries(IDS, st.integers(1, 2))
 def compare(
     live: dict[str, Row], had: dict[str, int], now: dict[str, Row], counted: dict[str, int] | None
 ) -> dict[str, str]:
-    """What became of each product."""
-    found = {}
+    """What happened to each product."""
+    outcome = {}
     for name, product in now.items():
         popular = had.get(name, 0) if counted is None else counted.get(name, 0)
         if name not in live:
-            found[name] = "new"
+            outcome[name] = "new"
         elif product.title != live[name].title:
-            found[name] = "changed"
+            outcome[name] = "changed"
         elif product.price != live[name].price or popular != had.get(name, 0):
-            found[name] = "updated"
+            outcome[name] = "updated"
         else:
-            found[name] = "unchanged"
-    return found | {name: "removed" for name in live if name not in now}
+            outcome[name] = "unchanged"
+    return outcome | {name: "removed" for name in live if name not in now}
 
 
 @given(PRODUCTS, POPULARITIES, PRODUCTS.filter(bool), st.none() | POPULARITIES)
@@ -69,37 +69,37 @@ def test_changes_are_those_of_two_dictionaries(
 ) -> None:
     had = {name: count for name, count in had.items() if name in live}
     popularity = None if counted is None else counts_of(counted)
-    changes = Changes.between(live_of(live, had), feed_of(now), popularity)
+    changes = Changes.between(live_of(live, had), scan_of(now), popularity)
     expected = compare(live, had, now, counted)
-    asked = list(now)
-    assert changes.positions.tolist() == [list(live).index(name) if name in live else -1 for name in asked]
-    assert changes.text.tolist() == [expected[name] in ("new", "changed") for name in asked]
-    assert changes.row.tolist() == [expected[name] != "unchanged" for name in asked]
-    kept = had if counted is None else counted
-    assert changes.popularity.tolist() == [kept.get(name, 0) for name in asked]
+    ids = list(now)
+    assert changes.live_rows.tolist() == [list(live).index(name) if name in live else -1 for name in ids]
+    assert changes.text_differs.tolist() == [expected[name] in ("new", "changed") for name in ids]
+    assert changes.row_differs.tolist() == [expected[name] != "unchanged" for name in ids]
+    expected_counts = had if counted is None else counted
+    assert changes.popularity.tolist() == [expected_counts.get(name, 0) for name in ids]
     assert changes.removed.to_list() == [name for name in live if name not in now]
     kinds = list(expected.values())
     assert changes.counts == ChangeCounts(
         **{kind: kinds.count(kind) for kind in ("new", "changed", "updated", "unchanged", "removed")}
     )
-    assert changes.counts.nothing == (set(kinds) <= {"unchanged"})
+    assert changes.counts.none == (set(kinds) <= {"unchanged"})
 
 
 @given(PRODUCTS.filter(bool), st.none() | POPULARITIES)
-def test_against_nothing_all_is_new(now: dict[str, Row], counted: dict[str, int] | None) -> None:
-    changes = Changes.between(None, feed_of(now), None if counted is None else counts_of(counted))
+def test_without_a_live_version_every_product_is_new(now: dict[str, Row], counted: dict[str, int] | None) -> None:
+    changes = Changes.between(None, scan_of(now), None if counted is None else counts_of(counted))
     assert changes.counts == ChangeCounts(new=len(now), changed=0, updated=0, unchanged=0, removed=0)
-    assert changes.text.all()
-    assert changes.row.all()
+    assert changes.text_differs.all()
+    assert changes.row_differs.all()
     assert changes.popularity.tolist() == [(counted or {}).get(name, 0) for name in now]
 
 
 def test_rows_without_hashes_are_all_changed() -> None:
-    """As a version of older software has them."""
+    """Versions of older software have none."""
     products = {"a": Row("x", 1), "b": Row("y", 1)}
     unhashed = live_of(products, {"a": 3}).with_columns(
         pl.lit(None, pl.Binary).alias(TEXT_HASH), pl.lit(None, pl.UInt64).alias(ROW_HASH)
     )
-    changes = Changes.between(unhashed, feed_of(products), None)
+    changes = Changes.between(unhashed, scan_of(products), None)
     assert changes.counts == ChangeCounts(new=0, changed=2, updated=0, unchanged=0, removed=0)
     assert changes.popularity.tolist() == [3, 0]
