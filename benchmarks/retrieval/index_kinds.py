@@ -1,11 +1,11 @@
-"""Which index answers fastest at the same recall: each of our kinds, what `auto` picks, and the libraries beside them.
+"""Which index answers fastest at equal recall: each of our kinds, the choice of `auto`, and other libraries?
 
 python -m benchmarks.retrieval.index_kinds HOME --sizes 30000 300000 1000000
 
-HOME is what `trained_shop` makes: vectors of a trained model over the sample shop, of which the first so
-many are taken, and vectors of sessions, which are the queries that are timed. Every index is tuned in the same way, to
-the least effort that finds 0.99 of the exact ten nearest of 200 products and of 200 places between two products, and
-stays in HOME once it is built. Then all of a size are in memory together and are timed in turns.
+HOME is a folder of `trained_shop`: vectors of a trained model over a sample shop, of which each size takes the first
+ones, and vectors of sessions, which are the timed queries. Every index is tuned in the same way: to the smallest search
+value that finds 0.99 of the exact ten nearest of 200 products and of 200 midpoints between two products. An index stays
+in HOME once it is built. All indexes of a size are in memory together and take turns.
 """
 
 from __future__ import annotations
@@ -24,10 +24,10 @@ from typing import Any
 
 import numpy as np
 
-from benchmarks.command_line import load_or_measure
+from benchmarks.command_line import load_or_measure, runner_parser
 from benchmarks.report import markdown_table, report_header
 from benchmarks.retrieval.other_searchers import OTHERS
-from benchmarks.retrieval.query_times import batch_ms, pairs_ms, single_ms
+from benchmarks.retrieval.query_times import BATCH_SIZE, SINGLE_QUERIES, batch_ms, pairs_ms, single_ms
 from benchmarks.retrieval.searchers import OURS, Ours, Searcher, Unwrapped
 from benchmarks.retrieval.trained_shop import TrainedShop
 from indexer.index.backend import Neighbours
@@ -38,14 +38,15 @@ from indexer.index.vector_index import VectorIndex
 from ubm_embed.data.arrays import FloatArray, evenly
 
 NAME = "index_kinds"
-_K, _QUESTIONS = 10, 200
-_RECALL = 0.99
-_SESSIONS = 400
+MODULE = f"benchmarks.retrieval.{NAME}"
+OLD_KEYS = {"engines": "indexes", "breadth": "search_value"}  # of reports before 2026-11-30
+TUNING_QUERIES, SESSIONS = 200, 400
+_K, _RECALL = 10, 0.99
 
 
 def measure(options: argparse.Namespace) -> dict[str, Any]:
     """Measure every size; the report."""
-    settings = {name: getattr(options, name) for name in ("sizes", "engines", "rounds", "without")}
+    settings = {name: getattr(options, name) for name in ("sizes", "indexes", "rounds", "without")}
     packages = ("faiss-cpu", "hnswlib", "usearch", "lancedb", "pylance")
     report = report_header(NAME, settings, packages=packages)
     report["sizes"] = [measure_size(TrainedShop(options.home), size, options) for size in options.sizes]
@@ -53,43 +54,43 @@ def measure(options: argparse.Namespace) -> dict[str, Any]:
 
 
 def measure_size(shop: TrainedShop, size: int, options: argparse.Namespace) -> dict[str, Any]:
-    """Build and tune what is not there, then time all of it."""
+    """Build and tune the indexes that HOME lacks, then time all of them."""
     left_out = {name for one in options.without for number, name in [one.split(":", 1)] if int(number) == size}
-    engines: dict[str, dict[str, Any]] = {}
-    for name in options.engines:
+    indexes: dict[str, dict[str, Any]] = {}
+    for name in options.indexes:
         if name not in left_out:
-            built = _kept(folder_of(shop, size, name) / "built.json", "build", shop, size, name)
+            built = _in_child(folder_of(shop, size, name) / "built.json", "build", shop, size, name)
             if not options.build_only:
-                engines[name] = built | _kept(folder_of(shop, size, name) / "tuned.json", "tune", shop, size, name)
-    if engines:
-        for name, timed in time_in_turns(shop, size, engines, options.rounds).items():
-            engines[name] |= timed
-    return {"products": size, "engines": engines}
+                indexes[name] = built | _in_child(folder_of(shop, size, name) / "tuned.json", "tune", shop, size, name)
+    if indexes:
+        for name, timed in time_in_turns(shop, size, indexes, options.rounds).items():
+            indexes[name] |= timed
+    return {"products": size, "indexes": indexes}
 
 
 def folder_of(shop: TrainedShop, size: int, name: str) -> Path:
-    """Where an index of a size stands."""
+    """The folder of an index of one size."""
     return shop.home / "indexes" / str(size) / name.replace(" ", "_")
 
 
-def _kept(record: Path, step: str, shop: TrainedShop, size: int, name: str) -> dict[str, Any]:
-    """What a step said of itself, which is done in a process of its own if it was not yet."""
+def _in_child(record: Path, step: str, shop: TrainedShop, size: int, name: str) -> dict[str, Any]:
+    """The figures of a step, which runs in its own process unless its record exists."""
     if not record.is_file():
         if step == "build":
             shutil.rmtree(record.parent, ignore_errors=True)
             record.parent.mkdir(parents=True)
-        command = [sys.executable, "-m", f"benchmarks.{NAME}", str(shop.home), "--child", step, str(size), name]
+        command = [sys.executable, "-m", MODULE, str(shop.home), "--child", step, str(size), name]
         done = subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True)
         record.write_text(done.stdout.splitlines()[-1])
         print(f"{size:,} {name}: {record.read_text()}", file=sys.stderr, flush=True)
-    found: dict[str, Any] = json.loads(record.read_text())
-    return found
+    figures: dict[str, Any] = json.loads(record.read_text())
+    return figures
 
 
-def build(shop: TrainedShop, size: int, name: str) -> dict[str, Any]:
-    """Build one index: by the clock and of all threads together, seconds; bytes of its files."""
+def build(shop: TrainedShop, size: int, name: str, tuning_queries: int = TUNING_QUERIES) -> dict[str, Any]:
+    """Build one index: seconds by the clock, CPU seconds of all threads, bytes of its files."""
     vectors, folder = shop.vectors[:size], folder_of(shop, size, name)
-    searcher = searcher_of(name, questions_about(vectors))
+    searcher = searcher_of(name, queries_for_tuning(vectors, tuning_queries))
     started, cpu = time.perf_counter(), time.process_time()
     searcher.build(vectors, folder)
     seconds, cpu_seconds = time.perf_counter() - started, time.process_time() - cpu
@@ -102,93 +103,104 @@ def build(shop: TrainedShop, size: int, name: str) -> dict[str, Any]:
     }
 
 
-def tune(shop: TrainedShop, size: int, name: str) -> dict[str, Any]:
-    """Search as narrowly as the recall allows; with how much memory, once it has answered."""
-    questions, queries = questions_about(shop.vectors[:size]), shop.queries[:50].copy()
+def tune(shop: TrainedShop, size: int, name: str, tuning_queries: int = TUNING_QUERIES) -> dict[str, Any]:
+    """The smallest search value with the recall, and the memory of the index after some queries."""
+    tuning, queries = queries_for_tuning(shop.vectors[:size], tuning_queries), shop.queries[:50].copy()
     _import_all(name)
     before = _resident()
-    searcher = searcher_of(name, questions)
+    searcher = searcher_of(name, tuning)
     searcher.load(folder_of(shop, size, name))
     recall = 0.0
-    for breadth in searcher.breadths:
-        searcher.breadth = breadth
-        recall = questions.recall_of(searcher.search)
+    for search_value in searcher.search_values:
+        searcher.search_value = search_value
+        recall = tuning.recall_of(searcher.search)
         if recall >= _RECALL:
             break
     for query in queries:
         searcher.search(query[None], _K)
-    found: dict[str, Any] = {"breadth": searcher.breadth, "recall": recall, "bytes_in_memory": _resident() - before}
+    figures: dict[str, Any] = {
+        "search_value": searcher.search_value,
+        "recall": recall,
+        "bytes_in_memory": _resident() - before,
+    }
     if isinstance(searcher, Ours):
-        found |= {"kind": searcher.index.kind, "parameters": searcher.index.spec.to_parameters()}
-    return found
+        figures |= {"kind": searcher.index.kind, "parameters": searcher.index.spec.to_parameters()}
+    return figures
 
 
-def questions_about(vectors: FloatArray) -> TuningQueries:
-    """Some products, places between them, and their exact nearest, as a store has them when it is made."""
-    rows = evenly(len(vectors), _QUESTIONS)
+def queries_for_tuning(vectors: FloatArray, count: int) -> TuningQueries:
+    """`count` products, midpoints between them, and the exact nearest of both, as when a store is built."""
+    rows = evenly(len(vectors), count)
     products = np.ascontiguousarray(vectors[rows])
-    halfway = midpoints_of(products)
-    near = [exact(vectors, asked, _K + 1) for asked in (products, halfway)]
-    return TuningQueries(products, rows, near[0], halfway, near[1], lambda some: vectors[some], len(vectors))
+    midpoints = midpoints_of(products)
+    nearest = [exact(vectors, queries, _K + 1) for queries in (products, midpoints)]
+    return TuningQueries(products, rows, nearest[0], midpoints, nearest[1], lambda some: vectors[some], len(vectors))
 
 
 def exact(vectors: FloatArray, queries: FloatArray, k: int) -> Neighbours:
-    """The exact nearest: [B, D] -> [B, K]."""
+    """The exact nearest vectors of queries: [B, D] -> [B, K]."""
     faiss = load_faiss()
     scores, positions = faiss.knn(queries, np.ascontiguousarray(vectors), k, metric=faiss.METRIC_INNER_PRODUCT)
     return Neighbours(scores, positions)
 
 
-def searcher_of(name: str, questions: TuningQueries | None = None) -> Searcher:
-    """The searcher of a name."""
-    return Ours(name, questions) if name in OURS else OTHERS[name]()
+def searcher_of(name: str, queries: TuningQueries | None = None) -> Searcher:
+    """The searcher of this name; one of ours needs queries to be built."""
+    return Ours(name, queries) if name in OURS else OTHERS[name]()
 
 
-def loaded(shop: TrainedShop, size: int, name: str, breadth: int) -> Searcher:
-    """An index that was built, ready to search as it was tuned."""
+def load_searcher(shop: TrainedShop, size: int, name: str, search_value: int) -> Searcher:
+    """An index that was built, with the search value that it was tuned to."""
     searcher = searcher_of(name)
     searcher.load(folder_of(shop, size, name))
-    searcher.breadth = breadth
+    searcher.search_value = search_value
     return searcher
 
 
 def time_in_turns(
-    shop: TrainedShop, size: int, engines: Mapping[str, Mapping[str, Any]], rounds: int
+    shop: TrainedShop,
+    size: int,
+    indexes: Mapping[str, Mapping[str, Any]],
+    rounds: int,
+    *,
+    sessions: int = SESSIONS,
+    single_queries: int = SINGLE_QUERIES,
+    batch_size: int = BATCH_SIZE,
 ) -> dict[str, dict[str, Any]]:
-    """Recall and milliseconds of each, for vectors of sessions; of ours in memory also without the wrapper."""
-    vectors, queries = shop.vectors[:size], shop.queries[:_SESSIONS]
+    """Recall and milliseconds of each index for vectors of sessions; of ours in memory also without the wrapper."""
+    vectors, queries = shop.vectors[:size], shop.queries[:sessions]
     nearest = exact(vectors, queries, _K)
-    searchers = {name: loaded(shop, size, name, one["breadth"]) for name, one in engines.items()}
+    searchers = {name: load_searcher(shop, size, name, one["search_value"]) for name, one in indexes.items()}
     bare = {
         name: Unwrapped(one.index, _K)
         for name, one in searchers.items()
         if isinstance(one, Ours) and isinstance(one.index.backend, FaissBackend)
     }
-    found: dict[str, dict[str, Any]] = {name: {"single_ms": [], "batch_ms": []} for name in searchers}
+    figures: dict[str, dict[str, Any]] = {name: {"single_ms": [], "batch_ms": []} for name in searchers}
     for name in bare:
-        found[name] |= {"bare_single_ms": [], "bare_batch_ms": []}
+        figures[name] |= {"bare_single_ms": [], "bare_batch_ms": []}
     for _ in range(rounds):
         for name, searcher in searchers.items():
-            took = found[name]
+            times = figures[name]
             if name in bare:
-                wrapped, unwrapped = pairs_ms(searcher, bare[name], queries, _K)
-                took["single_ms"] += wrapped
-                took["bare_single_ms"] += unwrapped
-                took["bare_batch_ms"].append(batch_ms(bare[name], queries, _K))
+                wrapped, unwrapped = pairs_ms(searcher, bare[name], queries, _K, single_queries)
+                times["single_ms"] += wrapped
+                times["bare_single_ms"] += unwrapped
+                times["bare_batch_ms"].append(batch_ms(bare[name], queries, _K, batch_size))
             else:
-                took["single_ms"] += single_ms(searcher, queries, _K)
-            took["batch_ms"].append(batch_ms(searcher, queries, _K))
+                times["single_ms"] += single_ms(searcher, queries, _K, single_queries)
+            times["batch_ms"].append(batch_ms(searcher, queries, _K, batch_size))
     for name, searcher in searchers.items():
         recall = recall_at_k(searcher.search, queries, nearest, lambda rows: vectors[rows])
-        found[name]["recall_of_sessions"] = recall
-        found[name] = summary(found[name])
-    return found
+        figures[name]["recall_of_sessions"] = recall
+        figures[name] = summary(figures[name])
+    return figures
 
 
-def summary(found: dict[str, Any]) -> dict[str, Any]:
-    """Medians in place of the single times, and the slowest hundredth."""
+def summary(figures: dict[str, Any]) -> dict[str, Any]:
+    """Medians in place of lists of times, and the 99th percentile of single queries."""
     short: dict[str, Any] = {}
-    for name, value in found.items():
+    for name, value in figures.items():
         if not isinstance(value, list):
             short[name] = round(float(value), 5)
             continue
@@ -199,7 +211,7 @@ def summary(found: dict[str, Any]) -> dict[str, Any]:
 
 
 def _import_all(name: str) -> None:
-    """What a library itself takes is not the index's."""
+    """Import the libraries before memory is measured, so that it is the memory of the index alone."""
     load_faiss()
     VectorIndex.build([np.eye(32, dtype=np.float32)]).search(np.eye(32, dtype=np.float32)[:1], 1)
     if name == "LanceDB IVF_PQ":
@@ -207,15 +219,15 @@ def _import_all(name: str) -> None:
 
 
 def _resident() -> int:
-    """Bytes of this process that are its own, not a file's."""
+    """Bytes of this process that are not backed by a file."""
     for line in Path("/proc/self/status").read_text().splitlines():
         if line.startswith("RssAnon"):
             return int(line.split()[1]) * 1024
-    raise OSError("this system does not say how much memory a process takes")
+    raise OSError("this system does not report the memory of a process")
 
 
 def table(report: dict[str, Any]) -> str:
-    """The report as tables."""
+    """A table for each size of the report."""
     return "\n\n".join(_table(size) for size in report["sizes"])
 
 
@@ -233,15 +245,15 @@ def _table(size: dict[str, Any]) -> str:
         "memory, MB",
         "disk, MB",
     )
-    return markdown_table(columns, [_row(name, one) for name, one in size["engines"].items()])
+    return markdown_table(columns, [_row(name, one) for name, one in size["indexes"].items()])
 
 
 def _row(name: str, one: dict[str, Any]) -> tuple[str, ...]:
     bare = one.get("bare_single_ms")
     label = f"**auto: {one['kind']}**" if name == "auto" else name
-    breadth = f" ({one['breadth']})" if one["breadth"] > 1 else ""
+    search_value = f" ({one['search_value']})" if one["search_value"] > 1 else ""
     return (
-        label + breadth,
+        label + search_value,
         f"{one['recall']:.3f}",
         f"{one['recall_of_sessions']:.3f}",
         f"{one['single_ms']:.3f}",
@@ -255,29 +267,32 @@ def _row(name: str, one: dict[str, Any]) -> tuple[str, ...]:
     )
 
 
+def parse(arguments: Sequence[str] | None = None) -> argparse.Namespace:
+    """The command line's options."""
+    parser = runner_parser(f"retrieval.{NAME}", __doc__)
+    parser.add_argument(
+        "home", type=Path, metavar="HOME", nargs="?", help="a folder of benchmarks.retrieval.trained_shop"
+    )
+    add = parser.add_argument
+    add("--sizes", type=int, nargs="+", default=[30_000, 300_000, 1_000_000], help="numbers of vectors")
+    add("--indexes", nargs="+", default=[*OURS, *OTHERS], choices=[*OURS, *OTHERS], help="indexes to compare")
+    add("--without", nargs="+", default=[], metavar="SIZE:INDEX", help="leave out an index at one size")
+    add("--rounds", type=int, default=5)
+    add("--build-only", action="store_true", help="build the missing indexes, and time nothing")
+    add("--child", nargs=3, metavar=("STEP", "SIZE", "INDEX"), help=argparse.SUPPRESS)
+    return parser.parse_args(arguments)
+
+
 def main(arguments: Sequence[str] | None = None) -> None:
-    """The command line."""
-    assert __doc__ is not None
-    parser = argparse.ArgumentParser(f"python -m benchmarks.{NAME}", description=__doc__.splitlines()[0])
-    parser.add_argument("home", type=Path, metavar="HOME", nargs="?")
-    parser.add_argument("--sizes", type=int, nargs="+", default=[30_000, 300_000, 1_000_000])
-    parser.add_argument("--engines", nargs="+", default=[*OURS, *OTHERS], choices=[*OURS, *OTHERS])
-    parser.add_argument("--without", nargs="+", default=[], metavar="SIZE:ENGINE", help="not this engine at this size")
-    parser.add_argument("--rounds", type=int, default=5)
-    parser.add_argument("--build-only", action="store_true", help="build what is not there, and time nothing")
-    parser.add_argument("--out", type=Path, help="where to write the report")
-    parser.add_argument("--show", type=Path, metavar="FILE", help="only the table of a kept report")
-    parser.add_argument("--child", nargs=3, metavar=("STEP", "SIZE", "ENGINE"), help=argparse.SUPPRESS)
-    options = parser.parse_args(arguments)
+    """Measure, save the report and print its tables; or print the tables of a saved one."""
+    options = parse(arguments)
     if options.child:
-        what, size, name = options.child
-        shop = TrainedShop(options.home)
-        print(json.dumps({"build": build, "tune": tune}[what](shop, int(size), name)))
-        return
-    if options.build_only:
+        step, size, name = options.child
+        print(json.dumps({"build": build, "tune": tune}[step](TrainedShop(options.home), int(size), name)))
+    elif options.build_only:
         measure(options)
-        return
-    print(table(load_or_measure(options, measure)))
+    else:
+        print(table(load_or_measure(options, measure, OLD_KEYS)))
 
 
 if __name__ == "__main__":

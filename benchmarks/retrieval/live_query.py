@@ -1,10 +1,10 @@
-"""From the JSON of a session to the JSON of ten matches, one at a time: how long it takes, and what takes it.
+"""How long does one query take, from the JSON of a session to the JSON of ten matches, and which step takes it?
 
 python -m benchmarks.retrieval.live_query HOME
 
-HOME is what `trained_shop` makes. Each session is asked twice: first when nobody has read its interactions
-yet, which the text encoder then has to, and then warm, as the next event of a live session finds it. Steps are timed
-where they are called; what is left is "else". Beside it, encoder and search alone, for the same sessions.
+HOME is a folder of `trained_shop`. Each session is queried twice: cold, when the text encoder has to encode its
+interactions, and warm, with all of them in the cache, as for the next event of a live session. Each step is timed where
+it is called; the rest is "else". Encoder and search alone are timed for the same sessions.
 """
 
 from __future__ import annotations
@@ -20,25 +20,33 @@ from typing import Any
 import numpy as np
 import torch
 
-from benchmarks.command_line import load_or_measure
+from benchmarks.command_line import add_quick_option, load_or_measure, parse_with_quick, runner_parser
 from benchmarks.report import markdown_table, report_header
 from benchmarks.retrieval.trained_shop import TrainedShop
-from indexer.search import resolution as readable
-from indexer.search import retriever as retrieval
+from indexer.search import retriever as retriever_module
 from indexer.search.ranking import Rules
+from indexer.search.resolution import resolve_sessions
 from indexer.search.retriever import Retriever
 from ubm_embed.data.session import parse_session
 
 NAME = "live_query"
+OLD_KEYS = {"first": "cold", "alone": "encode_and_search"}  # of reports before 2026-11-30
+QUICK = {"sessions": 300}
 _K = 10
 _WARM_UP = 20
-# What is timed, by where it is called.
-_READ, _LOOK_UP, _ENCODE, _SEARCH, _SHOW, _WRITE = "read JSON", "look up", "encode", "search", "matches", "write JSON"
-_STEPS = (_READ, _LOOK_UP, _ENCODE, _SEARCH, _SHOW, _WRITE)
+_READ, _LOOK_UP, _ENCODE, _SEARCH, _MATCHES, _WRITE = (
+    "read JSON",
+    "look up",
+    "encode",
+    "search",
+    "matches",
+    "write JSON",
+)
+_STEPS = (_READ, _LOOK_UP, _ENCODE, _SEARCH, _MATCHES, _WRITE)
 
 
 def measure(options: argparse.Namespace) -> dict[str, Any]:
-    """Ask every session; the report."""
+    """The report: every session is queried cold and warm."""
     torch.set_num_threads(options.threads)
     settings = {name: getattr(options, name) for name in ("sessions", "threads", "where", "explain")}
     report = report_header(NAME, settings, packages=("faiss-cpu", "pylance"))
@@ -46,53 +54,53 @@ def measure(options: argparse.Namespace) -> dict[str, Any]:
     retriever = Retriever.open(shop.store, device="cpu")
     documents = [json.dumps(document) for document in shop.sessions()[: options.sessions + _WARM_UP]]
     rules = Rules(where=options.where)
-    steps = Steps(retriever)
+    query = TimedQuery(retriever)
     for document in documents[-_WARM_UP:]:
-        steps.ask(document, rules, explain=options.explain)
+        query.run(document, rules, explain=options.explain)
     documents = documents[:-_WARM_UP]
     report["products"] = len(retriever.catalogue)
     report["index"] = {"kind": retriever.version.kind, **retriever.version.parameters}
-    report["first"] = steps.measured(documents, rules, explain=options.explain)
-    report["warm"] = steps.measured(documents, rules, explain=options.explain)
-    report["alone"] = alone(retriever, documents)
+    report["cold"] = query.summary(documents, rules, explain=options.explain)
+    report["warm"] = query.summary(documents, rules, explain=options.explain)
+    report["encode_and_search"] = encode_and_search(retriever, documents)
     return report
 
 
-class Steps:
-    """Asks a retriever and times what it calls."""
+class TimedQuery:
+    """Queries a retriever and times the functions that it calls, which it replaces by timed ones."""
 
     def __init__(self, retriever: Retriever) -> None:
         self._retriever = retriever
-        self._took: dict[str, float] = defaultdict(float)
+        self._times: dict[str, float] = defaultdict(float)
         retriever.embedder.embed_sessions = self._timed(_ENCODE, retriever.embedder.embed_sessions)  # type: ignore[method-assign]
         retriever.matcher.nearest = self._timed(_SEARCH, retriever.matcher.nearest)  # type: ignore[method-assign]
-        retriever._answers = self._timed(_SHOW, retriever._answers)  # type: ignore[method-assign]
-        retrieval.resolve_sessions = self._timed(_LOOK_UP, readable.resolve_sessions)  # type: ignore[attr-defined]
+        retriever._answers = self._timed(_MATCHES, retriever._answers)  # type: ignore[method-assign]
+        retriever_module.resolve_sessions = self._timed(_LOOK_UP, resolve_sessions)  # type: ignore[attr-defined]
 
-    def ask(self, document: str, rules: Rules, *, explain: bool) -> dict[str, float]:
-        """Milliseconds of each step and of all."""
-        self._took.clear()
+    def run(self, document: str, rules: Rules, *, explain: bool) -> dict[str, float]:
+        """Milliseconds of each step and of the whole query."""
+        self._times.clear()
         started = time.perf_counter()
         session = self._timed(_READ, lambda: parse_session(json.loads(document)))()
         answer = self._retriever.recommend(session, _K, rules, explain=explain)
         self._timed(_WRITE, lambda: json.dumps(answer.to_dict()))()
         total = (time.perf_counter() - started) * 1000
-        return {**self._took, "else": total - sum(self._took.values()), "all": total}
+        return {**self._times, "else": total - sum(self._times.values()), "all": total}
 
-    def measured(self, documents: Sequence[str], rules: Rules, *, explain: bool) -> dict[str, dict[str, float]]:
-        """Of each step and of all: the median, the 99th percentile, and the share of the whole."""
-        asked = [self.ask(document, rules, explain=explain) for document in documents]
-        whole = sum(one["all"] for one in asked)
-        found = {}
+    def summary(self, documents: Sequence[str], rules: Rules, *, explain: bool) -> dict[str, dict[str, float]]:
+        """The median, the 99th percentile and the share of the whole, for each step and for all."""
+        times = [self.run(document, rules, explain=explain) for document in documents]
+        whole = sum(one["all"] for one in times)
+        steps = {}
         for step in (*_STEPS, "else", "all"):
-            values = [one.get(step, 0.0) for one in asked]
+            values = [one.get(step, 0.0) for one in times]
             p50, p99 = np.percentile(values, [50, 99])
-            found[step] = {
+            steps[step] = {
                 "p50_ms": round(float(p50), 4),
                 "p99_ms": round(float(p99), 4),
                 "share": round(sum(values) / whole, 4),
             }
-        return found
+        return steps
 
     def _timed(self, step: str, call: Callable[..., Any]) -> Callable[..., Any]:
         def timed(*arguments: Any, **options: Any) -> Any:
@@ -100,52 +108,57 @@ class Steps:
             try:
                 return call(*arguments, **options)
             finally:
-                self._took[step] += (time.perf_counter() - started) * 1000
+                self._times[step] += (time.perf_counter() - started) * 1000
 
         return timed
 
 
-def alone(retriever: Retriever, documents: Sequence[str]) -> dict[str, float]:
-    """Encoder and search, given what they need: sessions that were looked up before."""
+def encode_and_search(retriever: Retriever, documents: Sequence[str]) -> dict[str, float]:
+    """Percentiles of encoder and search alone, for sessions that were resolved before."""
     sessions = [parse_session(json.loads(document)) for document in documents]
-    read = [one.session for one in readable.resolve_sessions(sessions, retriever.catalogue) if one.fallback is None]
-    took = []
-    for session in read:
+    resolved = [one.session for one in resolve_sessions(sessions, retriever.catalogue) if one.fallback is None]
+    times = []
+    for session in resolved:
         started = time.perf_counter()
         retriever.index.search(retriever.embedder.embed_sessions([session]), _K)
-        took.append((time.perf_counter() - started) * 1000)
-    p50, p99 = np.percentile(took, [50, 99])
+        times.append((time.perf_counter() - started) * 1000)
+    p50, p99 = np.percentile(times, [50, 99])
     return {"p50_ms": round(float(p50), 4), "p99_ms": round(float(p99), 4)}
 
 
 def table(report: dict[str, Any]) -> str:
-    """The report as a table, and a line."""
+    """The table of a report, with the ratio to encoder and search alone."""
     rows = [
         (
             step,
-            *(f"{report[when][step][number]:.2f}" for when in ("warm", "first") for number in ("p50_ms", "p99_ms")),
+            *(f"{report[cache][step][name]:.2f}" for cache in ("warm", "cold") for name in ("p50_ms", "p99_ms")),
             f"{100 * report['warm'][step]['share']:.0f}%",
         )
         for step in (*_STEPS, "else", "all")
     ]
-    columns = (f"{report['products']:,} products, ms", "warm p50", "p99", "first p50", "p99", "share, warm")
-    ratio = report["warm"]["all"]["p50_ms"] / report["alone"]["p50_ms"]
-    line = f"Encoder and search alone: p50 {report['alone']['p50_ms']:.2f} ms; the whole is {ratio:.2f} times that."
+    columns = (f"{report['products']:,} products, ms", "warm p50", "p99", "cold p50", "p99", "share, warm")
+    core = report["encode_and_search"]["p50_ms"]
+    ratio = report["warm"]["all"]["p50_ms"] / core
+    line = f"Encoder and search alone: p50 {core:.2f} ms; the whole is {ratio:.2f} times that."
     return f"{markdown_table(columns, rows)}\n\n{line}"
 
 
+def parse(arguments: Sequence[str] | None = None) -> argparse.Namespace:
+    """The command line's options."""
+    parser = runner_parser(f"retrieval.{NAME}", __doc__)
+    add_quick_option(parser, QUICK)
+    add = parser.add_argument
+    add("home", type=Path, metavar="HOME", nargs="?", help="a folder of benchmarks.retrieval.trained_shop")
+    add("--sessions", type=int, default=2000)
+    add("--threads", type=int, default=torch.get_num_threads(), help="threads of the session encoder")
+    add("--where", help="a condition that every match must satisfy")
+    add("--explain", action="store_true", help="compute the reasons of each match")
+    return parse_with_quick(parser, QUICK, arguments)
+
+
 def main(arguments: Sequence[str] | None = None) -> None:
-    """The command line."""
-    assert __doc__ is not None
-    parser = argparse.ArgumentParser(f"python -m benchmarks.{NAME}", description=__doc__.splitlines()[0])
-    parser.add_argument("home", type=Path, metavar="HOME", nargs="?")
-    parser.add_argument("--sessions", type=int, default=2000)
-    parser.add_argument("--threads", type=int, default=torch.get_num_threads(), help="of the session encoder")
-    parser.add_argument("--where", help="a condition that every match satisfies")
-    parser.add_argument("--explain", action="store_true")
-    parser.add_argument("--out", type=Path, help="where to write the report")
-    parser.add_argument("--show", type=Path, metavar="FILE", help="only the table of a kept report")
-    print(table(load_or_measure(parser.parse_args(arguments), measure)))
+    """Measure, save the report and print its table; or print the table of a saved one."""
+    print(table(load_or_measure(parse(arguments), measure, OLD_KEYS)))
 
 
 if __name__ == "__main__":

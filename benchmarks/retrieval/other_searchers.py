@@ -1,4 +1,4 @@
-"""The libraries beside ours, each built with its own defaults where it has any.
+"""The libraries that ours is compared with, each built with its own defaults where it has any.
 
 Letters: B queries, K nearest, M vectors, D width.
 """
@@ -15,21 +15,21 @@ import pyarrow as pa
 from benchmarks.retrieval.searchers import Parts, Searcher
 from indexer.index.faiss_factory import layers_of, load_faiss
 from indexer.index.kinds import EF_SEARCH
-from indexer.index.tuning import search_values
+from indexer.index.tuning import search_values as values_up_to
 from ubm_embed.data.arrays import FloatArray, IntArray
 
 
 class Faiss:
-    """FAISS by a factory string, and what it does by default but for the breadth."""
+    """FAISS by a factory string, with defaults for everything except the search value."""
 
     def __init__(self, factory: str) -> None:
         self._factory = factory
         self._index: Any = None
-        self.breadth = 1
-        self.breadths: Sequence[int] = (1,)
+        self.search_value = 1
+        self.search_values: Sequence[int] = (1,)
 
     def build(self, vectors: FloatArray, folder: Path) -> None:
-        """As `Searcher`; FAISS itself says how many lists for so many vectors: about four times their root."""
+        """As `Searcher`; with the number of lists that FAISS recommends, about 4 sqrt(M)."""
         faiss = load_faiss()
         lists = 2 ** round(np.log2(4 * np.sqrt(len(vectors))))
         factory = self._factory.format(lists=lists)
@@ -44,7 +44,7 @@ class Faiss:
     def load(self, folder: Path) -> None:
         """As `Searcher`."""
         self._index = load_faiss().read_index(str(folder / "index"))
-        self.breadths = search_values(4096) if self._graph or hasattr(self._index, "nprobe") else (1,)
+        self.search_values = values_up_to(4096) if self._graph or hasattr(self._index, "nprobe") else (1,)
 
     @property
     def _graph(self) -> bool:
@@ -53,11 +53,11 @@ class Faiss:
     def search(self, queries: FloatArray, k: int) -> IntArray:
         """As `Searcher`."""
         if self._graph:
-            self._index.hnsw.efSearch = self.breadth
-        elif len(self.breadths) > 1:
-            self._index.nprobe = self.breadth
-        found: IntArray = self._index.search(queries, k)[1]
-        return found
+            self._index.hnsw.efSearch = self.search_value
+        elif len(self.search_values) > 1:
+            self._index.nprobe = self.search_value
+        positions: IntArray = self._index.search(queries, k)[1]
+        return positions
 
 
 class Hnswlib:
@@ -65,8 +65,8 @@ class Hnswlib:
 
     def __init__(self) -> None:
         self._index: Any = None
-        self.breadth = 10
-        self.breadths: Sequence[int] = [step for step in search_values(2048) if step >= 10]
+        self.search_value = 10
+        self.search_values: Sequence[int] = [step for step in values_up_to(2048) if step >= 10]
 
     def build(self, vectors: FloatArray, folder: Path) -> None:
         """As `Searcher`."""
@@ -87,9 +87,9 @@ class Hnswlib:
 
     def search(self, queries: FloatArray, k: int) -> IntArray:
         """As `Searcher`."""
-        self._index.set_ef(max(self.breadth, k))
-        found: IntArray = self._index.knn_query(queries, k=k)[0].astype(np.int64)
-        return found
+        self._index.set_ef(max(self.search_value, k))
+        positions: IntArray = self._index.knn_query(queries, k=k)[0].astype(np.int64)
+        return positions
 
 
 class Usearch:
@@ -97,8 +97,8 @@ class Usearch:
 
     def __init__(self) -> None:
         self._index: Any = None
-        self.breadth = 64
-        self.breadths: Sequence[int] = [step for step in search_values(2048) if step >= 10]
+        self.search_value = 64
+        self.search_values: Sequence[int] = [step for step in values_up_to(2048) if step >= 10]
 
     def build(self, vectors: FloatArray, folder: Path) -> None:
         """As `Searcher`."""
@@ -116,22 +116,22 @@ class Usearch:
 
     def search(self, queries: FloatArray, k: int) -> IntArray:
         """As `Searcher`."""
-        self._index.expansion_search = max(self.breadth, k)
-        found: IntArray = np.atleast_2d(self._index.search(queries, k).keys).astype(np.int64)
-        return found
+        self._index.expansion_search = max(self.search_value, k)
+        positions: IntArray = np.atleast_2d(self._index.search(queries, k).keys).astype(np.int64)
+        return positions
 
 
 class LanceDB:
-    """LanceDB's own IVF index as it makes it by default, with candidates looked at again in full."""
+    """LanceDB's IVF index with its defaults, which scores candidates again in full precision."""
 
     def __init__(self, refine_factor: int = 50) -> None:
         self._refine_factor = refine_factor
         self._table: Any = None
-        self.breadth = 20
-        self.breadths: Sequence[int] = [2**power for power in range(11)]
+        self.search_value = 20
+        self.search_values: Sequence[int] = [2**power for power in range(11)]
 
     def build(self, vectors: FloatArray, folder: Path) -> None:
-        """As `Searcher`; writing the table is part of it, as it is of nobody else's."""
+        """As `Searcher`; only here is writing the table part of the build."""
         import lancedb
         from lancedb.index import IvfPq
 
@@ -151,9 +151,9 @@ class LanceDB:
         return np.stack([self._one(query, k) for query in queries])
 
     def _one(self, query: FloatArray, k: int) -> IntArray:
-        asked = self._table.search(query).nprobes(self.breadth).refine_factor(self._refine_factor).limit(k)
-        found = asked.select(["position", "_distance"]).to_arrow().column("position").to_numpy()
-        return np.pad(found, (0, k - len(found)), constant_values=-1)
+        request = self._table.search(query).nprobes(self.search_value).refine_factor(self._refine_factor).limit(k)
+        positions = request.select(["position", "_distance"]).to_arrow().column("position").to_numpy()
+        return np.pad(positions, (0, k - len(positions)), constant_values=-1)
 
 
 def _record_batches(vectors: FloatArray, schema: pa.Schema) -> Any:

@@ -1,11 +1,11 @@
-"""Queries that come when they like: how long they take in one process as more and more of them come each second.
+"""How long does a query take in one process as more of them arrive each second?
 
 python -m benchmarks.retrieval.query_load HOME
 
-HOME is what `trained_shop` makes. Requests are session JSON, answers are JSON of ten matches, and every
-interaction was read before. They arrive at random, whether or not the one before is answered, and a latency counts
-from when a request was to come: waiting for a free worker is in it. Beside it, one at a time and many in one call; and
-all of it with threads that spin while they wait, as OpenMP's do by default, and with threads that sleep.
+HOME is a folder of `trained_shop`. Requests are session JSON, answers are JSON of ten matches, and all interactions are
+in the encoder's cache. In the open loop requests arrive at random, whether or not the previous ones are answered, and a
+latency runs from the arrival, so that waiting for a free worker counts. In the closed loop one call of several sessions
+follows the other. Both run with threads that spin while they wait, OpenMP's default, and with threads that sleep.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ from unittest.mock import patch
 import numpy as np
 import torch
 
-from benchmarks.command_line import load_or_measure
+from benchmarks.command_line import load_or_measure, runner_parser
 from benchmarks.report import machine, markdown_table, report_header
 from benchmarks.retrieval.request_schedule import RequestSchedule, Seconds
 from benchmarks.retrieval.trained_shop import TrainedShop
@@ -37,36 +37,44 @@ from indexer.search.retriever import Retriever
 from ubm_embed.data.session import parse_session
 
 NAME = "query_load"
-# OpenMP reads it when it is loaded, so that each value needs a process of its own.
+# Reports before 2026-11-30 -> today's.
+OLD_KEYS = {
+    "waiting": "wait_policies",
+    "together": "closed_loop",
+    "loads": "open_loop",
+    "behind": "overloaded",
+    "at_once": "max_batch",
+}
+# OpenMP reads this variable when it is loaded, so each value needs its own process.
 _POLICY, _UNSET = "OMP_WAIT_POLICY", "unset"
 _K = 10
 _WARM_UP = 64
-# Workers have fallen behind, too, when the last answer comes so many times as late as the last request.
-_LATE = 1.1
+# Workers are also overloaded if the last answer comes later than this factor times the last arrival.
+_MAX_DELAY = 1.1
 
-Answering = Callable[[Sequence[str]], list[str]]
+Answerer = Callable[[Sequence[str]], list[str]]
 
 
 @dataclass(frozen=True)
 class Setting:
-    """Who answers.
+    """The workers that answer requests.
 
     Attributes:
-        workers: threads of Python that take requests.
-        threads: of PyTorch and FAISS, within a call of each worker.
-        at_once: the most waiting requests that a worker answers in one call.
+        workers: Python threads that take requests.
+        threads: of PyTorch and FAISS in a call of each worker.
+        max_batch: the most waiting requests that a worker answers in one call.
     """
 
     workers: int
     threads: int
-    at_once: int = 1
+    max_batch: int = 1
 
 
 def measure(options: argparse.Namespace) -> dict[str, Any]:
-    """Each way of waiting in a process of its own; the report."""
-    names = ("sessions", "rates", "seconds", "workers", "threads", "at_once", "together", "waiting", "seed")
+    """The report, with each wait policy measured in its own process."""
+    names = ("sessions", "rates", "seconds", "workers", "threads", "max_batch", "batch_sizes", "wait_policies", "seed")
     report = report_header(NAME, {name: getattr(options, name) for name in names}, packages=("faiss-cpu", "pylance"))
-    report["waiting"] = {policy: _in_child(policy, options) for policy in options.waiting}
+    report["wait_policies"] = {policy: _in_child(policy, options) for policy in options.wait_policies}
     return report
 
 
@@ -79,104 +87,114 @@ def _in_child(policy: str, options: argparse.Namespace) -> dict[str, Any]:
 
 
 def measure_here(options: argparse.Namespace) -> dict[str, Any]:
-    """One at a time, many in one call, and every rate, in this process."""
+    """The closed loop for every batch size, and the open loop for every rate, in this process."""
     shop = TrainedShop(options.home)
     retriever = Retriever.open(shop.store, device="cpu")
     documents = [json.dumps(document) for document in shop.sessions()[: options.sessions]]
-    answering = _answering(retriever)
+    answer = answerer(retriever)
     for first in range(0, len(documents), _WARM_UP):
-        answering(documents[first : first + _WARM_UP])
-    settings = [Setting(*one) for one in dict.fromkeys(product(options.workers, options.threads, options.at_once))]
-    sizes = list(product(dict.fromkeys(options.threads), options.together))
+        answer(documents[first : first + _WARM_UP])
+    settings = [Setting(*one) for one in dict.fromkeys(product(options.workers, options.threads, options.max_batch))]
+    sizes = list(product(dict.fromkeys(options.threads), options.batch_sizes))
     return {
         "load_average": machine()["load_average"],
         "products": len(retriever.catalogue),
         "index": {"kind": retriever.version.kind, **retriever.version.parameters},
-        "together": [together(answering, documents, *one, options.seconds) for one in sizes],
-        "loads": list(_loads(answering, documents, settings, options)),
+        "closed_loop": [closed_loop(answer, documents, *one, options.seconds) for one in sizes],
+        "open_loop": list(_open_loops(answer, documents, settings, options)),
     }
 
 
-def _answering(retriever: Retriever) -> Answering:
-    """From the JSON of sessions to the JSON of their answers, in one call."""
+def answerer(retriever: Retriever) -> Answerer:
+    """A function from the JSON of sessions to the JSON of their answers, in one call."""
 
-    def answering(documents: Sequence[str]) -> list[str]:
+    def answer(documents: Sequence[str]) -> list[str]:
         sessions = [parse_session(json.loads(document)) for document in documents]
-        return [json.dumps(answer.to_dict()) for answer in retriever.recommend_many(sessions, _K)]
+        return [json.dumps(one.to_dict()) for one in retriever.recommend_many(sessions, _K)]
 
-    return answering
+    return answer
 
 
-def _compute_with(threads: int) -> None:
-    """So many threads for what this thread of Python calls: OpenMP counts for each of its callers on their own."""
+def _set_threads(threads: int) -> None:
+    """Set the threads of PyTorch and FAISS for calls of this Python thread: OpenMP counts them for each caller."""
     torch.set_num_threads(threads)
     load_faiss().omp_set_num_threads(threads)
 
 
-def together(answering: Answering, documents: Sequence[str], threads: int, size: int, seconds: float) -> dict[str, Any]:
-    """One call after the other, of so many sessions each."""
-    parts = [documents[first : first + size] for first in range(0, len(documents), size)]
+def closed_loop(
+    answer: Answerer,
+    documents: Sequence[str],
+    threads: int,
+    size: int,
+    seconds: float,
+    clock: Callable[[], float] = time.perf_counter,
+) -> dict[str, Any]:
+    """Sessions a second and latencies of one call after the other, each with `size` sessions."""
+    batches = [documents[first : first + size] for first in range(0, len(documents), size)]
 
     def work() -> list[float]:
-        _compute_with(threads)
-        answering(parts[-1])
-        took: list[float] = []
-        until = time.perf_counter() + seconds
-        while time.perf_counter() < until:
-            started = time.perf_counter()
-            answering(parts[len(took) % len(parts)])
-            took.append(time.perf_counter() - started)
-        return took
+        _set_threads(threads)
+        answer(batches[-1])
+        latencies: list[float] = []
+        end = clock() + seconds
+        while clock() < end:
+            started = clock()
+            answer(batches[len(latencies) % len(batches)])
+            latencies.append(clock() - started)
+        return latencies
 
-    with ThreadPoolExecutor(1) as one:
-        took = one.submit(work).result()
-    asked = sum(len(parts[call % len(parts)]) for call in range(len(took)))
-    found = {"threads": threads, "size": size, "calls": len(took), "sessions_per_second": round(asked / sum(took), 1)}
-    return found | _percentiles(np.array(took))
+    with ThreadPoolExecutor(1) as executor:
+        latencies = executor.submit(work).result()
+    sessions = sum(len(batches[call % len(batches)]) for call in range(len(latencies)))
+    rate = round(sessions / sum(latencies), 1)
+    figures = {"threads": threads, "size": size, "calls": len(latencies), "sessions_per_second": rate}
+    return figures | _percentiles(np.array(latencies))
 
 
-def _loads(
-    answering: Answering, documents: Sequence[str], settings: Sequence[Setting], options: argparse.Namespace
+def _open_loops(
+    answer: Answerer, documents: Sequence[str], settings: Sequence[Setting], options: argparse.Namespace
 ) -> Iterator[dict[str, Any]]:
-    """Every setting at a rate, then the next rate; none above one at which it fell behind."""
-    behind: set[Setting] = set()
+    """Every setting at a rate, then the next rate; a setting is left out above a rate that overloads it."""
+    overloaded: set[Setting] = set()
     for rate in sorted(options.rates):
         for setting in settings:
-            if setting not in behind:
-                found = under_load(
-                    answering, documents, RequestSchedule.poisson(rate, options.seconds, options.seed), setting
-                )
-                behind |= {setting} if found["behind"] else set()
-                print(f"{rate:g}/s, {_name(setting)}: {_cell(found)}", file=sys.stderr, flush=True)
-                yield {"rate": rate, **asdict(setting), **found}
+            if setting in overloaded:
+                continue
+            figures = open_loop(
+                answer, documents, RequestSchedule.poisson(rate, options.seconds, options.seed), setting
+            )
+            if figures["overloaded"]:
+                overloaded.add(setting)
+            print(f"{rate:g}/s, {_name(setting)}: {_cell(figures)}", file=sys.stderr, flush=True)
+            yield {"rate": rate, **asdict(setting), **figures}
 
 
-def under_load(
-    answering: Answering, documents: Sequence[str], schedule: RequestSchedule, setting: Setting
+def open_loop(
+    answer: Answerer, documents: Sequence[str], schedule: RequestSchedule, setting: Setting
 ) -> dict[str, Any]:
-    """What became of these schedule; not of those that still wait when the workers have fallen behind."""
+    """Latencies of scheduled requests, without those that still wait when the workers are overloaded."""
     ready = threading.Barrier(setting.workers, action=schedule.start, timeout=60)
-    waited: list[Seconds] = []
+    latencies: list[Seconds] = []
 
     def work() -> None:
-        _compute_with(setting.threads)
-        answering(documents[: setting.at_once])
+        _set_threads(setting.threads)
+        answer(documents[: setting.max_batch])
         ready.wait()
-        while requests := schedule.take(setting.at_once):
-            answering([documents[number % len(documents)] for number in requests])
-            waited.append(schedule.waited(requests))
+        while requests := schedule.take(setting.max_batch):
+            answer([documents[number % len(documents)] for number in requests])
+            latencies.append(schedule.latencies(requests))
 
-    with ThreadPoolExecutor(setting.workers) as workers:
-        for worker in [workers.submit(work) for _ in range(setting.workers)]:
+    with ThreadPoolExecutor(setting.workers) as executor:
+        for worker in [executor.submit(work) for _ in range(setting.workers)]:
             worker.result()
     finished = schedule.seconds()
     return {
         "arrivals": len(schedule),
         "answered": schedule.taken,
-        "behind": schedule.behind or finished > _LATE * schedule.end,
+        "overloaded": schedule.overloaded or finished > _MAX_DELAY * schedule.end,
         "achieved": round(schedule.taken / finished, 1),
-        "requests_a_call": round(schedule.taken / len(waited), 2),
-        **_percentiles(np.concatenate(waited)),
+        "requests_a_call": round(schedule.taken / len(latencies), 2),
+        **_percentiles(np.concatenate(latencies)),
     }
 
 
@@ -186,14 +204,14 @@ def _percentiles(seconds: Seconds) -> dict[str, float]:
 
 
 def table(report: dict[str, Any]) -> str:
-    """The report as two tables for each way of waiting."""
+    """Two tables for each wait policy: the closed and the open loop."""
     return "\n\n".join(
-        f"{_POLICY} {policy}, {found['products']:,} products\n\n{_together_table(found)}\n\n{_load_table(found)}"
-        for policy, found in report["waiting"].items()
+        f"{_POLICY} {policy}, {figures['products']:,} products\n\n{_closed_table(figures)}\n\n{_open_table(figures)}"
+        for policy, figures in report["wait_policies"].items()
     )
 
 
-def _together_table(found: dict[str, Any]) -> str:
+def _closed_table(figures: dict[str, Any]) -> str:
     columns = ("sessions in a call, threads", "sessions/s", "p50 ms", "p95", "p99")
     rows = [
         (
@@ -201,50 +219,53 @@ def _together_table(found: dict[str, Any]) -> str:
             f"{one['sessions_per_second']:,.0f}",
             *(f"{one[name]:.1f}" for name in ("p50_ms", "p95_ms", "p99_ms")),
         )
-        for one in found["together"]
+        for one in figures["closed_loop"]
     ]
     return markdown_table(columns, rows)
 
 
-def _load_table(found: dict[str, Any]) -> str:
-    """Of each setting and rate p50, p95 and p99, or how many a second it answered when it fell behind."""
-    rates = list(dict.fromkeys(one["rate"] for one in found["loads"]))
+def _open_table(figures: dict[str, Any]) -> str:
+    """p50, p95 and p99 of each setting and rate, or the rate that an overloaded setting achieved."""
+    rates = list(dict.fromkeys(one["rate"] for one in figures["open_loop"]))
     cells: dict[Setting, dict[float, str]] = {}
-    for one in found["loads"]:
-        setting = Setting(one["workers"], one["threads"], one["at_once"])
+    for one in figures["open_loop"]:
+        setting = Setting(one["workers"], one["threads"], one["max_batch"])
         cells.setdefault(setting, {})[one["rate"]] = _cell(one)
     rows = [(_name(setting), *(by_rate.get(rate, "-") for rate in rates)) for setting, by_rate in cells.items()]
-    return markdown_table(("workers x threads, at once", *(f"{rate:g}/s: p50, p95, p99" for rate in rates)), rows)
+    return markdown_table(("workers x threads, max batch", *(f"{rate:g}/s: p50, p95, p99" for rate in rates)), rows)
 
 
 def _name(setting: Setting) -> str:
-    return f"{setting.workers} x {setting.threads}, {setting.at_once}"
+    return f"{setting.workers} x {setting.threads}, {setting.max_batch}"
 
 
-def _cell(load: dict[str, Any]) -> str:
-    if load["behind"]:
-        return f"behind, {load['achieved']:.0f}/s"
-    return " ".join(f"{load[name]:.1f}" for name in ("p50_ms", "p95_ms", "p99_ms"))
+def _cell(figures: dict[str, Any]) -> str:
+    if figures["overloaded"]:
+        return f"overloaded, {figures['achieved']:.0f}/s"
+    return " ".join(f"{figures[name]:.1f}" for name in ("p50_ms", "p95_ms", "p99_ms"))
+
+
+def parse(arguments: Sequence[str] | None = None) -> argparse.Namespace:
+    """The command line's options."""
+    counts = list(dict.fromkeys((1, os.cpu_count() or 1)))
+    parser = runner_parser(f"retrieval.{NAME}", __doc__)
+    add = parser.add_argument
+    add("home", type=Path, metavar="HOME", nargs="?", help="a folder of benchmarks.retrieval.trained_shop")
+    add("--rates", type=float, nargs="+", default=[50, 200, 400, 800], help="requests a second")
+    add("--seconds", type=float, default=10, help="duration of each measurement")
+    add("--workers", type=int, nargs="+", default=counts, help="Python threads that take requests")
+    add("--threads", type=int, nargs="+", default=counts, help="threads of PyTorch and FAISS in a call")
+    add("--max-batch", type=int, nargs="+", default=[1, 32], help="the most requests of a call in the open loop")
+    add("--batch-sizes", type=int, nargs="+", default=[1, 8, 64, 512], help="sessions of a call in the closed loop")
+    add("--wait-policies", nargs="+", default=[_UNSET, "passive"], help=f"values of {_POLICY}")
+    add("--sessions", type=int, default=1024, help="distinct sessions, which are repeated")
+    add("--seed", type=int, default=0, help="of the arrivals")
+    return parser.parse_args(arguments)
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
-    """The command line."""
-    assert __doc__ is not None
-    one_and_all = list(dict.fromkeys((1, os.cpu_count() or 1)))
-    parser = argparse.ArgumentParser(f"python -m benchmarks.{NAME}", description=__doc__.splitlines()[0])
-    parser.add_argument("home", type=Path, metavar="HOME", nargs="?")
-    parser.add_argument("--rates", type=float, nargs="+", default=[50, 200, 400, 800], help="requests a second")
-    parser.add_argument("--seconds", type=float, default=10, help="of schedule at each rate")
-    parser.add_argument("--workers", type=int, nargs="+", default=one_and_all, help="threads that take requests")
-    parser.add_argument("--threads", type=int, nargs="+", default=one_and_all, help="of PyTorch and FAISS in a call")
-    parser.add_argument("--at-once", type=int, nargs="+", default=[1, 32], help="most requests that a call answers")
-    parser.add_argument("--together", type=int, nargs="+", default=[1, 8, 64, 512], help="sessions in a call")
-    parser.add_argument("--waiting", nargs="+", default=[_UNSET, "passive"], help=f"values of {_POLICY}")
-    parser.add_argument("--sessions", type=int, default=1024, help="different ones, asked again and again")
-    parser.add_argument("--seed", type=int, default=0, help="of the schedule")
-    parser.add_argument("--out", type=Path, help="where to write the report")
-    parser.add_argument("--show", type=Path, metavar="FILE", help="only the table of a kept report")
-    print(table(load_or_measure(parser.parse_args(arguments), measure)))
+    """Measure, save the report and print its tables; or print the tables of a saved one."""
+    print(table(load_or_measure(parse(arguments), measure, OLD_KEYS)))
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""How long a searcher takes for a query that comes alone and for one in a batch."""
+"""The time that a searcher takes for a query that comes alone, and for one in a batch."""
 
 from __future__ import annotations
 
@@ -7,45 +7,49 @@ import time
 from benchmarks.retrieval.searchers import Searcher
 from ubm_embed.data.arrays import FloatArray
 
-_SINGLE, _BATCH = 200, 256
+SINGLE_QUERIES, BATCH_SIZE = 200, 256
 _SECONDS = 2.0
 
 
-def single_ms(searcher: Searcher, queries: FloatArray, k: int) -> list[float]:
-    """Milliseconds of queries that come alone, as many as there is time for."""
-    took: list[float] = []
-    _warm(searcher, queries, k)
-    until = time.perf_counter() + _SECONDS
-    for query in queries[:_SINGLE]:
-        took.append(_ms(searcher, query[None], k))
-        if time.perf_counter() > until:
+def single_ms(searcher: Searcher, queries: FloatArray, k: int, limit: int = SINGLE_QUERIES) -> list[float]:
+    """Milliseconds of queries that come alone: up to `limit` of them, for two seconds."""
+    times: list[float] = []
+    _warm_up(searcher, queries, k)
+    end = time.perf_counter() + _SECONDS
+    for query in queries[:limit]:
+        times.append(_ms(searcher, query[None], k))
+        if time.perf_counter() > end:
             break
-    return took
+    return times
 
 
-def pairs_ms(one: Searcher, other: Searcher, queries: FloatArray, k: int) -> tuple[list[float], list[float]]:
-    """As `single_ms`, of two that take turns at each query: what they differ by is small."""
-    took: tuple[list[float], list[float]] = ([], [])
-    _warm(one, queries, k)
-    until = time.perf_counter() + 2 * _SECONDS
-    for number, query in enumerate(queries[:_SINGLE]):
-        # The second to look finds its vectors in the caches, so each is the second as often. Each asks another query.
-        pair = [(one, took[0], query), (other, took[1], queries[-1 - number])]
-        for searcher, times, asked in pair if number % 2 else reversed(pair):
-            times.append(_ms(searcher, asked[None], k))
-        if time.perf_counter() > until:
+def pairs_ms(
+    first: Searcher, second: Searcher, queries: FloatArray, k: int, limit: int = SINGLE_QUERIES
+) -> tuple[list[float], list[float]]:
+    """As `single_ms` for two searchers that take turns, query by query, since they differ only a little."""
+    times: tuple[list[float], list[float]] = ([], [])
+    _warm_up(first, queries, k)
+    end = time.perf_counter() + 2 * _SECONDS
+    for number, query in enumerate(queries[:limit]):
+        # Whoever searches second would find the vectors in the caches: so each does every other time, and each has
+        # another query.
+        pair = [(first, times[0], query), (second, times[1], queries[-1 - number])]
+        for searcher, measured, own_query in pair if number % 2 else reversed(pair):
+            measured.append(_ms(searcher, own_query[None], k))
+        if time.perf_counter() > end:
             break
-    return took
+    return times
 
 
-def batch_ms(searcher: Searcher, queries: FloatArray, k: int) -> float:
-    """Milliseconds of a query in a batch."""
+def batch_ms(searcher: Searcher, queries: FloatArray, k: int, size: int = BATCH_SIZE) -> float:
+    """Milliseconds for each query of one batch."""
+    batch = queries[:size]
     started = time.perf_counter()
-    searcher.search(queries[:_BATCH], k)
-    return (time.perf_counter() - started) * 1000 / len(queries[:_BATCH])
+    searcher.search(batch, k)
+    return (time.perf_counter() - started) * 1000 / len(batch)
 
 
-def _warm(searcher: Searcher, queries: FloatArray, k: int) -> None:
+def _warm_up(searcher: Searcher, queries: FloatArray, k: int) -> None:
     for query in queries[-5:]:
         searcher.search(query[None], k)
 

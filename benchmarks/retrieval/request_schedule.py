@@ -1,36 +1,45 @@
-"""When requests arrive, and who takes which of them: random times that do not wait for answers."""
+"""The times at which requests arrive, independent of answers, and which worker takes which of them."""
 
 from __future__ import annotations
 
 import threading
 import time
+from collections.abc import Callable
 
 import numpy as np
 from numpy.typing import NDArray
-
-# Workers do not keep up when a request has waited so many seconds for one.
-_BEHIND = 5.0
 
 Seconds = NDArray[np.float64]
 
 
 class RequestSchedule:
-    """Requests that arrive at set times; first come, first served. Several threads may take them.
+    """Requests that arrive at fixed times; first come, first served. Several threads may take them.
 
     Args:
-        times: seconds after the start, rising: [N].
+        times: seconds after the start, ascending: [N].
+        max_wait: workers are overloaded once a request has waited this many seconds for one of them.
+        clock: seconds since some fixed moment.
+        sleep: waits for this many seconds.
     """
 
-    def __init__(self, times: Seconds) -> None:
+    def __init__(
+        self,
+        times: Seconds,
+        *,
+        max_wait: float = 5.0,
+        clock: Callable[[], float] = time.perf_counter,
+        sleep: Callable[[float], None] = time.sleep,
+    ) -> None:
         self.taken = 0
-        self.behind = False
-        self._times = times
-        self._started = time.perf_counter()
+        self.overloaded = False
+        self._times, self._max_wait = times, max_wait
+        self._clock, self._sleep = clock, sleep
+        self._started = clock()
         self._turn = threading.Lock()
 
     @classmethod
     def poisson(cls, rate: float, seconds: float, seed: int) -> RequestSchedule:
-        """At random, so many a second."""
+        """Arrivals at random, `rate` a second on average, for about `seconds`."""
         gaps = np.random.default_rng(seed).exponential(1 / rate, max(round(rate * seconds), 1))
         return cls(np.cumsum(gaps))
 
@@ -39,31 +48,31 @@ class RequestSchedule:
 
     @property
     def end(self) -> float:
-        """When the last one arrives."""
+        """The time at which the last request arrives."""
         return float(self._times[-1])
 
     def start(self) -> None:
-        """Count from now on."""
-        self._started = time.perf_counter()
+        """Start the clock."""
+        self._started = self._clock()
 
     def seconds(self) -> float:
-        """Since the start."""
-        return time.perf_counter() - self._started
+        """Time since the start."""
+        return self._clock() - self._started
 
-    def take(self, most: int) -> range:
-        """The next that wait, at least one; waits for it. None once all are taken, or once workers are behind."""
+    def take(self, max_requests: int) -> range:
+        """The next waiting requests, at least one, after waiting for it; empty when all are taken or on overload."""
         with self._turn:
             first = self.taken
-            if self.behind or first == len(self):
+            if self.overloaded or first == len(self):
                 return range(0)
-            time.sleep(max(0.0, self._times[first] - self.seconds()))
+            self._sleep(max(0.0, self._times[first] - self.seconds()))
             now = self.seconds()
-            self.behind = bool(now - self._times[first] > _BEHIND)
-            here = int(np.searchsorted(self._times, now, side="right"))
-            self.taken = max(first + 1, min(here, first + most))
+            self.overloaded = bool(now - self._times[first] > self._max_wait)
+            arrived = int(np.searchsorted(self._times, now, side="right"))
+            self.taken = max(first + 1, min(arrived, first + max_requests))
             return range(first, self.taken)
 
-    def waited(self, requests: range) -> Seconds:
-        """Seconds since each of these was to arrive."""
-        waited: Seconds = self.seconds() - self._times[requests.start : requests.stop]
-        return waited
+    def latencies(self, requests: range) -> Seconds:
+        """Seconds since the arrival of each of these requests: [len(requests)]."""
+        latencies: Seconds = self.seconds() - self._times[requests.start : requests.stop]
+        return latencies

@@ -1,9 +1,10 @@
-"""A large catalogue with vectors of a trained model: how they lie decides what an index finds.
+"""Makes HOME, which other runners need: a large catalogue with vectors of a trained model, in a store.
 
 python -m benchmarks.retrieval.trained_shop HOME --products 1000000
 
-A model of the paper's sizes is trained on a sample shop of 5,000 products and 20,000 sessions; then another sample
-shop, as large as asked and drawn from another seed, is embedded into a store. What HOME already holds is kept.
+A model of the paper's sizes is trained on a sample shop of 5,000 products and 20,000 sessions, since the distribution
+of vectors decides what an index finds. Then another sample shop, with --products products and another seed, is embedded
+into a store. Parts that HOME already has are not made again.
 """
 
 from __future__ import annotations
@@ -19,6 +20,7 @@ from typing import Any, cast
 import numpy as np
 import polars as pl
 
+from benchmarks.command_line import add_quick_option, parse_with_quick
 from indexer.export.formats import ExportFormat
 from indexer.export.vectors import VECTORS_FILE, export_vectors
 from indexer.refresh.gates import Gate
@@ -45,14 +47,16 @@ TRAINING = PretrainingConfig(
     session_max_steps=40,
 )
 SESSIONS = 4000
+# Vectors of a model that has learned little: for a first look at times, not at recall.
+QUICK = {"products": 10_000, "steps": 20}
 _VOCAB_SIZE = 8192
-_QUERIES, _ASKED = "queries.npy", 1000
+_QUERIES, _NUM_QUERIES = "queries.npy", 1000
 _SECONDS_BETWEEN_LINES = 20
 
 
 @dataclass(frozen=True)
 class TrainedShop:
-    """What HOME holds.
+    """The contents of HOME.
 
     Attributes:
         home: the folder.
@@ -62,50 +66,52 @@ class TrainedShop:
 
     @property
     def model(self) -> Path:
-        """The trained model."""
+        """Folder of the trained model."""
         return self.home / "model"
 
     @property
     def corpus(self) -> Path:
-        """The large shop."""
+        """Folder of the large shop."""
         return self.home / "corpus"
 
     @property
     def store(self) -> Path:
-        """Its products, embedded."""
+        """Folder of the store with its products."""
         return self.home / "store"
 
     @property
     def vectors(self) -> FloatArray:
-        """Vectors of the products, in the order of the store's table, on disk: [M, D]."""
+        """Vectors of the products in the order of the store's table, memory-mapped: [M, D]."""
         return cast(FloatArray, np.load(self.home / VECTORS_FILE, mmap_mode="r"))
 
     @property
     def queries(self) -> FloatArray:
-        """Vectors of sessions, as the model reads them: [B, D]."""
+        """Vectors of sessions: [B, D]."""
         return cast(FloatArray, np.load(self.home / _QUERIES))
 
     def sessions(self) -> list[dict[str, Any]]:
-        """Session documents as a session file has them, products by their ids, without the last interaction."""
+        """Session documents as in a session file, with product ids, without the last interaction of each."""
         interactions = Corpus.open(self.corpus).interactions.sort("session_id", "position")
         grouped = interactions.group_by("session_id", maintain_order=True)
         return [_document(str(name), rows) for (name,), rows in grouped if rows.height > 1]
 
 
 def _document(session_id: str, rows: pl.DataFrame) -> dict[str, Any]:
-    done = rows.select("action", "product_id", "query").head(rows.height - 1).iter_rows(named=True)
-    known = [{name: value for name, value in row.items() if value is not None} for row in done]
-    return {"session_id": session_id, "interactions": known}
+    interactions = rows.select("action", "product_id", "query").head(rows.height - 1).iter_rows(named=True)
+    entries = [{name: value for name, value in row.items() if value is not None} for row in interactions]
+    return {"session_id": session_id, "interactions": entries}
 
 
-def make_trained_shop(home: Path, products: int, allow: Collection[Gate] = ()) -> TrainedShop:
-    """Make what is not there yet."""
+def make_trained_shop(
+    home: Path, products: int, allow: Collection[Gate] = (), training: PretrainingConfig = TRAINING
+) -> TrainedShop:
+    """Make the parts that HOME lacks."""
     shop = TrainedShop(home)
     if not shop.model.exists():
         write_sample_shop(home / "learned", products=5000, sessions=20_000, seed=1, overwrite=True)
         learned = Corpus.open(home / "learned")
         model, tokenizer = fresh_model(learned, vocab_size=_VOCAB_SIZE)
-        pretrain(learned, model, tokenizer, shop.model, TRAINING, overwrite=True, progress=Lines())
+        pretrain(learned, model, tokenizer, shop.model, training, overwrite=True, progress=Lines())
     if not shop.corpus.exists():
         write_sample_shop(shop.corpus, products=products, sessions=SESSIONS, seed=0)
     if not (shop.store / "live.json").exists():
@@ -123,12 +129,12 @@ def make_trained_shop(home: Path, products: int, allow: Collection[Gate] = ()) -
 def _session_vectors(shop: TrainedShop) -> FloatArray:
     catalogue = CatalogueInMemory(Corpus.open(shop.corpus).products)
     sessions = [parse_session(document) for document in shop.sessions()]
-    read = [one.session for one in resolve_sessions(sessions, catalogue) if one.fallback is None]
-    return Embedder.from_pretrained(shop.model).embed_sessions(read[:_ASKED])
+    resolved = [one.session for one in resolve_sessions(sessions, catalogue) if one.fallback is None]
+    return Embedder.from_pretrained(shop.model).embed_sessions(resolved[:_NUM_QUERIES])
 
 
 class Lines:
-    """Progress as a line now and then."""
+    """Prints progress every 20 seconds."""
 
     def __init__(self) -> None:
         self._last = 0.0
@@ -141,13 +147,22 @@ class Lines:
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
-    """The command line."""
-    assert __doc__ is not None
-    parser = argparse.ArgumentParser("python -m benchmarks.retrieval.trained_shop", description=__doc__.splitlines()[0])
+    """Make the parts that HOME lacks."""
+    parser = argparse.ArgumentParser(
+        prog="python -m benchmarks.retrieval.trained_shop",
+        description=__doc__,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
     parser.add_argument("home", type=Path, metavar="HOME")
     parser.add_argument("--products", type=int, default=1_000_000)
-    options = parser.parse_args(arguments)
-    make_trained_shop(options.home, options.products)
+    parser.add_argument("--steps", type=int, default=TRAINING.max_steps, help="training steps of stage 1")
+    add_quick_option(parser, QUICK)
+    options = parse_with_quick(parser, QUICK, arguments)
+    # A model of few steps does not pass the gates that check its neighbours.
+    allow = list(Gate) if options.quick else ()
+    session_steps = min(options.steps, TRAINING.session_max_steps or options.steps)
+    training = TRAINING.replace(max_steps=options.steps, session_max_steps=session_steps)
+    make_trained_shop(options.home, options.products, allow, training)
 
 
 if __name__ == "__main__":

@@ -3,30 +3,33 @@
 from __future__ import annotations
 
 import argparse
+import importlib.util
 import json
 from pathlib import Path
+from types import ModuleType
 
 import numpy as np
 import pytest
 
 from benchmarks.refresh.toy_store import ALLOW, write_catalogue, write_model
-from benchmarks.retrieval import index_kinds, live_query, query_times
+from benchmarks.report import RESULTS
+from benchmarks.retrieval import index_kinds, live_query
 from benchmarks.retrieval.trained_shop import TrainedShop, make_trained_shop
 
 PRODUCTS = 1200
-# What is installed everywhere.
-ENGINES = ["auto", "flat", "ivf-fp16", "disk", "FAISS Flat", "FAISS IVF,Flat"]
+# Those that need no extra package.
+INDEXES = ["auto", "flat", "ivf-fp16", "disk", "FAISS Flat", "FAISS IVF,Flat"]
 
 
 @pytest.fixture(scope="module")
 def shop(tmp_path_factory: pytest.TempPathFactory) -> TrainedShop:
-    """With a model that is not trained."""
+    """With an untrained model."""
     home = tmp_path_factory.mktemp("home")
     write_model(home, write_catalogue(home / "learned", 300, seed=1), "tiny", seed=0)
     return make_trained_shop(home, PRODUCTS, ALLOW)
 
 
-def test_it_has_vectors_of_its_products_and_of_sessions(shop: TrainedShop) -> None:
+def test_it_has_vectors_of_products_and_of_sessions(shop: TrainedShop) -> None:
     assert shop.vectors.shape == (PRODUCTS, 256)
     assert shop.queries.shape == (1000, 256)
     for vectors in (shop.vectors, shop.queries):
@@ -34,54 +37,58 @@ def test_it_has_vectors_of_its_products_and_of_sessions(shop: TrainedShop) -> No
     assert all(document["interactions"] for document in shop.sessions())
 
 
-def test_what_is_there_is_not_made_again(shop: TrainedShop) -> None:
+def test_existing_parts_are_not_made_again(shop: TrainedShop) -> None:
     before = {file: file.stat().st_mtime_ns for file in shop.home.rglob("*") if file.is_file()}
     make_trained_shop(shop.home, PRODUCTS, ALLOW)
     assert {file: file.stat().st_mtime_ns for file in shop.home.rglob("*") if file.is_file()} == before
 
 
-def test_every_index_is_built_tuned_and_timed_alike(shop: TrainedShop, monkeypatch: pytest.MonkeyPatch) -> None:
-    for module, name, few in (
-        (query_times, "_SINGLE", 4),
-        (query_times, "_BATCH", 8),
-        (index_kinds, "_SESSIONS", 40),
-        (index_kinds, "_QUESTIONS", 40),
-    ):
-        monkeypatch.setattr(module, name, few)
-    engines = {}
-    for name in ENGINES:
+def test_every_index_is_built_tuned_and_timed_alike(shop: TrainedShop) -> None:
+    indexes = {}
+    for name in INDEXES:
         index_kinds.folder_of(shop, PRODUCTS, name).mkdir(parents=True)
-        built = index_kinds.build(shop, PRODUCTS, name)
-        engines[name] = json.loads(json.dumps(built | index_kinds.tune(shop, PRODUCTS, name)))
-    timed = index_kinds.time_in_turns(shop, PRODUCTS, engines, rounds=1)
+        built = index_kinds.build(shop, PRODUCTS, name, tuning_queries=40)
+        indexes[name] = json.loads(json.dumps(built | index_kinds.tune(shop, PRODUCTS, name, tuning_queries=40)))
+    few = {"sessions": 40, "single_queries": 4, "batch_size": 8}
+    timed = index_kinds.time_in_turns(shop, PRODUCTS, indexes, rounds=1, **few)
     for name, one in timed.items():
-        assert engines[name]["recall"] >= 0.99, name
-        assert engines[name]["bytes_on_disk"] > 0
+        assert indexes[name]["recall"] >= 0.99, name
+        assert indexes[name]["bytes_on_disk"] > 0
         assert one["single_ms"] > 0
         assert one["batch_ms"] > 0
         assert one["recall_of_sessions"] > 0.5
         assert ("bare_single_ms" in one) == (name in ("auto", "flat", "ivf-fp16"))
-    sizes = [{"products": PRODUCTS, "engines": {name: engines[name] | timed[name] for name in engines}}]
+    sizes = [{"products": PRODUCTS, "indexes": {name: indexes[name] | timed[name] for name in indexes}}]
     table = index_kinds.table({"sizes": sizes})
-    assert all(name in table for name in ENGINES)
+    assert all(name in table for name in INDEXES)
     assert "1,200 vectors" in table
 
 
 def test_a_live_query_is_the_sum_of_its_steps(shop: TrainedShop) -> None:
     options = argparse.Namespace(home=shop.home, sessions=10, threads=1, where="price < 80", explain=True)
     report = live_query.measure(options)
-    for when in ("first", "warm"):
-        shares = [step["share"] for name, step in report[when].items() if name != "all"]
+    for cache in ("cold", "warm"):
+        shares = [step["share"] for name, step in report[cache].items() if name != "all"]
         assert sum(shares) == pytest.approx(1, abs=0.01)
         assert min(shares) >= 0
-        assert report[when]["encode"]["p50_ms"] <= report[when]["all"]["p50_ms"]
-    assert report["alone"]["p50_ms"] > 0
+        assert report[cache]["encode"]["p50_ms"] <= report[cache]["all"]["p50_ms"]
+    assert report["encode_and_search"]["p50_ms"] > 0
     assert "times that" in live_query.table(report)
 
 
-def test_the_command_lines_say_what_they_take(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+def test_the_command_lines_name_their_folder(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
     for runner in (index_kinds, live_query):
         with pytest.raises(SystemExit) as ended:
             runner.main(["--help"])
         assert ended.value.code == 0
         assert "HOME" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("runner", [index_kinds, live_query])
+def test_earlier_reports_can_be_printed(runner: ModuleType, capsys: pytest.CaptureFixture[str]) -> None:
+    runner.main(["--show", str(RESULTS / f"{runner.NAME}.json")])
+    assert "1,000,000" in capsys.readouterr().out
+
+
+def test_a_child_process_runs_the_module_of_the_runner() -> None:
+    assert importlib.util.find_spec(index_kinds.MODULE)
