@@ -1,4 +1,4 @@
-"""Answers of a store, as a person or a program reads them."""
+"""Answers of a store, written for a person or a program."""
 
 from __future__ import annotations
 
@@ -13,19 +13,19 @@ if TYPE_CHECKING:
     from indexer.search.answer import Answer
 
 _COLUMNS = ("rank", "score", "product id", "title", "category", "price")
-_IDS_NAMED = 10
+_MAX_IDS_NAMED = 10
 
 
-def write_answers(answers: Sequence[Answer], form: Format, *, as_list: bool = False) -> None:
-    """Write to stdout in the form asked for.
+def write_answers(answers: Sequence[Answer], output_format: Format, *, as_list: bool = False) -> None:
+    """Write answers to stdout in a format.
 
     Args:
-        as_list: in JSON, a list even of a single answer.
+        as_list: whether JSON is a list even for a single answer.
     """
-    if form is Format.JSONL:
+    if output_format is Format.JSONL:
         for answer in answers:
             write_json_line(answer.to_dict())
-    elif form is Format.JSON:
+    elif output_format is Format.JSON:
         documents = [answer.to_dict() for answer in answers]
         write_json(documents if as_list or len(documents) != 1 else documents[0])
     else:
@@ -42,32 +42,32 @@ def _rows(answer: Answer) -> Iterable[Sequence[Any]]:
 
 
 def _write_predictions(answer: Answer) -> None:
-    """A line below the table, where there is anything to say."""
-    said = []
+    """Write the predictions, if there are any, on a line below the table."""
+    predictions = []
     if answer.purchase_intention is not None:
-        said.append(f"purchase intention {answer.purchase_intention:.3f}")
+        predictions.append(f"purchase intention {answer.purchase_intention:.3f}")
     if answer.remaining_length is not None:
-        said.append(f"remaining length {answer.remaining_length:.1f}")
-    if said:
-        typer.echo(", ".join(said))
+        predictions.append(f"remaining length {answer.remaining_length:.1f}")
+    if predictions:
+        typer.echo(", ".join(predictions))
 
 
-def warn_of(answers: Sequence[Answer]) -> None:
-    """Say on stderr what was skipped and why others answer; of many sessions, only how many."""
+def warn_about(answers: Sequence[Answer]) -> None:
+    """Warn of products that were skipped and of answers by popularity; for many sessions, only count them."""
     if len(answers) == 1:
-        _warn_of_one(answers[0])
+        _warn_about_one(answers[0])
         return
-    strangers = sum(bool(answer.unknown) for answer in answers)
+    incomplete = sum(bool(answer.unknown) for answer in answers)
     fallbacks = sum(answer.fallback is not None for answer in answers)
-    if strangers:
-        warn(f"{strangers:,} of {len(answers):,} sessions name products that the store does not know: see `unknown`")
+    if incomplete:
+        warn(f"{incomplete:,} of {len(answers):,} sessions name products that the store does not know: see `unknown`")
     if fallbacks:
         warn(f"{fallbacks:,} of {len(answers):,} sessions are answered by popularity: see `fallback`")
 
 
-def _warn_of_one(answer: Answer) -> None:
+def _warn_about_one(answer: Answer) -> None:
     if answer.unknown:
-        more = f" and {len(answer.unknown) - _IDS_NAMED:,} more" if len(answer.unknown) > _IDS_NAMED else ""
-        warn(f"version {answer.version} does not know {', '.join(answer.unknown[:_IDS_NAMED])}{more}")
+        more = f" and {len(answer.unknown) - _MAX_IDS_NAMED:,} more" if len(answer.unknown) > _MAX_IDS_NAMED else ""
+        warn(f"version {answer.version} does not know {', '.join(answer.unknown[:_MAX_IDS_NAMED])}{more}")
     if answer.fallback is not None:
         warn(f"answered by popularity: {answer.fallback}")

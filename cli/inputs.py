@@ -1,4 +1,4 @@
-"""Documents that a command reads whole: a file's text, or stdin's."""
+"""The text of a file or of stdin, read whole."""
 
 from __future__ import annotations
 
@@ -21,9 +21,9 @@ def read_text(source: str) -> str:
     try:
         return data.decode("utf-8")
     except UnicodeDecodeError as error:
-        raise InvalidData(f"not UTF-8 text: {error.reason} at byte {error.start}", file=name_of(source)) from None
+        raise InvalidData(f"not UTF-8 text: {error.reason} at byte {error.start}", file=source_name(source)) from None
 
 
-def name_of(source: str) -> str:
-    """What to call a source in an error."""
+def source_name(source: str) -> str:
+    """The name of a source in an error."""
     return "stdin" if source == "-" else source

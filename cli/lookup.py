@@ -1,4 +1,4 @@
-"""`ubm-embed lookup`: products like one, which nobody need have clicked yet."""
+"""`ubm-embed lookup`: products like a given one, even if nobody has clicked it yet."""
 
 from __future__ import annotations
 
@@ -7,11 +7,20 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from cli.answer_options import (
+    Boost,
+    Diversity,
+    Exclude,
+    MaxPer,
+    PurchaseIntention,
+    RemainingLength,
+    Where,
+    load_predictors,
+    read_rules,
+)
 from cli.answers import write_answers
 from cli.console import Format, choose_format
-from cli.inputs import name_of, read_text
-from cli.predictors import PurchaseIntention, RemainingLength, predictors_of
-from cli.rules import Boost, Diversity, Exclude, MostPer, Where, rules_of
+from cli.inputs import read_text, source_name
 from cli.store_options import Store
 
 if TYPE_CHECKING:
@@ -25,7 +34,9 @@ def register(app: typer.Typer) -> None:
 
 def lookup(
     store: Store,
-    title: Annotated[str | None, typer.Option("--title", help="Title of a product; it need not be known.")] = None,
+    title: Annotated[
+        str | None, typer.Option("--title", help="Title of a product; the store need not have it.")
+    ] = None,
     category: Annotated[str | None, typer.Option("--category", help="Its category.")] = None,
     attributes: Annotated[
         list[str] | None, typer.Option("--attribute", metavar="NAME=VALUE", help="One of its attributes; repeatable.")
@@ -39,37 +50,41 @@ def lookup(
     k: Annotated[int, typer.Option("-k", "--k", min=1, help="Matches.")] = 10,
     where: Where = None,
     diversity: Diversity = 0.0,
-    most_per: MostPer = None,
+    max_per: MaxPer = None,
     exclude: Exclude = None,
     boost: Boost = None,
-    form: Annotated[Format | None, typer.Option("--format", help="Default: a table on a terminal, else JSON.")] = None,
+    output_format: Annotated[
+        Format | None, typer.Option("--format", help="Default: a table on a terminal, else JSON.")
+    ] = None,
     purchase_intention: PurchaseIntention = None,
     remaining_length: RemainingLength = None,
 ) -> None:
     """Find the products most like one: given by its text, by a file, or by its id in the store."""
     words = [word for word in (title, category, *(attributes or ())) if word is not None]
-    _require_one_way(words, product_id, file)
-    product = _described(title, category, attributes or [], file)
+    _require_one_source(words, product_id, file)
+    product = _product_from_options(title, category, attributes or [], file)
 
-    rules = rules_of(where, diversity, most_per, exclude, boost)
-    predictors = predictors_of(purchase_intention, remaining_length)
+    rules = read_rules(where, diversity, max_per, exclude, boost)
+    predictors = load_predictors(purchase_intention, remaining_length)
 
     from indexer.search.retriever import Retriever
 
     retriever = Retriever.open(store, predictors=predictors)
     answer = retriever.lookup_id(product_id or "", k, rules) if product is None else retriever.lookup(product, k, rules)
-    write_answers([answer], choose_format(form))
+    write_answers([answer], choose_format(output_format))
 
 
-def _require_one_way(words: list[str], product_id: str | None, file: str | None) -> None:
+def _require_one_source(words: list[str], product_id: str | None, file: str | None) -> None:
     if (product_id is not None) + (file is not None) + bool(words) != 1:
         raise typer.BadParameter("give either --product-id, or --file, or some of --title, --category and --attribute")
     if not all(word.strip() for word in words):
         raise typer.BadParameter("--title or --category is empty")
 
 
-def _described(title: str | None, category: str | None, attributes: list[str], file: str | None) -> Product | None:
-    """The product whose text was given, if it was."""
+def _product_from_options(
+    title: str | None, category: str | None, attributes: list[str], file: str | None
+) -> Product | None:
+    """The product whose text was given; None if it is named by id."""
     from ubm_embed.data.session import Product
 
     if file is not None:
@@ -90,7 +105,7 @@ def _read_product(source: str) -> Product:
     from ubm_embed.data.session import parse_product
     from ubm_embed.errors import InvalidData
 
-    name = name_of(source)
+    name = source_name(source)
     try:
         document = json.loads(read_text(source).removeprefix("\ufeff"))
         return parse_product(document)

@@ -1,4 +1,4 @@
-"""`ubm-embed query`: from sessions to the products they may want next."""
+"""`ubm-embed query`: from sessions to the products that they may want next."""
 
 from __future__ import annotations
 
@@ -8,17 +8,26 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from cli.answers import warn_of, write_answers
+from cli.answer_options import (
+    Boost,
+    Diversity,
+    Exclude,
+    MaxPer,
+    PurchaseIntention,
+    RemainingLength,
+    Where,
+    load_predictors,
+    read_rules,
+)
+from cli.answers import warn_about, write_answers
 from cli.console import Format, choose_format
-from cli.inputs import name_of, read_text
-from cli.predictors import PurchaseIntention, RemainingLength, predictors_of
-from cli.rules import Boost, Diversity, Exclude, MostPer, Where, rules_of
+from cli.inputs import read_text, source_name
 from cli.store_options import Store
 
 if TYPE_CHECKING:
     from ubm_embed.data.session import Session
 
-# One search for this many: enough to be fast, little enough for memory.
+# Sessions in one search: enough to be fast, and few enough for the memory.
 _SESSIONS_AT_ONCE = 256
 
 
@@ -36,16 +45,16 @@ def query(
     include_seen: Annotated[
         bool, typer.Option("--include-seen", help="Also match products that the session holds.")
     ] = False,
-    form: Annotated[
+    output_format: Annotated[
         Format | None, typer.Option("--format", help="Default: a table on a terminal, JSON (Lines) in a pipe.")
     ] = None,
     where: Where = None,
     diversity: Diversity = 0.0,
-    most_per: MostPer = None,
+    max_per: MaxPer = None,
     exclude: Exclude = None,
     boost: Boost = None,
     explain: Annotated[
-        bool, typer.Option("--explain", help="Say of each match which interactions pulled it up.")
+        bool, typer.Option("--explain", help="Say for each match which interactions pulled it up.")
     ] = False,
     number: Annotated[
         int | None, typer.Option("--version", metavar="N", min=1, help="A version other than the live one.")
@@ -53,30 +62,30 @@ def query(
     purchase_intention: PurchaseIntention = None,
     remaining_length: RemainingLength = None,
 ) -> None:
-    """Answer sessions with the products they may want next.
+    """Answer sessions with the products that they may want next.
 
     A product is named by its id in the store, or given inline with title, category and attributes.
     """
     from ubm_embed.data.session import read_sessions
 
     text = read_text(session)
-    sessions = [one for _, one in read_sessions(io.StringIO(text), name=name_of(session))]
-    listed = text.lstrip("\ufeff \t\r\n").startswith("[")
+    sessions = [one for _, one in read_sessions(io.StringIO(text), name=source_name(session))]
+    is_list = text.lstrip("\ufeff \t\r\n").startswith("[")
 
-    rules = rules_of(where, diversity, most_per, exclude, boost, include_seen=include_seen)
-    predictors = predictors_of(purchase_intention, remaining_length)
+    rules = read_rules(where, diversity, max_per, exclude, boost, include_seen=include_seen)
+    predictors = load_predictors(purchase_intention, remaining_length)
 
     from indexer.search.retriever import Retriever
 
     retriever = Retriever.open(store, version=number, predictors=predictors)
     answers = [
-        answer for some in _parts(sessions) for answer in retriever.recommend_many(some, k, rules, explain=explain)
+        answer for part in _parts(sessions) for answer in retriever.recommend_many(part, k, rules, explain=explain)
     ]
-    warn_of(answers)
-    chosen = choose_format(form)
-    if form is None and chosen is Format.JSON and len(sessions) > 1 and not listed:
+    warn_about(answers)
+    chosen = choose_format(output_format)
+    if output_format is None and chosen is Format.JSON and len(sessions) > 1 and not is_list:
         chosen = Format.JSONL  # lines in, lines out
-    write_answers(answers, chosen, as_list=listed)
+    write_answers(answers, chosen, as_list=is_list)
 
 
 def _parts(sessions: Sequence[Session]) -> Iterator[Sequence[Session]]:

@@ -1,13 +1,14 @@
-"""How vectors can be handed to other engines."""
+"""The formats in which vectors and models are handed to other engines."""
 
 from __future__ import annotations
 
 import enum
 
 
-class ExportForm(enum.StrEnum):
-    """What is written."""
+class ExportFormat(enum.StrEnum):
+    """What is written: vectors of a version, or, as ONNX, a model."""
 
-    PARQUET = "parquet"  # a file: product_id and vector, a list of float32
+    PARQUET = "parquet"  # a file: product_id, and vector, a list of float32
     NPY = "npy"  # a folder: vectors.npy [M, D], and product_ids.csv with the id of each row
     FAISS = "faiss"  # a folder: index.faiss, and product_ids.csv with the id of each of its rows
+    ONNX = "onnx"  # a folder: a model's encoders as graphs, with its tokenizer

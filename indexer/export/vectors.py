@@ -1,4 +1,4 @@
-"""A version's vectors for other engines: as Parquet, as a numpy array, as the FAISS index itself.
+"""A version's vectors for other engines: as Parquet, as a numpy array, or as the FAISS index itself.
 
 Letters: M products, D width.
 """
@@ -13,12 +13,12 @@ import polars as pl
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from indexer.export.formats import ExportForm
+from indexer.export.formats import ExportFormat
 from indexer.index.kinds import DISK
 from indexer.index.vector_index import INDEX_FILE
 from indexer.search.catalogue import IDS_FILE, read_ids
 from indexer.store.embedding_store import EmbeddingStore, version_folder
-from indexer.store.table_snapshot import VECTOR
+from indexer.store.table_schema import VECTOR
 from indexer.versions.version import StoreVersion, read_version, require_files
 from ubm_embed.errors import InvalidData
 from ubm_embed.outputs import output_file, output_folder, require_free
@@ -27,40 +27,44 @@ from ubm_embed.progress import Progress, silent
 VECTORS_FILE, PRODUCT_IDS_FILE = "vectors.npy", "product_ids.csv"
 
 
-def export(
+def export_vectors(
     store: str | Path,
     out: str | Path,
-    form: ExportForm,
+    to: ExportFormat,
     *,
     version: int | None = None,
     overwrite: bool = False,
     progress: Progress = silent,
 ) -> StoreVersion:
-    """Write a version's vectors, whole or not at all, in memory that does not grow with them.
+    """Write a version's vectors, all or nothing, in memory that does not grow with them.
 
-    A folder has the version's manifest along: which model made the vectors, and when.
+    A folder also gets the version's manifest, which says which model made the vectors, and when.
 
     Args:
         out: a file for Parquet, a folder for the others.
-        version: None is the live one.
+        to: any format but ONNX, which is for models.
+        version: its number; None is the live one.
 
     Raises:
         NotFound: no such store or version.
-        InvalidData: a part of the version is damaged or missing; or its index is none of FAISS's.
-        Conflict: `out` is taken and `overwrite` is false, or is a folder where a file is to be, or the reverse.
+        InvalidData: a part of the version is damaged or missing; or FAISS is requested and the index is LanceDB's.
+        Conflict: `out` is taken and `overwrite` is false; or it is a folder and must be a file, or the reverse.
+        ValueError: the format is ONNX.
     """
+    if to is ExportFormat.ONNX:
+        raise ValueError("vectors have no ONNX form: that is a format of models")
     require_free(out, overwrite=overwrite)
     opened = EmbeddingStore.open(store)
     manifest = read_version(opened, version)
-    if form is ExportForm.FAISS and manifest.form.kind is DISK:
+    if to is ExportFormat.FAISS and manifest.index_spec.kind is DISK:
         problem = f"the index of version {manifest.version} is LanceDB's, on disk: it is not one of FAISS's"
         raise InvalidData(f"{problem}; export to npy or parquet", field="to")
-    if form is ExportForm.PARQUET:
+    if to is ExportFormat.PARQUET:
         with output_file(out) as aside:
             _write_parquet(opened, manifest, aside, progress)
         return manifest
     with output_folder(out, overwrite=overwrite) as aside:
-        if form is ExportForm.NPY:
+        if to is ExportFormat.NPY:
             _write_npy(opened, manifest, aside, progress)
         else:
             _write_faiss(opened, manifest, aside)
@@ -87,9 +91,9 @@ def _write_npy(store: EmbeddingStore, version: StoreVersion, folder: Path, progr
     shape = (version.products, version.dimension)
     array = np.lib.format.open_memmap(folder / VECTORS_FILE, mode="w+", dtype=np.float32, shape=shape)
     done, ids = 0, []
-    for some, vectors in store.table.batches(version.table_version):
+    for product_ids, vectors in store.table.batches(version.table_version):
         array[done : done + len(vectors)] = vectors
-        ids.append(some)
+        ids.append(product_ids)
         done += len(vectors)
         progress("exporting vectors", done, version.products)
     array.flush()

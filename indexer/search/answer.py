@@ -1,4 +1,4 @@
-"""What a store answers: matches, and what there is to say about them."""
+"""The answer of a store: its matches, why they match, and what a model predicts of the session."""
 
 from __future__ import annotations
 
@@ -10,19 +10,19 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-_DIGITS = 6  # a float32 score has no more
+_DIGITS = 6  # more than these a float32 score does not have
 
 
 @dataclass(frozen=True, slots=True)
 class Reason:
-    """What one interaction of a session did for a match.
+    """How one interaction of a session pulled up a match.
 
     Attributes:
-        interaction: its place in the session, from 1, of those that could be read.
+        interaction: its number in the session, from 1, among those that could be read.
         action: what the shopper did.
-        product_id, query: with which product, or for which phrase.
+        product_id, query: the product, or the search phrase.
         effect: how much lower the match would score without it.
-        words: words of the match that it has too, in the match's order.
+        words: the words that it shares with the match, in the match's order.
     """
 
     interaction: int
@@ -34,13 +34,12 @@ class Reason:
 
     def to_dict(self) -> dict[str, Any]:
         """As JSON."""
-        named = {"query": self.query} if self.product_id is None else {"product_id": self.product_id}
-        effect = round(self.effect, _DIGITS)
+        subject = {"query": self.query} if self.product_id is None else {"product_id": self.product_id}
         return {
             "interaction": self.interaction,
             "action": self.action,
-            **named,
-            "effect": effect,
+            **subject,
+            "effect": round(self.effect, _DIGITS),
             "words": list(self.words),
         }
 
@@ -51,9 +50,9 @@ class Match:
 
     Attributes:
         rank: from 1.
-        score: inner product, at most 1, higher is better; None where popularity chose.
+        score: inner product, at most 1 plus a boost, higher is better; None if popularity chose.
         fields: the shop's further columns, such as price, as they are in the table.
-        reasons: which interactions pulled it up, where that was asked for and the model answered.
+        reasons: which interactions pulled it up; None unless they were requested and the model answered.
     """
 
     rank: int
@@ -64,8 +63,17 @@ class Match:
     fields: Mapping[str, Any] = field(default_factory=dict)
     reasons: tuple[Reason, ...] | None = None
 
+    @classmethod
+    def from_row(
+        cls, rank: int, score: float | None, row: Mapping[str, Any], reasons: tuple[Reason, ...] | None = None
+    ) -> Match:
+        """The match with a product's row of the table."""
+        fields = dict(row)
+        product_id, title, category = (fields.pop(name) for name in ("product_id", "title", "category"))
+        return cls(rank, product_id, score, title, category, fields, reasons)
+
     def to_dict(self) -> dict[str, Any]:
-        """As JSON, the further columns beside our own; one that has a name of ours gives way."""
+        """As JSON, with the shop's columns beside our own keys; a column with one of our names is left out."""
         ours: dict[str, Any] = {
             "rank": self.rank,
             "product_id": self.product_id,
@@ -83,11 +91,12 @@ class Answer:
     """The answer to one session or one product.
 
     Attributes:
-        version: of the store, that answered.
-        fallback: why the popular products answer, or None where the model does.
+        version: the store's version that answered.
+        model_id: the model that read the session.
+        fallback: why the popular products answer; None if the model does.
         unknown: ids of the session that the version does not know.
         took_ms: milliseconds of the call, of all its sessions together.
-        purchase_intention: probability of a purchase in this session, where a model was given to say so.
+        purchase_intention: probability of a purchase in this session; None without a model that predicts it.
         remaining_length: interactions still to come, likewise.
     """
 
@@ -102,15 +111,15 @@ class Answer:
     remaining_length: float | None = None
 
     def to_dict(self) -> dict[str, Any]:
-        """As JSON; a prediction that nobody made is left out."""
-        predicted = {"purchase_intention": self.purchase_intention, "remaining_length": self.remaining_length}
+        """As JSON, without predictions that were not made."""
+        predictions = {"purchase_intention": self.purchase_intention, "remaining_length": self.remaining_length}
         return {
             "session_id": self.session_id,
             "version": self.version,
             "model_id": self.model_id,
             "fallback": self.fallback,
             "unknown": list(self.unknown),
-            **{name: round(value, _DIGITS) for name, value in predicted.items() if value is not None},
+            **{name: round(value, _DIGITS) for name, value in predictions.items() if value is not None},
             "took_ms": round(self.took_ms, 3),
             "matches": [match.to_dict() for match in self.matches],
         }

@@ -1,4 +1,4 @@
-"""A version's products where they are, read as they are asked for: for catalogues that are larger than the memory."""
+"""A version's products read from disk when they are needed: for catalogues that are larger than the memory."""
 
 from __future__ import annotations
 
@@ -43,14 +43,14 @@ class CatalogueOnDisk:
 
     def products(self, positions: Iterable[int]) -> dict[int, Product]:
         """As `Catalogue`."""
-        wanted = sorted(set(positions))
-        return dict(zip(wanted, iter_products(self._table.rows(np.array(wanted), list(PRODUCT_SCHEMA))), strict=True))
+        rows = sorted(set(positions))
+        return dict(zip(rows, iter_products(self._table.rows(np.array(rows), list(PRODUCT_SCHEMA))), strict=True))
 
     def rows(self, positions: Iterable[int]) -> dict[int, dict[str, Any]]:
         """As `Catalogue`."""
-        wanted = sorted(set(positions))
-        shown = [name for name in self._table.schema.names if name not in (*ADDED_COLUMNS, "attributes")]
-        return dict(zip(wanted, self._table.rows(np.array(wanted), shown).iter_rows(named=True), strict=True))
+        rows = sorted(set(positions))
+        columns = [name for name in self._table.schema.names if name not in (*ADDED_COLUMNS, "attributes")]
+        return dict(zip(rows, self._table.rows(np.array(rows), columns).iter_rows(named=True), strict=True))
 
     def values(self, column: str, positions: IntArray) -> Sequence[Any]:
         """As `Catalogue`."""
@@ -61,7 +61,7 @@ class CatalogueOnDisk:
         return self._filters.allowed(where)
 
     def _positions_where(self, condition: str) -> IntArray:
-        # First of no rows, and of the shop's own columns: what is wrong then is wrong with the condition.
+        # First over no rows and the shop's own columns: an error there is the condition's, and not of a damaged table.
         self._empty.positions_where(condition)
         return self._table.scan(condition)[POSITION].to_numpy()
 
@@ -71,7 +71,7 @@ class CatalogueOnDisk:
 
     @cached_property
     def popular(self) -> NDArray[np.int64]:
-        """As `Catalogue`; read when it is asked for first."""
-        known = self._table.scan(f"{POPULARITY} > 0", ["product_id", POPULARITY])
-        order = known.sort([POPULARITY, "product_id"], descending=[True, False])
-        return order[POSITION].to_numpy()
+        """As `Catalogue`, read at the first use."""
+        counts = self._table.scan(f"{POPULARITY} > 0", ["product_id", POPULARITY])
+        ranked = counts.sort([POPULARITY, "product_id"], descending=[True, False])
+        return ranked[POSITION].to_numpy()

@@ -1,62 +1,65 @@
-"""SQL conditions over a version's products: which of them may answer.
+"""SQL conditions over a version's products: which of them may match.
 
 Letters: M products.
 """
 
 from __future__ import annotations
 
-from collections import OrderedDict
 from collections.abc import Callable
 from threading import Lock
 
 import numpy as np
+from cachetools import LRUCache
 from numpy.typing import NDArray
 
 from indexer.store.lance_errors import sentence_of
 from ubm_embed.data.arrays import IntArray
 from ubm_embed.errors import InvalidData
 
-_KEPT = 32
+# 128 conditions over a million products, 12 over ten million.
+_CACHE_BYTES = 2**27
+# An entry also has its condition, so a small catalogue keeps 2,048 of them and not millions.
+_MIN_ENTRY_BYTES = 2**16
 
 
 class Filters:
     """Answers conditions in LanceDB's SQL (DataFusion).
 
-    The last conditions are remembered, a byte a product each. Several threads may ask at once.
+    The masks of recent conditions are kept, a byte for each product. Several threads may ask at once.
 
     Args:
         count: M.
-        scan: places of the products that satisfy a condition; what is wrong with one is raised as LanceDB raises it.
+        scan: positions of the products that satisfy a condition; its errors are LanceDB's own.
+        cache_bytes: how much the kept masks may take; at least one is kept.
     """
 
-    def __init__(self, count: int, scan: Callable[[str], IntArray]) -> None:
+    def __init__(self, count: int, scan: Callable[[str], IntArray], cache_bytes: int = _CACHE_BYTES) -> None:
         self._count = count
         self._scan = scan
-        self._kept: OrderedDict[str, NDArray[np.bool_]] = OrderedDict()
+        self._masks: LRUCache[str, NDArray[np.bool_]] = LRUCache(
+            max(cache_bytes, count, _MIN_ENTRY_BYTES), getsizeof=lambda mask: max(mask.nbytes, _MIN_ENTRY_BYTES)
+        )
         self._lock = Lock()
 
     def allowed(self, where: str) -> NDArray[np.bool_]:
         """Which products satisfy a condition such as `price < 50 AND category LIKE 'Shoes%'`: [M]. Do not write to it.
 
         Raises:
-            InvalidData: not a condition over the columns there are; says what is wrong with it.
+            InvalidData: the condition is invalid, or names a column that is not there.
         """
         with self._lock:
-            found = self._kept.pop(where, None)
-            if found is None:
-                found = self._ask(where)
-            self._kept[where] = found
-            if len(self._kept) > _KEPT:
-                self._kept.popitem(last=False)
-        return found
+            mask = self._masks.get(where)
+            if mask is None:
+                mask = self._masks[where] = self._evaluate(where)
+            return mask
 
-    def _ask(self, where: str) -> NDArray[np.bool_]:
+    def _evaluate(self, where: str) -> NDArray[np.bool_]:
         if not where.strip():
             raise InvalidData("expected a condition such as 'price < 50 AND in_stock', got an empty one", field="where")
         try:
-            places = self._scan(where)
+            positions = self._scan(where)
         except (ValueError, OSError, RuntimeError) as error:
             raise InvalidData(f"not a condition over the products: {sentence_of(error)}", field="where") from None
-        allowed = np.zeros(self._count, bool)
-        allowed[places] = True
-        return allowed
+        mask = np.zeros(self._count, bool)
+        mask[positions] = True
+        return mask

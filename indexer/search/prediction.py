@@ -1,4 +1,4 @@
-"""What models with a head say of the sessions that a store answers.
+"""What models with a head predict about the sessions that a store answers.
 
 Letters: B sessions.
 """
@@ -16,7 +16,7 @@ from ubm_embed.inference.predictor import Predictor
 
 @dataclass(frozen=True, slots=True)
 class Prediction:
-    """What a session will come to, as far as there is a model to say so.
+    """How a session will go on; None where there is no model for it.
 
     Attributes:
         purchase_intention: probability of a purchase.
@@ -35,23 +35,23 @@ class Predictors:
     """
 
     def __init__(self, predictors: Sequence[Predictor] = ()) -> None:
-        for task, count in Counter(one.task for one in predictors).items():
+        for task, count in Counter(predictor.task for predictor in predictors).items():
             if count > 1:
                 raise ValueError(f"expected at most one predictor for {task}, got {count}")
-        self.by_task = {one.task: one for one in predictors}
+        self.by_task = {predictor.task: predictor for predictor in predictors}
 
-    def sessions(self, sessions: Sequence[Session]) -> list[Prediction]:
-        """One prediction a session, B in all.
+    def predict_sessions(self, sessions: Sequence[Session]) -> list[Prediction]:
+        """One prediction for each of B sessions.
 
         Raises:
             ValueError: as `Predictor.predict`.
         """
         nothing = [None] * len(sessions)
-        found = {task: one.predict(sessions).tolist() for task, one in self.by_task.items()}
-        columns = (found.get(task, nothing) for task in (Task.PIP, Task.RLP))
+        by_task = {task: predictor.predict(sessions).tolist() for task, predictor in self.by_task.items()}
+        columns = (by_task.get(task, nothing) for task in (Task.PIP, Task.RLP))
         return [Prediction(*values) for values in zip(*columns, strict=True)]
 
-    def product(self, product: Product) -> Prediction:
-        """Of a session that holds nothing but this product."""
-        found = {task: one.predict_product(product) for task, one in self.by_task.items()}
-        return Prediction(found.get(Task.PIP), found.get(Task.RLP))
+    def predict_product(self, product: Product) -> Prediction:
+        """The prediction for a session that holds only this product."""
+        by_task = {task: predictor.predict_product(product) for task, predictor in self.by_task.items()}
+        return Prediction(by_task.get(Task.PIP), by_task.get(Task.RLP))

@@ -1,7 +1,7 @@
-"""From candidates to matches: what is left out, what is pushed, how much alike the matches may be.
+"""From candidates to matches: which are left out, which are boosted, and how similar the matches may be.
 
-All of it works on rows of a version and their scores; where these come from does not matter. Equal scores stand in the
-order of the version's products, so the same question has the same answer.
+All of it works on positions of products and their scores, wherever these come from. Equal scores are ordered by
+position, so that the same question always gets the same answer.
 
 Letters: C candidates, K matches, D width.
 """
@@ -9,56 +9,48 @@ Letters: C candidates, K matches, D width.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
+from typing import Annotated
 
 import numpy as np
+from pydantic import Field, Strict
 
 from ubm_embed.data.arrays import FloatArray, IntArray
+from ubm_embed.validation import FrozenModel
 
 
-@dataclass(frozen=True, kw_only=True)
-class Rules:
-    """What a shop wants of an answer, beside that it fits.
+class Rules(FrozenModel):
+    """What a shop wants of an answer, besides that it fits the session.
 
     Attributes:
-        where: a condition that every match satisfies, see `indexer.search.filters`; None for none.
+        where: a condition that every match satisfies, in SQL; see `indexer.search.filters`.
         exclude_seen: leave out products that the session holds.
         exclude: ids of products that never match.
-        boost: what is added to a product's score, by its id. Scores are cosines: 0.1 is much.
-        diversity: 0 takes the best, 1 looks only that no match is like one above it (maximal marginal relevance).
-        most_per: how many matches at most may have the same value in a column, by the column's name. Products without
-            a value there are not counted.
+        boost: what is added to a product's score, by its id. Scores are cosines, so 0.1 is a lot.
+        diversity: 0 takes the best; 1 only avoids matches that are similar to one above (maximal marginal relevance).
+        max_per: how many matches may share a value of a column, by the column's name. Products without a value there
+            are not limited.
 
     Raises:
-        ValueError: diversity outside [0, 1], fewer than one match a value, or a boost that is no number.
+        ValueError: diversity outside [0, 1], a limit below 1, or a boost that is not finite.
     """
 
     where: str | None = None
     exclude_seen: bool = True
-    exclude: frozenset[str] = frozenset()
-    boost: Mapping[str, float] = field(default_factory=dict)
-    diversity: float = 0.0
-    most_per: Mapping[str, int] = field(default_factory=dict)
-
-    def __post_init__(self) -> None:
-        if not 0 <= self.diversity <= 1:
-            raise ValueError(f"diversity must be in [0, 1], got {self.diversity}")
-        for column, most in self.most_per.items():
-            if most < 1:
-                raise ValueError(f"most_per must be at least 1, got {column}={most}")
-        for product_id, boost in self.boost.items():
-            if not np.isfinite(boost):
-                raise ValueError(f"boost must be a number, got {boost} for {product_id!r}")
+    exclude: Annotated[frozenset[str], Strict(False)] = frozenset()  # of any collection
+    boost: Mapping[str, float] = {}
+    diversity: Annotated[float, Field(ge=0, le=1)] = 0.0
+    max_per: Mapping[str, Annotated[int, Field(ge=1)]] = {}
 
     @property
     def best_only(self) -> bool:
-        """Whether the K best candidates are the answer, so that none beyond them need be looked at."""
-        return not (self.diversity or self.most_per)
+        """Whether the K best candidates are the answer, so that no others need be looked at."""
+        return not (self.diversity or self.max_per)
 
 
 @dataclass(frozen=True)
 class Ranked:
-    """Rows of a version, best first.
+    """Positions of products, best first.
 
     Attributes:
         positions: [C].
@@ -69,17 +61,17 @@ class Ranked:
     scores: FloatArray
 
     def first(self, count: int) -> Ranked:
-        """The best so many."""
+        """The best `count`, or all if there are fewer."""
         return Ranked(self.positions[:count], self.scores[:count])
 
     def by_score(self) -> Ranked:
-        """The same, best first; equal scores by position."""
+        """The same, sorted: best first, equal scores by position."""
         order = np.lexsort((self.positions, -self.scores))
         return Ranked(self.positions[order], self.scores[order])
 
 
 def select(
-    found: Ranked,
+    candidates: Ranked,
     k: int,
     rules: Rules,
     values: Callable[[str, IntArray], Sequence[object]],
@@ -88,56 +80,58 @@ def select(
     """At most K of the candidates, in the order of the answer.
 
     Args:
-        found: best first.
-        values: of a column at rows, for those of `most_per`.
-        vectors: of rows: [C] -> [C, D], of length 1; asked only where diversity is.
+        candidates: best first.
+        values: of a column at positions; called for the columns of `max_per` only.
+        vectors: at positions: [C] -> [C, D], of length 1; called only if diversity is above 0.
     """
     if rules.best_only:
-        return found.first(k)
-    caps = [_Cap(values(column, found.positions), most) for column, most in rules.most_per.items()]
-    alike = _Alikeness(vectors(found.positions)) if rules.diversity else None
-    kept: list[int] = []
-    open_ = np.ones(found.positions.size, bool)
-    while len(kept) < k and open_.any():
-        worth = found.scores if alike is None else (1 - rules.diversity) * found.scores - rules.diversity * alike.most
+        return candidates.first(k)
+    caps = [_Cap(values(column, candidates.positions), limit) for column, limit in rules.max_per.items()]
+    similarity = _Similarity(vectors(candidates.positions)) if rules.diversity else None
+    taken: list[int] = []
+    open_ = np.ones(candidates.positions.size, bool)
+    while len(taken) < k and open_.any():
+        worth = candidates.scores
+        if similarity is not None:
+            worth = (1 - rules.diversity) * candidates.scores - rules.diversity * similarity.highest
         best = int(np.argmax(np.where(open_, worth, -np.inf)))
         open_[best] = False
         if not all(cap.has_room(best) for cap in caps):
             continue
-        kept.append(best)
+        taken.append(best)
         for cap in caps:
             cap.take(best)
-        if alike is not None:
-            alike.take(best)
-    return Ranked(found.positions[kept], found.scores[kept])
+        if similarity is not None:
+            similarity.take(best)
+    return Ranked(candidates.positions[taken], candidates.scores[taken])
 
 
 class _Cap:
-    """How many of a column's values were taken."""
+    """How often each value of a column was taken, and how often it may be."""
 
-    def __init__(self, values: Sequence[object], most: int) -> None:
-        # Lists and structs are no keys; equal ones read the same.
+    def __init__(self, values: Sequence[object], limit: int) -> None:
+        # Lists and structs cannot be keys; equal ones have the same repr.
         self._values = [repr(value) if isinstance(value, list | dict) else value for value in values]
-        self._most, self._taken = most, dict[object, int]()
+        self._limit, self._taken = limit, dict[object, int]()
 
-    def has_room(self, row: int) -> bool:
-        return self._taken.get(self._values[row], 0) < self._most
+    def has_room(self, candidate: int) -> bool:
+        return self._taken.get(self._values[candidate], 0) < self._limit
 
-    def take(self, row: int) -> None:
-        value = self._values[row]
+    def take(self, candidate: int) -> None:
+        value = self._values[candidate]
         if value is not None:
             self._taken[value] = self._taken.get(value, 0) + 1
 
 
-class _Alikeness:
-    """How much each candidate is like the one that it is most like of those taken; 0 while none is."""
+class _Similarity:
+    """The cosine of each candidate and the taken one that it is most similar to; 0 before any was taken."""
 
     def __init__(self, vectors: FloatArray) -> None:
         self._vectors = vectors
-        self.most = np.zeros(len(vectors), np.float32)
-        self._any = False
+        self.highest = np.zeros(len(vectors), np.float32)
+        self._any_taken = False
 
-    def take(self, row: int) -> None:
-        alike = self._vectors @ self._vectors[row]
-        self.most = np.maximum(self.most, alike) if self._any else alike
-        self._any = True
+    def take(self, candidate: int) -> None:
+        cosines = self._vectors @ self._vectors[candidate]
+        self.highest = np.maximum(self.highest, cosines) if self._any_taken else cosines
+        self._any_taken = True

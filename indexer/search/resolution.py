@@ -1,4 +1,4 @@
-"""Sessions as the model can read them: products named by id are looked up, what cannot be read is left out."""
+"""Sessions as the model can read them: products named by id are looked up, and unreadable interactions left out."""
 
 from __future__ import annotations
 
@@ -13,14 +13,14 @@ NOTHING_KNOWN = "no known product or search in the session"
 
 
 @dataclass(frozen=True)
-class ReadableSession:
-    """What a version makes of a session.
+class ResolvedSession:
+    """A session as a version reads it.
 
     Attributes:
-        session: only interactions that have a text, products in full.
+        session: its interactions that have a text, with products in full.
         unknown: ids that the version does not know, each once.
         seen: positions of the session's products in the catalogue.
-        fallback: why there is nothing to read, or None where there is.
+        fallback: why nothing can be read, or None if something can.
     """
 
     session: Session
@@ -29,32 +29,33 @@ class ReadableSession:
     fallback: str | None = None
 
 
-def readable_sessions(sessions: Sequence[Session], catalogue: Catalogue) -> list[ReadableSession]:
+def resolve_sessions(sessions: Sequence[Session], catalogue: Catalogue) -> list[ResolvedSession]:
     """Each session as a version with this catalogue reads it."""
-    named = {one.product_id for session in sessions for one in session.interactions if one.product_id is not None}
+    interactions = [interaction for session in sessions for interaction in session.interactions]
+    by_id = {one.product_id for one in interactions if one.product_id is not None}
+    inline = {one.product.product_id for one in interactions if one.product is not None}
     # All at once: picking rows one by one would cost more than the model.
-    inline = {one.product.product_id for session in sessions for one in session.interactions if one.product is not None}
-    positions = catalogue.find(name for name in named | inline if name is not None)
-    products = catalogue.products(positions[name] for name in named if name in positions)
-    return [_readable(session, positions, products) for session in sessions]
+    positions = catalogue.find(name for name in by_id | inline if name is not None)
+    products = catalogue.products(positions[name] for name in by_id if name in positions)
+    return [_resolve(session, positions, products) for session in sessions]
 
 
-def _readable(session: Session, positions: Mapping[str, int], products: dict[int, Product]) -> ReadableSession:
-    kept, unknown = [], []
+def _resolve(session: Session, positions: Mapping[str, int], products: dict[int, Product]) -> ResolvedSession:
+    readable, unknown = [], []
     for interaction in session.interactions:
         name = interaction.product_id
         if name is not None and name in positions:
-            kept.append(replace(interaction, product_id=None, product=products[positions[name]]))
+            readable.append(replace(interaction, product_id=None, product=products[positions[name]]))
         elif name is not None:
             unknown.append(name)
         elif _has_text(interaction):
-            kept.append(interaction)
-    ids = (one.product.product_id for one in kept if one.product is not None)
-    return ReadableSession(
-        Session(tuple(kept), session.session_id),
+            readable.append(interaction)
+    names = (one.product.product_id for one in readable if one.product is not None)
+    return ResolvedSession(
+        Session(tuple(readable), session.session_id),
         unknown=tuple(dict.fromkeys(unknown)),
-        seen=frozenset(positions[name] for name in ids if name is not None and name in positions),
-        fallback=None if kept else NOTHING_KNOWN if session.interactions else EMPTY,
+        seen=frozenset(positions[name] for name in names if name is not None and name in positions),
+        fallback=None if readable else NOTHING_KNOWN if session.interactions else EMPTY,
     )
 
 

@@ -1,4 +1,4 @@
-"""Files with rules for single products: which never match, which are pushed."""
+"""Files with rules about single products: which are excluded, and which are boosted."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from ubm_embed.data.tables.table_files import collect_tables, scan_table, table_
 
 
 def read_excluded(file: str | Path) -> frozenset[str]:
-    """Ids of a table's column product_id.
+    """The ids in a table's column product_id.
 
     Raises:
         NotFound: no such file.
@@ -21,14 +21,14 @@ def read_excluded(file: str | Path) -> frozenset[str]:
 
 
 def read_boosts(file: str | Path) -> dict[str, float]:
-    """What a table's columns product_id and boost say.
+    """Boosts by product id, from a table's columns product_id and boost.
 
     Raises:
         NotFound: no such file.
-        InvalidData: not readable, a column missing, no rows, an id missing or given twice, a boost that is no number.
+        InvalidData: not readable, a column is missing, no rows, an id is missing or repeated, or a boost is no number.
     """
     frame = _read(file, {"product_id": pl.String(), "boost": pl.Float64()})
-    require(frame, pl.col("product_id").is_first_distinct(), file, "product_id", "an id given once")
+    require(frame, pl.col("product_id").is_first_distinct(), file, "product_id", "an id that occurs once")
     require(frame, pl.col("boost").is_finite().fill_null(False), file, "boost", "a number")
     return dict(frame.iter_rows())
 

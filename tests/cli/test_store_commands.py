@@ -293,7 +293,7 @@ class TestPredictions:
         one = run(
             "query", "--session", "-", *arguments, "--format", "table", stdin=json.dumps(KNOWN)
         ).stdout.splitlines()
-        assert [bool(line_below.fullmatch(line)) for line in one] == [False] * 4 + [True]
+        assert [bool(line_below.fullmatch(line)) for line in one.splitlines()] == [False] * 4 + [True]
         two = run("query", "--session", "-", *arguments, "--format", "table", stdin=lines(STRANGE, KNOWN)).stdout
         assert [line for line in two.splitlines() if line_below.fullmatch(line)] == two.splitlines()[-1:]
 

@@ -1,4 +1,4 @@
-"""What other engines are given is what the store has, row by row."""
+"""Exported vectors are those of the store, row by row."""
 
 from __future__ import annotations
 
@@ -9,13 +9,13 @@ import numpy as np
 import polars as pl
 import pytest
 
-from indexer.export.formats import ExportForm
-from indexer.export.vectors import PRODUCT_IDS_FILE, VECTORS_FILE, export
+from indexer.export.formats import ExportFormat
+from indexer.export.vectors import PRODUCT_IDS_FILE, VECTORS_FILE, export_vectors
 from indexer.index.vector_index import INDEX_FILE
 from indexer.store.embedding_store import EmbeddingStore
 from ubm_embed.errors import Conflict, InvalidData, NotFound
 
-FOLDERS = [ExportForm.NPY, ExportForm.FAISS]
+FOLDERS = [ExportFormat.NPY, ExportFormat.FAISS]
 
 
 @pytest.fixture
@@ -33,14 +33,14 @@ def ids_of(folder: Path) -> list[str]:
 
 
 def test_parquet_has_ids_and_vectors(store: Path, tmp_path: Path, stored: dict[str, np.ndarray]) -> None:
-    export(store, tmp_path / "vectors.parquet", ExportForm.PARQUET)
+    export_vectors(store, tmp_path / "vectors.parquet", ExportFormat.PARQUET)
     rows = pl.read_parquet(tmp_path / "vectors.parquet")
     assert rows["product_id"].to_list() == list(stored)
     assert (rows["vector"].to_numpy() == np.stack(list(stored.values()))).all()
 
 
 def test_npy_has_a_row_for_each_id(store: Path, tmp_path: Path, stored: dict[str, np.ndarray]) -> None:
-    export(store, tmp_path / "out", ExportForm.NPY)
+    export_vectors(store, tmp_path / "out", ExportFormat.NPY)
     vectors = np.load(tmp_path / "out" / VECTORS_FILE)
     assert (vectors.dtype, vectors.shape) == (np.float32, (8, 16))
     assert ids_of(tmp_path / "out") == list(stored)
@@ -49,34 +49,39 @@ def test_npy_has_a_row_for_each_id(store: Path, tmp_path: Path, stored: dict[str
 
 
 def test_faiss_opens_the_index(store: Path, tmp_path: Path, stored: dict[str, np.ndarray]) -> None:
-    export(store, tmp_path / "out", ExportForm.FAISS, version=1)
+    export_vectors(store, tmp_path / "out", ExportFormat.FAISS, version=1)
     index, ids = faiss.read_index(str(tmp_path / "out" / INDEX_FILE)), ids_of(tmp_path / "out")
     assert index.ntotal == 8
     for name, vector in stored.items():
-        _, found = index.search(vector[None], 1)
-        assert ids[found[0, 0]] == name
+        _, positions = index.search(vector[None], 1)
+        assert ids[positions[0, 0]] == name
 
 
-@pytest.mark.parametrize("form", list(ExportForm))
-def test_what_is_there_is_kept_unless_told_otherwise(store: Path, tmp_path: Path, form: ExportForm) -> None:
+@pytest.mark.parametrize("to", [ExportFormat.PARQUET, *FOLDERS])
+def test_an_existing_output_is_kept_unless_it_may_be_overwritten(store: Path, tmp_path: Path, to: ExportFormat) -> None:
     out = tmp_path / "out"
-    out.mkdir() if form in FOLDERS else out.write_text("mine")
-    if form in FOLDERS:
+    out.mkdir() if to in FOLDERS else out.write_text("mine")
+    if to in FOLDERS:
         (out / "mine").touch()
     with pytest.raises(Conflict, match="--overwrite"):
-        export(store, out, form)
-    export(store, out, form, overwrite=True)
+        export_vectors(store, out, to)
+    export_vectors(store, out, to, overwrite=True)
     assert not (out / "mine").exists()
 
 
-def test_a_damaged_index_is_not_handed_on(store: Path, tmp_path: Path) -> None:
+def test_a_damaged_index_is_not_exported(store: Path, tmp_path: Path) -> None:
     file = store / "versions" / "1" / INDEX_FILE
     file.write_bytes(file.read_bytes()[:-4])
     with pytest.raises(InvalidData, match="truncated"):
-        export(store, tmp_path / "out", ExportForm.FAISS)
+        export_vectors(store, tmp_path / "out", ExportFormat.FAISS)
     assert not (tmp_path / "out").exists()
 
 
-def test_a_version_that_is_not_there(store: Path, tmp_path: Path) -> None:
+def test_an_unknown_version_is_not_found(store: Path, tmp_path: Path) -> None:
     with pytest.raises(NotFound, match="no version 7"):
-        export(store, tmp_path / "out", ExportForm.NPY, version=7)
+        export_vectors(store, tmp_path / "out", ExportFormat.NPY, version=7)
+
+
+def test_the_format_of_models_is_refused(store: Path, tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match="a format of models"):
+        export_vectors(store, tmp_path / "out", ExportFormat.ONNX)

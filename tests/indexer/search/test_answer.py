@@ -7,7 +7,7 @@ import json
 from indexer.search.answer import Answer, Match, plain
 
 
-def test_an_answer_is_the_json_that_was_promised() -> None:
+def test_an_answer_as_json_has_the_promised_keys() -> None:
     match = Match(1, "p1", 0.12345678, "shoe", "shoes", {"price": decimal.Decimal("9.50")})
     answer = Answer("s1", 3, "abc", None, ("p9",), 1.23456, (match,))
     assert json.loads(json.dumps(answer.to_dict())) == {
@@ -23,7 +23,7 @@ def test_an_answer_is_the_json_that_was_promised() -> None:
     }
 
 
-def test_predictions_stand_in_it_where_somebody_made_them() -> None:
+def test_only_predictions_that_were_made_are_in_it() -> None:
     document = Answer("s1", 3, "abc", None, (), 1.0, (), 0.12345678, 0.0).to_dict()
     assert list(document)[4:7] == ["unknown", "purchase_intention", "remaining_length"]
     assert (document["purchase_intention"], document["remaining_length"]) == (0.123457, 0.0)
@@ -32,7 +32,7 @@ def test_predictions_stand_in_it_where_somebody_made_them() -> None:
     assert "purchase_intention" not in one
 
 
-def test_a_column_with_a_name_of_ours_gives_way() -> None:
+def test_a_column_with_the_name_of_one_of_our_keys_is_left_out() -> None:
     assert Match(1, "p1", None, "shoe", fields={"rank": 99, "score": 98}).to_dict() == {
         "rank": 1,
         "product_id": "p1",
@@ -40,6 +40,12 @@ def test_a_column_with_a_name_of_ours_gives_way() -> None:
         "title": "shoe",
         "category": None,
     }
+
+
+def test_a_row_of_the_table_becomes_a_match_with_the_other_columns_as_fields() -> None:
+    row = {"product_id": "p1", "title": "shoe", "category": None, "price": 2.0}
+    assert Match.from_row(3, 0.5, row) == Match(3, "p1", 0.5, "shoe", None, {"price": 2.0})
+    assert row.keys() == {"product_id", "title", "category", "price"}, "the row is left as it was"
 
 
 def test_every_kind_of_value_becomes_plain() -> None:

@@ -19,7 +19,7 @@ def frame(products: pl.DataFrame) -> pl.DataFrame:
 
 def test_rows_follow_the_ids_of_the_index(frame: pl.DataFrame) -> None:
     ids = frame["product_id"].reverse()
-    catalogue = CatalogueInMemory.of(frame, ids, file=FILE)
+    catalogue = CatalogueInMemory.from_frame(frame, ids, file=FILE)
     assert catalogue.frame.equals(frame.reverse())
     assert catalogue.find([*(f"p{row}" for row in range(10)), "p1"]) == {f"p{8 - row}": row for row in range(8)}
     assert len(catalogue) == 8
@@ -28,7 +28,7 @@ def test_rows_follow_the_ids_of_the_index(frame: pl.DataFrame) -> None:
 @pytest.mark.parametrize("ids", [["p1"], [f"p{row}" for row in range(8)], [f"p{row}" for row in range(1, 10)]])
 def test_ids_of_other_products_are_refused(frame: pl.DataFrame, ids: list[str]) -> None:
     with pytest.raises(InvalidData, match=r"ids\.parquet: .* of which the table's 8 products have"):
-        CatalogueInMemory.of(frame, pl.Series("product_id", ids), file=FILE)
+        CatalogueInMemory.from_frame(frame, pl.Series("product_id", ids), file=FILE)
 
 
 def test_products_are_read_in_full(frame: pl.DataFrame) -> None:
@@ -42,7 +42,7 @@ def test_a_row_shows_what_a_match_shows(frame: pl.DataFrame) -> None:
     assert CatalogueInMemory(frame).rows([5]) == {5: row}
 
 
-def test_popular_products_stand_by_count_then_id(frame: pl.DataFrame) -> None:
+def test_popular_products_are_ordered_by_count_then_id(frame: pl.DataFrame) -> None:
     assert CatalogueInMemory(frame).popular.tolist() == [3, 1, 4, 7]
 
 

@@ -8,11 +8,12 @@ import numpy as np
 import polars as pl
 import pytest
 
-from indexer.search.catalogue import CatalogueInMemory
+from indexer.search.catalogue import Catalogue, CatalogueInMemory
 from indexer.search.catalogue_on_disk import CatalogueOnDisk
 from indexer.search.filters import Filters
 from indexer.storage.local_storage import LocalStorage
-from indexer.store.product_table import ProductTable, table_schema
+from indexer.store.product_table import ProductTable
+from indexer.store.table_schema import table_schema
 from ubm_embed.errors import InvalidData
 
 FRAME = pl.DataFrame(
@@ -28,13 +29,13 @@ FRAME = pl.DataFrame(
 
 
 @pytest.fixture(params=["in memory", "on disk"])
-def filters(request: pytest.FixtureRequest, tmp_path: Path) -> Filters:
+def catalogue(request: pytest.FixtureRequest, tmp_path: Path) -> Catalogue:
     if request.param == "in memory":
-        return CatalogueInMemory(FRAME)._filters
+        return CatalogueInMemory(FRAME)
     table, rows = ProductTable(LocalStorage(tmp_path)), FRAME.with_columns(popularity=pl.lit(0))
-    fragments = table.write_fragments(rows, np.eye(6, dtype=np.float32), anew=True)
+    fragments = table.write_fragments(rows, np.eye(6, dtype=np.float32), overwrite=True)
     version = table.replace(fragments, table_schema(rows, 6), model_id="m1")
-    return CatalogueOnDisk(table.snapshot(version))._filters
+    return CatalogueOnDisk(table.snapshot(version))
 
 
 @pytest.mark.parametrize(
@@ -51,12 +52,12 @@ def filters(request: pytest.FixtureRequest, tmp_path: Path) -> Filters:
         ("product_id = 'p4'", [4]),
     ],
 )
-def test_a_condition_tells_which_products_may_match(filters: Filters, where: str, expected: list[int]) -> None:
-    assert np.flatnonzero(filters.allowed(where)).tolist() == expected
+def test_a_condition_allows_the_products_that_satisfy_it(catalogue: Catalogue, where: str, expected: list[int]) -> None:
+    assert np.flatnonzero(catalogue.allowed(where)).tolist() == expected
 
 
 @pytest.mark.parametrize(
-    ("where", "told"),
+    ("where", "problem"),
     [
         ("prize < 50", "No field named prize. Did you mean 'price'"),
         ("price <", "found: EOF"),
@@ -64,18 +65,63 @@ def test_a_condition_tells_which_products_may_match(filters: Filters, where: str
         ("", "an empty one"),
     ],
 )
-def test_what_is_wrong_with_a_condition_is_said(filters: Filters, where: str, told: str) -> None:
-    with pytest.raises(InvalidData, match=told) as caught:
-        filters.allowed(where)
+def test_the_error_says_what_is_wrong_with_a_condition(catalogue: Catalogue, where: str, problem: str) -> None:
+    with pytest.raises(InvalidData, match=problem) as caught:
+        catalogue.allowed(where)
     assert caught.value.field == "where"
     assert ".rs:" not in str(caught.value)
 
 
-def test_the_same_condition_is_asked_once(filters: Filters) -> None:
-    first = filters.allowed("price < 50")
-    assert filters.allowed("price < 50") is first
-    for price in range(40):
-        filters.allowed(f"price < {price}")
-    again = filters.allowed("price < 50")
-    assert again is not first
-    assert (again == first).all()
+class TestCache:
+    """How often the products are scanned, and how much memory the answers take."""
+
+    COUNT = 2**18
+
+    @pytest.fixture
+    def scanned(self) -> list[str]:
+        """The conditions that were scanned for, in order."""
+        return []
+
+    def filters(self, scanned: list[str], cache_bytes: int, count: int = COUNT) -> Filters:
+        def scan(where: str) -> np.ndarray:
+            scanned.append(where)
+            return np.arange(3)
+
+        return Filters(count, scan, cache_bytes)
+
+    def test_the_same_condition_is_scanned_for_once(self, scanned: list[str]) -> None:
+        filters = self.filters(scanned, cache_bytes=2 * self.COUNT)
+        assert filters.allowed("a") is filters.allowed("a")
+        assert scanned == ["a"]
+
+    def test_masks_take_bounded_bytes_and_the_least_recently_used_goes_first(self, scanned: list[str]) -> None:
+        filters = self.filters(scanned, cache_bytes=2 * self.COUNT)
+        for where in ("a", "b", "a", "c"):
+            filters.allowed(where)
+        assert filters._masks.currsize == 2 * self.COUNT
+        filters.allowed("a")
+        assert scanned == ["a", "b", "c"], "a was used after b"
+        filters.allowed("b")
+        assert scanned == ["a", "b", "c", "b"]
+
+    def test_a_mask_larger_than_the_cache_is_still_kept_alone(self, scanned: list[str]) -> None:
+        filters = self.filters(scanned, cache_bytes=0)
+        for where in ("a", "a", "b"):
+            filters.allowed(where)
+        assert scanned == ["a", "b"]
+        assert filters._masks.currsize == self.COUNT
+
+    def test_a_small_catalogue_does_not_keep_any_number_of_conditions(self, scanned: list[str]) -> None:
+        filters = self.filters(scanned, cache_bytes=2**20, count=8)
+        for number in range(100):
+            filters.allowed(f"price < {number}")
+        assert len(filters._masks) == 2**20 // 2**16
+
+    def test_a_refused_condition_is_not_kept(self) -> None:
+        def refuse(where: str) -> np.ndarray:
+            raise ValueError("No field named prize")
+
+        filters = Filters(8, refuse)
+        for _ in range(2):
+            with pytest.raises(InvalidData, match="No field named prize"):
+                filters.allowed("prize < 3")

@@ -1,4 +1,4 @@
-"""A session that goes on is asked again after each event: as the docs show it, and at the cost that they promise."""
+"""A session that goes on is answered anew after each event: as the docs show it, and at the cost that they promise."""
 
 from __future__ import annotations
 
@@ -55,7 +55,7 @@ def ids(answer: Answer) -> list[str]:
 
 
 def example_of(document: str) -> str:
-    """The Python that stands first under "Live sessions"."""
+    """The first block of Python under "Live sessions"."""
     section = re.search(r"^## Live sessions\n(.*?)(?=^## |\Z)", document, re.DOTALL | re.MULTILINE)
     block = section and re.search(r"^```python\n(.*?)^```$", section[1], re.DOTALL | re.MULTILINE)
     assert block, f"expected a block of Python under 'Live sessions' in {DOCS.name}"
@@ -67,22 +67,22 @@ def test_the_example_in_the_docs_runs(
 ) -> None:
     monkeypatch.chdir(store.parent)  # where it is called "store"
     exec(compile(example_of(DOCS.read_text("utf-8")), DOCS.name, "exec"), {"__name__": "example"})
-    told = capsys.readouterr().out.split("after ")[1:]
-    assert [one.split(",")[0] for one in told] == ["search", "view", "add"]
-    for one, session in zip(told, grown([SEARCH, VIEWS[0], ADD]), strict=True):
-        header, *matches = one.splitlines()
+    answers = capsys.readouterr().out.split("after ")[1:]
+    assert [answer.split(",")[0] for answer in answers] == ["search", "view", "add"]
+    for printed, session in zip(answers, grown([SEARCH, VIEWS[0], ADD]), strict=True):
+        header, *matches = printed.splitlines()
         assert header.endswith("from version 1:")
         expected = retriever.recommend(session, k=10).matches
         assert [line.split()[:2] for line in matches] == [[str(match.rank), match.product_id] for match in expected]
         assert matches
 
 
-def test_an_example_that_is_not_there_is_missed() -> None:
+def test_a_missing_example_is_noticed() -> None:
     with pytest.raises(AssertionError, match="expected a block of Python under 'Live sessions'"):
         example_of("## Live sessions\n\nNone.\n\n## Other engines\n\n```python\npass\n```\n")
 
 
-def test_one_event_more_encodes_one_interaction_at_most(retriever: Retriever, encoded: list[int]) -> None:
+def test_one_more_event_encodes_one_interaction_at_most(retriever: Retriever, encoded: list[int]) -> None:
     costs = []
     for session in grown(EVENTS):
         retriever.recommend(session)
@@ -91,7 +91,7 @@ def test_one_event_more_encodes_one_interaction_at_most(retriever: Retriever, en
     assert costs == [1, 1, 1, 0, 1, 1, 1, 1, 1, 1, 0]
 
 
-def test_what_is_known_costs_nothing_in_another_session(
+def test_known_interactions_cost_nothing_in_another_session(
     retriever: Retriever, encoded: list[int], products: pl.DataFrame
 ) -> None:
     retriever.recommend(Session((SEARCH, *VIEWS[:3]), "s1"))
@@ -104,20 +104,20 @@ def test_what_is_known_costs_nothing_in_another_session(
     assert encoded == [1], "another action with a known product"
 
 
-def test_what_was_kept_answers_as_what_is_read_anew(store: Path, retriever: Retriever) -> None:
+def test_cached_interactions_answer_as_freshly_read_ones(store: Path, retriever: Retriever) -> None:
     for session in grown(EVENTS):
-        found, fresh = retriever.recommend(session), Retriever.open(store, device="cpu").recommend(session)
-        assert ids(found) == ids(fresh)
+        cached, fresh = retriever.recommend(session), Retriever.open(store, device="cpu").recommend(session)
+        assert ids(cached) == ids(fresh)
         scores = [match.score for match in fresh.matches]
-        assert [match.score for match in found.matches] == pytest.approx(scores, abs=1e-5)
+        assert [match.score for match in cached.matches] == pytest.approx(scores, abs=1e-5)
 
 
 def test_sessions_that_grow_in_several_threads_get_what_each_gets_alone(store: Path, retriever: Retriever) -> None:
     orders = [EVENTS[turn:] + EVENTS[:turn] for turn in range(8)]
 
-    def asked(events: list[Interaction]) -> list[list[str]]:
+    def answered(events: list[Interaction]) -> list[list[str]]:
         return [ids(retriever.recommend(session)) for session in grown(events)]
 
     with ThreadPoolExecutor(4) as threads:
-        together = list(threads.map(asked, orders))
-    assert together == [asked(events) for events in orders]
+        together = list(threads.map(answered, orders))
+    assert together == [answered(events) for events in orders]

@@ -1,4 +1,4 @@
-"""Searched and ranked in one place: against numpy, under rules, until K are found."""
+"""Matches under rules, against numpy, until K are found; and what finding them costs."""
 
 from __future__ import annotations
 
@@ -6,7 +6,8 @@ import numpy as np
 import polars as pl
 import pytest
 
-from indexer.index.kinds import kind_of
+from indexer.index.backend import Neighbours
+from indexer.index.kinds import kind_from_name
 from indexer.index.vector_index import VectorIndex
 from indexer.search.catalogue import CatalogueInMemory
 from indexer.search.matcher import Matcher
@@ -29,7 +30,7 @@ def vectors() -> np.ndarray:
 
 @pytest.fixture(scope="module")
 def matcher(vectors: np.ndarray) -> Matcher:
-    """Product 0 to 5,999; every tenth is of brand 0, and so on; popularity is the row."""
+    """Products 0 to 5,999, whose brand is their last digit and whose popularity and price are their number."""
     rows = np.arange(COUNT)
     frame = pl.DataFrame(
         {"product_id": [f"p{row}" for row in rows], "brand": rows % 10, "price": rows, "popularity": rows}
@@ -61,7 +62,7 @@ def test_k_products_match_whenever_k_satisfy_a_condition(
         assert hits.positions.tolist() == best(vectors, query, rows, 10)
 
 
-def test_what_is_hidden_or_excluded_does_not_match(matcher: Matcher, vectors: np.ndarray) -> None:
+def test_hidden_and_excluded_products_do_not_match(matcher: Matcher, vectors: np.ndarray) -> None:
     query = unit(1, 2)
     first = best(vectors, query[0], np.arange(COUNT), 30)
     rules = Rules(exclude=frozenset(f"p{row}" for row in first[10:20]) | {"unknown"})
@@ -89,22 +90,22 @@ def test_a_boosted_product_comes_up_from_anywhere_unless_it_may_not_match(
     assert pushed.positions.tolist() == [near, *(row for row in plain.positions.tolist() if row != near)]
 
 
-def test_a_cap_looks_as_far_as_it_must(matcher: Matcher, vectors: np.ndarray) -> None:
-    # Only brands 0 to 9 are there: ten matches with one each, the last of them far away.
+def test_a_cap_considers_as_many_candidates_as_it_must(matcher: Matcher, vectors: np.ndarray) -> None:
+    # There are only brands 0 to 9: ten matches with one each, the last of them far away.
     query = unit(1, 4)
-    (hits,) = matcher.nearest(query, 10, NOTHING, Rules(most_per={"brand": 1}))
+    (hits,) = matcher.nearest(query, 10, NOTHING, Rules(max_per={"brand": 1}))
     expected = sorted(
         (best(vectors, query[0], np.arange(brand, COUNT, 10), 1)[0] for brand in range(10)),
         key=lambda row: -float(vectors[row] @ query[0]),
     )
     assert hits.positions.tolist() == expected
-    (all_there_are,) = matcher.nearest(query, 30, NOTHING, Rules(most_per={"brand": 2}))
-    assert all_there_are.positions.size == 20
+    (all_of_them,) = matcher.nearest(query, 30, NOTHING, Rules(max_per={"brand": 2}))
+    assert all_of_them.positions.size == 20
 
 
 def test_many_are_answered_as_each_alone(matcher: Matcher) -> None:
     queries, hidden = unit(5, 5), [frozenset({row}) for row in range(5)]
-    for rules in (Rules(), Rules(where="price > 100"), Rules(diversity=0.5), Rules(most_per={"brand": 1})):
+    for rules in (Rules(), Rules(where="price > 100"), Rules(diversity=0.5), Rules(max_per={"brand": 1})):
         together = matcher.nearest(queries, 7, hidden, rules)
         for row in range(5):
             (alone,) = matcher.nearest(queries[row : row + 1], 7, hidden[row : row + 1], rules)
@@ -112,14 +113,14 @@ def test_many_are_answered_as_each_alone(matcher: Matcher) -> None:
 
 
 @pytest.mark.parametrize("kind", ["flat", "ivf-fp16", "hnsw"])
-@pytest.mark.parametrize("rules", [Rules(), Rules(diversity=0.4), Rules(most_per={"brand": 2})])
-def test_who_else_is_in_a_batch_changes_nothing(matcher: Matcher, vectors: np.ndarray, kind: str, rules: Rules) -> None:
-    index = VectorIndex.build([vectors], kind=kind_of(kind), expected=COUNT).searched(8)
-    searched = Matcher(index, matcher.catalogue)
+@pytest.mark.parametrize("rules", [Rules(), Rules(diversity=0.4), Rules(max_per={"brand": 2})])
+def test_the_rest_of_a_batch_changes_nothing(matcher: Matcher, vectors: np.ndarray, kind: str, rules: Rules) -> None:
+    index = VectorIndex.build([vectors], kind=kind_from_name(kind), expected=COUNT).with_search_value(8)
+    approximate = Matcher(index, matcher.catalogue)
     queries, hidden = unit(3, 8), [frozenset[int](), frozenset({1, 2, 3}), frozenset(range(500))]
-    together = searched.nearest(queries, 10, hidden, rules)
+    together = approximate.nearest(queries, 10, hidden, rules)
     for query, out, hits in zip(queries, hidden, together, strict=True):
-        (alone,) = searched.nearest(query[None], 10, [out], rules)
+        (alone,) = approximate.nearest(query[None], 10, [out], rules)
         assert hits.positions.tolist() == alone.positions.tolist()
 
 
@@ -134,17 +135,77 @@ def test_a_cap_may_be_on_lists_and_structs() -> None:
     )
     small = Matcher(VectorIndex.build([unit(9, 1)]), CatalogueInMemory(frame))
     for column in ("tags", "maker"):
-        (hits,) = small.nearest(unit(1, 2), 9, NOTHING, Rules(most_per={column: 1}))
+        (hits,) = small.nearest(unit(1, 2), 9, NOTHING, Rules(max_per={column: 1}))
         assert sorted(row % 3 for row in hits.positions.tolist()) == [0, 1, 2]
 
 
 def test_the_most_popular_answer_under_the_same_rules(matcher: Matcher) -> None:
-    rules = Rules(where="price < 50", exclude=frozenset({"p48"}), most_per={"brand": 1}, diversity=0.5)
+    rules = Rules(where="price < 50", exclude=frozenset({"p48"}), max_per={"brand": 1}, diversity=0.5)
     assert matcher.popular(3, frozenset({49}), rules).positions.tolist() == [47, 46, 45]
     assert matcher.popular(3, frozenset(), rules).scores is None
     assert matcher.popular(100, frozenset(), Rules(where="price < 5")).positions.tolist() == [4, 3, 2, 1]
 
 
-def test_a_column_that_is_not_there_is_named(matcher: Matcher) -> None:
+def test_an_unknown_column_is_named(matcher: Matcher) -> None:
     with pytest.raises(InvalidData, match=r"'colour': no such column; there is: product_id, brand"):
-        matcher.nearest(unit(1, 0), 3, NOTHING, Rules(most_per={"colour": 1}))
+        matcher.nearest(unit(1, 0), 3, NOTHING, Rules(max_per={"colour": 1}))
+
+
+class CountingIndex(VectorIndex):
+    """Notes how many queries and candidates each search is for, and counts the vectors that are read."""
+
+    def __init__(self, index: VectorIndex) -> None:
+        super().__init__(index.backend, index.spec)
+        self.searches: list[tuple[int, int]] = []
+        self.vectors_read = 0
+
+    def search(self, queries: np.ndarray, k: int, allowed: np.ndarray | None = None) -> Neighbours:
+        self.searches.append((len(queries), k))
+        return super().search(queries, k, allowed)
+
+    def vectors(self, positions: np.ndarray) -> np.ndarray:
+        self.vectors_read += len(positions)
+        return super().vectors(positions)
+
+
+class TestCost:
+    """How many candidates are ranked for ten matches."""
+
+    @pytest.fixture
+    def counted(self, matcher: Matcher) -> Matcher:
+        return Matcher(CountingIndex(matcher.index), matcher.catalogue)
+
+    def index(self, matcher: Matcher) -> CountingIndex:
+        assert isinstance(matcher.index, CountingIndex)
+        return matcher.index
+
+    def test_the_best_ten_take_ten_candidates(self, counted: Matcher) -> None:
+        counted.nearest(unit(1, 1), 10, NOTHING, Rules(where="price > 100"))
+        assert self.index(counted).searches == [(1, 10)]
+
+    @pytest.mark.parametrize(("hidden", "candidates"), [(1, 18), (8, 18), (9, 26)])
+    def test_hidden_products_are_fetched_too_in_steps_of_eight(
+        self, counted: Matcher, hidden: int, candidates: int
+    ) -> None:
+        counted.nearest(unit(1, 1), 10, [frozenset(range(hidden))], Rules())
+        assert self.index(counted).searches == [(1, candidates)]
+
+    def test_a_batch_takes_one_search_for_each_number_of_candidates(self, counted: Matcher) -> None:
+        hidden = [frozenset(range(count)) for count in (0, 3, 8, 0, 12)]
+        counted.nearest(unit(5, 1), 10, hidden, Rules())
+        assert self.index(counted).searches == [(2, 10), (2, 18), (1, 26)]
+
+    def test_diversity_reads_the_vectors_of_a_hundred_candidates(self, counted: Matcher) -> None:
+        counted.nearest(unit(1, 1), 10, NOTHING, Rules(diversity=0.5))
+        assert self.index(counted).searches == [(1, 100)]
+        assert self.index(counted).vectors_read <= 100 + 20, "a few more only where scores lie within rounding"
+
+    def test_a_cap_that_leaves_too_few_takes_four_times_as_many(self, counted: Matcher) -> None:
+        counted.nearest(unit(1, 1), 30, NOTHING, Rules(max_per={"brand": 2}))
+        candidates = [count for _, count in self.index(counted).searches]
+        assert candidates[:3] == [300, 1200, 4800]
+        assert candidates[3:] == [4 * 4800], "and stops where there are no more products"
+
+    def test_popular_products_are_not_searched_for(self, counted: Matcher) -> None:
+        counted.popular(10, frozenset(range(5)), Rules(where="price > 100", diversity=0.5))
+        assert (self.index(counted).searches, self.index(counted).vectors_read) == ([], 0)

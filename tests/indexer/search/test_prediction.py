@@ -1,4 +1,4 @@
-"""Answers say what their session will come to, where there is a model that knows, and are the same otherwise."""
+"""Answers predict how their session will go on if there is a model for it, and are otherwise the same."""
 
 from pathlib import Path
 from types import SimpleNamespace
@@ -24,7 +24,7 @@ def view(product_id: str) -> Interaction:
 
 
 def constant(task: Task, value: float) -> Any:
-    """A predictor that says one thing of everything."""
+    """A predictor with one answer for everything."""
     return SimpleNamespace(
         task=task,
         predict=lambda sessions: np.full(len(sessions), value, np.float32),
@@ -50,16 +50,16 @@ def catalogue(products: pl.DataFrame) -> list[Product]:
 class TestPredictors:
     def test_each_task_goes_to_its_own_field(self) -> None:
         both = Predictors([constant(Task.RLP, 4.0), constant(Task.PIP, 0.25)])
-        assert both.sessions([Session((RED,))] * 2) == [Prediction(0.25, 4.0)] * 2
-        assert both.product(Product("shoe")) == Prediction(0.25, 4.0)
+        assert both.predict_sessions([Session((RED,))] * 2) == [Prediction(0.25, 4.0)] * 2
+        assert both.predict_product(Product("shoe")) == Prediction(0.25, 4.0)
 
     def test_a_task_without_a_predictor_stays_empty(self) -> None:
-        assert Predictors([constant(Task.RLP, 4.0)]).sessions([Session((RED,))]) == [Prediction(None, 4.0)]
-        assert Predictors().sessions([Session((RED,))]) == [Prediction()]
-        assert Predictors().product(Product("shoe")) == Prediction()
+        assert Predictors([constant(Task.RLP, 4.0)]).predict_sessions([Session((RED,))]) == [Prediction(None, 4.0)]
+        assert Predictors().predict_sessions([Session((RED,))]) == [Prediction()]
+        assert Predictors().predict_product(Product("shoe")) == Prediction()
 
-    def test_of_no_sessions_nothing_is_said(self, predictors: dict[Task, Predictor]) -> None:
-        assert Predictors(list(predictors.values())).sessions([]) == []
+    def test_no_sessions_get_no_predictions(self, predictors: dict[Task, Predictor]) -> None:
+        assert Predictors(list(predictors.values())).predict_sessions([]) == []
 
     def test_two_for_one_task_are_refused(self, store: Path) -> None:
         two = [constant(Task.PIP, 0.1), constant(Task.RLP, 2.0), constant(Task.PIP, 0.2)]
@@ -69,7 +69,7 @@ class TestPredictors:
             Retriever.open(store, predictors=two)
 
 
-def test_a_session_gets_what_the_models_say_of_it(
+def test_a_session_gets_the_predictions_of_the_models(
     retriever: Retriever, predictors: dict[Task, Predictor], catalogue: list[Product]
 ) -> None:
     full = Session((Interaction(Action.VIEW, product=catalogue[0]), RED, Interaction(Action.ADD, product=catalogue[2])))
@@ -78,7 +78,7 @@ def test_a_session_gets_what_the_models_say_of_it(
     assert answer.remaining_length == pytest.approx(float(predictors[Task.RLP].predict([full])[0]), abs=1e-6)
 
 
-def test_only_what_was_given_is_said(store: Path, predictors: dict[Task, Predictor]) -> None:
+def test_only_the_given_model_predicts(store: Path, predictors: dict[Task, Predictor]) -> None:
     answer = Retriever.open(store, predictors=[predictors[Task.PIP]]).recommend(Session((RED,)))
     assert answer.purchase_intention is not None
     assert answer.remaining_length is None
@@ -93,16 +93,16 @@ def test_many_sessions_get_what_each_gets_alone(retriever: Retriever) -> None:
         assert together.remaining_length == pytest.approx(alone.remaining_length, abs=1e-6)
 
 
-@pytest.mark.parametrize("asked", [Session(()), Session((view("x"),))])
-def test_of_a_session_that_cannot_be_read_nothing_is_said(retriever: Retriever, asked: Session) -> None:
-    answer = retriever.recommend(asked)
+@pytest.mark.parametrize("session", [Session(()), Session((view("x"),))])
+def test_an_unreadable_session_gets_no_predictions(retriever: Retriever, session: Session) -> None:
+    answer = retriever.recommend(session)
     assert answer.fallback is not None
     assert (answer.purchase_intention, answer.remaining_length) == (None, None)
 
 
-def test_matches_are_the_same_with_and_without(store: Path, retriever: Retriever) -> None:
-    asked = Session((view("p1"), RED))
-    assert retriever.recommend(asked).matches == Retriever.open(store).recommend(asked).matches
+def test_matches_are_the_same_with_and_without_predictions(store: Path, retriever: Retriever) -> None:
+    session = Session((view("p1"), RED))
+    assert retriever.recommend(session).matches == Retriever.open(store).recommend(session).matches
 
 
 def test_a_lookup_is_a_session_of_just_that_product(

@@ -1,4 +1,4 @@
-"""A store of a model with a product tower: one model made its vectors, another asks them, and no third ever does."""
+"""A store of a model with a product tower: one model made its vectors, another searches them, and no third one does."""
 
 import shutil
 from pathlib import Path
@@ -7,7 +7,7 @@ import numpy as np
 import polars as pl
 import pytest
 
-from indexer.refresh.build import build_index
+from indexer.refresh.refresh import build_index
 from indexer.search.ranking import Rules
 from indexer.search.retriever import Retriever
 from indexer.store.embedding_store import EmbeddingStore

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import polars as pl
 import pytest
@@ -22,7 +24,7 @@ def ranked(scores: list[float]) -> Ranked:
     return Ranked(np.arange(len(scores)), np.array(scores, np.float32)).by_score()
 
 
-def chosen(found: Ranked, k: int, rules: Rules, vectors: np.ndarray | None = None) -> list[int]:
+def chosen(candidates: Ranked, k: int, rules: Rules, vectors: np.ndarray | None = None) -> list[int]:
     def vectors_of(positions: np.ndarray) -> np.ndarray:
         assert vectors is not None, "vectors are asked for where diversity is, and nowhere else"
         return vectors[positions]
@@ -30,22 +32,22 @@ def chosen(found: Ranked, k: int, rules: Rules, vectors: np.ndarray | None = Non
     def values_of(column: str, positions: np.ndarray) -> list[object]:
         return FRAME[column].gather(positions).to_list()
 
-    return select(found, k, rules, values_of, vectors_of).positions.tolist()
+    return select(candidates, k, rules, values_of, vectors_of).positions.tolist()
 
 
 def test_without_rules_the_best_are_taken() -> None:
     assert chosen(ranked([0.1, 0.9, 0.5, 0.7]), 3, Rules()) == [1, 3, 2]
 
 
-def test_equal_scores_stand_by_position() -> None:
+def test_equal_scores_are_ordered_by_position() -> None:
     assert ranked([0.5, 0.9, 0.5, 0.9]).positions.tolist() == [1, 3, 0, 2]
 
 
-def test_at_most_so_many_of_a_brand_and_those_without_one_are_free() -> None:
-    found = ranked([0.9, 0.8, 0.7, 0.6, 0.5, 0.4, 0.3])
-    assert chosen(found, 7, Rules(most_per={"brand": 1})) == [0, 3, 4, 5, 6]
-    assert chosen(found, 7, Rules(most_per={"brand": 2})) == [0, 1, 3, 4, 5, 6]
-    assert chosen(found, 7, Rules(most_per={"brand": 2, "price": 1})) == [0, 1]
+def test_a_cap_on_brands_does_not_count_products_without_one() -> None:
+    candidates = ranked([0.9, 0.8, 0.7, 0.6, 0.5, 0.4, 0.3])
+    assert chosen(candidates, 7, Rules(max_per={"brand": 1})) == [0, 3, 4, 5, 6]
+    assert chosen(candidates, 7, Rules(max_per={"brand": 2})) == [0, 1, 3, 4, 5, 6]
+    assert chosen(candidates, 7, Rules(max_per={"brand": 2, "price": 1})) == [0, 1]
 
 
 @given(
@@ -56,28 +58,28 @@ def test_at_most_so_many_of_a_brand_and_those_without_one_are_free() -> None:
 def test_diversity_is_maximal_marginal_relevance(rows: list[list[float]], k: int, diversity: float) -> None:
     vectors = unit([[*row[:2], row[2] + 2] for row in rows])
     query = unit([[0.3, -0.2, 1.0]])[0]
-    found = Ranked(np.arange(len(rows)), vectors @ query).by_score()
+    candidates = Ranked(np.arange(len(rows)), vectors @ query).by_score()
     taken: list[int] = []
     while len(taken) < min(k, len(rows)):
         worths = {}
-        for row in found.positions.tolist():
+        for row in candidates.positions.tolist():
             if row not in taken:
                 alike = max((float(vectors[row] @ vectors[other]) for other in taken), default=0.0)
                 worths[row] = (1 - diversity) * float(vectors[row] @ query) - diversity * alike
         best = max(worths.values())
-        taken.append(chosen(found, k, Rules(diversity=diversity), vectors)[len(taken)])
+        taken.append(chosen(candidates, k, Rules(diversity=diversity), vectors)[len(taken)])
         assert worths[taken[-1]] == pytest.approx(best, abs=1e-5)
 
 
 @pytest.mark.parametrize(
-    ("wrong", "told"),
+    ("values", "problem"),
     [
-        ({"diversity": 1.5}, "diversity must be in"),
-        ({"diversity": float("nan")}, "diversity must be in"),
-        ({"most_per": {"brand": 0}}, "most_per must be at least 1, got brand=0"),
-        ({"boost": {"p1": float("inf")}}, "boost must be a number"),
+        ({"diversity": 1.5}, "diversity must be at most 1"),
+        ({"diversity": float("nan")}, "diversity must be"),
+        ({"max_per": {"brand": 0}}, "max_per.brand must be at least 1, got 0"),
+        ({"boost": {"p1": float("inf")}}, "boost.p1 must be a finite number"),
     ],
 )
-def test_rules_that_make_no_sense_are_refused(wrong: dict[str, object], told: str) -> None:
-    with pytest.raises(ValueError, match=told):
-        Rules(**wrong)  # type: ignore[arg-type]
+def test_rules_that_make_no_sense_are_refused(values: dict[str, Any], problem: str) -> None:
+    with pytest.raises(ValueError, match=problem):
+        Rules(**values)

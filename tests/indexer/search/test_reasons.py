@@ -1,4 +1,4 @@
-"""Why a product matches: each interaction left out by hand, and the words that are shared."""
+"""Why a product matches: each interaction left out by hand, and the words that they share."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import polars as pl
 import pytest
 
 from indexer.search.ranking import Rules
-from indexer.search.reasons import reasons_of
+from indexer.search.reasons import reasons_for
 from indexer.search.retriever import Retriever
 from ubm_embed.data.corpus import iter_products
 from ubm_embed.data.session import Action, Interaction, Product, Session
@@ -38,22 +38,21 @@ def test_an_effect_is_what_the_score_loses_without_the_interaction(
     matches = [catalogue[0], catalogue[7]]
     vectors = np.stack([embedder.embed_product(product) for product in matches])
     query = embedder.embed_sessions([session])[0]
-    found = reasons_of(embedder, session, query, matches, vectors)
-    for match, reasons in enumerate(found):
+    for match, reasons in enumerate(reasons_for(embedder, session, query, matches, vectors)):
         effects = []
-        for place in range(4):
-            rest = Session(session.interactions[:place] + session.interactions[place + 1 :])
+        for index in range(4):
+            rest = Session(session.interactions[:index] + session.interactions[index + 1 :])
             effects.append(float((query - embedder.embed_sessions([rest])[0]) @ vectors[match]))
-        expected = sorted((place for place in range(4) if effects[place] > 0), key=lambda place: -effects[place])[:3]
+        expected = sorted((index for index in range(4) if effects[index] > 0), key=lambda index: -effects[index])[:3]
         assert [reason.interaction - 1 for reason in reasons] == expected
         for reason in reasons:
             assert reason.effect == pytest.approx(effects[reason.interaction - 1], abs=1e-5)
 
 
-def test_of_a_single_interaction_all_is_its_effect(embedder: Embedder, catalogue: list[Product]) -> None:
+def test_the_whole_score_is_the_effect_of_an_only_interaction(embedder: Embedder, catalogue: list[Product]) -> None:
     session = session_of(catalogue)
     query = embedder.embed_sessions([session])[0]
-    ((reason,),) = reasons_of(embedder, session, query, [catalogue[0]], query[None])
+    ((reason,),) = reasons_for(embedder, session, query, [catalogue[0]], query[None])
     assert reason.effect == pytest.approx(1.0, abs=1e-5)
     assert (reason.interaction, reason.action, reason.query, reason.product_id) == (
         1,
@@ -68,11 +67,11 @@ def test_only_the_interactions_that_are_read_count(embedder: Embedder, catalogue
     """The model reads the last eight."""
     session = session_of(catalogue, *([3] * 9))
     query = embedder.embed_sessions([session])[0]
-    (reasons,) = reasons_of(embedder, session, query, [catalogue[0]], query[None])
+    (reasons,) = reasons_for(embedder, session, query, [catalogue[0]], query[None])
     assert all(reason.interaction > 2 for reason in reasons)
 
 
-def test_a_retriever_explains_when_it_is_asked_to(store: Path) -> None:
+def test_a_retriever_explains_on_request(store: Path) -> None:
     retriever = Retriever.open(store)
     session = Session((Interaction(Action.VIEW, product_id="p1"), Interaction(Action.SEARCH, query="red")))
     assert all(match.reasons is None for match in retriever.recommend(session, 3).matches)
@@ -82,7 +81,7 @@ def test_a_retriever_explains_when_it_is_asked_to(store: Path) -> None:
     ]
     assert all(match.reasons is not None for match in explained.matches)
     assert "reasons" in explained.to_dict()["matches"][0]
-    # Popularity has no reasons but itself.
+    # An answer by popularity has no reasons.
     fallback = retriever.recommend(Session(()), 3, explain=True)
     assert fallback.fallback is not None
     assert all(match.reasons is None for match in fallback.matches)

@@ -1,5 +1,6 @@
-"""What a store answers, against the same arithmetic done by hand, and with parts that do not belong together."""
+"""What a store answers, against the same arithmetic by hand, and how it refuses parts that do not belong together."""
 
+import contextlib
 import json
 import shutil
 from pathlib import Path
@@ -10,13 +11,13 @@ import polars as pl
 import pytest
 
 from indexer.index.vector_index import INDEX_FILE, VectorIndex
-from indexer.refresh.build import build_index
 from indexer.refresh.gates import Gate
+from indexer.refresh.refresh import build_index
 from indexer.search.answer import Answer
 from indexer.search.ranking import Rules
-from indexer.search.retriever import Retriever
+from indexer.search.retriever import Retriever, gpu_number
 from indexer.store.embedding_store import EmbeddingStore
-from indexer.store.product_table import table_schema
+from indexer.store.table_schema import table_schema
 from indexer.versions.version import MANIFEST_FILE
 from ubm_embed.data.corpus import iter_products
 from ubm_embed.data.session import Action, Interaction, Product, Session
@@ -59,8 +60,8 @@ def test_matches_are_the_nearest_products(
     vectors = retriever.embedder.embed_products(products)
     scores = vectors @ retriever.embedder.embed_sessions([full])[0]
     expected = [row for row in np.argsort(-scores) if row not in (0, 2)]
-    asked = session(view("p1"), search("red"), Interaction(Action.ADD, product_id="p3"))
-    answer = retriever.recommend(asked, 4)
+    by_id = session(view("p1"), search("red"), Interaction(Action.ADD, product_id="p3"))
+    answer = retriever.recommend(by_id, 4)
     assert ids(answer) == [f"p{row + 1}" for row in expected[:4]]
     np.testing.assert_allclose([match.score for match in answer.matches], scores[expected[:4]], atol=1e-5)
     assert [match.rank for match in answer.matches] == [1, 2, 3, 4]
@@ -75,20 +76,21 @@ def test_an_answer_says_where_it_comes_from(retriever: Retriever, model_folder: 
 
 def test_a_match_shows_the_shops_columns_and_not_the_stores(retriever: Retriever) -> None:
     (match,) = [match for match in retriever.recommend(session(view("p1"))).matches if match.product_id == "p6"]
-    shown = match.to_dict()
-    assert (shown["title"], shown["category"], shown["price"]) == ("leather belt", None, 5.0)
-    assert shown.keys() == {"rank", "product_id", "score", "title", "category", "price"}
+    document = match.to_dict()
+    assert (document["title"], document["category"], document["price"]) == ("leather belt", None, 5.0)
+    assert document.keys() == {"rank", "product_id", "score", "title", "category", "price"}
 
 
 @pytest.mark.parametrize("given_inline", [False, True])
-def test_seen_products_are_left_out_unless_asked_for(
+def test_seen_products_are_left_out_unless_the_rules_include_them(
     retriever: Retriever, catalogue: list[Product], given_inline: bool
 ) -> None:
     seen = [Interaction(Action.VIEW, product=catalogue[0]), Interaction(Action.BUY, product=catalogue[3])]
-    asked = session(*seen) if given_inline else session(view("p1"), Interaction(Action.BUY, product_id="p4"))
-    assert sorted(ids(retriever.recommend(asked))) == ["p2", "p3", "p5", "p6", "p7", "p8"]
-    assert len(retriever.recommend(asked, 6).matches) == 6
-    assert len(retriever.recommend(asked, 10, rules=Rules(exclude_seen=False)).matches) == 8
+    by_id = session(view("p1"), Interaction(Action.BUY, product_id="p4"))
+    visit = session(*seen) if given_inline else by_id
+    assert sorted(ids(retriever.recommend(visit))) == ["p2", "p3", "p5", "p6", "p7", "p8"]
+    assert len(retriever.recommend(visit, 6).matches) == 6
+    assert len(retriever.recommend(visit, 10, rules=Rules(exclude_seen=False)).matches) == 8
 
 
 def test_a_product_seen_long_ago_is_left_out_too(retriever: Retriever) -> None:
@@ -101,7 +103,7 @@ def test_when_all_is_seen_nothing_matches(retriever: Retriever) -> None:
     assert (answer.matches, answer.fallback) == ((), None)
 
 
-def test_unknown_products_are_skipped_and_told(retriever: Retriever) -> None:
+def test_unknown_products_are_skipped_and_listed(retriever: Retriever) -> None:
     with_strangers = session(view("x2"), view("p1"), view("x1"), search("red"), view("x2"))
     answer = retriever.recommend(with_strangers)
     assert answer.unknown == ("x2", "x1")
@@ -117,7 +119,7 @@ def test_an_inline_product_need_not_be_known(retriever: Retriever) -> None:
 
 
 @pytest.mark.parametrize(
-    ("asked", "fallback"),
+    ("visit", "fallback"),
     [
         (session(), "empty session"),
         (session(view("x1")), "no known product or search in the session"),
@@ -126,16 +128,16 @@ def test_an_inline_product_need_not_be_known(retriever: Retriever) -> None:
     ],
 )
 def test_the_popular_products_answer_when_there_is_nothing_to_read(
-    retriever: Retriever, asked: Session, fallback: str
+    retriever: Retriever, visit: Session, fallback: str
 ) -> None:
-    answer = retriever.recommend(asked)
+    answer = retriever.recommend(visit)
     assert answer.fallback == fallback
     assert ids(answer) == ["p3", "p2", "p5"]
     assert [match.score for match in answer.matches] == [None] * 3
-    assert ids(retriever.recommend(asked, 2)) == ["p3", "p2"]
+    assert ids(retriever.recommend(visit, 2)) == ["p3", "p2"]
 
 
-def test_without_popularity_nothing_answers_and_the_reason_is_told(
+def test_without_popularity_nothing_answers_and_the_fallback_says_why(
     tmp_path: Path, model_folder: Path, products_file: Path
 ) -> None:
     build_index(model=model_folder, products=products_file, store=tmp_path / "plain")
@@ -161,13 +163,26 @@ def test_many_sessions_get_what_each_gets_alone(retriever: Retriever) -> None:
             assert match.score == pytest.approx(same.score, abs=1e-5)
 
 
+def test_many_sessions_cost_one_pass_of_the_model_and_one_search(
+    retriever: Retriever, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    calls: list[int] = []
+    for owner, name in ((retriever.embedder, "embed_sessions"), (retriever.index, "search")):
+        method = getattr(owner, name)
+        monkeypatch.setattr(
+            owner, name, lambda many, *rest, method=method: (calls.append(len(many)), method(many, *rest))[1]
+        )
+    retriever.recommend_many([session(view(f"p{row}")) for row in range(1, 6)] + [session()], 3)
+    assert calls == [5, 5]
+
+
 def test_no_sessions_no_answers(retriever: Retriever) -> None:
     assert retriever.recommend_many([]) == []
 
 
 def test_the_same_question_gets_the_same_answer(store: Path, retriever: Retriever) -> None:
-    asked = session(view("p1"), search("red"))
-    assert retriever.recommend(asked).matches == Retriever.open(store).recommend(asked).matches
+    visit = session(view("p1"), search("red"))
+    assert retriever.recommend(visit).matches == Retriever.open(store).recommend(visit).matches
 
 
 def test_a_lookup_by_text_finds_the_product_itself_first(retriever: Retriever, catalogue: list[Product]) -> None:
@@ -195,18 +210,18 @@ def test_a_lookup_without_text_is_refused(retriever: Retriever) -> None:
 
 
 def test_k_below_1_is_refused(retriever: Retriever) -> None:
-    asks: list[Any] = [
+    calls: list[Any] = [
         lambda: retriever.recommend(session(view("p1")), 0),
         lambda: retriever.recommend(session(), 0),
         lambda: retriever.lookup(Product("a"), 0),
         lambda: retriever.lookup_id("p1", 0),
     ]
-    for ask in asks:
+    for call in calls:
         with pytest.raises(ValueError, match="k must be at least 1, got 0"):
-            ask()
+            call()
 
 
-def test_equal_products_stand_in_the_catalogues_order(tmp_path: Path, model_folder: Path, products_file: Path) -> None:
+def test_equal_products_are_in_the_catalogues_order(tmp_path: Path, model_folder: Path, products_file: Path) -> None:
     one = pl.read_parquet(products_file).head(1)
     same = pl.concat([one.with_columns(product_id=pl.lit(f"q{row:02}")) for row in range(40)])
     same.write_parquet(products_file)
@@ -227,7 +242,7 @@ def change_manifest(store: Path, **values: Any) -> None:
     file.write_text(json.dumps(json.loads(file.read_text()) | values))
 
 
-def test_vectors_are_never_asked_by_another_model(store: Path, other_model_folder: Path) -> None:
+def test_vectors_are_never_searched_by_another_model(store: Path, other_model_folder: Path) -> None:
     other = model_id_of(other_model_folder)
     shutil.copytree(other_model_folder, store / "models" / other)
     (kept,) = (folder for folder in (store / "models").iterdir() if folder.name != other)
@@ -257,12 +272,12 @@ def test_a_truncated_index_is_named(store: Path) -> None:
 
 
 @pytest.mark.parametrize("name", [INDEX_FILE, "ids.parquet"])
-def test_a_file_of_which_one_bit_fell_over_is_named(store: Path, name: str) -> None:
+def test_a_file_with_one_flipped_bit_is_named(store: Path, name: str) -> None:
     file = store / "versions" / "1" / name
     data = bytearray(file.read_bytes())
     data[-20] ^= 1
     file.write_bytes(data)
-    with pytest.raises(InvalidData, match="damaged: its contents are not those that were published") as caught:
+    with pytest.raises(InvalidData, match="damaged: its content is not what was published") as caught:
         Retriever.open(store)
     assert caught.value.file == file
 
@@ -308,12 +323,32 @@ def test_a_store_or_version_that_is_not_there(store: Path, tmp_path: Path) -> No
         Retriever.open(store, version=4)
 
 
-def test_rows_that_the_table_moved_still_meet_their_vectors(store: Path, retriever: Retriever) -> None:
+def test_rows_in_another_order_than_the_index_still_meet_their_vectors(store: Path, retriever: Retriever) -> None:
     """As after a refresh: the table's order is not the index's."""
     table, first = EmbeddingStore.open(store).table, retriever.version.table_version
     frame, vectors = table.read(first), table.vectors(first, np.arange(8))
-    fragments = table.write_fragments(frame.reverse(), vectors[::-1].copy(), anew=True)
+    fragments = table.write_fragments(frame.reverse(), vectors[::-1].copy(), overwrite=True)
     moved = table.replace(fragments, table_schema(frame, vectors.shape[1]), model_id=retriever.version.model_id)
     change_manifest(store, table_version=moved)
-    asked = session(view("p1"), search("red"))
-    assert Retriever.open(store).recommend(asked).matches == retriever.recommend(asked).matches
+    visit = session(view("p1"), search("red"))
+    assert Retriever.open(store).recommend(visit).matches == retriever.recommend(visit).matches
+
+
+class TestDevice:
+    """An index is on the same GPU as the model."""
+
+    @pytest.mark.parametrize(
+        ("device", "gpu"), [("cpu", None), ("auto", 0), ("cuda", 0), ("cuda:0", 0), ("cuda:1", 1), ("cuda:12", 12)]
+    )
+    def test_a_device_names_a_gpu(self, device: str, gpu: int | None) -> None:
+        assert gpu_number(device) == gpu
+
+    @pytest.mark.parametrize(("device", "gpus"), [("cpu", []), ("auto", [0]), ("cuda:1", [1])])
+    def test_the_index_moves_to_the_gpu_of_the_device(
+        self, store: Path, monkeypatch: pytest.MonkeyPatch, device: str, gpus: list[int]
+    ) -> None:
+        moved: list[int] = []
+        monkeypatch.setattr(VectorIndex, "move_to_gpu", lambda index, gpu=0: moved.append(gpu))
+        with contextlib.suppress(ValueError):  # the model finds no such GPU on this machine
+            Retriever.open(store, device=device)
+        assert moved == gpus

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import shutil
 from collections.abc import Callable
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -15,9 +14,8 @@ import pytest
 from indexer.health.doctor import examine
 from indexer.health.repair import repair
 from indexer.index.index_request import IndexRequest
-from indexer.refresh.build import build_index
 from indexer.refresh.gates import Gate
-from indexer.refresh.refresh import refresh
+from indexer.refresh.refresh import build_index, refresh
 from indexer.refresh.settings import RefreshSettings
 from indexer.search.ranking import Rules
 from indexer.search.retriever import Retriever
@@ -39,7 +37,7 @@ SESSION = Session(
 
 
 def catalogue(file: Path, night: int = 0, rows: int = COUNT) -> Path:
-    """Products of which each has its own title and price; ids with what SQL has a meaning for."""
+    """Products with distinct titles and prices, and ids that SQL would read as syntax."""
     random = np.random.default_rng(0)
     kinds, colours = ["shirt", "shoes", "belt", "socks"], ["red", "blue", "green", "black", "white"]
     drawn = [(kinds[random.integers(4)], colours[random.integers(5)]) for _ in range(rows)]
@@ -108,18 +106,18 @@ def live(store: Path) -> StoreVersion:
 
 
 def opened(store: Path) -> Retriever:
-    """As widely searched as can be: what is compared is not the recall."""
+    """Searched so thoroughly that nothing is skipped: recall is not compared here."""
     retriever = Retriever.open(store, device="cpu")
-    retriever.matcher.index = retriever.index.searched(retriever.index.widest)
+    retriever.matcher.index = retriever.index.with_search_value(retriever.index.max_search_value)
     return retriever
 
 
-def said(retriever: Retriever, session: Session, rules: Rules | None = None, **asked: Any) -> dict[str, Any]:
-    found = retriever.recommend(session, rules=rules, **asked).to_dict()
-    return {name: value for name, value in found.items() if name != "took_ms"}
+def answer_of(retriever: Retriever, session: Session, rules: Rules | None = None, **options: Any) -> dict[str, Any]:
+    document = retriever.recommend(session, rules=rules, **options).to_dict()
+    return {name: value for name, value in document.items() if name != "took_ms"}
 
 
-def test_it_says_what_it_is(store: Path) -> None:
+def test_the_manifest_describes_it(store: Path) -> None:
     version = live(store)
     assert version.kind == "disk"
     assert version.parameters["factory"].startswith("LanceDB IVF")
@@ -134,8 +132,8 @@ def test_it_says_what_it_is(store: Path) -> None:
     [
         None,
         Rules(where="price < 30 AND category = 'shirt'"),
-        Rules(where="price = 4"),  # nine products, fewer than are asked for
-        Rules(most_per={"brand": 1}, diversity=0.3),
+        Rules(where="price = 4"),  # nine products, fewer than are wanted
+        Rules(max_per={"brand": 1}, diversity=0.3),
         Rules(exclude=frozenset({"it's 1", "it's 2"}), boost={"it's 9": 0.5, "unknown": 1.0}, exclude_seen=False),
     ],
 )
@@ -144,7 +142,7 @@ def test_it_answers_as_from_memory(
     built: Callable[[RefreshSettings], Path], session: Session, rules: Rules | None
 ) -> None:
     there, here = opened(built(DISK)), opened(built(MEMORY))
-    mine, theirs = said(there, session, rules, explain=True), said(here, session, rules, explain=True)
+    mine, theirs = (answer_of(one, session, rules, explain=True) for one in (there, here))
     assert [match["product_id"] for match in mine["matches"]] == [match["product_id"] for match in theirs["matches"]]
     scores = [[match.pop("score") or 0.0 for match in one["matches"]] for one in (mine, theirs)]
     np.testing.assert_allclose(*scores, atol=1e-5)
@@ -157,26 +155,28 @@ def test_it_answers_as_from_memory(
 
 def test_a_product_is_looked_up_by_id_and_by_text(store: Path, built: Callable[[RefreshSettings], Path]) -> None:
     there, here = opened(store), opened(built(MEMORY))
-    for ask in (
+    for look_up in (
         lambda one: one.lookup_id("it's 5", 5),
         lambda one: one.lookup(Product(title="blue belt"), 5, Rules(where="price > 10")),
     ):
-        assert [match.product_id for match in ask(there).matches] == [match.product_id for match in ask(here).matches]
+        assert [match.product_id for match in look_up(there).matches] == [
+            match.product_id for match in look_up(here).matches
+        ]
     with pytest.raises(NotFound, match="version 1 has no product"):
         there.lookup_id("it'")
 
 
-def test_what_is_wrong_with_a_rule_is_told(store: Path) -> None:
+def test_the_error_says_what_is_wrong_with_a_rule(store: Path) -> None:
     for where in ("prize < 3", "vector IS NOT NULL", "text_hash = 'a'"):
         with pytest.raises(InvalidData, match="No field named") as caught:
             opened(store).recommend(SESSION, rules=Rules(where=where))
-        assert "row_hash" not in str(caught.value), "columns of ours are not offered"
+        assert "row_hash" not in str(caught.value), "the columns that we added are not offered"
     with pytest.raises(InvalidData, match="'bran': no such column; there is: product_id, title"):
-        opened(store).recommend(SESSION, rules=Rules(most_per={"bran": 1}))
+        opened(store).recommend(SESSION, rules=Rules(max_per={"bran": 1}))
 
 
 def test_a_refresh_keeps_it_and_a_rollback_goes_back(store: Path, tmp_path: Path) -> None:
-    before = said(opened(store), SESSION)
+    before = answer_of(opened(store), SESSION)
     done = refresh(
         products=catalogue(tmp_path / "night.parquet", night=1),
         store=store,
@@ -191,7 +191,7 @@ def test_a_refresh_keeps_it_and_a_rollback_goes_back(store: Path, tmp_path: Path
     expected = pl.read_parquet(tmp_path / "night.parquet")
     assert titles == dict(expected.select("product_id", "title").iter_rows())
     roll_back(EmbeddingStore.open(store))
-    assert said(opened(store), SESSION) == before
+    assert answer_of(opened(store), SESSION) == before
 
 
 def test_products_that_are_gone_are_not_found(store: Path, tmp_path: Path) -> None:
@@ -201,15 +201,14 @@ def test_products_that_are_gone_are_not_found(store: Path, tmp_path: Path) -> No
         allow=ALLOW,
         settings=RefreshSettings(shard_rows=100),
     )
-    found = opened(store).recommend(SESSION, COUNT)
-    assert len(found.matches) == 599
+    assert len(opened(store).recommend(SESSION, COUNT).matches) == 599
     assert opened(store).catalogue.find(["it's 599", "it's 600"]).keys() == {"it's 599"}
 
 
 def test_from_disk_into_memory_and_back(store: Path, shop: Path) -> None:
-    refresh(products=shop, store=store, settings=replace(MEMORY), allow=ALLOW)
+    refresh(products=shop, store=store, settings=MEMORY, allow=ALLOW)
     assert (live(store).kind, examine(store)) == ("flat", [])
-    assert EmbeddingStore.open(store).table.snapshot(live(store).table_version).lists == 0
+    assert EmbeddingStore.open(store).table.snapshot(live(store).table_version).nlist == 0
     refresh(products=shop, store=store, settings=DISK, allow=ALLOW)
     assert (live(store).kind, live(store).version, examine(store)) == ("disk", 3, [])
     assert len(opened(store).recommend(SESSION, 10).matches) == 10
@@ -217,10 +216,10 @@ def test_from_disk_into_memory_and_back(store: Path, shop: Path) -> None:
 
 def test_a_reader_lasts_as_long_as_its_version(store: Path, shop: Path, tmp_path: Path) -> None:
     reader = opened(store)
-    before = said(reader, SESSION)
+    before = answer_of(reader, SESSION)
     keep = RefreshSettings(shard_rows=400, keep=KeepPolicy(versions=2))
     refresh(products=catalogue(tmp_path / "night.parquet", night=1), store=store, allow=ALLOW, settings=keep)
-    assert said(reader, SESSION) == before
+    assert answer_of(reader, SESSION) == before
     opened_store = EmbeddingStore.open(store)
     with opened_store.write_lock():
         prune(opened_store, KeepPolicy(versions=1))
@@ -229,30 +228,30 @@ def test_a_reader_lasts_as_long_as_its_version(store: Path, shop: Path, tmp_path
         reader.recommend(other, COUNT)
 
 
-def test_an_index_that_is_lost_is_named_and_made_again(store: Path) -> None:
+def test_a_lost_index_is_named_and_rebuilt(store: Path) -> None:
     shutil.rmtree(store / "products.lance" / "_indices")
     assert examine(store)
-    assert all(found.repairable for found in examine(store) if found.version == 1)
+    assert all(finding.repairable for finding in examine(store) if finding.version == 1)
     repair(store)
     assert (live(store).kind, examine(store)) == ("disk", [])
     assert len(opened(store).recommend(SESSION, 10).matches) == 10
 
 
 @pytest.mark.parametrize("part", ["auxiliary.idx", "page_data.lance"])
-def test_an_index_that_was_damaged_is_found_out_by_asking_it(store: Path, part: str) -> None:
-    """Of the vectors, and of the ids: the half of each file is zeroes."""
+def test_a_damaged_index_is_noticed_by_searching_it(store: Path, part: str) -> None:
+    """The index of the vectors, and that of the ids: half of each file becomes zeros."""
     (named,) = (store / "products.lance" / "_indices").glob(f"*/{part}")
     for file in named.parent.iterdir():
         data = file.read_bytes()
         file.write_bytes(data[: len(data) // 4] + bytes(len(data) // 2) + data[len(data) // 4 + len(data) // 2 :])
-    (found, *_) = examine(store)
-    assert (found.version, found.repairable) == (1, True)
+    (finding, *_) = examine(store)
+    assert (finding.version, finding.repairable) == (1, True)
     repair(store)
     assert examine(store) == []
     assert len(opened(store).recommend(SESSION, 10).matches) == 10
 
 
-def test_damage_is_not_taken_for_a_wrong_condition(store: Path) -> None:
+def test_damage_is_not_reported_as_an_invalid_condition(store: Path) -> None:
     reader = opened(store)
     shutil.rmtree(store / "products.lance" / "data")
     for session in (Session((Interaction(Action.SEARCH, query="red"),)), Session(())):
@@ -260,7 +259,7 @@ def test_damage_is_not_taken_for_a_wrong_condition(store: Path) -> None:
             reader.recommend(session, rules=Rules(where="price < 50"))
 
 
-def test_a_name_that_lancedb_keeps_for_itself_is_refused_before_anything_is_encoded(
+def test_a_reserved_column_name_is_refused_before_anything_is_encoded(
     tmp_path: Path, model_folder: Path, shop: Path
 ) -> None:
     def never(*_: object) -> None:
@@ -275,11 +274,11 @@ def test_a_name_that_lancedb_keeps_for_itself_is_refused_before_anything_is_enco
 
 def test_many_excluded_ids_are_looked_up_in_portions(store: Path) -> None:
     excluded = frozenset(f"unknown {row}" for row in range(5000)) | {f"it's {row}" for row in range(100, COUNT)}
-    found = opened(store).recommend(SESSION, COUNT, Rules(exclude=excluded))
-    assert {int(match.product_id.split()[1]) for match in found.matches} == set(range(100)) - {7}
+    answer = opened(store).recommend(SESSION, COUNT, Rules(exclude=excluded))
+    assert {int(match.product_id.split()[1]) for match in answer.matches} == set(range(100)) - {7}
 
 
-def test_auto_takes_it_where_nothing_else_fits(tmp_path: Path, model_folder: Path, shop: Path) -> None:
+def test_auto_takes_it_if_nothing_else_fits(tmp_path: Path, model_folder: Path, shop: Path) -> None:
     settings = RefreshSettings(index=IndexRequest(memory_gb=1e-5))
     few = catalogue(tmp_path / "few.parquet", rows=30)  # too few for lists: they would be kept in memory
     with pytest.raises(InvalidData, match="30 vectors of width 16 take at least"):

@@ -1,0 +1,104 @@
+"""Options of the commands that answer from a store: rules about the answer, and models that predict."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+if TYPE_CHECKING:
+    from indexer.search.ranking import Rules
+    from ubm_embed.data.tasks.task import Task
+    from ubm_embed.inference.predictor import Predictor
+
+Where = Annotated[
+    str | None,
+    typer.Option("--where", metavar="SQL", help="Match only these, such as \"price < 50 AND category LIKE 'Shoes%'\"."),
+]
+Diversity = Annotated[
+    float, typer.Option("--diversity", min=0, max=1, help="0: the best; towards 1: matches that are less alike.")
+]
+MaxPer = Annotated[
+    list[str] | None,
+    typer.Option("--max-per", metavar="COLUMN=N", help="At most N matches with one value of a column; repeatable."),
+]
+Exclude = Annotated[
+    Path | None, typer.Option("--exclude", metavar="FILE", help="Ids that never match: a product_id column, any table.")
+]
+Boost = Annotated[
+    Path | None, typer.Option("--boost", metavar="FILE", help="Columns product_id and boost, added to the score.")
+]
+PurchaseIntention = Annotated[
+    Path | None,
+    typer.Option(
+        "--purchase-intention",
+        metavar="DIR",
+        help="A model of `finetune pip`: answers come with the probability of a purchase.",
+    ),
+]
+RemainingLength = Annotated[
+    Path | None,
+    typer.Option(
+        "--remaining-length",
+        metavar="DIR",
+        help="A model of `finetune rlp`: answers come with the number of interactions still to come.",
+    ),
+]
+
+
+def read_rules(
+    where: str | None,
+    diversity: float,
+    max_per: list[str] | None,
+    exclude: Path | None,
+    boost: Path | None,
+    *,
+    include_seen: bool = False,
+) -> Rules:
+    """The rules that the options describe, with what their files hold.
+
+    Raises:
+        NotFound: a file is missing.
+        InvalidData: a file is not what was expected.
+    """
+    from indexer.search.ranking import Rules
+    from indexer.search.rule_files import read_boosts, read_excluded
+
+    return Rules(
+        where=where,
+        exclude_seen=not include_seen,
+        exclude=frozenset() if exclude is None else read_excluded(exclude),
+        boost={} if boost is None else read_boosts(boost),
+        diversity=diversity,
+        max_per=dict(map(_column_limit, max_per or [])),
+    )
+
+
+def _column_limit(pair: str) -> tuple[str, int]:
+    column, _, number = pair.rpartition("=")
+    if not column or not number.isdecimal() or int(number) < 1:
+        raise typer.BadParameter(f"--max-per expects COLUMN=N with N at least 1, got {pair!r}")
+    return column, int(number)
+
+
+def load_predictors(purchase_intention: Path | None, remaining_length: Path | None) -> list[Predictor]:
+    """A predictor for each model folder given.
+
+    Raises:
+        NotFound: a file of a model is missing.
+        InvalidData: names the folder: it holds no model, or one that was fine-tuned for another task.
+    """
+    from ubm_embed.data.tasks.task import Task
+
+    folders = ((Task.PIP, purchase_intention), (Task.RLP, remaining_length))
+    return [_load_predictor(task, folder) for task, folder in folders if folder is not None]
+
+
+def _load_predictor(task: Task, folder: Path) -> Predictor:
+    from ubm_embed.inference.predictor import Predictor
+    from ubm_embed.model.checkpoint import Checkpoint, require_task
+
+    checkpoint = Checkpoint.from_pretrained(folder)
+    require_task(checkpoint, task)
+    return Predictor.from_checkpoint(checkpoint)
