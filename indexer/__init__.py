@@ -1,4 +1,4 @@
-"""Vectors at rest and vectors searched."""
+"""The store of product vectors: built and refreshed, versioned, searched, exported and kept healthy."""
 
 from __future__ import annotations
 

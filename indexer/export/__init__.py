@@ -1,0 +1,1 @@
+"""Vectors and models in formats that other engines read."""

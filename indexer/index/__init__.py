@@ -1,1 +1,1 @@
-"""Kinds of index, and which of them a catalogue needs."""
+"""Kinds of index: how one is built, tuned and searched."""

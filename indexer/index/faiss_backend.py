@@ -1,4 +1,4 @@
-"""FAISS in memory, with a copy on a GPU if there is one. Scores always come from the index in memory.
+"""FAISS in memory, with a copy on a GPU if there is one; scores always come from the index in memory.
 
 Letters: B queries, C candidates, M vectors, D width.
 """

@@ -1,0 +1,1 @@
+"""From sessions and products to matches: candidates, ranking, rules, reasons and answers."""

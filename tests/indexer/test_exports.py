@@ -1,4 +1,4 @@
-"""What the package offers, and that looking at it costs nothing."""
+"""The names that the package exports, and that importing it is cheap."""
 
 import subprocess
 import sys
@@ -9,13 +9,13 @@ import pytest
 import indexer
 
 
-def test_all_is_sorted_and_there() -> None:
+def test_exported_names_are_sorted_and_exist() -> None:
     assert list(indexer.__all__) == sorted(indexer.__all__)
     for name in indexer.__all__:
         assert getattr(indexer, name).__name__ == name
 
 
-def test_another_name_is_an_attribute_error() -> None:
+def test_an_unknown_name_is_an_attribute_error() -> None:
     with pytest.raises(AttributeError, match="no attribute 'nothing'"):
         _ = indexer.nothing
 

@@ -1,4 +1,4 @@
-"""Random unit vectors, the slow obvious search, and a backend that counts what is asked of it."""
+"""Random unit vectors, the slow obvious search, and a backend that counts its work."""
 
 from __future__ import annotations
 

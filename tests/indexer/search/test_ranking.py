@@ -26,7 +26,7 @@ def ranked(scores: list[float]) -> Ranked:
 
 def chosen(candidates: Ranked, k: int, rules: Rules, vectors: np.ndarray | None = None) -> list[int]:
     def vectors_of(positions: np.ndarray) -> np.ndarray:
-        assert vectors is not None, "vectors are asked for where diversity is, and nowhere else"
+        assert vectors is not None, "vectors are needed for diversity only"
         return vectors[positions]
 
     def values_of(column: str, positions: np.ndarray) -> list[object]:
