@@ -50,7 +50,7 @@ def corpus_of(products: pl.DataFrame) -> Callable[[list[list[tuple[str, str]]]],
 @pytest.fixture(scope="session")
 def tokenized(corpus: Corpus, tokenizer: InteractionTokenizer) -> TokenizedCorpus:
     """The toy sessions, tokenised."""
-    return TokenizedCorpus.of(corpus, tokenizer)
+    return TokenizedCorpus.from_corpus(corpus, tokenizer)
 
 
 @pytest.fixture

@@ -3,12 +3,12 @@
 import numpy as np
 import pytest
 import torch
+from ubm_embed.training.pretraining.view_losses import view_losses
 
 from ubm_embed.training import encoding
 from ubm_embed.training.encoding import AT_ONCE, Encoding
-from ubm_embed.training.pretraining.config import PretrainingConfig
-from ubm_embed.training.pretraining.stages import ITEM_LOSSES, SESSION_LOSSES, ItemStage, SessionStage
-from ubm_embed.training.pretraining.view_losses import view_losses
+from ubm_embed.training.pretraining.config import ITEM_LOSSES, SESSION_LOSSES, PretrainingConfig
+from ubm_embed.training.pretraining.stages import ItemStage, SessionStage
 
 CONFIG = PretrainingConfig()
 SIZES = [1, 7, 60, 150, 400, 10_000]

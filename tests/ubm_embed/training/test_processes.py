@@ -13,7 +13,8 @@ import torch
 from tests.ubm_embed.training import together
 from tests.ubm_embed.training.together import Case, steps
 from ubm_embed.model.user_behavior_model import UserBehaviorModel
-from ubm_embed.training.pretraining.stages import ITEM_LOSSES, SESSION_LOSSES, ItemStage, SessionStage
+from ubm_embed.training.pretraining.config import ITEM_LOSSES, SESSION_LOSSES
+from ubm_embed.training.pretraining.stages import ItemStage, SessionStage
 from ubm_embed.training.processes import ALONE, joined, own_device, world_size
 
 ROOT = Path(__file__).resolve().parents[3]

@@ -8,9 +8,8 @@ import torch
 from torch import nn
 
 from ubm_embed.data.batches.session_table import SessionTable
-from ubm_embed.data.tasks.examples import Examples, Walks
+from ubm_embed.data.tasks.examples import TargetSequences, TaskExamples
 from ubm_embed.model.heads import PurchaseIntentionHead, RemainingLengthHead
-from ubm_embed.training.finetuning import objectives
 from ubm_embed.training.finetuning.objectives import NextItem, PurchaseIntention, RemainingLength
 
 PRODUCTS, WIDTH = 7, 4
@@ -45,7 +44,7 @@ def table(prefixes=PREFIXES):
 
 
 def examples(targets=TARGETS, prefixes=PREFIXES):
-    return Examples(table(prefixes), np.array(targets))
+    return TaskExamples(table(prefixes), np.array(targets))
 
 
 @torch.no_grad()
@@ -121,7 +120,7 @@ class TestSampledSoftmax:
         scores = np.exp([score(tower, [8], product) for product in range(PRODUCTS)])
         found = []
         for _ in range(2500):
-            others = rng.choice(PRODUCTS, 4, p=objective.sample.popularity)
+            others = rng.choice(PRODUCTS, 4, p=objective.sampler.popularity)
             rows, correction = drawn(objective, [1, *others], rng)
             weights = np.where(rows == 1, 1.0, np.exp(correction))
             found.append((scores[rows] * weights).sum())
@@ -141,7 +140,7 @@ class TestSampledSoftmax:
         assert errors[0] > errors[1] > errors[2]
         assert errors[2] < 0.01
 
-    def test_a_judgement_counts_no_answers_as_draws(self, tower):
+    def test_validation_counts_no_targets_as_draws(self, tower):
         objective = self.sampled(tower, 2)
         targets, draws = np.array([6, 6, 3]), [0, 2]
 
@@ -151,13 +150,15 @@ class TestSampledSoftmax:
 
         rows, correction = drawn(objective.eval(), targets, Fixed())
         assert rows.tolist() == [0, 2, 3, 6]
-        expected = [-math.log(2 * objective.sample.proposal[row]) if row in draws else -math.inf for row in rows]
+        expected = [-math.log(2 * objective.sampler.proposal[row]) if row in draws else -math.inf for row in rows]
         assert correction == pytest.approx(expected, rel=1e-5)
         _, correction = drawn(objective.train(), targets, Fixed())
-        counts = np.array([1, 1, 1, 2]) / (2 * objective.sample.proposal[rows] + 2 * objective.sample.popularity[rows])
+        counts = np.array([1, 1, 1, 2]) / (
+            2 * objective.sampler.proposal[rows] + 2 * objective.sampler.popularity[rows]
+        )
         assert correction == pytest.approx(np.log(counts), rel=1e-5)
 
-    def test_a_judged_question_does_not_depend_on_the_others(self, tower):
+    def test_an_example_of_validation_does_not_depend_on_the_others(self, tower):
         objective = self.sampled(tower, 3).eval()
         together = objective.loss(examples(), np.random.default_rng(4)).item()
         alone = [
@@ -180,24 +181,24 @@ class TestSampledSoftmax:
 def drawn(objective, targets, rng):
     """Candidates, and the logarithm of how often each was drawn over how often that was to be expected."""
     targets = np.asarray(targets)
-    asked = Examples(table([[0]] * targets.size), targets)
-    draw = objective.sample.draw(asked, rng, training=objective.training)
+    asked = TaskExamples(table([[0]] * targets.size), targets)
+    draw = objective.sampler.draw(asked, rng, training=objective.training)
     return draw.candidates, draw.correction(torch.zeros(targets.size, draw.candidates.size))[0].numpy()
 
 
 class CausalToyTower(ToyTower):
-    """One that reads all beginnings of a session at once."""
+    """One that reads all prefixes of a session at once."""
 
     max_interactions = 5
 
-    def beginnings(self, sessions):
+    def prefixes(self, sessions):
         starts = sessions.offsets[sessions.session_of()]
         return self.sessions(sessions.slices(starts, np.arange(sessions.rows.size) + 1))
 
 
-class TestEveryPlace:
+class TestAllPositions:
     # [0, 1 | 2], [0, 1, 7, 2 | 6], [7, 3 | 5]
-    WALKS = Walks(table([[0, 1, 7, 2], [7, 3]]), np.array([1, 3, 5]), np.array([2, 6, 5]))
+    SEQUENCES = TargetSequences(table([[0, 1, 7, 2], [7, 3]]), np.array([1, 3, 5]), np.array([2, 6, 5]))
     PREFIXES, TARGETS = ([0, 1], [0, 1, 7, 2], [7, 3]), (2, 6, 5)
 
     def test_with_all_products_it_is_equation_7_for_each_place(self, tower):
@@ -206,7 +207,7 @@ class TestEveryPlace:
         for prefix, target in zip(self.PREFIXES, self.TARGETS, strict=True):
             total = sum(math.exp(score(causal, prefix, product)) for product in candidates(prefix, repeats=False))
             losses.append(math.log(total) - score(causal, prefix, target))
-        loss = NextItem(causal, PRODUCTS, every_place=True).loss(self.WALKS, UNREAD)
+        loss = NextItem(causal, PRODUCTS, all_positions=True).loss(self.SEQUENCES, UNREAD)
         assert loss.item() == pytest.approx(np.mean(losses), rel=1e-5)
 
     @pytest.mark.parametrize("repeats", [False, True])
@@ -215,35 +216,35 @@ class TestEveryPlace:
         causal = CausalToyTower(tower.temperature)
         popularity = np.array([9, 1, 4, 0, 2, 1, 4])
         objective = NextItem(
-            causal, PRODUCTS, popularity=popularity, negatives=4, repeats=repeats, every_place=True
+            causal, PRODUCTS, popularity=popularity, negatives=4, repeats=repeats, all_positions=True
         ).train(training)
-        draw = objective.sample.draw(self.WALKS, np.random.default_rng(3), training=training)
+        draw = objective.sampler.draw(self.SEQUENCES, np.random.default_rng(3), training=training)
         rows, losses = draw.candidates, []
         for prefix, target, own in zip(self.PREFIXES, self.TARGETS, ([2, 6], [2, 6], [5]), strict=True):
             weights = {target: 1.0}
             for row, count, expected in zip(rows.tolist(), draw.counts, draw.expected, strict=True):
                 theirs = training and row in own  # what one place of a session comes to is no draw for another
-                count, expected = count - theirs, expected - theirs * (len(own) - 1) * objective.sample.popularity[row]
+                count, expected = count - theirs, expected - theirs * (len(own) - 1) * objective.sampler.popularity[row]
                 weights.setdefault(row, count / expected)
             able = [row for row in rows.tolist() if row in candidates(prefix, repeats=repeats)]
             total = sum(weights[row] * math.exp(score(causal, prefix, row)) for row in able)
             losses.append(math.log(total) - score(causal, prefix, target))
-        loss = objective.loss(self.WALKS, np.random.default_rng(3))
+        loss = objective.loss(self.SEQUENCES, np.random.default_rng(3))
         assert loss.item() == pytest.approx(np.mean(losses), rel=1e-5)
         if not training:
-            one_by_one = objective.loss(self.WALKS.examples, np.random.default_rng(3))
+            one_by_one = objective.loss(self.SEQUENCES.examples, np.random.default_rng(3))
             assert loss.item() == pytest.approx(one_by_one.item(), rel=1e-5)
 
     def test_what_a_session_comes_to_later_weighs_as_much_as_anything_else(self, tower):
         """On average one, however rare: only draws and the answers of others count."""
         causal, rng = CausalToyTower(tower.temperature), np.random.default_rng(5)
         popularity = np.array([9, 1, 4, 0, 2, 1, 4])
-        objective = NextItem(causal, PRODUCTS, popularity=popularity, negatives=3, every_place=True).train()
+        objective = NextItem(causal, PRODUCTS, popularity=popularity, negatives=3, all_positions=True).train()
         weights = []
         for _ in range(4000):
-            other = int(rng.choice(PRODUCTS, p=objective.sample.popularity))
-            walks = Walks(table([[0, 1, 7, 2], [7, 3]]), np.array([1, 3, 5]), np.array([1, 5, other]))
-            draw = objective.sample.draw(walks, rng, training=True)
+            other = int(rng.choice(PRODUCTS, p=objective.sampler.popularity))
+            sequences = TargetSequences(table([[0, 1, 7, 2], [7, 3]]), np.array([1, 3, 5]), np.array([1, 5, other]))
+            draw = objective.sampler.draw(sequences, rng, training=True)
             correction = draw.correction(torch.zeros(3, draw.candidates.size))
             weights.append(float(correction[0, np.searchsorted(draw.candidates, 5)].exp()))
         error = np.std(weights) / math.sqrt(len(weights))
@@ -252,23 +253,23 @@ class TestEveryPlace:
 
     def test_gradients_equal_those_of_the_questions_one_by_one(self):
         gradients = []
-        for asked in (self.WALKS, self.WALKS.examples):
+        for asked in (self.SEQUENCES, self.SEQUENCES.examples):
             causal = CausalToyTower()
-            NextItem(causal, PRODUCTS, every_place=True).loss(asked, UNREAD).backward()
+            NextItem(causal, PRODUCTS, all_positions=True).loss(asked, UNREAD).backward()
             gradients.append((causal.texts.grad, causal.vectors.grad))
-        for walked, alone in zip(*gradients, strict=True):
-            torch.testing.assert_close(walked, alone)
+        for together, alone in zip(*gradients, strict=True):
+            torch.testing.assert_close(together, alone)
 
-    @pytest.mark.parametrize(("every_place", "asked"), [(False, "training"), (True, "walks of 5")])
-    def test_an_epoch_is_walks_of_what_the_tower_reads_or_questions_one_by_one(self, every_place, asked):
-        class Told:
+    @pytest.mark.parametrize(("all_positions", "asked"), [(False, "training"), (True, "sequences of 5")])
+    def test_an_epoch_is_sequences_of_what_the_tower_reads_or_questions_one_by_one(self, all_positions, asked):
+        class Dataset:
             def training(self, rng):
                 return "training"
 
-            def walks(self, rng, *, limit):
-                return f"walks of {limit}"
+            def sequences(self, rng, *, limit):
+                return f"sequences of {limit}"
 
-        assert NextItem(CausalToyTower(), PRODUCTS, every_place=every_place).epoch(Told(), UNREAD) == asked
+        assert NextItem(CausalToyTower(), PRODUCTS, all_positions=all_positions).epoch(Dataset(), UNREAD) == asked
 
 
 class Scores(nn.Module):
@@ -287,7 +288,7 @@ class Scores(nn.Module):
         return torch.eye(self.table.shape[1])[rows]
 
 
-class TestNextItemLook:
+class TestNextItemValidation:
     MANY = 24
 
     def asked(self, seed):
@@ -298,11 +299,10 @@ class TestNextItemLook:
         targets = [int(rng.choice(np.setdiff1d(np.arange(self.MANY), prefix))) for prefix in prefixes]
         return scores, prefixes, targets
 
-    @pytest.mark.parametrize("at_once", [1, 5, 512])
+    @pytest.mark.parametrize("batch", [1, 5, 512])
     @pytest.mark.parametrize("repeats", [False, True])
     @pytest.mark.parametrize("seed", range(4))
-    def test_is_the_share_of_misses_with_ties_against_the_answer(self, monkeypatch, at_once, repeats, seed):
-        monkeypatch.setattr(objectives, "_AT_ONCE", at_once)
+    def test_is_the_share_of_misses_with_ties_against_the_target(self, batch, repeats, seed):
         scores, prefixes, targets = self.asked(seed)
         hits, losses = [], []
         for row, (prefix, target) in enumerate(zip(prefixes, targets, strict=True)):
@@ -311,39 +311,43 @@ class TestNextItemLook:
             hits.append(len(better) < 10)
             losses.append(math.log(sum(math.exp(scores[row][product]) for product in able)) - scores[row][target])
         assert 0 < np.mean(hits) < 1
-        # Draws are for training; a look holds the answer against every product.
-        objective = NextItem(Scores(scores), self.MANY, negatives=2, repeats=repeats).eval()
-        look = objective.look(Examples(table(prefixes), np.array(targets)))
-        assert look.shown == pytest.approx({"validation_hit_at_10": np.mean(hits), "validation_loss": np.mean(losses)})
-        assert look.cost == (pytest.approx(1 - np.mean(hits)), look.shown["validation_loss"])
+        # Draws are for training; validation compares the target with every product.
+        objective = NextItem(Scores(scores), self.MANY, negatives=2, repeats=repeats, batch=batch).eval()
+        result = objective.validate(TaskExamples(table(prefixes), np.array(targets)))
+        assert result.metrics == pytest.approx(
+            {"validation_hit_at_10": np.mean(hits), "validation_loss": np.mean(losses)}
+        )
+        assert result.key == (pytest.approx(1 - np.mean(hits)), result.metrics["validation_loss"])
 
-    def test_of_a_large_catalogue_answers_are_looked_for_among_some_the_same_each_time(self, monkeypatch):
+    def test_in_a_large_catalogue_targets_are_ranked_among_some_products_the_same_each_time(self):
         scores, prefixes, targets = self.asked(0)
-        examples, objective = Examples(table(prefixes), np.array(targets)), NextItem(Scores(scores), self.MANY)
-        among_all = objective.look(examples)
-        monkeypatch.setattr(objectives, "MOST_LOOKED_AT", 3)
-        few = objective.look(Examples(table(prefixes[:4]), np.array(targets[:4])))
-        assert few.shown["validation_hit_at_10"] == 1.0, "no more than 7 products are looked at"
-        monkeypatch.setattr(objectives, "MOST_LOOKED_AT", self.MANY - 1)
-        among_most = objective.look(examples)
-        assert among_most == objective.look(examples)
-        assert among_most.shown["validation_hit_at_10"] >= among_all.shown["validation_hit_at_10"]
+        examples = TaskExamples(table(prefixes), np.array(targets))
+
+        def among(products, examples=examples):
+            return NextItem(Scores(scores), self.MANY, max_validation_products=products).validate(examples)
+
+        few = among(3, TaskExamples(table(prefixes[:4]), np.array(targets[:4])))
+        assert few.metrics["validation_hit_at_10"] == 1.0, "no more than 7 products are ranked"
+        among_all, among_most = among(self.MANY), among(self.MANY - 1)
+        assert among_most == among(self.MANY - 1)
+        assert among_most.metrics["validation_hit_at_10"] >= among_all.metrics["validation_hit_at_10"]
 
     def test_one_score_for_all_hits_nothing(self):
-        look = NextItem(Scores(np.ones((1, self.MANY))), self.MANY).look(Examples(table([[0]]), np.array([3])))
-        assert (look.cost[0], look.shown["validation_hit_at_10"]) == (1.0, 0.0)
+        result = NextItem(Scores(np.ones((1, self.MANY))), self.MANY).validate(
+            TaskExamples(table([[0]]), np.array([3]))
+        )
+        assert (result.key[0], result.metrics["validation_hit_at_10"]) == (1.0, 0.0)
 
-    def test_what_is_not_a_number_hits_nothing(self):
+    def test_scores_of_nan_hit_nothing(self):
         spoiled = np.full((1, self.MANY), np.nan)
-        look = NextItem(Scores(spoiled), self.MANY).look(Examples(table([[0]]), np.array([3])))
-        assert look.cost[0] == 1.0
+        result = NextItem(Scores(spoiled), self.MANY).validate(TaskExamples(table([[0]]), np.array([3])))
+        assert result.key[0] == 1.0
 
 
-class TestNextItemAnswers:
-    @pytest.mark.parametrize("at_once", [1, 3, 512])
-    def test_are_the_scores_of_all_products_and_none_of_held_ones(self, tower, monkeypatch, at_once):
-        monkeypatch.setattr(objectives, "_AT_ONCE", at_once)
-        found = NextItem(tower, PRODUCTS, negatives=2).answers(table())
+class TestNextItemPredictions:
+    @pytest.mark.parametrize("batch", [1, 3, 512])
+    def test_are_the_scores_of_all_products_but_held_ones(self, tower, batch):
+        found = NextItem(tower, PRODUCTS, negatives=2, batch=batch).predict(table())
         assert found.shape == (len(PREFIXES), PRODUCTS)
         for row, prefix in enumerate(PREFIXES):
             for product in range(PRODUCTS):
@@ -356,10 +360,10 @@ class TestNextItemAnswers:
         vectors, some = objective.product_vectors(), np.array([1, 4, 6])
         assert torch.equal(vectors, tower.vectors)
         found = objective.scores(table(), some, vectors[some]).numpy()
-        assert found == pytest.approx(objective.answers(table())[:, some], rel=1e-5)
+        assert found == pytest.approx(objective.predict(table())[:, some], rel=1e-5)
 
     def test_with_repeats_all_have_one(self, tower):
-        assert np.isfinite(NextItem(tower, PRODUCTS, repeats=True).answers(table())).all()
+        assert np.isfinite(NextItem(tower, PRODUCTS, repeats=True).predict(table())).all()
 
 
 class TestPurchaseIntention:
@@ -384,20 +388,20 @@ class TestPurchaseIntention:
         assert objective.tower.texts.grad.abs().max() > 0
         assert all(weights.grad.abs().max() > 0 for weights in objective.head.parameters())
 
-    @pytest.mark.parametrize("at_once", [1, 3, 512])
-    def test_a_look_is_the_mean_loss(self, objective, monkeypatch, at_once):
-        monkeypatch.setattr(objectives, "_AT_ONCE", at_once)
-        look = objective.look(examples(self.BOUGHT))
-        assert look.cost[0] == pytest.approx(objective.loss(examples(self.BOUGHT), UNREAD).item(), rel=1e-5)
-        assert look.shown == {"validation_loss": look.cost[0]}
+    @pytest.mark.parametrize("batch", [1, 3, 512])
+    def test_validation_is_the_mean_loss(self, objective, batch):
+        objective.batch = batch
+        result = objective.validate(examples(self.BOUGHT))
+        assert result.key[0] == pytest.approx(objective.loss(examples(self.BOUGHT), UNREAD).item(), rel=1e-5)
+        assert result.metrics == {"validation_loss": result.key[0]}
 
-    @pytest.mark.parametrize("at_once", [1, 3, 512])
-    def test_answers_are_probabilities_in_the_world_s_odds(self, objective, monkeypatch, at_once):
-        monkeypatch.setattr(objectives, "_AT_ONCE", at_once)
+    @pytest.mark.parametrize("batch", [1, 3, 512])
+    def test_predictions_are_probabilities_in_the_odds_of_the_world(self, objective, batch):
+        objective.batch = batch
         with torch.no_grad():
             balanced = torch.sigmoid(objective.head(objective.tower.sessions(table()))).numpy()
         expected = balanced * 0.1 / (balanced * 0.1 + (1 - balanced) * 0.9)
-        assert objective.answers(table()) == pytest.approx(expected, rel=1e-4)
+        assert objective.predict(table()) == pytest.approx(expected, rel=1e-4)
 
 
 class TestRemainingLength:
@@ -408,7 +412,7 @@ class TestRemainingLength:
         torch.manual_seed(0)
         head = RemainingLengthHead(WIDTH)
         head.mean.fill_(5.0)
-        head.spread.fill_(4.0)
+        head.std.fill_(4.0)
         return RemainingLength(ToyTower(), head)
 
     def test_is_the_squared_error_in_units_of_the_spread(self, objective):
@@ -423,14 +427,14 @@ class TestRemainingLength:
         assert objective.tower.texts.grad.abs().max() > 0
         assert all(weights.grad.abs().max() > 0 for weights in objective.head.parameters())
 
-    @pytest.mark.parametrize("at_once", [1, 3, 512])
-    def test_a_look_is_the_mean_loss(self, objective, monkeypatch, at_once):
-        monkeypatch.setattr(objectives, "_AT_ONCE", at_once)
-        look = objective.look(examples(self.LENGTHS))
-        assert look.cost[0] == pytest.approx(objective.loss(examples(self.LENGTHS), UNREAD).item(), rel=1e-5)
-        assert look.shown == {"validation_loss": look.cost[0]}
+    @pytest.mark.parametrize("batch", [1, 3, 512])
+    def test_validation_is_the_mean_loss(self, objective, batch):
+        objective.batch = batch
+        result = objective.validate(examples(self.LENGTHS))
+        assert result.key[0] == pytest.approx(objective.loss(examples(self.LENGTHS), UNREAD).item(), rel=1e-5)
+        assert result.metrics == {"validation_loss": result.key[0]}
 
-    def test_answers_are_lengths(self, objective):
+    def test_predictions_are_lengths(self, objective):
         with torch.no_grad():
             expected = (5 + 4 * objective.head(objective.tower.sessions(table()))).clamp(min=0)
-        assert objective.answers(table()) == pytest.approx(expected.numpy(), rel=1e-5)
+        assert objective.predict(table()) == pytest.approx(expected.numpy(), rel=1e-5)

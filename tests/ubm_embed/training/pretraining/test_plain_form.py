@@ -15,13 +15,13 @@ from torch import nn
 from torch.nn.functional import cosine_similarity
 from transformers import BertConfig, BertModel
 from transformers.models.bert.modeling_bert import BertEncoder
+from ubm_embed.training.pretraining.view_losses import view_losses
 
 from ubm_embed.data.batches.augmentations import mask_action_and_item_tokens, mask_item_tokens, reorder_interactions
 from ubm_embed.data.batches.session_table import SessionTable
 from ubm_embed.data.text.token_table import TokenTable
-from ubm_embed.training.pretraining.config import PretrainingConfig
-from ubm_embed.training.pretraining.stages import ITEM_LOSSES, SESSION_LOSSES, ItemStage, SessionStage
-from ubm_embed.training.pretraining.view_losses import view_losses
+from ubm_embed.training.pretraining.config import ITEM_LOSSES, SESSION_LOSSES, PretrainingConfig
+from ubm_embed.training.pretraining.stages import ItemStage, SessionStage
 
 TEMPERATURE = 0.05
 PLACES, TOKENS = 32, 64

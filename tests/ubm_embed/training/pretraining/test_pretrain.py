@@ -2,17 +2,17 @@
 
 import itertools
 import json
-from dataclasses import replace
 
 import numpy as np
 import polars as pl
 import pytest
 import torch
+from ubm_embed.training.pretraining.schedule import learning_rate
 
-from ubm_embed.data.batches.tokenized_corpus import TokenizedCorpus, held_out
+from ubm_embed.data.batches.tokenized_corpus import TokenizedCorpus
 from ubm_embed.data.corpus import ATTRIBUTES, PRODUCT_SCHEMA, Corpus
 from ubm_embed.data.session import Action, Interaction, Product, Session
-from ubm_embed.data.tasks.split import Split
+from ubm_embed.data.tasks.split import Split, held_out
 from ubm_embed.data.text.tokenizer import InteractionTokenizer
 from ubm_embed.errors import Conflict, InvalidData, NotFound, QualityGateFailed
 from ubm_embed.inference.embedder import Embedder
@@ -20,10 +20,8 @@ from ubm_embed.model.checkpoint import Checkpoint, model_id_of
 from ubm_embed.model.user_behavior_model import UserBehaviorModel
 from ubm_embed.training.pretraining import pretrain as pretraining
 from ubm_embed.training.pretraining import pretrainer, stages
-from ubm_embed.training.pretraining.config import PretrainingConfig
+from ubm_embed.training.pretraining.config import ITEM_LOSSES, LOSSES, SESSION_LOSSES, PretrainingConfig
 from ubm_embed.training.pretraining.pretrain import pretrain, training_sessions
-from ubm_embed.training.pretraining.schedule import learning_rate
-from ubm_embed.training.pretraining.stages import ITEM_LOSSES, LOSSES, SESSION_LOSSES
 
 # Two epochs of the toy sessions: 8 steps or more of each stage.
 CONFIG = PretrainingConfig(
@@ -116,65 +114,65 @@ class TestRun:
 
     @pytest.mark.parametrize("chosen", [(1,), (2,)])
     def test_one_stage_alone(self, train, out, chosen):
-        train(replace(CONFIG, stages=chosen, max_steps=2))
+        train(CONFIG.replace(stages=chosen, max_steps=2))
         assert {step["stage"] for step in metrics_of(out)} == set(chosen)
 
     @pytest.mark.parametrize("name", LOSSES)
     def test_one_loss_alone(self, train, out, name):
         chosen = (1,) if name in ITEM_LOSSES else (2,)
-        train(replace(CONFIG, stages=chosen, losses=(name,), max_steps=2))
+        train(CONFIG.replace(stages=chosen, losses=(name,), max_steps=2))
         for step in metrics_of(out):
             assert set(LOSSES) & step.keys() == {name}
             assert step["loss"] == step[name] > 0
 
     def test_stage_1_leaves_the_session_encoder_alone(self, train, fresh):
         before = fresh().state_dict()
-        after = train(replace(CONFIG, stages=(1,))).model.state_dict()
+        after = train(CONFIG.replace(stages=(1,))).model.state_dict()
         changed = {name for name, weights in before.items() if not torch.equal(weights, after[name])}
         assert changed
         assert all(name.startswith("interaction_encoder.") for name in changed)
 
     def test_max_steps_ends_each_stage(self, train, out):
-        train(replace(CONFIG, max_steps=3))
+        train(CONFIG.replace(max_steps=3))
         steps = [(step["stage"], step["step"], step["steps"]) for step in metrics_of(out)]
         assert steps == [(1, 1, 3), (1, 2, 3), (1, 3, 3), (2, 1, 3), (2, 2, 3), (2, 3, 3)]
 
     def test_stage_2_may_have_steps_and_a_rate_of_its_own(self, train, out):
-        train(replace(CONFIG, max_steps=3, session_max_steps=2, session_learning_rate=5e-4, warmup=0.0))
+        train(CONFIG.replace(max_steps=3, session_max_steps=2, session_learning_rate=5e-4, warmup=0.0))
         peaks = {step["stage"]: step["learning_rate"] for step in reversed(metrics_of(out))}
         assert [step["steps"] for step in metrics_of(out)] == [3, 3, 3, 2, 2]
         assert peaks == pytest.approx({1: CONFIG.learning_rate, 2: 5e-4})
 
     def test_items_are_read_with_their_actions_unless_told_otherwise(self, train):
-        config = replace(CONFIG, stages=(1,), max_steps=1)
-        made = [train(replace(config, item_actions=given), overwrite=True).model_id for given in (True, False)]
+        config = CONFIG.replace(stages=(1,), max_steps=1)
+        made = [train(config.replace(item_actions=given), overwrite=True).model_id for given in (True, False)]
         assert made[0] != made[1]
 
     def test_trains_at_the_rates_of_the_schedule(self, train, out):
-        train(replace(CONFIG, max_steps=5, warmup=0.4))
+        train(CONFIG.replace(max_steps=5, warmup=0.4))
         rates = [step["learning_rate"] for step in metrics_of(out)]
         expected = [learning_rate(step, 5, peak=1e-3, warmup=0.4) for step in range(5)]
         assert rates == pytest.approx(expected * 2)
 
     def test_a_batch_larger_than_the_corpus_reads_all_of_it(self, train, out):
-        train(replace(CONFIG, item_batch=10_000, session_batch=10_000))
+        train(CONFIG.replace(item_batch=10_000, session_batch=10_000))
         assert [step["steps"] for step in metrics_of(out)] == [2, 2, 2, 2]
 
     def test_reads_no_more_of_a_session_than_the_model_has_places_for(self, corpus, tokenizer, fresh, out):
         model = fresh(max_interactions=3)
-        assert pretrain(corpus, model, tokenizer, out, replace(CONFIG, max_steps=2)).model.config.max_interactions == 3
+        assert pretrain(corpus, model, tokenizer, out, CONFIG.replace(max_steps=2)).model.config.max_interactions == 3
 
 
 class TestRepeatability:
     def test_the_same_seed_makes_the_same_model_and_another_another(self, train, tmp_path):
-        config = replace(CONFIG, max_steps=3)
+        config = CONFIG.replace(max_steps=3)
         first, second = (train(config, out=tmp_path / name) for name in ("first", "second"))
-        other = train(replace(config, seed=1), out=tmp_path / "other")
+        other = train(config.replace(seed=1), out=tmp_path / "other")
         assert first.model_id == second.model_id != other.model_id
         assert without_times(metrics_of(tmp_path / "first")) == without_times(metrics_of(tmp_path / "second"))
 
     def test_whatever_the_caller_has_drawn_before(self, train, tmp_path):
-        config = replace(CONFIG, max_steps=2)
+        config = CONFIG.replace(max_steps=2)
         first = train(config, out=tmp_path / "first")
         torch.rand(7)
         np.random.default_rng().random(7)
@@ -245,7 +243,7 @@ class TestResume:
     )
     def test_with_other_settings_is_refused(self, train, change, name):
         with pytest.raises(Conflict, match=f"cannot resume .* {name} was"):
-            train(replace(CONFIG, **change), resume=True)
+            train(CONFIG.replace(**change), resume=True)
 
     @pytest.mark.usefixtures("cut_off")
     def test_with_another_starting_model_is_refused(self, train, corpus, tokenizer, fresh, out):
@@ -283,7 +281,7 @@ class TestResume:
 class TestQualityGate:
     def test_a_loss_that_is_not_finite_stops_the_run(self, train, out):
         with pytest.raises(QualityGateFailed, match=r"the loss of stage 1, step \d+ is not finite"):
-            train(replace(CONFIG, learning_rate=1e30))
+            train(CONFIG.replace(learning_rate=1e30))
         assert not out.exists()
 
     @pytest.mark.parametrize("place", [(1, 5), (1, "last"), (2, "last")])
@@ -303,7 +301,7 @@ class TestQualityGate:
             return losses
 
         monkeypatch.setattr(pretrainer, "view_losses", spoiled)
-        config = replace(CONFIG, max_steps=3 if place[1] == "last" else 8)
+        config = CONFIG.replace(max_steps=3 if place[1] == "last" else 8)
         with pytest.raises(QualityGateFailed, match="gradient of stage"):
             train(config)
         assert not out.exists()
@@ -317,14 +315,14 @@ class TestQualityGate:
     def test_too_few_sessions_are_named(self, train, corpus, out, sessions, purchases_only):
         ids = corpus.interactions["session_id"].unique(maintain_order=True)[:sessions]
         with pytest.raises(InvalidData, match=r"sessions of two or more interactions to train on, out of"):
-            train(replace(CONFIG, holdout=0.0, purchases_only=purchases_only), corpus=corpus.select_sessions(ids))
+            train(CONFIG.replace(holdout=0.0, purchases_only=purchases_only), corpus=corpus.select_sessions(ids))
         assert not out.with_name("model.training").exists()
 
     def test_a_corpus_that_is_all_held_out_is_named(self, train, corpus):
         ids = [name for name in corpus.interactions["session_id"].unique() if held_out(np.array([name]), 0.5)]
         with pytest.raises(InvalidData, match=r"holdout 0\.5"):
             train(
-                replace(CONFIG, holdout=0.5, purchases_only=True),
+                CONFIG.replace(holdout=0.5, purchases_only=True),
                 corpus=corpus.select_sessions(pl.Series(ids)),
             )
 
@@ -357,18 +355,18 @@ class TestHoldout:
 
         spy("item_views")
         spy("session_views")
-        train(replace(CONFIG, holdout=self.HOLDOUT), corpus=told_apart)
+        train(CONFIG.replace(holdout=self.HOLDOUT), corpus=told_apart)
         assert 7 not in read
         assert set(range(7)) <= set(read)
 
     def test_without_a_holdout_they_are(self, tokenizer, told_apart):
-        tokenized = TokenizedCorpus.of(told_apart, tokenizer)
-        assert 7 not in training_sessions(tokenized, replace(CONFIG, holdout=self.HOLDOUT)).rows
-        assert 7 in training_sessions(tokenized, replace(CONFIG, holdout=0.0)).rows
+        tokenized = TokenizedCorpus.from_corpus(told_apart, tokenizer)
+        assert 7 not in training_sessions(tokenized, CONFIG.replace(holdout=self.HOLDOUT)).rows
+        assert 7 in training_sessions(tokenized, CONFIG.replace(holdout=0.0)).rows
 
     def test_products_with_one_text_are_one(self, tokenizer, corpus):
         twins = corpus.products.with_columns(title=pl.lit("socks"), category=None, attributes=pl.lit([], ATTRIBUTES))
-        read = training_sessions(TokenizedCorpus.of(Corpus(twins, corpus.interactions), tokenizer), CONFIG)
+        read = training_sessions(TokenizedCorpus.from_corpus(Corpus(twins, corpus.interactions), tokenizer), CONFIG)
         products = read.rows < corpus.products.height
         assert products.any()
         assert set(read.rows[products].tolist()) == {0}
@@ -377,7 +375,7 @@ class TestHoldout:
         assert training_sessions(tokenized, CONFIG).lengths.min() == 2
 
     def test_purchases_only_reads_segments_that_end_in_one(self, tokenized):
-        sessions = training_sessions(tokenized, replace(CONFIG, purchases_only=True))
+        sessions = training_sessions(tokenized, CONFIG.replace(purchases_only=True))
         assert (sessions.actions[sessions.offsets[1:] - 1] == Action.BUY.code).all()
         assert len(sessions) < len(training_sessions(tokenized, CONFIG))
 
@@ -386,14 +384,14 @@ class TestSplit:
     """Which sessions were held out stands in the record, for all who ask the model later."""
 
     def test_stands_in_the_record_with_the_data_it_is_of(self, train, corpus, tokenizer):
-        checkpoint = train(replace(CONFIG, max_steps=1, holdout=0.4))
-        tokenized = TokenizedCorpus.of(corpus, tokenizer)
+        checkpoint = train(CONFIG.replace(max_steps=1, holdout=0.4))
+        tokenized = TokenizedCorpus.from_corpus(corpus, tokenizer)
         assert checkpoint.record["split"] == {"kind": "session", "holdout": 0.4}
         assert checkpoint.record["corpus"] == tokenized.fingerprint()
-        assert Split.of_record(checkpoint.record, tokenized) == Split.choose(tokenized, holdout=0.4)
+        assert Split.from_record(checkpoint.record, tokenized) == Split.choose(tokenized, holdout=0.4)
 
     def test_by_time_the_latest_sessions_are_never_read(self, train, timed, tokenizer):
-        config = replace(CONFIG, max_steps=1, holdout=0.4)
+        config = CONFIG.replace(max_steps=1, holdout=0.4)
         record = train(config, corpus=timed).record
         assert record["split"] == {
             "kind": "time",
@@ -401,17 +399,17 @@ class TestSplit:
             "validation_from": "2024-05-25T00:00:00",
             "test_from": "2024-06-02T00:00:00",
         }
-        tokenized = TokenizedCorpus.of(timed, tokenizer)
+        tokenized = TokenizedCorpus.from_corpus(timed, tokenizer)
         assert 7 not in training_sessions(tokenized, config).rows
-        assert 7 in training_sessions(tokenized, replace(config, split="session")).rows
+        assert 7 in training_sessions(tokenized, config.replace(split="session")).rows
 
     def test_another_kind_may_be_asked_for(self, train, timed):
-        config = replace(CONFIG, max_steps=1, split="leave-one-out")
+        config = CONFIG.replace(max_steps=1, split="leave-one-out")
         assert train(config, corpus=timed).record["split"]["kind"] == "leave-one-out"
 
     def test_by_time_without_times_is_named(self, train, out):
         with pytest.raises(InvalidData, match="needs a timestamp in every session"):
-            train(replace(CONFIG, split="time"))
+            train(CONFIG.replace(split="time"))
         assert not out.with_name("model.training").exists()
 
     @pytest.fixture

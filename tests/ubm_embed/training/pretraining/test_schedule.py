@@ -3,9 +3,8 @@
 import numpy as np
 import pytest
 
-from ubm_embed.training.pretraining.config import PretrainingConfig
-from ubm_embed.training.pretraining.schedule import batches, learning_rate, stage_steps
-from ubm_embed.training.pretraining.stages import SESSION_LOSSES, SessionStage
+from ubm_embed.training.pretraining.config import SESSION_LOSSES, PretrainingConfig
+from ubm_embed.training.pretraining.stages import SessionStage, batches, learning_rate, stage_steps
 
 
 def test_the_learning_rate_rises_to_its_peak_and_falls_to_nothing():

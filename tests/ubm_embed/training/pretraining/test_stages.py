@@ -7,7 +7,8 @@ from ubm_embed.data.batches.session_table import SessionTable
 from ubm_embed.data.batches.tokenized_corpus import TokenizedCorpus
 from ubm_embed.data.session import Action
 from ubm_embed.errors import InvalidData
-from ubm_embed.training.pretraining.stages import ITEM_LOSSES, SESSION_LOSSES, ItemStage, SessionStage
+from ubm_embed.training.pretraining.config import ITEM_LOSSES, SESSION_LOSSES
+from ubm_embed.training.pretraining.stages import ItemStage, SessionStage
 
 VIEW = Action.VIEW.code
 
