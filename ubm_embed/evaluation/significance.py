@@ -13,31 +13,31 @@ from typing import TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
-Answer = TypeVar("Answer", bound=np.generic)
+Value = TypeVar("Value", bound=np.generic)
 
-# Sums in another order differ in their last digits; a difference so little smaller than the observed one equals it.
+# Sums in another order differ in their last digits: a difference this little below the observed one equals it.
 _TOLERANCE = 1e-10
 
 
 def paired_p_values(
-    measure: Callable[[NDArray[Answer]], Mapping[str, float]],
-    first: NDArray[Answer],
-    second: NDArray[Answer],
+    measure: Callable[[NDArray[Value]], Mapping[str, float]],
+    first: NDArray[Value],
+    second: NDArray[Value],
     *,
     rounds: int = 1000,
     seed: int = 0,
 ) -> dict[str, float]:
-    """How often models that are alike would differ at least as much as these two, in either direction.
+    """How often two equally good models would differ at least as much as these two, in either direction.
 
     The paired randomisation test of Fisher (1935) and Pitman (1937), with swaps drawn at random (Noreen 1989; for
-    rankings Smucker, Allan and Carterette 2007): were the models alike, each example's two answers could as well have
-    been given the other way round. Each round swaps those of about half the examples and measures the difference
-    again; p = (1 + rounds with |difference| >= the observed one) / (1 + rounds), which counts the observed arrangement
-    as one of them, so that p is never 0 (Phipson and Smyth 2010). The metric need not be a mean over examples.
+    rankings Smucker, Allan and Carterette 2007): were the models alike, the two predictions for each example could be
+    exchanged. Each round swaps those of about half the examples and measures the difference again;
+    p = (1 + rounds with |difference| >= the observed one) / (1 + rounds), which counts the observed arrangement as one
+    of them, so that p is never 0 (Phipson and Smyth 2010). The metric need not be a mean over examples.
 
     Args:
-        measure: the metrics of a model that gave these answers, [E]; it knows the labels.
-        first, second: [E], the two models' answers to the same examples: ranks, probabilities or predicted lengths.
+        measure: the metrics of a model with these predictions, [E]; it knows the targets.
+        first, second: [E], the two models' predictions for the same examples: ranks, probabilities or lengths.
         rounds: no p is below 1 / (1 + rounds).
         seed: the same one gives the same p.
 
@@ -45,27 +45,29 @@ def paired_p_values(
         p by metric, above 0 and at most 1; 1 where the models are equal or the metric is not a number.
 
     Raises:
-        ValueError: the answers are not two [E] of one size, or rounds is below 1.
+        ValueError: the predictions are not two [E] of one size, or rounds is below 1.
     """
     if first.ndim != 1 or first.shape != second.shape:
-        raise ValueError(f"answers to the same examples are two [E], not {first.shape} and {second.shape}")
+        raise ValueError(f"expected two predictions of one shape [E], got {first.shape} and {second.shape}")
     if rounds < 1:
         raise ValueError(f"rounds must be at least 1: {rounds}")
     rng = np.random.default_rng(seed)
     observed = _differences(measure, first, second)
     as_large = dict.fromkeys(observed, 1)
+    # Not scipy.stats.permutation_test: for one mean of 10,000 examples it takes 1.8 s of CPU and 617 MB (in batches of ten
+    # 4.4 s), where all four metrics take 0.3 s and no memory here; it tests one metric at a time.
     for _ in range(rounds):
         swap = rng.random(first.size) < 0.5
         drawn = _differences(measure, np.where(swap, second, first), np.where(swap, first, second))
         for name, difference in observed.items():
-            # `not smaller` and not `at least`: what is not a number counts as no difference.
+            # `not smaller`, as against `at least`, so that NaN counts as no difference.
             as_large[name] += not drawn[name] < difference - _TOLERANCE * max(1.0, difference)
     return {name: count / (1 + rounds) for name, count in as_large.items()}
 
 
 def _differences(
-    measure: Callable[[NDArray[Answer]], Mapping[str, float]], first: NDArray[Answer], second: NDArray[Answer]
+    measure: Callable[[NDArray[Value]], Mapping[str, float]], first: NDArray[Value], second: NDArray[Value]
 ) -> dict[str, float]:
-    """By metric, how far apart two models' answers are."""
+    """By metric, how far apart two models are."""
     ours, theirs = measure(first), measure(second)
     return {name: abs(value - theirs[name]) for name, value in ours.items()}

@@ -1,9 +1,9 @@
-"""The sample shop's products, all made up out of the sample vocabulary.
+"""The sample shop's products, made up from its types of product and its vocabulary.
 
-A product is a few small numbers (its type, brand, attribute values, line, price) until it is written out as text, so
-that a million of them fit in some 40 MB.
+A product is a few small numbers (type, brand, attribute values, line, price) until it is written as text, so that a
+million of them take about 40 MB.
 
-Letters: M products, T types of product, A = 3 attributes at most.
+Letters: M products, T types of product, A = 3, the most attributes of a type.
 """
 
 from __future__ import annotations
@@ -18,43 +18,44 @@ import pyarrow.compute as pc
 from numpy.typing import NDArray
 
 from ubm_embed.data.arrays import BoolArray, IntArray, offsets_of
-from ubm_embed.data.sample_shop.choice import Menus
-from ubm_embed.data.sample_shop.vocabulary import BRANDS, LINES, TYPES, VALUES
+from ubm_embed.data.sample_shop.product_types import TYPES
+from ubm_embed.data.sample_shop.sampling import ListSampler
+from ubm_embed.data.sample_shop.vocabulary import BRANDS, LINES, VALUES
 
 ATTRIBUTES = 3
-NOTHING = -1  # in place of an attribute that a type lacks
+NOTHING = -1  # for an attribute that a type lacks
 
 WORDS = [word for values in VALUES.values() for word in values]
 NAMES = list(VALUES)
 TYPE_PRICES: NDArray[np.float64] = np.array([kind.price for kind in TYPES])
 BRAND_TIERS: NDArray[np.float64] = np.array([brand.tier for brand in BRANDS])
-# [T, A] places in `NAMES`
+# [T, A] indices in `NAMES`
 TYPE_NAMES: NDArray[np.int16] = np.array(
     [[*map(NAMES.index, kind.attributes), NOTHING][:ATTRIBUTES] for kind in TYPES], dtype=np.int16
 )
-BRANDS_OF_TYPE = Menus.of(
+BRANDS_OF_TYPE = ListSampler.from_lists(
     [[number for number, brand in enumerate(BRANDS) if kind.department in brand.departments] for kind in TYPES]
 )
 _FIRST_WORDS = offsets_of(np.array([len(values) for values in VALUES.values()]))
-WORDS_OF_NAME = Menus.of([range(first, last) for first, last in itertools.pairwise(_FIRST_WORDS)])
+WORDS_OF_NAME = ListSampler.from_lists([range(first, last) for first, last in itertools.pairwise(_FIRST_WORDS)])
 
 _TEXT = pa.string()
 _ATTRIBUTE = pa.struct([("name", _TEXT), ("value", _TEXT)])
 
 
 @dataclass(frozen=True)
-class Catalogue:
-    """M products, in the order in which the shop took them in: the newest stand last.
+class SampleCatalogue:
+    """M products, oldest first.
 
     Attributes:
-        types: [M] places in `TYPES`.
-        brands: [M] places in `BRANDS`.
-        values: [M, A] places in `WORDS` or `NOTHING`; the first is the product's style, the second its detail.
-        lines: [M] places in `LINES`.
+        types: [M] indices in `TYPES`.
+        brands: [M] indices in `BRANDS`.
+        values: [M, A] indices in `WORDS` or `NOTHING`; the first is the product's style, the second its detail.
+        lines: [M] indices in `LINES`.
         numbers: [M] which product of its line.
         prices: [M].
         in_stock: [M].
-        demand: [T] how much each type is asked for.
+        demand: [T] how much each type is wanted.
     """
 
     types: IntArray
@@ -67,8 +68,8 @@ class Catalogue:
     demand: NDArray[np.float64]
 
     @classmethod
-    def drawn(cls, rng: np.random.Generator, products: int) -> Catalogue:
-        """A catalogue of this many products: more of the types that are asked for, brands and values by favour."""
+    def generate(cls, rng: np.random.Generator, products: int) -> SampleCatalogue:
+        """A random catalogue of this many products, with more of the types in demand."""
         demand = _demand(rng)
         types = rng.choice(len(TYPES), size=products, p=_shares(demand)).astype(np.int16)
         brands = BRANDS_OF_TYPE.draw(rng, types).astype(np.int16)
@@ -92,11 +93,11 @@ class Catalogue:
 
     @property
     def newest(self) -> int:
-        """How many of the last products nobody has come across yet: 2%."""
+        """How many of the last products no session holds: 2%."""
         return self.size // 50
 
     def table(self, first: int, last: int) -> pa.Table:
-        """Rows `first` to before `last` of products.parquet."""
+        """Rows [first, last) of products.parquet."""
         rows = slice(first, last)
         return pa.table(
             {
@@ -110,7 +111,7 @@ class Catalogue:
         )
 
     def _titles(self, rows: slice) -> Any:
-        """As in "Norvik Ridge 3 trail running shoes, blue mesh": every attribute but the last shows."""
+        """Such as "Norvik Ridge 3 trail running shoes, blue mesh": every attribute value but the last."""
         types, values = self.types[rows], self.values[rows]
         detail = np.where(values[:, 2] == NOTHING, NOTHING, values[:, 1])
         return pc.binary_join_element_wise(
@@ -139,24 +140,24 @@ class Catalogue:
 
 
 def draw_words(rng: np.random.Generator, types: IntArray, attribute: int) -> NDArray[np.int16]:
-    """A value of the types' 1st, 2nd or 3rd attribute (0, 1, 2), by favour: [...] types to [...] places in `WORDS`."""
+    """Random values of the types' 1st, 2nd or 3rd attribute (0, 1, 2): [...] types to [...] indices in `WORDS`."""
     names = TYPE_NAMES[types, attribute]
     drawn = WORDS_OF_NAME.draw(rng, np.maximum(names, 0))
     return np.where(names == NOTHING, NOTHING, drawn).astype(np.int16)
 
 
 def product_ids(rows: IntArray) -> Any:
-    """Ids of products as an Arrow array; a row of `NOTHING` has none."""
+    """Product ids as an Arrow array; null for a row of `NOTHING`."""
     return numbered("p", pa.array(rows, mask=np.asarray(rows) == NOTHING))
 
 
 def numbered(letter: str, numbers: Any) -> Any:
-    """Names such as `p0000042` as an Arrow array, of an Arrow array of numbers; null stays null."""
+    """Names such as `p0000042`: an Arrow array of numbers to one of texts; null stays null."""
     return pc.binary_join_element_wise(letter, pc.utf8_lpad(numbers.cast(_TEXT), 7, "0"), "")
 
 
 def _demand(rng: np.random.Generator) -> NDArray[np.float64]:
-    """[T]: a few types rule, as in most shops, and mostly not the ones that only go with others."""
+    """[T]: a few types dominate, as in most shops, rarely those that only complement others."""
     goes_with = np.array([not kind.complements for kind in TYPES])
     ranks = np.argsort(np.argsort(rng.random(len(TYPES)) + 0.7 * goes_with))
     demand: NDArray[np.float64] = 1.0 / (ranks.astype(np.float64) + 0.8)
@@ -164,22 +165,22 @@ def _demand(rng: np.random.Generator) -> NDArray[np.float64]:
 
 
 def _shares(demand: NDArray[np.float64]) -> NDArray[np.float64]:
-    """[T] what part of the catalogue each type is: by its demand, and by that for the types it goes with."""
+    """[T] fraction of the catalogue of each type, by its demand and that of the types it complements."""
     names = [kind.name for kind in TYPES]
     shares = demand.copy()
-    for kind, asked in zip(TYPES, demand, strict=True):
+    for kind, wanted in zip(TYPES, demand, strict=True):
         for name in kind.complements:
-            shares[names.index(name)] += 0.2 * asked / len(kind.complements)
+            shares[names.index(name)] += 0.2 * wanted / len(kind.complements)
     shares /= shares.sum()
     return shares
 
 
 def _prices(rng: np.random.Generator, types: IntArray, brands: IntArray) -> NDArray[np.float64]:
-    """[M]: the type's price by the brand's tier, spread by a quarter either way, ending in .90."""
+    """[M]: the type's price times the brand's tier, with a log-normal std of a quarter, ending in .90."""
     spread = np.exp(rng.normal(0.0, 0.25, size=types.size))
     return np.round(np.ceil(TYPE_PRICES[types] * BRAND_TIERS[brands] * spread) - 0.1, 2)
 
 
-def _looked_up(words: list[str] | tuple[str, ...], places: IntArray) -> Any:
-    """`words[places]` as an Arrow array; `NOTHING` becomes null."""
-    return pa.array(words, _TEXT).take(pa.array(places, mask=places == NOTHING))
+def _looked_up(words: list[str] | tuple[str, ...], indices: IntArray) -> Any:
+    """`words[indices]` as an Arrow array; `NOTHING` becomes null."""
+    return pa.array(words, _TEXT).take(pa.array(indices, mask=indices == NOTHING))

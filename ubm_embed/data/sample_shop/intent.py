@@ -1,6 +1,6 @@
 """What a sample shopper wants, how well a product fits it, and how it is typed into the search box.
 
-Letters: N shoppers, C products shown to each.
+Letters: N shoppers, C products on each one's page.
 """
 
 from __future__ import annotations
@@ -11,21 +11,22 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ubm_embed.data.arrays import IntArray
-from ubm_embed.data.sample_shop.catalogue import WORDS, Catalogue
-from ubm_embed.data.sample_shop.vocabulary import BRANDS, TYPES
+from ubm_embed.data.sample_shop.catalogue import WORDS, SampleCatalogue
+from ubm_embed.data.sample_shop.product_types import TYPES
+from ubm_embed.data.sample_shop.vocabulary import BRANDS
 
-# Liking of a product, in units of luck.
+# What raises or lowers the liking of a product, in units of luck (a standard Gumbel variable).
 BRAND, STYLE, DETAIL = 1.8, 1.6, 0.5
 PRICE, ABOVE_BUDGET = 1.8, 1.2  # of |log(price / budget)|, and more of it above the budget
 
-# Chances of what is typed.
-SAYS_NAME = 0.55  # else another word for it
-SAYS_NOTHING_MORE, SAYS_STYLE, SAYS_BRAND = 0.45, 0.25, 0.2  # else the detail
+# Probabilities of what is typed.
+NAME_RATE = 0.55  # else a synonym
+PLAIN_RATE, STYLE_RATE, BRAND_RATE = 0.45, 0.25, 0.2  # else the detail
 
 
 @dataclass(frozen=True)
 class Intent:
-    """What N shoppers want: [N] each; `types`, `brands`, `styles` and `details` as in `Catalogue`."""
+    """What N shoppers want: [N] each; `types`, `brands`, `styles` and `details` as in `SampleCatalogue`."""
 
     types: IntArray
     brands: IntArray
@@ -33,13 +34,13 @@ class Intent:
     details: IntArray
     budgets: NDArray[np.float64]
 
-    def of(self, who: IntArray) -> Intent:
-        """That of some of the shoppers."""
+    def take(self, who: IntArray) -> Intent:
+        """The intents of some of the shoppers."""
         return Intent(self.types[who], self.brands[who], self.styles[who], self.details[who], self.budgets[who])
 
 
-def liking(catalogue: Catalogue, products: IntArray, intent: Intent) -> NDArray[np.float64]:
-    """How much N shoppers like products [N, C] of the type they look for, luck aside: [N, C]."""
+def liking(catalogue: SampleCatalogue, products: IntArray, intent: Intent) -> NDArray[np.float64]:
+    """How much N shoppers like products [N, C] of the type they want, without luck: [N, C]."""
     values = catalogue.values[products]
     distance = np.log(catalogue.prices[products] / intent.budgets[:, None])
     liked: NDArray[np.float64] = (
@@ -65,13 +66,15 @@ def phrases(rng: np.random.Generator, intent: Intent) -> list[str]:
 
 
 def _phrase(number: int, brand: int, style: int, detail: int, name: float, more: float) -> str:
-    """`name` and `more` in [0, 1) say which of the type's words are typed, and what is said beside."""
+    """A search phrase; `name` and `more` in [0, 1) choose the word for the type and what is typed beside it."""
     kind = TYPES[number]
-    words = kind.name if name < SAYS_NAME else kind.also[int((name - SAYS_NAME) / (1 - SAYS_NAME) * len(kind.also))]
-    if more < SAYS_NOTHING_MORE:
+    words = (
+        kind.name if name < NAME_RATE else kind.synonyms[int((name - NAME_RATE) / (1 - NAME_RATE) * len(kind.synonyms))]
+    )
+    if more < PLAIN_RATE:
         return words
-    if more < SAYS_NOTHING_MORE + SAYS_STYLE:
+    if more < PLAIN_RATE + STYLE_RATE:
         return f"{WORDS[style]} {words}"
-    if more < SAYS_NOTHING_MORE + SAYS_STYLE + SAYS_BRAND:
+    if more < PLAIN_RATE + STYLE_RATE + BRAND_RATE:
         return f"{BRANDS[brand].name.lower()} {words}"
     return f"{words} {WORDS[detail]}"

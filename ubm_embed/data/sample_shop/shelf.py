@@ -1,4 +1,4 @@
-"""Where the sample shop's products stand, so that a shopper is shown some that fit without reading all of them.
+"""The sample shop's products in an order that finds those of a type, brand and style without a scan.
 
 Letters: M products, n of them on the shelf, B shoppers, C products on a page.
 """
@@ -11,38 +11,39 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ubm_embed.data.arrays import IntArray
-from ubm_embed.data.sample_shop.catalogue import WORDS, Catalogue
-from ubm_embed.data.sample_shop.choice import Choice, favour
-from ubm_embed.data.sample_shop.vocabulary import BRANDS, TYPES
+from ubm_embed.data.sample_shop.catalogue import WORDS, SampleCatalogue
+from ubm_embed.data.sample_shop.product_types import TYPES
+from ubm_embed.data.sample_shop.sampling import RangeSampler, zipf_weights
+from ubm_embed.data.sample_shop.vocabulary import BRANDS
 
-# How often the shop fills a place of its page with: any product of the type, one of the brand too, of the style too.
+# How often a slot of a page gets: any product of the type, one of the brand as well, one of the style as well.
 _PAGE = (0.72, 0.14, 0.14)
-_BESTSELLERS = 1.0  # how far popularity within a type is skewed
+_BESTSELLERS = 1.0  # exponent of Zipf's law for popularity within a type
 
 
 @dataclass(frozen=True)
 class Shelf:
-    """Products ordered by type, brand and style, so that those of a type, of a brand, of a style are one stretch each.
+    """Products ordered by type, brand and style, so that those of each combination are one range.
 
     Attributes:
-        rows: [n] products in shelf order; the newest of the catalogue are not among them.
+        rows: [n] products in shelf order, without the newest of the catalogue.
         starts: [types * brands * styles + 1] where on the shelf each combination begins.
-        popularity: over the n products; skewed within each type.
+        popularity: over the n products, skewed within each type.
     """
 
     rows: NDArray[np.int32]
     starts: NDArray[np.int64]
-    popularity: Choice
+    popularity: RangeSampler
 
     @classmethod
-    def of(cls, catalogue: Catalogue, rng: np.random.Generator) -> Shelf:
-        """Put all but the newest products on the shelf and roll their popularity."""
-        shown = catalogue.size - catalogue.newest
-        places = _place(catalogue.types[:shown], catalogue.brands[:shown], catalogue.values[:shown, 0])
-        rows = np.argsort(places, kind="stable").astype(np.int32)
-        starts = np.searchsorted(places[rows], np.arange(len(TYPES) * len(BRANDS) * len(WORDS) + 1))
-        ranks = _ranks(rng, catalogue.types[:shown])
-        return cls(rows, starts, Choice.of(favour(ranks[rows], _BESTSELLERS)))
+    def from_catalogue(cls, catalogue: SampleCatalogue, rng: np.random.Generator) -> Shelf:
+        """All but the newest products, with a random popularity."""
+        size = catalogue.size - catalogue.newest
+        keys = _shelf_key(catalogue.types[:size], catalogue.brands[:size], catalogue.values[:size, 0])
+        rows = np.argsort(keys, kind="stable").astype(np.int32)
+        starts = np.searchsorted(keys[rows], np.arange(len(TYPES) * len(BRANDS) * len(WORDS) + 1))
+        ranks = _ranks(rng, catalogue.types[:size])
+        return cls(rows, starts, RangeSampler.from_weights(zipf_weights(ranks[rows], _BESTSELLERS)))
 
     def has(self, types: IntArray) -> NDArray[np.bool_]:
         """Whether there is a product of each of these types."""
@@ -51,18 +52,18 @@ class Shelf:
     def page(
         self, rng: np.random.Generator, types: IntArray, brands: IntArray, styles: IntArray, count: int
     ) -> NDArray[np.int32]:
-        """What the shop shows B shoppers who look for a type, and rather for a brand and a style: [B, C] products.
+        """A page for each of B shoppers who want a type, and preferably a brand and a style: [B, C] products.
 
-        Popular ones come up more often, and may come up twice. Every type must be on the shelf.
+        Popular products come up more often, and may come up twice. Every type must be on the shelf.
         """
         level = rng.choice(len(_PAGE), size=(types.size, count), p=_PAGE)
-        stretches = [
+        ranges = [
             (self._first(types), self._first(types + 1)),
             (self._first(types, brands), self._first(types, brands + 1)),
             (self._first(types, brands, styles), self._first(types, brands, styles + 1)),
         ]
-        first, last = (np.broadcast_to(ends[:, None], level.shape) for ends in stretches[0])
-        for narrower, (start, end) in enumerate(stretches[1:], start=1):
+        first, last = (np.broadcast_to(ends[:, None], level.shape) for ends in ranges[0])
+        for narrower, (start, end) in enumerate(ranges[1:], start=1):
             narrow = (level >= narrower) & (start < end)[:, None]
             first, last = np.where(narrow, start[:, None], first), np.where(narrow, end[:, None], last)
         return self.rows[self.popularity.draw(rng, first, last)]
@@ -73,11 +74,11 @@ class Shelf:
         return self.rows[self.popularity.draw(rng, start, start + self.rows.size)]
 
     def _first(self, types: IntArray, brands: IntArray | int = 0, styles: IntArray | int = 0) -> NDArray[np.int64]:
-        return self.starts[_place(types, brands, styles)]
+        return self.starts[_shelf_key(types, brands, styles)]
 
 
-def _place(types: IntArray, brands: IntArray | int, styles: IntArray | int) -> NDArray[np.int64]:
-    """One number for each combination, in shelf order."""
+def _shelf_key(types: IntArray, brands: IntArray | int, styles: IntArray | int) -> NDArray[np.int64]:
+    """A number for each combination, ascending in shelf order."""
     return (np.asarray(types, dtype=np.int64) * len(BRANDS) + brands) * len(WORDS) + styles
 
 

@@ -1,19 +1,19 @@
-"""How the sample shop's shoppers behave: the model behind its sessions. Nobody real was ever watched for it.
+"""How the sample shop's shoppers behave: the model behind its sessions. It was not fitted to real people.
 
 A shopper comes with an intent: a type of product, a favourite brand, style (mostly a colour) and detail, and a budget.
 
-1. Most of them search first, by the type's name or another word for it, some with the brand, style or detail.
-2. They view products one after another: the shop shows a page that fits (see `Shelf.page`), and they take the one they
-   like best, by `liking` plus luck, rather one that they have not seen yet. Some glance at a bestseller in between.
-3. What they see may win them over: its brand and style become their favourites for the next view.
-4. They stop when they tire, sooner once they saw something they like, and go back to the best if it was not the last.
-5. They add it to the cart, the more surely the more they like it and the keener they came.
-6. With something in the cart, some look for what belongs to it: a complement of the same brand and style, if there is
-   one. With nothing in the cart, some try another intent.
-7. They buy what is in the cart, or leave it. For buying speak: a product they like, three or four alternatives seen, a
-   complement, how keen they came; against it a price above the budget and having looked at too many.
+1. Most search first, by the type's name or a synonym, some with the brand, style or detail.
+2. They view products one after another: from a page that fits (see `Shelf.page`) they take the one they like best, by
+   `liking` plus luck, preferably one they have not seen yet. Some glance at a bestseller in between.
+3. A product may win them over: its brand and style become their favourites for the next view.
+4. They stop when they tire, sooner after seeing something they like, and go back to the best if it was not the last.
+5. They add it to the cart, more likely the more they like it and the keener they are.
+6. With something in the cart, some look for a complement of the same brand and style, if there is one. With an empty
+   cart, some try another intent.
+7. They buy what is in the cart, or leave it. Buying is more likely with a product they like, three or four
+   alternatives seen, a complement and a keen shopper; less likely with a price above the budget or too many views.
 
-So what follows in a session can be told from text and prices, up to luck and a product's own popularity.
+So the rest of a session can be predicted from text and prices, up to luck and a product's own popularity.
 
 Letters: B visits, N of them that do something, C products on a page, S interactions at most.
 """
@@ -30,24 +30,25 @@ from ubm_embed.data.sample_shop.catalogue import (
     NOTHING,
     TYPE_NAMES,
     TYPE_PRICES,
-    Catalogue,
+    SampleCatalogue,
     draw_words,
 )
-from ubm_embed.data.sample_shop.choice import Menus
 from ubm_embed.data.sample_shop.intent import Intent, liking, phrases
+from ubm_embed.data.sample_shop.product_types import TYPES
+from ubm_embed.data.sample_shop.sampling import ListSampler
 from ubm_embed.data.sample_shop.shelf import Shelf
 from ubm_embed.data.sample_shop.visits import MAX_LENGTH, Visits
-from ubm_embed.data.sample_shop.vocabulary import BRANDS, TYPES
+from ubm_embed.data.sample_shop.vocabulary import BRANDS
 from ubm_embed.data.session import Action
 
-GOOD = 2.0  # liking that ends the looking around
-SEEN = -6.0  # liking of a product seen before
+GOOD = 2.0  # liking that makes a shopper content
+SEEN = -6.0  # added to the liking of a product seen before
 
-# Chances.
+# Probabilities.
 SEARCHES, GLANCES, IS_WON_OVER, TIRES, IS_CONTENT = 0.75, 0.22, 0.25, 0.28, 0.3
 WANTS_COMPLEMENT, TRIES_AGAIN, STAYS_IN_DEPARTMENT = 0.5, 0.75, 0.3
 
-# Log-odds; keenness, a standard normal number, is added to both of the first.
+# Log-odds; keenness, a standard normal variable, is added to the first two.
 ADDS, BUYS = -2.6, -2.6
 PER_LIKING, PER_EXCESS, PER_COMPLEMENT = 0.6, -3.0, 0.8
 PER_ALTERNATIVE, ENOUGH, PER_MORE, TOO_MANY = 0.4, 4, -0.3, 6
@@ -56,14 +57,16 @@ PAGE, LOOKS, COMPLEMENT_LOOKS = 10, 8, 3
 VISITS_OF_A_USER = 3
 
 _NAMES = {kind.name: number for number, kind in enumerate(TYPES)}
-_COMPLEMENTS = Menus.of([[_NAMES[name] for name in kind.complements] for kind in TYPES])
-_DEPARTMENTS = Menus.of([[n for n, other in enumerate(TYPES) if other.department == kind.department] for kind in TYPES])
+_COMPLEMENTS = ListSampler.from_lists([[_NAMES[name] for name in kind.complements] for kind in TYPES])
+_DEPARTMENTS = ListSampler.from_lists(
+    [[n for n, other in enumerate(TYPES) if other.department == kind.department] for kind in TYPES]
+)
 _HAS_COMPLEMENT = np.array([bool(kind.complements) for kind in TYPES])
 _SELLS = np.array([[kind.department in brand.departments for brand in BRANDS] for kind in TYPES])
 
 
-def visits(catalogue: Catalogue, shelf: Shelf, rng: np.random.Generator, count: int) -> Visits:
-    """This many visits to the shop, from the first interaction to the last."""
+def visits(catalogue: SampleCatalogue, shelf: Shelf, rng: np.random.Generator, count: int) -> Visits:
+    """This many complete visits to the shop."""
     floor = _ShopFloor(catalogue, shelf, rng, count)
     everyone = np.arange(count)
     intent = floor.intent(everyone, floor.wanted_types(count))
@@ -82,23 +85,23 @@ def visits(catalogue: Catalogue, shelf: Shelf, rng: np.random.Generator, count: 
 
 
 class _ShopFloor:
-    """B shoppers in the shop, and the steps that they take; each method moves the shoppers `who` [N] on."""
+    """B shoppers in the shop and the steps they take; a method moves the shoppers `who` [N]."""
 
-    def __init__(self, catalogue: Catalogue, shelf: Shelf, rng: np.random.Generator, count: int) -> None:
+    def __init__(self, catalogue: SampleCatalogue, shelf: Shelf, rng: np.random.Generator, count: int) -> None:
         self.catalogue, self.shelf, self.rng = catalogue, shelf, rng
         users = max(1, count // VISITS_OF_A_USER)
-        self.visits = Visits.begun(rng.integers(users, size=count))
+        self.visits = Visits.empty(rng.integers(users, size=count))
         self.purses = np.exp(rng.normal(0.0, 0.25, size=users))[self.visits.users]
         self.keenness = rng.normal(size=count)
-        self.urge = np.full(count, BUYS) + self.keenness  # to buy, as log-odds
+        self.urge = np.full(count, BUYS) + self.keenness  # log-odds of buying
 
     def wanted_types(self, count: int) -> IntArray:
-        """Types as they are in demand: [count]."""
+        """Random types by demand: [count]."""
         demand = np.where(self.shelf.has(np.arange(len(TYPES))), self.catalogue.demand, 0.0)
         return self.rng.choice(len(TYPES), size=count, p=demand / demand.sum())
 
     def other_types(self, types: IntArray) -> IntArray:
-        """What shoppers turn to who found nothing of these types: one of the same department, or any."""
+        """The next type of shoppers who found nothing in these: one of the same department, or any."""
         near = _DEPARTMENTS.draw(self.rng, types)
         stays = (self.rng.random(types.size) < STAYS_IN_DEPARTMENT) & self.shelf.has(near)
         return np.where(stays, near, self.wanted_types(types.size))
@@ -110,14 +113,14 @@ class _ShopFloor:
         return Intent(types, brands, styles, details, self._budgets(who, types, brands))
 
     def shop(self, who: IntArray, intent: Intent, looks: int) -> IntArray:
-        """Search, look around, settle: [N] the product in the cart, or `NOTHING`."""
+        """Search, look around, decide: [N] the product in the cart, or `NOTHING`."""
         searching = np.flatnonzero(self.rng.random(who.size) < SEARCHES)
-        self.visits.search(who[searching], phrases(self.rng, intent.of(searching)))
+        self.visits.search(who[searching], phrases(self.rng, intent.take(searching)))
         best = self._look_around(who, intent, looks)
-        return self._settle(who, best, intent)
+        return self._decide(who, best, intent)
 
     def shop_complements(self, who: IntArray, products: IntArray) -> None:
-        """Shop for what belongs to `products` [N], of the same brand and style where that can be."""
+        """Shop for complements of `products` [N], of the same brand and style where possible."""
         kinds = self.catalogue.types[products]
         some = np.flatnonzero(_HAS_COMPLEMENT[kinds])
         types = _COMPLEMENTS.draw(self.rng, kinds[some])
@@ -129,25 +132,25 @@ class _ShopFloor:
         brands = np.where(_SELLS[types, brands], brands, fresh.brands)
         styles = np.where(same_names, styles, fresh.styles)
         intent = Intent(types, brands, styles, fresh.details, self._budgets(who, types, brands))
-        found = self.shop(who, intent, COMPLEMENT_LOOKS)
-        self.urge[who[found != NOTHING]] += PER_COMPLEMENT
+        added = self.shop(who, intent, COMPLEMENT_LOOKS)
+        self.urge[who[added != NOTHING]] += PER_COMPLEMENT
 
     def check_out(self) -> None:
-        """Some of those with a cart buy what is in it."""
+        """Some of those with a cart buy its contents."""
         viewed = self.visits.did(Action.VIEW).sum(axis=1)
         urge = self.urge + PER_ALTERNATIVE * np.minimum(viewed, ENOUGH) + PER_MORE * np.maximum(viewed - TOO_MANY, 0)
         buys = self.rng.random(urge.size) < _chance(urge)
         added = self.visits.did(Action.ADD) & buys[:, None]
-        for place in range(MAX_LENGTH):
-            who = np.flatnonzero(added[:, place])
-            self.visits.do(who, Action.BUY, self.visits.products[who, place])
+        for position in range(MAX_LENGTH):
+            who = np.flatnonzero(added[:, position])
+            self.visits.do(who, Action.BUY, self.visits.products[who, position])
 
     def _look_around(self, who: IntArray, intent: Intent, looks: int) -> IntArray:
         """View products until tired or content: [N] the best of them."""
         best, best_liking = np.full(who.size, NOTHING), np.full(who.size, -np.inf)
         looking = np.arange(who.size)
         for _ in range(looks):
-            rows, likes = self._pick(who[looking], intent.of(looking))
+            rows, likes = self._pick(who[looking], intent.take(looking))
             self.visits.do(who[looking], Action.VIEW, rows)
             better = likes > best_liking[looking]
             best[looking[better]], best_liking[looking[better]] = rows[better], likes[better]
@@ -158,7 +161,7 @@ class _ShopFloor:
         return best
 
     def _pick(self, who: IntArray, intent: Intent) -> tuple[IntArray, NDArray[np.float64]]:
-        """The product that each likes best out of a page, and how much they like it without the luck: [N], [N]."""
+        """The product of a page that each likes best, and the liking without luck: [N], [N]."""
         page = self.shelf.page(self.rng, intent.types, intent.brands, intent.styles, PAGE)
         likings = liking(self.catalogue, page, intent)
         seen = (page[:, :, None] == self.visits.products[who, None, :]).any(axis=2)
@@ -166,18 +169,18 @@ class _ShopFloor:
         return np.take_along_axis(page, at, axis=1)[:, 0], np.take_along_axis(likings, at, axis=1)[:, 0]
 
     def _win_over(self, intent: Intent, looking: IntArray, rows: IntArray) -> None:
-        """Let what some of those `looking` have seen change their favourites."""
+        """Make the brand and style just viewed the favourites of some of those `looking`."""
         won = self.rng.random(looking.size) < IS_WON_OVER
         intent.brands[looking[won]] = self.catalogue.brands[rows[won]]
         intent.styles[looking[won]] = self.catalogue.values[rows[won], 0]
 
     def _glance(self, who: IntArray) -> None:
-        """Now and then a bestseller beside the way catches an eye."""
+        """Some view a bestseller in passing."""
         who = who[self.rng.random(who.size) < GLANCES]
         self.visits.do(who, Action.VIEW, self.shelf.bestsellers(self.rng, who.size))
 
-    def _settle(self, who: IntArray, best: IntArray, intent: Intent) -> IntArray:
-        """Go back to the best one and add it, or not: [N] what was added, or `NOTHING`."""
+    def _decide(self, who: IntArray, best: IntArray, intent: Intent) -> IntArray:
+        """Go back to the best one and add it, or not: [N] the product added, or `NOTHING`."""
         last = self.visits.products[who, self.visits.lengths[who] - 1]
         joy = liking(self.catalogue, best[:, None], intent)[:, 0]
         adds = self.rng.random(who.size) < _chance(joy + ADDS + self.keenness[who])
@@ -189,7 +192,7 @@ class _ShopFloor:
         return np.where(adds, best, NOTHING)
 
     def _budgets(self, who: IntArray, types: IntArray, brands: IntArray) -> NDArray[np.float64]:
-        """Who likes a dear brand expects its prices."""
+        """[N]: a shopper who likes an expensive brand expects its prices."""
         return TYPE_PRICES[types] * BRAND_TIERS[brands] * self.purses[who]
 
 

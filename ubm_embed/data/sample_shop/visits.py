@@ -1,4 +1,4 @@
-"""What sample shoppers have done so far, many visits side by side.
+"""The interactions of sample shoppers so far, many visits side by side.
 
 Letters: B visits, N of them that do something, S = 32 interactions at most.
 """
@@ -19,15 +19,15 @@ MAX_LENGTH = 32  # a visit is cut there
 
 @dataclass(frozen=True)
 class Visits:
-    """B visits and what was done so far in each.
+    """B visits and the interactions so far in each.
 
     Attributes:
-        users: [B] who came.
+        users: [B] the shopper of each.
         lengths: [B].
         actions: [B, S] `Action.code`.
         products: [B, S] rows of the catalogue, `NOTHING` for a search.
-        phrases: [B, S] places in `searched`, `NOTHING` for a product.
-        searched: what was typed.
+        phrases: [B, S] indices in `searched`, `NOTHING` for a product.
+        searched: the search phrases.
     """
 
     users: IntArray
@@ -38,18 +38,18 @@ class Visits:
     searched: list[str]
 
     @classmethod
-    def begun(cls, users: IntArray) -> Visits:
-        """Visits in which nothing has happened yet."""
+    def empty(cls, users: IntArray) -> Visits:
+        """Visits without interactions."""
         shape = (users.size, MAX_LENGTH)
         empty = np.full(shape, NOTHING, dtype=np.int32)
         return cls(users, np.zeros(users.size, np.int64), np.zeros(shape, np.uint8), empty, empty.copy(), [])
 
     def do(self, who: IntArray, action: Action, products: IntArray) -> None:
-        """Let visits `who` [N] do this with `products` [N]."""
+        """Append this action with `products` [N] to visits `who` [N]."""
         self._append(who, action, self.products, products)
 
     def search(self, who: IntArray, phrases: list[str]) -> None:
-        """Let visits `who` [N] type `phrases`."""
+        """Append a search for each of `phrases` to visits `who` [N]."""
         self._append(who, Action.SEARCH, self.phrases, len(self.searched) + np.arange(who.size))
         self.searched.extend(phrases)
 
@@ -61,6 +61,6 @@ class Visits:
         self.lengths[who] += 1
 
     def did(self, action: Action) -> NDArray[np.bool_]:
-        """[B, S] where a product action was done."""
+        """[B, S] which interactions are this action with a product."""
         done: NDArray[np.bool_] = (self.actions == action.code) & (self.products != NOTHING)
         return done
