@@ -20,7 +20,7 @@ from ubm_embed.outputs import output_file
 
 RESULTS = Path(__file__).parent / "results"
 
-# What decides how fast a CPU multiplies matrices; see `ubm_embed.model.autocast`.
+# What decides how fast a CPU multiplies matrices; see `ubm_embed.model.device`.
 _FEATURES = ("avx2", "fma", "avx512f", "avx512_vnni", "avx512_bf16", "amx_bf16", "asimd", "sve", "bf16")
 _PACKAGES = ("ubm-embed", "torch", "transformers", "tokenizers", "numpy", "polars")
 

@@ -1,7 +1,7 @@
-"""How fast a log becomes a corpus and a corpus token ids, and in how much memory.
+"""How fast does a log become a corpus, and a corpus token ids, and in how much memory?
 
-Each step, and what one would write instead, runs in a process of its own, in turns. benchmarks/README.md says what the
-figures mean.
+Each step and its baseline, the code that one would write instead, take turns, each in its own process.
+benchmarks/data/README.md says what the figures mean.
 """
 
 from __future__ import annotations
@@ -20,8 +20,8 @@ from typing import Any
 
 import polars as pl
 
-from benchmarks.command_line import load_or_measure
-from benchmarks.data.data_steps import OTHER, OURS, STEPS
+from benchmarks.command_line import add_corpus_options, load_or_measure, runner_parser, settings_of
+from benchmarks.data.data_steps import BASELINE, OURS, STEPS
 from benchmarks.report import markdown_table, report_header
 from ubm_embed.data.corpus import INTERACTIONS_FILE, PRODUCTS_FILE
 from ubm_embed.data.sample_shop import write_sample_shop
@@ -35,13 +35,15 @@ LABELS = {
     "jsonl": "ingest, JSON Lines",
     "open": "open a corpus",
     "vocabulary": "learn a vocabulary",
-    "texts": "tokenise products",
-    "tokenised": "tokenise a corpus",
+    "texts": "tokenize products",
+    "tokenized": "tokenize a corpus",
     "equal": "find equal texts",
     "fingerprint": "fingerprint",
 }
-UNITS = {**dict.fromkeys(("vocabulary", "texts", "equal"), "texts")}  # else interactions
-OTHERS = {
+UNITS = dict.fromkeys(("vocabulary", "texts", "equal"), "texts")  # all others: interactions
+# Names of steps and keys in reports before 2026-11-30 -> today's.
+OLD_KEYS = {"other": BASELINE, "tokenised": "tokenized"}
+BASELINES = {
     "jsonl": "a loop over json.loads",
     "vocabulary": "every text to the trainer",
     "texts": "transformers' fast tokenizer, padded",
@@ -53,15 +55,13 @@ def measure(options: argparse.Namespace) -> dict[str, Any]:
     """The report: raw figures of every step, round by round.
 
     Raises:
-        QualityGateFailed: a step and what it is compared with have not done the same.
+        QualityGateFailed: a step and its baseline have different results.
     """
-    settings = {**vars(options), "corpus": options.corpus.name if options.corpus else "sample shop"}
-    del settings["out"], settings["show"]
-    report = report_header(NAME, settings, packages=("transformers", "pyarrow"))
+    report = report_header(NAME, settings_of(options), packages=("transformers", "pyarrow"))
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         report["corpus"] = prepare(folder, options)
-        report["steps"] = {step: {form: [] for form in STEPS[step]} for step in options.steps}
+        report["steps"] = {step: {variant: [] for variant in STEPS[step]} for step in options.steps}
         for number in range(options.rounds):
             for step in options.steps:
                 _round(report["steps"][step], step, folder, number)
@@ -69,7 +69,7 @@ def measure(options: argparse.Namespace) -> dict[str, Any]:
 
 
 def prepare(folder: Path, options: argparse.Namespace) -> dict[str, Any]:
-    """Make what the steps read; says how large it is, and how long a sample shop took to make."""
+    """Write the input of the steps; returns its size, and the seconds for making a sample shop."""
     started = time.perf_counter()
     if options.corpus:
         shutil.copytree(options.corpus, folder / "corpus")
@@ -81,26 +81,26 @@ def prepare(folder: Path, options: argparse.Namespace) -> dict[str, Any]:
     log.sink_csv(folder / "log.csv")
     log.sink_ndjson(folder / "log.jsonl")
     session = pl.col("session_id")
-    again = [log.with_columns(pl.concat_str(session, pl.lit(f" {copy}"))) for copy in range(options.times)]
-    pl.concat(again).sink_parquet(folder / "longer.parquet")
+    copies = [log.with_columns(pl.concat_str(session, pl.lit(f" {copy}"))) for copy in range(options.times)]
+    pl.concat(copies).sink_parquet(folder / "longer.parquet")
     counts = log.select(pl.len(), session.n_unique().alias("sessions")).collect(engine="streaming")
     products = pl.scan_parquet(folder / "corpus" / PRODUCTS_FILE).select(pl.len()).collect().item()
     sizes = {"products": products, "interactions": counts["len"].item(), "sessions": counts["sessions"].item()}
     return sizes if options.corpus else {**sizes, "seconds_to_make": made}
 
 
-def _round(taken: dict[str, list[Any]], step: str, folder: Path, number: int) -> None:
-    for form, figures in taken.items():
-        figures.append(_in_a_process(step, form, folder))
-    results = {figures[-1]["result"] for figures in taken.values()}
+def _round(variants: dict[str, list[Any]], step: str, folder: Path, number: int) -> None:
+    for variant, rounds in variants.items():
+        rounds.append(_in_process(step, variant, folder))
+    results = {rounds[-1]["result"] for rounds in variants.values()}
     if len(results) > 1 and "" not in results:
-        raise QualityGateFailed(f"{step}: ours and {OTHERS[step]} differ: {' and '.join(sorted(results))}")
-    seconds = ", ".join(f"{form} {figures[-1]['seconds']:.2f} s" for form, figures in taken.items())
+        raise QualityGateFailed(f"{step}: ours and {BASELINES[step]} differ: {' and '.join(sorted(results))}")
+    seconds = ", ".join(f"{variant} {rounds[-1]['seconds']:.2f} s" for variant, rounds in variants.items())
     print(f"round {number}, {step}: {seconds}", file=sys.stderr, flush=True)
 
 
-def _in_a_process(step: str, form: str, folder: Path) -> dict[str, Any]:
-    command = [sys.executable, "-m", "benchmarks.data.data_steps", step, form, str(folder)]
+def _in_process(step: str, variant: str, folder: Path) -> dict[str, Any]:
+    command = [sys.executable, "-m", "benchmarks.data.data_steps", step, variant, str(folder)]
     done = subprocess.run(command, stdout=subprocess.PIPE, text=True, check=True)
     figures: dict[str, Any] = json.loads(done.stdout)
     return figures
@@ -114,16 +114,18 @@ def table(report: dict[str, Any]) -> str:
         "s",
         "peak MB",
         "before it",
-        "the other way",
+        "baseline",
         "s",
         "peak MB",
         "ours is faster",
     )
-    return markdown_table(columns, [_row(step, forms, report["settings"]) for step, forms in report["steps"].items()])
+    return markdown_table(
+        columns, [_row(step, variants, report["settings"]) for step, variants in report["steps"].items()]
+    )
 
 
-def _row(step: str, forms: dict[str, list[dict[str, Any]]], settings: dict[str, Any]) -> tuple[str, ...]:
-    ours, other = forms[OURS], forms.get(OTHER, [])
+def _row(step: str, variants: dict[str, list[dict[str, Any]]], settings: dict[str, Any]) -> tuple[str, ...]:
+    ours, baseline = variants[OURS], variants.get(BASELINE, [])
     rate = median(60 * one["items"] / one["seconds"] / 1e6 for one in ours)
     cells = (
         LABELS[step].format(times=settings["times"]),
@@ -131,10 +133,10 @@ def _row(step: str, forms: dict[str, list[dict[str, Any]]], settings: dict[str, 
         *_seconds_and_peak(ours),
         f"{median(one['megabytes_before'] for one in ours):,.0f}",
     )
-    if not other:
+    if not baseline:
         return (*cells, "", "", "", "")
-    faster = median(theirs["seconds"] / mine["seconds"] for theirs, mine in zip(other, ours, strict=True))
-    return (*cells, OTHERS[step], *_seconds_and_peak(other), f"{faster:.1f} x")
+    faster = median(theirs["seconds"] / one["seconds"] for theirs, one in zip(baseline, ours, strict=True))
+    return (*cells, BASELINES[step], *_seconds_and_peak(baseline), f"{faster:.1f} x")
 
 
 def _seconds_and_peak(figures: list[dict[str, Any]]) -> tuple[str, str]:
@@ -143,7 +145,7 @@ def _seconds_and_peak(figures: list[dict[str, Any]]) -> tuple[str, str]:
 
 
 def notes(report: dict[str, Any]) -> str:
-    """What a reader of the table should know besides, a line each."""
+    """What else to know of the table, as a list."""
     return "\n".join(_notes(report))
 
 
@@ -163,18 +165,14 @@ def _notes(report: dict[str, Any]) -> Iterator[str]:
 
 
 def parse(arguments: Sequence[str] | None = None) -> argparse.Namespace:
-    """The command line."""
-    parser = argparse.ArgumentParser(prog=f"python -m benchmarks.{NAME}", description=__doc__)
+    """The command line's options."""
+    parser = runner_parser(f"data.{NAME}", __doc__)
+    add_corpus_options(parser, products=100_000, sessions=150_000)
     add = parser.add_argument
-    add("--corpus", type=Path, metavar="DIR", help="a corpus folder; else a sample shop is made")
-    add("--products", type=int, default=100_000, help="products of the sample shop")
-    add("--sessions", type=int, default=150_000, help="sessions of the sample shop")
-    add("--times", type=int, default=4, help="how many times the log the longer one is")
-    add("--steps", nargs="+", choices=STEPS, default=list(STEPS), help="which steps; those after vocabulary need it")
-    add("--rounds", type=int, default=3, help="how often each step is timed")
+    add("--times", type=int, default=4, help="length of the longer log, as a multiple of the log")
+    add("--steps", nargs="+", choices=STEPS, default=list(STEPS), help="steps to time; those after vocabulary need it")
+    add("--rounds", type=int, default=3, help="times that each step is run")
     add("--seed", type=int, default=0)
-    add("--out", type=Path, metavar="FILE", help=f"where to write; else benchmarks/results/{NAME}.json")
-    add("--show", type=Path, metavar="FILE", help="print the table of this report and measure nothing")
     options = parser.parse_args(arguments)
     for name in ("times", "rounds"):
         if getattr(options, name) < 1:
@@ -184,9 +182,8 @@ def parse(arguments: Sequence[str] | None = None) -> argparse.Namespace:
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
-    """Measure, keep the report, print its table; or print that of a kept one."""
-    options = parse(arguments)
-    report = load_or_measure(options, measure)
+    """Measure, save the report and print its table; or print the table of a saved one."""
+    report = load_or_measure(parse(arguments), measure, OLD_KEYS)
     print(f"{table(report)}\n\n{notes(report)}")
 
 

@@ -1,7 +1,7 @@
-"""Each step from a log to token ids, and what one would write instead. One of them runs in this process and is timed.
+"""The steps from a log to token ids, each with a baseline; this process runs one of them and times it.
 
-A folder holds what they read: `corpus`, `log.parquet`, `log.csv`, `log.jsonl`, `longer.parquet` and, from the step
-"vocabulary" on, `tokenizer.json`.
+Their input is in one folder: `corpus`, `log.parquet`, `log.csv`, `log.jsonl`, `longer.parquet` and, after the step
+"vocabulary", `tokenizer.json`.
 """
 
 from __future__ import annotations
@@ -9,8 +9,6 @@ from __future__ import annotations
 import argparse
 import itertools
 import json
-import re
-import resource
 import tempfile
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -21,6 +19,7 @@ from typing import Any
 import numpy as np
 import polars as pl
 
+from benchmarks.memory import peak_megabytes
 from ubm_embed.data.batches.tokenized_corpus import TokenizedCorpus
 from ubm_embed.data.corpus import INTERACTIONS_FILE, PRODUCTS_FILE, Corpus
 from ubm_embed.data.interactions import INTERACTION_SCHEMA
@@ -28,31 +27,31 @@ from ubm_embed.data.logs.ingestion import ingest
 from ubm_embed.data.text.token_table import TokenTable
 from ubm_embed.data.text.tokenizer import MAX_TOKENS, InteractionTokenizer, attribute_names, training_texts
 
-OURS, OTHER = "ours", "other"
+OURS, BASELINE = "ours", "baseline"
 VOCABULARY = 8192
 _TEXTS_AT_ONCE = 10_000
 
 
 @dataclass(frozen=True)
 class Step:
-    """What is timed.
+    """A piece of work to time.
 
     Attributes:
         run: the work; nothing else is timed.
-        items: how many interactions or texts it reads.
-        check: of what `run` returned, a word that is equal where two ways have done the same; not timed.
+        items: number of interactions or texts that it reads.
+        check: a digest of the result of `run`, equal for equal results; not timed.
     """
 
     run: Callable[[], Any]
     items: int
-    check: Callable[[Any], str] = lambda done: ""
+    check: Callable[[Any], str] = lambda result: ""
 
 
-Preparation = Callable[[Path, Path], Step]  # of a folder to read and one to write
+Preparation = Callable[[Path, Path], Step]  # from the folder to read and the one to write
 
 
 def ingesting(log: str) -> Preparation:
-    """Ingest this log, with the products of the corpus."""
+    """Prepares the ingestion of this log, with the products of the corpus."""
 
     def prepare(folder: Path, out: Path) -> Step:
         catalogue, sources = folder / "corpus" / PRODUCTS_FILE, [folder / log]
@@ -67,15 +66,15 @@ def ingesting(log: str) -> Preparation:
 
 
 def ingesting_plainly(folder: Path, out: Path) -> Step:
-    """The same of JSON Lines, one event after the other into a dictionary of sessions."""
+    """The same for JSON Lines, event by event into a dictionary of sessions."""
     catalogue = folder / "corpus" / PRODUCTS_FILE
 
     def run() -> None:
-        known = set(pl.read_parquet(catalogue, columns=["product_id"])["product_id"])
+        product_ids = set(pl.read_parquet(catalogue, columns=["product_id"])["product_id"])
         sessions: dict[str, list[dict[str, Any]]] = {}
         with (folder / "log.jsonl").open(encoding="utf-8") as lines:
             for event in map(json.loads, lines):
-                if event["query"] if event["action"] == "search" else event["product_id"] in known:
+                if event["query"] if event["action"] == "search" else event["product_id"] in product_ids:
                     sessions.setdefault(event["session_id"], []).append(event)
         pl.DataFrame(list(_plain_rows(sessions)), infer_schema_length=None).write_parquet(out / INTERACTIONS_FILE)
 
@@ -114,7 +113,7 @@ def learning(folder: Path, out: Path) -> Step:
 
 
 def learning_plainly(folder: Path, out: Path) -> Step:
-    """Give the trainer every text as often as it stands there."""
+    """Give the trainer every text as often as it occurs."""
     from tokenizers import BertWordPieceTokenizer
 
     corpus = Corpus.open(folder / "corpus")
@@ -125,46 +124,46 @@ def learning_plainly(folder: Path, out: Path) -> Step:
     return Step(run, sum(1 for _ in _texts(corpus)))
 
 
-def tokenising(folder: Path, out: Path) -> Step:
-    """The texts of all products."""
+def tokenizing(folder: Path, out: Path) -> Step:
+    """Tokenize the texts of all products."""
     products, tokenizer = _products(folder), InteractionTokenizer.from_pretrained(folder)
     return Step(lambda: tokenizer.product_texts(products), products.height)
 
 
-def tokenising_with_padding(folder: Path, out: Path) -> Step:
-    """Title, category and values as one text, without marks, in transformers' fast tokenizer: padded arrays."""
+def tokenizing_with_padding(folder: Path, out: Path) -> Step:
+    """The same by transformers' fast tokenizer: padded, and with title, category and values as one plain text."""
     from transformers import PreTrainedTokenizerFast
 
     products = _products(folder)
     file = str(folder / "tokenizer.json")
-    make: Callable[..., Any] = PreTrainedTokenizerFast
-    tokenizer = make(tokenizer_file=file, pad_token="[PAD]", unk_token="[UNK]")
+    tokenizer_class: Callable[..., Any] = PreTrainedTokenizerFast
+    tokenizer = tokenizer_class(tokenizer_file=file, pad_token="[PAD]", unk_token="[UNK]")
 
     def run() -> list[Any]:
         values = pl.col("attributes").list.eval(pl.element().struct.field("value")).list.join(" ", ignore_nulls=True)
         joined = pl.concat_str("title", "category", values, separator=" ", ignore_nulls=True)
         texts = products.select(joined).to_series().to_list()
-        cut = {"padding": True, "truncation": True, "max_length": MAX_TOKENS, "return_tensors": "np"}
+        settings = {"padding": True, "truncation": True, "max_length": MAX_TOKENS, "return_tensors": "np"}
         starts = range(0, len(texts), _TEXTS_AT_ONCE)
-        return [tokenizer(texts[start : start + _TEXTS_AT_ONCE], **cut) for start in starts]
+        return [tokenizer(texts[start : start + _TEXTS_AT_ONCE], **settings) for start in starts]
 
     return Step(run, products.height)
 
 
-def tokenising_all(folder: Path, out: Path) -> Step:
-    """All texts and sessions of a corpus as arrays."""
+def tokenizing_all(folder: Path, out: Path) -> Step:
+    """Tokenize all texts and sessions of a corpus into arrays."""
     corpus, tokenizer = Corpus.open(folder / "corpus"), InteractionTokenizer.from_pretrained(folder)
     return Step(lambda: TokenizedCorpus.from_corpus(corpus, tokenizer), corpus.interactions.height)
 
 
 def naming(folder: Path, out: Path) -> Step:
-    """The fingerprint of the tokenised corpus."""
+    """Compute the fingerprint of the tokenized corpus."""
     tokenized = _tokenized(folder)
     return Step(tokenized.fingerprint, tokenized.sessions.rows.size)
 
 
 def finding_equal_texts(folder: Path, out: Path) -> Step:
-    """For every text the first that equals it."""
+    """Find the first equal text of every text."""
     texts = _tokenized(folder).texts
     return Step(texts.firsts, len(texts), lambda firsts: str(firsts.sum()))
 
@@ -176,30 +175,30 @@ def finding_equal_texts_plainly(folder: Path, out: Path) -> Step:
 
 
 def _plain_firsts(texts: TokenTable) -> list[int]:
-    seen: dict[bytes, int] = {}
-    return [seen.setdefault(texts.row(index).tobytes(), index) for index in range(len(texts))]
+    first: dict[bytes, int] = {}
+    return [first.setdefault(texts.row(index).tobytes(), index) for index in range(len(texts))]
 
 
 STEPS: dict[str, dict[str, Preparation]] = {
     "parquet": {OURS: ingesting("log.parquet")},
     "longer": {OURS: ingesting("longer.parquet")},
     "csv": {OURS: ingesting("log.csv")},
-    "jsonl": {OURS: ingesting("log.jsonl"), OTHER: ingesting_plainly},
+    "jsonl": {OURS: ingesting("log.jsonl"), BASELINE: ingesting_plainly},
     "open": {OURS: opening},
-    "vocabulary": {OURS: learning, OTHER: learning_plainly},
-    "texts": {OURS: tokenising, OTHER: tokenising_with_padding},
-    "tokenised": {OURS: tokenising_all},
-    "equal": {OURS: finding_equal_texts, OTHER: finding_equal_texts_plainly},
+    "vocabulary": {OURS: learning, BASELINE: learning_plainly},
+    "texts": {OURS: tokenizing, BASELINE: tokenizing_with_padding},
+    "tokenized": {OURS: tokenizing_all},
+    "equal": {OURS: finding_equal_texts, BASELINE: finding_equal_texts_plainly},
     "fingerprint": {OURS: naming},
 }
 
 
-def take(name: str, form: str, folder: Path) -> dict[str, Any]:
-    """Run a step once: its seconds, and the most memory of this process before and when it was done."""
+def run_step(name: str, variant: str, folder: Path) -> dict[str, Any]:
+    """Run a step once: its seconds, and the peak memory of this process before and after it."""
     with tempfile.TemporaryDirectory(dir=folder) as out:
-        step = STEPS[name][form](folder, Path(out))
+        step = STEPS[name][variant](folder, Path(out))
         before, started = peak_megabytes(), time.perf_counter()
-        done = step.run()
+        result = step.run()
         seconds = time.perf_counter() - started
         peak = peak_megabytes()
         return {
@@ -207,17 +206,8 @@ def take(name: str, form: str, folder: Path) -> dict[str, Any]:
             "items": step.items,
             "megabytes_before": before,
             "megabytes": peak,
-            "result": step.check(done),
+            "result": step.check(result),
         }
-
-
-def peak_megabytes() -> float:
-    """The most memory that this process has had."""
-    status = Path("/proc/self/status")
-    # What `getrusage` says of a fresh process may be its parent's.
-    found = re.search(r"VmHWM:\s+(\d+) kB", status.read_text()) if status.is_file() else None
-    kilobytes = int(found[1]) if found else resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    return round(kilobytes / 1024, 1)
 
 
 def _products(folder: Path) -> pl.DataFrame:
@@ -237,19 +227,19 @@ def _rows(file: Path) -> int:
 
 
 def _hash(file: Path) -> str:
-    """Of the interactions in their order."""
+    """A hash of the interactions in their order."""
     rows = pl.read_parquet(file, columns=list(INTERACTION_SCHEMA)).cast({"position": pl.Int64})
-    return f"{rows.height} {np.bitwise_xor.reduce(rows.with_row_index('place').hash_rows().to_numpy())}"
+    return f"{rows.height} {np.bitwise_xor.reduce(rows.with_row_index('row').hash_rows().to_numpy())}"
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
     """Run one step and print its figures as JSON."""
-    parser = argparse.ArgumentParser(prog="python -m benchmarks.data.data_steps", description=__doc__)
+    parser = argparse.ArgumentParser(prog="python -m benchmarks.data.data_steps", description="Run one step.")
     parser.add_argument("step", choices=STEPS)
-    parser.add_argument("form", choices=(OURS, OTHER))
+    parser.add_argument("variant", choices=(OURS, BASELINE))
     parser.add_argument("folder", type=Path)
     options = parser.parse_args(arguments)
-    print(json.dumps(take(options.step, options.form, options.folder)))
+    print(json.dumps(run_step(options.step, options.variant, options.folder)))
 
 
 if __name__ == "__main__":

@@ -1,7 +1,7 @@
-"""The other side of `rivals`, in an interpreter of its own, where nothing of ours need be installed.
+"""The process of `rivals`, for another interpreter; it needs nothing of this project.
 
-Arguments: one JSON object. After it has said {"ready": true} on stdout, each line on stdin has it encode all texts once
-and say {"seconds": ...}; at the end of stdin it leaves the vectors in a file.
+Its argument is a JSON object. It prints {"ready": true}; then, for each line on stdin, it encodes all texts once and
+prints {"seconds": ...}. At the end of stdin it writes the vectors to a file.
 """
 
 import json
@@ -13,23 +13,23 @@ from typing import Any
 import numpy as np
 
 
-def load(asked: dict[str, Any]) -> Any:
-    """The model in the backend that is asked for."""
+def load(request: dict[str, Any]) -> Any:
+    """The model in the requested backend."""
     import torch
     from sentence_transformers import SentenceTransformer
 
-    torch.set_num_threads(asked["threads"])
-    folder, backend = asked["folder"], asked["backend"]
+    torch.set_num_threads(request["threads"])
+    folder, backend = request["folder"], request["backend"]
     if backend == "torch":
         return SentenceTransformer(folder, device="cpu")
     if backend == "torch-bfloat16":
         return SentenceTransformer(folder, device="cpu", model_kwargs={"torch_dtype": torch.bfloat16})
     if backend in ("openvino", "openvino-int8"):
-        settings = {"ov_config": {"INFERENCE_NUM_THREADS": asked["threads"]}, "export": True}
+        settings = {"ov_config": {"INFERENCE_NUM_THREADS": request["threads"]}, "export": True}
         if backend == "openvino-int8":
             settings["load_in_8bit"] = True
         return SentenceTransformer(folder, backend="openvino", device="cpu", model_kwargs=settings)
-    return _onnx_in_8_bits(folder, asked["threads"])
+    return _onnx_in_8_bits(folder, request["threads"])
 
 
 def _onnx_in_8_bits(folder: str, threads: int) -> Any:
@@ -50,18 +50,18 @@ def _onnx_in_8_bits(folder: str, threads: int) -> Any:
 
 
 def main() -> None:
-    """Load, then encode as often as asked."""
-    asked = json.loads(sys.argv[1])
-    said, sys.stdout = sys.stdout, sys.stderr  # what libraries print is none of ours
-    texts = json.loads(Path(asked["texts"]).read_text("utf-8"))
-    model, vectors = load(asked), None
-    print(json.dumps({"ready": True}), file=said, flush=True)
+    """Load the model, then encode once for each line on stdin."""
+    request = json.loads(sys.argv[1])
+    messages, sys.stdout = sys.stdout, sys.stderr  # libraries print to stdout, too
+    texts = json.loads(Path(request["texts"]).read_text("utf-8"))
+    model, vectors = load(request), None
+    print(json.dumps({"ready": True}), file=messages, flush=True)
     for _ in sys.stdin:
         started = time.perf_counter()
-        vectors = model.encode(texts, batch_size=asked["batch_size"], show_progress_bar=False)
-        print(json.dumps({"seconds": time.perf_counter() - started}), file=said, flush=True)
+        vectors = model.encode(texts, batch_size=request["batch_size"], show_progress_bar=False)
+        print(json.dumps({"seconds": time.perf_counter() - started}), file=messages, flush=True)
     if vectors is not None:
-        np.save(asked["out"], np.asarray(vectors, dtype=np.float32))
+        np.save(request["out"], np.asarray(vectors, dtype=np.float32))
 
 
 if __name__ == "__main__":

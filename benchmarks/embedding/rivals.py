@@ -1,6 +1,6 @@
-"""sentence-transformers with the weights of our interaction encoder, in its several backends.
+"""sentence-transformers with the weights of our interaction encoder, in each of its backends.
 
-Its tokenizer reads token ids written as words, so that each text is the token ids that ours reads.
+Its tokenizer reads token ids written as words, so both encode the same ids.
 """
 
 from __future__ import annotations
@@ -28,13 +28,13 @@ _CHILD = Path(__file__).with_name("rival_process.py")
 
 
 @dataclass(frozen=True)
-class Form:
-    """A way to ask sentence-transformers.
+class Variant:
+    """A configuration of sentence-transformers.
 
     Attributes:
-        name: as the table has it.
+        name: as in the table.
         backend: of `rival_process`.
-        batch_size: texts at once; 32 is its default.
+        batch_size: texts in a batch; 32 is the library's default.
     """
 
     name: str
@@ -42,68 +42,68 @@ class Form:
     batch_size: int = 32
 
 
-FORMS = (
-    Form("sentence-transformers", "torch"),
-    Form("sentence-transformers, batch 256", "torch", 256),
-    Form("sentence-transformers, bfloat16", "torch-bfloat16", 256),
-    Form("sentence-transformers, ONNX int8", "onnx-int8"),
-    Form("sentence-transformers, OpenVINO", "openvino"),
-    Form("sentence-transformers, OpenVINO int8", "openvino-int8"),
+VARIANTS = (
+    Variant("sentence-transformers", "torch"),
+    Variant("sentence-transformers, batch 256", "torch", 256),
+    Variant("sentence-transformers, bfloat16", "torch-bfloat16", 256),
+    Variant("sentence-transformers, ONNX int8", "onnx-int8"),
+    Variant("sentence-transformers, OpenVINO", "openvino"),
+    Variant("sentence-transformers, OpenVINO int8", "openvino-int8"),
 )
 
 
 class Rival(AbstractContextManager["Rival"]):
-    """sentence-transformers in a process of its own, which stays for as long as it is asked.
+    """sentence-transformers in its own process, until it is closed.
 
     Raises:
-        RuntimeError: it does not load; says why.
+        RuntimeError: it cannot be loaded; the message is the reason.
     """
 
-    def __init__(self, form: Form, python: str, home: Path, threads: int) -> None:
-        self.form, self._out = form, home / f"{form.name}.npy"
-        asked = {
-            "backend": form.backend,
-            "batch_size": form.batch_size,
+    def __init__(self, variant: Variant, python: str, home: Path, threads: int) -> None:
+        self.variant, self._out = variant, home / f"{variant.name}.npy"
+        request = {
+            "backend": variant.backend,
+            "batch_size": variant.batch_size,
             "folder": str(home / "model"),
             "texts": str(home / "texts.json"),
             "out": str(self._out),
             "threads": threads,
         }
-        self._errors = (home / f"{form.name}.log").open("w+")
+        self._errors = (home / f"{variant.name}.log").open("w+")
         self._process = subprocess.Popen(
-            [python, str(_CHILD), json.dumps(asked)],
+            [python, str(_CHILD), json.dumps(request)],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=self._errors,
             text=True,
         )
         try:
-            self._said()
+            self._read_message()
         except RuntimeError:
             self.close()
             raise
 
     def seconds(self) -> float:
-        """Of encoding all texts once."""
-        assert self._process.stdin is not None, "it was asked for"
+        """Seconds for encoding all texts once."""
+        assert self._process.stdin is not None, "it is a pipe"
         self._process.stdin.write("\n")
         self._process.stdin.flush()
-        return float(self._said()["seconds"])
+        return float(self._read_message()["seconds"])
 
     def vectors(self) -> FloatArray:
-        """Those of the last time: [M, D]. It then ends."""
+        """The vectors of the last pass [M, D]; ends the process."""
         self._process.communicate()
-        found: FloatArray = np.load(self._out)
-        return found
+        vectors: FloatArray = np.load(self._out)
+        return vectors
 
-    def _said(self) -> dict[str, Any]:
-        assert self._process.stdout is not None, "it was asked for"
+    def _read_message(self) -> dict[str, Any]:
+        assert self._process.stdout is not None, "it is a pipe"
         line = self._process.stdout.readline()
         if line:
             return dict(json.loads(line))
         self._process.wait()
         self._errors.seek(0)
-        raise RuntimeError((self._errors.read().strip().splitlines() or ["it ended without a word"])[-1])
+        raise RuntimeError((self._errors.read().strip().splitlines() or ["it ended without a message"])[-1])
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
@@ -111,30 +111,30 @@ class Rival(AbstractContextManager["Rival"]):
         self.close()
 
     def close(self) -> None:
-        """End the process, if it has not ended."""
+        """End the process if it still runs."""
         self._process.kill()
         self._process.wait()
         for file in (self._process.stdin, self._process.stdout, self._errors):
-            assert file is not None, "it was asked for"
+            assert file is not None, "pipes and a log"
             file.close()
 
 
 def write_home(home: Path, checkpoint: Checkpoint, sequences: TokenTable) -> None:
-    """What a rival is given: the encoder's folder as sentence-transformers has it, and the texts.
+    """Write the input of a rival: our encoder as a folder of sentence-transformers, and the texts.
 
     Raises:
-        ValueError: our encoder has a projection, which theirs has not.
+        ValueError: our encoder has a projection, which sentence-transformers does not support here.
     """
-    theirs = checkpoint.products.model.interaction_encoder
-    if not isinstance(theirs.projection, nn.Identity):
+    ours = checkpoint.products.model.interaction_encoder
+    if not isinstance(ours.projection, nn.Identity):
         raise ValueError("model must have an encoder as wide as its vectors, got one with a projection")
     folder = home / "model"
     (folder / "1_Pooling").mkdir(parents=True)
     (folder / "2_Normalize").mkdir()
-    encoder = BertModel(theirs.encoder.config, add_pooling_layer=False)
-    encoder.load_state_dict(theirs.encoder.state_dict())
+    encoder = BertModel(ours.encoder.config, add_pooling_layer=False)
+    encoder.load_state_dict(ours.encoder.state_dict())
     encoder.save_pretrained(folder)
-    _write_tokenizer(folder, theirs.vocab_size)
+    _write_tokenizer(folder, ours.vocab_size)
     kind = "sentence_transformers.models."
     parts = [("", "Transformer"), ("1_Pooling", "Pooling"), ("2_Normalize", "Normalize")]
     modules = [
@@ -158,7 +158,7 @@ def _write_tokenizer(folder: Path, vocab_size: int) -> None:
 
 
 def _word(number: int) -> str:
-    # Padding's name is cut out of any text that it stands in, so no other word may hold it.
+    # The padding's name is removed from every text, so no other word may contain it.
     return f"t{number}" if number else _PADDING
 
 
@@ -167,13 +167,13 @@ def _write_json(file: Path, document: object) -> None:
 
 
 def versions(python: str) -> dict[str, str]:
-    """Of what that interpreter runs, where it is installed."""
+    """Versions of the relevant packages that are installed for this interpreter."""
     packages = ("sentence-transformers", "transformers", "torch", "optimum-onnx", "optimum-intel", "onnxruntime")
     code = f"""
 import json
 from importlib.metadata import distributions
-found = {{one.metadata["Name"].lower(): one.version for one in distributions()}}
-print(json.dumps({{name: found[name] for name in {(*packages, "openvino")!r} if name in found}}))
+installed = {{one.metadata["Name"].lower(): one.version for one in distributions()}}
+print(json.dumps({{name: installed[name] for name in {(*packages, "openvino")!r} if name in installed}}))
 """
     done = subprocess.run([python, "-c", code], capture_output=True, text=True, check=True)
     return dict(json.loads(done.stdout))

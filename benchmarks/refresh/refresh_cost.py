@@ -1,18 +1,17 @@
-"""What a nightly refresh costs against building anew, and how memory grows with the catalogue.
+"""What does a nightly refresh cost compared with a rebuild, and how does memory grow with the catalogue?
 
 python -m benchmarks.refresh.refresh_cost --products 200000 1000000
 
-For each size, one after the other and each in a process of its own: a store is built, a share of its products gets
-another title and as many another price, the store is refreshed, and the changed catalogue is built anew into another
-store. Each process says how long its steps took and how much memory it had at most. Last, the publishing step alone is
-timed: a rollback and back, many times.
+For each size, one after the other and each in its own process: a store is built, a share of its products gets a new
+title and as many a new price, the store is refreshed, and the changed catalogue is built into another store. Each
+process reports the time of its steps and its peak memory. At the end the publishing step alone is timed: rollbacks,
+back and forth.
 """
 
 from __future__ import annotations
 
 import argparse
 import json
-import re
 import shutil
 import subprocess
 import sys
@@ -23,16 +22,19 @@ from pathlib import Path
 from statistics import median
 from typing import Any
 
-from benchmarks.command_line import load_or_measure
+from benchmarks.command_line import load_or_measure, runner_parser
+from benchmarks.memory import peak_megabytes
 from benchmarks.refresh.toy_store import ALLOW, ENCODERS, SETTINGS, change, write_catalogue, write_model
 from benchmarks.report import markdown_table, report_header
 
 NAME = "refresh_cost"
-_PUBLISHES = 20
+MODULE = f"benchmarks.refresh.{NAME}"
+OLD_KEYS = {"anew": "rebuild", "first": "build"}  # of reports before 2026-11-30
+_PUBLICATIONS = 20
 
 
 def measure(options: argparse.Namespace) -> dict[str, Any]:
-    """Measure every size; the report."""
+    """The report, size by size."""
     names = ("products", "share", "encoder", "repeats", "seed")
     settings = {name: getattr(options, name) for name in names}
     report = report_header(NAME, settings, packages=("pylance", "lancedb", "faiss-cpu"))
@@ -41,61 +43,61 @@ def measure(options: argparse.Namespace) -> dict[str, Any]:
 
 
 def measure_size(products: int, options: argparse.Namespace) -> dict[str, Any]:
-    """Build, refresh and build anew, in turns as often as asked."""
+    """Build once, then refresh and rebuild, as often as the options say."""
     with tempfile.TemporaryDirectory(prefix="ubm_embed_") as name:
         home = Path(name)
         catalogue = write_catalogue(home, products, options.seed)
         model = write_model(home, catalogue, options.encoder, options.seed)
-        first = in_child("build", store=home / "store", products=catalogue, model=model)
+        build = in_child("build", store=home / "store", products=catalogue, model=model)
         rounds = []
         for number in range(1, options.repeats + 1):
             catalogue = change(catalogue, options.share, number)
             refreshed = in_child("refresh", store=home / "store", products=catalogue)
-            anew = in_child("build", store=home / "anew", products=catalogue, model=model)
-            shutil.rmtree(home / "anew")
-            rounds.append({"refresh": refreshed, "anew": anew})
-            print(f"{products:,}: {refreshed['seconds']:.1f} s against {anew['seconds']:.1f} s", file=sys.stderr)
+            rebuilt = in_child("build", store=home / "rebuild", products=catalogue, model=model)
+            shutil.rmtree(home / "rebuild")
+            rounds.append({"refresh": refreshed, "rebuild": rebuilt})
+            print(f"{products:,}: {refreshed['seconds']:.1f} s against {rebuilt['seconds']:.1f} s", file=sys.stderr)
         publish = in_child("publish", store=home / "store")
-        return {"products": products, "first": first, "rounds": rounds, "publish": publish}
+        return {"products": products, "build": build, "rounds": rounds, "publish": publish}
 
 
-def in_child(what: str, **arguments: Path) -> dict[str, Any]:
-    """Run one step in a process of its own; what it says of itself."""
-    given = [f"{name}={value}" for name, value in arguments.items()]
-    command = [sys.executable, "-m", f"benchmarks.{NAME}", "--child", what, *given]
+def in_child(step: str, **arguments: Path) -> dict[str, Any]:
+    """The figures of one step, run in its own process."""
+    pairs = [f"{name}={value}" for name, value in arguments.items()]
+    command = [sys.executable, "-m", MODULE, "--child", step, *pairs]
     done = subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True)
-    found: dict[str, Any] = json.loads(done.stdout.splitlines()[-1])
-    return found
+    figures: dict[str, Any] = json.loads(done.stdout.splitlines()[-1])
+    return figures
 
 
-def child(what: str, given: Sequence[str]) -> dict[str, Any]:
-    """One step, in this process: its seconds, its memory, what it did."""
-    arguments = dict(pair.split("=", 1) for pair in given)
+def child(step: str, pairs: Sequence[str]) -> dict[str, Any]:
+    """The figures of one step, run in this process, with arguments as NAME=VALUE: seconds, memory, work."""
+    arguments = dict(pair.split("=", 1) for pair in pairs)
     from indexer.refresh.refresh import build_index, refresh
 
-    imported = peak_mb()
+    imported = peak_megabytes()
     started = time.perf_counter()
-    if what == "build":
+    if step == "build":
         version = build_index(**arguments, settings=SETTINGS, allow=ALLOW)  # type: ignore[arg-type]
-        found: dict[str, Any] = {"encoded": version.products}
-    elif what == "refresh":
+        figures: dict[str, Any] = {"encoded": version.products}
+    elif step == "refresh":
         done = refresh(**arguments, settings=SETTINGS, allow=ALLOW)  # type: ignore[arg-type]
-        found = {"encoded": done.encoded, "written": done.written, "steps": done.to_dict()["seconds"]}
+        figures = {"encoded": done.encoded, "written": done.written, "steps": done.to_dict()["seconds"]}
     else:
-        found = {"publish_ms": publishes(arguments["store"])}
+        figures = {"publish_ms": publication_ms(arguments["store"])}
     seconds = time.perf_counter() - started
-    return {**found, "seconds": round(seconds, 3), "peak_mb": peak_mb(), "imported_mb": imported}
+    return {**figures, "seconds": round(seconds, 3), "peak_mb": peak_megabytes(), "imported_mb": imported}
 
 
-def publishes(store: str) -> list[float]:
-    """Milliseconds of rolling back and forth between the two versions that a store has."""
+def publication_ms(store: str) -> list[float]:
+    """Milliseconds of rollbacks back and forth between the two versions of a store."""
     from indexer.store.embedding_store import EmbeddingStore
     from indexer.versions.live import live_number, version_numbers
     from indexer.versions.rollback import roll_back
 
     opened = EmbeddingStore.open(store)
     times = []
-    for _ in range(_PUBLISHES):
+    for _ in range(_PUBLICATIONS):
         live = live_number(opened)
         target = next(number for number in version_numbers(opened) if number != live)
         started = time.perf_counter()
@@ -104,19 +106,23 @@ def publishes(store: str) -> list[float]:
     return times
 
 
-def peak_mb() -> int:
-    """The most memory that this process has had. (What getrusage says includes what its parent had.)"""
-    status = Path("/proc/self/status").read_text("ascii")
-    return int(re.search(r"VmHWM:\s+(\d+) kB", status)[1]) // 1024  # type: ignore[index]
-
-
 def table(report: dict[str, Any]) -> str:
-    """A row a size."""
-    columns = ["products", "encoded", "of anew", "refresh", "anew", "of anew", "publish", "peak refresh", "peak anew"]
+    """A row for each size."""
+    columns = [
+        "products",
+        "encoded",
+        "of all",
+        "refresh",
+        "rebuild",
+        "of rebuild",
+        "publish",
+        "peak refresh",
+        "peak rebuild",
+    ]
     rows = []
     for size in report["sizes"]:
-        refreshed, anew = ([one[name] for one in size["rounds"]] for name in ("refresh", "anew"))
-        seconds, whole = (median(one["seconds"] for one in some) for some in (refreshed, anew))
+        refreshed, rebuilt = ([one[name] for one in size["rounds"]] for name in ("refresh", "rebuild"))
+        seconds, whole = (median(one["seconds"] for one in figures) for figures in (refreshed, rebuilt))
         encoded = median(one["encoded"] for one in refreshed)
         rows.append(
             [
@@ -127,44 +133,44 @@ def table(report: dict[str, Any]) -> str:
                 f"{whole:.1f} s",
                 f"{seconds / whole:.1%}",
                 f"{median(size['publish']['publish_ms']):.1f} ms",
-                *(f"{max(one['peak_mb'] for one in some):,} MB" for some in (refreshed, anew)),
+                *(f"{max(one['peak_mb'] for one in figures):,.0f} MB" for figures in (refreshed, rebuilt)),
             ]
         )
     return markdown_table(columns, rows)
 
 
 def notes(report: dict[str, Any]) -> str:
-    """Where the time of a refresh goes, and what a process weighs before it begins."""
+    """The time of each step of a refresh, and the memory of a process before its work."""
     lines = []
     for size in report["sizes"]:
         steps = [one["refresh"]["steps"] for one in size["rounds"]]
         shares = ", ".join(f"{name} {median(step[name] for step in steps):.1f} s" for name in steps[0])
-        lines.append(f"{size['products']:,}: {shares}; {size['rounds'][0]['refresh']['imported_mb']} MB once imported")
+        lines.append(
+            f"{size['products']:,}: {shares}; {size['rounds'][0]['refresh']['imported_mb']:.0f} MB after imports"
+        )
     return "\n".join(lines)
 
 
 def parse(arguments: Sequence[str] | None = None) -> argparse.Namespace:
-    """Options of the command line."""
-    parser = argparse.ArgumentParser(prog=f"python -m benchmarks.{NAME}", description=__doc__)
+    """The command line's options."""
+    parser = runner_parser(f"refresh.{NAME}", __doc__)
     add = parser.add_argument
     add("--products", type=int, nargs="+", default=[200_000, 1_000_000], help="sizes of the catalogue")
-    add("--share", type=float, default=0.01, help="of products with another title, and with another price")
+    add("--share", type=float, default=0.01, help="share of products with a new title, and as many with a new price")
     add("--encoder", choices=sorted(ENCODERS), default="tiny")
     add("--repeats", type=int, default=3)
     add("--seed", type=int, default=0)
-    add("--out", type=Path, help="where the report goes; default: results/")
-    add("--show", type=Path, help="print the table of a kept report")
     add("--child", nargs="+", help=argparse.SUPPRESS)
     return parser.parse_args(arguments)
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
-    """Measure, keep the report, print its table; or print that of a kept one."""
+    """Measure, save the report and print its table; or print the table of a saved one."""
     options = parse(arguments)
     if options.child:
         print(json.dumps(child(options.child[0], options.child[1:])))
         return
-    report = load_or_measure(options, measure)
+    report = load_or_measure(options, measure, OLD_KEYS)
     print(f"{table(report)}\n\n{notes(report)}")
 
 

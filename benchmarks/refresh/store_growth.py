@@ -1,9 +1,9 @@
-"""How large a store grows that is refreshed night after night.
+"""How large does a store grow that is refreshed night after night?
 
 python -m benchmarks.refresh.store_growth --products 20000 --nights 50
 
-Each night a share of the products gets another title and as many another price. The store's size after every night is
-set beside that of a fresh one over the same catalogue.
+Each night a share of the products gets a new title and as many a new price. The store's size after every night is
+compared with that of a fresh store over the same catalogue.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from benchmarks.command_line import load_or_measure
+from benchmarks.command_line import load_or_measure, runner_parser
 from benchmarks.refresh.toy_store import ALLOW, ENCODERS, SETTINGS, change, write_catalogue, write_model
 from benchmarks.report import markdown_table, report_header
 from indexer.refresh.refresh import build_index, refresh
@@ -25,7 +25,7 @@ NAME = "store_growth"
 
 
 def measure(options: argparse.Namespace) -> dict[str, Any]:
-    """Refresh night after night; the report."""
+    """The report: sizes after each night, and of a fresh store."""
     settings = {name: getattr(options, name) for name in ("products", "nights", "share", "encoder", "seed")}
     report = report_header(NAME, settings, packages=("pylance", "lancedb"))
     with tempfile.TemporaryDirectory(prefix="ubm_embed_") as name:
@@ -47,48 +47,44 @@ def measure(options: argparse.Namespace) -> dict[str, Any]:
 
 
 def size_of(store: Path) -> dict[str, int]:
-    """Bytes of a store and of its parts."""
+    """Bytes of a store and of each part."""
     storage = EmbeddingStore.open(store).storage
     parts = {name: storage.size(name) for name in ("products.lance", "versions", "models")}
     return {"store": storage.size(), **parts}
 
 
 def table(report: dict[str, Any]) -> str:
-    """The fresh store, and the refreshed one at a few nights and at its largest."""
+    """The fresh store, and the refreshed one after some nights and at its largest."""
     nights, fresh = report["nights"], report["fresh"]
     largest = max(range(len(nights)), key=lambda night: nights[night]["store"])
-    chosen = sorted({0, 1, 2, 10, len(nights) // 2, len(nights) - 1, largest} & set(range(len(nights))))
-    rows = [[f"night {night}" + " (largest)" * (night == largest), *cells(nights[night], fresh)] for night in chosen]
+    selected = sorted({0, 1, 2, 10, len(nights) // 2, len(nights) - 1, largest} & set(range(len(nights))))
+    rows = [[f"night {night}" + " (largest)" * (night == largest), *cells(nights[night], fresh)] for night in selected]
     return markdown_table(
         ["", "MB", "table", "indexes", "models", "of fresh"], [["fresh", *cells(fresh, fresh)], *rows]
     )
 
 
 def cells(size: dict[str, int], fresh: dict[str, int]) -> list[str]:
-    """A store's parts in MB, and the whole beside a fresh one."""
+    """The size of a store and its parts in MB, and the ratio of the whole to a fresh store."""
     parts = (size[name] / 1e6 for name in ("store", "products.lance", "versions", "models"))
     return [*(f"{part:.1f}" for part in parts), f"{size['store'] / fresh['store']:.2f} x"]
 
 
 def parse(arguments: Sequence[str] | None = None) -> argparse.Namespace:
-    """Options of the command line."""
-    parser = argparse.ArgumentParser(prog=f"python -m benchmarks.{NAME}", description=__doc__)
+    """The command line's options."""
+    parser = runner_parser(f"refresh.{NAME}", __doc__)
     add = parser.add_argument
     add("--products", type=int, default=20_000)
     add("--nights", type=int, default=50)
-    add("--share", type=float, default=0.01, help="of products with another title, and with another price")
+    add("--share", type=float, default=0.01, help="share of products with a new title, and as many with a new price")
     add("--encoder", choices=sorted(ENCODERS), default="tiny")
     add("--seed", type=int, default=0)
-    add("--out", type=Path, help="where the report goes; default: results/")
-    add("--show", type=Path, help="print the table of a kept report")
     return parser.parse_args(arguments)
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
-    """Measure, keep the report, print its table; or print that of a kept one."""
-    options = parse(arguments)
-    report = load_or_measure(options, measure)
-    print(table(report))
+    """Measure, save the report and print its table; or print the table of a saved one."""
+    print(table(load_or_measure(parse(arguments), measure)))
 
 
 if __name__ == "__main__":

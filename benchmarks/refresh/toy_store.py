@@ -1,7 +1,7 @@
-"""Stores to measure: catalogues of the sample shop, an untrained encoder, and a night's changes.
+"""The input of the refresh runners: catalogues of the sample shop, an untrained encoder, and the changes of a night.
 
-What a vector says does not matter to what a refresh costs; how much there is to read does. So the encoder is untrained:
-`tiny` reads little and writes vectors of the usual width, `paper` has the paper's sizes.
+The cost of a refresh does not depend on what vectors mean, only on how much there is to encode. So the encoder is
+untrained: `tiny` costs little and writes vectors of the usual width, `paper` has the paper's sizes.
 """
 
 from __future__ import annotations
@@ -25,21 +25,21 @@ from ubm_embed.model.user_behavior_model import InteractionEncoder, UserBehavior
 # Layers, width and heads of the interaction encoder, and layers of the session encoder; vectors are 256 wide in both.
 ENCODERS = {"tiny": (1, 32, 2, 1), "paper": (4, 256, 8, 4)}
 DIMENSION = 256
-# An untrained encoder's vectors all lie close together, which is no fault here.
+# Vectors of an untrained encoder are all alike, which these gates would refuse.
 ALLOW = (Gate.NEIGHBOURS, Gate.CENTROID, Gate.UNIFORMITY, Gate.ROWS)
 SETTINGS = RefreshSettings()
 
 
 def write_catalogue(folder: Path, products: int, seed: int) -> Path:
-    """The sample shop's catalogue of so many products; its file."""
+    """Write a catalogue of the sample shop with this number of products; returns its file."""
     write_sample_shop(folder / "shop", products=products, sessions=1, seed=seed, overwrite=True)
     return folder / "shop" / PRODUCTS_FILE
 
 
 def write_model(folder: Path, catalogue: Path, encoder: str, seed: int) -> Path:
-    """An untrained model with a vocabulary of the catalogue; its folder."""
-    some = pl.scan_parquet(catalogue).head(5000).collect()
-    tokenizer = InteractionTokenizer.train(training_texts(some, []), attribute_names(some), vocab_size=8000)
+    """Write an untrained model with a vocabulary from the catalogue; returns its folder."""
+    sample = pl.scan_parquet(catalogue).head(5000).collect()
+    tokenizer = InteractionTokenizer.train(training_texts(sample, []), attribute_names(sample), vocab_size=8000)
     layers, width, heads, session_layers = ENCODERS[encoder]
     torch.manual_seed(seed)
     config = bert_config(vocab_size=tokenizer.vocab_size, layers=layers, width=width, heads=heads)
@@ -53,11 +53,11 @@ def write_model(folder: Path, catalogue: Path, encoder: str, seed: int) -> Path:
 
 
 def change(catalogue: Path, share: float, night: int) -> Path:
-    """The catalogue a night later: `share` of its products have another title, as many another price."""
+    """Write the catalogue of the next night: `share` of its products have a new title, as many a new price."""
     rows = read_products(catalogue)
-    drawn = np.random.default_rng([night, rows.height]).permutation(rows.height)
+    order = np.random.default_rng([night, rows.height]).permutation(rows.height)
     count = max(1, round(share * rows.height))
-    retitled, repriced = (pl.Series(np.isin(np.arange(rows.height), part)) for part in (drawn[:count], drawn[-count:]))
+    retitled, repriced = (pl.Series(np.isin(np.arange(rows.height), part)) for part in (order[:count], order[-count:]))
     changed = rows.with_columns(
         title=pl.when(retitled).then(pl.format("{} {}", "title", pl.lit(str(night)))).otherwise("title"),
         price=pl.when(repriced).then(pl.col("price") + night).otherwise("price"),

@@ -25,6 +25,7 @@ from typing import Any
 import numpy as np
 
 from benchmarks.command_line import load_or_measure, runner_parser
+from benchmarks.memory import resident_bytes
 from benchmarks.report import markdown_table, report_header
 from benchmarks.retrieval.other_searchers import OTHERS
 from benchmarks.retrieval.query_times import BATCH_SIZE, SINGLE_QUERIES, batch_ms, pairs_ms, single_ms
@@ -107,7 +108,7 @@ def tune(shop: TrainedShop, size: int, name: str, tuning_queries: int = TUNING_Q
     """The smallest search value with the recall, and the memory of the index after some queries."""
     tuning, queries = queries_for_tuning(shop.vectors[:size], tuning_queries), shop.queries[:50].copy()
     _import_all(name)
-    before = _resident()
+    before = resident_bytes()
     searcher = searcher_of(name, tuning)
     searcher.load(folder_of(shop, size, name))
     recall = 0.0
@@ -121,7 +122,7 @@ def tune(shop: TrainedShop, size: int, name: str, tuning_queries: int = TUNING_Q
     figures: dict[str, Any] = {
         "search_value": searcher.search_value,
         "recall": recall,
-        "bytes_in_memory": _resident() - before,
+        "bytes_in_memory": resident_bytes() - before,
     }
     if isinstance(searcher, Ours):
         figures |= {"kind": searcher.index.kind, "parameters": searcher.index.spec.to_parameters()}
@@ -216,14 +217,6 @@ def _import_all(name: str) -> None:
     VectorIndex.build([np.eye(32, dtype=np.float32)]).search(np.eye(32, dtype=np.float32)[:1], 1)
     if name == "LanceDB IVF_PQ":
         import lancedb  # noqa: F401
-
-
-def _resident() -> int:
-    """Bytes of this process that are not backed by a file."""
-    for line in Path("/proc/self/status").read_text().splitlines():
-        if line.startswith("RssAnon"):
-            return int(line.split()[1]) * 1024
-    raise OSError("this system does not report the memory of a process")
 
 
 def table(report: dict[str, Any]) -> str:

@@ -30,7 +30,7 @@ from benchmarks.training.training_input import open_corpus, starting_model
 from ubm_embed.data.batches.session_table import MAX_INTERACTIONS
 from ubm_embed.data.batches.tokenized_corpus import TokenizedCorpus
 from ubm_embed.data.text.tokenizer import InteractionTokenizer
-from ubm_embed.model.autocast import computes_bfloat16
+from ubm_embed.model.device import computes_bfloat16
 from ubm_embed.model.user_behavior_model import UserBehaviorModel
 from ubm_embed.training.pretraining.config import PretrainingConfig
 from ubm_embed.training.pretraining.pretrain import stages_of, training_sessions

@@ -32,7 +32,7 @@ from benchmarks.training.trainer_variant import PACKAGES, SENTENCE_TRANSFORMERS,
 from benchmarks.training.training_input import Step, open_corpus, starting_model, stir
 from ubm_embed.data.batches.tokenized_corpus import TokenizedCorpus
 from ubm_embed.data.text.tokenizer import InteractionTokenizer
-from ubm_embed.model.autocast import computes_bfloat16
+from ubm_embed.model.device import computes_bfloat16
 from ubm_embed.model.user_behavior_model import UserBehaviorModel
 from ubm_embed.training.pretraining.config import PretrainingConfig
 from ubm_embed.training.pretraining.pretrain import stages_of

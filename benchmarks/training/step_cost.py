@@ -35,7 +35,7 @@ from ubm_embed.data.arrays import offsets_of
 from ubm_embed.data.batches.tokenized_corpus import TokenizedCorpus
 from ubm_embed.data.text.token_table import TokenTable
 from ubm_embed.data.text.tokenizer import MAX_TEXT_TOKENS
-from ubm_embed.model.autocast import computes_bfloat16
+from ubm_embed.model.device import computes_bfloat16
 from ubm_embed.training.pretraining.config import SESSION_LOSSES, PretrainingConfig
 from ubm_embed.training.pretraining.pretrain import training_sessions
 from ubm_embed.training.pretraining.stages import SessionStage, batches

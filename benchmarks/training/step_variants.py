@@ -16,7 +16,7 @@ from benchmarks.training.padded_model import PaddedModel
 from benchmarks.training.padded_views import FULL, LONGEST, OCCURRENCES, PaddedSessions, PaddedViews
 from ubm_embed.data.batches.packing import SessionBatch, TokenBatch
 from ubm_embed.errors import QualityGateFailed
-from ubm_embed.model.autocast import autocast
+from ubm_embed.model.device import autocast
 from ubm_embed.model.user_behavior_model import UserBehaviorModel
 from ubm_embed.training.pretraining.config import PretrainingConfig
 from ubm_embed.training.pretraining.losses import contrastive_loss

@@ -29,7 +29,7 @@ from benchmarks.training.flops import StepSize, synchronize
 from benchmarks.training.padded_model import PaddedModel
 from benchmarks.training.padded_views import LONGEST, PaddedViews
 from ubm_embed.data.text.tokenizer import MAX_TOKENS, InteractionTokenizer
-from ubm_embed.model.autocast import autocast
+from ubm_embed.model.device import autocast
 from ubm_embed.model.user_behavior_model import UserBehaviorModel
 from ubm_embed.training.pretraining.config import PretrainingConfig
 from ubm_embed.training.pretraining.views import Views
