@@ -1,4 +1,4 @@
-"""`ubm-embed doctor`: what is wrong with a store, and what to type."""
+"""`ubm-embed doctor`: the faults of a store, and the command that mends each."""
 
 from __future__ import annotations
 
@@ -23,44 +23,46 @@ def register(app: typer.Typer) -> None:
 def doctor(
     store: Store,
     repair: Annotated[
-        bool, typer.Option("--repair", help="Rebuild indexes, ids and manifests from the table, then look again.")
+        bool, typer.Option("--repair", help="Rebuild damaged indexes, ids and manifests from the table, then check.")
     ] = False,
-    form: Annotated[Format | None, typer.Option("--format", help="Default: lines on a terminal, else JSON.")] = None,
+    output_format: Annotated[
+        Format | None, typer.Option("--format", help="Default: text on a terminal, else JSON.")
+    ] = None,
 ) -> None:
-    """Read all of a store; say what is missing or damaged and what to type. Exits with 3 if a version is damaged."""
+    """Read a whole store and report each fault with the command to type. Exits with 3 if a version is damaged."""
     from indexer.health.doctor import Severity, examine
-    from indexer.health.repair import repair as mend
+    from indexer.health.repair import repair as repair_store
 
     if repair:
-        for version in mend(store):
+        for version in repair_store(store):
             say(f"{store}: the index of version {version.version} was rebuilt, {version.products:,} products")
-    with progress() as shown:
-        findings = examine(store, progress=shown)
-    _write(findings, choose_format(form))
-    errors = sum(found.severity is Severity.ERROR for found in findings)
+    with progress() as report:
+        findings = examine(store, progress=report)
+    _write(findings, choose_format(output_format))
+    errors = sum(finding.severity is Severity.ERROR for finding in findings)
     say(f"{store}: {errors} error{'s' * (errors != 1)}" if errors else f"{store}: every version is whole")
     if errors:
         raise typer.Exit(UNHEALTHY)
 
 
-def _write(findings: list[Finding], form: Format) -> None:
+def _write(findings: list[Finding], chosen: Format) -> None:
     documents = list(map(_document, findings))
-    if form is Format.JSON:
+    if chosen is Format.JSON:
         write_json(documents)
-    elif form is Format.JSONL:
+    elif chosen is Format.JSONL:
         for document in documents:
             write_json_line(document)
     else:
-        for found in findings:
-            of = "" if found.version is None else f" (version {found.version})"
-            typer.echo(f"{found.severity}{of}: {found.problem}\n    type: {found.remedy}")
+        for finding in findings:
+            version = "" if finding.version is None else f" (version {finding.version})"
+            typer.echo(f"{finding.severity}{version}: {finding.problem}\n    type: {finding.remedy}")
 
 
-def _document(found: Finding) -> dict[str, Any]:
+def _document(finding: Finding) -> dict[str, Any]:
     return {
-        "severity": str(found.severity),
-        "version": found.version,
-        "problem": found.problem,
-        "remedy": found.remedy,
-        "repairable": found.repairable,
+        "severity": str(finding.severity),
+        "version": finding.version,
+        "problem": finding.problem,
+        "remedy": finding.remedy,
+        "repairable": finding.repairable,
     }

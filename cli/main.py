@@ -84,6 +84,8 @@ def main() -> None:
 
 def run(arguments: list[str]) -> int:
     """Run one command line and return its exit code."""
+    # Otherwise a first build warns that there is no table yet. Read once, when lance is imported.
+    os.environ.setdefault("LANCE_LOG", "error")
     command = typer.main.get_command(app)
     _name_environment_variables(command)
     try:
@@ -112,8 +114,10 @@ def _unexpected(error: Exception, *, debug: bool) -> int:
     if debug:
         traceback.print_exception(error)
     elif isinstance(error, OSError) and error.errno is not None:
-        # The system refused: a full disk, a missing permission. Not ours to mend, and no half output was left.
-        complain(f"{error.strerror}: {error.filename or 'output'}; nothing was changed")
+        # The operating system refused, as for a full disk. Only the writer of an output knows whether it changed: a note
+        # says so (see `ubm_embed.outputs`).
+        notes = getattr(error, "__notes__", [])
+        complain("; ".join([f"{error.strerror}: {error.filename or 'output'}", *notes[-1:]]))
     else:
         complain(f"unexpected {type(error).__name__}: {error}; run again with --debug for the traceback")
     return UNEXPECTED

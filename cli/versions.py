@@ -1,4 +1,4 @@
-"""`ubm-embed versions`: what a store has, and which version of it answers."""
+"""`ubm-embed versions`: the versions of a store, and which of them is live."""
 
 from __future__ import annotations
 
@@ -16,12 +16,13 @@ if TYPE_CHECKING:
 
 app = typer.Typer(
     name="versions",
-    help="List, compare, name, roll back and prune the versions of a store.",
+    help="List, compare, tag, roll back and prune the versions of a store.",
     no_args_is_help=True,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
 
-Form = Annotated[Format | None, typer.Option("--format", help="Default: a table on a terminal, else JSON.")]
+OutputFormat = Annotated[Format | None, typer.Option("--format", help="Default: a table on a terminal, else JSON.")]
+_COLUMNS = ("version", "state", "tags", "products", "model_id", "created", "recall_at_10", "uniformity", "problem")
 
 
 def register(parent: typer.Typer) -> None:
@@ -30,15 +31,14 @@ def register(parent: typer.Typer) -> None:
 
 
 @app.command("list")
-def list_versions(store: Store, form: Form = None) -> None:
-    """All versions, the newest first: which is live, which were before, which have names."""
+def list_versions(store: Store, output_format: OutputFormat = None) -> None:
+    """List all versions, newest first: which is live, which were before, and their tags."""
     from indexer.versions.history import history
 
-    rows = [one.to_dict() for one in history(_open(store))]
-    chosen = choose_format(form)
+    rows = [entry.to_dict() for entry in history(_open(store))]
+    chosen = choose_format(output_format)
     if chosen is Format.TABLE:
-        shown = ("version", "state", "tags", "products", "model_id", "created", "recall_at_10", "uniformity", "problem")
-        write_table(shown, [[_cell(row.get(name)) for name in shown] for row in rows])
+        write_table(_COLUMNS, [[_cell(row.get(name)) for name in _COLUMNS] for row in rows])
     elif chosen is Format.JSON:
         write_json(rows)
     else:
@@ -49,10 +49,10 @@ def list_versions(store: Store, form: Form = None) -> None:
 @app.command()
 def show(
     store: Store,
-    version: Annotated[str | None, typer.Argument(help="Its number or a tag; default: the live one.")] = None,
-    form: Form = None,
+    version: Annotated[str | None, typer.Argument(help="Number or tag; default: the live version.")] = None,
+    output_format: OutputFormat = None,
 ) -> None:
-    """All that is known of a version: its manifest, its state, its names, its size on disk."""
+    """Show a version: its manifest, state, tags and size on disk."""
     from indexer.versions.history import history_entry
     from indexer.versions.tags import resolve_number
     from indexer.versions.version import read_version
@@ -60,18 +60,20 @@ def show(
     opened = _open(store)
     manifest = read_version(opened, None if version is None else resolve_number(opened, version))
     document = history_entry(opened, manifest.version).to_dict()
-    _write_fields(document, choose_format(form))
+    _write_fields(document, choose_format(output_format))
 
 
 @app.command()
 def diff(
     store: Store,
-    before: Annotated[str | None, typer.Argument(help="Number or tag; default: what was live before.")] = None,
+    before: Annotated[
+        str | None, typer.Argument(help="Number or tag; default: the version that was live before.")
+    ] = None,
     after: Annotated[str | None, typer.Argument(help="Number or tag; default: the live version.")] = None,
-    ids: Annotated[int, typer.Option("--ids", min=0, help="Ids to show of each kind of change.")] = 10,
-    form: Form = None,
+    ids: Annotated[int, typer.Option("--ids", min=0, help="Number of ids to show for each kind of change.")] = 10,
+    output_format: OutputFormat = None,
 ) -> None:
-    """What is different between two versions: manifests, and products that are new, changed, updated, removed."""
+    """Compare two versions: their manifests, and which products are new, changed, updated or removed."""
     from indexer.versions.difference import Difference
     from indexer.versions.rollback import version_before
     from indexer.versions.tags import resolve_number
@@ -80,33 +82,33 @@ def diff(
     opened = _open(store)
     first = version_before(opened) if before is None else resolve_number(opened, before)
     last = None if after is None else resolve_number(opened, after)
-    found = Difference.between(opened, read_version(opened, first), read_version(opened, last)).to_dict(ids)
-    chosen = choose_format(form)
+    difference = Difference.between(opened, read_version(opened, first), read_version(opened, last)).to_dict(ids)
+    chosen = choose_format(output_format)
     if chosen is not Format.TABLE:
-        write_document(found, chosen)
+        write_document(difference, chosen)
         return
-    columns = [f"version {found['before']}", f"version {found['after']}"]
-    write_table(["", *columns], [(name, *map(_cell, values)) for name, values in found["manifest"].items()])
+    columns = [f"version {difference['before']}", f"version {difference['after']}"]
+    write_table(["", *columns], [(name, *map(_cell, values)) for name, values in difference["manifest"].items()])
     kinds = ("new", "changed", "updated", "unchanged", "removed")
-    rows = [(kind, f"{found[kind]:,}", " ".join(found["ids"].get(kind, []))) for kind in kinds]
-    write_table(["products", "number", "such as"], rows)
+    rows = [(kind, f"{difference[kind]:,}", " ".join(difference["ids"].get(kind, []))) for kind in kinds]
+    write_table(["products", "number", "examples"], rows)
 
 
 @app.command()
 def tag(
     store: Store,
-    name: Annotated[str, typer.Argument(help="The name, such as black-friday.")],
+    name: Annotated[str, typer.Argument(help="The tag, such as black-friday.")],
     version: Annotated[str | None, typer.Argument(help="Number or another tag; default: the live version.")] = None,
-    delete: Annotated[bool, typer.Option("--delete", help="Take the name away.")] = False,
+    delete: Annotated[bool, typer.Option("--delete", help="Remove the tag.")] = False,
 ) -> None:
-    """Give a version a name; it is then never pruned."""
+    """Tag a version; a tagged version is never pruned."""
     from indexer.versions.live import live_number
     from indexer.versions.tags import add_tag, delete_tag, resolve_number
 
     opened = _open(store)
     if delete:
         if version is not None:
-            raise typer.BadParameter("--delete takes the name only")
+            raise typer.BadParameter("--delete takes the tag only, and no version")
         delete_tag(opened, name)
         say(f"{store}: no version is tagged {name} any more")
         return
@@ -118,47 +120,48 @@ def tag(
 @app.command()
 def rollback(
     store: Store,
-    version: Annotated[str | None, typer.Argument(help="Number or tag; default: what was live before.")] = None,
+    version: Annotated[
+        str | None, typer.Argument(help="Number or tag; default: the version that was live before.")
+    ] = None,
 ) -> None:
-    """Make an earlier version live again. It takes effect at once and does not wait for a refresh that runs."""
+    """Make an earlier version live again, at once and without waiting for a running refresh."""
     from indexer.store.embedding_store import EmbeddingStore
     from indexer.versions.rollback import roll_back
     from indexer.versions.tags import resolve_number
 
     started = time.perf_counter()
-    opened = EmbeddingStore.from_uri(store)  # even where live.json is gone
-    done = roll_back(opened, None if version is None else resolve_number(opened, version))
-    took = (time.perf_counter() - started) * 1000
-    if done.before == done.now.version:
-        say(f"{store}: version {done.before} is live already")
-    else:
-        was = f" instead of {done.before}" if done.before else ""
-        say(f"{store}: version {done.now.version} is live{was}, {done.now.products:,} products ({took:.0f} ms)")
+    opened = EmbeddingStore.from_uri(store)  # not `open`: a rollback also repairs a missing live.json
+    result = roll_back(opened, None if version is None else resolve_number(opened, version))
+    milliseconds = (time.perf_counter() - started) * 1000
+    if result.before == result.now.version:
+        say(f"{store}: version {result.before} is live already")
+        return
+    instead = f" instead of {result.before}" if result.before else ""
+    outcome = f"version {result.now.version} is live{instead}, {result.now.products:,} products"
+    say(f"{store}: {outcome} ({milliseconds:.0f} ms)")
 
 
 @app.command()
 def prune(
     store: Store,
-    keep: Annotated[int | None, typer.Option("--keep", min=1, help="The live version and those before it.")] = None,
-    days: Annotated[float | None, typer.Option("--days", min=0, help="Also keep what is younger.")] = None,
+    keep: Annotated[
+        int | None, typer.Option("--keep", min=1, help="Versions to keep: the live one and those before it.")
+    ] = None,
+    days: Annotated[float | None, typer.Option("--days", min=0, help="Also keep versions younger than this.")] = None,
     staging: Annotated[
-        bool, typer.Option("--staging", help="Also what a refresh that was stopped has encoded so far.")
+        bool, typer.Option("--staging", help="Also remove what interrupted refreshes have encoded so far.")
     ] = False,
     config: Config = None,
-    dry_run: Annotated[bool, typer.Option("--dry-run", help="Only say what would go.")] = False,
-    form: Form = None,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Only say what would be removed.")] = False,
+    output_format: OutputFormat = None,
 ) -> None:
-    """Remove old versions and give their space back. The live version and tagged ones stay."""
-    from dataclasses import replace
-
+    """Remove old versions and free their space. The live version and tagged ones stay."""
     from indexer.store.embedding_store import STAGING
-    from indexer.versions.pruning import prune as remove
     from indexer.versions.pruning import prunable_versions
+    from indexer.versions.pruning import prune as prune_store
 
-    usual = read_settings(config).keep
-    policy = replace(
-        usual, versions=usual.versions if keep is None else keep, days=usual.days if days is None else days
-    )
+    given = {name: value for name, value in (("versions", keep), ("days", days)) if value is not None}
+    policy = read_settings(config).keep.replace(**given)
     opened = _open(store)
     if dry_run:
         document: dict[str, Any] = {"versions": prunable_versions(opened, policy)}
@@ -167,10 +170,10 @@ def prune(
         with opened.write_lock():
             if staging:
                 opened.storage.remove(STAGING)
-            done = remove(opened, policy)
-        document = {"versions": list(done.versions), "models": list(done.models), "freed_bytes": done.bytes}
-        say(f"{store}: removed {_listed(document['versions'])}, {max(0, done.bytes) / 1e6:,.1f} MB given back")
-    chosen = choose_format(form)
+            result = prune_store(opened, policy)
+        document = {"versions": list(result.versions), "models": list(result.models), "freed_bytes": result.bytes}
+        say(f"{store}: removed {_listed(document['versions'])}, {max(0, result.bytes) / 1e6:,.1f} MB freed")
+    chosen = choose_format(output_format)
     if chosen is not Format.TABLE:
         _write_fields(document, chosen)
 
@@ -190,16 +193,16 @@ def _cell(value: Any) -> Any:
 
 
 def _flat(document: dict[str, Any]) -> Iterator[tuple[str, Any]]:
-    """Fields by name; of one that has fields itself, each by both names."""
+    """Fields by name; those of a nested object by both names, joined with a dot."""
     for name, value in document.items():
         if isinstance(value, dict) and value:
-            yield from ((f"{name}.{inner}", found) for inner, found in value.items())
+            yield from ((f"{name}.{inner}", nested) for inner, nested in value.items())
         else:
             yield name, value
 
 
-def _write_fields(document: dict[str, Any], form: Format) -> None:
-    if form is Format.TABLE:
+def _write_fields(document: dict[str, Any], chosen: Format) -> None:
+    if chosen is Format.TABLE:
         write_table(["field", "value"], [(name, _cell(value)) for name, value in _flat(document)])
     else:
-        write_document(document, form)
+        write_document(document, chosen)

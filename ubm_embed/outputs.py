@@ -43,6 +43,9 @@ def output_file(path: str | Path) -> Iterator[Path]:
         _sync(partial)
         os.replace(partial, path)
         _sync_folder(path.parent)
+    except OSError as error:
+        error.add_note(_unwritten(path))
+        raise
     finally:
         partial.unlink(missing_ok=True)
 
@@ -59,7 +62,7 @@ def output_folder(path: str | Path, *, overwrite: bool = False) -> Iterator[Path
     path = Path(path).resolve()
     require_free(path, overwrite=overwrite)
     path.parent.mkdir(parents=True, exist_ok=True)
-    partial = _partial(path)
+    partial, existed = _partial(path), path.exists()
     partial.mkdir()
     try:
         yield partial
@@ -67,6 +70,10 @@ def output_folder(path: str | Path, *, overwrite: bool = False) -> Iterator[Path
             _sync_folder(entry) if entry.is_dir() else _sync(entry)
         _sync_folder(partial)
         _replace_folder(partial, path)
+    except OSError as error:
+        if partial.exists() and path.exists() == existed:  # it may also fail once the new folder is in place
+            error.add_note(_unwritten(path))
+        raise
     finally:
         shutil.rmtree(partial, ignore_errors=True)
 
@@ -85,6 +92,11 @@ def _replace_folder(new: Path, path: Path) -> None:
     _sync_folder(path.parent)
     if old.exists():
         shutil.rmtree(old) if old.is_dir() else old.unlink()
+
+
+def _unwritten(path: Path) -> str:
+    """A note on an error, which the command line shows."""
+    return f"nothing was written to {path}"
 
 
 def _partial(path: Path) -> Path:

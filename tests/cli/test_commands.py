@@ -1,16 +1,17 @@
-"""The commands through a real shell: from a log to answers, and what each kind of bad input costs."""
+"""The commands in processes of their own: from a log to answers, and the exit code of each kind of bad input."""
 
 from __future__ import annotations
 
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
-import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import polars as pl
 import pytest
@@ -83,7 +84,7 @@ def test_a_log_becomes_answers(shell: Shell, session: dict[str, object]) -> None
     assert answer["model_id"] == json.loads((shell.folder / "model/training.json").read_text())["model_id"]
 
 
-def test_json_lines_in_are_json_lines_out(shell: Shell, session: dict[str, object]) -> None:
+def test_json_lines_in_give_json_lines_out(shell: Shell, session: dict[str, object]) -> None:
     lines = "\n".join(json.dumps({**session, "session_id": name}) for name in "abc")
     done = shell("query", "--session", "-", "--store", "store", stdin=lines)
     assert [json.loads(line)["session_id"] for line in done.stdout.splitlines()] == ["a", "b", "c"]
@@ -98,38 +99,90 @@ def test_a_product_is_found_by_its_own_title(shell: Shell) -> None:
     assert json.loads(done.stdout)["matches"][0]["product_id"] == product["product_id"]
 
 
-def test_evaluate_asks_what_was_held_out(shell: Shell) -> None:
+def test_evaluate_takes_the_sessions_held_out(shell: Shell) -> None:
     done = shell("evaluate", "nip", "--model", "model", "--corpus", "corpus")
     assert done.returncode == 0, done.stderr
-    found = json.loads(done.stdout)
-    assert [row["row"] for row in found["rows"]] == ["UBM", "co-occurrence", "recent co-occurrence", "POP"]
-    assert 5 <= found["questions"] <= 15, "half of a tenth of 300"
-    assert found["leaks"]["pretrained"] == "yes"
+    result = json.loads(done.stdout)
+    assert [row["row"] for row in result["rows"]] == ["UBM", "co-occurrence", "recent co-occurrence", "POP"]
+    assert 5 <= result["examples"] <= 15, "half of a tenth of 300"
+    assert result["leaks"]["pretraining_respects_split"] is True
 
 
-def test_a_killed_run_resumes_to_the_same_model(shell: Shell) -> None:
-    arguments = ("pretrain", "--corpus", "corpus", "--max-steps", "12", "--checkpoint-steps", "2", *TINY)
-    whole = shell(*arguments, "--out", "whole")
-    assert whole.returncode == 0, whole.stderr
-    killed = subprocess.Popen(
-        command((*arguments, "--out", "killed")),
+# A command line whose process is killed as soon as it has saved a state.
+KILLED = """
+import os, signal
+from cli.main import main
+from ubm_embed.training.run import TrainingRun
+
+save = TrainingRun.save
+
+def save_and_die(run, state):
+    save(run, state)
+    os.kill(os.getpid(), signal.SIGKILL)
+
+TrainingRun.save = save_and_die
+main()
+"""
+
+
+PRETRAIN = ("pretrain", "--max-steps", "6", "--checkpoint-steps", "2", *TINY)
+
+
+@pytest.fixture(scope="module")
+def killed_state(shell: Shell) -> Path:
+    """The state of a run that was killed after its second step."""
+    done = subprocess.run(
+        [sys.executable, "-c", KILLED, *PRETRAIN, "--corpus", "corpus", "--out", "killed"],
         cwd=shell.folder,
         env={**os.environ, "OMP_NUM_THREADS": "1"},
-        stderr=subprocess.DEVNULL,
+        capture_output=True,
+        text=True,
+        check=False,
     )
-    state = shell.folder / "killed.training/state.pt"
-    while not state.exists() and killed.poll() is None:
-        time.sleep(0.005)
-    killed.send_signal(signal.SIGKILL)
-    killed.wait()
-    if (shell.folder / "killed").exists():
-        pytest.skip("the run was over before it could be killed")
-    assert shell(*arguments, "--out", "killed").returncode == 5, "an unfinished run is not thrown away unasked"
-    resumed = shell(*arguments, "--out", "killed", "--resume")
-    assert resumed.returncode == 0, resumed.stderr
-    ids = [json.loads((shell.folder / name / "training.json").read_text())["model_id"] for name in ("whole", "killed")]
-    assert ids[0] == ids[1]
-    assert not (shell.folder / "killed.training").exists()
+    assert done.returncode == -signal.SIGKILL, done.stderr
+    assert not (shell.folder / "killed").exists()
+    return shell.folder / "killed.training"
+
+
+class TestAKilledRun:
+    @pytest.fixture
+    def killed(self, killed_state: Path, tmp_path: Path) -> Path:
+        """The `--out` of a killed run."""
+        shutil.copytree(killed_state, tmp_path / "model.training")
+        return tmp_path / "model"
+
+    def test_resumes_to_the_same_model(self, shell: Shell, killed: Path) -> None:
+        outs = {killed: ("--resume",), killed.with_name("undisturbed"): ()}
+        for out, option in outs.items():
+            done = shell(*PRETRAIN, "--corpus", "corpus", "--out", out, *option)
+            assert done.returncode == 0, done.stderr
+        ids = [json.loads((out / "training.json").read_text())["model_id"] for out in outs]
+        assert ids[0] == ids[1]
+        assert not killed.with_name("model.training").exists()
+
+    @pytest.mark.parametrize(
+        ("options", "code", "message"),
+        [
+            ((), 5, "--restart"),
+            (("--overwrite",), 5, "--restart"),
+            (("--resume", "--restart"), 2, "give one of them"),
+        ],
+    )
+    def test_keeps_its_state_unless_it_is_restarted(
+        self, ubm: Callable[..., Any], shell: Shell, killed: Path, options: tuple[str, ...], code: int, message: str
+    ) -> None:
+        state = killed.with_name("model.training") / "state.pt"
+        before = state.read_bytes()
+        done = ubm(*PRETRAIN, "--corpus", shell.folder / "corpus", "--out", killed, *options)
+        assert done.code == code
+        assert message in done.err
+        assert state.read_bytes() == before
+
+    def test_is_discarded_by_restart(self, ubm: Callable[..., Any], shell: Shell, killed: Path) -> None:
+        arguments = ("--corpus", shell.folder / "corpus", "--out", killed, "--restart", "--seed", "1")
+        done = ubm(*PRETRAIN, *arguments)
+        assert done.code == 0, done.err
+        assert json.loads((killed / "training.json").read_text())["pretraining"]["seed"] == 1
 
 
 def write(shell: Shell, name: str, text: str) -> str:
@@ -185,21 +238,21 @@ def test_bad_sessions_are_named_by_line_and_field(shell: Shell) -> None:
     assert not done.stdout
 
 
-@pytest.mark.parametrize(("text", "says"), [("", "empty"), ("{", "not JSON"), ("[1]", "expected a session object")])
-def test_malformed_session_files(shell: Shell, text: str, says: str) -> None:
+@pytest.mark.parametrize(("text", "message"), [("", "empty"), ("{", "not JSON"), ("[1]", "expected a session object")])
+def test_malformed_session_files(shell: Shell, text: str, message: str) -> None:
     done = shell("query", "--session", "-", "--store", "store", stdin=text)
     assert done.returncode == 3
-    assert says in done.stderr
+    assert message in done.stderr
     assert "Traceback" not in done.stderr
 
 
-def test_what_is_not_there_is_not_found(shell: Shell) -> None:
+def test_missing_files_are_not_found(shell: Shell) -> None:
     assert shell("query", "--session", "nowhere.json", "--store", "store").returncode == 4
     assert shell("lookup", "--title", "x", "--store", "nowhere").returncode == 4
     assert shell("pretrain", "--corpus", "nowhere", "--out", "m").returncode == 4
 
 
-def test_outputs_are_not_overwritten_unasked(shell: Shell) -> None:
+def test_outputs_are_kept_without_overwrite(shell: Shell) -> None:
     before = (shell.folder / "model/model.safetensors").read_bytes()
     done = shell("pretrain", "--corpus", "corpus", "--out", "model")
     assert done.returncode == 5
@@ -224,7 +277,7 @@ def test_wrong_usage(shell: Shell) -> None:
         assert "Traceback" not in done.stderr
     zero = shell("pretrain", "--corpus", "corpus", "--out", "m", "--learning-rate", "0")
     assert zero.returncode == 2
-    assert "learning_rate" in zero.stderr
+    assert "learning_rate must be above 0, got 0.0" in zero.stderr
 
 
 def test_options_come_from_the_environment(shell: Shell, session: dict[str, object]) -> None:
@@ -246,21 +299,25 @@ def test_a_file_system_that_is_full_leaves_nothing_half_written(shell: Shell) ->
         check=False,
     )
     assert done.returncode == 1
-    assert done.stderr.endswith("File too large: output; nothing was changed\n")
+    assert done.stderr.endswith(f"File too large: output; nothing was written to {shell.folder / 'full'}\n")
     assert not (shell.folder / "full").exists()
     assert not list(shell.folder.glob(".full.*"))
 
 
-def test_help_names_every_command_and_loads_nothing_heavy() -> None:
+COMMANDS = ("demo", "ingest", "pretrain", "finetune", "evaluate", "build-index", "query", "lookup")
+
+
+@pytest.mark.parametrize("arguments", [["--help"], ["pretrain", "--help"], ["finetune", "--help"]], ids=" ".join)
+def test_help_loads_nothing_heavy(arguments: list[str]) -> None:
     program = (
-        "import sys\nfrom cli.main import run\ncode = run(['--help'])\n"
+        f"import sys\nfrom cli.main import run\ncode = run({arguments})\n"
         "heavy = {'torch', 'transformers', 'polars', 'lancedb', 'faiss', 'numpy'} & sys.modules.keys()\n"
         "sys.exit(f'loaded {heavy}' if heavy or code else 0)"
     )
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
-    for name in ("demo", "ingest", "pretrain", "finetune", "evaluate", "build-index", "query", "lookup"):
-        assert name in done.stdout
+    if arguments == ["--help"]:
+        assert all(name in done.stdout for name in COMMANDS)
 
 
 def test_version() -> None:

@@ -16,14 +16,14 @@ from indexer.store.embedding_store import EmbeddingStore
 
 ROOT = Path(__file__).parents[2]
 
-# What `ubm` gives back is of tests/cli/conftest.py.
+# `ubm` returns a `Ran` of tests/cli/conftest.py.
 Shell = Callable[..., Any]
 Contents = Callable[[Path], dict[str, bytes]]
 
 
 @pytest.fixture
 def damaged(nights: Path) -> Path:
-    """Its live version has no index, and a refresh was stopped."""
+    """A store whose live version has no index, and with a stopped refresh."""
     (nights / "versions/3/index.faiss").unlink()
     (model,) = (nights / "models").iterdir()
     (nights / "staging" / model.name).mkdir(parents=True)
@@ -44,10 +44,10 @@ def test_a_note_alone_is_no_failure(ubm: Shell, nights: Path) -> None:
     (nights / "staging" / model.name).mkdir(parents=True)
     (nights / "staging" / model.name / "shard.parquet").write_bytes(b"half")
     ran = ubm("doctor", "--store", nights)
-    assert (ran.code, [found["severity"] for found in json.loads(ran.out)]) == (0, ["note"])
+    assert (ran.code, [finding["severity"] for finding in json.loads(ran.out)]) == (0, ["note"])
 
 
-def test_what_is_wrong_as_json_the_worst_first(ubm: Shell, damaged: Path) -> None:
+def test_findings_as_json_the_worst_first(ubm: Shell, damaged: Path) -> None:
     ran = ubm("doctor", "--store", damaged)
     assert ran.code == 3
     error, note = json.loads(ran.out)
@@ -67,27 +67,27 @@ def test_as_lines(ubm: Shell, damaged: Path) -> None:
     assert [json.loads(line)["severity"] for line in ran.out.splitlines()] == ["error", "note"]
 
 
-def test_for_people(ubm: Shell, damaged: Path) -> None:
+def test_as_text(ubm: Shell, damaged: Path) -> None:
     lines = ubm("doctor", "--store", damaged, "--format", "table").out.splitlines()
     assert lines[0].startswith("error (version 3): ")
     assert lines[1] == f"    type: ubm-embed doctor --repair --store {damaged}"
     assert lines[2].startswith("note: ")
 
 
-def test_repair_mends_what_the_table_can_bring_back(ubm: Shell, damaged: Path) -> None:
+def test_repair_rebuilds_an_index_from_the_table(ubm: Shell, damaged: Path) -> None:
     ran = ubm("doctor", "--repair", "--store", damaged)
     assert ran.code == 0
     assert f"{damaged}: the index of version 3 was rebuilt, 8 products" in ran.err
-    assert [found["severity"] for found in json.loads(ran.out)] == ["note"]
+    assert [finding["severity"] for finding in json.loads(ran.out)] == ["note"]
 
 
-def test_what_cannot_be_mended_is_still_said(ubm: Shell, nights: Path) -> None:
+def test_what_repair_cannot_mend_is_reported(ubm: Shell, nights: Path) -> None:
     (nights / "live.json").write_text("garbage")
     (nights / "versions/1/ids.parquet").unlink()
     ran = ubm("doctor", "--repair", "--store", nights)
     assert ran.code == 3
-    (found,) = json.loads(ran.out)
-    assert found["remedy"] == f"ubm-embed versions rollback 3 --store {nights}"
+    (finding,) = json.loads(ran.out)
+    assert finding["remedy"] == f"ubm-embed versions rollback 3 --store {nights}"
 
 
 def test_repair_beside_a_writer(ubm: Shell, damaged: Path) -> None:
@@ -100,7 +100,7 @@ def test_repair_beside_a_writer(ubm: Shell, damaged: Path) -> None:
 
 @pytest.mark.parametrize("name", ["none", "empty", "model"])
 @pytest.mark.parametrize("options", [(), ("--repair",)])
-def test_a_place_without_a_store(
+def test_without_a_store(
     ubm: Shell, tmp_path: Path, model_folder: Path, contents: Contents, name: str, options: tuple[str, ...]
 ) -> None:
     (tmp_path / "empty").mkdir()
@@ -112,7 +112,7 @@ def test_a_place_without_a_store(
     assert not (tmp_path / "none").exists()
 
 
-def test_a_uri_of_an_unknown_kind(ubm: Shell) -> None:
+def test_an_unsupported_uri(ubm: Shell) -> None:
     ran = ubm("doctor", "--store", "ftp://x")
     assert (ran.code, "got 'ftp://x'" in ran.err) == (3, True)
 
@@ -125,10 +125,10 @@ def test_every_option_is_in_the_environment_too(ubm: Shell, damaged: Path, monke
     assert ubm("doctor").code == 0
 
 
-def test_in_a_shell_of_its_own(damaged: Path) -> None:
+def test_in_a_new_process(damaged: Path) -> None:
     command = [sys.executable, "-m", "cli", "doctor", "--store", str(damaged)]
-    settings = {**os.environ, "OMP_NUM_THREADS": "1"}
-    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, env=settings, check=False)
+    environment = {**os.environ, "OMP_NUM_THREADS": "1"}
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, env=environment, check=False)
     assert done.returncode == 3
     assert len(json.loads(done.stdout)) == 2
     assert done.stderr.endswith(f"{damaged}: 1 error\n")

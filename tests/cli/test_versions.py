@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 import re
 import subprocess
 import sys
-import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -15,10 +15,11 @@ from typing import Any
 import pytest
 
 from indexer.store.embedding_store import EmbeddingStore
+from indexer.store.product_table import ProductTable
 
 ROOT = Path(__file__).parents[2]
 
-# What `ubm` gives back is of tests/cli/conftest.py.
+# `ubm` returns a `Ran` of tests/cli/conftest.py.
 Shell = Callable[..., Any]
 Contents = Callable[[Path], dict[str, bytes]]
 
@@ -32,8 +33,8 @@ class TestList:
         ubm("versions", "tag", "spring", 2, "--store", nights)
         ran = ubm("versions", "list", "--store", nights)
         assert (ran.code, ran.err) == (0, "")
-        shown = [(one["version"], one["state"], one["tags"], one["products"]) for one in json.loads(ran.out)]
-        assert shown == [(3, "live", [], 8), (2, "before", ["spring"], 8), (1, "before", [], 8)]
+        rows = [(row["version"], row["state"], row["tags"], row["products"]) for row in json.loads(ran.out)]
+        assert rows == [(3, "live", [], 8), (2, "before", ["spring"], 8), (1, "before", [], 8)]
 
     def test_as_lines(self, ubm: Shell, nights: Path) -> None:
         ran = ubm("versions", "list", "--store", nights, "--format", "jsonl")
@@ -54,11 +55,11 @@ class TestList:
 
 
 class TestShow:
-    def test_the_live_version_is_shown_unless_told_otherwise(self, ubm: Shell, nights: Path) -> None:
+    def test_the_live_version_is_the_default(self, ubm: Shell, nights: Path) -> None:
         assert json.loads(ubm("versions", "show", "--store", nights).out)["version"] == 3
-        shown = json.loads(ubm("versions", "show", 1, "--store", nights).out)
-        assert (shown["version"], shown["state"], shown["source"]) == (1, "before", "night1.parquet")
-        assert {"model_id", "gates", "files", "bytes", "tags", "uniformity"} <= shown.keys()
+        document = json.loads(ubm("versions", "show", 1, "--store", nights).out)
+        assert (document["version"], document["state"], document["source"]) == (1, "before", "night1.parquet")
+        assert {"model_id", "gates", "files", "bytes", "tags", "uniformity"} <= document.keys()
 
     def test_by_its_name(self, ubm: Shell, nights: Path) -> None:
         ubm("versions", "tag", "spring", 2, "--store", nights)
@@ -73,7 +74,10 @@ class TestShow:
 
     @pytest.mark.parametrize(
         ("named", "problem"),
-        [(9, "no version 9 in .*; known versions: 1, 2, 3"), ("spring", "no version is tagged 'spring'; known tags: .none.")],
+        [
+            (9, "no version 9 in .*; known versions: 1, 2, 3"),
+            ("spring", "no version is tagged 'spring'; known tags: .none."),
+        ],
     )
     def test_one_that_is_not_there(self, ubm: Shell, nights: Path, named: object, problem: str) -> None:
         ran = ubm("versions", "show", named, "--store", nights)
@@ -140,9 +144,9 @@ class TestTag:
     def test_a_version_that_is_not_there(self, ubm: Shell, nights: Path) -> None:
         assert ubm("versions", "tag", "spring", 9, "--store", nights).code == 4
 
-    def test_deleting_names_no_version(self, ubm: Shell, nights: Path) -> None:
+    def test_deleting_takes_no_version(self, ubm: Shell, nights: Path) -> None:
         ran = ubm("versions", "tag", "spring", 3, "--delete", "--store", nights)
-        assert (ran.code, "--delete takes the name only" in ran.err) == (2, True)
+        assert (ran.code, "--delete takes the tag only" in ran.err) == (2, True)
 
 
 class TestRollback:
@@ -152,32 +156,26 @@ class TestRollback:
         assert f"{nights}: version 2 is live instead of 3, 8 products (" in ran.err
         assert live(nights) == 2
 
-    def test_to_a_name(self, ubm: Shell, nights: Path) -> None:
+    def test_to_a_tag(self, ubm: Shell, nights: Path) -> None:
         ubm("versions", "tag", "first", 1, "--store", nights)
         assert ubm("versions", "rollback", "first", "--store", nights).code == 0
         assert live(nights) == 1
 
-    def test_it_takes_under_a_second(self, ubm: Shell, nights: Path) -> None:
-        ubm("versions", "rollback", "--store", nights)  # libraries are loaded now
-        started = time.perf_counter()
-        assert ubm("versions", "rollback", "3", "--store", nights).code == 0
-        assert time.perf_counter() - started < 1
-
-    def test_without_one_before(self, ubm: Shell, nights: Path) -> None:
+    def test_without_a_version_before(self, ubm: Shell, nights: Path) -> None:
         (nights / "live.json").write_text('{"version": 1, "history": []}')
         ran = ubm("versions", "rollback", "--store", nights)
         assert (ran.code, ran.out) == (4, "")
         assert "no version was live before this one" in ran.err
 
-    def test_to_the_one_that_is_live(self, ubm: Shell, nights: Path) -> None:
+    def test_to_the_live_version(self, ubm: Shell, nights: Path) -> None:
         ran = ubm("versions", "rollback", 3, "--store", nights)
         assert (ran.code, ran.err) == (0, f"{nights}: version 3 is live already\n")
 
-    def test_to_one_that_is_not_there(self, ubm: Shell, nights: Path) -> None:
+    def test_to_a_missing_version(self, ubm: Shell, nights: Path) -> None:
         ran = ubm("versions", "rollback", 9, "--store", nights)
         assert (ran.code, "no version 9" in ran.err) == (4, True)
 
-    def test_to_a_damaged_one(self, ubm: Shell, nights: Path) -> None:
+    def test_to_a_damaged_version(self, ubm: Shell, nights: Path) -> None:
         (nights / "versions/2/index.faiss").write_bytes(b"")
         ran = ubm("versions", "rollback", "--store", nights)
         assert (ran.code, ran.out) == (3, "")
@@ -185,7 +183,7 @@ class TestRollback:
         assert live(nights) == 3
 
     @pytest.mark.parametrize("text", [None, "garbage"])
-    def test_a_number_mends_what_says_which_is_live(self, ubm: Shell, nights: Path, text: str | None) -> None:
+    def test_a_given_number_repairs_live_json(self, ubm: Shell, nights: Path, text: str | None) -> None:
         (nights / "live.json").unlink() if text is None else (nights / "live.json").write_text(text)
         ran = ubm("versions", "rollback", "--store", nights)
         assert ran.code == 3
@@ -213,40 +211,51 @@ class TestPrune:
         ran = ubm("versions", "prune", "--keep", 1, "--store", nights, "--format", "jsonl")
         assert ran.code == 0
         assert ran.out.count("\n") == 1
-        done = json.loads(ran.out)
-        assert (done["versions"], done["models"]) == ([1, 2], [])
-        assert done["freed_bytes"] > 0
-        assert f"{nights}: removed versions 1, 2, 0.0 MB given back" in ran.err
+        document = json.loads(ran.out)
+        assert (document["versions"], document["models"]) == ([1, 2], [])
+        assert document["freed_bytes"] > 0
+        assert f"{nights}: removed versions 1, 2, 0.0 MB freed" in ran.err
         assert [path.name for path in (nights / "versions").iterdir()] == ["3"]
 
-    def test_two_versions_stay_unless_told_otherwise(self, ubm: Shell, nights: Path) -> None:
+    def test_two_versions_stay_by_default(self, ubm: Shell, nights: Path) -> None:
         ran = ubm("versions", "prune", "--store", nights, "--format", "table")
         assert (ran.code, ran.out) == (0, "")
         assert "removed version 1," in ran.err
         assert "removed no version," in ubm("versions", "prune", "--store", nights).err
 
-    def test_what_has_a_name_stays(self, ubm: Shell, nights: Path) -> None:
+    def test_tagged_versions_stay(self, ubm: Shell, nights: Path) -> None:
         ubm("versions", "tag", "first", 1, "--store", nights)
         assert json.loads(ubm("versions", "prune", "--keep", 1, "--store", nights).out)["versions"] == [2]
         assert ubm("versions", "rollback", "first", "--store", nights).code == 0
 
-    def test_what_is_young_stays_when_asked_for(self, ubm: Shell, nights: Path) -> None:
+    def test_young_versions_stay_on_request(self, ubm: Shell, nights: Path) -> None:
         ran = ubm("versions", "prune", "--keep", 1, "--days", 0.5, "--store", nights)
         assert json.loads(ran.out)["versions"] == []
 
-    def test_the_configuration_says_what_stays(self, ubm: Shell, tmp_path: Path, nights: Path) -> None:
+    def test_the_configuration_has_the_policy(self, ubm: Shell, tmp_path: Path, nights: Path) -> None:
         (tmp_path / "keep.toml").write_text("[keep]\nversions = 1\n")
         command = ("versions", "prune", "--dry-run", "--store", nights, "--config", tmp_path / "keep.toml")
         assert json.loads(ubm(*command).out)["versions"] == [1, 2]
         assert json.loads(ubm(*command, "--keep", 2).out)["versions"] == [1]
 
-    @pytest.mark.parametrize("wrong", [("--keep", 0), ("--keep", "two"), ("--days", -1), ("--days", "nan")])
-    def test_a_wrong_number_is_a_usage_error(
-        self, ubm: Shell, nights: Path, contents: Contents, wrong: tuple[object, ...]
+    @pytest.mark.parametrize("invalid", [("--keep", 0), ("--keep", "two"), ("--days", -1), ("--days", "nan")])
+    def test_an_invalid_number_is_a_usage_error(
+        self, ubm: Shell, nights: Path, contents: Contents, invalid: tuple[object, ...]
     ) -> None:
         before = contents(nights)
-        assert ubm("versions", "prune", *wrong, "--store", nights).code == 2
+        assert ubm("versions", "prune", *invalid, "--store", nights).code == 2
         assert contents(nights) == before
+
+    def test_a_full_disk_halfway_does_not_claim_that_nothing_was_changed(
+        self, ubm: Shell, nights: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        def refuse(*_: object, **__: object) -> int:
+            raise OSError(errno.ENOSPC, "No space left on device", str(nights / "products.lance"))
+
+        monkeypatch.setattr(ProductTable, "cleanup", refuse)
+        ran = ubm("versions", "prune", "--keep", 1, "--store", nights)
+        assert (ran.code, ran.err) == (1, f"error: No space left on device: {nights}/products.lance\n")
+        assert [path.name for path in (nights / "versions").iterdir()] == ["3"], "two versions are gone"
 
     def test_beside_a_writer(self, ubm: Shell, nights: Path) -> None:
         with EmbeddingStore.open(nights).write_lock():
@@ -258,9 +267,9 @@ COMMANDS = [("list",), ("show",), ("diff",), ("tag", "x"), ("rollback",), ("prun
 
 
 @pytest.mark.parametrize("command", COMMANDS, ids=lambda command: command[0])
-class TestAPlaceWithoutAStore:
+class TestWithoutAStore:
     @pytest.mark.parametrize("name", ["none", "empty", "model"])
-    def test_is_not_found_and_left_alone(
+    def test_nothing_is_found_or_changed(
         self,
         ubm: Shell,
         tmp_path: Path,
@@ -277,18 +286,18 @@ class TestAPlaceWithoutAStore:
         assert contents(tmp_path) == before
         assert not (tmp_path / "none").exists()
 
-    def test_a_uri_of_an_unknown_kind_is_refused(self, ubm: Shell, command: tuple[str, ...]) -> None:
+    def test_an_unsupported_uri_is_refused(self, ubm: Shell, command: tuple[str, ...]) -> None:
         ran = ubm("versions", *command, "--store", "ftp://x")
         assert (ran.code, ran.out) == (3, "")
         assert "expected a folder or a URI of s3, gs, az, got 'ftp://x'" in ran.err
 
-    def test_no_store_is_a_usage_error(self, ubm: Shell, command: tuple[str, ...]) -> None:
+    def test_a_missing_option_is_a_usage_error(self, ubm: Shell, command: tuple[str, ...]) -> None:
         ran = ubm("versions", *command)
         assert (ran.code, "--store" in ran.err) == (2, True)
 
 
 class TestEnvironment:
-    """Every option also as UBM_EMBED_<OPTION>, inside the group too."""
+    """Every option is also UBM_EMBED_<OPTION>, in a group of commands too."""
 
     @pytest.fixture(autouse=True)
     def store(self, nights: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -299,26 +308,26 @@ class TestEnvironment:
         monkeypatch.setenv("UBM_EMBED_FORMAT", "jsonl")
         assert ubm("versions", "list").out.count("\n") == 3
 
-    def test_how_many_ids(self, ubm: Shell, monkeypatch: pytest.MonkeyPatch) -> None:
+    def test_the_number_of_ids(self, ubm: Shell, monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setenv("UBM_EMBED_IDS", "2")
         assert json.loads(ubm("versions", "diff").out)["ids"]["updated"] == ["p1", "p2"]
 
-    def test_what_stays(self, ubm: Shell, monkeypatch: pytest.MonkeyPatch) -> None:
+    def test_the_policy(self, ubm: Shell, monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setenv("UBM_EMBED_KEEP", "1")
         monkeypatch.setenv("UBM_EMBED_DRY_RUN", "1")
         assert json.loads(ubm("versions", "prune").out) == {"versions": [1, 2]}
         monkeypatch.setenv("UBM_EMBED_DAYS", "1")
         assert json.loads(ubm("versions", "prune").out) == {"versions": []}
 
-    def test_taking_a_name_away(self, ubm: Shell, monkeypatch: pytest.MonkeyPatch) -> None:
+    def test_removing_a_tag(self, ubm: Shell, monkeypatch: pytest.MonkeyPatch) -> None:
         ubm("versions", "tag", "spring")
         monkeypatch.setenv("UBM_EMBED_DELETE", "1")
         assert ubm("versions", "tag", "spring").err.endswith("no version is tagged spring any more\n")
 
 
-def test_in_a_shell_of_its_own(nights: Path) -> None:
+def test_in_a_new_process(nights: Path) -> None:
     command = [sys.executable, "-m", "cli", "versions", "rollback", "--store", str(nights)]
-    settings = {**os.environ, "OMP_NUM_THREADS": "1"}
-    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, env=settings, check=False)
+    environment = {**os.environ, "OMP_NUM_THREADS": "1"}
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, env=environment, check=False)
     assert (done.returncode, done.stdout) == (0, "")
     assert "version 2 is live instead of 3" in done.stderr

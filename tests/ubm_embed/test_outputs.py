@@ -2,6 +2,7 @@
 
 import errno
 import os
+import shutil
 from pathlib import Path
 
 import pytest
@@ -71,8 +72,9 @@ class TestFile:
     @pytest.mark.usefixtures("full_disk")
     def test_a_full_disk_leaves_the_old_one_and_nothing_else(self, tmp_path):
         (tmp_path / "out").write_text("old")
-        with pytest.raises(OSError, match="No space left"):
+        with pytest.raises(OSError, match="No space left") as caught:
             write_file(tmp_path / "out")
+        assert caught.value.__notes__ == [f"nothing was written to {tmp_path / 'out'}"]
         assert contents(tmp_path) == {"out": "old"}
 
     def test_of_a_link_the_target_is_replaced(self, tmp_path):
@@ -135,9 +137,23 @@ class TestFolder:
     def test_a_full_disk_leaves_the_old_one_and_nothing_else(self, tmp_path, request):
         write_folder(tmp_path / "out", "old")
         request.getfixturevalue("full_disk")
-        with pytest.raises(OSError, match="No space left"):
+        with pytest.raises(OSError, match="No space left") as caught:
             write_folder(tmp_path / "out", overwrite=True)
+        assert caught.value.__notes__ == [f"nothing was written to {tmp_path / 'out'}"]
         assert contents(tmp_path) == {"out/sub/file": "old"}
+
+    def test_an_error_once_the_new_one_is_in_place_does_not_claim_that_nothing_was_written(self, tmp_path, monkeypatch):
+        write_folder(tmp_path / "out", "old")
+
+        def refuse(_path, *, ignore_errors=False):
+            if not ignore_errors:
+                raise OSError(errno.EACCES, "Permission denied")
+
+        monkeypatch.setattr(shutil, "rmtree", refuse)
+        with pytest.raises(OSError, match="Permission denied") as caught:
+            write_folder(tmp_path / "out", overwrite=True)
+        assert (tmp_path / "out" / "sub" / "file").read_text() == "new"
+        assert not hasattr(caught.value, "__notes__")
 
     @pytest.mark.parametrize("error", [OSError(errno.EIO, "broken"), KeyboardInterrupt()])
     def test_an_error_between_the_two_renames_brings_the_old_one_back(self, tmp_path, monkeypatch, error):

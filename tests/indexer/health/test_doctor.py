@@ -1,4 +1,4 @@
-"""Each kind of damage: no answer is wrong, the doctor names it, and what it says to type leads back to answers."""
+"""For each kind of damage: no answer is wrong, the doctor names it, and its remedy leads back to answers."""
 
 from __future__ import annotations
 
@@ -19,6 +19,7 @@ from indexer.search.retriever import Retriever
 from indexer.store.embedding_store import EmbeddingStore
 from indexer.versions.rollback import roll_back
 from indexer.versions.tags import add_tag
+from tests.indexer.same_answers import assert_same_matches
 from ubm_embed.data.session import Action, Interaction, Session
 from ubm_embed.errors import NotFound, UbmError
 
@@ -29,17 +30,12 @@ BUILD = "ubm-embed build-index --model DIR --products FILE"
 Damage = Callable[[Path], object]
 
 
-def ask(store: Path, version: int | None = None) -> Answer:
+def recommend(store: Path, version: int | None = None) -> Answer:
     return Retriever.open(store, version=version, device="cpu").recommend(SESSION, 20)
 
 
-def shown(answer: Answer) -> list[tuple[str, str | None, float, float]]:
-    """What a shopper sees of an answer; scores as far as encoding anew makes them the same."""
-    return [(one.product_id, one.title, one.fields["price"], round(one.score or 0.0, 5)) for one in answer.matches]
-
-
 def errors(store: Path) -> list[Finding]:
-    return [found for found in examine(store) if found.severity is Severity.ERROR]
+    return [finding for finding in examine(store) if finding.severity is Severity.ERROR]
 
 
 def truncate(file: Path) -> None:
@@ -61,19 +57,19 @@ def model_of(store: Path) -> Path:
     return next((store / "models").iterdir())
 
 
-def put(name: str, text: str | bytes) -> Damage:
+def overwrite(name: str, text: str | bytes) -> Damage:
     return lambda store: (store / name).write_bytes(text.encode() if isinstance(text, str) else text)
 
 
-def gone(name: str) -> Damage:
+def missing(name: str) -> Damage:
     def remove(store: Path) -> None:
         shutil.rmtree(store / name) if (store / name).is_dir() else (store / name).unlink()
 
     return remove
 
 
-def on(name: str, harm: Callable[[Path], object]) -> Damage:
-    return lambda store: harm(store / name)
+def on(name: str, damage: Callable[[Path], object]) -> Damage:
+    return lambda store: damage(store / name)
 
 
 def manifest(**fields: Any) -> Damage:
@@ -84,19 +80,31 @@ def manifest(**fields: Any) -> Damage:
     return change
 
 
-# Of the live version 3: what happens to it, what both a query and the doctor name, and what the doctor says to type.
+# For the live version 3: the damage, what both a query and the doctor say of it, and the remedy.
 DAMAGES: dict[str, tuple[Damage, str, str]] = {
     "index truncated": (on("versions/3/index.faiss", truncate), r"3/index\.faiss: truncated or damaged", REPAIR),
-    "index emptied": (put("versions/3/index.faiss", b""), r"3/index\.faiss: truncated or damaged: 0 bytes", REPAIR),
+    "index emptied": (
+        overwrite("versions/3/index.faiss", b""),
+        r"3/index\.faiss: truncated or damaged: 0 bytes",
+        REPAIR,
+    ),
     "index flipped": (on("versions/3/index.faiss", flip), r"3/index\.faiss: damaged: its content", REPAIR),
-    "index missing": (gone("versions/3/index.faiss"), r"3/index\.faiss: missing", REPAIR),
+    "index missing": (missing("versions/3/index.faiss"), r"3/index\.faiss: missing", REPAIR),
     "ids truncated": (on("versions/3/ids.parquet", truncate), r"3/ids\.parquet: truncated or damaged", REPAIR),
     "ids flipped": (on("versions/3/ids.parquet", flip), r"3/ids\.parquet: damaged", REPAIR),
-    "ids missing": (gone("versions/3/ids.parquet"), r"3/ids\.parquet: missing", REPAIR),
-    "manifest missing": (gone("versions/3/manifest.json"), r"3/manifest\.json: missing", REPAIR),
-    "manifest no text": (put("versions/3/manifest.json", b"\xff{"), r"3/manifest\.json: not JSON", REPAIR),
-    "manifest no object": (put("versions/3/manifest.json", "[3]"), r"3/manifest\.json: must be an object", REPAIR),
-    "manifest empty": (put("versions/3/manifest.json", "{}"), r"3/manifest\.json, field 'version': missing", REPAIR),
+    "ids missing": (missing("versions/3/ids.parquet"), r"3/ids\.parquet: missing", REPAIR),
+    "manifest missing": (missing("versions/3/manifest.json"), r"3/manifest\.json: missing", REPAIR),
+    "manifest no text": (overwrite("versions/3/manifest.json", b"\xff{"), r"3/manifest\.json: not JSON", REPAIR),
+    "manifest no object": (
+        overwrite("versions/3/manifest.json", "[3]"),
+        r"3/manifest\.json: must be an object",
+        REPAIR,
+    ),
+    "manifest empty": (
+        overwrite("versions/3/manifest.json", "{}"),
+        r"3/manifest\.json, field 'version': missing",
+        REPAIR,
+    ),
     "manifest of a newer software": (manifest(shine=1), r"manifest\.json, field 'shine': unknown", REPAIR),
     "manifest of another version": (
         manifest(version=2),
@@ -105,17 +113,17 @@ DAMAGES: dict[str, tuple[Damage, str, str]] = {
     ),
     "manifest of other counts": (manifest(products=9, indexed=9), r"index\.faiss: 8 vectors", REPAIR),
     "manifest of another width": (manifest(dimension=17), r"index\.faiss: .*the manifest says", REPAIR),
-    "version missing": (gone("versions/3"), "", REPAIR),
-    "all versions missing": (gone("versions"), "", REPAIR),
-    "live.json missing": (gone("live.json"), r"live\.json", "ubm-embed versions rollback 3"),
-    "live.json garbage": (put("live.json", "three"), r"live\.json: not JSON", "ubm-embed versions rollback 3"),
+    "version missing": (missing("versions/3"), "", REPAIR),
+    "all versions missing": (missing("versions"), "", REPAIR),
+    "live.json missing": (missing("live.json"), r"live\.json", "ubm-embed versions rollback 3"),
+    "live.json garbage": (overwrite("live.json", "three"), r"live\.json: not JSON", "ubm-embed versions rollback 3"),
     "live.json of a string": (
-        put("live.json", '{"version": "3"}'),
+        overwrite("live.json", '{"version": "3"}'),
         r"live\.json, field 'version'",
         "versions rollback 3",
     ),
     "live.json names none": (
-        put("live.json", '{"version": 9, "history": [3, 2]}'),
+        overwrite("live.json", '{"version": 9, "history": [3, 2]}'),
         "",
         "ubm-embed versions rollback 3",
     ),
@@ -126,10 +134,10 @@ DAMAGES: dict[str, tuple[Damage, str, str]] = {
     ),
     "rows emptied": (lambda store: newest_rows(store).write_bytes(b""), r"products\.lance: ", "versions rollback 2"),
     "rows missing": (lambda store: newest_rows(store).unlink(), r"products\.lance: ", "ubm-embed versions rollback 2"),
-    "all rows missing": (gone("products.lance/data"), r"products\.lance: ", BUILD),
-    "table missing": (gone("products.lance"), r"products\.lance: .*not found", BUILD),
-    "table's versions missing": (gone("products.lance/_versions"), r"products\.lance: ", "then type " + BUILD),
-    "models missing": (gone("models"), r"models/\w+: ", "ubm-embed refresh --model DIR --products FILE"),
+    "all rows missing": (missing("products.lance/data"), r"products\.lance: ", BUILD),
+    "table missing": (missing("products.lance"), r"products\.lance: .*not found", BUILD),
+    "table's versions missing": (missing("products.lance/_versions"), r"products\.lance: ", "then type " + BUILD),
+    "models missing": (missing("models"), r"models/\w+: ", "ubm-embed refresh --model DIR --products FILE"),
     "model without its last file": (
         lambda store: (model_of(store) / "config.json").unlink(),
         "no model at .*config.json is missing",
@@ -146,7 +154,7 @@ DAMAGES: dict[str, tuple[Damage, str, str]] = {
         "refresh --model DIR",
     ),
     "tokenizer garbage": (
-        lambda store: put("tokenizer.json", "{}")(model_of(store)),
+        lambda store: overwrite("tokenizer.json", "{}")(model_of(store)),
         "tokenizer.json",
         "refresh --model",
     ),
@@ -155,33 +163,32 @@ DAMAGES: dict[str, tuple[Damage, str, str]] = {
 
 @pytest.fixture(params=list(DAMAGES.values()), ids=list(DAMAGES))
 def damaged(request: pytest.FixtureRequest, nights: Path) -> tuple[Path, str, str]:
-    """A store whose live version is damaged, what is named, what is to be typed."""
-    harm, named, remedy = request.param
-    harm(nights)
-    return nights, named, remedy
+    """A store whose live version is damaged, what is said of it, and the remedy."""
+    damage, message, remedy = request.param
+    damage(nights)
+    return nights, message, remedy
 
 
 def test_a_whole_store_is_whole(nights: Path) -> None:
     assert examine(nights) == []
 
 
-def test_a_query_says_what_is_damaged_and_answers_nothing(damaged: tuple[Path, str, str]) -> None:
-    store, named, _ = damaged
+def test_a_query_reports_the_damage_and_answers_nothing(damaged: tuple[Path, str, str]) -> None:
+    store, message, _ = damaged
     with pytest.raises(UbmError) as caught:
-        ask(store)
+        recommend(store)
     assert caught.value.exit_code in (3, 4, 5)
-    assert re.search(named, str(caught.value))
+    assert re.search(message, str(caught.value))
     assert "\n" not in str(caught.value)
 
 
-def test_the_doctor_names_it_and_says_what_to_type(damaged: tuple[Path, str, str]) -> None:
-    store, named, remedy = damaged
-    found = [one for one in errors(store) if one.version in (3, 9, None)]
-    assert len(found) == 1
-    assert re.search(named, found[0].problem)
-    assert remedy in found[0].remedy
-    assert found[0].remedy.count("--store") == found[0].remedy.count(str(store)) - found[0].remedy.startswith("remove ")
-    assert found[0].repairable == (remedy == REPAIR)
+def test_the_doctor_reports_the_damage_and_its_remedy(damaged: tuple[Path, str, str]) -> None:
+    store, message, remedy = damaged
+    (finding,) = (finding for finding in errors(store) if finding.version in (3, 9, None))
+    assert re.search(message, finding.problem)
+    assert remedy in finding.remedy
+    assert finding.remedy.count("--store") == finding.remedy.count(str(store)) - finding.remedy.startswith("remove ")
+    assert finding.repairable == (remedy == REPAIR)
 
 
 @pytest.mark.parametrize("name", ["index truncated", "version missing", "live.json missing", "table missing"])
@@ -193,30 +200,33 @@ def test_the_doctor_changes_nothing(nights: Path, name: str) -> None:
 
 
 def follow(remedy: str, model: Path, products: Path) -> None:
-    """Do what the doctor says."""
+    """Type the commands of a remedy."""
     first, _, rest = remedy.rpartition(", then type ")
     for path in first.removeprefix("remove ").split(" and ") if first else []:
         shutil.rmtree(path) if Path(path).is_dir() else Path(path).unlink()
     before, command = re.findall(r"`ubm-embed (.*?)`", rest), re.search(r"ubm-embed ([^,`]*)", rest)
-    assert command, f"nothing to type in {remedy!r}"
+    assert command, f"no command in {remedy!r}"
     for typed in (*before, command[1]):
         words = [str({"DIR": model, "FILE": products}.get(word, word)) for word in shlex.split(typed)]
         assert run(words) == 0, typed
 
 
-@pytest.mark.parametrize(("harm", "remedy"), [(harm, remedy) for harm, _, remedy in DAMAGES.values()], ids=DAMAGES)
-def test_typing_what_the_doctor_says_leads_back_to_answers(
-    nights: Path, model_folder: Path, catalogue: Callable[[int], Path], harm: Damage, remedy: str
+@pytest.mark.parametrize(
+    ("damage", "remedy"), [(damage, remedy) for damage, _, remedy in DAMAGES.values()], ids=DAMAGES
+)
+def test_following_the_remedies_leads_back_to_answers(
+    nights: Path, model_folder: Path, catalogue: Callable[[int], Path], damage: Damage, remedy: str
 ) -> None:
-    before = {float(night): shown(ask(nights, night)) for night in (2, 3)}
-    harm(nights)
+    before = {float(night): recommend(nights, night).matches for night in (2, 3)}
+    damage(nights)
     for _ in range(3):
-        if found := errors(nights):
-            follow(found[0].remedy, model_folder, catalogue(3))
+        if findings := errors(nights):
+            follow(findings[0].remedy, model_folder, catalogue(3))
     assert errors(nights) == []
-    after = shown(ask(nights))
-    assert after == before[after[0][2]]
-    assert after[0][2] == 3.0 or "rollback 2" in remedy
+    after = recommend(nights).matches
+    price = after[0].fields["price"]
+    assert_same_matches(after, before[price])
+    assert price == 3.0 or "rollback 2" in remedy
 
 
 class TestManifestOfOtherRows:
@@ -228,133 +238,133 @@ class TestManifestOfOtherRows:
         manifest(table_version=table_version)(nights)
         return nights
 
-    def test_it_is_found_and_mended(self, nights: Path, damaged: Path) -> None:
-        (found,) = errors(damaged)
-        assert found.version == 3
-        assert "field 'table_version': must be" in found.problem
-        assert found.repairable
+    def test_it_is_found_and_repaired(self, nights: Path, damaged: Path) -> None:
+        (finding,) = errors(damaged)
+        assert finding.version == 3
+        assert "field 'table_version': must be" in finding.problem
+        assert finding.repairable
         assert run(["doctor", "--repair", "--store", str(damaged)]) == 0
-        assert {match.fields["price"] for match in ask(damaged).matches} == {3.0}
+        assert {match.fields["price"] for match in recommend(damaged).matches} == {3.0}
 
 
-class TestAnotherVersionThanTheLiveOne:
+class TestAVersionThatIsNotLive:
     def test_its_index_can_be_rebuilt(self, nights: Path) -> None:
-        gone("versions/1/index.faiss")(nights)
-        (found,) = errors(nights)
-        assert (found.version, found.repairable) == (1, True)
-        assert ask(nights).version == 3
+        missing("versions/1/index.faiss")(nights)
+        (finding,) = errors(nights)
+        assert (finding.version, finding.repairable) == (1, True)
+        assert recommend(nights).version == 3
 
-    def test_one_whose_rows_are_lost_may_go(self, nights: Path, tmp_path: Path) -> None:
+    def test_one_whose_rows_are_lost_may_be_pruned(self, nights: Path, tmp_path: Path) -> None:
         roll_back(EmbeddingStore.open(nights), 2)
         newest_rows(nights).unlink()
-        (found,) = errors(nights)
-        assert found.version == 3
-        assert found.remedy == f"ubm-embed versions prune --keep 1 --store {nights}"
-        follow(found.remedy, tmp_path, tmp_path)
+        (finding,) = errors(nights)
+        assert finding.version == 3
+        assert finding.remedy == f"ubm-embed versions prune --keep 1 --store {nights}"
+        follow(finding.remedy, tmp_path, tmp_path)
         assert examine(nights) == []
-        assert ask(nights).version == 2
+        assert recommend(nights).version == 2
 
-    def test_a_name_is_taken_away_first(self, nights: Path, tmp_path: Path) -> None:
+    def test_its_tag_is_removed_first(self, nights: Path, tmp_path: Path) -> None:
         store = EmbeddingStore.open(nights)
         add_tag(store, "spring", 3)
         roll_back(store, 2)
         newest_rows(nights).unlink()
-        (found,) = errors(nights)
-        assert f"ubm-embed versions tag spring --delete --store {nights}" in found.remedy
-        follow(found.remedy, tmp_path, tmp_path)
+        (finding,) = errors(nights)
+        assert f"ubm-embed versions tag spring --delete --store {nights}" in finding.remedy
+        follow(finding.remedy, tmp_path, tmp_path)
         assert examine(nights) == []
 
-    def test_of_those_that_are_whole_the_one_that_was_live_before_is_proposed(self, nights: Path) -> None:
-        """And not the newer one, which was withdrawn for a reason."""
+    def test_the_remedy_is_the_whole_version_that_was_live_before(self, nights: Path) -> None:
+        """Not the newer one, which was withdrawn for a reason."""
         store = EmbeddingStore.open(nights)
         roll_back(store, 2)
         store.table.unpin(2)
-        (found,) = errors(nights)
-        assert (found.version, found.remedy) == (2, f"ubm-embed versions rollback 1 --store {nights}")
+        (finding,) = errors(nights)
+        assert (finding.version, finding.remedy) == (2, f"ubm-embed versions rollback 1 --store {nights}")
 
 
-class TestTheTableBuiltAnew:
-    """Its versions are counted from 1 again, so that older manifests come to mean other rows."""
+class TestATableThatWasBuiltAgain:
+    """Its versions count from 1 again, so older manifests would mean other rows."""
 
-    def test_no_older_version_answers_with_them(
+    def test_no_older_version_answers_with_its_rows(
         self, nights: Path, model_folder: Path, catalogue: Callable[[int], Path]
     ) -> None:
-        gone("products.lance")(nights)
+        missing("products.lance")(nights)
         built = ["build-index", "--model", str(model_folder), "--products", str(catalogue(4)), "--store", str(nights)]
         for _ in range(3):
             assert run(built) == 0
         assert examine(nights) == []
-        assert {match.fields["price"] for match in ask(nights).matches} == {4.0}
+        assert {match.fields["price"] for match in recommend(nights).matches} == {4.0}
         for number in (1, 2, 3):
             with pytest.raises(NotFound):
-                ask(nights, number)
+                recommend(nights, number)
 
 
-class TestNames:
+class TestTags:
     @pytest.mark.parametrize("text", ["{", "[3]", '{"spring": "3"}', '{"spring": 0}'])
-    def test_damaged_ones_do_not_disturb_answers(self, nights: Path, text: str) -> None:
-        put("tags.json", text)(nights)
-        (found,) = examine(nights)
-        assert str(nights / "tags.json") in found.problem
-        assert found.remedy.startswith(f"remove {nights / 'tags.json'}")
-        assert ask(nights).version == 3
+    def test_a_damaged_file_does_not_disturb_answers(self, nights: Path, text: str) -> None:
+        overwrite("tags.json", text)(nights)
+        (finding,) = examine(nights)
+        assert str(nights / "tags.json") in finding.problem
+        assert finding.remedy.startswith(f"remove {nights / 'tags.json'}")
+        assert recommend(nights).version == 3
 
-    def test_one_of_a_version_that_is_gone_is_a_warning(self, nights: Path, tmp_path: Path) -> None:
-        put("tags.json", '{"spring": 77}')(nights)
-        (found,) = examine(nights)
-        assert (found.severity, found.version) == (Severity.WARNING, 77)
-        follow(found.remedy, tmp_path, tmp_path)
+    def test_a_tag_of_a_missing_version_is_a_warning(self, nights: Path, tmp_path: Path) -> None:
+        overwrite("tags.json", '{"spring": 77}')(nights)
+        (finding,) = examine(nights)
+        assert (finding.severity, finding.version) == (Severity.WARNING, 77)
+        follow(finding.remedy, tmp_path, tmp_path)
         assert examine(nights) == []
 
 
-class TestWhatACrashLeft:
+class TestLeftoversOfACrash:
     def test_encoded_products_are_a_note(self, nights: Path, tmp_path: Path, catalogue: Callable[[int], Path]) -> None:
         (model,) = (nights / "models").iterdir()
         (nights / "staging" / model.name).mkdir(parents=True)
-        put(f"staging/{model.name}/shard.parquet", "half")(nights)
-        (found,) = examine(nights)
-        assert (found.severity, found.repairable) == (Severity.NOTE, False)
-        follow(found.remedy.partition(" resumes it")[0], tmp_path, catalogue(3))
+        overwrite(f"staging/{model.name}/shard.parquet", "half")(nights)
+        (finding,) = examine(nights)
+        assert (finding.severity, finding.repairable) == (Severity.NOTE, False)
+        follow(finding.remedy.partition(" resumes it")[0], tmp_path, catalogue(3))
         assert examine(nights) == []
 
-    def test_what_another_model_encoded_is_kept_for_it_or_dropped(
+    def test_products_that_another_model_encoded_are_resumed_or_dropped(
         self, nights: Path, tmp_path: Path, catalogue: Callable[[int], Path]
     ) -> None:
         (nights / "staging" / "another").mkdir(parents=True)
-        put("staging/another/shard.parquet", "half")(nights)
+        overwrite("staging/another/shard.parquet", "half")(nights)
         follow(f"ubm-embed refresh --products FILE --store {nights}", tmp_path, catalogue(3))
-        (found,) = examine(nights)
-        assert "--model DIR, of that model, resumes it" in found.remedy
-        follow(found.remedy.partition("to drop it: ")[2], tmp_path, tmp_path)
+        (finding,) = examine(nights)
+        assert "--model DIR, of that model, resumes it" in finding.remedy
+        follow(finding.remedy.partition("to drop it: ")[2], tmp_path, tmp_path)
         assert examine(nights) == []
 
-    def test_rows_of_a_version_that_never_came_to_be_are_a_note(self, nights: Path, tmp_path: Path) -> None:
+    def test_rows_of_a_version_that_was_never_published_are_a_note(self, nights: Path, tmp_path: Path) -> None:
         table = EmbeddingStore.from_uri(nights).table
         table.pin(12, table.pins()[1])
-        (found,) = examine(nights)
-        assert (found.severity, found.problem) == (
+        (finding,) = examine(nights)
+        assert (finding.severity, finding.problem) == (
             Severity.NOTE,
             "the table keeps rows of versions that do not exist: 12",
         )
-        follow(found.remedy, tmp_path, tmp_path)
+        follow(finding.remedy, tmp_path, tmp_path)
         assert examine(nights) == []
 
-    def test_rows_of_a_live_version_whose_folder_is_gone_are_kept(self, nights: Path) -> None:
-        gone("versions/3")(nights)
-        assert [found.severity for found in examine(nights)] == [Severity.ERROR]
+    def test_rows_of_a_live_version_without_its_folder_are_kept(self, nights: Path) -> None:
+        missing("versions/3")(nights)
+        assert [finding.severity for finding in examine(nights)] == [Severity.ERROR]
         assert run(["versions", "prune", "--store", str(nights)]) == 0
         assert run(["doctor", "--repair", "--store", str(nights)]) == 0
-        assert ask(nights).version == 3
+        assert recommend(nights).version == 3
 
     def test_foreign_files_are_left_alone(self, nights: Path) -> None:
         for name in ("notes.txt", "versions/notes.txt", "versions/3/notes.txt", "models/notes.txt"):
-            put(name, "mine")(nights)
+            overwrite(name, "mine")(nights)
         assert examine(nights) == []
-        assert ask(nights).version == 3
+        assert recommend(nights).version == 3
 
 
 class TestNoStore:
-    def test_a_place_that_is_not_there(self, tmp_path: Path) -> None:
+    def test_a_missing_folder(self, tmp_path: Path) -> None:
         with pytest.raises(NotFound, match="no store at"):
             examine(tmp_path / "none")
         assert not (tmp_path / "none").exists()
@@ -364,15 +374,15 @@ class TestNoStore:
             with pytest.raises(NotFound, match="no store at"):
                 examine(folder)
 
-    def test_a_store_in_which_nothing_was_published_yet(self, nights: Path) -> None:
-        gone("versions")(nights)
-        gone("live.json")(nights)
-        (found,) = errors(nights)
-        assert "live.json: missing" in found.problem
-        assert BUILD in found.remedy
+    def test_a_store_without_a_published_version(self, nights: Path) -> None:
+        missing("versions")(nights)
+        missing("live.json")(nights)
+        (finding,) = errors(nights)
+        assert "live.json: missing" in finding.problem
+        assert BUILD in finding.remedy
 
 
-def test_progress_is_told(nights: Path) -> None:
-    told: list[tuple[int, int]] = []
-    examine(nights, progress=lambda what, done, total, note="": told.append((done, total)))
-    assert told == [(1, 3), (2, 3), (3, 3)]
+def test_progress_is_reported(nights: Path) -> None:
+    reports: list[tuple[int, int]] = []
+    examine(nights, progress=lambda what, done, total, note="": reports.append((done, total)))
+    assert reports == [(1, 3), (2, 3), (3, 3)]

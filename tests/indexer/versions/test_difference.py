@@ -1,4 +1,4 @@
-"""What is different between two versions is what was done to the catalogue."""
+"""Two versions differ by what was done to the catalogue."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ def between(store: Path, before: int, after: int) -> Difference:
 
 @pytest.fixture
 def changed(tmp_path: Path, products_file: Path) -> Path:
-    """p8 gone, p9 new, another title for p2, another price for p1 and p5."""
+    """p8 removed, p9 new, another title for p2, another price for p1 and p5."""
     rows = pl.read_parquet(products_file).filter(pl.col("product_id") != "p8")
     new = rows.head(1).with_columns(product_id=pl.lit("p9"), title=pl.lit("green hat"))
     title = pl.when(pl.col("product_id") == "p2").then(pl.lit("blue sandals")).otherwise("title")
@@ -35,35 +35,35 @@ def changed(tmp_path: Path, products_file: Path) -> Path:
     return tmp_path / "changed.parquet"
 
 
-def test_each_kind_of_change_is_told_apart(store: Path, changed: Path) -> None:
+def test_each_kind_of_change_is_listed(store: Path, changed: Path) -> None:
     refresh(products=changed, store=store, allow=ALLOW, settings=RefreshSettings(shard_rows=2))
-    found = between(store, 1, 2)
-    assert (found.before, found.after, found.unchanged) == (1, 2, 4)
-    assert found.new.to_list() == ["p9"]
-    assert found.changed.to_list() == ["p2"]
-    assert found.updated.to_list() == ["p1", "p5"]
-    assert found.removed.to_list() == ["p8"]
+    difference = between(store, 1, 2)
+    assert (difference.before, difference.after, difference.unchanged) == (1, 2, 4)
+    assert difference.new.to_list() == ["p9"]
+    assert difference.changed.to_list() == ["p2"]
+    assert difference.updated.to_list() == ["p1", "p5"]
+    assert difference.removed.to_list() == ["p8"]
 
 
 def test_backwards_what_was_new_is_removed(store: Path, changed: Path) -> None:
     refresh(products=changed, store=store, allow=ALLOW)
-    found = between(store, 2, 1)
-    assert (found.new.to_list(), found.removed.to_list(), found.unchanged) == (["p8"], ["p9"], 4)
+    difference = between(store, 2, 1)
+    assert (difference.new.to_list(), difference.removed.to_list(), difference.unchanged) == (["p8"], ["p9"], 4)
 
 
 def test_popularity_alone_is_an_update(tmp_path: Path, store: Path, products_file: Path) -> None:
     log = pl.DataFrame({"session_id": ["s"], "position": [0], "action": ["buy"], "product_id": ["p7"]})
     log.write_parquet(tmp_path / "log.parquet")
     refresh(products=products_file, store=store, interactions=tmp_path / "log.parquet")
-    found = between(store, 1, 2)
-    assert (found.changed.len(), found.unchanged) == (0, 4)
-    assert found.updated.to_list() == ["p2", "p3", "p5", "p7"]
+    difference = between(store, 1, 2)
+    assert (difference.changed.len(), difference.unchanged) == (0, 4)
+    assert difference.updated.to_list() == ["p2", "p3", "p5", "p7"]
 
 
 def test_a_version_and_itself(store: Path) -> None:
-    found = between(store, 1, 1)
-    assert (found.unchanged, dict(found.manifest)) == (8, {})
-    assert found.to_dict(10)["ids"] == {"new": [], "changed": [], "updated": [], "removed": []}
+    difference = between(store, 1, 1)
+    assert (difference.unchanged, dict(difference.manifest)) == (8, {})
+    assert difference.to_dict(10)["ids"] == {"new": [], "changed": [], "updated": [], "removed": []}
 
 
 def test_manifests_are_compared_without_what_always_differs(nights: Path) -> None:
@@ -71,13 +71,15 @@ def test_manifests_are_compared_without_what_always_differs(nights: Path) -> Non
     assert between(nights, 1, 2).manifest["source"] == ("night1.parquet", "night2.parquet")
 
 
-def test_another_model_is_seen_in_the_manifest(store: Path, other_model_folder: Path, products_file: Path) -> None:
+def test_another_model_is_a_difference_of_the_manifests(
+    store: Path, other_model_folder: Path, products_file: Path
+) -> None:
     build_index(model=other_model_folder, products=products_file, store=store)
     before, after = between(store, 1, 2).manifest["model_id"]
     assert before != after
 
 
-def test_only_so_many_ids_are_shown(nights: Path) -> None:
+def test_the_number_of_ids_is_limited(nights: Path) -> None:
     document = between(nights, 1, 3).to_dict(2)
     assert document["updated"] == 7
     assert document["ids"] == {"new": [], "changed": ["p3"], "updated": ["p1", "p2"], "removed": []}

@@ -21,38 +21,42 @@ def opened(nights: Path) -> EmbeddingStore:
 
 
 def states(store: EmbeddingStore) -> dict[int, str]:
-    return {one.version: one.state for one in history(store)}
+    return {entry.version: entry.state for entry in history(store)}
 
 
 def test_the_newest_comes_first(opened: EmbeddingStore) -> None:
-    assert [one.version for one in history(opened)] == [3, 2, 1]
+    assert [entry.version for entry in history(opened)] == [3, 2, 1]
 
 
 def test_which_is_live_and_which_were_before(opened: EmbeddingStore) -> None:
     assert states(opened) == {3: "live", 2: "before", 1: "before"}
 
 
-def test_one_that_was_rolled_back_is_withdrawn(opened: EmbeddingStore) -> None:
+def test_a_version_that_was_rolled_back_is_withdrawn(opened: EmbeddingStore) -> None:
     roll_back(opened)
     assert states(opened) == {3: "withdrawn", 2: "live", 1: "before"}
 
 
-def test_one_that_was_never_published_is_withdrawn(nights: Path, opened: EmbeddingStore) -> None:
+def test_a_version_that_was_never_published_is_withdrawn(nights: Path, opened: EmbeddingStore) -> None:
     shutil.copytree(nights / "versions/3", nights / "versions/4")
     file = nights / "versions/4/manifest.json"
     file.write_text(json.dumps(json.loads(file.read_text()) | {"version": 4}))
     assert states(opened) == {4: "withdrawn", 3: "live", 2: "before", 1: "before"}
 
 
-def test_names_are_shown_with_their_version(opened: EmbeddingStore) -> None:
+def test_tags_belong_to_their_version(opened: EmbeddingStore) -> None:
     for name, number in (("spring", 2), ("black-friday", 2), ("first", 1)):
         add_tag(opened, name, number)
-    assert {one.version: one.tags for one in history(opened)} == {3: (), 2: ("black-friday", "spring"), 1: ("first",)}
+    assert {entry.version: entry.tags for entry in history(opened)} == {
+        3: (),
+        2: ("black-friday", "spring"),
+        1: ("first",),
+    }
 
 
 def test_a_damaged_version_is_listed_with_its_problem(nights: Path, opened: EmbeddingStore) -> None:
     (nights / "versions/2/manifest.json").write_text("{")
-    problems = {one.version: one.problem for one in history(opened)}
+    problems = {entry.version: entry.problem for entry in history(opened)}
     assert (problems[3], problems[1]) == (None, None)
     assert str(nights / "versions/2/manifest.json") in str(problems[2])
     document = history_entry(opened, 2).to_dict()
@@ -69,13 +73,13 @@ def test_an_entry_as_json_has_the_manifest(nights: Path, opened: EmbeddingStore)
     assert "problem" not in document
 
 
-def test_a_version_that_is_not_there(opened: EmbeddingStore) -> None:
+def test_a_missing_version(opened: EmbeddingStore) -> None:
     with pytest.raises(NotFound, match="no version 9"):
         history_entry(opened, 9)
 
 
 @pytest.mark.parametrize("name", ["live.json", "tags.json"])
-def test_a_damaged_record_is_named(nights: Path, opened: EmbeddingStore, name: str) -> None:
+def test_a_damaged_file_is_named(nights: Path, opened: EmbeddingStore, name: str) -> None:
     (nights / name).write_text("garbage")
     with pytest.raises(InvalidData, match=rf"{name}: not JSON"):
         history(opened)
