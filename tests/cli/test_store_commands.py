@@ -290,9 +290,7 @@ class TestPredictions:
 
     def test_a_table_has_them_on_a_line_below(self, arguments: tuple[object, ...]) -> None:
         line_below = re.compile(r"purchase intention \d\.\d{3}, remaining length \d+\.\d")
-        one = run(
-            "query", "--session", "-", *arguments, "--format", "table", stdin=json.dumps(KNOWN)
-        ).stdout.splitlines()
+        one = run("query", "--session", "-", *arguments, "--format", "table", stdin=json.dumps(KNOWN)).stdout
         assert [bool(line_below.fullmatch(line)) for line in one.splitlines()] == [False] * 4 + [True]
         two = run("query", "--session", "-", *arguments, "--format", "table", stdin=lines(STRANGE, KNOWN)).stdout
         assert [line for line in two.splitlines() if line_below.fullmatch(line)] == two.splitlines()[-1:]
