@@ -10,6 +10,7 @@ import typer
 
 from cli.console import Format, choose_format, progress, say, write_json, write_json_line, write_table
 from cli.device import device_option, usable_device
+from cli.process import set_up_process
 from ubm_embed.data.tasks.task import Task
 
 if TYPE_CHECKING:
@@ -58,13 +59,12 @@ def evaluate(
     """
     from ubm_embed.data.corpus import Corpus
     from ubm_embed.evaluation.evaluation import evaluate as measure
-    from ubm_embed.inference.allocation import keep_freed_memory
     from ubm_embed.model.checkpoint import Checkpoint
 
     target = usable_device(device)
     checkpoint = Checkpoint.from_pretrained(model)
     other = None if against is None else Checkpoint.from_pretrained(against)
-    keep_freed_memory()
+    set_up_process()
     with progress() as shown:
         evaluation = measure(
             task,

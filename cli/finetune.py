@@ -10,6 +10,7 @@ import typer
 
 from cli.console import progress, say, warn
 from cli.device import device_option, usable_device
+from cli.process import set_up_process
 from cli.run_options import RUN, Overwrite, Restart, Resume, require_one
 from cli.settings_options import OptionsOf, with_options
 from ubm_embed.data.tasks.task import Task
@@ -50,7 +51,6 @@ def finetune(
     Settings that are not given are the recipe's. --recipe shop ends by itself when validation stops improving.
     """
     from ubm_embed.data.corpus import Corpus
-    from ubm_embed.inference.allocation import keep_freed_memory
     from ubm_embed.model.checkpoint import Checkpoint
     from ubm_embed.outputs import require_free
     from ubm_embed.training.finetuning.finetune import finetune as train
@@ -66,7 +66,7 @@ def finetune(
         raise typer.BadParameter(str(error)) from None
     target = usable_device(device)
     opened = Corpus.open(corpus)
-    keep_freed_memory()
+    set_up_process()
     run: dict[str, Any] = {"device": target, "resume": resume, "restart": restart, "overwrite": overwrite}
     with progress() as shown:
         made = train(opened, checkpoint, out, config, progress=shown, **run)
@@ -84,7 +84,7 @@ def _report(out: Path, model_id: str, record: Mapping[str, Any]) -> None:
     result = record["finetuning"]
     if not result["step"]:
         warn("no step of training improved validation: the weights written are those before the first step")
-    say(str(LeakReport(**record["leaks"])))
+    say(str(LeakReport.from_dict(record["leaks"])))
     names = [name for name in result if name.startswith("validation_") and isinstance(result[name], float)]
     metrics = ", ".join(f"{name.replace('_', ' ')} {result[name]:.4f}" for name in names)
     say(f"{out}: model {model_id}, {metrics} after step {result['step']}, {result['seconds']:.0f} s")

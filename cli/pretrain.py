@@ -9,6 +9,7 @@ import typer
 
 from cli.console import progress, say
 from cli.device import device_option, usable_device
+from cli.process import set_up_process
 from cli.run_options import RUN, Overwrite, Restart, Resume, require_one
 from cli.settings_options import After, OptionsOf, with_options
 from ubm_embed.training.model_sizes import ModelSizes
@@ -77,7 +78,6 @@ def pretrain(
     On several GPUs: torchrun --nproc-per-node 2 -m cli pretrain ...
     """
     from ubm_embed.data.corpus import Corpus
-    from ubm_embed.inference.allocation import keep_freed_memory
     from ubm_embed.outputs import require_free
     from ubm_embed.training.pretraining.pretrain import pretrain as train
     from ubm_embed.training.processes import init_process_group
@@ -93,7 +93,7 @@ def pretrain(
     target = _process_device(device)
     opened = Corpus.open(corpus)
     model, tokenizer = _initial_model(opened, config, init, vocab, chosen_sizes)
-    keep_freed_memory()
+    set_up_process()
     run: dict[str, Any] = {"device": target, "resume": resume, "restart": restart, "overwrite": overwrite}
     with init_process_group(target) as processes, progress() as shown:
         made = train(opened, model, tokenizer, out, config, progress=shown, processes=processes, **run)

@@ -1,4 +1,4 @@
-"""Each package's `__all__` is sorted and whole, and its docs name every command."""
+"""The `__all__` of each package is sorted and complete, and the README names every command."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ ROOT = Path(__file__).parents[1]
 
 
 @pytest.mark.parametrize("package", [indexer, ubm_embed])
-def test_all_is_sorted_and_every_name_can_be_had(package: object) -> None:
+def test_all_is_sorted_and_every_name_is_there(package: object) -> None:
     names = package.__all__  # type: ignore[attr-defined]
     assert names == sorted(names)
     for name in names:
@@ -23,7 +23,7 @@ def test_all_is_sorted_and_every_name_can_be_had(package: object) -> None:
 
 
 @pytest.mark.parametrize("package", [indexer, ubm_embed])
-def test_other_names_are_refused(package: object) -> None:
+def test_unknown_names_raise_attribute_error(package: object) -> None:
     with pytest.raises(AttributeError, match="nothing_like_it"):
         _ = package.nothing_like_it  # type: ignore[attr-defined]
 

@@ -1,3 +1,5 @@
+"""`ingest`: a log to a corpus and its reports, and what it refuses."""
+
 import json
 from pathlib import Path
 
@@ -32,7 +34,7 @@ def test_ingest_writes_the_corpus_and_both_reports(app: typer.Typer, tmp_path: P
     assert json.loads((tmp_path / "report.json").read_text())["kept"] == 1
 
 
-def test_bad_input_reaches_the_edge_as_our_own_error(app: typer.Typer, tmp_path: Path) -> None:
+def test_bad_input_raises_our_own_error(app: typer.Typer, tmp_path: Path) -> None:
     (tmp_path / "log.csv").write_text("session_id,action,product_id\ns,wish,p\n")
     result = CliRunner().invoke(
         app, [str(tmp_path / "log.csv"), "--from", "native", "--out", str(tmp_path / "out"), "--report", "never.json"]
@@ -42,6 +44,6 @@ def test_bad_input_reaches_the_edge_as_our_own_error(app: typer.Typer, tmp_path:
 
 
 @pytest.mark.parametrize("extra", [["--from", "matomo"], ["--from", "native", "--session-gap", "0"]])
-def test_wrong_options_are_a_matter_of_usage(app: typer.Typer, tmp_path: Path, extra: list[str]) -> None:
+def test_wrong_options_are_usage_errors(app: typer.Typer, tmp_path: Path, extra: list[str]) -> None:
     result = CliRunner().invoke(app, ["log.csv", "--out", str(tmp_path / "out"), *extra])
     assert result.exit_code == 2
