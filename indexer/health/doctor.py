@@ -62,15 +62,15 @@ class Finding:
     repairable: bool = False
 
 
-def examine(where: str | Path, *, progress: Progress = silent) -> list[Finding]:
+def examine(uri: str | Path, *, progress: Progress = silent) -> list[Finding]:
     """All faults of a store, the worst first.
 
     Raises:
         NotFound: there is no store.
     """
-    store = EmbeddingStore.from_uri(where)
+    store = EmbeddingStore.from_uri(uri)
     if not {LIVE_FILE, VERSIONS, f"{TABLE}.lance"} & set(store.storage.list()):
-        raise NotFound(f"no store at {where}")
+        raise NotFound(f"no store at {uri}")
     examination = _Examination(store)
     numbers = version_numbers(store)
     versions = {number: examination.read_version(number) for number in numbers}

@@ -18,7 +18,7 @@ from ubm_embed.model.checkpoint import Checkpoint
 _UNKNOWN = "unknown: the manifest was lost"
 
 
-def repair(where: str | Path) -> list[StoreVersion]:
+def repair(uri: str | Path) -> list[StoreVersion]:
     """Rebuild the versions of a store whose index, ids or manifest is missing or damaged, and return them.
 
     Raises:
@@ -26,8 +26,8 @@ def repair(where: str | Path) -> list[StoreVersion]:
         Conflict: another process is writing to it.
         InvalidData, QualityGateFailed: as `rebuild`.
     """
-    store = EmbeddingStore.from_uri(where)
-    numbers = {finding.version for finding in examine(where) if finding.repairable and finding.version is not None}
+    store = EmbeddingStore.from_uri(uri)
+    numbers = {finding.version for finding in examine(uri) if finding.repairable and finding.version is not None}
     with store.write_lock():
         return [rebuild(store, number) for number in sorted(numbers)]
 

@@ -19,10 +19,10 @@ from hashlib import blake2b
 
 import numpy as np
 import polars as pl
+from pydantic import AliasChoices, Field
 
 from indexer.refresh.gates import Gate, GateResult, require_passed
 from indexer.refresh.plan import Plan
-from indexer.storage.json_record import as_bytes, parse_record, read_record
 from indexer.storage.storage import Storage
 from indexer.store.embedding_store import EmbeddingStore, model_folder, staging_folder
 from indexer.store.table_schema import POPULARITY, ROW_HASH, TEXT_HASH
@@ -31,6 +31,7 @@ from ubm_embed.errors import Conflict, InvalidData
 from ubm_embed.inference.embedder import Embedder
 from ubm_embed.inference.runtimes.runtime_name import RuntimeName
 from ubm_embed.progress import Progress, silent
+from ubm_embed.validation import FrozenModel
 
 # Row of the live version that a product's vector is copied from; null if the product is encoded. No column of a shop
 # has this name: see `require_storable`.
@@ -52,6 +53,19 @@ class Shard:
     key: str
     rows: int
     to_encode: int
+
+
+class ShardRecord(FrozenModel):
+    """The record that a shard is encoded.
+
+    Attributes:
+        fragments: fragments of the table with the shard's rows, as JSON.
+        runtime: what encoded the shard; None if all its vectors were copied.
+    """
+
+    fragments: tuple[str, ...]
+    # Older software called it "encoder", and before that wrote no name because PyTorch was the only one.
+    runtime: str | None = Field(default=RuntimeName.TORCH, validation_alias=AliasChoices("runtime", "encoder"))
 
 
 @dataclass(frozen=True)
@@ -170,8 +184,8 @@ class ShardEncoder:
         require_unit_length(vectors, rows["product_id"])
         fragments = self.store.table.write_fragments(rows.drop(LIVE_ROW), vectors, overwrite=self.job.rewrite)
         runtime = self.embedder.runtime if rows[LIVE_ROW].has_nulls() else None
-        record = {"fragments": fragments, "runtime": runtime}
-        self.store.storage.write(record_file(self.job.model_id, key), as_bytes(record))
+        record = ShardRecord(fragments=tuple(fragments), runtime=runtime)
+        self.store.storage.write(record_file(self.job.model_id, key), record.model_dump_json().encode())
 
     def _vectors(self, rows: pl.DataFrame, progress: Progress) -> FloatArray:
         """Each row's vector, encoded or copied from the live version: [K, D]."""
@@ -216,28 +230,29 @@ def _report(progress: Progress, done: int, total: int, what: str, in_shard: int,
 def is_encoded(store: EmbeddingStore, model_id: str, shard: Shard) -> bool:
     """Whether a shard was encoded, by this run or an interrupted one, and the files of its rows are still there."""
     try:
-        data = store.storage.read(record_file(model_id, shard.key))
-    except FileNotFoundError:
+        record = _read_record(store, model_id, shard)
+    except InvalidData:
         return False
-    try:
-        fragments = parse_record(data, file=shard.key)["fragments"]
-    except (InvalidData, KeyError):
-        return False
-    return store.table.has_files(fragments)
+    return store.table.has_files(record.fragments)
 
 
 def fragments_of(store: EmbeddingStore, model_id: str, shards: Sequence[Shard]) -> list[str]:
     """The table fragments of encoded shards, for a commit."""
-    records = (read_record(store.storage, record_file(model_id, shard.key)) for shard in shards)
-    return [fragment for record in records for fragment in record["fragments"]]
+    return [fragment for shard in shards for fragment in _read_record(store, model_id, shard).fragments]
 
 
 def runtimes_of(store: EmbeddingStore, model_id: str, shards: Sequence[Shard]) -> set[str]:
     """The runtimes that encoded the shards; a shard whose vectors were all copied has none."""
-    records = (read_record(store.storage, record_file(model_id, shard.key)) for shard in shards)
-    # Older software called it "encoder", and before that wrote no name because PyTorch was the only one.
-    names = (record.get("runtime", record.get("encoder", RuntimeName.TORCH)) for record in records)
-    return {name for name in names if name is not None}
+    runtimes = (_read_record(store, model_id, shard).runtime for shard in shards)
+    return {runtime for runtime in runtimes if runtime is not None}
+
+
+def _read_record(store: EmbeddingStore, model_id: str, shard: Shard) -> ShardRecord:
+    name = record_file(model_id, shard.key)
+    try:
+        return ShardRecord.from_json(store.storage.read(name), file=f"{store.uri}/{name}")
+    except FileNotFoundError:
+        raise InvalidData("missing; the shard is not encoded", file=f"{store.uri}/{name}") from None
 
 
 def require_unit_length(vectors: FloatArray, product_ids: pl.Series) -> None:

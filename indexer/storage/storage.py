@@ -83,7 +83,7 @@ class Storage(Protocol):
         """
 
 
-def open_storage(where: str | Path) -> Storage:
+def open_storage(uri: str | Path) -> Storage:
     """The storage that a path or a URI names. Nothing is read or created yet.
 
     Raises:
@@ -92,11 +92,11 @@ def open_storage(where: str | Path) -> Storage:
     from indexer.storage.local_storage import LocalStorage
     from indexer.storage.object_storage import SCHEMES, ObjectStorage
 
-    scheme, separator, rest = str(where).partition("://")
+    scheme, separator, rest = str(uri).partition("://")
     if not separator:
-        return LocalStorage(Path(where))
+        return LocalStorage(Path(uri))
     if scheme == "file":
         return LocalStorage(Path(rest))
     if scheme not in SCHEMES:
-        raise InvalidData(f"expected a folder or a URI of {', '.join(SCHEMES)}, got {str(where)!r}")
-    return ObjectStorage(str(where).rstrip("/"))
+        raise InvalidData(f"expected a folder or a URI of {', '.join(SCHEMES)}, got {str(uri)!r}")
+    return ObjectStorage(str(uri).rstrip("/"))

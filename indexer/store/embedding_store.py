@@ -37,45 +37,45 @@ class EmbeddingStore:
         self.table = ProductTable(storage)
 
     @classmethod
-    def from_uri(cls, where: str | Path) -> Self:
+    def from_uri(cls, uri: str | Path) -> Self:
         """The store at a path or URI, whether it exists or not.
 
         Raises:
             InvalidData: the URI's scheme is not supported.
         """
-        return cls(open_storage(where))
+        return cls(open_storage(uri))
 
     @classmethod
-    def create(cls, where: str | Path) -> Self:
+    def create(cls, uri: str | Path) -> Self:
         """The store at a path or URI, to be built; it need not exist yet, and nothing is written here.
 
         Raises:
             Conflict: the path is a file, or a folder with files that are no part of a store.
             InvalidData: the URI's scheme is not supported.
         """
-        if "://" not in str(where) and Path(where).is_file():
-            raise Conflict(f"{where} is a file; expected a folder for the store")
-        storage = open_storage(where)
+        if "://" not in str(uri) and Path(uri).is_file():
+            raise Conflict(f"{uri} is a file; expected a folder for the store")
+        storage = open_storage(uri)
         entries = set(storage.list())
         if entries - _CONTENTS and LIVE_FILE not in entries:
-            raise Conflict(f"{where} holds {min(entries - _CONTENTS)!r} and is no store; choose another folder")
+            raise Conflict(f"{uri} holds {min(entries - _CONTENTS)!r} and is no store; choose another folder")
         return cls(storage)
 
     @classmethod
-    def open(cls, where: str | Path) -> Self:
+    def open(cls, uri: str | Path) -> Self:
         """The existing store at a path or URI, which must have a live version.
 
         Raises:
             NotFound: there is no store, nothing was ever published in it, or live.json is missing.
             InvalidData: the URI's scheme is not supported.
         """
-        store = cls.from_uri(where)
+        store = cls.from_uri(uri)
         if not store.storage.exists(LIVE_FILE):
             if store.storage.list(VERSIONS):
-                doctor = f"ubm-embed doctor --store {where}"
-                raise NotFound(f"no {LIVE_FILE} in the store at {where}, so no version answers; see: {doctor}")
-            build = f"ubm-embed build-index --model DIR --products FILE --store {where}"
-            raise NotFound(f"no store at {where}; build one: {build}")
+                doctor = f"ubm-embed doctor --store {uri}"
+                raise NotFound(f"no {LIVE_FILE} in the store at {uri}, so no version answers; see: {doctor}")
+            build = f"ubm-embed build-index --model DIR --products FILE --store {uri}"
+            raise NotFound(f"no store at {uri}; build one: {build}")
         return store
 
     @property
