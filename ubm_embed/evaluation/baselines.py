@@ -1,6 +1,6 @@
-"""What every model has to beat: the most popular products, and those that stood in sessions with or near these.
+"""Baselines that every model has to beat: popular products, and those that share sessions with the ones at hand.
 
-Letters: E questions, M products.
+Letters: E examples, S sessions, M products.
 """
 
 from __future__ import annotations
@@ -15,9 +15,8 @@ from scipy.sparse import csr_array
 from ubm_embed.data.arrays import BoolArray, FloatArray, IntArray, offsets_of
 from ubm_embed.data.batches.session_table import SessionTable
 
-# Known texts start from these counts, too (training/neighbours.py).
-_REACH = 10  # places apart, at most, of a pair that counts
-_READ = 8  # products of a session that are asked with
+_MAX_DISTANCE = 10  # of a pair that counts; item embeddings start from these counts, too (`neighbour_vectors`)
+_MAX_RECENT = 8  # products of a session that scores are made from
 
 
 class Scorer(Protocol):
@@ -28,7 +27,7 @@ class Scorer(Protocol):
 
 
 def session_products(sessions: SessionTable, products: int) -> csr_array:
-    """Which products each session holds: a sparse [S, M] of ones."""
+    """A sparse [S, M] with a one for each product of each session."""
     is_product = sessions.rows < products
     ones = np.ones(int(is_product.sum()), dtype=np.float32)
     where = (sessions.session_of()[is_product], sessions.rows[is_product])
@@ -40,7 +39,7 @@ def session_products(sessions: SessionTable, products: int) -> csr_array:
 
 @dataclass(frozen=True)
 class Popularity:
-    """POP: products by how many training sessions hold them, whatever the session.
+    """POP: products by how many training sessions hold them, the same for every session.
 
     Attributes:
         counts: [M].
@@ -50,7 +49,7 @@ class Popularity:
 
     @classmethod
     def fit(cls, sessions: SessionTable, products: int) -> Self:
-        """Count."""
+        """Count sessions."""
         return cls(session_products(sessions, products).sum(axis=0).astype(np.float32))
 
     def scores(self, prefixes: SessionTable) -> FloatArray:
@@ -60,7 +59,7 @@ class Popularity:
 
 @dataclass(frozen=True)
 class CoOccurrence:
-    """Item to item: products by how often they shared a session with the ones at hand, over the root of both counts.
+    """Item to item: products by how often they share a session with the ones at hand, over the root of both counts.
 
     Attributes:
         similarity: sparse [M, M], 0 on the diagonal.
@@ -70,7 +69,7 @@ class CoOccurrence:
 
     @classmethod
     def fit(cls, sessions: SessionTable, products: int) -> Self:
-        """Count pairs."""
+        """Count pairs of products in a session."""
         held = session_products(sessions, products)
         return cls(_over_root_counts(held.T @ held, held))
 
@@ -83,11 +82,11 @@ class CoOccurrence:
 
 @dataclass(frozen=True)
 class RecentCoOccurrence:
-    """Item to item by nearness: products that stood close to the last ones of the session at hand.
+    """Item to item by distance: products that were close to the last ones of the session at hand.
 
-    A pair of different products at most 10 places apart in a training session adds 1 / distance; the sum is taken over
-    the root of both products' session counts. The last product of a session counts 1, each one before it half as much,
-    and 8 are read. Search phrases take no place.
+    A pair of different products at most 10 positions apart in a training session adds 1 / distance; the sum is divided
+    by the root of both products' session counts. The last product of a session weighs 1, each one before it half as
+    much, and 8 are used. Search phrases do not count as positions.
 
     Attributes:
         similarity: sparse [M, M], symmetric, 0 on the diagonal.
@@ -98,17 +97,17 @@ class RecentCoOccurrence:
     @classmethod
     def fit(cls, sessions: SessionTable, products: int) -> Self:
         """Add up pairs, distance by distance."""
-        near, read = csr_array((products, products), dtype=np.float32), only_products(sessions, products)
-        for distance in range(1, _REACH + 1):
-            pairs = _pairs_apart(read, distance)
-            shares = np.full(pairs[0].size, 1 / distance, dtype=np.float32)
-            near += csr_array((shares, pairs), shape=near.shape)
+        near, viewed = csr_array((products, products), dtype=np.float32), only_products(sessions, products)
+        for distance in range(1, _MAX_DISTANCE + 1):
+            pairs = _pairs_apart(viewed, distance)
+            weights = np.full(pairs[0].size, 1 / distance, dtype=np.float32)
+            near += csr_array((weights, pairs), shape=near.shape)
         return cls(_over_root_counts(near + near.T, session_products(sessions, products)))
 
     def scores(self, prefixes: SessionTable) -> FloatArray:
         """[E, M]."""
         products = self.similarity.shape[0]
-        recent = only_products(prefixes, products).last(_READ)
+        recent = only_products(prefixes, products).last(_MAX_RECENT)
         steps_back = np.repeat(recent.offsets[1:], recent.lengths) - 1 - np.arange(recent.rows.size)
         where = (recent.session_of(), recent.rows)
         weights = csr_array(((0.5**steps_back).astype(np.float32), where), shape=(len(recent), products))
@@ -117,14 +116,14 @@ class RecentCoOccurrence:
 
 
 def only_products(sessions: SessionTable, products: int) -> SessionTable:
-    """The sessions without their search phrases, some of them perhaps empty."""
+    """The sessions without their search phrases; some may be empty."""
     is_product = sessions.rows < products
     offsets = offsets_of(is_product.astype(np.int64))[sessions.offsets]
     return SessionTable(sessions.actions[is_product], sessions.rows[is_product], offsets)
 
 
 def _pairs_apart(sessions: SessionTable, distance: int) -> tuple[IntArray, IntArray]:
-    """Products so many places apart in a session: the earlier ones [P], the later ones [P]."""
+    """Pairs of products `distance` apart in a session: the earlier ones [P], the later ones [P]."""
     session_of = sessions.session_of()
     earlier, later = sessions.rows[:-distance], sessions.rows[distance:]
     paired = session_of[:-distance] == session_of[distance:]
@@ -132,7 +131,7 @@ def _pairs_apart(sessions: SessionTable, distance: int) -> tuple[IntArray, IntAr
 
 
 def _over_root_counts(together: csr_array, held: csr_array) -> csr_array:
-    """[M, M] over the root of how many sessions hold either product, without the diagonal; `held` is [S, M]."""
+    """[M, M] over the root of both products' session counts, without the diagonal; `held` is [S, M]."""
     pairs, counts = together.tocoo(), held.sum(axis=0)
     apart = pairs.row != pairs.col
     rows, columns = pairs.row[apart], pairs.col[apart]
@@ -141,6 +140,6 @@ def _over_root_counts(together: csr_array, held: csr_array) -> csr_array:
 
 
 def seen_products(prefixes: SessionTable, products: int) -> BoolArray:
-    """[E, M] which products a session holds already."""
+    """[E, M] which products each prefix holds already."""
     seen: NDArray[np.bool_] = session_products(prefixes, products).toarray() > 0
     return seen

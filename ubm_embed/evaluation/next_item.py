@@ -1,6 +1,6 @@
-"""Next item prediction: models as scorers of all products, and the ranks of the right ones.
+"""Next item prediction: models as scorers of all products, and the ranks of the targets.
 
-Letters: E questions, M products, D width.
+Letters: E examples, M products, D width.
 """
 
 from __future__ import annotations
@@ -20,8 +20,8 @@ from ubm_embed.evaluation.ranking import target_ranks
 from ubm_embed.inference.embedder import Embedder
 from ubm_embed.progress import Progress, silent
 
-# A part of the questions at once: its scores are a dense [E, M].
-_SCORES_AT_ONCE = 1 << 25
+# The scores of a batch are a dense [E, M]: 128 MB.
+_MAX_SCORES = 1 << 25
 
 
 @dataclass(frozen=True)
@@ -30,7 +30,7 @@ class SessionModel:
 
     Attributes:
         vectors: [M, D] of the products.
-        texts: what the sessions' rows mean.
+        texts: of the corpus; the rows of sessions are indices in it.
     """
 
     embedder: Embedder
@@ -58,18 +58,21 @@ def ranks_of(
     repeats: bool = False,
     name: str = "",
     progress: Progress = silent,
+    max_scores: int = _MAX_SCORES,
 ) -> NDArray[np.int64]:
-    """The rank of each question's target among all products, ties against it: [E].
+    """The rank of each example's target among all products, ties against it: [E].
 
     Args:
         repeats: whether products that the prefix holds are candidates too.
+        name: of the scorer, for `progress`.
+        max_scores: scores in memory at once.
     """
-    parts = []
-    size = max(1, min(512, _SCORES_AT_ONCE // max(1, products)))
+    ranks = []
+    size = max(1, min(512, max_scores // max(1, products)))
     for start in range(0, len(examples), size):
         stop = min(start + size, len(examples))
-        some = examples.take(np.arange(start, stop))
-        seen = None if repeats else seen_products(some.prefixes, products)
-        parts.append(target_ranks(scorer.scores(some.prefixes), some.targets, seen))
-        progress(f"asking {name}", stop, len(examples))
-    return np.concatenate(parts)
+        batch = examples.take(np.arange(start, stop))
+        seen = None if repeats else seen_products(batch.prefixes, products)
+        ranks.append(target_ranks(scorer.scores(batch.prefixes), batch.targets, seen))
+        progress(f"scoring {name}", stop, len(examples))
+    return np.concatenate(ranks)

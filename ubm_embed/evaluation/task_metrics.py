@@ -1,4 +1,4 @@
-"""What the three tasks are measured by (paper 4.1.2): purchase intention, remaining length, next item.
+"""The metrics of the three tasks (paper 4.1.2): purchase intention, remaining length, next item.
 
 Letters: E examples.
 """
@@ -26,7 +26,7 @@ from ubm_embed.evaluation.ranking import hit_at_k, mrr_at_k
 _CUTOFFS = (10, 20)
 _AT_K = re.compile(r"(hit|mrr)@[1-9][0-9]*")
 
-# Of everything that the functions here return by default; `higher_is_better` knows hit@k and mrr@k for the other k too.
+# Every metric that the functions here return by default; `higher_is_better` knows hit@k and mrr@k for other k too.
 HIGHER_IS_BETTER: dict[str, bool] = {
     **dict.fromkeys(("accuracy", "auroc", "f1", "kappa"), True),
     **dict.fromkeys(("mae", "mse", "msle"), False),
@@ -38,7 +38,7 @@ _LABELS = {"mrr": "MRR", "auroc": "AUROC", "f1": "F1", "mae": "MAE", "mse": "MSE
 
 
 def metric_label(metric: str) -> str:
-    """What people call a metric: "mrr@10" is MRR@10."""
+    """A metric's name for people: MRR@10 for "mrr@10"."""
     stem, at, k = metric.partition("@")
     return _LABELS.get(stem, stem) + at + k
 
@@ -52,7 +52,7 @@ def higher_is_better(metric: str) -> bool:
     if _AT_K.fullmatch(metric):
         return True
     if metric not in HIGHER_IS_BETTER:
-        raise ValueError(f"no metric {metric!r}; there are hit@k, mrr@k and {', '.join(HIGHER_IS_BETTER)}")
+        raise ValueError(f"unknown metric {metric!r}; expected hit@k, mrr@k or one of {', '.join(HIGHER_IS_BETTER)}")
     return HIGHER_IS_BETTER[metric]
 
 
@@ -64,15 +64,15 @@ def purchase_metrics(labels: BoolArray, probabilities: FloatArray, threshold: fl
     Args:
         labels: [E], whether the session ended in a purchase.
         probabilities: [E].
-        threshold: a purchase is predicted above it, not at it, so that a constant 0.5 predicts none.
+        threshold: a purchase is predicted above it, not at it, so that a constant 0.5 predicts no purchase.
 
     Raises:
-        ValueError: all labels are the same, which leaves AUROC undefined, or a probability is not a number.
+        ValueError: all labels are the same, which leaves AUROC undefined, or a probability is NaN.
     """
     labels = np.asarray(labels, dtype=np.bool_)
     if labels.all() or not labels.any():
-        what = f"all {labels.size} labels are {bool(labels[0])}" if labels.size else "there are no labels"
-        raise ValueError(f"AUROC needs sessions with and without a purchase, but {what}")
+        problem = f"all {labels.size} labels are {bool(labels[0])}" if labels.size else "there are no labels"
+        raise ValueError(f"AUROC needs sessions with and without a purchase, but {problem}")
     predicted = probabilities > threshold
     return {
         "accuracy": float(accuracy_score(labels, predicted)),
@@ -85,15 +85,15 @@ def purchase_metrics(labels: BoolArray, probabilities: FloatArray, threshold: fl
 def length_metrics(lengths: FloatArray, predictions: FloatArray) -> dict[str, float]:
     """Remaining length: mean absolute, squared and squared logarithmic error, and R^2.
 
-    MSLE alone reads predictions below 0 as 0: it takes the logarithm of one more than them. R^2 is 0 where all lengths
-    are equal (one example among them), whatever the predictions: there is no variance that they could explain.
+    Only MSLE takes predictions below 0 as 0, for its logarithm. R^2 is 0 where all lengths are equal, as with a single
+    example, whatever the predictions: there is no variance to explain.
 
     Args:
-        lengths: [E], none below 0.
+        lengths: [E], 0 or more.
         predictions: [E].
 
     Raises:
-        ValueError: there are no examples, a length is below 0, or a prediction is not a number.
+        ValueError: there are no examples, a length is below 0, or a prediction is NaN.
     """
     actual, predicted = np.asarray(lengths, np.float64), np.asarray(predictions, np.float64)
     if not actual.size:
@@ -109,7 +109,7 @@ def length_metrics(lengths: FloatArray, predictions: FloatArray) -> dict[str, fl
 
 
 def ranking_metrics(ranks: IntArray, cutoffs: Sequence[int] = _CUTOFFS) -> dict[str, float]:
-    """Next item: hit@k and mrr@k of the targets' ranks, [E], 1 for the best; for each cutoff k in turn.
+    """Next item: hit@k and mrr@k of the targets' ranks, [E], 1 for the best, for each cutoff k.
 
     Raises:
         ValueError: there are no ranks.

@@ -52,7 +52,7 @@ def corpus_of(products, sessions):
 def corpus(products):
     """Two training sessions show that p4 follows p3; that it follows p1 too only a leak would show.
 
-    Of the validation part p3 is the answer, so that what is asked says of which part it is.
+    Of the validation part p3 is the answer, so that a target shows which part it is from.
     """
     first = np.flatnonzero(TRAINING)[:2]
     sessions = {"training": ["p1", "p2"], "validation": ["p1", "p3"], "test": ["p1", "p4"]}
@@ -84,28 +84,28 @@ def checkpoint(model, tokenizer):
 
 
 @pytest.fixture
-def asked(monkeypatch):
-    """The questions of next item prediction, by who was asked."""
-    questions = {}
+def examples_by_name(monkeypatch):
+    """The examples of next item prediction that each model was given."""
+    given = {}
 
     def spy(scorer, examples, *rest, name, **settings):
-        questions[name] = examples
+        given[name] = examples
         return ranks_of(scorer, examples, *rest, name=name, **settings)
 
     monkeypatch.setattr(evaluation, "ranks_of", spy)
-    return questions
+    return given
 
 
-def by_name(found):
-    return {row.name: row for row in found.rows}
+def by_name(result):
+    return {row.name: row for row in result.rows}
 
 
 class TestNextItem:
-    def test_all_models_get_the_examples_of_the_test_part(self, corpus, checkpoint, asked):
-        found = evaluate(Task.NIP, corpus, checkpoint(corpus))
-        assert found.examples == TEST.sum() != VALIDATION.sum()
-        assert asked.keys() == {"UBM", "co-occurrence", "recent co-occurrence", "POP"}
-        for examples in asked.values():
+    def test_all_models_get_the_examples_of_the_test_part(self, corpus, checkpoint, examples_by_name):
+        result = evaluate(Task.NIP, corpus, checkpoint(corpus))
+        assert result.examples == TEST.sum() != VALIDATION.sum()
+        assert examples_by_name.keys() == {"UBM", "co-occurrence", "recent co-occurrence", "POP"}
+        for examples in examples_by_name.values():
             assert examples.targets.tolist() == [3] * int(TEST.sum())
             assert examples.prefixes.rows.tolist() == [0] * int(TEST.sum())
 
@@ -132,23 +132,23 @@ class TestNextItem:
         with pytest.raises(InvalidData, match="nip to test with"):
             evaluate(Task.NIP, corpus, checkpoint(corpus))
 
-    def test_products_that_a_session_holds_only_with_repeats(self, products, checkpoint, asked):
+    def test_products_that_a_session_holds_only_with_repeats(self, products, checkpoint, examples_by_name):
         corpus = corpus_of(products, {name: ["p1", "p2", "p1"] for name in NAMES})
         evaluate(Task.NIP, corpus, checkpoint(corpus))
-        assert set(asked["UBM"].targets.tolist()) == {1}
+        assert set(examples_by_name["UBM"].targets.tolist()) == {1}
         evaluate(Task.NIP, corpus, checkpoint(corpus), repeats=True, seed=1)
-        assert set(asked["UBM"].targets.tolist()) == {0, 1}
+        assert set(examples_by_name["UBM"].targets.tolist()) == {0, 1}
 
     def test_examples_are_limited_and_drawn_repeatably(self, corpus, checkpoint):
-        found = evaluate(Task.NIP, corpus, checkpoint(corpus), max_examples=5, seed=3)
-        assert found.examples == 5
-        assert evaluate(Task.NIP, corpus, checkpoint(corpus), max_examples=5, seed=3) == found
+        result = evaluate(Task.NIP, corpus, checkpoint(corpus), max_examples=5, seed=3)
+        assert result.examples == 5
+        assert evaluate(Task.NIP, corpus, checkpoint(corpus), max_examples=5, seed=3) == result
 
     def test_progress_is_reported(self, corpus, checkpoint):
         steps = []
         evaluate(Task.NIP, corpus, checkpoint(corpus), progress=lambda what, *rest: steps.append(what))
-        asked = ("UBM", "co-occurrence", "recent co-occurrence", "POP")
-        assert set(steps) == {"embedding products", *(f"asking {name}" for name in asked)}
+        examples_by_name = ("UBM", "co-occurrence", "recent co-occurrence", "POP")
+        assert set(steps) == {"embedding products", *(f"scoring {name}" for name in examples_by_name)}
 
 
 class TestOtherTasks:
@@ -156,21 +156,21 @@ class TestOtherTasks:
         model = checkpoint(long_corpus, Task.PIP)
         model.model.head.purchase_share.fill_(0.25)
         model.model.head.layers[-1].bias.data.fill_(0.5)
-        found = evaluate(Task.PIP, long_corpus, model)
-        assert [row.name for row in found.rows] == ["UBM", "RAND"]
-        assert found.examples == TEST.sum()
-        assert found.rows[0].metrics.keys() == {"accuracy", "auroc", "f1", "kappa"}
+        result = evaluate(Task.PIP, long_corpus, model)
+        assert [row.name for row in result.rows] == ["UBM", "RAND"]
+        assert result.examples == TEST.sum()
+        assert result.rows[0].metrics.keys() == {"accuracy", "auroc", "f1", "kappa"}
         tokenized = TokenizedCorpus.from_corpus(long_corpus, tokenizer)
         examples = TaskDataset.from_split(Task.PIP, tokenized, SPLIT).test(max_examples=100, seed=0)
         probabilities = Predictor.from_checkpoint(model, device="cpu").predict_table(tokenized.texts, examples.prefixes)
         assert ((probabilities > 0.25) & (probabilities < 0.5)).any(), "for one half would do as well"
-        assert found.rows[0].metrics == pytest.approx(purchase_metrics(examples.targets, probabilities, 0.25))
+        assert result.rows[0].metrics == pytest.approx(purchase_metrics(examples.targets, probabilities, 0.25))
 
     def test_lengths_are_predicted_by_the_head_and_by_the_mean(self, long_corpus, checkpoint):
-        found = evaluate(Task.RLP, long_corpus, checkpoint(long_corpus, Task.RLP))
-        assert [row.name for row in found.rows] == ["UBM", "FIXED"]
-        assert found.rows[0].metrics.keys() == {"mae", "mse", "msle", "r2"}
-        assert found.rows[1].metrics["r2"] <= 0, "a constant explains nothing"
+        result = evaluate(Task.RLP, long_corpus, checkpoint(long_corpus, Task.RLP))
+        assert [row.name for row in result.rows] == ["UBM", "FIXED"]
+        assert result.rows[0].metrics.keys() == {"mae", "mse", "msle", "r2"}
+        assert result.rows[1].metrics["r2"] <= 0, "a constant explains nothing"
 
     def test_a_corpus_without_purchases_cannot_pose_the_task(self, products, checkpoint):
         corpus = corpus_of(products, {name: ["p1", "p2", "p3", "p4", "p5", "p6"] for name in NAMES})
@@ -183,13 +183,13 @@ class TestAgainst:
         model = checkpoint(corpus)
         other = checkpoint(corpus, Task.NIP)
         stir(other.model)
-        found = evaluate(Task.NIP, corpus, model, against=other)
-        assert [row.name for row in found.rows] == [
+        result = evaluate(Task.NIP, corpus, model, against=other)
+        assert [row.name for row in result.rows] == [
             *("UBM", "the other model", "co-occurrence", "recent co-occurrence", "POP")
         ]
-        assert found.rows[0].p_values is None
-        assert all(row.p_values.keys() == row.metrics.keys() for row in found.rows[1:])
-        assert found.rows[0] == evaluate(Task.NIP, corpus, model).rows[0]
+        assert result.rows[0].p_values is None
+        assert all(row.p_values.keys() == row.metrics.keys() for row in result.rows[1:])
+        assert result.rows[0] == evaluate(Task.NIP, corpus, model).rows[0]
 
     def test_a_model_does_not_differ_from_itself(self, corpus, checkpoint):
         model = checkpoint(corpus)
@@ -203,8 +203,8 @@ class TestAgainst:
         assert smaller.vocab_size < tokenizer.vocab_size
         record = {"corpus": TokenizedCorpus.from_corpus(corpus, smaller).fingerprint(), "split": SPLIT.to_dict()}
         other = replace(checkpoint(corpus, Task.NIP), tokenizer=smaller, record=record)
-        found = evaluate(Task.NIP, corpus, checkpoint(corpus), against=other)
-        assert found.rows[1].name == "the other model"
+        result = evaluate(Task.NIP, corpus, checkpoint(corpus), against=other)
+        assert result.rows[1].name == "the other model"
 
     def test_models_of_different_splits_are_not_compared(self, corpus, checkpoint):
         other = checkpoint(corpus, split=replace(SPLIT, holdout=0.2))
@@ -240,15 +240,15 @@ class TestRefusals:
 
 
 def test_an_evaluation_for_json(corpus, checkpoint):
-    found = evaluate(Task.NIP, corpus, checkpoint(corpus))
-    document = json.loads(json.dumps(found.to_dict()))
+    result = evaluate(Task.NIP, corpus, checkpoint(corpus))
+    document = json.loads(json.dumps(result.to_dict()))
     assert document.keys() == {"task", "model_id", "against", "examples", "split", "corpus", "leaks", "rows"}
-    assert (document["model_id"], document["against"]) == (found.model_id, None) == ("toy", None)
+    assert (document["model_id"], document["against"]) == (result.model_id, None) == ("toy", None)
     assert (document["task"], document["examples"]) == ("nip", TEST.sum())
     assert document["split"] == {"kind": "session", "holdout": HOLDOUT}
     assert document["leaks"]["test"] == TEST.sum()
     assert document["leaks"]["pretraining_respects_split"] is True
-    assert document["rows"] == [row.to_dict() for row in found.rows]
+    assert document["rows"] == [row.to_dict() for row in result.rows]
 
 
 def test_a_problem_of_pre_training_is_reported(corpus, checkpoint):
@@ -266,18 +266,20 @@ def test_the_first_problem_of_either_pre_training_is_reported(corpus, checkpoint
         (seen, other, "it saw every session"),
         (clean, clean, None),
     ):
-        found = evaluate(Task.NIP, corpus, model, against=replace(against, model_id="other"))
-        assert found.leaks.pretraining_problem == problem
-        assert found.to_dict()["against"] == found.against == "other"
+        result = evaluate(Task.NIP, corpus, model, against=replace(against, model_id="other"))
+        assert result.leaks.pretraining_problem == problem
+        assert result.to_dict()["against"] == result.against == "other"
 
 
-def test_settings_are_those_of_fine_tuning_unless_given(products, long_corpus, checkpoint, asked, monkeypatch):
+def test_settings_are_those_of_fine_tuning_unless_given(
+    products, long_corpus, checkpoint, examples_by_name, monkeypatch
+):
     corpus = corpus_of(products, {name: ["p1", "p2", "p1"] for name in NAMES})
     tuned = checkpoint(corpus, Task.NIP, finetuning={"repeats": True, "min_interactions": 5})
     evaluate(Task.NIP, corpus, tuned)
-    assert set(asked["UBM"].targets.tolist()) == {0, 1}
+    assert set(examples_by_name["UBM"].targets.tolist()) == {0, 1}
     evaluate(Task.NIP, corpus, tuned, repeats=False)
-    assert set(asked["UBM"].targets.tolist()) == {1}
+    assert set(examples_by_name["UBM"].targets.tolist()) == {1}
     used, from_parts = [], TaskDataset.from_parts
     monkeypatch.setattr(TaskDataset, "from_parts", lambda *given, **now: used.append(now) or from_parts(*given, **now))
     tuned = checkpoint(long_corpus, Task.RLP, finetuning={"repeats": False, "min_interactions": 3})

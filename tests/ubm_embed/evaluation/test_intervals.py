@@ -37,13 +37,13 @@ def test_the_ends_are_the_quantiles_of_what_was_measured():
         seen.append(chosen)
         return {"first": float(chosen[0]), "sum": float(chosen.sum())}
 
-    found = bootstrap_intervals(measure, 7, rounds=40, level=0.5)
+    result = bootstrap_intervals(measure, 7, rounds=40, level=0.5)
     assert len(seen) == 40
-    assert found == {
+    assert result == {
         "first": tuple(np.quantile([chosen[0] for chosen in seen], [0.25, 0.75])),
         "sum": tuple(np.quantile([chosen.sum() for chosen in seen], [0.25, 0.75])),
     }
-    assert all(type(end) is float for ends in found.values() for end in ends)
+    assert all(type(end) is float for ends in result.values() for end in ends)
 
 
 def test_a_higher_level_is_wider_and_the_seed_decides():
@@ -105,6 +105,6 @@ def test_other_errors_pass():
 
 
 @pytest.mark.parametrize("wrong", [{"size": 0}, {"rounds": 0}, {"level": 1.0}, {"level": 0.0}])
-def test_what_cannot_be_asked(wrong):
+def test_arguments_out_of_range(wrong):
     with pytest.raises(ValueError, match=next(iter(wrong))):
         bootstrap_intervals(mean_of([1.0]), **{"size": 1, **wrong})

@@ -32,6 +32,7 @@ PREDICTIONS = {
 }
 
 
+ROUNDED = 0.5e-4 * (1 + 1e-9)  # four digits after the point
 ROUNDS = {Task.NIP: 40, Task.PIP: 8, Task.RLP: 15}
 
 
@@ -151,8 +152,8 @@ def test_a_row_for_json_is_rounded(task):
     assert document["metrics"].keys() == row.metrics.keys()
     values = [*document["p_values"].values()]
     for name, metric in document["metrics"].items():
-        assert metric["value"] == pytest.approx(row.metrics[name], abs=1e-4)
-        assert (metric["low"], metric["high"]) == pytest.approx(row.intervals[name], abs=1e-4)
+        assert metric["value"] == pytest.approx(row.metrics[name], abs=ROUNDED)
+        assert (metric["low"], metric["high"]) == pytest.approx(row.intervals[name], abs=ROUNDED)
         values.extend(metric.values())
     values.extend(value for band in document["bands"] for value in band["metrics"].values())
     assert values == [round(figure, 4) for figure in values]

@@ -14,9 +14,9 @@ SCORES = arrays(np.float32, st.tuples(st.integers(1, 5), st.integers(1, 6)), ele
 
 @given(scores=SCORES, data=st.data())
 def test_a_rank_is_one_plus_how_many_others_score_at_least_as_high(scores, data):
-    questions, products = scores.shape
+    examples, products = scores.shape
     columns = st.integers(0, products - 1)
-    targets = np.array(data.draw(st.lists(columns, min_size=questions, max_size=questions)))
+    targets = np.array(data.draw(st.lists(columns, min_size=examples, max_size=examples)))
     left_out = data.draw(arrays(np.bool_, scores.shape)) & (np.arange(products) != targets[:, None])
     ranks, all_ranks = target_ranks(scores, targets, left_out), target_ranks(scores, targets)
     for question, target in enumerate(targets):

@@ -13,8 +13,8 @@ from ubm_embed.evaluation.task_metrics import length_metrics, purchase_metrics, 
 ANSWERS = st.lists(st.tuples(st.integers(1, 30), st.integers(1, 30)), min_size=1, max_size=20)
 
 
-def mean(answers):
-    return {"mean": float(answers.mean())}
+def mean(predictions):
+    return {"mean": float(predictions.mean())}
 
 
 def columns(pairs):
@@ -25,19 +25,21 @@ def columns(pairs):
 @given(pairs=ANSWERS)
 def test_p_is_above_0_at_most_1_and_the_same_either_way(pairs):
     first, second = columns(pairs)
-    found = paired_p_values(ranking_metrics, first, second, rounds=20)
-    assert found.keys() == ranking_metrics(first).keys()
-    assert all(1 / 21 <= p <= 1 for p in found.values())
-    assert found == paired_p_values(ranking_metrics, second, first, rounds=20)
+    result = paired_p_values(ranking_metrics, first, second, rounds=20)
+    assert result.keys() == ranking_metrics(first).keys()
+    assert all(1 / 21 <= p <= 1 for p in result.values())
+    assert result == paired_p_values(ranking_metrics, second, first, rounds=20)
 
 
 @settings(max_examples=15)
-@given(answers=st.lists(st.floats(0, 30, width=32), min_size=1, max_size=20))
-def test_equal_answers_are_no_difference(answers):
-    answers = np.array(answers, np.float32)
-    lengths = np.arange(answers.size, dtype=np.float32)
-    found = paired_p_values(lambda predicted: length_metrics(lengths, predicted), answers, answers.copy(), rounds=5)
-    assert found == {"mae": 1.0, "mse": 1.0, "msle": 1.0, "r2": 1.0}
+@given(predictions=st.lists(st.floats(0, 30, width=32), min_size=1, max_size=20))
+def test_equal_predictions_do_not_differ(predictions):
+    predictions = np.array(predictions, np.float32)
+    lengths = np.arange(predictions.size, dtype=np.float32)
+    result = paired_p_values(
+        lambda predicted: length_metrics(lengths, predicted), predictions, predictions.copy(), rounds=5
+    )
+    assert result == {"mae": 1.0, "mse": 1.0, "msle": 1.0, "r2": 1.0}
 
 
 def test_p_estimates_the_share_of_all_swaps():
@@ -53,20 +55,20 @@ def test_p_estimates_the_share_of_all_swaps():
 def test_ties_up_to_the_last_digit_count():
     # Swaps of the examples leave a difference of 0.1 or 0.3: never less than the 0.1 observed, but for rounding.
     first, second = np.array([0.1, 0.2, 0.3]), np.array([0.2, 0.1, 0.4])
-    found = paired_p_values(lambda answers: {"sum": float(sum(answers.tolist()))}, first, second, rounds=50)
-    assert found == {"sum": 1.0}
+    result = paired_p_values(lambda predictions: {"sum": float(sum(predictions.tolist()))}, first, second, rounds=50)
+    assert result == {"sum": 1.0}
 
 
 def test_alike_models_are_seldom_found_different():
     """Under the null p is about uniform: below 0.1 in about a tenth of 200 pairs of models."""
     rng = np.random.default_rng(1)
     draws = rng.normal(size=(200, 2, 30))
-    found = np.array([paired_p_values(mean, *pair, rounds=49)["mean"] for pair in draws])
-    assert 0.04 < np.mean(found <= 0.1) < 0.17
-    assert 0.4 < found.mean() < 0.6
+    result = np.array([paired_p_values(mean, *pair, rounds=49)["mean"] for pair in draws])
+    assert 0.04 < np.mean(result <= 0.1) < 0.17
+    assert 0.4 < result.mean() < 0.6
 
 
-def test_clearly_better_ranks_are_found_better():
+def test_clearly_better_ranks_differ():
     rng = np.random.default_rng(2)
     first, second = rng.integers(1, 25, 300), rng.integers(1, 60, 300)
     assert set(paired_p_values(ranking_metrics, first, second, rounds=99).values()) == {1 / 100}
@@ -77,28 +79,28 @@ def test_metrics_that_are_no_mean_over_examples():
     labels = rng.random(200) < 0.3
     knows = np.where(labels, 0.7, 0.3).astype(np.float32) + rng.normal(0, 0.2, 200).astype(np.float32)
     guesses = rng.random(200).astype(np.float32)
-    found = paired_p_values(lambda answers: purchase_metrics(labels, answers), knows, guesses, rounds=19)
-    assert found == dict.fromkeys(("accuracy", "auroc", "f1", "kappa"), 1 / 20)
+    result = paired_p_values(lambda predictions: purchase_metrics(labels, predictions), knows, guesses, rounds=19)
+    assert result == dict.fromkeys(("accuracy", "auroc", "f1", "kappa"), 1 / 20)
 
 
 def test_a_metric_that_is_not_a_number_proves_nothing():
     first, second = np.array([1.0, 2.0]), np.array([3.0, 4.0])
-    assert paired_p_values(lambda answers: {"none": float("nan")}, first, second, rounds=9) == {"none": 1.0}
+    assert paired_p_values(lambda predictions: {"none": float("nan")}, first, second, rounds=9) == {"none": 1.0}
 
 
 def test_the_seed_decides_and_the_caller_s_arrays_stay():
     first, second = np.arange(12.0), np.arange(12.0) % 5 + 2
     kept = first.copy(), second.copy()
-    found = [paired_p_values(mean, first, second, rounds=60, seed=seed)["mean"] for seed in (0, 0, 1, 2, 3)]
-    assert found[0] == found[1]
-    assert len(set(found)) > 1
+    result = [paired_p_values(mean, first, second, rounds=60, seed=seed)["mean"] for seed in (0, 0, 1, 2, 3)]
+    assert result[0] == result[1]
+    assert len(set(result)) > 1
     assert np.array_equal((first, second), kept)
 
 
-def test_answers_that_are_no_pairs():
+def test_predictions_that_are_no_pairs():
     with pytest.raises(ValueError, match=r"\(3,\) and \(4,\)"):
         paired_p_values(mean, np.ones(3), np.ones(4))
-    with pytest.raises(ValueError, match=r"two \[E\]"):
+    with pytest.raises(ValueError, match=r"one shape \[E\]"):
         paired_p_values(mean, np.ones((3, 2)), np.ones((3, 2)))
     with pytest.raises(ValueError, match="rounds"):
         paired_p_values(mean, np.ones(3), np.ones(3), rounds=0)

@@ -56,9 +56,9 @@ def slow_purchase_metrics(labels, probabilities, threshold):
 )
 def test_purchase_metrics_are_their_definitions(examples, threshold):
     labels, probabilities = (np.array(column) for column in zip(*examples, strict=True))
-    found = purchase_metrics(labels, probabilities.astype(np.float32), threshold)
-    assert found == pytest.approx(slow_purchase_metrics(labels, probabilities, threshold), abs=1e-9)
-    assert all(type(value) is float for value in found.values())
+    result = purchase_metrics(labels, probabilities.astype(np.float32), threshold)
+    assert result == pytest.approx(slow_purchase_metrics(labels, probabilities, threshold), abs=1e-9)
+    assert all(type(value) is float for value in result.values())
 
 
 def test_purchase_metrics_by_hand():
@@ -71,17 +71,18 @@ def test_purchase_metrics_by_hand():
 @pytest.mark.parametrize(("constant", "f1"), [(0.5, 0.0), (0.0, 0.0), (1.0, 0.4)])
 def test_a_constant_scorer_gains_nothing(constant, f1):
     labels = np.array([True] + [False] * 3)
-    found = purchase_metrics(labels, np.full(4, constant, np.float32))
-    assert found["auroc"] == 0.5
-    assert found["kappa"] == 0.0
-    assert found["f1"] == pytest.approx(f1)
+    result = purchase_metrics(labels, np.full(4, constant, np.float32))
+    assert result["auroc"] == 0.5
+    assert result["kappa"] == 0.0
+    assert result["f1"] == pytest.approx(f1)
 
 
 @pytest.mark.parametrize(
-    ("labels", "said"), [([True] * 3, "all 3 labels are True"), ([False], "all 1 labels are False"), ([], "no labels")]
+    ("labels", "message"),
+    [([True] * 3, "all 3 labels are True"), ([False], "all 1 labels are False"), ([], "no labels")],
 )
-def test_one_class_has_no_auroc(labels, said):
-    with pytest.raises(ValueError, match=said):
+def test_one_class_has_no_auroc(labels, message):
+    with pytest.raises(ValueError, match=message):
         purchase_metrics(np.array(labels, dtype=bool), np.full(len(labels), 0.3, np.float32))
 
 
@@ -104,9 +105,9 @@ def test_length_metrics_are_their_definitions(examples):
         "msle": math.fsum(log**2 for log in logs) / len(examples),
         "r2": 1 - squares / variance if len(set(lengths)) > 1 else 0.0,
     }
-    found = length_metrics(lengths, predictions)
-    assert found == pytest.approx(expected, rel=1e-6, abs=1e-9)
-    assert all(type(value) is float for value in found.values())
+    result = length_metrics(lengths, predictions)
+    assert result == pytest.approx(expected, rel=1e-6, abs=1e-9)
+    assert all(type(value) is float for value in result.values())
 
 
 @pytest.mark.parametrize("predictions", [[3, 3, 3], [1, 9, 4]])
@@ -123,19 +124,19 @@ def test_the_mean_explains_nothing_and_a_negative_prediction_is_0_to_msle_alone(
 
 
 @pytest.mark.parametrize(
-    ("lengths", "predictions", "said"),
+    ("lengths", "predictions", "message"),
     [([], [], "no lengths"), ([-1.0, 2.0], [1.0, 1.0], "below 0"), ([1.0], [np.nan], "NaN")],
 )
-def test_lengths_that_cannot_be_measured(lengths, predictions, said):
-    with pytest.raises(ValueError, match=said):
+def test_lengths_that_cannot_be_measured(lengths, predictions, message):
+    with pytest.raises(ValueError, match=message):
         length_metrics(np.array(lengths, np.float32), np.array(predictions, np.float32))
 
 
 def test_ranking_metrics_are_named_by_their_cutoffs():
     ranks = np.array([1, 3, 11, 40])
-    found = ranking_metrics(ranks)
-    assert list(found) == ["hit@10", "mrr@10", "hit@20", "mrr@20"]
-    assert found == {
+    result = ranking_metrics(ranks)
+    assert list(result) == ["hit@10", "mrr@10", "hit@20", "mrr@20"]
+    assert result == {
         f"{name}@{k}": measure(ranks, k) for k in (10, 20) for name, measure in [("hit", hit_at_k), ("mrr", mrr_at_k)]
     }
     assert ranking_metrics(ranks, [1]) == {"hit@1": 0.25, "mrr@1": 0.25}

@@ -15,12 +15,17 @@ import polars as pl
 
 from ubm_embed.data.corpus import INTERACTIONS_FILE, PRODUCTS_FILE
 from ubm_embed.data.interactions import INTERACTION_SCHEMA
-from ubm_embed.data.logs.event_table import PRODUCT_FIELDS, REPEATED, UNKNOWN_PRODUCT
 from ubm_embed.data.logs.event_kind import EventKind
+from ubm_embed.data.logs.event_table import PRODUCT_FIELDS, REPEATED, UNKNOWN_PRODUCT
 from ubm_embed.data.logs.events import Events, read_events
-from ubm_embed.data.logs.last_seen import last_seen
-from ubm_embed.data.logs.parts import named_sessions, ordered_sessions, sink_aside, write_aside
-from ubm_embed.data.logs.session_split import mark_repeated, number_interactions
+from ubm_embed.data.logs.sessions import (
+    mark_repeated,
+    named_sessions,
+    number_interactions,
+    ordered_sessions,
+    sink_aside,
+    write_aside,
+)
 from ubm_embed.data.products import PRODUCT_SCHEMA, has_text, read_catalogue
 from ubm_embed.data.tables.table_files import collect_tables, refused_write
 from ubm_embed.errors import InvalidData
@@ -28,6 +33,7 @@ from ubm_embed.outputs import output_folder, require_free
 from ubm_embed.progress import Progress, silent
 
 _STEPS = 4
+_ORDERS = 1 << 40  # the `order` of an event is below this
 _ROW = "row of catalogue"  # a name that no shop gives a column of its own
 
 
@@ -128,6 +134,27 @@ def _collect(events: Events, folder: Path) -> tuple[pl.LazyFrame, pl.DataFrame, 
     seen = ids.join(last_seen(with_text), on="product_id", how="left").sort("product_id")
     reasons = read.group_by("dropped").len().drop_nulls("dropped").collect(engine="streaming")
     return good.drop(PRODUCT_FIELDS), seen, Counter(dict(reasons.iter_rows()))
+
+
+def last_seen(events: pl.LazyFrame) -> pl.DataFrame:
+    """`product_id` and the last value that is not null of each of `PRODUCT_FIELDS`, by timestamp, then `order`.
+
+    Reads `events` twice, to keep in memory the few rows that hold a last value, and not every text that was ever seen.
+    """
+    latest = events.group_by("product_id").agg(
+        pl.when(pl.col(name).is_not_null()).then(_moment()).max().alias(name) for name in PRODUCT_FIELDS
+    )
+    moments = latest.unpivot(PRODUCT_FIELDS, index="product_id", value_name="moment").drop_nulls("moment")
+    kept = moments.select((pl.col("moment") % _ORDERS).cast(pl.Int64).alias("order")).unique()
+    rows = events.with_columns(pl.col("order").cast(pl.Int64)).join(kept, on="order", how="semi")
+    last = [pl.col(name).sort_by("timestamp", "order").drop_nulls().last() for name in PRODUCT_FIELDS]
+    return rows.collect(engine="streaming").group_by("product_id").agg(last)
+
+
+def _moment() -> pl.Expr:
+    """One number that orders events by timestamp, those without before all others, then by place."""
+    microseconds = pl.col("timestamp").dt.epoch("us").cast(pl.Int128) + pl.lit(1 << 63, pl.Int128)
+    return microseconds.fill_null(0) * _ORDERS + pl.col("order").cast(pl.Int128)
 
 
 def _products(catalogues: Sequence[pl.DataFrame], seen: pl.DataFrame) -> tuple[pl.DataFrame, int]:

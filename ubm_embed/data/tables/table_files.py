@@ -16,7 +16,7 @@ from pathlib import Path
 
 import polars as pl
 
-from ubm_embed.data.tables.json_lines import keys_of_lines, lines_of_array, starts_with_array
+from ubm_embed.data.tables.json_files import keys_of_lines, lines_of_array, starts_with_array
 from ubm_embed.errors import InvalidData, NotFound
 
 _KINDS = {".parquet": "Parquet", ".csv": "CSV", ".json": "JSON", ".jsonl": "JSON Lines", ".ndjson": "JSON Lines"}

@@ -21,10 +21,9 @@ from tokenizers import Tokenizer, models, normalizers, pre_tokenizers
 
 from ubm_embed.data.arrays import BoolArray, offsets_of
 from ubm_embed.data.session import ACTIONS, Product
-from ubm_embed.data.text.bert_vocabulary import TOKENIZER_FILE, bert_vocabulary
-from ubm_embed.data.text.learned_vocabulary import learned_words
 from ubm_embed.data.text.product_pieces import CATEGORY, TITLE, distinct_strings, product_pieces
 from ubm_embed.data.text.token_table import TokenTable
+from ubm_embed.data.text.vocabulary import TOKENIZER_FILE, bert_vocabulary, learned_words
 from ubm_embed.errors import InvalidData, NotFound
 
 MAX_TOKENS = 64

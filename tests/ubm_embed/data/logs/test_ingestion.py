@@ -12,7 +12,7 @@ import pytest
 
 from ubm_embed.data.corpus import Corpus
 from ubm_embed.data.logs.ingestion import IngestReport, ingest
-from ubm_embed.data.logs.parts import named_sessions, ordered_sessions
+from ubm_embed.data.logs.sessions import named_sessions, ordered_sessions
 from ubm_embed.data.tables import table_files as tables
 from ubm_embed.errors import Conflict, InvalidData, NotFound
 

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from ubm_embed.data.tables.json_object import read_json_object
+from ubm_embed.data.tables.json_files import read_json_object
 from ubm_embed.errors import InvalidData
 
 

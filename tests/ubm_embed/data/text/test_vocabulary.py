@@ -7,7 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from tokenizers import Tokenizer, models, normalizers, pre_tokenizers, trainers
 
-from ubm_embed.data.text.learned_vocabulary import learned_words
+from ubm_embed.data.text.vocabulary import learned_words
 
 WORDS = st.sampled_from(
     ["red", "Red", "réd", "shoes", "shoe-care", "[BUY]", "İstanbul", "kit,", "靴", "x" * 120, "it's"]

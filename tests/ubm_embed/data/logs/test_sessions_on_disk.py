@@ -10,8 +10,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from ubm_embed.data.logs.parts import named_sessions, ordered_sessions
-from ubm_embed.data.logs.session_split import split_sessions
+from ubm_embed.data.logs.sessions import named_sessions, ordered_sessions, split_sessions
 
 NOON = datetime(2024, 1, 1, 12)
 GAP = timedelta(minutes=30)

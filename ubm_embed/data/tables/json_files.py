@@ -1,4 +1,4 @@
-"""JSON as polars cannot check it: which keys there are, and the line and column of what is malformed."""
+"""JSON files, with what polars does not tell: their keys, and the line and column where one is malformed."""
 
 from __future__ import annotations
 
@@ -11,6 +11,21 @@ from pathlib import Path
 from typing import Any, NoReturn, TextIO
 
 from ubm_embed.errors import InvalidData
+
+
+def read_json_object(file: Path) -> dict[str, Any]:
+    """The object in a file.
+
+    Raises:
+        InvalidData: names the file; it is not JSON, or something other than an object.
+    """
+    try:
+        document = json.loads(file.read_text("utf-8"))
+    except (ValueError, RecursionError) as error:
+        raise InvalidData(f"not JSON: {error}", file=file) from None
+    if not isinstance(document, dict):
+        raise InvalidData("expected a JSON object", file=file)
+    return document
 
 
 def open_text(file: Path) -> TextIO:

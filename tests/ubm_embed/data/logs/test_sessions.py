@@ -4,7 +4,7 @@ import polars as pl
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ubm_embed.data.logs.session_split import (
+from ubm_embed.data.logs.sessions import (
     mark_repeated,
     number_interactions,
     order_sessions,
