@@ -41,7 +41,7 @@ _SHORT.maxstring = _SHORT.maxother = 100
 class FrozenModel(pydantic.BaseModel):
     """Values that are checked when they are made and never change after.
 
-    No field is unknown; `true` is no integer, "1" is no number, and NaN is none either.
+    Unknown fields are refused, and so are `true` for an integer, "1" for a number, and NaN.
     """
 
     model_config = pydantic.ConfigDict(

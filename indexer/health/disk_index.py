@@ -7,7 +7,7 @@ from indexer.index.vector_index import VectorIndex
 from indexer.refresh.exact_scan import exact_scan
 from indexer.store.product_table import ProductTable
 from indexer.versions.version import StoreVersion
-from ubm_embed.data.arrays import evenly
+from ubm_embed.data.arrays import evenly_spaced
 from ubm_embed.errors import InvalidData
 
 _QUERIES, _K = 50, 10
@@ -21,7 +21,7 @@ def require_searchable(table: ProductTable, version: StoreVersion, index: Vector
     Raises:
         InvalidData: they find less than when the version was published, or cannot be read.
     """
-    snapshot, rows = table.snapshot(version.table_version), evenly(version.products, _QUERIES)
+    snapshot, rows = table.snapshot(version.table_version), evenly_spaced(version.products, _QUERIES)
     queries = snapshot.vectors(rows)
     # One more than K, as each query is itself a product.
     exact = exact_scan(table.batches(version.table_version), queries, _K + 1).nearest

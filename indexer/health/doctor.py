@@ -244,7 +244,7 @@ class _Examination:
         return f"ubm-embed doctor --repair --store {self.store.uri}"
 
     def _replace_version(self, number: int | None) -> str:
-        """Prune the version if the live one is whole; else roll back to a whole version; else build the store anew."""
+        """Prune the version if the live one is whole; else roll back to a whole version; else build the store again."""
         live = self.live.version if self.live else None
         if number is not None and live is not None and live != number and live not in self.damaged:
             return f"ubm-embed versions prune --keep 1 --store {self.store.uri}{self._after_untagging(number)}"

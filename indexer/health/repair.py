@@ -111,7 +111,7 @@ def _model_ids(store: EmbeddingStore, number: int, table_version: int) -> tuple[
 
 
 def _unknown(number: int, what: str) -> str:
-    return f"version {number} is lost: nothing says {what}; build the store anew"
+    return f"version {number} is lost: nothing says {what}; build the store again"
 
 
 def _manifest(store: EmbeddingStore, number: int) -> str:

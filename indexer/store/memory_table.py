@@ -1,4 +1,4 @@
-"""Rows in memory that LanceDB's SQL can be asked about, as it can about a table."""
+"""Rows in memory that can be filtered with LanceDB's SQL, as a table can."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from ubm_embed.data.arrays import IntArray
 
 
 class MemoryTable:
-    """A copy of some rows. Importing LanceDB takes half a second, so make one only when a condition comes."""
+    """A copy of some rows. It imports lance, so make one only when there is a condition."""
 
     def __init__(self, rows: pa.Table) -> None:
         import lance

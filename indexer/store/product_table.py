@@ -58,7 +58,7 @@ class ProductTable:
         """Rows of a version: these columns, or the shop's columns and popularity.
 
         Raises:
-            InvalidData: the table or that version of it is gone or damaged.
+            InvalidData: the table or this version of it is missing or damaged.
         """
         with self._pinned(version) as dataset:
             names = columns or [name for name in dataset.schema.names if name not in (VECTOR, TEXT_HASH, ROW_HASH)]
@@ -75,10 +75,10 @@ class ProductTable:
         """All vectors of a version with their product ids, in order, some thousands at a time.
 
         Raises:
-            InvalidData: the table or that version of it is gone or damaged.
+            InvalidData: the table or this version of it is missing or damaged.
         """
         with self._pinned(version) as dataset:
-            # By default sixteen batches are read ahead, which fills the memory to no gain.
+            # Read only a little ahead, for memory: the default is sixteen batches.
             limits = {"batch_size": _ROWS_PER_BATCH, "batch_readahead": 2, "fragment_readahead": 2}
             for batch in dataset.to_batches(columns=["product_id", VECTOR], **limits):
                 ids = pl.Series("product_id", batch.column("product_id"), dtype=pl.String)
@@ -96,7 +96,7 @@ class ProductTable:
         """Vectors at these positions of a version: [K] -> [K, D].
 
         Raises:
-            InvalidData: the table or that version of it is gone or damaged.
+            InvalidData: the table or this version of it is missing or damaged.
         """
         return self.snapshot(version).vectors(positions)
 

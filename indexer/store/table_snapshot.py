@@ -146,7 +146,7 @@ class TableSnapshot:
             if "Not found" not in error.problem:
                 raise
             gone = "files of the version that was opened are gone"
-            remedy = "if it was pruned since, open the store anew; if not, ubm-embed doctor says what is damaged"
+            remedy = "if it was pruned since, open the store again; if not, ubm-embed doctor reports what is damaged"
             raise InvalidData(f"{gone}: {remedy} ({error.problem})", file=self.uri) from error
 
     @cached_property

@@ -73,7 +73,7 @@ def version_before(store: EmbeddingStore) -> int:
     """Number of the version that was live before the live one.
 
     Raises:
-        NotFound: there is none.
+        NotFound: there is no such version.
         InvalidData: live.json is damaged.
     """
     return _version_before(store, read_live(store))

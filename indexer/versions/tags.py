@@ -17,7 +17,7 @@ from indexer.versions.version import manifest_name, read_version
 from ubm_embed.errors import InvalidData, NotFound
 from ubm_embed.validation import invalid_data
 
-# A tag of digits alone could not be told from a version's number.
+# A tag of digits alone would look like a version's number.
 _TAG = re.compile(r"(?!\d+$)[\w.-]{1,100}")
 _CONTENT = pydantic.TypeAdapter(dict[str, VersionNumber], config=pydantic.ConfigDict(strict=True))
 

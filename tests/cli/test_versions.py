@@ -89,24 +89,24 @@ class TestDiff:
     def test_with_what_was_live_before(self, ubm: Shell, nights: Path) -> None:
         ran = ubm("versions", "diff", "--store", nights)
         assert (ran.code, ran.err) == (0, "")
-        found = json.loads(ran.out)
-        assert (found["before"], found["after"]) == (2, 3)
-        assert {name: found[name] for name in ("new", "changed", "updated", "removed", "unchanged")} == {
+        document = json.loads(ran.out)
+        assert (document["before"], document["after"]) == (2, 3)
+        assert {name: document[name] for name in ("new", "changed", "updated", "removed", "unchanged")} == {
             "new": 0,
             "changed": 1,
             "updated": 7,
             "removed": 0,
             "unchanged": 0,
         }
-        assert found["manifest"]["source"] == ["night2.parquet", "night3.parquet"]
-        assert found["ids"]["changed"] == ["p3"]
+        assert document["manifest"]["source"] == ["night2.parquet", "night3.parquet"]
+        assert document["ids"]["changed"] == ["p3"]
 
     def test_between_two_that_are_named(self, ubm: Shell, nights: Path) -> None:
         ubm("versions", "tag", "first", 1, "--store", nights)
         ran = ubm("versions", "diff", "first", 2, "--store", nights, "--ids", 1, "--format", "jsonl")
         assert ran.out.count("\n") == 1
-        found = json.loads(ran.out)
-        assert (found["before"], found["after"], found["ids"]["updated"]) == (1, 2, ["p1"])
+        document = json.loads(ran.out)
+        assert (document["before"], document["after"], document["ids"]["updated"]) == (1, 2, ["p1"])
 
     def test_as_tables(self, ubm: Shell, nights: Path) -> None:
         out = ubm("versions", "diff", 1, 3, "--store", nights, "--format", "table").out

@@ -92,9 +92,11 @@ def products_file(tmp_path: Path, products: pl.DataFrame) -> Path:
 
 @pytest.fixture
 def interactions_file(tmp_path: Path) -> Path:
-    """p3 is chosen three times, p5 and p2 once each, and one product that the catalogue lacks twice."""
-    chosen = ["p3", "p5", "p3", "gone", "p2", "p3", "gone"]
-    frame = pl.DataFrame({"session_id": ["s"] * 7, "position": range(7), "action": ["view"] * 7, "product_id": chosen})
+    """A log in which p3 occurs three times, p5 and p2 once each, and a product that the catalogue lacks twice."""
+    product_ids = ["p3", "p5", "p3", "gone", "p2", "p3", "gone"]
+    frame = pl.DataFrame(
+        {"session_id": ["s"] * 7, "position": range(7), "action": ["view"] * 7, "product_id": product_ids}
+    )
     frame.write_parquet(tmp_path / "interactions.parquet")
     return tmp_path / "interactions.parquet"
 
@@ -123,7 +125,7 @@ def catalogue(tmp_path: Path, products: pl.DataFrame) -> Callable[[int], Path]:
 def nights(
     tmp_path: Path, tmp_path_factory: pytest.TempPathFactory, model_folder: Path, catalogue: Callable[[int], Path]
 ) -> Path:
-    """A store of three nights: version 3 is live, 2 and 1 were before. Made once and copied."""
+    """A store of three nights: version 3 is live, 2 and 1 were live before. Made once and copied."""
     made = tmp_path_factory.getbasetemp() / "nights"
     if not made.exists():
         build_index(model=model_folder, products=catalogue(1), store=made)
@@ -133,7 +135,7 @@ def nights(
     return Path(shutil.copytree(made, tmp_path / "nights"))
 
 
-# By itself moto compares and swaps in two steps, between which another thread's request may come.
+# On its own, moto compares and swaps in two steps, and another thread's request may come between them.
 _SERVER = """
 import threading
 from moto import server
@@ -152,7 +154,7 @@ server.main()
 
 @pytest.fixture(scope="session")
 def object_server() -> Iterator[str]:
-    """Where on this machine a real S3 API answers: `127.0.0.1:PORT`."""
+    """The address of a real S3 API on this machine: `127.0.0.1:PORT`."""
     with socket.create_server(("127.0.0.1", 0)) as free:
         port = free.getsockname()[1]
     command = [sys.executable, "-c", _SERVER, "--host", "127.0.0.1", "--port", str(port)]
@@ -175,7 +177,7 @@ def _await_port(server: subprocess.Popen[bytes], port: int) -> None:
 
 @pytest.fixture
 def object_store(object_server: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    """An environment in which `s3://` is the server on this machine, and only that."""
+    """An environment in which `s3://` is only the server on this machine."""
     for name in ("AWS_ENDPOINT_URL", "AWS_ENDPOINT_URL_S3", "AWS_SESSION_TOKEN", "AWS_DEFAULT_REGION"):
         monkeypatch.delenv(name, raising=False)
     monkeypatch.setenv("AWS_ACCESS_KEY_ID", "toy")
@@ -187,7 +189,7 @@ def object_store(object_server: str, monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.fixture
 def bucket_uri(object_server: str, object_store: None) -> str:
-    """The URI of a place in a new bucket, in which nothing is."""
+    """The URI of an empty prefix in a new bucket."""
     bucket = f"shop-{uuid.uuid4().hex[:12]}"
     with contextlib.closing(http.client.HTTPConnection(object_server)) as connection:
         connection.request("PUT", f"/{bucket}")

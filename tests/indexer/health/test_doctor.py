@@ -80,7 +80,7 @@ def manifest(**fields: Any) -> Damage:
     return change
 
 
-# For the live version 3: the damage, what both a query and the doctor say of it, and the remedy.
+# For the live version 3: the damage, the message of both a query and the doctor, and the remedy.
 DAMAGES: dict[str, tuple[Damage, str, str]] = {
     "index truncated": (on("versions/3/index.faiss", truncate), r"3/index\.faiss: truncated or damaged", REPAIR),
     "index emptied": (
@@ -163,7 +163,7 @@ DAMAGES: dict[str, tuple[Damage, str, str]] = {
 
 @pytest.fixture(params=list(DAMAGES.values()), ids=list(DAMAGES))
 def damaged(request: pytest.FixtureRequest, nights: Path) -> tuple[Path, str, str]:
-    """A store whose live version is damaged, what is said of it, and the remedy."""
+    """A store whose live version is damaged, the message, and the remedy."""
     damage, message, remedy = request.param
     damage(nights)
     return nights, message, remedy

@@ -255,7 +255,7 @@ def test_damage_is_not_reported_as_an_invalid_condition(store: Path) -> None:
     reader = opened(store)
     shutil.rmtree(store / "products.lance" / "data")
     for session in (Session((Interaction(Action.SEARCH, query="red"),)), Session(())):
-        with pytest.raises(InvalidData, match="are gone: if it was pruned since, open the store anew"):
+        with pytest.raises(InvalidData, match="are gone: if it was pruned since, open the store again"):
             reader.recommend(session, rules=Rules(where="price < 50"))
 
 

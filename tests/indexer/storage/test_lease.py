@@ -28,7 +28,7 @@ OFTEN = LeaseTimes(lasts=600, renewed_every=0.02)
 
 
 def lock_of(holder: str, *, seconds: float) -> bytes:
-    """The lock of another process, which expires in so many seconds."""
+    """The lock of another process, which expires in `seconds`."""
     until = datetime.now(UTC) + timedelta(seconds=seconds)
     return json.dumps({"holder": holder, "until": until.isoformat()}).encode()
 
@@ -142,7 +142,7 @@ def test_a_lost_lock_stops_every_write(bucket: ObjectStorage) -> None:
     assert bucket.read("live.json") == b"one"
     assert files_in(bucket, "versions/3") == VERSION
     assert b"day:18" in bucket.read(LOCK_FILE)
-    bucket.write("live.json", b"two")  # without a lock there is none to lose
+    bucket.write("live.json", b"two")  # without the lock nothing was lost
 
 
 def test_a_lock_lost_during_an_upload_stops_it(bucket: ObjectStorage, monkeypatch: pytest.MonkeyPatch) -> None:

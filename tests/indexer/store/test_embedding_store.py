@@ -1,6 +1,8 @@
 """Where a store may be, and that it has one writer at a time."""
 
 import os
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -92,3 +94,23 @@ def test_a_writer_removes_the_leftovers_of_a_killed_one(folder: Path, empty: Emb
         pass
     left = {os.path.relpath(entry, folder) for entry in folder.rglob("*")} - {".lock", ".exchange.lock"}
     assert left == {"versions", "versions/2", "models", "staging"}
+
+
+IMPORT = """
+import os
+import lance, polars  # polars sets a variable of its own
+before = dict(os.environ)
+from indexer.store.embedding_store import EmbeddingStore
+from ubm_embed.errors import InvalidData
+try:
+    EmbeddingStore.from_uri("nowhere").table.latest()
+except InvalidData:
+    pass
+print({name for name in {*before, *os.environ} if before.get(name) != os.environ.get(name)})
+"""
+
+
+def test_importing_and_using_a_store_leaves_the_environment_alone() -> None:
+    root = Path(__file__).parents[3]
+    done = subprocess.run([sys.executable, "-c", IMPORT], cwd=root, capture_output=True, text=True, check=True)
+    assert done.stdout == "set()\n"

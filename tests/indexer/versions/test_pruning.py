@@ -1,4 +1,4 @@
-"""What a policy keeps stays whole; the rest goes, and its space comes back."""
+"""The versions that a policy keeps stay whole; the others are removed, and their space is freed."""
 
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -21,14 +21,14 @@ TABLE_BYTES = ROWS * WIDTH * 4
 
 @pytest.fixture
 def store(tmp_path: Path) -> EmbeddingStore:
-    """Nothing yet; see `publish`."""
+    """A store without versions; see `publish`."""
     return EmbeddingStore.from_uri(tmp_path / "store")
 
 
 def publish(
     store: EmbeddingStore, *numbers: int, model_id: str = "m1", days_ago: float = 0, pinned: bool = True
 ) -> None:
-    """Versions with rows of their own, each live after the one before."""
+    """Publish versions, each with rows of its own."""
     for number in numbers:
         _write(store, number, model_id, days_ago, pinned)
         make_live(store, number, known=read_live(store) if store.storage.exists("live.json") else None)
@@ -76,11 +76,11 @@ def first_ids(store: EmbeddingStore) -> dict[int, str]:
     }
 
 
-@pytest.mark.parametrize(("kept", "removed"), [(1, [1, 2, 3, 4]), (2, [1, 2, 3]), (4, [1]), (5, []), (50, [])])
-def test_the_newest_versions_stay(store: EmbeddingStore, kept: int, removed: list[int]) -> None:
+@pytest.mark.parametrize(("num_kept", "removed"), [(1, [1, 2, 3, 4]), (2, [1, 2, 3]), (4, [1]), (5, []), (50, [])])
+def test_the_newest_versions_stay(store: EmbeddingStore, num_kept: int, removed: list[int]) -> None:
     publish(store, 1, 2, 3, 4, 5)
-    assert prunable_versions(store, KeepPolicy(versions=kept)) == removed
-    assert prune_locked(store, KeepPolicy(versions=kept)).versions == tuple(removed)
+    assert prunable_versions(store, KeepPolicy(versions=num_kept)) == removed
+    assert prune_locked(store, KeepPolicy(versions=num_kept)).versions == tuple(removed)
     left = [number for number in (1, 2, 3, 4, 5) if number not in removed]
     assert version_numbers(store) == left
     assert first_ids(store) == {number: f"p{number}-0" for number in left}
@@ -130,7 +130,7 @@ def test_the_live_version_stays_even_if_others_are_newer(store: EmbeddingStore) 
     assert first_ids(store) == {1: "p1-0"}
 
 
-def test_after_a_rollback_those_before_it_stay_and_the_withdrawn_go(store: EmbeddingStore) -> None:
+def test_after_a_rollback_withdrawn_versions_are_removed_and_earlier_ones_stay(store: EmbeddingStore) -> None:
     publish(store, 1, 2, 3, 4)
     make_live(store, 3, known=read_live(store))
     assert prune_locked(store).versions == (1, 4)
@@ -140,18 +140,18 @@ def test_after_a_rollback_those_before_it_stay_and_the_withdrawn_go(store: Embed
     assert version_numbers(store) == [3, 5]
 
 
-def test_space_is_given_back(store: EmbeddingStore) -> None:
+def test_pruning_frees_space(store: EmbeddingStore) -> None:
     publish(store, 1)
     one = store.storage.size()
     publish(store, 2, 3, 4)
     four = store.storage.size()
     assert four > 3.5 * one
-    found = prune_locked(store, KeepPolicy(versions=1))
-    assert found.bytes == four - store.storage.size() > 3 * 2 * TABLE_BYTES  # the table's and the index's
+    result = prune_locked(store, KeepPolicy(versions=1))
+    assert result.bytes == four - store.storage.size() > 3 * 2 * TABLE_BYTES  # the table's and the index's
     assert store.storage.size() < 1.3 * one
 
 
-def test_a_tagged_versions_neighbours_give_their_space_back(store: EmbeddingStore) -> None:
+def test_a_tagged_version_does_not_hold_the_space_of_others(store: EmbeddingStore) -> None:
     publish(store, 1)
     one = store.storage.size()
     add_tag(store, "first", 1)
@@ -163,12 +163,12 @@ def test_a_tagged_versions_neighbours_give_their_space_back(store: EmbeddingStor
 def test_pruning_twice_removes_nothing_more(store: EmbeddingStore) -> None:
     publish(store, 1, 2, 3)
     prune_locked(store)
-    again = prune_locked(store)
-    assert (again.versions, again.models) == ((), ())
+    second = prune_locked(store)
+    assert (second.versions, second.models) == ((), ())
     assert first_ids(store) == {2: "p2-0", 3: "p3-0"}
 
 
-def test_models_that_no_version_needs_go(store: EmbeddingStore) -> None:
+def test_models_that_no_version_needs_are_removed(store: EmbeddingStore) -> None:
     publish(store, 1, model_id="m1")
     publish(store, 2, 3, model_id="m2")
     publish(store, 4, model_id="m3")
@@ -179,12 +179,12 @@ def test_models_that_no_version_needs_go(store: EmbeddingStore) -> None:
     assert store.storage.list("models") == ["m2"]
 
 
-def test_where_a_manifest_cannot_be_read_no_model_goes(store: EmbeddingStore) -> None:
+def test_no_model_is_removed_if_a_manifest_cannot_be_read(store: EmbeddingStore) -> None:
     publish(store, 1, model_id="m1")
     publish(store, 2, 3, model_id="m2")
     store.storage.write("versions/2/manifest.json", b"{")
-    found = prune_locked(store, KeepPolicy(versions=2))
-    assert (found.versions, found.models) == ((1,), ())
+    result = prune_locked(store, KeepPolicy(versions=2))
+    assert (result.versions, result.models) == ((1,), ())
     assert store.storage.list("models") == ["m1", "m2"]
 
 
