@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from cli.console import Format, progress, say, write_document
+from cli.process import set_up_process
 from cli.store_options import (
     Allow,
     Config,
@@ -25,6 +26,7 @@ from cli.store_options import (
     encoding_runtime,
     execution_engine,
     index_request,
+    quiet_lance,
     read_settings,
 )
 from ubm_embed.inference.runtimes.runtime_name import RuntimeName
@@ -68,9 +70,9 @@ def build_index(
     settings = read_settings(config, index_request(index, recall, latency_ms, memory_gb))
     device, runtime_name = encoding_device(engine, device), encoding_runtime(engine, runtime)
     from indexer.refresh.refresh import build_index as build
-    from ubm_embed.inference.allocation import keep_freed_memory
 
-    keep_freed_memory()
+    set_up_process()
+    quiet_lance()
     started = time.perf_counter()
     with progress() as report:
         version = build(

@@ -14,7 +14,7 @@ def device_option(panel: str | None = None) -> Any:
 
 def usable_device(name: str) -> str:
     """The device of this name, the one chosen for "auto"; one that is not there is a usage error."""
-    from ubm_embed.inference.embedder import choose_device
+    from ubm_embed.model.device import choose_device
 
     try:
         return str(choose_device(name))

@@ -8,6 +8,7 @@ from typing import Annotated, TypeVar
 import typer
 
 from cli.console import progress, say
+from cli.process import set_up_process
 from indexer.export.formats import ExportFormat
 
 Value = TypeVar("Value")
@@ -57,6 +58,7 @@ def _required(value: Value | None, option: str, to: ExportFormat) -> Value:
 def _export_model(model: Path, out: Path, *, overwrite: bool) -> None:
     from ubm_embed.inference.runtimes.onnx_export import export_onnx
 
+    set_up_process()
     with progress() as report:
         exported = export_onnx(model, out, overwrite=overwrite, progress=report)
     say(f"{out}: the encoders of model {exported.model_id}, vectors of width {exported.model.config.dimension}")

@@ -17,6 +17,7 @@ from cli.console import (
     write_document,
     write_table,
 )
+from cli.process import set_up_process
 from cli.store_options import (
     Allow,
     Config,
@@ -82,9 +83,8 @@ def refresh(
     settings = read_settings(config, index_request(index, recall, latency_ms, memory_gb))
     device, runtime_name = encoding_device(engine, device), encoding_runtime(engine, runtime)
     from indexer.refresh.refresh import refresh as refresh_store
-    from ubm_embed.inference.allocation import keep_freed_memory
 
-    keep_freed_memory()
+    set_up_process()
     with progress() as report_progress:
         report = refresh_store(
             products=products,

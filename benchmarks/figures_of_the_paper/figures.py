@@ -18,7 +18,7 @@ from benchmarks.figures_of_the_paper import sessions_figure, sparse_items_figure
 from benchmarks.figures_of_the_paper.canvas import save, style
 from benchmarks.quality.table_view import TASKS
 from benchmarks.report import RESULTS, write_report
-from ubm_embed.data.tables.json_object import read_json_object
+from ubm_embed.data.tables.json_files import read_json_object
 from ubm_embed.errors import Conflict, InvalidData, NotFound, UbmError
 
 FIGURES = RESULTS.parent / "figures"

@@ -18,7 +18,7 @@ from benchmarks.quality.sizes import SIZES, Size
 from ubm_embed.data.batches.session_table import SessionTable
 from ubm_embed.data.batches.tokenized_corpus import TokenizedCorpus
 from ubm_embed.data.corpus import Corpus
-from ubm_embed.data.tables.json_object import read_json_object
+from ubm_embed.data.tables.json_files import read_json_object
 from ubm_embed.data.tasks.dataset import TaskDataset
 from ubm_embed.data.tasks.examples import TaskExamples
 from ubm_embed.data.tasks.split import Split

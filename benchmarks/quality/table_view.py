@@ -13,7 +13,7 @@ from statistics import mean
 from typing import Any
 
 from benchmarks.report import markdown_table
-from ubm_embed.data.tables.json_object import read_json_object
+from ubm_embed.data.tables.json_files import read_json_object
 from ubm_embed.errors import Conflict, NotFound, UbmError
 from ubm_embed.evaluation.task_metrics import higher_is_better, metric_label
 

@@ -28,7 +28,7 @@ from benchmarks.quality.rows import TABLES, Row
 from benchmarks.quality.sizes import SIZES, Size
 from benchmarks.quality.table_view import markdown
 from benchmarks.report import RESULTS, report_header, write_report
-from ubm_embed.data.tables.json_object import read_json_object
+from ubm_embed.data.tables.json_files import read_json_object
 from ubm_embed.data.tasks.examples import TaskExamples
 from ubm_embed.data.tasks.leaks import LeakReport
 from ubm_embed.data.tasks.task import SplitKind, Task

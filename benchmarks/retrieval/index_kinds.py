@@ -36,7 +36,7 @@ from indexer.index.faiss_backend import FaissBackend
 from indexer.index.faiss_factory import load_faiss
 from indexer.index.recall import TuningQueries, midpoints_of, recall_at_k
 from indexer.index.vector_index import VectorIndex
-from ubm_embed.data.arrays import FloatArray, evenly
+from ubm_embed.data.arrays import FloatArray, evenly_spaced
 
 NAME = "index_kinds"
 MODULE = f"benchmarks.retrieval.{NAME}"
@@ -131,7 +131,7 @@ def tune(shop: TrainedShop, size: int, name: str, tuning_queries: int = TUNING_Q
 
 def queries_for_tuning(vectors: FloatArray, count: int) -> TuningQueries:
     """`count` products, midpoints between them, and the exact nearest of both, as when a store is built."""
-    rows = evenly(len(vectors), count)
+    rows = evenly_spaced(len(vectors), count)
     products = np.ascontiguousarray(vectors[rows])
     midpoints = midpoints_of(products)
     nearest = [exact(vectors, queries, _K + 1) for queries in (products, midpoints)]

@@ -9,8 +9,6 @@ from typing import Any
 
 import pytest
 
-from cli.export import Target
-from indexer.export.formats import ExportFormat
 from indexer.store.embedding_store import EmbeddingStore
 from indexer.versions.version import read_version
 from ubm_embed.inference.runtimes import onnx_export as onnx_folder
@@ -23,12 +21,12 @@ Shell = Callable[..., Any]
 
 @pytest.fixture(autouse=True)
 def openvino(monkeypatch: pytest.MonkeyPatch) -> None:
-    """PyTorch under another name, which every machine has."""
+    """PyTorch under the name of another runtime, so that every machine has it."""
     makers = {RuntimeName.OPENVINO: lambda model: TorchRuntime(model, RuntimeName.OPENVINO)}
-    monkeypatch.setattr(choice, "_MAKERS", makers)
+    monkeypatch.setattr(choice, "BUILDS", makers)
 
 
-def test_it_is_an_option_and_a_variable(
+def test_the_runtime_is_an_option_and_an_environment_variable(
     ubm: Shell, tmp_path: Path, model_folder: Path, catalogue: Callable[[int], Path], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     store = tmp_path / "s"
@@ -43,22 +41,18 @@ def test_it_is_an_option_and_a_variable(
     assert read_version(EmbeddingStore.open(store)).runtime == "openvino, torch"
 
 
-def test_an_unknown_one_is_refused(ubm: Shell, nights: Path, catalogue: Callable[[int], Path]) -> None:
+def test_an_unknown_runtime_is_refused(ubm: Shell, nights: Path, catalogue: Callable[[int], Path]) -> None:
     refused = ubm("refresh", "--products", catalogue(4), "--store", nights, "--runtime", "tensorflow")
     assert (refused.code, "openvino-int8" in refused.err) == (2, True)
 
 
 @pytest.mark.parametrize("command", ["build-index", "refresh"])
-def test_workers_of_a_cluster_do_not_choose_each_for_itself(
+def test_the_workers_of_a_cluster_do_not_each_choose_a_runtime(
     ubm: Shell, command: str, nights: Path, model_folder: Path, catalogue: Callable[[int], Path]
 ) -> None:
     arguments = ("--model", model_folder, "--products", catalogue(4), "--store", nights, "--engine", "ray")
     refused = ubm(command, *arguments, "--runtime", "auto")
     assert (refused.code, "name the runtime" in refused.err) == (2, True)
-
-
-def test_every_form_of_vectors_can_be_asked_for() -> None:
-    assert {str(target) for target in Target} == {str(form) for form in ExportFormat} | {"onnx"}
 
 
 def test_a_model_is_exported(ubm: Shell, tmp_path: Path, model_folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -16,12 +16,14 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Self
 
-from ubm_embed.data.tables.json_object import read_json_object
-from ubm_embed.data.tasks.examples import Task
-from ubm_embed.data.text.bert_vocabulary import TOKENIZER_FILE
+from ubm_embed.data.tables.json_files import read_json_object
+from ubm_embed.data.tasks.task import Task
+from ubm_embed.data.text.vocabulary import TOKENIZER_FILE
 from ubm_embed.data.text.tokenizer import InteractionTokenizer
 from ubm_embed.errors import Conflict, InvalidData, NotFound
-from ubm_embed.model.user_behavior_model import CONFIG_FILE, WEIGHTS_FILE, UserBehaviorModel
+from ubm_embed.model.config import CONFIG_FILE
+from ubm_embed.model.user_behavior_model import UserBehaviorModel
+from ubm_embed.model.weights import WEIGHTS_FILE
 
 RECORD_FILE = "training.json"
 PRODUCT_TOWER = "product_tower"

@@ -11,14 +11,14 @@ from typing import cast
 import torch
 from torch import Tensor, nn
 
-from ubm_embed.data.tasks.examples import Task
+from ubm_embed.data.tasks.task import Task
 
 
 class PurchaseIntentionHead(nn.Module):
-    """Whether the session will come to a purchase: two feed-forward layers and a linear one (3.4.1).
+    """The probability that a session ends in a purchase: two feed-forward layers and a linear one (3.4.1).
 
-    Training over-samples sessions with a purchase, so that both classes are as frequent; `purchase_share` brings what
-    comes out back to the world's odds.
+    Training over-samples sessions with a purchase until both classes are equally frequent. `purchase_share`, the
+    fraction of sessions with a purchase, corrects the output to the real odds.
     """
 
     purchase_share: Tensor
@@ -29,49 +29,50 @@ class PurchaseIntentionHead(nn.Module):
         self.register_buffer("purchase_share", torch.tensor(0.5))
 
     def forward(self, sessions: Tensor) -> Tensor:
-        """[B, D] -> the logit of a purchase where half of the sessions have one: [B]."""
+        """[B, D] -> the logit of a purchase if half of all sessions had one: [B]."""
         return cast(Tensor, self.layers(sessions)).squeeze(-1)
 
     def predict(self, sessions: Tensor) -> Tensor:
-        """[B, D] -> the probability of a purchase, in a world with `purchase_share` of them: [B]."""
+        """[B, D] -> the probability of a purchase at the real odds: [B]."""
         share = float(self.purchase_share)
         return torch.sigmoid(self(sessions) + math.log(share / (1 - share)))
 
     @property
     def threshold(self) -> float:
-        """A probability above it is a prediction of a purchase: where training saw equal odds."""
+        """A probability above it predicts a purchase: the one that corresponds to equal odds in training."""
         return float(self.purchase_share)
 
 
 class RemainingLengthHead(nn.Module):
-    """How many interactions are still to come: two feed-forward layers (3.4.2).
+    """The number of interactions still to come: two feed-forward layers (3.4.2).
 
-    They predict in units of the training set's spread about its mean, so that a fresh head starts as the paper's FIXED.
+    The output is standardised by the training set's mean and standard deviation, so that a fresh head starts as the
+    paper's FIXED.
     """
 
     mean: Tensor
-    spread: Tensor
+    std: Tensor
 
     def __init__(self, dimension: int) -> None:
         super().__init__()
         self.layers = _feed_forward(dimension, 1)
         self.register_buffer("mean", torch.tensor(0.0))
-        self.register_buffer("spread", torch.tensor(1.0))
+        self.register_buffer("std", torch.tensor(1.0))
 
     def forward(self, sessions: Tensor) -> Tensor:
-        """[B, D] -> (length - mean) / spread: [B]."""
+        """[B, D] -> (length - mean) / std: [B]."""
         return cast(Tensor, self.layers(sessions)).squeeze(-1)
 
     def predict(self, sessions: Tensor) -> Tensor:
-        """[B, D] -> interactions still to come, never below 0: [B]."""
-        return cast(Tensor, self(sessions) * self.spread + self.mean).clamp(min=0)
+        """[B, D] -> the number of interactions still to come, at least 0: [B]."""
+        return cast(Tensor, self(sessions) * self.std + self.mean).clamp(min=0)
 
 
 Head = PurchaseIntentionHead | RemainingLengthHead
 
 
-def head_of(task: Task, dimension: int) -> Head | None:
-    """A fresh head for a task; none for next item prediction."""
+def build_head(task: Task, dimension: int) -> Head | None:
+    """A fresh head for a task; None for next item prediction, which needs no head."""
     match task:
         case Task.PIP:
             return PurchaseIntentionHead(dimension)

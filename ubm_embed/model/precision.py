@@ -6,7 +6,7 @@ import enum
 
 
 class Precision(enum.StrEnum):
-    """The number format that the work is computed in; `ubm_embed.model.autocast` puts it to use."""
+    """The number format that the work is computed in; `ubm_embed.model.device` puts it to use."""
 
     AUTO = "auto"
     """bfloat16 where the hardware computes in it, else float32."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +13,8 @@ from ubm_embed.data.corpus import Corpus
 from ubm_embed.data.text.tokenizer import InteractionTokenizer, attribute_names, training_texts
 from ubm_embed.errors import InvalidData, NotFound
 from ubm_embed.model.checkpoint import Checkpoint
-from ubm_embed.model.user_behavior_model import ARCHITECTURE, CONFIG_FILE, UserBehaviorModel
+from ubm_embed.model.config import ARCHITECTURE, CONFIG_FILE
+from ubm_embed.model.user_behavior_model import UserBehaviorModel
 
 DEFAULT_VOCAB_SIZE = 8192
 
@@ -20,6 +22,7 @@ DEFAULT_VOCAB_SIZE = 8192
 def fresh_model(
     corpus: Corpus,
     *,
+    phrases: Iterable[str] | None = None,
     vocab: str | Path | None = None,
     vocab_size: int = DEFAULT_VOCAB_SIZE,
     seed: int = 0,
@@ -28,13 +31,16 @@ def fresh_model(
     """Random weights, and a vocabulary learned from the corpus or taken from `vocab` (see `from_bert`).
 
     Args:
+        phrases: search phrases that the vocabulary is learned from, beside the products' texts: those of
+            `Split.training_phrases` keep the test part out of it. None takes those of every session.
         sizes: layers, width, and fields of `UBMConfig`.
     """
     names = attribute_names(corpus.products)
     if vocab is not None:
         tokenizer = InteractionTokenizer.from_bert(vocab, names)
     else:
-        texts = training_texts(corpus.products, corpus.interactions["query"].drop_nulls())
+        phrases = corpus.interactions["query"].drop_nulls() if phrases is None else phrases
+        texts = training_texts(corpus.products, phrases)
         tokenizer = InteractionTokenizer.train(texts, names, vocab_size=vocab_size)
     torch.manual_seed(seed)
     return UserBehaviorModel.from_scratch(vocab_size=tokenizer.vocab_size, **sizes), tokenizer

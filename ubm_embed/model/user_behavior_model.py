@@ -1,102 +1,185 @@
-"""The User Behavior Model: both encoders (paper 3.1), and the folder it is saved in.
+"""The User Behavior Model: both encoders (paper 3.1), from token ids to session vectors.
 
-Letters: B sessions, N different interactions, D width (256).
+Letters: B sessions with I interactions in all, N distinct interactions, T slots for the tokens of all of them, E width
+of the interaction encoder, D width of the model (256).
 """
 
 from __future__ import annotations
 
-import json
+from collections.abc import Callable, Sequence
 from copy import deepcopy
-from dataclasses import asdict, dataclass, field, replace
+from functools import partial
 from pathlib import Path
 from typing import Any, Self, cast
 
 import torch
-from safetensors import SafetensorError, safe_open
-from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
-from transformers import PreTrainedConfig, PreTrainedModel
+from torch.nn.functional import embedding
 
-from ubm_embed.data.batches.distinct_batches import SessionBatch
-from ubm_embed.data.tasks.examples import Task
+from ubm_embed.data.batches.packing import Packing, SessionBatch, TokenBatch
+from ubm_embed.data.tasks.task import Task
 from ubm_embed.data.text.token_table import TokenTable
-from ubm_embed.data.text.tokenizer import MAX_TOKENS, InteractionTokenizer
-from ubm_embed.errors import InvalidData, NotFound
-from ubm_embed.model.heads import head_of
-from ubm_embed.model.interaction_encoder import (
-    MAX_LAYERS,
-    InteractionEncoder,
+from ubm_embed.data.text.tokenizer import InteractionTokenizer
+from ubm_embed.model.bert import (
+    BertLike,
     bert_config,
+    built_encoder,
     encoder_config,
+    fresh_layers,
     load_bert,
-    one_line,
+    stable_settings,
 )
-from ubm_embed.model.item_embeddings import KnownTexts
-from ubm_embed.model.session_encoder import SessionEncoder
+from ubm_embed.model.config import CONFIG_FILE, UBMConfig
+from ubm_embed.model.heads import build_head
+from ubm_embed.model.item_embeddings import ItemEmbeddings
+from ubm_embed.model.transformer import (
+    Affine,
+    Layer,
+    Layout,
+    computing_format,
+    dropout,
+    layers_from_modules,
+    run_layers,
+    run_to_first,
+    sinusoidal_positions,
+    zero_branches,
+)
+from ubm_embed.model.weights import WEIGHTS_FILE, load_model, save_weights
 
-CONFIG_FILE = "config.json"
-WEIGHTS_FILE = "model.safetensors"
-ARCHITECTURE = "ubm"
 
-# Far beyond what anybody trains; a damaged configuration is refused before it costs memory.
-_BOUNDS = {
-    "dimension": (1, 65_536),
-    "session_layers": (0, MAX_LAYERS),
-    "session_heads": (1, 1024),
-    "max_interactions": (1, 65_536),
-    "known_texts": (0, 1 << 30),
-}
+class InteractionEncoder(nn.Module):
+    """The low level (paper 3.1.2): a BERT-like encoder from an interaction's text to b'.
 
+    b' is the `[CLS]`'s output, projected if the encoder is not D wide.
 
-@dataclass(frozen=True, kw_only=True)
-class UBMConfig:
-    """What the weights of a model fit.
-
-    Attributes:
-        dimension: width of interaction and session vectors, D.
-        session_layers: layers of the session encoder; with none a session is the mean of its interactions.
-        session_heads: attention heads of each.
-        max_interactions: interactions a session may have; the last ones are read of a longer one.
-        dropout: dropout of the session encoder; the interaction encoder's is in its own settings.
-        causal: an interaction reads those before it, and a session is the output at its last one; else each reads all,
-            and a session is the mean (the paper).
-        mean_of_tokens: an interaction is the mean over its tokens; else its `[CLS]` (the paper).
-        known_texts: texts that have a vector beside what their words say, see `KnownTexts`.
-        interaction_encoder: the configuration of the BERT-like encoder, as transformers writes it.
-        task: what it was fine-tuned for; "pip" and "rlp" have a head.
-        product_tower: model_id of the model that reads products, where it is not this one.
+    Args:
+        encoder: its configuration, for random weights, or an encoder with weights. A projection starts at random.
+        mean_of_tokens: b' is the mean over all tokens instead. A pre-trained encoder has learned more about it, and a
+            fresh one learns faster, as it then starts as the mean of its words.
+        num_item_embeddings: see `ItemEmbeddings`.
     """
 
-    dimension: int = 256
-    session_layers: int = 4
-    session_heads: int = 4
-    max_interactions: int = 32
-    dropout: float = 0.1
-    causal: bool = False
-    mean_of_tokens: bool = False
-    known_texts: int = 0
-    interaction_encoder: dict[str, Any] = field(default_factory=dict)
-    task: str | None = None
-    product_tower: str | None = None
+    def __init__(
+        self, encoder: BertLike, dimension: int, *, mean_of_tokens: bool = False, num_item_embeddings: int = 0
+    ) -> None:
+        super().__init__()
+        self.encoder: Any = built_encoder(encoder)
+        width = self.encoder.config.hidden_size
+        self.projection = nn.Identity() if width == dimension else nn.Linear(width, dimension)
+        self.mean_of_tokens = mean_of_tokens
+        self.item_embeddings = ItemEmbeddings(num_item_embeddings, dimension) if num_item_embeddings else None
 
-    def __post_init__(self) -> None:
-        for name, (least, most) in _BOUNDS.items():
-            value = getattr(self, name)
-            if type(value) is not int or not least <= value <= most:
-                raise ValueError(f"{name} must be a whole number in {least}..{most}, got {value!r}")
-        if self.dimension % self.session_heads or self.dimension % 2:
-            raise ValueError(f"dimension must be even and a multiple of session_heads, got {self.dimension}")
-        if type(self.dropout) not in (int, float) or not 0 <= self.dropout < 1:
-            raise ValueError(f"dropout must be in [0, 1), got {self.dropout!r}")
-        for name in ("causal", "mean_of_tokens"):
-            if type(getattr(self, name)) is not bool:
-                raise ValueError(f"{name} must be true or false, got {getattr(self, name)!r}")
-        if not isinstance(self.interaction_encoder, dict):
-            raise ValueError(f"interaction_encoder must be an object, got {self.interaction_encoder!r}")
-        if self.task is not None and self.task not in list(Task):
-            raise ValueError(f"task must be one of {', '.join(Task)}, got {self.task!r}")
-        if self.product_tower is not None and type(self.product_tower) is not str:
-            raise ValueError(f"product_tower must be a model_id, got {self.product_tower!r}")
+    @property
+    def vocab_size(self) -> int:
+        """The number of token ids with an embedding, V."""
+        return int(self.encoder.get_input_embeddings().weight.shape[0])
+
+    def forward(self, tokens: TokenBatch) -> Tensor:
+        """N interactions -> b' [N, D], in the order of the batch's sequences."""
+        vectors, extra = self.read(tokens.ids, tokens.packing), self.item_embeddings
+        return vectors if extra is None else vectors + cast(Tensor, extra(tokens)).to(vectors.dtype)
+
+    def read(self, ids: Tensor, layout: Layout, layers: Sequence[Layer] | None = None) -> Tensor:
+        """b' from words alone, given the token in each slot of a layout: [N, D]. `layers` as of `layers()`."""
+        hidden = self._embed(ids, layout.positions)
+        layers = self.layers(hidden.dtype) if layers is None else layers
+        if self.mean_of_tokens:
+            read = layout.mean(run_layers(layers, hidden, layout)).to(hidden.dtype)
+        else:
+            read = run_to_first(layers, hidden, layout)
+        return cast(Tensor, self.projection(read))
+
+    def hidden(self, tokens: TokenBatch) -> Tensor:
+        """The encoder's output at every token, as masked words are predicted from: [T, E], in packed order."""
+        hidden = self._embed(tokens.ids, tokens.packing.positions)
+        return run_layers(layers_from_modules(self.encoder.encoder.layer, hidden.dtype), hidden, tokens.packing)
+
+    def layers(self, dtype: torch.dtype) -> list[Layer]:
+        """The layers in a number format, as `read` runs them."""
+        return layers_from_modules(self.encoder.encoder.layer, dtype, last_at_first=not self.mean_of_tokens)
+
+    def start_as_words(self) -> None:
+        """Zero every branch beside the residual stream, so that a fresh encoder is the mean of its words."""
+        zero_branches(self.encoder)
+
+    def _embed(self, ids: Tensor, positions: Tensor) -> Tensor:
+        """Words, positions and the first token type: [..., E], in the format to compute in."""
+        table = self.encoder.embeddings
+        words = embedding(ids, table.word_embeddings.weight, table.word_embeddings.padding_idx)
+        joined = words + embedding(positions, table.position_embeddings.weight) + table.token_type_embeddings.weight[0]
+        dtype = computing_format(joined)
+        normed = Affine.from_modules(torch.float32, table.LayerNorm).norm(joined, table.LayerNorm.eps).to(dtype)
+        hidden = dropout(normed, table.dropout.p if self.training else 0.0)
+        if hasattr(self.encoder, "embeddings_project"):  # ELECTRA's, if its embeddings are narrower
+            hidden = Affine.from_modules(dtype, self.encoder.embeddings_project).linear(hidden)
+        return hidden
+
+
+class SessionEncoder(nn.Module):
+    """The high level (paper 3.1.3): Transformer layers over b' plus sinusoidal positions; h' is the mean of o'.
+
+    Without layers it is the mean of the interaction vectors, without positions: how the paper's BERT baselines read a
+    session (4.1.3).
+
+    A causal one attends to earlier interactions only, and h' is its output at the last one. The last interaction then
+    counts most, and one pass gives the vectors of all prefixes of a session.
+    """
+
+    positions: Tensor
+
+    def __init__(
+        self, *, dimension: int, layers: int, heads: int, dropout: float, max_interactions: int, causal: bool = False
+    ) -> None:
+        super().__init__()
+        self.causal = causal
+        self.layers = fresh_layers(dimension, layers, heads, dropout) if layers else None
+        self.register_buffer("positions", sinusoidal_positions(max_interactions, dimension), persistent=False)
+
+    def forward(self, interactions: Tensor, packing: Packing, layers: Sequence[Layer] | None = None) -> Tensor:
+        """Interaction vectors [I, D], sessions end to end -> session vectors h' [B, D]. `layers` as `layers_like`.
+
+        Raises:
+            ValueError: a session is longer than `max_interactions`; the caller keeps its last ones.
+        """
+        layers = self.layers_like(interactions) if layers is None else layers
+        return self.pool(self.outputs(self._by_slot(interactions, packing), packing, layers), packing)
+
+    def prefixes(self, interactions: Tensor, packing: Packing) -> Tensor:
+        """h' of every prefix of every session, the whole one last: [I, D] float32, in the order of the interactions.
+
+        Raises:
+            ValueError: as `forward`; or the encoder is not causal, and would read a prefix with the whole session.
+        """
+        if not self.causal:
+            raise ValueError("only a causal session encoder reads all prefixes of a session at once")
+        outputs = self.outputs(self._by_slot(interactions, packing), packing, self.layers_like(interactions))
+        return outputs[packing.element_slots()].float()
+
+    def frozen(self) -> Callable[[Tensor, Packing], Tensor]:
+        """`forward` with a copy of the weights as they are now, put together once."""
+        twin = deepcopy(self)
+        return partial(twin.forward, layers=twin.layers_like(twin.positions))
+
+    def outputs(self, inputs: Tensor, layout: Layout, layers: Sequence[Layer]) -> Tensor:
+        """o' in every slot of a layout, from the interaction vectors there: [..., D] -> [..., D]."""
+        if layers:
+            inputs = inputs + self.positions[layout.positions].to(inputs.dtype)
+        return run_layers(layers, inputs, layout, causal=self.causal)
+
+    def pool(self, outputs: Tensor, layout: Layout) -> Tensor:
+        """h' from o': [..., D] -> [B, D]."""
+        return layout.last(outputs).float() if self.causal else layout.mean(outputs)
+
+    def layers_like(self, like: Tensor) -> list[Layer]:
+        """The layers in the number format to compute in on an input."""
+        modules = () if self.layers is None else cast(Any, self.layers.layer)
+        return layers_from_modules(modules, computing_format(like))
+
+    def _by_slot(self, interactions: Tensor, packing: Packing) -> Tensor:
+        longest, limit = packing.max_length, self.positions.shape[0]
+        if longest > limit:
+            raise ValueError(f"a session has {longest} interactions, expected at most {limit}: keep the last ones")
+        return interactions[packing.elements]
 
 
 class UserBehaviorModel(nn.Module):
@@ -114,29 +197,29 @@ class UserBehaviorModel(nn.Module):
             max_interactions=config.max_interactions,
             causal=config.causal,
         )
-        self.head = None if config.task is None else head_of(Task(config.task), config.dimension)
+        self.head = None if config.task is None else build_head(Task(config.task), config.dimension)
 
     @classmethod
     def from_scratch(
         cls, *, vocab_size: int, layers: int = 4, width: int = 256, dropout: float = 0.1, **settings: Any
     ) -> Self:
-        """Random weights, from torch's generator, in the paper's sizes. `settings` are `UBMConfig`'s."""
-        bert = bert_config(vocab_size=vocab_size, layers=layers, width=width, dropout=dropout, max_tokens=MAX_TOKENS)
-        config = UBMConfig(dropout=dropout, interaction_encoder=_stable(bert.to_dict()), **settings)
-        encoder = _interaction_encoder(bert, config)
+        """A model with random weights from torch's generator, in the paper's sizes. `settings` are `UBMConfig`'s."""
+        bert = bert_config(vocab_size=vocab_size, layers=layers, width=width, dropout=dropout)
+        config = UBMConfig(dropout=dropout, interaction_encoder=stable_settings(bert.to_dict()), **settings)
+        model = cls._around(bert, config)
         if config.mean_of_tokens:
-            encoder.start_as_words()
-        return cls(config, encoder)
+            model.interaction_encoder.start_as_words()
+        return model
 
     @classmethod
     def from_bert(
         cls, source: str | Path, *, vocab_size: int, layers: int = 4, dropout: float = 0.1, **settings: Any
     ) -> Self:
-        """The interaction encoder from the first `layers` layers of a BERT or ELECTRA checkpoint, the rest fresh.
+        """A model whose interaction encoder is the first `layers` layers of a BERT or ELECTRA checkpoint, else fresh.
 
         Args:
             source: a folder, or a name on the hub.
-            vocab_size: of the tokenizer; a checkpoint that has more tokens keeps them.
+            vocab_size: of the tokenizer; a checkpoint with more tokens keeps them.
             settings: `UBMConfig`'s.
 
         Raises:
@@ -144,117 +227,72 @@ class UserBehaviorModel(nn.Module):
             InvalidData: not such a checkpoint, or a damaged one.
         """
         encoder = load_bert(str(source), layers=layers, vocab_size=vocab_size, dropout=dropout)
-        config = UBMConfig(dropout=dropout, interaction_encoder=_stable(encoder.config.to_dict()), **settings)
-        return cls(config, _interaction_encoder(encoder, config))
+        config = UBMConfig(dropout=dropout, interaction_encoder=stable_settings(encoder.config.to_dict()), **settings)
+        return cls._around(encoder, config)
+
+    @classmethod
+    def from_pretrained(cls, folder: str | Path) -> Self:
+        """The model in a folder that `save_pretrained` wrote, on the CPU, ready for inference.
+
+        Raises:
+            NotFound: a file is missing.
+            InvalidData: names the file: not our configuration, truncated weights, or weights that do not fit.
+        """
+        config_file = Path(folder) / CONFIG_FILE
+        config = UBMConfig.load(config_file)
+        return load_model(
+            lambda: cls._around(encoder_config(config.interaction_encoder), config),
+            Path(folder) / WEIGHTS_FILE,
+            config_file=config_file,
+        ).eval()
+
+    def save_pretrained(self, folder: str | Path) -> None:
+        """Write config.json and model.safetensors into an existing folder."""
+        self.config.save(Path(folder) / CONFIG_FILE)
+        save_weights(self, Path(folder) / WEIGHTS_FILE)
 
     def forward(self, batch: SessionBatch) -> Tensor:
-        """B sessions -> h' [B, D]. Each different interaction of the batch is encoded once."""
-        different: Tensor = self.interaction_encoder(batch.tokens)
-        return cast(Tensor, self.session_encoder(different[batch.index], batch.packing))
+        """B sessions -> h' [B, D]. Each distinct interaction of the batch is encoded once."""
+        distinct: Tensor = self.interaction_encoder(batch.tokens)
+        return cast(Tensor, self.session_encoder(distinct[batch.index], batch.packing))
 
     def fine_tuned(self, *, task: Task, product_tower: str | None = None) -> Self:
-        """A copy for a task, with a fresh head where it needs one; `product_tower` as in `UBMConfig`."""
-        config = replace(self.config, task=str(task), product_tower=product_tower)
+        """A copy for a task, with a fresh head if it needs one; `product_tower` as in `UBMConfig`."""
+        config = self.config.replace(task=task, product_tower=product_tower)
         copy = type(self)(config, deepcopy(self.interaction_encoder))
         copy.session_encoder.load_state_dict(self.session_encoder.state_dict())
         return copy.to(self.device)
 
-    def know(self, texts: TokenTable, tokenizer: InteractionTokenizer, start: Tensor | None = None) -> None:
-        """Learn a vector for each of these K product texts from now on, beside those known before (see `KnownTexts`).
+    def add_item_embeddings(
+        self, texts: TokenTable, tokenizer: InteractionTokenizer, start: Tensor | None = None
+    ) -> None:
+        """Add a vector for each of K product texts, besides those that it has (see `ItemEmbeddings`).
 
         Args:
-            start: [K, D], where new ones start; None for 0, which changes nothing at first.
+            start: [K, D], the initial value of the new ones; None for 0, which changes no output.
         """
-        known = KnownTexts.of(texts, tokenizer, self.interaction_encoder.known, self.config.dimension, start)
-        if not known.keys.numel():
-            return
-        self.interaction_encoder.known = known.to(self.device)
-        self.config = replace(self.config, known_texts=known.keys.numel())
+        encoder = self.interaction_encoder
+        added = ItemEmbeddings.from_texts(texts, tokenizer, encoder.item_embeddings, self.config.dimension, start)
+        if added.keys.numel():
+            encoder.item_embeddings = added.to(self.device)
+            self.config = self.config.replace(num_item_embeddings=added.keys.numel())
 
-    def forget(self) -> None:
+    def remove_item_embeddings(self) -> None:
         """Read every text by its words alone from now on."""
-        self.interaction_encoder.known = None
-        self.config = replace(self.config, known_texts=0)
+        self.interaction_encoder.item_embeddings = None
+        self.config = self.config.replace(num_item_embeddings=0)
 
-    def drop_known_texts(self, share: float) -> None:
-        """In training, read so many texts of a batch by their words alone."""
-        if self.interaction_encoder.known is not None:
-            self.interaction_encoder.known.dropout = share
+    def set_item_dropout(self, rate: float) -> None:
+        """Set the rate at which training reads a text of a batch by its words alone."""
+        if self.interaction_encoder.item_embeddings is not None:
+            self.interaction_encoder.item_embeddings.dropout = rate
 
     @property
     def device(self) -> torch.device:
-        """Where the weights are."""
+        """The device of the weights."""
         return next(self.parameters()).device
 
     @classmethod
-    def from_pretrained(cls, folder: str | Path) -> Self:
-        """The model of a folder that `save_pretrained` wrote, on the CPU, ready for inference.
-
-        Raises:
-            NotFound: a file is missing.
-            InvalidData: names the file: not our configuration, a truncated checkpoint, or weights that do not fit.
-        """
-        folder = Path(folder)
-        config_file, weights_file = folder / CONFIG_FILE, folder / WEIGHTS_FILE
-        for file in (config_file, weights_file):
-            if not file.is_file():
-                raise NotFound(f"no model at {folder}: {file.name} is missing")
-        config = _read_config(config_file)
-        try:
-            with torch.device("meta"):  # shapes without memory: sizes are believed once the weights have them
-                outline = cls._of(config)
-        except Exception as error:  # transformers and torch raise all kinds at settings that make no encoder
-            raise InvalidData(f"not a model configuration: {one_line(error)}", file=config_file) from None
-        _require_shapes(outline, weights_file)
-        model = cls._of(config)
-        model.load_state_dict(load_file(weights_file))
-        return model.eval()
-
-    @classmethod
-    def _of(cls, config: UBMConfig) -> Self:
-        return cls(config, _interaction_encoder(encoder_config(_stable(config.interaction_encoder)), config))
-
-    def save_pretrained(self, folder: str | Path) -> None:
-        """Write config.json and model.safetensors into an existing folder."""
-        folder = Path(folder)
-        document = {"architecture": ARCHITECTURE, **asdict(self.config)}
-        (folder / CONFIG_FILE).write_text(json.dumps(document, indent=2, sort_keys=True) + "\n", "utf-8")
-        weights = {name: tensor.detach().cpu().contiguous() for name, tensor in self.state_dict().items()}
-        save_file(weights, folder / WEIGHTS_FILE, metadata={"format": "pt"})
-
-
-def _interaction_encoder(encoder: PreTrainedConfig | PreTrainedModel, config: UBMConfig) -> InteractionEncoder:
-    return InteractionEncoder(
-        encoder, config.dimension, mean_of_tokens=config.mean_of_tokens, known_texts=config.known_texts
-    )
-
-
-def _stable(settings: dict[str, Any]) -> dict[str, Any]:
-    """Without what says who wrote the settings and from where: it would change a model's id, not its vectors."""
-    volatile = {"transformers_version", "_name_or_path", "dtype", "architectures", "_attn_implementation"}
-    labels = {"id2label", "label2id"}  # of a head we do not have; their keys are numbers, which JSON turns into text
-    return {key: value for key, value in settings.items() if key not in volatile | labels}
-
-
-def _read_config(file: Path) -> UBMConfig:
-    try:
-        document = json.loads(file.read_text("utf-8"))
-        if not isinstance(document, dict) or document.pop("architecture", None) != ARCHITECTURE:
-            raise InvalidData(f"expected architecture {ARCHITECTURE!r}: not a model that ubm-embed wrote", file=file)
-        return UBMConfig(**document)
-    except (ValueError, TypeError, RecursionError) as error:
-        raise InvalidData(f"not a model configuration: {error}", file=file) from None
-
-
-def _require_shapes(outline: nn.Module, file: Path) -> None:
-    """Raise unless the weights in `file` have exactly the names and shapes of `outline`'s."""
-    try:
-        with safe_open(file, framework="pt") as weights:
-            found = {name: tuple(weights.get_slice(name).get_shape()) for name in weights.keys()}  # noqa: SIM118
-    except SafetensorError as error:
-        raise InvalidData(f"truncated or not a safetensors file: {error}", file=file) from None
-    expected = {name: tuple(tensor.shape) for name, tensor in outline.state_dict().items()}
-    for name in sorted(expected.keys() | found.keys()):
-        if found.get(name) != expected.get(name):
-            problem = f"{name} is {found.get(name, 'missing')}, expected {expected.get(name, 'none of that name')}"
-            raise InvalidData(f"weights do not fit {CONFIG_FILE}: {problem}", file=file)
+    def _around(cls, encoder: BertLike, config: UBMConfig) -> Self:
+        options: Any = {name: getattr(config, name) for name in ("mean_of_tokens", "num_item_embeddings")}
+        return cls(config, InteractionEncoder(encoder, config.dimension, **options))

@@ -20,7 +20,7 @@ from torch.utils.checkpoint import checkpoint
 
 from ubm_embed.data.batches.chunks import Chunks
 from ubm_embed.data.batches.packing import SessionBatch, TokenBatch
-from ubm_embed.model.autocast import autocast
+from ubm_embed.model.device import autocast
 from ubm_embed.model.user_behavior_model import UserBehaviorModel
 from ubm_embed.training.processes import ALONE, Processes
 

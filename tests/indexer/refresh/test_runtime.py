@@ -1,4 +1,4 @@
-"""A version says what read the texts of its products."""
+"""A version records the runtimes that encoded its products."""
 
 from __future__ import annotations
 
@@ -21,22 +21,22 @@ ALLOW = [Gate.NEIGHBOURS, Gate.CENTROID]
 
 @pytest.fixture(autouse=True)
 def openvino(monkeypatch: pytest.MonkeyPatch) -> None:
-    """PyTorch under another name, which every machine has."""
+    """PyTorch under the name of another runtime, so that every machine has it."""
     makers = {RuntimeName.OPENVINO: lambda model: TorchRuntime(model, RuntimeName.OPENVINO)}
-    monkeypatch.setattr(choice, "_MAKERS", makers)
+    monkeypatch.setattr(choice, "BUILDS", makers)
 
 
 def runtime(store: Path) -> str | None:
     return read_version(EmbeddingStore.open(store)).runtime
 
 
-def test_of_a_build_it_is_the_one_that_was_asked_for(tmp_path: Path, model_folder: Path, products_file: Path) -> None:
+def test_a_build_records_the_requested_runtime(tmp_path: Path, model_folder: Path, products_file: Path) -> None:
     for name in ("torch", "openvino"):
         build_index(model=model_folder, products=products_file, store=tmp_path / name, runtime=name)
         assert runtime(tmp_path / name) == name
 
 
-def test_a_refresh_keeps_that_of_the_vectors_it_keeps(
+def test_a_refresh_adds_its_runtime_to_that_of_the_vectors_it_copies(
     nights: Path, catalogue: Callable[[int], Path], model_folder: Path, other_model_folder: Path
 ) -> None:
     assert runtime(nights) == "torch"
@@ -48,13 +48,13 @@ def test_a_refresh_keeps_that_of_the_vectors_it_keeps(
     assert runtime(nights) == "openvino"
 
 
-def test_a_library_that_is_missing_changes_nothing(
+def test_a_missing_library_changes_nothing(
     nights: Path, catalogue: Callable[[int], Path], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def missing(model: object) -> TorchRuntime:
         raise NotFound("openvino does not load")
 
-    monkeypatch.setattr(choice, "_MAKERS", {RuntimeName.OPENVINO: missing})
+    monkeypatch.setattr(choice, "BUILDS", {RuntimeName.OPENVINO: missing})
     before = read_version(EmbeddingStore.open(nights))
     with pytest.raises(NotFound, match="openvino does not load"):
         refresh(products=catalogue(4), store=nights, runtime="openvino", allow=ALLOW)

@@ -1,13 +1,16 @@
 """Vectors of products and sessions: what they are, and that neither cache nor company changes them."""
 
-import threading
-import time
-from collections import OrderedDict
+import ctypes
+from concurrent.futures import ThreadPoolExecutor
+from copy import deepcopy
 from dataclasses import replace
+from threading import Barrier
 
 import numpy as np
 import pytest
 import torch
+from hypothesis import given
+from hypothesis import strategies as st
 from torch.nn.functional import normalize
 
 from ubm_embed.data.batches.distinct_batches import NO_ACTION, session_batch
@@ -16,7 +19,7 @@ from ubm_embed.data.corpus import iter_products
 from ubm_embed.data.session import Action, Interaction, Product, Session
 from ubm_embed.data.tasks.task import Task
 from ubm_embed.inference import embedder as embedder_module
-from ubm_embed.inference.embedder import Embedder, choose_device
+from ubm_embed.inference.embedder import Embedder, SharedCache
 from ubm_embed.inference.runtimes.torch_runtime import TorchRuntime
 from ubm_embed.model.checkpoint import Checkpoint, save_checkpoint
 
@@ -180,21 +183,17 @@ class TestProductTower:
 class TestCompany:
     """A vector depends neither on what is embedded beside it, nor on the order, nor on the batch size."""
 
-    def test_products(self, embedder, products, monkeypatch):
+    def test_products(self, embedder, make, products):
         together = embedder.embed_products(products)
         assert close(embedder.embed_products(products[::-1]), together[::-1])
         assert all(close(embedder.embed_products(products[row]), together[row]) for row in range(products.height))
-        monkeypatch.setattr(embedder_module, "_PRODUCTS_AT_ONCE", 3)
-        embedder._tokens_at_once = 10
-        assert close(embedder.embed_products(products), together)
+        assert close(make(products_per_chunk=3, tokens_per_batch=10).embed_products(products), together)
 
     def test_sessions(self, make, sessions):
         together = make().embed_sessions(sessions)
         assert close(make().embed_sessions(sessions[::-1]), together[::-1])
         assert all(close(make().embed_sessions([one])[0], together[row]) for row, one in enumerate(sessions))
-        small = make()
-        small._tokens_at_once = 10
-        assert close(small.embed_sessions(sessions), together)
+        assert close(make(tokens_per_batch=10).embed_sessions(sessions), together)
 
     def test_a_long_session_is_read_from_its_last_interactions(self, embedder, shop):
         interactions = tuple(Interaction(Action.VIEW, product=shop[row % 8]) for row in range(11))
@@ -256,55 +255,102 @@ class TestSharing:
         embedder = make(cache_size=cache_size)
         for order in ([0, 1, 2, 3], [3, 2], [1], [2, 0], [0, 0, 3]):
             assert close(embedder.embed_sessions([sessions[row] for row in order]), expected[order])
-            assert len(embedder._vectors) <= cache_size
-
-    def test_the_least_recently_used_goes_first(self, shop, encoded, embedder):
-        views = [Session((Interaction(Action.VIEW, product=shop[row]),)) for row in range(4)]
-        embedder._vectors.size = 2
-        for row in (0, 1, 0, 2):  # 1 is forgotten: 0 was used after it
-            embedder.embed_sessions([views[row]])
-        encoded.clear()
-        embedder.embed_sessions([views[0]])
-        assert encoded == []
-        embedder.embed_sessions([views[1]])
-        assert encoded == [1]
+            assert len(embedder._vectors.entries) <= cache_size
 
     def test_keeps_no_batch_alive_for_one_vector(self, embedder, sessions):
         embedder.embed_sessions(sessions)
-        for vector in embedder._vectors._entries.values():
+        assert len(embedder._vectors.entries) == 8
+        for vector in embedder._vectors.entries.values():
             assert vector.untyped_storage().nbytes() == embedder.dimension * 4
 
     def test_threads_get_right_answers(self, make, sessions):
         expected = make().embed_sessions(sessions)
-        embedder = make(cache_size=2)
-        for cache in (embedder._vectors, embedder._sequences):
-            cache._entries = YieldingCache()
-        wrong = []
+        embedder, together = make(cache_size=2), Barrier(4)
 
-        def ask(first):
-            try:
-                for turn in range(40):
-                    row = (first + turn) % len(sessions)
-                    if not close(embedder.embed_sessions([sessions[row]])[0], expected[row]):
-                        wrong.append(row)
-            except Exception as error:
-                wrong.append(error)
+        def all_right(first):
+            together.wait()  # so that all threads are in the caches at once
+            rows = [(first + turn) % len(sessions) for turn in range(40)]
+            return all(close(embedder.embed_sessions([sessions[row]])[0], expected[row]) for row in rows)
 
-        threads = [threading.Thread(target=ask, args=(first,)) for first in range(4)]
-        for thread in threads:
-            thread.start()
-        for thread in threads:
-            thread.join()
-        assert wrong == []
+        with ThreadPoolExecutor(4) as threads:
+            assert all(threads.map(all_right, range(4)))
 
 
-class YieldingCache(OrderedDict):
-    """Lets another thread go first whenever it has said what it holds."""
+class TestSharedCache:
+    """A plain list of entries, least recently used first, is the reference."""
 
-    def __contains__(self, key):
-        found = super().__contains__(key)
-        time.sleep(0)
-        return found
+    STEPS = st.lists(st.lists(st.integers(0, 6), max_size=4), max_size=30)
+
+    @given(max_entries=st.integers(0, 4), steps=STEPS)
+    def test_keeps_what_was_used_last_and_computes_the_rest_once(self, max_entries, steps):
+        cache, entries = SharedCache(max_entries), []
+        for keys in steps:
+            computed = []
+
+            def compute(missing, computed=computed):
+                computed.extend(missing)
+                return [-key for key in missing]
+
+            assert cache.get(keys, compute) == [-key for key in keys]
+            distinct = list(dict.fromkeys(keys))
+            assert computed == [key for key in distinct if key not in entries]
+            used = [key for key in distinct if key not in computed] + computed
+            entries = [key for key in entries if key not in used] + used
+            entries = entries[len(entries) - min(max_entries, len(entries)) :]
+            assert set(cache.entries) == set(entries)
+
+    @pytest.mark.parametrize("keys", [[], ["a"], ["a", "a"]])
+    def test_computes_nothing_that_it_has(self, keys):
+        cache = SharedCache(2)
+        cache.get(["a"], lambda missing: ["value"])
+        assert cache.get(keys, pytest.fail) == ["value"] * len(keys)
+
+    def test_a_failed_computation_leaves_nothing_behind(self):
+        cache = SharedCache(2)
+        with pytest.raises(ZeroDivisionError):
+            cache.get(["a"], lambda missing: [1 / 0])
+        assert cache.get(["a"], lambda missing: ["value"]) == ["value"]
+
+
+class TestTheCallersModel:
+    """It is as it was: an embedder that needs another device or mode takes a copy."""
+
+    def modes(self, model):
+        return [module.training for module in model.modules()]
+
+    def test_keeps_its_training_mode(self, model, make, products, sessions):
+        model.train()
+        model.session_encoder.eval()  # as fine-tuning has it, which may leave one encoder alone
+        before = self.modes(model)
+        embedder = make()
+        embedder.embed_products(products)
+        embedder.embed_sessions(sessions)
+        assert self.modes(model) == before
+        assert not any(self.modes(embedder.model))
+
+    def test_stays_on_its_device(self, model, tokenizer):
+        # No other device is on every machine, but one without memory is.
+        elsewhere = deepcopy(model).to("meta")
+        with pytest.raises(NotImplementedError):  # there is nothing to copy from it
+            Embedder(Checkpoint(elsewhere, tokenizer, "toy"), device="cpu")
+        assert elsewhere.device.type == "meta"
+
+    def test_the_product_tower_is_left_alone_too(self, model, tokenizer, products):
+        tuned = model.fine_tuned(task=Task.NIP).eval()
+        model.train()
+        towers = Checkpoint(tuned, tokenizer, "tuned", product_tower=Checkpoint(model, tokenizer, "base"))
+        Embedder(towers, device="cpu").embed_products(products)
+        assert all(self.modes(model))
+
+    def test_is_not_copied_if_it_is_ready(self, model, make):
+        assert make().model is model
+
+    def test_embedding_asks_nothing_of_the_c_library(self, make, products, sessions, monkeypatch):
+        # Memory settings hold for the whole process, so commands make them.
+        monkeypatch.setattr(ctypes, "CDLL", pytest.fail)
+        embedder = make()
+        embedder.embed_products(products)
+        embedder.embed_sessions(sessions)
 
 
 class TestEdges:
@@ -320,14 +366,14 @@ class TestEdges:
         with pytest.raises(ValueError, match="product 'p1' is named by its id only"):
             embedder.embed_sessions([Session((Interaction(Action.VIEW, product_id="p1"),))])
 
-    def test_products_tell_their_progress(self, embedder, products, monkeypatch):
-        monkeypatch.setattr(embedder_module, "_PRODUCTS_AT_ONCE", 3)
-        embedder._tokens_at_once = 10
-        told = []
-        embedder.embed_products(products, progress=lambda what, done, total, note="": told.append((what, done, total)))
-        assert [entry[1] for entry in told] == sorted({entry[1] for entry in told})
-        assert {(what, total) for what, _, total in told} == {("embedding products", 8)}
-        assert told[-1][1] == 8
+    def test_embedding_products_reports_progress(self, make, products):
+        reports = []
+        make(products_per_chunk=3, tokens_per_batch=10).embed_products(
+            products, progress=lambda what, done, total, note="": reports.append((what, done, total))
+        )
+        assert [done for _, done, _ in reports] == sorted({done for _, done, _ in reports})
+        assert {(what, total) for what, _, total in reports} == {("embedding products", 8)}
+        assert reports[-1][1] == 8
 
     def test_opens_a_folder(self, make, model, tokenizer, tmp_path, sessions):
         model_id = save_checkpoint(tmp_path, model, tokenizer, {})
@@ -335,34 +381,19 @@ class TestEdges:
         assert (opened.model_id, opened.dimension) == (model_id, 16)
         assert close(opened.embed_sessions(sessions), make().embed_sessions(sessions))
 
-    def test_a_device_by_name(self, monkeypatch):
-        monkeypatch.setattr("torch.cuda.device_count", lambda: 2)
-        for available, expected in ((True, "cuda"), (False, "cpu")):
-            monkeypatch.setattr("torch.cuda.is_available", lambda found=available: found)
-            assert choose_device("auto") == torch.device(expected)
-        monkeypatch.setattr("torch.cuda.is_available", lambda: True)
-        assert choose_device("cuda:1") == torch.device("cuda", 1)
 
-    @pytest.mark.parametrize("name", ["abacus", "meta", "cuda:9", "cuda", "cpu:x"])
-    def test_a_device_that_this_machine_lacks(self, monkeypatch, name):
-        monkeypatch.setattr("torch.cuda.is_available", lambda: name == "cuda:9")
-        monkeypatch.setattr("torch.cuda.device_count", lambda: 2)
-        with pytest.raises(ValueError, match=name.split(":")[0]):
-            choose_device(name)
-
-
-class TestEncoder:
+class TestRuntime:
     @pytest.fixture
     def chosen(self, monkeypatch):
-        """For how many texts, and by which name, an engine was chosen."""
-        asked = []
+        """The names by which a runtime was chosen, and for how many texts."""
+        calls = []
 
         def choose(name, model, sequences):
-            asked.append((str(name), len(sequences)))
+            calls.append((str(name), len(sequences)))
             return TorchRuntime(model, name)
 
         monkeypatch.setattr(embedder_module, "choose_runtime", choose)
-        return asked
+        return calls
 
     def test_is_chosen_once_with_the_first_texts(self, make, products, chosen):
         embedder = make(runtime="openvino")

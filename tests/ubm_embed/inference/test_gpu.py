@@ -30,6 +30,12 @@ def test_vectors_of_products_and_sessions_are_the_same(model, tokenizer, product
         assert embed(on["cuda"]) == pytest.approx(embed(on["cpu"]), abs=1e-5)
 
 
+def test_the_callers_model_stays_on_the_cpu(model, tokenizer, products):
+    embedder = Embedder(Checkpoint(model, tokenizer, "toy"), device="cuda")
+    embedder.embed_products(products)
+    assert (model.device.type, embedder.model.device.type) == ("cpu", "cuda")
+
+
 @pytest.mark.parametrize("negatives", [None, 5])
 def test_loss_and_gradients_of_a_fine_tuning_step_are_the_same(model, tokenizer, products, negatives):
     texts, examples = tokenizer.product_texts(products), TaskExamples(SESSIONS, np.array([6, 2, 4]))

@@ -9,10 +9,9 @@ from ubm_embed.data.corpus import iter_products
 from ubm_embed.data.session import Action, Interaction, Product, Session
 from ubm_embed.data.tasks.task import Task
 from ubm_embed.errors import InvalidData, NotFound
-from ubm_embed.inference import predictor as predictor_module
 from ubm_embed.inference.predictor import Predictor
 from ubm_embed.model.checkpoint import Checkpoint, save_checkpoint
-from ubm_embed.model.user_behavior_model import CONFIG_FILE
+from ubm_embed.model.config import CONFIG_FILE
 
 ROWS = ([0, 1, 0], [4], [1, 2, 2, 5], [row % 8 for row in range(11)])  # the last is longer than the model reads
 
@@ -33,7 +32,7 @@ def checkpoint(model, tokenizer, stir, task):
 
 @pytest.fixture
 def predictor(checkpoint):
-    return Predictor.of(checkpoint, device="cpu")
+    return Predictor.from_checkpoint(checkpoint, device="cpu")
 
 
 @pytest.fixture
@@ -65,10 +64,9 @@ def test_a_probability_or_a_length(predictor, sessions, task):
 
 
 @pytest.mark.parametrize("at_once", [1, 3, 512])
-def test_a_table_is_the_sessions_it_holds(predictor, tokenizer, products, sessions, table, monkeypatch, at_once):
-    monkeypatch.setattr(predictor_module, "_AT_ONCE", at_once)
+def test_a_table_is_the_sessions_it_holds(predictor, tokenizer, products, sessions, table, at_once):
     texts = tokenizer.product_texts(products)
-    assert predictor.predict_table(texts, table) == pytest.approx(predictor.predict(sessions), abs=1e-5)
+    assert predictor.predict_table(texts, table, batch=at_once) == pytest.approx(predictor.predict(sessions), abs=1e-5)
 
 
 def test_nothing_asked_nothing_answered(predictor, tokenizer, products, table):

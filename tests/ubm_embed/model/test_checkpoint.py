@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from ubm_embed.data.batches.distinct_batches import session_batch
-from ubm_embed.data.tasks.examples import Task
+from ubm_embed.data.tasks.task import Task
 from ubm_embed.data.text.tokenizer import TOKENIZER_FILE, InteractionTokenizer
 from ubm_embed.errors import Conflict, InvalidData, NotFound
 from ubm_embed.model.checkpoint import (
@@ -19,7 +19,9 @@ from ubm_embed.model.checkpoint import (
     require_task,
     save_checkpoint,
 )
-from ubm_embed.model.user_behavior_model import CONFIG_FILE, WEIGHTS_FILE, UserBehaviorModel
+from ubm_embed.model.config import CONFIG_FILE
+from ubm_embed.model.user_behavior_model import UserBehaviorModel
+from ubm_embed.model.weights import WEIGHTS_FILE
 
 RECORD = {"pretraining": {"holdout": 0.1}, "products": 8}
 

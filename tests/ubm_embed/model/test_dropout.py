@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from ubm_embed.model.dropout import add_dropped, dropout
+from ubm_embed.model.transformer import add_dropped, dropout
 
 ONES = torch.ones(400, 257)
 

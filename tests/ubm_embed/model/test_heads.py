@@ -3,8 +3,8 @@
 import pytest
 import torch
 
-from ubm_embed.data.tasks.examples import Task
-from ubm_embed.model.heads import PurchaseIntentionHead, RemainingLengthHead, head_of
+from ubm_embed.data.tasks.task import Task
+from ubm_embed.model.heads import PurchaseIntentionHead, RemainingLengthHead, build_head
 
 WIDTH = 6
 
@@ -21,11 +21,11 @@ def purchase_head(share):
     return head
 
 
-def length_head(mean, spread):
+def length_head(mean, std):
     torch.manual_seed(0)
     head = RemainingLengthHead(WIDTH)
     head.mean.fill_(mean)
-    head.spread.fill_(spread)
+    head.std.fill_(std)
     return head
 
 
@@ -68,7 +68,7 @@ class TestRemainingLength:
         torch.testing.assert_close(head.predict(sessions), torch.full((50,), 7.5))
 
     @torch.no_grad()
-    def test_predicts_in_units_of_the_spread_and_never_below_0(self, sessions):
+    def test_predicts_in_standard_deviations_and_never_below_0(self, sessions):
         head = length_head(0.5, 20.0)
         expected = head(sessions) * 20 + 0.5
         assert expected.min() < 0
@@ -90,4 +90,4 @@ def test_no_sessions_no_answers(make):
     ("task", "kind"), [(Task.PIP, PurchaseIntentionHead), (Task.RLP, RemainingLengthHead), (Task.NIP, type(None))]
 )
 def test_each_task_has_its_head(task, kind):
-    assert type(head_of(task, WIDTH)) is kind
+    assert type(build_head(task, WIDTH)) is kind

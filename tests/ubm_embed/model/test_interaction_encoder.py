@@ -19,10 +19,11 @@ from transformers import (
     RobertaModel,
 )
 
-from ubm_embed.data.batches.distinct_batches import TokenBatch
+from ubm_embed.data.batches.packing import TokenBatch
 from ubm_embed.data.text.token_table import TokenTable
 from ubm_embed.errors import InvalidData, NotFound
-from ubm_embed.model.interaction_encoder import InteractionEncoder, bert_config, encoder_config, load_bert
+from ubm_embed.model.bert import bert_config, encoder_config, load_bert
+from ubm_embed.model.user_behavior_model import InteractionEncoder
 
 VOCABULARY = 40
 SIZES = {
@@ -68,7 +69,7 @@ def test_equals_bert_one_sequence_at_a_time(encoder, lengths):
     table = sequences(*lengths)
     with torch.no_grad():
         expected = one_at_a_time(plain(encoder), encoder.projection, table)
-        found = encoder(TokenBatch.of(table))
+        found = encoder(TokenBatch.from_table(table))
     torch.testing.assert_close(found, expected, atol=1e-5, rtol=0)
     assert expected.std() > 0.1
 
@@ -79,7 +80,7 @@ def test_gradients_equal_those_of_bert(encoder):
     reference = plain(encoder)
     direction = torch.randn(3, 16)
     (one_at_a_time(reference, encoder.projection, table) * direction).sum().backward()
-    (encoder(TokenBatch.of(table)) * direction).sum().backward()
+    (encoder(TokenBatch.from_table(table)) * direction).sum().backward()
     expected = {name: parameter.grad for name, parameter in reference.named_parameters()}
     for name, parameter in encoder.encoder.named_parameters():
         torch.testing.assert_close(
@@ -91,14 +92,14 @@ def test_a_sequence_s_vector_does_not_depend_on_the_others(encoder):
     table = sequences(5, 2, 9)
     order = np.array([2, 0, 1, 0])
     with torch.no_grad():
-        together, shuffled = encoder(TokenBatch.of(table)), encoder(TokenBatch.of(table.take(order)))
+        together, shuffled = encoder(TokenBatch.from_table(table)), encoder(TokenBatch.from_table(table.take(order)))
     torch.testing.assert_close(shuffled, together[order], atol=1e-6, rtol=0)
 
 
 def test_dropout_is_on_in_training_only():
     torch.manual_seed(0)
     encoder = InteractionEncoder(bert_config(vocab_size=VOCABULARY, layers=1, width=16, heads=2, dropout=0.5), 16)
-    batch = TokenBatch.of(sequences(4, 4))
+    batch = TokenBatch.from_table(sequences(4, 4))
     assert not torch.equal(encoder.train()(batch), encoder(batch))
     assert torch.equal(encoder.eval()(batch), encoder(batch))
 
@@ -124,13 +125,13 @@ class TestMeanOfTokens:
     def test_equals_padded_bert_and_a_masked_mean(self, mean, lengths):
         table = sequences(*lengths)
         expected = self.padded_and_masked(plain(mean), mean.projection, table)
-        torch.testing.assert_close(mean(TokenBatch.of(table)), expected, atol=1e-5, rtol=0)
+        torch.testing.assert_close(mean(TokenBatch.from_table(table)), expected, atol=1e-5, rtol=0)
         assert expected.std() > 0.05
 
     def test_gradients_equal_those_of_bert(self, mean):
         table, reference, direction = sequences(3, 6, 3), plain(mean), torch.randn(3, 24)
         (self.padded_and_masked(reference, mean.projection, table) * direction).sum().backward()
-        (mean(TokenBatch.of(table)) * direction).sum().backward()
+        (mean(TokenBatch.from_table(table)) * direction).sum().backward()
         expected = {name: parameter.grad for name, parameter in reference.named_parameters()}
         for name, parameter in mean.encoder.named_parameters():
             torch.testing.assert_close(parameter.grad, expected[name], atol=1e-5, rtol=1e-4)
@@ -139,16 +140,16 @@ class TestMeanOfTokens:
     def test_started_as_words_a_fresh_one_is_their_mean(self):
         bert = bert_config(vocab_size=VOCABULARY, layers=2, width=16, heads=2)
         fresh, table = InteractionEncoder(bert, 16, mean_of_tokens=True).eval(), sequences(5, 2, 9)
-        assert not torch.allclose(fresh(TokenBatch.of(table)), self.words(fresh, table), atol=0.1)
+        assert not torch.allclose(fresh(TokenBatch.from_table(table)), self.words(fresh, table), atol=0.1)
         fresh.start_as_words()
-        torch.testing.assert_close(fresh(TokenBatch.of(table)), self.words(fresh, table), atol=1e-5, rtol=0)
+        torch.testing.assert_close(fresh(TokenBatch.from_table(table)), self.words(fresh, table), atol=1e-5, rtol=0)
 
     def test_started_as_words_its_layers_can_learn(self):
         fresh = InteractionEncoder(
             bert_config(vocab_size=VOCABULARY, layers=2, width=16, heads=2), 16, mean_of_tokens=True
         )
         fresh.start_as_words()
-        (fresh.eval()(TokenBatch.of(sequences(5, 2))) * torch.randn(2, 16)).sum().backward()
+        (fresh.eval()(TokenBatch.from_table(sequences(5, 2))) * torch.randn(2, 16)).sum().backward()
         silent = [weights for name, weights in fresh.named_parameters() if name.endswith("output.dense.weight")]
         assert len(silent) == 4, "two branches in each of two layers"
         assert all(weights.grad.abs().max() > 0 for weights in silent)
@@ -200,11 +201,11 @@ class TestLoadBert:
         assert isinstance(encoder.projection, torch.nn.Identity)
         with torch.no_grad():
             expected = one_at_a_time(BertModel.from_pretrained(checkpoint).eval(), encoder.projection, table)
-            torch.testing.assert_close(encoder(TokenBatch.of(table)), expected, atol=1e-5, rtol=0)
+            torch.testing.assert_close(encoder(TokenBatch.from_table(table)), expected, atol=1e-5, rtol=0)
 
     def test_another_width_gets_a_projection(self, checkpoint):
         encoder = InteractionEncoder(self.load(checkpoint), 24)
-        assert encoder(TokenBatch.of(sequences(3, 1))).shape == (2, 24)
+        assert encoder(TokenBatch.from_table(sequences(3, 1))).shape == (2, 24)
 
     def test_electra_with_embeddings_of_another_width(self, tmp_path):
         torch.manual_seed(0)
@@ -215,7 +216,7 @@ class TestLoadBert:
         assert loaded.get_input_embeddings().weight.shape == (VOCABULARY + 2, 8)
         with torch.no_grad():
             expected = one_at_a_time(ElectraModel.from_pretrained(tmp_path).eval(), encoder.projection, table)
-            torch.testing.assert_close(encoder(TokenBatch.of(table)), expected, atol=1e-5, rtol=0)
+            torch.testing.assert_close(encoder(TokenBatch.from_table(table)), expected, atol=1e-5, rtol=0)
 
     def test_half_precision_is_loaded_in_full(self, tmp_path):
         BertModel(BertConfig(**SIZES)).half().save_pretrained(tmp_path)

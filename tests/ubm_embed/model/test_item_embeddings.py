@@ -6,13 +6,14 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ubm_embed.data.batches.distinct_batches import NO_ACTION, TokenBatch, interaction_sequences
+from ubm_embed.data.batches.distinct_batches import NO_ACTION, interaction_sequences
+from ubm_embed.data.batches.packing import TokenBatch
 from ubm_embed.data.session import Action
 from ubm_embed.data.text.token_table import TokenTable
-from ubm_embed.model.item_embeddings import KnownTexts, text_keys
+from ubm_embed.model.item_embeddings import ItemEmbeddings, text_keys
 
 WIDTH = 4
-# Few tokens, so that texts are often permutations and beginnings of each other; none of them is a mark.
+# Few tokens, so that texts are often permutations and prefixes of each other; none of them is a mark.
 TEXTS = st.lists(st.lists(st.integers(30, 33), min_size=1, max_size=6), min_size=1, max_size=20)
 ACTIONS = st.sampled_from([NO_ACTION, *(action.code for action in Action)])
 
@@ -31,11 +32,11 @@ MARKS = torch.tensor([Marks.cls, Marks.sep, *Marks.actions])
 def batch_of(texts, actions=None):
     """Texts as they are read: alone, or each after an action."""
     acts = np.full(len(texts), NO_ACTION) if actions is None else np.array(actions)
-    return TokenBatch.of(interaction_sequences(Marks, TokenTable.from_rows(texts), acts, np.arange(len(texts))))
+    return TokenBatch.from_table(interaction_sequences(Marks, TokenTable.from_rows(texts), acts, np.arange(len(texts))))
 
 
 def known_of(texts, before=None, start=None):
-    return KnownTexts.of(TokenTable.from_rows(texts), Marks, before, WIDTH, start).eval()
+    return ItemEmbeddings.from_texts(TokenTable.from_rows(texts), Marks, before, WIDTH, start).eval()
 
 
 @pytest.fixture

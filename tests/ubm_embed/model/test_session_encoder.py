@@ -10,7 +10,8 @@ from transformers import BertConfig
 from transformers.models.bert.modeling_bert import BertEncoder
 
 from ubm_embed.data.batches.packing import Packing
-from ubm_embed.model.session_encoder import SessionEncoder, sinusoidal_positions
+from ubm_embed.model.transformer import sinusoidal_positions
+from ubm_embed.model.user_behavior_model import SessionEncoder
 
 WIDTH, LONGEST = 16, 8
 
@@ -61,7 +62,7 @@ def sessions_of(*lengths):
 
 
 def packed(encoder, sessions):
-    return encoder(torch.cat(sessions), Packing.of(np.array([len(session) for session in sessions])))
+    return encoder(torch.cat(sessions), Packing.from_lengths(np.array([len(session) for session in sessions])))
 
 
 @pytest.mark.parametrize("lengths", [[1], [8], [3, 3, 3], [5, 1, 8, 1, 2]])
@@ -119,16 +120,16 @@ class TestCausal:
         stir(built)
         return built.eval()
 
-    def beginnings(self, encoder, sessions):
-        packing = Packing.of(np.array([len(session) for session in sessions]))
-        return encoder.beginnings(torch.cat(sessions), packing)
+    def prefixes(self, encoder, sessions):
+        packing = Packing.from_lengths(np.array([len(session) for session in sessions]))
+        return encoder.prefixes(torch.cat(sessions), packing)
 
     @pytest.mark.parametrize("lengths", [[1], [8], [3, 3, 3], [5, 1, 8, 1, 2]])
     @torch.no_grad()
     def test_equals_the_padded_form_under_a_triangle(self, causal, lengths):
         sessions = sessions_of(*lengths)
         _, outputs, real = outputs_of_bert(causal, sessions, causal=True)
-        torch.testing.assert_close(self.beginnings(causal, sessions), outputs[real], atol=1e-5, rtol=0)
+        torch.testing.assert_close(self.prefixes(causal, sessions), outputs[real], atol=1e-5, rtol=0)
         last = torch.stack([outputs[row, length - 1] for row, length in enumerate(lengths)])
         torch.testing.assert_close(packed(causal, sessions), last, atol=1e-5, rtol=0)
         assert last.std() > 0.1
@@ -138,7 +139,7 @@ class TestCausal:
     def test_a_beginning_is_what_it_is_by_itself(self, causal, lengths):
         sessions = sessions_of(*lengths)
         alone = [packed(causal, [session[:stop]]) for session in sessions for stop in range(1, len(session) + 1)]
-        found = self.beginnings(causal, sessions)
+        found = self.prefixes(causal, sessions)
         torch.testing.assert_close(found, torch.cat(alone), atol=1e-5, rtol=0)
         wholes = torch.tensor(lengths).cumsum(0) - 1
         torch.testing.assert_close(found[wholes], packed(causal, sessions), atol=1e-6, rtol=0)
@@ -146,15 +147,15 @@ class TestCausal:
     @torch.no_grad()
     def test_a_later_interaction_changes_no_earlier_beginning(self, causal):
         sessions = sessions_of(5, 3, 8)
-        before = self.beginnings(causal, sessions)
+        before = self.prefixes(causal, sessions)
         sessions[0][3] += 1.0
-        after = self.beginnings(causal, sessions)
+        after = self.prefixes(causal, sessions)
         differs = (after - before).abs().amax(dim=1) > 1e-3
         assert differs.nonzero().flatten().tolist() == [3, 4]
 
     def test_gradients_reach_every_weight_and_every_interaction(self, causal):
         sessions = [session.requires_grad_() for session in sessions_of(4, 2)]
-        (self.beginnings(causal, sessions) * torch.randn(6, WIDTH)).sum().backward()
+        (self.prefixes(causal, sessions) * torch.randn(6, WIDTH)).sum().backward()
         assert all(
             weights.grad.abs().max() > 0 for name, weights in causal.named_parameters() if "key.bias" not in name
         )
@@ -162,16 +163,16 @@ class TestCausal:
 
     @torch.no_grad()
     def test_frozen_it_reads_the_same(self, causal):
-        sessions, packing = sessions_of(4, 1, 6), Packing.of(np.array([4, 1, 6]))
+        sessions, packing = sessions_of(4, 1, 6), Packing.from_lengths(np.array([4, 1, 6]))
         torch.testing.assert_close(causal.frozen()(torch.cat(sessions), packing), packed(causal, sessions))
 
     def test_one_that_reads_both_ways_has_no_beginnings(self, encoder):
         with pytest.raises(ValueError, match="only a causal session encoder"):
-            self.beginnings(encoder, sessions_of(3))
+            self.prefixes(encoder, sessions_of(3))
 
     def test_a_session_longer_than_the_positions_is_refused(self, causal):
         with pytest.raises(ValueError, match="9 interactions, expected at most 8: keep the last ones"):
-            self.beginnings(causal, sessions_of(2, 9))
+            self.prefixes(causal, sessions_of(2, 9))
 
     def test_without_layers_a_session_is_its_last_interaction(self):
         sizes = {"dimension": WIDTH, "layers": 0, "heads": 2, "dropout": 0.0, "max_interactions": LONGEST}
@@ -217,7 +218,7 @@ def test_positions_are_not_saved(encoder):
 
 def test_frozen_it_is_what_it_was_whatever_becomes_of_the_weights(encoder):
     sessions = sessions_of(4, 1, 6)
-    packing = Packing.of(np.array([4, 1, 6]))
+    packing = Packing.from_lengths(np.array([4, 1, 6]))
     with torch.no_grad():
         expected, frozen = packed(encoder, sessions), encoder.frozen()
         torch.testing.assert_close(frozen(torch.cat(sessions), packing), expected)

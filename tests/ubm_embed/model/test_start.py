@@ -10,7 +10,7 @@ import torch
 from transformers import BertConfig, BertModel
 
 from ubm_embed.data.corpus import Corpus
-from ubm_embed.data.tasks.examples import Task
+from ubm_embed.data.tasks.task import Task
 from ubm_embed.data.text.tokenizer import WORD_MARKS
 from ubm_embed.errors import InvalidData, NotFound
 from ubm_embed.model.checkpoint import Checkpoint, save_checkpoint

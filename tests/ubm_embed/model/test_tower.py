@@ -1,7 +1,5 @@
 """The model as a tower: it says what the embedder says, whichever way interactions come to it."""
 
-from dataclasses import replace
-
 import numpy as np
 import pytest
 import torch
@@ -13,7 +11,6 @@ from ubm_embed.data.batches.session_table import SessionTable
 from ubm_embed.data.session import Action
 from ubm_embed.data.text.token_table import TokenTable
 from ubm_embed.inference.embedder import Embedder
-from ubm_embed.model import tower as tower_module
 from ubm_embed.model.checkpoint import Checkpoint
 from ubm_embed.model.tower import CachedInteractions, TextInteractions, UBMTower
 from ubm_embed.model.user_behavior_model import UserBehaviorModel
@@ -88,10 +85,10 @@ def test_long_sessions_are_read_from_their_last_interactions(model, interactions
     assert not torch.allclose(tower.sessions(long), tower.sessions(first))
 
 
-class TestBeginnings:
+class TestPrefixes:
     @pytest.fixture
     def causal(self, model, interactions, stir):
-        causal = UserBehaviorModel(replace(model.config, causal=True), model.interaction_encoder)
+        causal = UserBehaviorModel(model.config.replace(causal=True), model.interaction_encoder)
         torch.manual_seed(0)
         stir(causal)
         return UBMTower(causal.eval(), interactions, None)
@@ -100,15 +97,15 @@ class TestBeginnings:
     def test_are_what_sessions_makes_of_each_beginning(self, causal):
         sessions = SESSIONS[:4]
         expected = causal.sessions(table([one[:stop] for one in sessions for stop in range(1, len(one) + 1)]))
-        torch.testing.assert_close(causal.beginnings(table(sessions)), expected, atol=1e-5, rtol=0)
+        torch.testing.assert_close(causal.prefixes(table(sessions)), expected, atol=1e-5, rtol=0)
 
     def test_of_a_session_that_is_not_read_from_its_begin_are_refused(self, causal):
         with pytest.raises(ValueError, match="11 interactions, expected at most 8"):
-            causal.beginnings(table())
+            causal.prefixes(table())
 
     def test_of_one_that_reads_both_ways_are_refused(self, model, interactions):
         with pytest.raises(ValueError, match="only a causal session encoder"):
-            UBMTower(model, interactions, None).beginnings(table(SESSIONS[:4]))
+            UBMTower(model, interactions, None).prefixes(table(SESSIONS[:4]))
 
 
 class TestChunks:
@@ -137,7 +134,7 @@ class TestChunks:
         torch.testing.assert_close(gradients(chunk_tokens), gradients(None), rtol=1e-4, atol=1e-5)
 
     def test_what_is_read_again_drops_the_same_elements(self, gradients, texts, known):
-        chunks = Chunks.of(texts.lengths[known[1]], 30)
+        chunks = Chunks.from_lengths(texts.lengths[known[1]], 30)
         parts = [slice(*chunks.ends(chunk)) for chunk in range(len(chunks))]
         found, expected = gradients(30), gradients(None, *parts)
         assert len(parts) > 2
@@ -160,19 +157,19 @@ class TestChunks:
 class TestCached:
     @pytest.mark.parametrize("at_once", [1, 20, 10_000])
     @torch.no_grad()
-    def test_equals_reading_the_texts(self, model, interactions, known, monkeypatch, at_once):
-        monkeypatch.setattr(tower_module, "_TOKENS_AT_ONCE", at_once)
+    def test_equals_reading_the_texts(self, model, interactions, known, at_once):
         read = UBMTower(model, interactions, None)
-        cached = UBMTower(model, CachedInteractions.of(interactions, *known), None)
+        encoded = CachedInteractions.from_texts(interactions, *known, tokens_per_batch=at_once)
+        cached = UBMTower(model, encoded, None)
         torch.testing.assert_close(cached.sessions(table()), read.sessions(table()), atol=1e-5, rtol=0)
         everything = np.arange(PRODUCTS)
         torch.testing.assert_close(cached.products(everything), read.products(everything), atol=1e-5, rtol=0)
 
     @torch.no_grad()
     def test_is_read_without_dropout(self, model, interactions, known):
-        expected = CachedInteractions.of(interactions, *known).vectors
+        expected = CachedInteractions.from_texts(interactions, *known).vectors
         model.train()
-        assert torch.equal(CachedInteractions.of(interactions, *known).vectors, expected)
+        assert torch.equal(CachedInteractions.from_texts(interactions, *known).vectors, expected)
 
     def test_encodes_each_different_interaction_once(self, interactions, known, monkeypatch):
         counted = []
@@ -181,12 +178,14 @@ class TestCached:
             interactions.encoder, "forward", lambda batch: (counted.append(batch.packing.rank.numel()), real(batch))[1]
         )
         told = []
-        CachedInteractions.of(interactions, *known, lambda what, done, total, note="": told.append((done, total)))
+        CachedInteractions.from_texts(
+            interactions, *known, lambda what, done, total, note="": told.append((done, total))
+        )
         assert told[-1] == (sum(counted), sum(counted))
         assert sum(counted) == len(set(zip(*(column.tolist() for column in known), strict=True)))
 
     def test_trains_the_session_encoder_alone(self, model, interactions, known):
-        tower = UBMTower(model, CachedInteractions.of(interactions, *known), None)
+        tower = UBMTower(model, CachedInteractions.from_texts(interactions, *known), None)
         tower.sessions(table()).pow(2).sum().backward()
         assert all(weights.grad is None for weights in model.interaction_encoder.parameters())
         assert {name for name, _ in tower.named_parameters()} == {
@@ -202,7 +201,7 @@ class TestFrozen:
         assert not tower.products(np.arange(PRODUCTS)).requires_grad
 
     def test_neither_they_nor_cached_ones_are_saved(self, model, interactions, known):
-        cached = CachedInteractions.of(interactions, *known)
+        cached = CachedInteractions.from_texts(interactions, *known)
         names = set(UBMTower(model, cached, torch.randn(PRODUCTS, 16)).state_dict())
         assert names == {f"session_encoder.{name}" for name in model.session_encoder.state_dict()}
 

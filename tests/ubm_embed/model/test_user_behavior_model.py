@@ -1,5 +1,4 @@
 import json
-from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -9,10 +8,12 @@ from transformers import BertConfig, BertModel, ElectraConfig, ElectraForPreTrai
 
 from ubm_embed.data.batches.distinct_batches import NO_ACTION, session_batch
 from ubm_embed.data.session import Action
-from ubm_embed.data.tasks.examples import Task
+from ubm_embed.data.tasks.task import Task
 from ubm_embed.errors import InvalidData, NotFound
+from ubm_embed.model.config import CONFIG_FILE, UBMConfig
 from ubm_embed.model.heads import PurchaseIntentionHead, RemainingLengthHead
-from ubm_embed.model.user_behavior_model import CONFIG_FILE, WEIGHTS_FILE, UBMConfig, UserBehaviorModel
+from ubm_embed.model.user_behavior_model import UserBehaviorModel
+from ubm_embed.model.weights import WEIGHTS_FILE
 
 VIEW, ADD = Action.VIEW.code, Action.ADD.code
 
@@ -106,7 +107,7 @@ class TestFolder:
         ("change", "problem"),
         [
             (lambda weights: weights.pop(sorted(weights)[0]), "is missing, expected"),
-            (lambda weights: weights.update(extra=torch.zeros(1)), r"extra is \(1,\), expected none of that name"),
+            (lambda weights: weights.update(extra=torch.zeros(1)), r"extra is \(1,\), expected no such weights"),
             (lambda weights: weights.update({sorted(weights)[0]: torch.zeros(3)}), r"is \(3,\), expected \(16,\)"),
         ],
     )
@@ -129,25 +130,25 @@ class TestFolder:
         ("settings", "problem"),
         [
             ({"architecture": "bert"}, "expected architecture 'ubm'"),
-            ({"dimension": "16"}, "dimension must be a whole number"),
-            ({"dimension": True}, "dimension must be a whole number"),
-            ({"max_interactions": 10**12}, "max_interactions must be a whole number"),
-            ({"session_layers": 10**9}, "session_layers must be a whole number"),
-            ({"session_layers": -1}, "session_layers must be a whole number"),
-            ({"causal": 1}, "causal must be true or false, got 1"),
-            ({"causal": "yes"}, "causal must be true or false, got 'yes'"),
-            ({"causal": None}, "causal must be true or false, got None"),
-            ({"mean_of_tokens": 0}, "mean_of_tokens must be true or false, got 0"),
-            ({"known_texts": -1}, "known_texts must be a whole number in 0..1073741824, got -1"),
-            ({"known_texts": True}, "known_texts must be a whole number"),
-            ({"known_texts": 2.0}, "known_texts must be a whole number"),
-            ({"known_texts": 2**31}, "known_texts must be a whole number"),
-            ({"task": "nap"}, "task must be one of nip, pip, rlp, got 'nap'"),
-            ({"task": []}, "task must be one of"),
-            ({"product_tower": 7}, "product_tower must be a model_id, got 7"),
-            ({"dropout": "0.1"}, "dropout must be in"),
-            ({"dropout": float("nan")}, "dropout must be in"),
-            ({"interaction_encoder": []}, "interaction_encoder must be an object"),
+            ({"dimension": "16"}, "'dimension': must be an integer, got '16'"),
+            ({"dimension": True}, "'dimension': must be an integer, got True"),
+            ({"max_interactions": 10**12}, "'max_interactions': must be at most 65536, got 1000000000000"),
+            ({"session_layers": 10**9}, "'session_layers': must be at most 128"),
+            ({"session_layers": -1}, "'session_layers': must be at least 0, got -1"),
+            ({"causal": 1}, "'causal': must be true or false, got 1"),
+            ({"causal": "yes"}, "'causal': must be true or false, got 'yes'"),
+            ({"causal": None}, "'causal': must be true or false, got None"),
+            ({"mean_of_tokens": 0}, "'mean_of_tokens': must be true or false, got 0"),
+            ({"num_item_embeddings": -1}, "'num_item_embeddings': must be at least 0, got -1"),
+            ({"num_item_embeddings": True}, "'num_item_embeddings': must be an integer"),
+            ({"num_item_embeddings": 2.5}, "'num_item_embeddings': must be an integer"),
+            ({"num_item_embeddings": 2**31}, "'num_item_embeddings': must be at most 1073741824"),
+            ({"task": "nap"}, "'task': must be 'nip', 'pip' or 'rlp', got 'nap'"),
+            ({"task": []}, "'task': must be 'nip'"),
+            ({"product_tower": 7}, "'product_tower': must be a string, got 7"),
+            ({"dropout": "0.1"}, "'dropout': must be a number"),
+            ({"dropout": float("nan")}, "'dropout': must be"),
+            ({"interaction_encoder": []}, "'interaction_encoder': must be an object"),
             ({"interaction_encoder": {}}, "'bert' or 'electra', got None"),
             ({"unheard": 1}, "unheard"),
         ],
@@ -191,60 +192,75 @@ class TestFolder:
         assert torch.equal(UserBehaviorModel.from_pretrained(saved)(batch), model(batch))
 
 
-class TestKnownTexts:
+class TestItemEmbeddings:
     """Product texts with a vector of their own beside their words."""
 
     @pytest.fixture
-    def knowing(self, model, tokenizer, texts):
-        """Knows the first three products."""
-        model.know(texts.take(np.arange(3)), tokenizer)
-        torch.nn.init.normal_(model.interaction_encoder.known.vectors)
+    def enriched(self, model, tokenizer, texts):
+        """Has vectors for the first three products."""
+        model.add_item_embeddings(texts.take(np.arange(3)), tokenizer)
+        torch.nn.init.normal_(model.interaction_encoder.item_embeddings.vectors)
         return model.eval()
 
     @pytest.fixture
     def batch(self, tokenizer, texts):
         return session_batch(tokenizer, texts, [(np.array([VIEW, ADD, NO_ACTION]), np.array([0, 2, 5]))])
 
-    def test_come_back_with_equal_outputs(self, knowing, batch, tmp_path):
-        knowing.save_pretrained(tmp_path)
+    def test_come_back_with_equal_outputs(self, enriched, batch, tmp_path):
+        enriched.save_pretrained(tmp_path)
         again = UserBehaviorModel.from_pretrained(tmp_path)
-        assert again.config.known_texts == knowing.config.known_texts == 3
-        assert torch.equal(again(batch), knowing(batch))
+        assert again.config.num_item_embeddings == enriched.config.num_item_embeddings == 3
+        assert torch.equal(again(batch), enriched(batch))
         (tmp_path / "again").mkdir()
         again.save_pretrained(tmp_path / "again")
         for name in (CONFIG_FILE, WEIGHTS_FILE):
             assert (tmp_path / name).read_bytes() == (tmp_path / "again" / name).read_bytes()
 
     @torch.no_grad()
-    def test_are_added_to_what_words_say_and_leave_other_texts_alone(self, knowing, batch, tokenizer, texts):
-        found = knowing.interaction_encoder(batch.tokens)[batch.index]
-        known, knowing.interaction_encoder.known = knowing.interaction_encoder.known, None
-        words = knowing.interaction_encoder(batch.tokens)[batch.index]
-        row, is_known = known.find(batch.tokens)
-        expected = [known.vectors[row[place]] if is_known[place] else torch.zeros(16) for place in batch.index]
-        torch.testing.assert_close(found - words, torch.stack(expected), atol=1e-5, rtol=0)
-        assert [bool(is_known[place]) for place in batch.index] == [True, True, False]
+    def test_are_added_to_what_words_say_and_leave_other_texts_alone(self, enriched, batch, tokenizer, texts):
+        vectors = enriched.interaction_encoder(batch.tokens)[batch.index]
+        embeddings = enriched.interaction_encoder.item_embeddings
+        enriched.interaction_encoder.item_embeddings = None
+        words = enriched.interaction_encoder(batch.tokens)[batch.index]
+        row, has_vector = embeddings.find(batch.tokens)
+        expected = torch.where(has_vector[:, None], embeddings.vectors[row], 0.0)[batch.index]
+        torch.testing.assert_close(vectors, words + expected)
+        assert has_vector[batch.index].tolist() == [True, True, False]
 
     def test_at_first_they_change_nothing(self, model, batch, tokenizer, texts):
         before = model(batch)
-        model.know(texts, tokenizer)
+        model.add_item_embeddings(texts, tokenizer)
         assert torch.equal(model(batch), before)
 
-    def test_met_again_keep_their_vectors(self, knowing, batch, tokenizer, texts):
-        before = knowing(batch)
-        knowing.know(texts.take(np.arange(2, 7)), tokenizer)
-        assert knowing.config.known_texts == 7
-        assert torch.equal(knowing.eval()(batch), before)
+    def test_met_again_keep_their_vectors(self, enriched, batch, tokenizer, texts):
+        before = enriched(batch)
+        enriched.add_item_embeddings(texts.take(np.arange(2, 7)), tokenizer)
+        assert enriched.config.num_item_embeddings == 7
+        assert torch.equal(enriched.eval()(batch), before)
 
-    def test_go_with_a_copy_for_a_task(self, knowing, batch):
-        assert torch.equal(knowing.fine_tuned(task=Task.PIP).eval()(batch), knowing(batch))
+    def test_a_folder_of_version_0_1_opens_with_equal_outputs(self, enriched, batch, tmp_path):
+        enriched.save_pretrained(tmp_path)
+        document = json.loads((tmp_path / CONFIG_FILE).read_text())
+        document["known_texts"] = document.pop("num_item_embeddings")
+        (tmp_path / CONFIG_FILE).write_text(json.dumps(document))
+        weights = load_file(tmp_path / WEIGHTS_FILE)
+        save_file(
+            {name.replace(".item_embeddings.", ".known."): tensor for name, tensor in weights.items()},
+            tmp_path / WEIGHTS_FILE,
+        )
+        again = UserBehaviorModel.from_pretrained(tmp_path)
+        assert again.config.num_item_embeddings == 3
+        assert torch.equal(again(batch), enriched(batch))
+
+    def test_go_with_a_copy_for_a_task(self, enriched, batch):
+        assert torch.equal(enriched.fine_tuned(task=Task.PIP).eval()(batch), enriched(batch))
 
     @pytest.mark.parametrize("count", [0, 2, 4, 1 << 30])
-    def test_another_count_than_the_weights_have_is_named_and_costs_no_memory(self, knowing, tmp_path, count):
-        knowing.save_pretrained(tmp_path)
+    def test_another_count_than_the_weights_have_is_named_and_costs_no_memory(self, enriched, tmp_path, count):
+        enriched.save_pretrained(tmp_path)
         document = json.loads((tmp_path / CONFIG_FILE).read_text())
-        (tmp_path / CONFIG_FILE).write_text(json.dumps(document | {"known_texts": count}))
-        with pytest.raises(InvalidData, match=r"interaction_encoder\.known\.\w+ is .*, expected") as caught:
+        (tmp_path / CONFIG_FILE).write_text(json.dumps(document | {"num_item_embeddings": count}))
+        with pytest.raises(InvalidData, match=r"interaction_encoder\.item_embeddings\.\w+ is .*, expected") as caught:
             UserBehaviorModel.from_pretrained(tmp_path)
         assert caught.value.file == tmp_path / WEIGHTS_FILE
 
@@ -265,7 +281,7 @@ class TestCausalAndMeanOfTokens:
         assert (again.config.causal, again.config.mean_of_tokens) == (True, True)
         batch = session_batch(tokenizer, texts, [(np.array([VIEW, ADD]), np.array([0, 3])), (np.array([VIEW]),) * 2])
         assert torch.equal(again(batch), made(batch))
-        both_ways = UserBehaviorModel(replace(made.config, causal=False), made.interaction_encoder)
+        both_ways = UserBehaviorModel(made.config.replace(causal=False), made.interaction_encoder)
         both_ways.session_encoder.load_state_dict(made.session_encoder.state_dict())
         assert not torch.allclose(both_ways.eval()(batch), made(batch), atol=1e-3)
 
@@ -278,11 +294,11 @@ class TestCausalAndMeanOfTokens:
 
     def test_a_model_that_says_nothing_of_them_is_the_paper_s(self, saved, model):
         document = json.loads((saved / CONFIG_FILE).read_text())
-        for name in ("causal", "mean_of_tokens", "known_texts"):
+        for name in ("causal", "mean_of_tokens", "num_item_embeddings"):
             del document[name]
         (saved / CONFIG_FILE).write_text(json.dumps(document))
         again = UserBehaviorModel.from_pretrained(saved)
-        assert (again.config.causal, again.config.mean_of_tokens, again.config.known_texts) == (False, False, 0)
+        assert (again.config.causal, again.config.mean_of_tokens, again.config.num_item_embeddings) == (False, False, 0)
 
 
 class TestWithoutSessionLayers:
@@ -347,6 +363,15 @@ class TestFineTuned:
         sessions = torch.randn(3, 16)
         assert torch.equal(again.head.predict(sessions), tuned.head.predict(sessions))
 
+    def test_the_head_of_version_0_1_opens(self, model, tmp_path):
+        tuned = model.fine_tuned(task=Task.RLP)
+        tuned.head.std.fill_(3.5)
+        tuned.save_pretrained(tmp_path)
+        weights = load_file(tmp_path / WEIGHTS_FILE)
+        weights["head.spread"] = weights.pop("head.std")
+        save_file(weights, tmp_path / WEIGHTS_FILE)
+        assert float(UserBehaviorModel.from_pretrained(tmp_path).head.std) == 3.5
+
     def test_a_head_without_weights_is_named(self, saved):
         document = json.loads((saved / CONFIG_FILE).read_text())
         (saved / CONFIG_FILE).write_text(json.dumps(document | {"task": "rlp"}))
@@ -401,10 +426,10 @@ class TestFromScratch:
 @pytest.mark.parametrize(
     ("settings", "problem"),
     [
-        ({"dimension": 0}, "dimension must be a whole number in 1..65536, got 0"),
+        ({"dimension": 0}, "dimension must be at least 1, got 0"),
         ({"session_heads": 3}, "multiple of session_heads"),
         ({"dimension": 5, "session_heads": 5}, "dimension must be even"),
-        ({"dropout": 1.0}, r"dropout must be in \[0, 1\), got 1.0"),
+        ({"dropout": 1.0}, "dropout must be below 1, got 1.0"),
     ],
 )
 def test_a_configuration_names_the_setting_and_its_value(settings, problem):

@@ -1,1 +1,1 @@
-"""What reads the texts of products, behind one small interface: PyTorch, ONNX Runtime, OpenVINO."""
+"""Runtimes read the texts of products, behind one small interface: PyTorch, ONNX Runtime, OpenVINO."""

@@ -1,4 +1,4 @@
-"""How well an engine's vectors agree with those of float32.
+"""How well a runtime's vectors agree with those of float32.
 
 Letters: N texts, D width.
 """
@@ -12,44 +12,45 @@ import numpy as np
 from ubm_embed.data.arrays import FloatArray
 
 _NEAREST = 10
-# As far as a cosine may be off in a format of floats (`choice`): nearer than that, two scores are a tie. The sizes of
-# one product are, and sound 8 bits were measured to order them otherwise in a third of the cases. In 8 bits a cosine
-# may be off ten times as much, but by that measure any order of those sizes would do, a scrambled one too.
+# Scores closer than this tie: it is the error allowed for a cosine in a float format. The sizes of one product tie, and
+# sound 8-bit weights ordered them differently in a third of the cases. The error allowed in 8 bits is ten times this,
+# but with that as the tie any order of those sizes would do, a scrambled one too.
 _TIE = 1e-3
 
 
 @dataclass(frozen=True)
 class Agreement:
-    """Of some texts.
+    """The agreement of two sets of vectors of the same texts.
 
     Attributes:
-        cosine: of each text's two vectors, the least.
-        nearest: share of each text's ten nearest that are, by float32, as near as its ten nearest, or tie with them.
+        min_cosine: the smallest cosine between the two vectors of a text.
+        nearest: the fraction of each text's ten nearest neighbours that are among its ten nearest by float32, or tie
+            with them.
     """
 
-    cosine: float
+    min_cosine: float
     nearest: float
 
     @classmethod
-    def of(cls, exact: FloatArray, found: FloatArray) -> Agreement:
-        """Of unit vectors [N, D] in float32 and those [N, D] of the same texts by another engine."""
-        cosines = np.einsum("nd,nd->n", exact, found)
-        return cls(float(cosines.min()), _nearest(exact, found))
+    def from_vectors(cls, exact: FloatArray, vectors: FloatArray) -> Agreement:
+        """Of unit vectors [N, D] in float32 and those [N, D] of another runtime."""
+        cosines = np.einsum("nd,nd->n", exact, vectors)
+        return cls(float(cosines.min()), _nearest(exact, vectors))
 
 
-def _nearest(exact: FloatArray, found: FloatArray) -> float:
+def _nearest(exact: FloatArray, vectors: FloatArray) -> float:
     k = min(_NEAREST, len(exact) - 1)
     if k < 1:
         return 1.0
-    truth, others = _scores(exact), _scores(found)
-    least = -np.partition(-truth, k - 1, axis=1)[:, k - 1]
-    chosen = np.argpartition(-others, k - 1, axis=1)[:, :k]
-    # By its score, not by its row: which of several equal products is found does not matter.
-    return float((np.take_along_axis(truth, chosen, axis=1) >= least[:, None] - _TIE).mean())
+    exact_scores, scores = _scores(exact), _scores(vectors)
+    kth_best = -np.partition(-exact_scores, k - 1, axis=1)[:, k - 1]
+    neighbours = np.argpartition(-scores, k - 1, axis=1)[:, :k]
+    # Neighbours count by their score, not by their row: which of several equal products is found does not matter.
+    return float((np.take_along_axis(exact_scores, neighbours, axis=1) >= kth_best[:, None] - _TIE).mean())
 
 
 def _scores(vectors: FloatArray) -> FloatArray:
-    """Each with each: [N, N]; with itself, what no other can be as low as."""
+    """Each text's scores with all texts: [N, N], below any other score with itself."""
     scores: FloatArray = vectors @ vectors.T
     np.fill_diagonal(scores, -2.0)
     return scores

@@ -1,14 +1,14 @@
-"""A model as a folder of ONNX graphs, with all that another runtime needs to make the same vectors.
+"""A model folder as ONNX graphs, with everything that another runtime needs to make the same vectors.
 
-products.onnx      ids, mask -> unit vectors of products alone
+products.onnx      ids, mask -> unit vectors of products
 interactions.onnx  ids, mask -> vectors of interactions
 sessions.onnx      those vectors, mask -> unit vectors of sessions
 tokenizer.json     of the tokenizers library
-model.json         whose vectors they are, and the names and limits of what goes in
+model.json         the model's id, and the names and limits of the inputs
 
-Where the model knows texts beside their words (`KnownTexts`) the first two take a third input, known, a vector for each
-sequence. known_products.safetensors holds those of products.onnx by the keys of their texts, known_texts.safetensors
-those of interactions.onnx. Zeros read any text by its words alone.
+If the model has `ItemEmbeddings`, the first two graphs take a third input, item_vectors, one vector per sequence.
+product_item_embeddings.safetensors holds those for products.onnx by the keys of their texts, item_embeddings.safetensors
+those for interactions.onnx. Zeros read a text by its words alone.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from pathlib import Path
 
 from safetensors.torch import save_file
 
-from ubm_embed.data.text.bert_vocabulary import TOKENIZER_FILE
+from ubm_embed.data.text.vocabulary import TOKENIZER_FILE
 from ubm_embed.data.text.tokenizer import ACTION_MARKS, MAX_TOKENS
 from ubm_embed.inference.runtimes.onnx_graphs import onnx_interactions, onnx_products, onnx_sessions
 from ubm_embed.model.checkpoint import Checkpoint
@@ -29,7 +29,8 @@ from ubm_embed.progress import Progress, silent
 
 DESCRIPTION_FILE = "model.json"
 PRODUCTS_FILE, INTERACTIONS_FILE, SESSIONS_FILE = "products.onnx", "interactions.onnx", "sessions.onnx"
-KNOWN_TEXTS_FILE, KNOWN_PRODUCTS_FILE = "known_texts.safetensors", "known_products.safetensors"
+ITEM_EMBEDDINGS_FILE = "item_embeddings.safetensors"
+PRODUCT_ITEM_EMBEDDINGS_FILE = "product_item_embeddings.safetensors"
 
 _GRAPHS: dict[str, Callable[[UserBehaviorModel], bytes]] = {
     PRODUCTS_FILE: onnx_products,
@@ -41,24 +42,24 @@ _GRAPHS: dict[str, Callable[[UserBehaviorModel], bytes]] = {
 def export_onnx(
     model: str | Path, out: str | Path, *, overwrite: bool = False, progress: Progress = silent
 ) -> Checkpoint:
-    """Write the folder of a model folder's model, whole or not at all. Products are read by its product tower.
+    """Write the ONNX folder of a model folder, whole or not at all. Its product tower reads the products.
 
     Raises:
-        NotFound: no model there, or what writes ONNX is not installed.
-        InvalidData: it is damaged.
-        Conflict: `out` is taken and `overwrite` is false, or is no folder.
+        NotFound: there is no model, or the library that writes ONNX is not installed.
+        InvalidData: the model is damaged.
+        Conflict: `out` exists and `overwrite` is false, or is not a folder.
     """
     checkpoint = Checkpoint.from_pretrained(model)
     with output_folder(out, overwrite=overwrite) as aside:
         for done, (name, graph) in enumerate(_GRAPHS.items()):
             progress("exporting graphs", done, len(_GRAPHS))
-            reads = checkpoint.products if name == PRODUCTS_FILE else checkpoint
-            (aside / name).write_bytes(graph(reads.model))
+            tower = checkpoint.products if name == PRODUCTS_FILE else checkpoint
+            (aside / name).write_bytes(graph(tower.model))
         checkpoint.tokenizer.save_pretrained(aside)
-        for name, reads in ((KNOWN_TEXTS_FILE, checkpoint), (KNOWN_PRODUCTS_FILE, checkpoint.products)):
-            known = reads.model.interaction_encoder.known
-            if known is not None:
-                save_file(known.state_dict(), aside / name)
+        for name, tower in ((ITEM_EMBEDDINGS_FILE, checkpoint), (PRODUCT_ITEM_EMBEDDINGS_FILE, checkpoint.products)):
+            embeddings = tower.model.interaction_encoder.item_embeddings
+            if embeddings is not None:
+                save_file(embeddings.state_dict(), aside / name)
         (aside / DESCRIPTION_FILE).write_text(json.dumps(_description(checkpoint), indent=2) + "\n", "utf-8")
         progress("exporting graphs", len(_GRAPHS), len(_GRAPHS))
     return checkpoint
@@ -78,5 +79,5 @@ def _description(checkpoint: Checkpoint) -> dict[str, object]:
         "actions": dict(zip(ACTION_MARKS, tokenizer.actions.tolist(), strict=True)),
         "cls": tokenizer.cls,
         "sep": tokenizer.sep,
-        "known_texts": config.known_texts,
+        "item_embeddings": config.num_item_embeddings,
     }

@@ -1,23 +1,19 @@
-"""OpenVINO on the CPU, in the number format that it is fast in, or with weights in 8 bits.
+"""OpenVINO on the CPU, in the number format that it is fast in, or with 8-bit weights.
 
 Letters: N sequences, D width.
 """
 
 from __future__ import annotations
 
-import contextlib
-import io
-import os
-import sys
 from typing import Any, cast
 
 import torch
 
 from ubm_embed.data.arrays import FloatArray
 from ubm_embed.data.text.token_table import TokenTable
-from ubm_embed.inference.runtimes.dense_form import dense_inputs
+from ubm_embed.inference.runtimes.dense_model import dense_inputs
 from ubm_embed.inference.runtimes.onnx_graphs import onnx_products
-from ubm_embed.inference.runtimes.optional_library import load_library, unheard
+from ubm_embed.inference.runtimes.optional_library import load_library
 from ubm_embed.inference.runtimes.runtime_name import RuntimeName
 from ubm_embed.model.user_behavior_model import UserBehaviorModel
 
@@ -25,44 +21,46 @@ _EXTRA = "openvino"
 
 
 class OpenVinoRuntime:
-    """A `TextRuntime` over a compiled model."""
+    """A `TextRuntime` over a compiled model.
+
+    OpenVINO and NNCF report their use to Intel unless `inference.process.disable_telemetry` was called first, as the
+    commands do.
+    """
 
     by_length = True
-    tokens_at_once = 1_024  # some 8% faster than 8,192
+    tokens_per_batch = 1_024  # some 8% faster than 8,192
 
     def __init__(self, compiled: Any, model: UserBehaviorModel, name: RuntimeName) -> None:
         self._compiled, self._model, self.name = compiled, model, name
 
     @classmethod
-    def of(cls, model: UserBehaviorModel) -> OpenVinoRuntime:
-        """From the weights of a model, in bfloat16 where this CPU computes it, else in float32.
+    def from_model(cls, model: UserBehaviorModel) -> OpenVinoRuntime:
+        """A runtime with the weights of a model: in bfloat16 if this CPU computes in it, else in float32.
 
         Raises:
-            NotFound: OpenVINO is not installed, or what it needs to read the model.
+            NotFound: OpenVINO or what it needs to read the model is not installed.
         """
         return cls(_compiled(_read(model)), model, RuntimeName.OPENVINO)
 
     @classmethod
-    def in_8_bits(cls, model: UserBehaviorModel) -> OpenVinoRuntime:
-        """From the weights of a model, in 8 bits with a scale for each output of a layer.
+    def from_model_in_int8(cls, model: UserBehaviorModel) -> OpenVinoRuntime:
+        """A runtime with the weights of a model in 8 bits, one scale per output of a layer.
 
-        Activations get a scale for each token as they come, so that neither a sample of texts nor what a text is read
-        with decides its vector.
+        Activations get one scale per token at run time, so that a vector depends neither on a calibration sample nor
+        on the other texts of its batch.
 
         Raises:
-            NotFound: as `of`.
+            NotFound: as `from_model`.
         """
-        model_in_floats = _read(model)
-        compression = load_library("nncf", extra=_EXTRA)
-        # Its bar of progress goes to stdout, and nothing turns that off.
-        with unheard(), contextlib.redirect_stdout(io.StringIO()):
-            compressed = compression.compress_weights(model_in_floats, mode=compression.CompressWeightsMode.INT8_SYM)
+        uncompressed = _read(model)
+        nncf = load_library("nncf", extra=_EXTRA)
+        compressed = nncf.compress_weights(uncompressed, mode=nncf.CompressWeightsMode.INT8_SYM)
         return cls(_compiled(compressed, DYNAMIC_QUANTIZATION_GROUP_SIZE=64), model, RuntimeName.OPENVINO_INT8)
 
     def encode(self, sequences: TokenTable) -> FloatArray:
         """As `TextRuntime.encode`: [N, D]."""
         inputs = dense_inputs(self._model, sequences)
-        # A request of its own: to call the compiled model is to share one, so that a thread gets another's batch.
+        # Calling the compiled model would share one request between threads, and mix up their batches.
         request = self._compiled.create_infer_request()
         return cast(FloatArray, request.infer(inputs, share_inputs=True)[0])
 
@@ -79,8 +77,4 @@ def _compiled(model: Any, **settings: object) -> Any:
 
 
 def _core() -> Any:
-    # It and nncf report to their makers that they are imported and what they convert, unless they are told otherwise
-    # or lack the module they do it with. A shop's build is nobody's business.
-    os.environ.setdefault("NNCF_CI", "1")
-    sys.modules.setdefault("openvino_telemetry", None)  # type: ignore[arg-type]
     return load_library("openvino", extra=_EXTRA).Core()

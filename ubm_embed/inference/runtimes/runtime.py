@@ -1,4 +1,4 @@
-"""What an engine is: a product model's token sequences to unit vectors, by whatever computes that fast here.
+"""The interface of a text runtime: from token sequences of products to unit vectors.
 
 Letters: N sequences, D width.
 """
@@ -16,38 +16,38 @@ from ubm_embed.inference.runtimes.runtime_name import RuntimeName
 
 
 class TextRuntime(Protocol):
-    """Reads products alone, without an action, each as a session of length 1 (paper 3.4.3).
+    """Reads products without an action, each as a session of length 1 (paper 3.4.3). Several threads may call it.
 
     Attributes:
-        name: which one it is.
-        tokens_at_once: how many tokens a call does well with.
-        by_length: whether it wants sequences of like length in a call, so that little is padded.
+        name: its name.
+        tokens_per_batch: the batch size, in tokens, at which it is fast.
+        by_length: whether a batch should hold sequences of similar length, so that little is padded.
     """
 
     @property
     def name(self) -> RuntimeName: ...
     @property
-    def tokens_at_once(self) -> int: ...
+    def tokens_per_batch(self) -> int: ...
     @property
     def by_length(self) -> bool: ...
 
     def encode(self, sequences: TokenTable) -> FloatArray:
-        """Unit vectors of sequences `[CLS] text [SEP]`: [N, D]."""
+        """Unit vectors of sequences `[CLS] text [SEP]`: [N, D] float32."""
         ...
 
 
 def encode_all(
-    engine: TextRuntime, sequences: TokenTable, report: Callable[[int, int], None] | None = None
+    runtime: TextRuntime, sequences: TokenTable, report: Callable[[int, int], None] | None = None
 ) -> FloatArray:
-    """Unit vectors of sequences of any length, read batch by batch: [N, D].
+    """Unit vectors of sequences of any length, read in batches: [N, D].
 
     Args:
         sequences: at least one.
-        report: told how many of the N are done after each batch, and N.
+        report: called after each batch with the number of sequences done, and N.
     """
     vectors, done = None, 0
-    for part in sequences.batches(engine.tokens_at_once, by_length=engine.by_length):
-        encoded = engine.encode(sequences.take(part))
+    for part in sequences.batches(runtime.tokens_per_batch, by_length=runtime.by_length):
+        encoded = runtime.encode(sequences.take(part))
         if vectors is None:
             vectors = np.empty((len(sequences), encoded.shape[1]), np.float32)
         vectors[part] = encoded

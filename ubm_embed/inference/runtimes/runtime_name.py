@@ -1,4 +1,4 @@
-"""The names of the engines, for those who only ask for one."""
+"""The names of the runtimes. Light, so that the command line can offer them without torch."""
 
 from __future__ import annotations
 
@@ -8,9 +8,12 @@ import enum
 class RuntimeName(enum.StrEnum):
     """What reads the texts of products."""
 
-    AUTO = "auto"  # the fastest of those below that agrees with the first of them, measured
-    TORCH = "torch"  # PyTorch in float32: what every other one is held against
+    AUTO = "auto"
+    """The fastest of the others on this machine that agrees with `TORCH`."""
+    TORCH = "torch"
+    """PyTorch in float32: what every other one is compared with."""
     TORCH_BFLOAT16 = "torch-bfloat16"
-    OPENVINO = "openvino"  # in the format that the CPU is fast in: bfloat16 where it has it, else float32
+    OPENVINO = "openvino"
+    """OpenVINO in bfloat16 if the CPU computes in it, else in float32."""
     ONNX_INT8 = "onnx-int8"
     OPENVINO_INT8 = "openvino-int8"

@@ -1,4 +1,4 @@
-"""Which engine reads a catalogue: the one that is asked for, or the fastest here, if it agrees with float32.
+"""Which runtime reads a catalogue: the requested one, or the fastest here, if it agrees with float32.
 
 Letters: N sequences, D width.
 """
@@ -8,11 +8,11 @@ from __future__ import annotations
 import time
 import warnings
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 
-from ubm_embed.data.arrays import FloatArray, evenly
+from ubm_embed.data.arrays import FloatArray, evenly_spaced
 from ubm_embed.data.text.token_table import TokenTable
 from ubm_embed.errors import NotFound, QualityGateFailed
 from ubm_embed.inference.runtimes.agreement import Agreement
@@ -23,85 +23,118 @@ from ubm_embed.inference.runtimes.runtime_name import RuntimeName
 from ubm_embed.inference.runtimes.torch_runtime import TorchRuntime
 from ubm_embed.model.user_behavior_model import UserBehaviorModel
 
-# Read in float32 within a second of a core; each with its ten nearest among the others.
+# A core reads them in float32 within a second; each has its ten nearest among the others.
 _SAMPLE = 512
-# To make the engines takes some 15 seconds, in which one of two cores reads more than this.
-_WORTH_CHOOSING = 5_000
+_MIN_COSINE = 0.999
+_MIN_COSINE_IN_INT8 = 0.99
+# How far the length of a normalised vector may be from 1.
+_UNIT_TOLERANCE = 1e-3
 
-_LEAST_COSINE = {RuntimeName.ONNX_INT8: 0.99, RuntimeName.OPENVINO_INT8: 0.99}
-_LEAST_COSINE_OF_FLOATS = 0.999
-# Half a neighbour of ten. Sound 8 bits of a trained model were measured to keep 0.98 and more, so what falls below is
-# more than rounding.
-_LEAST_NEAREST = 0.95
+Build = Callable[[UserBehaviorModel], TextRuntime]
+Timing = Callable[[TextRuntime, TokenTable], tuple[FloatArray, float]]
 
-# How far the length of a vector that was divided by it may be from 1.
-_UNIT = 1e-3
-
-_MAKERS: Mapping[RuntimeName, Callable[[UserBehaviorModel], TextRuntime]] = {
-    RuntimeName.TORCH_BFLOAT16: TorchRuntime.in_bfloat16,
-    RuntimeName.OPENVINO: OpenVinoRuntime.of,
-    RuntimeName.ONNX_INT8: OnnxRuntime.of,
-    RuntimeName.OPENVINO_INT8: OpenVinoRuntime.in_8_bits,
+BUILDS: Mapping[RuntimeName, Build] = {
+    RuntimeName.TORCH_BFLOAT16: TorchRuntime.from_model_in_bfloat16,
+    RuntimeName.OPENVINO: OpenVinoRuntime.from_model,
+    RuntimeName.ONNX_INT8: OnnxRuntime.from_model,
+    RuntimeName.OPENVINO_INT8: OpenVinoRuntime.from_model_in_int8,
 }
-_CPU_ONLY = {RuntimeName.OPENVINO, RuntimeName.ONNX_INT8, RuntimeName.OPENVINO_INT8}
+"""How each runtime is built, except `TorchRuntime` in float32, which is always there."""
+_IN_INT8 = {RuntimeName.ONNX_INT8, RuntimeName.OPENVINO_INT8}
+_CPU_ONLY = {RuntimeName.OPENVINO, *_IN_INT8}
 
 
 @dataclass(frozen=True)
-class Trial:
-    """An engine, tried on a sample.
+class RuntimeBenchmark:
+    """A runtime's result on a sample.
 
     Attributes:
-        seconds: that it took for the sample, once it was warm.
+        seconds: its time for the sample, warm.
         agreement: with float32, on the sample.
     """
 
-    engine: TextRuntime
+    runtime: TextRuntime
     seconds: float
     agreement: Agreement
 
-    @property
-    def keeps_quality(self) -> bool:
-        """Whether its vectors may stand for those of float32, which themselves do."""
-        if self.engine.name is RuntimeName.TORCH:
+
+def encode_timed(runtime: TextRuntime, sample: TokenTable) -> tuple[FloatArray, float]:
+    """The vectors of a sample [N, D] and the seconds of a warm pass."""
+    encode_all(runtime, sample)  # the first pass of each shape compiles and allocates
+    started = time.perf_counter()
+    vectors = encode_all(runtime, sample)
+    return vectors, time.perf_counter() - started
+
+
+@dataclass(frozen=True, kw_only=True)
+class SelectionRules:
+    """What runtimes there are, and when one may replace float32.
+
+    Attributes:
+        builds: see `BUILDS`.
+        min_texts: fewer texts are read by PyTorch. Building all runtimes takes some 15 seconds, in which one of two
+            cores reads more than this.
+        min_nearest: limit for `Agreement.nearest`, half a neighbour in ten. Sound 8-bit weights of a trained model kept
+            0.98 and more, so anything below is more than rounding.
+        timing: reads and times a sample.
+    """
+
+    builds: Mapping[RuntimeName, Build] = field(default_factory=lambda: BUILDS)
+    min_texts: int = 5_000
+    min_nearest: float = 0.95
+    timing: Timing = encode_timed
+
+    def keeps_quality(self, result: RuntimeBenchmark) -> bool:
+        """Whether a runtime's vectors may replace those of float32."""
+        name, agreement = result.runtime.name, result.agreement
+        if name is RuntimeName.TORCH:
             return True
-        least = _LEAST_COSINE.get(self.engine.name, _LEAST_COSINE_OF_FLOATS)
-        return self.agreement.cosine >= least and self.agreement.nearest >= _LEAST_NEAREST
+        min_cosine = _MIN_COSINE_IN_INT8 if name in _IN_INT8 else _MIN_COSINE
+        return agreement.min_cosine >= min_cosine and agreement.nearest >= self.min_nearest
+
+    def fastest(self, results: Sequence[RuntimeBenchmark]) -> RuntimeBenchmark:
+        """The fastest that keeps quality; one of the results must be float32."""
+        return min(filter(self.keeps_quality, results), key=lambda result: result.seconds)
 
 
-def choose_runtime(name: RuntimeName, model: UserBehaviorModel, sequences: TokenTable) -> TextRuntime:
-    """An engine for a model, on the device where that is.
+def choose_runtime(
+    name: RuntimeName, model: UserBehaviorModel, sequences: TokenTable, rules: SelectionRules | None = None
+) -> TextRuntime:
+    """A runtime for a model, on the model's device.
 
     Args:
-        sequences: what it is to read, or some of it; each once.
+        sequences: the distinct sequences to read, or some of them.
 
     Raises:
-        NotFound: the engine's library is missing, or the device is not one it computes on.
-        QualityGateFailed: it does not agree with float32 on a sample of the sequences, or the model is damaged: float32
-            has no vectors of them.
+        NotFound: the runtime's library is missing, or does not run on this device.
+        QualityGateFailed: on a sample of the sequences it does not agree with float32, or the model is damaged and has
+            no vectors in float32.
     """
-    if name is RuntimeName.TORCH or (name is RuntimeName.AUTO and len(sequences) < _WORTH_CHOOSING):
+    rules = rules or SelectionRules()
+    if name is RuntimeName.TORCH or (name is RuntimeName.AUTO and len(sequences) < rules.min_texts):
         return TorchRuntime(model)
     sample = sample_of(sequences)
     if name is RuntimeName.AUTO:
-        return fastest(benchmark_runtimes(model, sample)).engine
-    engine = make_runtime(name, model)
-    tried = benchmark_runtime(engine, sample, _sound(encode_all(TorchRuntime(model), sample)))
-    if not tried.keeps_quality:
-        found = tried.agreement
+        return rules.fastest(benchmark_runtimes(model, sample, rules)).runtime
+    runtime = make_runtime(name, model, rules)
+    exact = _require_unit(encode_all(TorchRuntime(model), sample))
+    result = benchmark_runtime(runtime, sample, exact, rules)
+    if not rules.keeps_quality(result):
         raise QualityGateFailed(
-            f"{name} reads this model's products otherwise than float32: a cosine of {found.cosine:.4f}, and "
-            f"{found.nearest:.1%} of the ten nearest, on {len(sample)} texts; type: --runtime torch"
+            f"{name} reads this model's products differently from float32: on {len(sample)} texts the smallest cosine "
+            f"is {result.agreement.min_cosine:.4f}, and {result.agreement.nearest:.1%} of the ten nearest agree; "
+            "type: --runtime torch"
         )
-    return engine
+    return runtime
 
 
 def sample_of(sequences: TokenTable) -> TokenTable:
-    """Some of them, evenly spread: the same each time."""
-    return sequences.take(evenly(len(sequences), _SAMPLE))
+    """A sample of sequences, evenly spaced: the same each time."""
+    return sequences.take(evenly_spaced(len(sequences), _SAMPLE))
 
 
-def make_runtime(name: RuntimeName, model: UserBehaviorModel) -> TextRuntime:
-    """An engine by its name, unchecked.
+def make_runtime(name: RuntimeName, model: UserBehaviorModel, rules: SelectionRules | None = None) -> TextRuntime:
+    """A runtime by its name, unchecked.
 
     Raises:
         NotFound: as `choose_runtime`.
@@ -109,54 +142,48 @@ def make_runtime(name: RuntimeName, model: UserBehaviorModel) -> TextRuntime:
     if name is RuntimeName.TORCH:
         return TorchRuntime(model)
     if name in _CPU_ONLY and model.device.type != "cpu":
-        raise NotFound(f"{name} computes on the CPU only, and the device is {model.device}; type: --device cpu")
-    return _MAKERS[name](model)
+        raise NotFound(f"{name} runs on the CPU only, and the device is {model.device}; type: --device cpu")
+    return (rules or SelectionRules()).builds[name](model)
 
 
-def benchmark_runtimes(model: UserBehaviorModel, sample: TokenTable) -> list[Trial]:
-    """Every engine that this machine has, on a sample; float32 first. A warning names those that break.
+def benchmark_runtimes(
+    model: UserBehaviorModel, sample: TokenTable, rules: SelectionRules | None = None
+) -> list[RuntimeBenchmark]:
+    """The results of every runtime on this machine, float32 first. Warns about those that fail with an error.
 
     Raises:
-        QualityGateFailed: float32 has no vectors of the sample.
+        QualityGateFailed: the sample has no vectors in float32.
     """
-    exact, seconds = _timed(TorchRuntime(model), sample)
-    trials = [Trial(TorchRuntime(model), seconds, Agreement.of(_sound(exact), exact))]
-    for name in _MAKERS:
+    rules = rules or SelectionRules()
+    exact, seconds = rules.timing(TorchRuntime(model), sample)
+    agreement = Agreement.from_vectors(_require_unit(exact), exact)
+    results = [RuntimeBenchmark(TorchRuntime(model), seconds, agreement)]
+    for name in rules.builds:
         try:
-            trials.append(benchmark_runtime(make_runtime(name, model), sample, exact))
+            results.append(benchmark_runtime(make_runtime(name, model, rules), sample, exact, rules))
         except NotFound:
             continue
-        except Exception as error:  # other people's code, which the catalogue does not need
-            what = (str(error).strip() or "no reason given").splitlines()[0]
-            warnings.warn(f"going without {name}, which broke: {type(error).__name__}: {what}", stacklevel=2)
-    return trials
+        except Exception as error:  # of a library that this catalogue can do without
+            reason = (str(error).strip() or "no reason given").splitlines()[0]
+            warnings.warn(f"going without {name}, which failed: {type(error).__name__}: {reason}", stacklevel=2)
+    return results
 
 
-def fastest(trials: Sequence[Trial]) -> Trial:
-    """The fastest that keeps quality; float32, which is one of them, does."""
-    return min((one for one in trials if one.keeps_quality), key=lambda one: one.seconds)
+def benchmark_runtime(
+    runtime: TextRuntime, sample: TokenTable, exact: FloatArray, rules: SelectionRules | None = None
+) -> RuntimeBenchmark:
+    """The result of a runtime on a sample whose vectors in float32 are `exact` [N, D]."""
+    vectors, seconds = (rules or SelectionRules()).timing(runtime, sample)
+    return RuntimeBenchmark(runtime, seconds, Agreement.from_vectors(exact, vectors))
 
 
-def benchmark_runtime(engine: TextRuntime, sample: TokenTable, exact: FloatArray) -> Trial:
-    """An engine on a sample of which the vectors [N, D] in float32 are known."""
-    found, seconds = _timed(engine, sample)
-    return Trial(engine, seconds, Agreement.of(exact, found))
-
-
-def _sound(exact: FloatArray) -> FloatArray:
-    """The same vectors [N, D], if they are some: of a damaged model they are zero or no numbers."""
+def _require_unit(exact: FloatArray) -> FloatArray:
+    """The vectors [N, D], if all have length 1: a damaged model's are zero or NaN."""
     lengths = np.linalg.norm(exact, axis=1)
-    damaged = int((~(np.abs(lengths - 1) < _UNIT)).sum())  # also where it is no number
+    damaged = int((~(np.abs(lengths - 1) < _UNIT_TOLERANCE)).sum())  # counts NaN too
     if damaged:
         raise QualityGateFailed(
-            f"expected vectors of length 1, got none for {damaged} of {len(exact)} texts: the model is damaged; "
-            "take an earlier one, or train it anew"
+            f"expected vectors of length 1, but {damaged} of {len(exact)} texts have none: the model is damaged; "
+            "use an earlier one, or train it again"
         )
     return exact
-
-
-def _timed(engine: TextRuntime, sample: TokenTable) -> tuple[FloatArray, float]:
-    encode_all(engine, sample)  # a first pass of each shape compiles and allocates
-    started = time.perf_counter()
-    vectors = encode_all(engine, sample)
-    return vectors, time.perf_counter() - started

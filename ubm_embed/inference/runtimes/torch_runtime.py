@@ -12,33 +12,32 @@ import torch
 from torch.nn.functional import normalize
 
 from ubm_embed.data.arrays import FloatArray
-from ubm_embed.data.batches.distinct_batches import TokenBatch
-from ubm_embed.data.batches.packing import Packing
+from ubm_embed.data.batches.packing import Packing, TokenBatch
 from ubm_embed.data.text.token_table import TokenTable
 from ubm_embed.errors import NotFound
 from ubm_embed.inference.runtimes.runtime_name import RuntimeName
-from ubm_embed.model.autocast import autocast, computes_bfloat16
+from ubm_embed.model.device import autocast, computes_bfloat16
 from ubm_embed.model.user_behavior_model import UserBehaviorModel
 
-# Tokens read at once: enough to keep a device busy, little enough for a small one.
-TOKENS_AT_ONCE = {"cpu": 8_192, "cuda": 262_144}
+# By type of device: enough to keep it busy, and little enough to fit a small one.
+TOKENS_PER_BATCH = {"cpu": 8_192, "cuda": 262_144}
 
 
 class TorchRuntime:
-    """A `TextRuntime` over a model that is where it is to compute."""
+    """A `TextRuntime` over a model in evaluation mode, on the device where it is."""
 
-    by_length = False  # packing wants lengths that fill tiles together, and then each call has the same shape
+    by_length = False  # packing needs a mix of lengths to fill its tiles, and then every batch has the same shape
 
     def __init__(self, model: UserBehaviorModel, name: RuntimeName = RuntimeName.TORCH) -> None:
         self.model, self.name = model, name
-        self.tokens_at_once = TOKENS_AT_ONCE["cuda" if model.device.type == "cuda" else "cpu"]
+        self.tokens_per_batch = TOKENS_PER_BATCH["cuda" if model.device.type == "cuda" else "cpu"]
 
     @classmethod
-    def in_bfloat16(cls, model: UserBehaviorModel) -> TorchRuntime:
-        """The engine that computes in bfloat16.
+    def from_model_in_bfloat16(cls, model: UserBehaviorModel) -> TorchRuntime:
+        """A runtime that computes in bfloat16.
 
         Raises:
-            NotFound: this device has no bfloat16, and would emulate it at a hundredth of its speed.
+            NotFound: this device has no bfloat16, and would emulate it at a hundredth of the speed.
         """
         if not computes_bfloat16(model.device):
             raise NotFound(f"{model.device} does not compute in bfloat16; type: --runtime torch, or --runtime auto")
@@ -48,7 +47,7 @@ class TorchRuntime:
     def encode(self, sequences: TokenTable) -> FloatArray:
         """As `TextRuntime.encode`: [N, D]."""
         device = self.model.device
-        alone = Packing.of(np.ones(len(sequences), dtype=np.int64)).to(device)
+        alone = Packing.from_lengths(np.ones(len(sequences), dtype=np.int64)).to(device)
         with autocast(device, "bfloat16" if self.name is RuntimeName.TORCH_BFLOAT16 else "float32"):
             interactions = self.model.interaction_encoder(TokenBatch.from_table(sequences).to(device))
             vectors = self.model.session_encoder(interactions, alone)

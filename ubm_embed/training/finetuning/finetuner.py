@@ -26,7 +26,7 @@ from torch import nn
 from ubm_embed.data.tasks.dataset import TaskDataset
 from ubm_embed.data.tasks.examples import TargetSequences, TaskExamples
 from ubm_embed.errors import InvalidData
-from ubm_embed.model.autocast import autocast
+from ubm_embed.model.device import autocast
 from ubm_embed.progress import Progress, silent
 from ubm_embed.training.finetuning.config import FinetuningConfig
 from ubm_embed.training.finetuning.objectives import Objective, Validation

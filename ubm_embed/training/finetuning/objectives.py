@@ -21,7 +21,7 @@ from ubm_embed.data.batches.session_table import SessionTable
 from ubm_embed.data.tasks.dataset import TaskDataset
 from ubm_embed.data.tasks.examples import TargetSequences, TaskExamples
 from ubm_embed.evaluation.ranking import hit_at_k
-from ubm_embed.model.autocast import full_precision
+from ubm_embed.model.device import full_precision
 from ubm_embed.model.heads import PurchaseIntentionHead, RemainingLengthHead
 from ubm_embed.model.tower import CausalTower, Tower
 from ubm_embed.training.finetuning.sampled_softmax import SampledSoftmax

@@ -29,18 +29,18 @@ def tile_of(packing, place):
 @given(LENGTHS)
 def test_starts_and_positions_find_every_sequence(lengths):
     flat, lists = sequences(lengths)
-    packing = Packing.of(np.array(lengths))
+    packing = Packing.from_lengths(np.array(lengths))
     packed = flat[packing.elements]
     for start, expected in zip(packing.starts.tolist(), lists, strict=True):
         assert packed[start : start + len(expected)].tolist() == expected
     assert packing.positions[packing.filled()].tolist() == (packed[packing.filled()] % 1000).tolist()
     assert packing.lengths.tolist() == lengths
-    assert packing.longest == max(lengths)
+    assert packing.max_length == max(lengths)
 
 
 @given(LENGTHS)
 def test_every_element_has_one_place_and_no_sequence_lies_in_two_tiles(lengths):
-    packing = Packing.of(np.array(lengths))
+    packing = Packing.from_lengths(np.array(lengths))
     assert sorted(packing.elements[packing.filled()].tolist()) == list(range(sum(lengths)))
     assert packing.elements.numel() == packing.tiles * packing.width
     for start, length in zip(packing.starts.tolist(), lengths, strict=True):
@@ -50,7 +50,7 @@ def test_every_element_has_one_place_and_no_sequence_lies_in_two_tiles(lengths):
 @given(LENGTHS)
 def test_a_place_attends_to_its_own_sequence_alone(lengths):
     flat, _ = sequences(lengths)
-    packing = Packing.of(np.array(lengths))
+    packing = Packing.from_lengths(np.array(lengths))
     mask, owners = packing.attention_mask(), (flat[packing.elements] // 1000).view(packing.tiles, packing.width)
     if mask is None:
         assert (owners == owners[:, :1]).all()  # and so there is nothing to leave out
@@ -65,7 +65,7 @@ def test_a_place_attends_to_its_own_sequence_alone(lengths):
 
 @given(LENGTHS)
 def test_a_place_attends_causally_to_itself_and_those_before_it_in_its_sequence(lengths):
-    packing = Packing.of(np.array(lengths))
+    packing = Packing.from_lengths(np.array(lengths))
     mask = packing.attention_mask(causal=True).expand(packing.tiles, 1, packing.width, packing.width)[:, 0]
     for start, length in zip(packing.starts.tolist(), lengths, strict=True):
         tile, first = divmod(start, packing.width)
@@ -77,24 +77,24 @@ def test_a_place_attends_causally_to_itself_and_those_before_it_in_its_sequence(
 @given(LENGTHS)
 def test_places_and_lasts_find_every_element_and_every_end(lengths):
     flat, lists = sequences(lengths)
-    packing = Packing.of(np.array(lengths))
-    packed, places = flat[packing.elements], packing.places()
+    packing = Packing.from_lengths(np.array(lengths))
+    packed, places = flat[packing.elements], packing.element_slots()
     assert torch.equal(packed[places], flat)
     assert sorted(places.tolist()) == packing.filled().nonzero().flatten().tolist()
-    assert packed[packing.lasts()].tolist() == [row[-1] for row in lists]
-    assert packing.filled()[packing.lasts()].all()
+    assert packing.last(packed).tolist() == [row[-1] for row in lists]
+    assert packing.filled()[packing.starts + packing.lengths - 1].all()
 
 
 @given(LENGTHS)
 def test_members_and_heads_say_the_same_by_number_in_the_tile(lengths):
-    packing = Packing.of(np.array(lengths))
-    assert torch.equal(packing.heads()[packing.rank], packing.starts)
+    packing = Packing.from_lengths(np.array(lengths))
+    assert torch.equal(packing.first_slots()[packing.rank], packing.starts)
     members = packing.members()
     if members is None:
-        assert packing.most == 1
+        assert packing.max_per_tile == 1
         return
     for start, length, rank in zip(packing.starts.tolist(), lengths, packing.rank.tolist(), strict=True):
-        tile, number = divmod(rank, packing.most)
+        tile, number = divmod(rank, packing.max_per_tile)
         assert (tile * packing.width + members[tile, number].nonzero().flatten()).tolist() == [
             *range(start, start + length)
         ]
@@ -103,7 +103,7 @@ def test_members_and_heads_say_the_same_by_number_in_the_tile(lengths):
 
 @given(LENGTHS)
 def test_mean_is_each_sequence_s_own_in_the_caller_s_order(lengths):
-    packing = Packing.of(np.array(lengths))
+    packing = Packing.from_lengths(np.array(lengths))
     values = torch.randn(sum(lengths), 3, generator=torch.Generator().manual_seed(0))
     expected = torch.stack([part.mean(dim=0) for part in values.split(lengths)])
     torch.testing.assert_close(packing.mean(values[packing.elements]), expected)
@@ -113,21 +113,24 @@ def test_mean_is_each_sequence_s_own_in_the_caller_s_order(lengths):
 def test_little_is_left_empty(mean, spread):
     """Lengths as products' texts have them."""
     lengths = np.clip(np.random.default_rng(0).normal(mean, spread, 2000).astype(int), 3, 64)
-    assert lengths.sum() > 0.9 * Packing.of(lengths).elements.numel()
+    assert lengths.sum() > 0.9 * Packing.from_lengths(lengths).elements.numel()
 
 
 def test_batches_of_like_lengths_come_in_few_shapes():
     rng = np.random.default_rng(0)
     shapes = {
         (packing.tiles, packing.width)
-        for packing in (Packing.of(np.clip(rng.normal(22, 5, 500).astype(int), 3, 64)) for _ in range(40))
+        for packing in (Packing.from_lengths(np.clip(rng.normal(22, 5, 500).astype(int), 3, 64)) for _ in range(40))
     }
     assert len(shapes) <= 5
 
 
 @pytest.mark.parametrize("dtype", [np.uint8, np.uint64, np.int32])
 def test_any_whole_number_type_of_lengths_gives_the_same(dtype):
-    expected, packing = Packing.of(np.array([3, 1, 2])), Packing.of(np.array([3, 1, 2], dtype=dtype))
+    expected, packing = (
+        Packing.from_lengths(np.array([3, 1, 2])),
+        Packing.from_lengths(np.array([3, 1, 2], dtype=dtype)),
+    )
     for name, value in vars(expected).items():
         found = getattr(packing, name)
         assert torch.equal(found, value) if isinstance(value, torch.Tensor) else found == value
@@ -136,13 +139,13 @@ def test_any_whole_number_type_of_lengths_gives_the_same(dtype):
 @pytest.mark.parametrize("lengths", [[], [2, 0]])
 def test_an_empty_sequence_is_our_own_mistake(lengths):
     with pytest.raises(AssertionError):
-        Packing.of(np.array(lengths, dtype=np.int64))
+        Packing.from_lengths(np.array(lengths, dtype=np.int64))
 
 
 def test_a_mean_is_exact_in_any_number_format_and_under_autocast():
     lengths = [300, 2, 7]
     values = 3 + torch.rand(sum(lengths), 4, generator=torch.Generator().manual_seed(0))
-    packing = Packing.of(np.array(lengths))
+    packing = Packing.from_lengths(np.array(lengths))
     expected = torch.stack([part.mean(dim=0) for part in values.split(lengths)])
     with torch.autocast("cpu", torch.bfloat16):
         torch.testing.assert_close(packing.mean(values[packing.elements]), expected)
@@ -153,12 +156,12 @@ def test_a_mean_is_exact_in_any_number_format_and_under_autocast():
 
 def test_a_tile_may_hold_more_sequences_than_a_small_number_counts():
     lengths = np.array([33_000, *[1] * 33_000])
-    packing = Packing.of(lengths)
+    packing = Packing.from_lengths(lengths)
     assert packing.filled().sum() == lengths.sum()
     assert torch.equal(packing.elements[packing.starts], torch.from_numpy(np.cumsum(lengths) - lengths))
 
 
 def test_many_long_sequences_are_laid_out_without_trying_every_sum():
     lengths = np.random.default_rng(0).integers(1, 3000, 4000)
-    packing = Packing.of(lengths)  # every sum of them within 3,000 would be minutes
+    packing = Packing.from_lengths(lengths)  # every sum of them within 3,000 would be minutes
     assert packing.filled().sum() == lengths.sum()

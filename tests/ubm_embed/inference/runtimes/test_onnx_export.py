@@ -14,8 +14,7 @@ from tokenizers import Tokenizer
 from torch.nn.functional import normalize
 
 from ubm_embed.data.arrays import FloatArray, IntArray
-from ubm_embed.data.batches.distinct_batches import TokenBatch
-from ubm_embed.data.batches.packing import Packing
+from ubm_embed.data.batches.packing import Packing, TokenBatch
 from ubm_embed.data.session import Action, Interaction, Product, Session
 from ubm_embed.data.text.token_table import TokenTable
 from ubm_embed.data.text.tokenizer import InteractionTokenizer
@@ -29,6 +28,12 @@ from ubm_embed.model.user_behavior_model import UserBehaviorModel
 
 onnxruntime = pytest.importorskip("onnxruntime", reason="ONNX Runtime is not installed")
 pytest.importorskip("onnxscript", reason="onnxscript is not installed")
+
+# What PyTorch's exporter warns of; commands hide it (`inference.process`).
+pytestmark = [
+    pytest.mark.filterwarnings("ignore:.*will not be used, since it shares the same shape constraints"),
+    pytest.mark.filterwarnings("ignore:.*isinstance.treespec, LeafSpec:FutureWarning"),
+]
 
 SHOE = Product("red running shoes", "shoes", (("colour", "red"),))
 
@@ -46,7 +51,7 @@ def folders(
     model = UserBehaviorModel.from_scratch(vocab_size=tokenizer.vocab_size, max_interactions=8, **sizes)
     if ours:
         texts = [tokenizer.product_text(one) for one in (SHOE, Product("a lamp"))]
-        model.know(TokenTable.from_rows(texts), tokenizer)
+        model.add_item_embeddings(TokenTable.from_rows(texts), tokenizer)
     with torch.no_grad():
         for parameter in model.parameters():
             parameter += 0.1 * torch.randn_like(parameter)
@@ -63,15 +68,15 @@ def run(folder: Path, graph: str, **inputs: Any) -> FloatArray:
 
 
 def inputs(exported: Path, rows: list[IntArray]) -> dict[str, Any]:
-    """What the graphs take of token sequences; known texts by the keys that lie beside them."""
-    file = exported / "known_texts.safetensors"
+    """The inputs of token sequences; item vectors by the keys that lie beside the graphs."""
+    file = exported / "item_embeddings.safetensors"
     if not file.is_file():
         return padded(rows)
-    known = load_file(file)
-    keys = text_keys(TokenBatch.from_table(TokenTable.from_rows(rows)), known["marks"])
-    is_key = (keys[:, None] == known["keys"]).float()
+    embeddings = load_file(file)
+    keys = text_keys(TokenBatch.from_table(TokenTable.from_rows(rows)), embeddings["marks"])
+    is_key = (keys[:, None] == embeddings["keys"]).float()
     assert is_key.sum() > 0
-    return {**padded(rows), "known": (is_key @ known["vectors"]).numpy()}
+    return {**padded(rows), "item_vectors": (is_key @ embeddings["vectors"]).numpy()}
 
 
 def padded(rows: list[IntArray]) -> dict[str, IntArray]:
@@ -120,7 +125,7 @@ def test_sessions_of_every_shape(folders: tuple[Path, Path], shape: tuple[int, i
     lengths = np.full(shape[0], shape[1])
     with torch.inference_mode():
         flat = torch.from_numpy(interactions).flatten(0, 1)
-        expected = normalize(encoder(flat, Packing.of(lengths)), dim=1).numpy()
+        expected = normalize(encoder(flat, Packing.from_lengths(lengths)), dim=1).numpy()
     found = run(exported, "sessions.onnx", interactions=interactions, mask=np.ones(shape, np.int64))
     assert np.abs(found - expected).max() < 1e-5
 
@@ -135,7 +140,7 @@ def test_sessions_of_a_model_that_reads_few_interactions(most: int, tmp_path: Pa
         found = run(tmp_path, "sessions.onnx", interactions=interactions, mask=np.ones((2, places), np.int64))
         with torch.inference_mode():
             flat = torch.from_numpy(interactions).flatten(0, 1)
-            encoded = model.session_encoder(flat, Packing.of(np.full(2, places)))
+            encoded = model.session_encoder(flat, Packing.from_lengths(np.full(2, places)))
         assert np.abs(found - normalize(encoded, dim=1).numpy()).max() < 1e-5
 
 

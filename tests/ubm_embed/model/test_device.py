@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from ubm_embed.model.autocast import autocast, computes_bfloat16
+from ubm_embed.model.device import autocast, choose_device, computes_bfloat16
 
 CPU = torch.device("cpu")
 CAPABILITIES = "torch.cpu.get_capabilities"
@@ -29,3 +29,20 @@ def test_auto_is_bfloat16_only_where_the_cpu_has_it(monkeypatch, capability):
 def test_an_unknown_precision_is_named():
     with pytest.raises(ValueError, match="precision must be one of auto, float32, bfloat16, got 'float16'"):
         autocast(CPU, "float16")
+
+
+def test_a_device_by_name(monkeypatch):
+    monkeypatch.setattr("torch.cuda.device_count", lambda: 2)
+    for available, expected in ((True, "cuda"), (False, "cpu")):
+        monkeypatch.setattr("torch.cuda.is_available", lambda found=available: found)
+        assert choose_device("auto") == torch.device(expected)
+    monkeypatch.setattr("torch.cuda.is_available", lambda: True)
+    assert choose_device("cuda:1") == torch.device("cuda", 1)
+
+
+@pytest.mark.parametrize("name", ["abacus", "meta", "cuda:9", "cuda", "cpu:x"])
+def test_a_device_that_this_machine_lacks(monkeypatch, name):
+    monkeypatch.setattr("torch.cuda.is_available", lambda: name == "cuda:9")
+    monkeypatch.setattr("torch.cuda.device_count", lambda: 2)
+    with pytest.raises(ValueError, match=name.split(":")[0]):
+        choose_device(name)

@@ -1,4 +1,4 @@
-"""The number format that a model computes in. bfloat16 halves the work only where the hardware has it."""
+"""The device and the number format to compute on. bfloat16 halves the work only where the hardware has it."""
 
 from __future__ import annotations
 
@@ -7,6 +7,24 @@ from contextlib import AbstractContextManager, nullcontext
 import torch
 
 from ubm_embed.model.precision import Precision
+
+
+def choose_device(name: str) -> torch.device:
+    """A device by name; "auto" is a GPU if there is one, else the CPU.
+
+    Raises:
+        ValueError: no such device, or not on this machine.
+    """
+    if name == "auto":
+        name = "cuda" if torch.cuda.is_available() else "cpu"
+    try:
+        device = torch.device(name)
+    except RuntimeError as error:
+        raise ValueError(str(error).splitlines()[0]) from None
+    count = torch.cuda.device_count() if torch.cuda.is_available() else 0
+    if device.type not in ("cpu", "cuda") or (device.type == "cuda" and (device.index or 0) >= count):
+        raise ValueError(f"expected cpu, or one of the {count} CUDA devices of this machine, got {name!r}")
+    return device
 
 
 def autocast(device: torch.device, precision: str) -> AbstractContextManager[object]:

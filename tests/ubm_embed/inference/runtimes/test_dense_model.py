@@ -12,10 +12,10 @@ from transformers import ElectraConfig
 from ubm_embed.data.batches.packing import Packing
 from ubm_embed.data.text.token_table import TokenTable
 from ubm_embed.data.text.tokenizer import InteractionTokenizer
-from ubm_embed.inference.runtimes.dense_form import DenseProducts, DenseSessions, dense_inputs, padded
+from ubm_embed.inference.runtimes.dense_model import DenseProducts, DenseSessions, dense_inputs, padded
 from ubm_embed.inference.runtimes.torch_runtime import TorchRuntime
-from ubm_embed.model.interaction_encoder import InteractionEncoder
-from ubm_embed.model.user_behavior_model import UBMConfig, UserBehaviorModel
+from ubm_embed.model.config import UBMConfig
+from ubm_embed.model.user_behavior_model import InteractionEncoder, UserBehaviorModel
 
 SEQUENCES = TokenTable.from_rows([[2, 7, 3], [2, 3], [2, *range(10, 40), 3], [2, 8, 9, 3]])
 
@@ -28,7 +28,7 @@ def knowing() -> UserBehaviorModel:
     model = bert(width=16, session_layers=1)
     tokenizer = InteractionTokenizer.train(["red shoe", "blue hat"], [], vocab_size=50)
     texts = TokenTable.from_rows([[7], [*range(10, 40)]])
-    model.know(texts, tokenizer)
+    model.add_item_embeddings(texts, tokenizer)
     return model
 
 
@@ -81,7 +81,7 @@ def test_sessions_are_those_of_the_packed_model(causal: bool, stir: Any) -> None
     interactions, mask = torch.randn(3, 5, 16), torch.arange(5) < torch.from_numpy(lengths)[:, None]
     with torch.inference_mode():
         found = DenseSessions(model)(interactions, mask.long())
-        expected = model.session_encoder(interactions[mask], Packing.of(lengths))
+        expected = model.session_encoder(interactions[mask], Packing.from_lengths(lengths))
     torch.testing.assert_close(found, torch.nn.functional.normalize(expected, dim=1), atol=1e-5, rtol=0)
 
 

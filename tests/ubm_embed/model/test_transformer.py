@@ -10,7 +10,7 @@ from transformers import BertConfig
 from transformers.models.bert.modeling_bert import BertEncoder
 
 from ubm_embed.data.batches.packing import Packing
-from ubm_embed.model.layers import attention, computing_format, layers_of
+from ubm_embed.model.transformer import attention, computing_format, layers_from_modules
 
 WIDTH = 32
 LENGTHS = {"mixed": [3, 1, 7, 7, 12, 2, 5], "alike": [5, 5, 5], "alone": [9], "one token": [1, 1], "long": [140, 20, 3]}
@@ -32,24 +32,24 @@ def sequences(request):
 
 
 def packed(sequences):
-    packing = Packing.of(np.array([len(sequence) for sequence in sequences]))
+    packing = Packing.from_lengths(np.array([len(sequence) for sequence in sequences]))
     return torch.cat(sequences)[packing.elements], packing
 
 
 def every_place(encoder, sequences, dtype=torch.float32):
     hidden, packing = packed(sequences)
     hidden = hidden.to(dtype)
-    for layer in layers_of(encoder.layer, dtype):
+    for layer in layers_from_modules(encoder.layer, dtype):
         hidden = layer(hidden, packing, packing.attention_mask())
     return [hidden[start : start + len(one)] for start, one in zip(packing.starts.tolist(), sequences, strict=True)]
 
 
 def first_places(encoder, sequences):
     hidden, packing = packed(sequences)
-    *layers, last = layers_of(encoder.layer, torch.float32)
+    *layers, last = layers_from_modules(encoder.layer, torch.float32, last_at_first=True)
     for layer in layers:
         hidden = layer(hidden, packing, packing.attention_mask())
-    return last.at_heads(hidden, packing)
+    return last.at_first(hidden, packing)
 
 
 def gradients(encoder, outputs):
