@@ -138,3 +138,8 @@ def quiet_ray() -> Iterator[None]:
         os.close(stderr)
         for name in added:
             del os.environ[name]
+
+
+def quiet_lance() -> None:
+    """Keep Lance from warning on stderr that a new store has no table yet. Call it before Lance is imported."""
+    os.environ.setdefault("LANCE_LOG", "error")

@@ -32,7 +32,7 @@ from indexer.store.product_table import ProductTable
 from indexer.versions.live import Live, make_live, version_numbers
 from indexer.versions.version import MANIFEST_FILE, METRIC, StoreVersion, digests
 from indexer.versions.version_index import open_index
-from ubm_embed.data.arrays import FloatArray, evenly
+from ubm_embed.data.arrays import FloatArray, evenly_spaced
 from ubm_embed.evaluation.uniformity import alignment, uniformity
 
 # Vectors or pairs that uniformity and alignment are measured on; neighbours whose recall and overlap are measured.
@@ -156,7 +156,7 @@ def make_version(
 
 def _scan(table: ProductTable, candidate: ReleaseCandidate, count: int) -> tuple[ScanStatistics, TuningQueries]:
     """Scan all vectors once, for a sample of products and their midpoints as queries."""
-    version, rows = candidate.table_version, evenly(len(candidate.product_ids), count)
+    version, rows = candidate.table_version, evenly_spaced(len(candidate.product_ids), count)
     products = table.vectors(version, rows)
     midpoints = midpoints_of(products)
     statistics = exact_scan(table.batches(version), np.concatenate([products, midpoints]), _NEAREST + 1)
@@ -258,7 +258,7 @@ def _target_gates(built: BenchmarkResult, target: IndexTarget, limits: GateLimit
 
 def _uniformity(table: ProductTable, candidate: ReleaseCandidate) -> float | None:
     """Uniformity of a sample of the vectors (paper 4.6); None of fewer than two."""
-    sample = table.vectors(candidate.table_version, evenly(len(candidate.product_ids), _SAMPLE))
+    sample = table.vectors(candidate.table_version, evenly_spaced(len(candidate.product_ids), _SAMPLE))
     return float(uniformity(torch.from_numpy(sample))) if len(sample) > 1 else None
 
 
@@ -270,7 +270,7 @@ def _alignment(table: ProductTable, candidate: ReleaseCandidate) -> float | None
     known = np.flatnonzero((rows[0] >= 0) & (rows[1] >= 0))
     if not known.size:
         return None
-    sample = known[evenly(known.size, _SAMPLE)]
+    sample = known[evenly_spaced(known.size, _SAMPLE)]
     x, y = (torch.from_numpy(table.vectors(candidate.table_version, side[sample])) for side in rows)
     return float(alignment(x, y))
 

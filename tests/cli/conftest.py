@@ -11,9 +11,8 @@ import polars as pl
 import pytest
 
 from cli.main import run
-from indexer.refresh.refresh import build_index
 from indexer.refresh.gates import Gate
-from indexer.refresh.refresh import refresh
+from indexer.refresh.refresh import build_index, refresh
 from indexer.refresh.settings import RefreshSettings
 from indexer.versions.pruning import KeepPolicy
 from ubm_embed.data.text.tokenizer import InteractionTokenizer
@@ -23,7 +22,7 @@ from ubm_embed.model.user_behavior_model import UserBehaviorModel
 
 @dataclass(frozen=True)
 class Ran:
-    """What a command came to."""
+    """The outcome of a command."""
 
     code: int
     out: str
@@ -32,7 +31,7 @@ class Ran:
 
 @pytest.fixture
 def ubm(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> Callable[..., Ran]:
-    """`ubm-embed` with these arguments, as the shell sees it: exit code, stdout, stderr."""
+    """Run `ubm-embed` with some arguments, as the shell sees it: exit code, stdout, stderr."""
     monkeypatch.setenv("COLUMNS", "400")
 
     def command(*arguments: object) -> Ran:
@@ -53,7 +52,7 @@ def model_folder(tmp_path: Path, model: UserBehaviorModel, tokenizer: Interactio
 
 @pytest.fixture
 def catalogue(tmp_path: Path, products: pl.DataFrame) -> Callable[[int], Path]:
-    """The file of a night's catalogue: every price is the night's number, and one product is named after it."""
+    """Writes a night's catalogue: every price is the night's number, and one title has it too."""
 
     def write(night: int) -> Path:
         named = pl.when(pl.col("product_id") == "p3").then(pl.lit(f"red shirt {night}")).otherwise("title")
@@ -66,7 +65,7 @@ def catalogue(tmp_path: Path, products: pl.DataFrame) -> Callable[[int], Path]:
 
 @pytest.fixture
 def half(tmp_path: Path, catalogue: Callable[[int], Path]) -> Path:
-    """A feed that lost half of the catalogue."""
+    """A catalogue that lost half of its products."""
     pl.read_parquet(catalogue(3)).head(4).write_parquet(tmp_path / "half.parquet")
     return tmp_path / "half.parquet"
 
@@ -75,7 +74,7 @@ def half(tmp_path: Path, catalogue: Callable[[int], Path]) -> Path:
 def nights(
     tmp_path: Path, tmp_path_factory: pytest.TempPathFactory, model_folder: Path, catalogue: Callable[[int], Path]
 ) -> Path:
-    """A store of three nights: version 3 is live, 2 and 1 were before. Made once and copied."""
+    """A store of three nights: version 3 is live, 2 and 1 were live before. Made once and copied."""
     made = tmp_path_factory.getbasetemp() / "nights of the shell"
     if not made.exists():
         build_index(model=model_folder, products=catalogue(1), store=made)
@@ -93,5 +92,5 @@ def contents(folder: Path) -> dict[str, bytes]:
 
 @pytest.fixture(name="contents")
 def contents_fixture() -> Callable[[Path], dict[str, bytes]]:
-    """`contents`, to see that nothing was changed."""
+    """`contents`, to check that nothing changed."""
     return contents

@@ -1,4 +1,4 @@
-"""The demo: it leaves what it promises, tells it in words, and its lines work."""
+"""The demo leaves what it promises, tells its story, and the commands it prints work."""
 
 from __future__ import annotations
 
@@ -8,42 +8,36 @@ import sys
 from pathlib import Path
 
 import pytest
-import typer
-from typer.testing import CliRunner
 
-from cli import demo
+from cli.demo import DemoSizes, held_out_sessions, run_demo
 from indexer.search.retriever import Retriever
 from ubm_embed.data.corpus import Corpus
 from ubm_embed.data.session import parse_session
 
+SMALL = DemoSizes(
+    products=200,
+    sessions=600,
+    vocabulary=512,
+    pretraining={"max_steps": 2, "session_max_steps": 1, "holdout": 0.2},
+    finetuning={"max_steps": 4, "validation_steps": 2},
+)
 
-def test_it_leaves_a_corpus_a_model_a_store_and_a_session(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(demo, "_PRODUCTS", 200)
-    monkeypatch.setattr(demo, "_SESSIONS", 600)
-    monkeypatch.setattr(demo, "_VOCABULARY", 512)
-    monkeypatch.setitem(demo._PRETRAINING, "max_steps", 2)
-    monkeypatch.setitem(demo._PRETRAINING, "session_max_steps", 1)
-    monkeypatch.setitem(demo._FINETUNING, "max_steps", 4)
-    monkeypatch.setitem(demo._FINETUNING, "validation_steps", 2)
+
+def test_it_leaves_a_corpus_a_model_a_store_and_a_session(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setenv("COLUMNS", "200")  # wide enough that no title is wrapped
-    app = typer.Typer()
-    demo.register(app)
-    result = CliRunner().invoke(app, ["--home", str(tmp_path / "home")], catch_exceptions=False)
-    assert result.exit_code == 0
-    assert {file.name for file in (tmp_path / "home").iterdir()} == {"corpus", "model", "store", "session.json"}
-    assert f"--store {tmp_path / 'home' / 'store'}" in result.stdout
-    assert [
-        line.split()[0] for line in result.stdout.splitlines() if line.startswith(("UBM", "co-occ", "recent", "POP"))
-    ] == [
-        "UBM",
-        "co-occurrence",
-        "recent",
-        "POP",
-    ]
-    session = parse_session(json.loads((tmp_path / "home/session.json").read_text()))
-    assert session.session_id in demo._kept_out(Corpus.open(tmp_path / "home/corpus"), tmp_path / "home/model")
-    answer = Retriever.open(tmp_path / "home/store").recommend(session, 5)
-    assert [match.title for match in answer.matches if match.title not in result.stdout] == []
+    home = tmp_path / "home"
+    run_demo(home, seed=0, overwrite=False, sizes=SMALL)
+    story = capsys.readouterr().out
+    assert {file.name for file in home.iterdir()} == {"corpus", "model", "store", "session.json"}
+    assert f"--store {home / 'store'}" in story
+    names = [line.split()[0] for line in story.splitlines() if line.startswith(("UBM", "co-occ", "recent", "POP"))]
+    assert names == ["UBM", "co-occurrence", "recent", "POP"]
+    session = parse_session(json.loads((home / "session.json").read_text()))
+    assert session.session_id in held_out_sessions(Corpus.open(home / "corpus"), home / "model")
+    answer = Retriever.open(home / "store").recommend(session, 5)
+    assert [match.title for match in answer.matches if match.title not in story] == []
 
 
 @pytest.mark.slow
@@ -55,6 +49,6 @@ def test_the_real_one_beats_popularity_by_far(tmp_path: Path) -> None:
     rows = {line.split()[0]: line.split()[1:] for line in done.stdout.splitlines() if line.strip()}
     assert float(rows["UBM"][0]) > 3 * float(rows["POP"][0])
     home = tmp_path / "home"
-    asked = ["query", "--session", str(home / "session.json"), "--store", str(home / "store")]
-    answer = json.loads(subprocess.run([*command, *asked], capture_output=True, text=True, check=True).stdout)
+    query = ["query", "--session", str(home / "session.json"), "--store", str(home / "store")]
+    answer = json.loads(subprocess.run([*command, *query], capture_output=True, text=True, check=True).stdout)
     assert len(answer["matches"]) == 10

@@ -22,7 +22,7 @@ from ubm_embed.model.user_behavior_model import UserBehaviorModel
 ROOT = Path(__file__).parents[2]
 ALLOW = ("--allow", "neighbours", "--allow", "centroid")
 
-# What `ubm` gives back is of tests/cli/conftest.py.
+# The fixtures are those of tests/cli/conftest.py.
 Shell = Callable[..., Any]
 Catalogue = Callable[[int], Path]
 Contents = Callable[[Path], dict[str, bytes]]
@@ -53,7 +53,7 @@ class TestSummary:
         assert ["updated", "7"] in rows
         assert ["rows", "0.0000", "0.2000", "passed"] in rows
 
-    def test_a_second_time_nothing_changes_and_it_says_so(
+    def test_a_second_run_says_that_nothing_changed(
         self, ubm: Shell, nights: Path, catalogue: Catalogue, contents: Contents
     ) -> None:
         command = ("refresh", "--products", catalogue(4), "--store", nights, *ALLOW)
@@ -67,7 +67,7 @@ class TestSummary:
 
 
 class TestDryRun:
-    def test_it_says_what_would_happen_and_changes_nothing(
+    def test_it_reports_what_would_happen_and_changes_nothing(
         self, ubm: Shell, nights: Path, catalogue: Catalogue, contents: Contents
     ) -> None:
         before = contents(nights)
@@ -77,11 +77,13 @@ class TestDryRun:
         assert json.loads(ran.out)["version"] is None
         assert contents(nights) == before
 
-    def test_a_new_model_would_encode_all(self, ubm: Shell, nights: Path, catalogue: Catalogue, other: Path) -> None:
+    def test_a_new_model_would_encode_every_product(
+        self, ubm: Shell, nights: Path, catalogue: Catalogue, other: Path
+    ) -> None:
         ran = ubm("refresh", "--products", catalogue(3), "--store", nights, "--model", other, "--dry-run")
-        assert "would encode 8 products and write 8 (another model made version 3, so all is written anew)" in ran.err
+        assert "would encode 8 products and write 8 (another model made version 3, so every row is written)" in ran.err
 
-    def test_a_check_that_would_fail_is_told(self, ubm: Shell, nights: Path, half: Path) -> None:
+    def test_a_gate_that_would_fail_is_reported(self, ubm: Shell, nights: Path, half: Path) -> None:
         command = ("refresh", "--products", half, "--store", nights, "--dry-run")
         ran = ubm(*command)
         assert ran.code == 0
@@ -108,7 +110,7 @@ def other(
     return tmp_path / "other"
 
 
-def test_a_new_model_encodes_all(ubm: Shell, nights: Path, catalogue: Catalogue, other: Path) -> None:
+def test_a_new_model_encodes_every_product(ubm: Shell, nights: Path, catalogue: Catalogue, other: Path) -> None:
     ran = ubm(
         *("refresh", "--products", catalogue(3), "--store", nights, "--model", other),
         *(option for gate in Gate for option in ("--allow", gate)),
@@ -118,7 +120,7 @@ def test_a_new_model_encodes_all(ubm: Shell, nights: Path, catalogue: Catalogue,
     assert (done["version"], done["encoded"], done["reason"]) == (4, 8, "another model made version 3")
 
 
-def test_a_model_that_the_store_lost_is_put_back(
+def test_a_lost_copy_of_the_model_is_restored(
     ubm: Shell, nights: Path, catalogue: Catalogue, model_folder: Path
 ) -> None:
     (model,) = (nights / "models").iterdir()
@@ -129,7 +131,9 @@ def test_a_model_that_the_store_lost_is_put_back(
 
 
 class TestGates:
-    def test_a_feed_that_lost_half_is_refused(self, ubm: Shell, nights: Path, half: Path, contents: Contents) -> None:
+    def test_a_catalogue_that_lost_half_is_refused(
+        self, ubm: Shell, nights: Path, half: Path, contents: Contents
+    ) -> None:
         before = contents(nights)
         ran = ubm("refresh", "--products", half, "--store", nights)
         assert (ran.code, ran.out) == (6, "")
@@ -147,7 +151,7 @@ class TestGates:
         done = json.loads(ran.out)
         assert (done["removed"], done["gates"]["rows"]["passed"]) == (4, False)
 
-    def test_what_was_allowed_is_in_the_table(self, ubm: Shell, nights: Path, half: Path) -> None:
+    def test_an_allowed_failure_is_in_the_table(self, ubm: Shell, nights: Path, half: Path) -> None:
         ran = ubm("refresh", "--products", half, "--store", nights, "--allow", "rows", *ALLOW, "--format", "table")
         assert ["rows", "0.5000", "0.2000", "allowed"] in [line.split() for line in ran.out.splitlines()]
 
@@ -157,7 +161,7 @@ class TestGates:
         assert ran.code == 0
         assert json.loads(ran.out)["gates"]["rows"] == {"value": 0.5, "limit": 0.5, "passed": True}
 
-    def test_a_check_after_encoding_leaves_the_live_version_too(
+    def test_a_gate_that_fails_after_encoding_keeps_the_live_version(
         self, ubm: Shell, tmp_path: Path, nights: Path, catalogue: Catalogue
     ) -> None:
         (tmp_path / "limits.toml").write_text("[gates]\nmax_uniformity = -3\n")
@@ -167,10 +171,10 @@ class TestGates:
         )
         assert (ran.code, ran.out) == (6, "")
         assert "gate 'uniformity': uniformity of the vectors is -0." in ran.err
-        assert "expected at most -3; to publish all the same: --allow uniformity" in ran.err
+        assert "expected at most -3; to publish anyway: --allow uniformity" in ran.err
         assert json.loads((nights / "live.json").read_text())["version"] == 3
 
-    def test_an_unknown_one_is_a_usage_error_that_lists_them(self, ubm: Shell, nights: Path, half: Path) -> None:
+    def test_an_unknown_gate_is_a_usage_error_that_lists_them(self, ubm: Shell, nights: Path, half: Path) -> None:
         ran = ubm("refresh", "--products", half, "--store", nights, "--allow", "row")
         assert (ran.code, ran.out) == (2, "")
         assert all(f"'{gate}'" in ran.err for gate in Gate)
@@ -181,7 +185,7 @@ class TestWhatIsRefused:
         ("text", "problem"),
         [
             ("[gates]\nmax_lst = 0.5", "field 'gates.max_lst': unknown; expected one of"),
-            ("[keep]\nversions = 0", "field 'keep.versions': versions must be at least 1, got 0"),
+            ("[keep]\nversions = 0", "field 'keep.versions': must be at least 1, got 0"),
             ("gates", "not TOML"),
         ],
     )
@@ -195,7 +199,7 @@ class TestWhatIsRefused:
         assert problem in ran.err
 
     @pytest.mark.parametrize("option", ["--config", "--products", "--model", "--interactions"])
-    def test_a_file_that_is_not_there(
+    def test_a_missing_file(
         self, ubm: Shell, tmp_path: Path, nights: Path, catalogue: Catalogue, contents: Contents, option: str
     ) -> None:
         before = contents(nights)
@@ -211,7 +215,7 @@ class TestWhatIsRefused:
         assert f"another process is writing to {nights}" in ran.err
 
     @pytest.mark.parametrize("name", ["none", "empty", "model"])
-    def test_a_place_without_a_store(
+    def test_a_folder_without_a_store(
         self, ubm: Shell, tmp_path: Path, model_folder: Path, catalogue: Catalogue, contents: Contents, name: str
     ) -> None:
         (tmp_path / "empty").mkdir()
@@ -226,18 +230,16 @@ class TestWhatIsRefused:
         assert (ran.code, ran.out) == (3, "")
         assert "expected a folder or a URI of s3, gs, az, got 'ftp://shop/store'" in ran.err
 
-    def test_a_live_version_that_is_damaged_is_not_left_at_that(
+    def test_a_damaged_live_version_is_reported_though_nothing_changed(
         self, ubm: Shell, nights: Path, catalogue: Catalogue
     ) -> None:
-        """A nightly job that says "nothing changed" of a store that cannot answer would hide it for weeks."""
+        """A nightly job that says "nothing changed" about a store that cannot answer would hide it for weeks."""
         (nights / "versions/3/index.faiss").unlink()
         ran = ubm("refresh", "--products", catalogue(3), "--store", nights)
         assert (ran.code, ran.out) == (3, "")
         assert "3/index.faiss: missing; version 3 is damaged; see: ubm-embed doctor" in ran.err
 
-    def test_damaged_names_are_told_before_anything_is_published(
-        self, ubm: Shell, nights: Path, catalogue: Catalogue
-    ) -> None:
+    def test_damaged_tags_are_reported_before_publishing(self, ubm: Shell, nights: Path, catalogue: Catalogue) -> None:
         (nights / "tags.json").write_text("{")
         ran = ubm("refresh", "--products", catalogue(4), "--store", nights, *ALLOW)
         assert (ran.code, "tags.json: not JSON" in ran.err) == (3, True)

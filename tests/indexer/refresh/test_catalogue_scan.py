@@ -123,7 +123,7 @@ def test_a_repeated_id_is_named_with_its_row_however_far_apart(tmp_path: Path) -
     frame = many(file)
     twice = pl.Series(["p17" if row == 432 else f"p{row}" for row in range(frame.height)])
     frame.with_columns(twice.alias("product_id")).write_parquet(file)
-    with pytest.raises(InvalidData, match="an id given once, got 'p17'") as caught:
+    with pytest.raises(InvalidData, match="a unique id, got 'p17'") as caught:
         CatalogueScan.read(file, batch_rows=200)
     assert (caught.value.file, caught.value.row, caught.value.field) == (file, 433, "product_id")
 

@@ -8,7 +8,6 @@ import os
 import shutil
 import signal
 from collections.abc import Callable
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +16,6 @@ import pytest
 
 from indexer.health.doctor import Severity, examine
 from indexer.index.index_request import IndexRequest
-from indexer.refresh import publication
 from indexer.refresh.refresh import build_index, refresh
 from indexer.refresh.settings import RefreshSettings
 from indexer.search.retriever import Retriever
@@ -28,11 +26,15 @@ from indexer.versions.live import live_number
 from ubm_embed.data.session import Action, Interaction, Session
 from ubm_embed.inference.embedder import Embedder
 
-SESSION = Session((Interaction(Action.VIEW, product_id="p1"), Interaction(Action.SEARCH, query="red")))
-# Three products a shard: a refresh then has several.
-SETTINGS = RefreshSettings(shard_rows=3)
+# Some hundred processes are started and killed one after the other, which takes minutes on a busy machine.
+pytestmark = pytest.mark.timeout(1800)
 
-# All that changes anything on disk, and the encoding between.
+SESSION = Session((Interaction(Action.VIEW, product_id="p1"), Interaction(Action.SEARCH, query="red")))
+# Three products to a shard, so that a refresh has several. Few queries for the gates, since an index on disk takes
+# milliseconds for each.
+SETTINGS = RefreshSettings(shard_rows=3, gate_queries=5)
+
+# Everything that changes the disk, and the encoding in between.
 STEPS: list[tuple[Any, str]] = [
     (os, "replace"),
     (shutil, "rmtree"),
@@ -42,20 +44,19 @@ STEPS: list[tuple[Any, str]] = [
     (LocalStorage, "fsync"),
     (Embedder, "embed_products"),
     *((ProductTable, name) for name in ("write_fragments", "replace", "append", "remove", "restore", "compact")),
-    *((ProductTable, name) for name in ("pin", "unpin", "clean")),
+    *((ProductTable, name) for name in ("pin", "unpin", "cleanup")),
 ]
-# What an index on disk adds, and where it becomes live.
-FEW = 5  # questions to tune it with: it takes milliseconds to answer one
+# The steps that an index on disk adds, and the one that makes it live.
 STEPS_ON_DISK: list[tuple[Any, str]] = [
-    *((ProductTable, name) for name in ("drop_indexes", "index_vectors", "pin")),
+    *((ProductTable, name) for name in ("drop_indexes", "create_indexes", "pin")),
     (LocalStorage, "compare_and_swap"),
 ]
 
 
 def answer(store: Path) -> dict[str, Any]:
-    """What the live version answers, without the time it took and the version's number."""
-    found = Retriever.open(store, device="cpu").recommend(SESSION, 20).to_dict()
-    return {name: value for name, value in found.items() if name not in ("took_ms", "version")}
+    """The live version's answer, without the time it took and the version's number."""
+    answer = Retriever.open(store, device="cpu").recommend(SESSION, 20).to_dict()
+    return {name: value for name, value in answer.items() if name not in ("took_ms", "version")}
 
 
 def bring_up_to_date(store: Path, products: Path, model: Path | None) -> Any:
@@ -63,7 +64,7 @@ def bring_up_to_date(store: Path, products: Path, model: Path | None) -> Any:
 
 
 def killed(store: Path, products: Path, model: Path | None, at: int, steps: list[tuple[Any, str]] = STEPS) -> None:
-    """In a process of its own: a refresh that is killed just before or after its `at`-th step."""
+    """In its own process: a refresh that is killed just before or after one of its steps, the one numbered `at`."""
     passed = 0
 
     def step() -> None:
@@ -82,7 +83,6 @@ def killed(store: Path, products: Path, model: Path | None, at: int, steps: list
 
         return call
 
-    publication._QUERIES = FEW
     for owner, name in steps:
         setattr(owner, name, watched(getattr(owner, name)))
     bring_up_to_date(store, products, model)
@@ -90,7 +90,7 @@ def killed(store: Path, products: Path, model: Path | None, at: int, steps: list
 
 @pytest.fixture(scope="module")
 def forkserver() -> Any:
-    """Processes that have all imported already: a fresh one would take seconds for each of some hundred kills."""
+    """Starts processes that have the imports behind them: fresh ones would take seconds for each of some 100 kills."""
     context = multiprocessing.get_context("forkserver")
     context.set_forkserver_preload(
         ["torch", "lancedb", "lance", "faiss", "indexer.refresh.refresh", "indexer.search.retriever"]
@@ -100,7 +100,7 @@ def forkserver() -> Any:
 
 @pytest.fixture
 def changed_file(tmp_path: Path, products_file: Path) -> Path:
-    """The toy shop's catalogue a night later: one product new, one with another text, one cheaper, one gone."""
+    """The toy shop's catalogue a night later: one product new, one with another text, one cheaper, one removed."""
     rows = pl.read_parquet(products_file)
     new = rows.head(1).with_columns(product_id=pl.lit("p9"), title=pl.lit("red running boots"))
     named = pl.col("product_id")
@@ -136,14 +136,14 @@ def test_a_refresh_killed_at_any_step_leaves_the_old_answers_or_the_new_whole(
         shutil.copytree(pristine, store)
         process = forkserver.Process(target=killed, args=(store, changed_file, model, at))
         process.start()
-        process.join(timeout=60)
+        process.join()
         if process.exitcode == 0:
             break
         assert process.exitcode == -signal.SIGKILL, f"step {at}"
         live = live_number(EmbeddingStore.open(store))
         outcomes.append(live)
         assert answer(store) == (before if live == 1 else after), f"step {at}"
-        assert not [found for found in examine(store) if found.severity is Severity.ERROR], f"step {at}"
+        assert not [finding for finding in examine(store) if finding.severity is Severity.ERROR], f"step {at}"
         bring_up_to_date(store, changed_file, model)
         assert answer(store) == after, f"step {at}"
         again = bring_up_to_date(store, changed_file, None)
@@ -151,16 +151,15 @@ def test_a_refresh_killed_at_any_step_leaves_the_old_answers_or_the_new_whole(
         assert not list(store.rglob("*.partial")), f"step {at}"
         assert sorted(os.listdir(store / "models")) == sorted(os.listdir(finished / "models")), f"step {at}"
         shutil.rmtree(store)
-    # Some died before publishing and some after it; never was there a third thing.
+    # Some were killed before publishing and some after it, and there was no third outcome.
     assert set(outcomes) == {1, 2}
     assert outcomes == sorted(outcomes)
     assert len(outcomes) > 30
 
 
-def test_a_refresh_of_an_index_on_disk_killed_at_any_of_its_steps(
-    tmp_path: Path, model_folder: Path, products_file: Path, forkserver: Any, monkeypatch: pytest.MonkeyPatch
+def test_a_refresh_of_an_index_on_disk_killed_at_any_step_leaves_the_old_answers_or_the_new_whole(
+    tmp_path: Path, model_folder: Path, products_file: Path, forkserver: Any
 ) -> None:
-    monkeypatch.setattr(publication, "_QUERIES", FEW)
     pristine, finished, many, night = (tmp_path / name for name in ("pristine", "finished", "a.parquet", "b.parquet"))
     rows = pl.concat([pl.read_parquet(products_file)] * 50)
     rows = rows.with_columns(
@@ -169,9 +168,8 @@ def test_a_refresh_of_an_index_on_disk_killed_at_any_of_its_steps(
     rows.write_parquet(many)
     rows.tail(380).with_columns(price=pl.col("price") + 1).write_parquet(night)
     index = IndexRequest(index="disk", recall=0.1)
-    build_index(
-        model=model_folder, products=many, store=pristine, settings=replace(SETTINGS, index=index, shard_rows=400)
-    )
+    settings = RefreshSettings(shard_rows=400, gate_queries=5, index=index)
+    build_index(model=model_folder, products=many, store=pristine, settings=settings)
     shutil.copytree(pristine, finished)
     bring_up_to_date(finished, night, None)
     before, after = answer(pristine), answer(finished)
@@ -183,13 +181,13 @@ def test_a_refresh_of_an_index_on_disk_killed_at_any_of_its_steps(
         shutil.copytree(pristine, store)
         process = forkserver.Process(target=killed, args=(store, night, None, at, STEPS_ON_DISK))
         process.start()
-        process.join(timeout=60)
+        process.join()
         if process.exitcode == 0:
             break
         assert process.exitcode == -signal.SIGKILL, f"step {at}"
         outcomes.append(live_number(EmbeddingStore.open(store)))
         assert answer(store) == (before if outcomes[-1] == 1 else after), f"step {at}"
-        assert not [found for found in examine(store) if found.severity is Severity.ERROR], f"step {at}"
+        assert not [finding for finding in examine(store) if finding.severity is Severity.ERROR], f"step {at}"
         bring_up_to_date(store, night, None)
         assert answer(store) == after, f"step {at}"
         shutil.rmtree(store)
@@ -198,21 +196,21 @@ def test_a_refresh_of_an_index_on_disk_killed_at_any_of_its_steps(
     assert len(outcomes) >= 8
 
 
-def test_what_was_encoded_before_a_kill_is_not_encoded_again(
+def test_shards_encoded_before_a_kill_are_not_encoded_again(
     tmp_path: Path, model_folder: Path, other_model_folder: Path, products_file: Path, forkserver: Any
 ) -> None:
     store = tmp_path / "store"
     build_index(model=model_folder, products=products_file, store=store, settings=SETTINGS)
     process = forkserver.Process(target=killed_while_encoding, args=(store, products_file, other_model_folder))
     process.start()
-    process.join(timeout=60)
+    process.join()
     assert process.exitcode == -signal.SIGKILL
     done = bring_up_to_date(store, products_file, other_model_folder)
     assert (done.encoded, done.resumed) == (8, 6)
 
 
 def killed_while_encoding(store: Path, products: Path, model: Path) -> None:
-    """In a process of its own: a refresh that is killed when it begins its third shard."""
+    """In its own process: a refresh that is killed when it begins its third shard."""
     embed, begun = Embedder.embed_products, 0
 
     def embed_or_die(*arguments: Any, **options: Any) -> Any:

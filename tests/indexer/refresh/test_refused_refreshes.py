@@ -93,7 +93,7 @@ def test_bad_vectors_are_refused_whatever_is_allowed(shop: Shop, monkeypatch: py
 def test_a_catalogue_with_a_mistake_changes_nothing(shop: Shop) -> None:
     before = shop.answer()
     shop.write(pl.concat([shop.products, shop.products.head(1)]))
-    with pytest.raises(InvalidData, match="an id given once, got 'p1'"):
+    with pytest.raises(InvalidData, match="a unique id, got 'p1'"):
         shop.refresh()
     shop.write(shop.products.head(8).with_columns(row_hash=1))
     with pytest.raises(InvalidData, match="'row_hash'"):
