@@ -65,7 +65,7 @@ def evaluate(
     checkpoint = Checkpoint.from_pretrained(model)
     other = None if against is None else Checkpoint.from_pretrained(against)
     set_up_process()
-    with progress() as shown:
+    with progress() as report_progress:
         evaluation = measure(
             task,
             Corpus.open(corpus),
@@ -76,7 +76,7 @@ def evaluate(
             repeats=repeats,
             min_interactions=min_interactions,
             device=target,
-            progress=shown,
+            progress=report_progress,
         )
     say(str(evaluation.corpus))
     say(str(evaluation.leaks))

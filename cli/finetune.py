@@ -68,8 +68,8 @@ def finetune(
     opened = Corpus.open(corpus)
     set_up_process()
     run: dict[str, Any] = {"device": target, "resume": resume, "restart": restart, "overwrite": overwrite}
-    with progress() as shown:
-        made = train(opened, checkpoint, out, config, progress=shown, **run)
+    with progress() as report_progress:
+        made = train(opened, checkpoint, out, config, progress=report_progress, **run)
     _report(out, made.model_id, made.record)
 
 

@@ -50,7 +50,7 @@ def ingest(
     """
     from ubm_embed.data.logs.ingestion import ingest as write_corpus
 
-    with progress() as shown:
+    with progress() as report_progress:
         counts = write_corpus(
             sources,
             kind=kind,
@@ -58,7 +58,7 @@ def ingest(
             catalogue=catalogue,
             session_gap_minutes=session_gap,
             overwrite=overwrite,
-            progress=shown,
+            progress=report_progress,
         )
     if report is not None:
         _write_report(counts, report)
@@ -75,9 +75,9 @@ def _write_report(counts: IngestReport, file: Path) -> None:
 def _summary(counts: IngestReport, out: Path) -> str:
     actions = ", ".join(f"{count:,} {action}" for action, count in counts.actions.items())
     lines = [
-        f"{out}: {counts.sessions:,} sessions ({counts.sessions_of_one:,} of one interaction), "
+        f"{out}: {counts.sessions:,} sessions ({counts.single_interaction_sessions:,} of one interaction), "
         f"{counts.products:,} products",
-        f"kept {counts.kept:,} of {counts.events:,} events: {actions}",
+        f"kept {counts.interactions:,} of {counts.events:,} events: {actions}",
         *(f"dropped {count:,}: {reason}" for reason, count in counts.dropped.items()),
     ]
     if counts.products_without_text:

@@ -114,8 +114,8 @@ def _unexpected(error: Exception, *, debug: bool) -> int:
     if debug:
         traceback.print_exception(error)
     elif isinstance(error, OSError) and error.errno is not None:
-        # The operating system refused, as for a full disk. Only the writer of an output knows whether it changed: a note
-        # says so (see `ubm_embed.outputs`).
+        # The operating system refused, as for a full disk. Only the writer of an output knows whether it changed: a
+        # note says so (see `ubm_embed.outputs`).
         notes = getattr(error, "__notes__", [])
         complain("; ".join([f"{error.strerror}: {error.filename or 'output'}", *notes[-1:]]))
     else:

@@ -95,8 +95,8 @@ def pretrain(
     model, tokenizer = _initial_model(opened, config, init, vocab, chosen_sizes)
     set_up_process()
     run: dict[str, Any] = {"device": target, "resume": resume, "restart": restart, "overwrite": overwrite}
-    with init_process_group(target) as processes, progress() as shown:
-        made = train(opened, model, tokenizer, out, config, progress=shown, processes=processes, **run)
+    with init_process_group(target) as processes, progress() as report_progress:
+        made = train(opened, model, tokenizer, out, config, progress=report_progress, processes=processes, **run)
     if processes.is_rank_zero:
         say(f"{out}: model {made.model_id}, {made.record['seconds']:.0f} s")
 

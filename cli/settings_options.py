@@ -56,11 +56,11 @@ class _SettingOption:
         defaults = {recipe: self._defaults(recipe) for recipe in Recipe}
         distinct = {value for by_task in defaults.values() for value in by_task.values()}
         default: Any = None
-        shown: str | bool = True
+        default_text: str | bool = True
         if len(distinct) > 1:
-            shown = "; ".join(f"{recipe}: {self._text(by_task)}" for recipe, by_task in defaults.items())
+            default_text = "; ".join(f"{recipe}: {self._text(by_task)}" for recipe, by_task in defaults.items())
         elif None in distinct:
-            shown = self.setting.unset or False
+            default_text = self.setting.unset or False
         elif not self.setting.lists_omissions:
             (default,) = distinct if not self.setting.choices else map(self._word, distinct)
         option = typer.Option(
@@ -69,7 +69,7 @@ class _SettingOption:
             rich_help_panel=self.setting.panel,
             min=self._bound("ge"),
             max=self._bound("le"),
-            show_default=shown,
+            show_default=default_text,
         )
         annotation: Any = Annotated[self._type() | None, option]
         return inspect.Parameter(self.name, inspect.Parameter.KEYWORD_ONLY, default=default, annotation=annotation)

@@ -31,7 +31,7 @@ def test_ingest_writes_the_corpus_and_both_reports(app: typer.Typer, tmp_path: P
     assert Corpus.open(tmp_path / "out").products["title"].to_list() == ["Boot"]
     assert "dropped 1: repeated" in result.stderr
     assert not result.stdout
-    assert json.loads((tmp_path / "report.json").read_text())["kept"] == 1
+    assert json.loads((tmp_path / "report.json").read_text())["interactions"] == 1
 
 
 def test_bad_input_raises_our_own_error(app: typer.Typer, tmp_path: Path) -> None:

@@ -51,7 +51,7 @@ class TestGiven:
         assert given == model_sizes(recipe).replace(layers=7, dropout=0.3)
 
     def test_a_bad_value_is_named(self, recipe):
-        with pytest.raises(ValueError, match=r"learning_rate must be above 0\.0, got 0"):
+        with pytest.raises(ValueError, match=r"learning_rate must be above 0, got 0"):
             pretraining_config(recipe, learning_rate=0)
         with pytest.raises(ValueError, match="train_products is not for pip, got True"):
             finetuning_config(recipe, Task.PIP, train_products=True)
