@@ -80,7 +80,7 @@ def test_killed_and_resumed_it_ends_where_an_undisturbed_run_does(corpus: Path, 
 def test_a_taken_place_is_named_in_a_line(corpus: Path, tmp_path: Path) -> None:
     (tmp_path / "precious").touch()
     done = torchrun("-m", "cli", "pretrain", "--corpus", corpus, "--out", tmp_path)
-    assert f"error: {tmp_path} exists already; choose another place or pass --overwrite" in done.stderr
+    assert f"error: {tmp_path} exists already; choose another path or pass --overwrite" in done.stderr
     assert "exitcode  : 5" in done.stderr, "torchrun's word on the process that ended first"
 
 

@@ -3,11 +3,10 @@
 import numpy as np
 import pytest
 import torch
-from ubm_embed.training.pretraining.view_losses import view_losses
 
-from ubm_embed.training import encoding
 from ubm_embed.training.encoding import AT_ONCE, Encoding
 from ubm_embed.training.pretraining.config import ITEM_LOSSES, SESSION_LOSSES, PretrainingConfig
+from ubm_embed.training.pretraining.losses import batch_losses
 from ubm_embed.training.pretraining.stages import ItemStage, SessionStage
 
 CONFIG = PretrainingConfig()
@@ -19,21 +18,22 @@ def stage(request, tokenizer, tokenized):
     if request.param == 2:
         return SessionStage(tokenizer, tokenized, tokenized.sessions, 24, frozenset(SESSION_LOSSES))
     settings = {"batch_size": 24, "pairs_per_session": 8, "losses": frozenset(ITEM_LOSSES), "item_actions": True}
-    return ItemStage.of(tokenizer, tokenized, tokenized.sessions, **settings)
+    settings["mask_known_next_items"] = True
+    return ItemStage.from_sessions(tokenizer, tokenized, tokenized.sessions, **settings)
 
 
 def views_of(stage, examples=24):
     return stage.views(np.arange(examples), np.random.default_rng(3))
 
 
-def chunked(tokens, seed=0):
-    return Encoding(chunk_tokens=tokens, seeds=(seed, 1, 0))
+def chunked(tokens, seed=0, **settings):
+    return Encoding(chunk_tokens=tokens, seeds=(seed, 1, 0), **settings)
 
 
 def loss_and_gradients(stage, model, how):
     views = views_of(stage)
     model.zero_grad(set_to_none=True)
-    loss = torch.stack(list(view_losses(stage.encode(model, views, how), views, CONFIG).values())).sum()
+    loss = torch.stack(list(batch_losses(stage.encode(model, views, how), views, CONFIG).values())).sum()
     loss.backward()
     return loss.detach(), {name: weights.grad for name, weights in model.named_parameters()}
 
@@ -53,18 +53,11 @@ def test_without_dropout_chunks_cost_what_the_whole_batch_costs(stage, model, to
     assert compared > 10, "gradients of nothing are equal anyhow"
 
 
-@pytest.fixture
-def kept(monkeypatch):
-    """A switch that keeps the inside of every chunk, so that nothing is encoded twice."""
-    return lambda: monkeypatch.setattr(encoding, "checkpoint", lambda encode, **_: encode())
-
-
 @pytest.mark.parametrize("tokens", SIZES)
-def test_dropout_is_replayed_bit_for_bit(stage, model, tokens, kept):
+def test_dropout_is_replayed_bit_for_bit(stage, model, tokens):
     model.train()
     loss, gradients = loss_and_gradients(stage, model, chunked(tokens))
-    kept()
-    expected, expected_gradients = loss_and_gradients(stage, model, chunked(tokens))
+    expected, expected_gradients = loss_and_gradients(stage, model, chunked(tokens, recompute=False))
     assert torch.equal(loss, expected)
     for name, gradient in expected_gradients.items():
         assert gradient is None or torch.equal(gradients[name], gradient)
@@ -87,19 +80,22 @@ def test_chunks_differ_in_what_they_drop(model, tokenizer, tokenized):
 
 
 @pytest.mark.parametrize("tokens", [1, 60, 10_000])
-def test_every_chunk_but_the_last_is_encoded_twice(stage, model, tokens, monkeypatch):
-    calls = []
-    real = Encoding._replayable
-
-    def counted(self, level, chunk, encode, device):
-        return real(self, level, chunk, lambda: (calls.append((level, chunk)), encode())[1], device)
-
-    monkeypatch.setattr(Encoding, "_replayable", counted)
-    loss_and_gradients(stage, model, chunked(tokens))
-    for level in {level for level, _ in calls}:
-        of_level = [chunk for at, chunk in calls if at == level]
-        last = max(of_level)
-        assert of_level == [*range(last + 1), *reversed(range(last))], "backward goes from the last to the first"
+@pytest.mark.parametrize("recompute", [True, False])
+def test_every_chunk_but_the_last_is_encoded_twice(stage, model, tokens, recompute):
+    calls = {model.interaction_encoder: [], model.session_encoder: []}
+    for encoder, inputs in calls.items():
+        # Before the call: what is encoded again stops as soon as the backward pass has what it needs.
+        encoder.register_forward_pre_hook(lambda _, read, inputs=inputs: inputs.append(read[0]))
+    loss_and_gradients(stage, model, chunked(tokens, recompute=recompute))
+    assert calls[model.interaction_encoder]
+    for inputs in filter(None, calls.values()):
+        chunks = (len(inputs) + 1) // 2 if recompute else len(inputs)
+        assert chunks > 1 or tokens == 10_000
+        first, again = (
+            [getattr(one, "ids", one).tolist() for one in part] for part in (inputs[:chunks], inputs[chunks:])
+        )
+        # The backward pass goes from the last chunk, which was kept, to the first.
+        assert again == (first[-2::-1] if recompute else [])
 
 
 def kept_bytes(stage, model, examples, how):

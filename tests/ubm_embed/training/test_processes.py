@@ -15,7 +15,7 @@ from tests.ubm_embed.training.together import Case, steps
 from ubm_embed.model.user_behavior_model import UserBehaviorModel
 from ubm_embed.training.pretraining.config import ITEM_LOSSES, SESSION_LOSSES
 from ubm_embed.training.pretraining.stages import ItemStage, SessionStage
-from ubm_embed.training.processes import ALONE, joined, own_device, world_size
+from ubm_embed.training.processes import ALONE, init_process_group, own_device, world_size
 
 ROOT = Path(__file__).resolve().parents[3]
 WORLD = 2
@@ -32,8 +32,9 @@ CASES = {
 @pytest.fixture(scope="module")
 def cases(tokenizer, tokenized):
     settings = {"batch_size": 24, "pairs_per_session": 8, "losses": frozenset(ITEM_LOSSES)}
+    settings["mask_known_next_items"] = True
     stages = {
-        1: ItemStage.of(tokenizer, tokenized, tokenized.sessions, **settings),
+        1: ItemStage.from_sessions(tokenizer, tokenized, tokenized.sessions, **settings),
         2: SessionStage(tokenizer, tokenized, tokenized.sessions, 24, frozenset(SESSION_LOSSES)),
     }
 
@@ -59,6 +60,7 @@ def reports(cases, tmp_path_factory):
     """What each of two processes found."""
     folder = tmp_path_factory.mktemp("together")
     torch.save(cases, folder / "cases.pt")
+    os.mkfifo(folder / "noticed")
     done = torchrun("-m", "tests.ubm_embed.training.together", folder)
     assert done.returncode == 0, done.stderr
     return [torch.load(folder / f"{rank}.pt", weights_only=False) for rank in range(WORLD)]
@@ -69,7 +71,7 @@ def torchrun(*arguments):
     environment = {**os.environ, "OMP_NUM_THREADS": "1", "GLOO_SOCKET_IFNAME": "lo"}
     start = ["-m", "torch.distributed.run", "--standalone", "--nproc-per-node", str(WORLD)]
     command = [sys.executable, *start, *map(str, arguments)]
-    return subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, check=False, timeout=200)
+    return subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, check=False, timeout=280)
 
 
 @pytest.mark.parametrize("name", [*CASES, "one sequence"])
@@ -97,21 +99,31 @@ def test_every_process_has_the_same_weights_after_three_steps(reports, cases, na
     assert moved > 5 or name == "one sequence"
 
 
-def test_the_first_process_speaks_for_all(reports):
+def test_process_0_speaks_for_all(reports):
     refused = ("NotADirectoryError", errno.ENOTDIR, str(Path(together.__file__, "below a file")))
+    expected = {"result": "from 0", "error": "taken", "exit_code": 5, "refused": refused}
     for report in reports:
-        assert report["told"] == {"result": "from 0", "error": "taken", "exit_code": 5, "refused": refused}
+        assert expected.items() <= report["on_rank_zero"].items()
 
 
-def test_a_process_that_is_gone_is_missed_at_once(reports):
-    assert "process 0 of 2 has lost the others" in reports[0]["lost"]
-    assert "--resume" in reports[0]["lost"]
+def test_a_failure_of_process_0_of_any_kind_is_told_to_the_others(reports):
+    own, other = (report["on_rank_zero"] for report in reports)
+    bug = "integer division or modulo by zero"
+    assert own["bug"] == ("ZeroDivisionError", bug)
+    assert other["bug"] == ("UbmError", f"process 0 failed with ZeroDivisionError: {bug}")
+    assert other["unsent"] == ("UbmError", f"process 0 failed with {own['unsent'][0]}: {own['unsent'][1]}")
+
+
+def test_a_process_that_failed_is_missed_at_once_even_while_it_lives(reports):
+    assert "process 1 of 2 has lost the others" in reports[1]["lost"]
+    assert "--resume continues a run that had begun" in reports[1]["lost"]
+    assert "Timed out" not in reports[1]["lost"]
 
 
 def test_a_process_alone_asks_nobody():
-    with joined(torch.device("cpu")) as processes:
+    with init_process_group(torch.device("cpu")) as processes:
         assert processes == ALONE
-        assert processes.first(lambda: 7) == 7
+        assert processes.on_rank_zero(lambda: 7) == 7
 
 
 class TestWorldSize:
@@ -132,7 +144,7 @@ class TestWorldSize:
         monkeypatch.delenv("MASTER_ADDR")
         monkeypatch.delenv("MASTER_PORT")
         expected = "WORLD_SIZE=2 without MASTER_ADDR, MASTER_PORT: start with torchrun, or unset WORLD_SIZE"
-        with pytest.raises(ValueError, match=expected), joined(torch.device("cpu")):
+        with pytest.raises(ValueError, match=expected), init_process_group(torch.device("cpu")):
             pass
 
     def test_what_is_no_number_is_refused(self, monkeypatch):

@@ -1,6 +1,9 @@
 """An unfinished run on disk: what it keeps, and which run it refuses to go on with."""
 
 import json
+import signal
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -9,6 +12,7 @@ import torch
 from ubm_embed.errors import Conflict, InvalidData, NotFound
 from ubm_embed.training.run import METRICS_FILE, TrainingRun
 
+ROOT = Path(__file__).resolve().parents[3]
 SETTINGS = {"learning_rate": 0.1, "stages": (1, 2), "corpus": "8 texts"}
 STATE = {"stage": 1, "step": 2, "model": {"weight": torch.arange(3.0)}, "optimizer": {"state": {}}}
 
@@ -20,7 +24,7 @@ def out(tmp_path):
 
 @pytest.fixture
 def run(out):
-    return TrainingRun.start(out, SETTINGS, overwrite=False)
+    return TrainingRun.open(out, SETTINGS)
 
 
 def test_stands_beside_the_model_and_goes_when_it_is_over(run, out, tmp_path):
@@ -33,28 +37,76 @@ def test_stands_beside_the_model_and_goes_when_it_is_over(run, out, tmp_path):
 def test_a_model_in_the_folder_at_hand_has_its_run_beside_that_folder(tmp_path, monkeypatch):
     (tmp_path / "here").mkdir()
     monkeypatch.chdir(tmp_path / "here")
-    assert TrainingRun.start(Path("."), SETTINGS, overwrite=False).folder == tmp_path / "here.training"
+    assert TrainingRun.open(Path("."), SETTINGS).folder == tmp_path / "here.training"
 
 
 class TestStart:
     @pytest.mark.usefixtures("run")
-    def test_an_unfinished_run_is_not_run_over(self, out):
-        with pytest.raises(Conflict, match=r"unfinished run is at .*model\.training"):
-            TrainingRun.start(out, SETTINGS, overwrite=False)
-        assert TrainingRun.resume(out, SETTINGS).metrics.is_file()
+    def test_an_unfinished_run_is_kept(self, out):
+        problem = r"unfinished run is at .*model\.training: continue it with --resume, or discard it with --restart"
+        with pytest.raises(Conflict, match=problem):
+            TrainingRun.open(out, SETTINGS)
+        assert TrainingRun.open(out, SETTINGS, resume=True).metrics.is_file()
 
-    def test_unless_it_may_be(self, run, out):
+    def test_restart_discards_it(self, run, out):
         run.log({"step": 1})
         run.save(STATE)
-        again = TrainingRun.start(out, SETTINGS, overwrite=True)
+        again = TrainingRun.open(out, SETTINGS, restart=True)
         assert again.load() is None
         assert again.metrics.read_text() == ""
+
+    def test_a_restart_needs_no_unfinished_run(self, out):
+        assert TrainingRun.open(out, SETTINGS, restart=True).load() is None
+
+    def test_a_folder_that_is_no_run_can_only_be_discarded(self, out):
+        folder = out.with_name("model.training")
+        folder.mkdir()
+        with pytest.raises(Conflict, match=r"model\.training: discard it with --restart"):
+            TrainingRun.open(out, SETTINGS)
+        assert TrainingRun.open(out, SETTINGS, restart=True).folder == folder
+
+    def test_resume_and_restart_exclude_each_other(self, out):
+        with pytest.raises(ValueError, match="choose one of them"):
+            TrainingRun.open(out, SETTINGS, resume=True, restart=True)
+
+
+class TestLock:
+    def test_a_second_run_is_a_conflict_until_the_first_ends(self, out):
+        problem = r"another run is writing to .*model\.training\.lock is locked"
+        for _ in range(2):
+            with TrainingRun.lock(out), pytest.raises(Conflict, match=problem) as error, TrainingRun.lock(out):
+                pytest.fail("two runs held the lock")
+            assert error.value.exit_code == 5
+        assert list(out.parent.iterdir()) == []
+
+    def test_a_failure_releases_it(self, out):
+        with pytest.raises(KeyError), TrainingRun.lock(out):
+            raise KeyError
+        with TrainingRun.lock(out):
+            pass
+
+    def test_a_process_that_is_killed_releases_it(self, out):
+        script = (
+            "import os, signal, sys; from pathlib import Path; from ubm_embed.training.run import TrainingRun\n"
+            "with TrainingRun.lock(Path(sys.argv[1])): os.kill(os.getpid(), signal.SIGKILL)"
+        )
+        assert (
+            subprocess.run([sys.executable, "-c", script, str(out)], cwd=ROOT, check=False).returncode
+            == -signal.SIGKILL
+        )
+        assert out.with_name("model.training.lock").is_file(), "it was held"
+        with TrainingRun.lock(out):
+            pass
+
+    def test_other_paths_have_other_locks(self, out):
+        with TrainingRun.lock(out), TrainingRun.lock(out.with_name("other")):
+            pass
 
 
 class TestResume:
     def test_nothing_to_resume(self, out):
-        with pytest.raises(NotFound, match="nothing to resume"):
-            TrainingRun.resume(out, SETTINGS)
+        with pytest.raises(NotFound, match=r"no unfinished run at .*model\.training: start one without --resume"):
+            TrainingRun.open(out, SETTINGS, resume=True)
 
     @pytest.mark.usefixtures("run")
     @pytest.mark.parametrize(
@@ -68,14 +120,14 @@ class TestResume:
     )
     def test_other_settings_are_refused_by_name(self, out, change, problem):
         with pytest.raises(Conflict, match=problem):
-            TrainingRun.resume(out, SETTINGS | change)
+            TrainingRun.open(out, SETTINGS | change, resume=True)
 
     @pytest.mark.parametrize("text", ["", "{", "[1]", "\ud83d"])
     def test_damaged_settings_are_named(self, run, out, text):
         file = run.folder / "settings.json"
         file.write_bytes(text.encode("utf-8", "surrogatepass"))
         with pytest.raises(InvalidData, match="not the settings of a run") as caught:
-            TrainingRun.resume(out, SETTINGS)
+            TrainingRun.open(out, SETTINGS, resume=True)
         assert caught.value.file == file
 
 
@@ -85,7 +137,7 @@ class TestState:
         run.log({"step": 2})
         run.save(STATE)
         run.log({"step": 3})
-        again = TrainingRun.resume(out, SETTINGS)
+        again = TrainingRun.open(out, SETTINGS, resume=True)
         state = again.load()
         assert (state["stage"], state["step"]) == (1, 2)
         assert torch.equal(state["model"]["weight"], STATE["model"]["weight"])

@@ -1,4 +1,4 @@
-"""The contrastive loss against equations 1 to 4, written as loops."""
+"""The contrastive loss against equations 1 to 4, written as loops; large batches keep no scores, and cost the same."""
 
 import math
 
@@ -7,11 +7,12 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ubm_embed.training.pretraining.config import TEMPERATURE
-from ubm_embed.training.pretraining.losses import contrastive_loss
+from ubm_embed.training.pretraining.config import TEMPERATURE, PretrainingConfig
+from ubm_embed.training.pretraining.losses import batch_losses, contrastive_loss
+from ubm_embed.training.pretraining.views import Pairs, Views
 
 
-def equation(anchors, positives, same, temperature, positive_in_denominator):
+def equation(anchors, positives, false_negatives, temperature, positive_in_denominator):
     """-1/N sum_i log( exp(sim(a_i, p_i)/t) / sum_j exp(sim(a_i, p_j)/t) ), over rows that have a denominator."""
 
     def sim(a, b):
@@ -19,7 +20,7 @@ def equation(anchors, positives, same, temperature, positive_in_denominator):
 
     losses = []
     for i, anchor in enumerate(anchors):
-        columns = [j for j in range(len(positives)) if not same[i][j] and j != i]
+        columns = [j for j in range(len(positives)) if not false_negatives[i][j] and j != i]
         if positive_in_denominator:
             columns.append(i)
         if columns:
@@ -38,10 +39,10 @@ def equation(anchors, positives, same, temperature, positive_in_denominator):
 def test_is_the_paper_s_equation(pairs, seed, share, temperature, positive_in_denominator):
     generator = torch.Generator().manual_seed(seed)
     anchors, positives = 3 * torch.randn(2, pairs, 4, generator=generator, dtype=torch.float64)
-    same = torch.rand(pairs, pairs, generator=generator) < share
+    false_negatives = torch.rand(pairs, pairs, generator=generator) < share
     settings = {"temperature": temperature, "positive_in_denominator": positive_in_denominator}
-    loss = contrastive_loss(anchors, positives, same, **settings)
-    expected = equation(anchors.tolist(), positives.tolist(), same.tolist(), *settings.values())
+    loss = contrastive_loss(anchors, positives, false_negatives, **settings)
+    expected = equation(anchors.tolist(), positives.tolist(), false_negatives.tolist(), *settings.values())
     assert loss.shape == ()
     assert loss.item() == pytest.approx(expected, abs=1e-9)
 
@@ -69,10 +70,10 @@ class TestByHand:
 
     def test_the_same_pair_twice_costs_what_it_costs_once(self):
         twice = self.VECTORS[[0, 0, 1]]
-        same = torch.tensor([[True, True, False], [True, True, False], [False, True, True]])
-        left_out = contrastive_loss(twice, twice, same, temperature=0.5)
+        false_negatives = torch.tensor([[True, True, False], [True, True, False], [False, True, True]])
+        masked = contrastive_loss(twice, twice, false_negatives, temperature=0.5)
         counted = contrastive_loss(twice, twice, torch.eye(3, dtype=torch.bool), temperature=0.5)
-        assert left_out.item() == pytest.approx(math.log(1 + math.exp(-2)), abs=1e-6)
+        assert masked.item() == pytest.approx(math.log(1 + math.exp(-2)), abs=1e-6)
         assert counted.item() > math.log(2) / 2, "as negatives of each other, the two would be pushed apart"
 
     def test_the_temperature_is_the_paper_s(self):
@@ -83,8 +84,10 @@ class TestByHand:
 class TestWithoutNegatives:
     def test_nothing_but_false_negatives_is_a_loss_of_0_with_a_gradient(self, positive_in_denominator):
         anchors = torch.randn(3, 2, generator=torch.Generator().manual_seed(0), requires_grad=True)
-        same = torch.ones(3, 3, dtype=torch.bool)
-        loss = contrastive_loss(anchors, anchors.detach(), same, positive_in_denominator=positive_in_denominator)
+        false_negatives = torch.ones(3, 3, dtype=torch.bool)
+        loss = contrastive_loss(
+            anchors, anchors.detach(), false_negatives, positive_in_denominator=positive_in_denominator
+        )
         loss.backward()
         assert loss.item() == 0.0
         assert torch.equal(anchors.grad, torch.zeros(3, 2))
@@ -92,9 +95,9 @@ class TestWithoutNegatives:
     def test_a_row_without_negatives_leaves_every_gradient_finite(self, positive_in_denominator):
         anchors = torch.randn(3, 2, generator=torch.Generator().manual_seed(1), requires_grad=True)
         positives = torch.randn(3, 2, generator=torch.Generator().manual_seed(2), requires_grad=True)
-        same = torch.zeros(3, 3, dtype=torch.bool)
-        same[0] = True
-        loss = contrastive_loss(anchors, positives, same, positive_in_denominator=positive_in_denominator)
+        false_negatives = torch.zeros(3, 3, dtype=torch.bool)
+        false_negatives[0] = True
+        loss = contrastive_loss(anchors, positives, false_negatives, positive_in_denominator=positive_in_denominator)
         loss.backward()
         assert torch.isfinite(loss)
         assert torch.isfinite(anchors.grad).all()
@@ -113,9 +116,39 @@ def test_the_gradient_is_the_difference_quotient():
     anchors, positives = torch.randn(
         2, 4, 3, generator=torch.Generator().manual_seed(3), dtype=torch.float64, requires_grad=True
     )
-    same = torch.eye(4, dtype=torch.bool).roll(1, 0)
+    false_negatives = torch.eye(4, dtype=torch.bool).roll(1, 0)
 
     def loss(a, p):
-        return contrastive_loss(a, p, same, temperature=0.5)
+        return contrastive_loss(a, p, false_negatives, temperature=0.5)
 
     assert torch.autograd.gradcheck(loss, (anchors, positives))
+
+
+PAIRS = 40
+
+
+@pytest.fixture
+def views():
+    rows, labels = torch.arange(PAIRS), torch.arange(PAIRS) // 2
+    return Views(None, {"one": Pairs(rows, rows + PAIRS, labels, labels), "two": Pairs(rows, rows, labels, labels)})
+
+
+def losses(views, **settings):
+    """Losses, gradient and the largest tensor kept."""
+    vectors = torch.randn(2 * PAIRS, 4, generator=torch.Generator().manual_seed(0), requires_grad=True)
+    sizes = []
+    with torch.autograd.graph.saved_tensors_hooks(
+        lambda kept: (sizes.append(kept.numel()), kept)[1], lambda kept: kept
+    ):
+        found = batch_losses(vectors, views, PretrainingConfig(), **settings)
+    sum(found.values()).backward()
+    return {name: loss.item() for name, loss in found.items()}, vectors.grad, max(sizes, default=0)
+
+
+def test_scores_are_computed_again_where_there_are_many(views):
+    kept = losses(views)
+    again = losses(views, recomputed_pairs=PAIRS)
+    assert again[0] == kept[0]
+    assert torch.equal(again[1], kept[1])
+    assert kept[2] >= PAIRS * (PAIRS - 1)
+    assert again[2] < PAIRS * PAIRS / 2

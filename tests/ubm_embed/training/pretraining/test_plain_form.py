@@ -15,13 +15,14 @@ from torch import nn
 from torch.nn.functional import cosine_similarity
 from transformers import BertConfig, BertModel
 from transformers.models.bert.modeling_bert import BertEncoder
-from ubm_embed.training.pretraining.view_losses import view_losses
 
 from ubm_embed.data.batches.augmentations import mask_action_and_item_tokens, mask_item_tokens, reorder_interactions
 from ubm_embed.data.batches.session_table import SessionTable
 from ubm_embed.data.text.token_table import TokenTable
 from ubm_embed.training.pretraining.config import ITEM_LOSSES, SESSION_LOSSES, PretrainingConfig
+from ubm_embed.training.pretraining.losses import batch_losses
 from ubm_embed.training.pretraining.stages import ItemStage, SessionStage
+from ubm_embed.training.pretraining.views import KnownNextItems
 
 TEMPERATURE = 0.05
 PLACES, TOKENS = 32, 64
@@ -98,7 +99,7 @@ def config(request):
 
 def losses_of(stage, model, chosen, config):
     views = stage.views(chosen, np.random.default_rng(SEED))
-    return view_losses(stage.encode(model, views), views, config)
+    return batch_losses(stage.encode(model, views), views, config)
 
 
 def require_equal(found, expected, model, plain):
@@ -133,9 +134,12 @@ def masked(mask, tokenizer, sequences):
     return [table.row(row).tolist() for row in range(len(table))]
 
 
-def test_stage_1(model, plain, tokenizer, tokenized, config):
+@pytest.mark.parametrize("known_masked", [False, True])
+def test_stage_1(model, plain, tokenizer, tokenized, config, known_masked):
     items, next_items = np.array([0, 1, 4, 0, 6, 2]), np.array([1, 4, 0, 2, 7, 1])
-    stage = ItemStage(tokenizer, tokenized, items, next_items, np.arange(6), 6, 8, frozenset(ITEM_LOSSES))
+    follows = {*zip(items.tolist(), next_items.tolist(), strict=True), (6, 0), (2, 3)} if known_masked else set()
+    known = KnownNextItems.from_pairs(*np.array(sorted(follows)).T, texts=8) if known_masked else None
+    stage = ItemStage(tokenizer, tokenized, items, next_items, np.arange(6), 6, 8, frozenset(ITEM_LOSSES), known=known)
     found = losses_of(stage, model, np.arange(6), config)
 
     both = [*items.tolist(), *next_items.tolist()]
@@ -148,7 +152,7 @@ def test_stage_1(model, plain, tokenizer, tokenized, config):
         "next_item_pairing": equation(
             b[:6],
             b_next,
-            lambda k, q: next_items[q] in (next_items[k], items[k]),
+            lambda k, q: next_items[q] in (next_items[k], items[k]) or (items[k], next_items[q]) in follows,
             config.positive_in_denominator,
         ),
     }

@@ -1,75 +1,22 @@
-"""Pre-training learns, repeats itself, goes on where it was cut off, and publishes nothing that is broken."""
-
-import itertools
-import json
+"""Pre-training leaves a model with its metrics and record, the same for the same seed, and never one that is broken."""
 
 import numpy as np
 import polars as pl
 import pytest
 import torch
-from ubm_embed.training.pretraining.schedule import learning_rate
 
+from tests.ubm_embed.training.pretraining.conftest import CONFIG
+from tests.ubm_embed.training.runs import metrics_of, without_times
 from ubm_embed.data.batches.tokenized_corpus import TokenizedCorpus
-from ubm_embed.data.corpus import ATTRIBUTES, PRODUCT_SCHEMA, Corpus
-from ubm_embed.data.session import Action, Interaction, Product, Session
+from ubm_embed.data.corpus import ATTRIBUTES, Corpus
+from ubm_embed.data.session import Action
 from ubm_embed.data.tasks.split import Split, held_out
-from ubm_embed.data.text.tokenizer import InteractionTokenizer
-from ubm_embed.errors import Conflict, InvalidData, NotFound, QualityGateFailed
-from ubm_embed.inference.embedder import Embedder
-from ubm_embed.model.checkpoint import Checkpoint, model_id_of
-from ubm_embed.model.user_behavior_model import UserBehaviorModel
-from ubm_embed.training.pretraining import pretrain as pretraining
+from ubm_embed.errors import InvalidData, QualityGateFailed
+from ubm_embed.model.checkpoint import model_id_of
 from ubm_embed.training.pretraining import pretrainer, stages
-from ubm_embed.training.pretraining.config import ITEM_LOSSES, LOSSES, SESSION_LOSSES, PretrainingConfig
-from ubm_embed.training.pretraining.pretrain import pretrain, training_sessions
-
-# Two epochs of the toy sessions: 8 steps or more of each stage.
-CONFIG = PretrainingConfig(
-    item_batch=16,
-    session_batch=8,
-    epochs=2,
-    learning_rate=1e-3,
-    holdout=0.1,
-    precision="float32",
-    checkpoint_steps=3,
-)
-
-
-@pytest.fixture
-def out(tmp_path):
-    return tmp_path / "model"
-
-
-@pytest.fixture
-def train(corpus, tokenizer, fresh, out):
-    """Pre-train a fresh model into `out`."""
-
-    def train(config=CONFIG, *, seed=0, corpus=corpus, out=out, **settings):
-        return pretrain(corpus, fresh(seed=seed), tokenizer, out, config, **settings)
-
-    return train
-
-
-def metrics_of(folder):
-    return [json.loads(line) for line in (folder / "metrics.jsonl").read_text().splitlines()]
-
-
-def without_times(metrics):
-    return [{name: value for name, value in step.items() if name != "examples_per_second"} for step in metrics]
-
-
-class Cut(Exception):  # noqa: N818 - it stands for a kill
-    pass
-
-
-def cut_at(stage, step):
-    """A progress under which the run dies once this step is taken."""
-
-    def progress(what, done, total, note=""):
-        if (what, done) == (f"pre-training, stage {stage}", step):
-            raise Cut
-
-    return progress
+from ubm_embed.training.pretraining.config import ITEM_LOSSES, LOSSES, SESSION_LOSSES
+from ubm_embed.training.pretraining.pretrain import pretrain, stages_of, training_sessions
+from ubm_embed.training.step import learning_rate
 
 
 class TestRun:
@@ -81,6 +28,7 @@ class TestRun:
             "model.safetensors",
             "tokenizer.json",
             "training.json",
+            "training_ids.safetensors",
         ]
         assert [path.name for path in out.parent.iterdir()] == ["model"], "the work in hand is gone"
         assert checkpoint.model_id == model_id_of(out)
@@ -101,7 +49,7 @@ class TestRun:
                 assert -8 <= step["uniformity"] <= 0
                 assert step["negatives"] > 0
                 assert step["gradient_norm"] > 0
-        repeats = sum(step["false_negatives_left_out"] for step in metrics if step["stage"] == 1)
+        repeats = sum(step["num_masked"] for step in metrics if step["stage"] == 1)
         assert repeats > 0, "eight products come again within a batch"
 
     def test_tells_its_progress(self, train):
@@ -148,6 +96,16 @@ class TestRun:
         made = [train(config.replace(item_actions=given), overwrite=True).model_id for given in (True, False)]
         assert made[0] != made[1]
 
+    def test_known_next_items_are_masked_unless_told_otherwise(self, train, tmp_path):
+        config = CONFIG.replace(stages=(1,), losses=("next_item_pairing",), max_steps=1)
+        folders = [tmp_path / name for name in ("masked", "unmasked")]
+        for mask, folder in zip((True, False), folders, strict=True):
+            train(config.replace(mask_known_next_items=mask), out=folder)
+        masked, unmasked = (metrics_of(folder)[0] for folder in folders)
+        assert masked["num_masked"] > unmasked["num_masked"]
+        assert masked["num_masked"] + masked["negatives"] == unmasked["num_masked"] + unmasked["negatives"] == 16 * 15
+        assert masked["loss"] < unmasked["loss"], "fewer terms in the denominator"
+
     def test_trains_at_the_rates_of_the_schedule(self, train, out):
         train(CONFIG.replace(max_steps=5, warmup=0.4))
         rates = [step["learning_rate"] for step in metrics_of(out)]
@@ -158,7 +116,7 @@ class TestRun:
         train(CONFIG.replace(item_batch=10_000, session_batch=10_000))
         assert [step["steps"] for step in metrics_of(out)] == [2, 2, 2, 2]
 
-    def test_reads_no_more_of_a_session_than_the_model_has_places_for(self, corpus, tokenizer, fresh, out):
+    def test_reads_no_more_of_a_session_than_the_model_has_positions_for(self, corpus, tokenizer, fresh, out):
         model = fresh(max_interactions=3)
         assert pretrain(corpus, model, tokenizer, out, CONFIG.replace(max_steps=2)).model.config.max_interactions == 3
 
@@ -179,115 +137,17 @@ class TestRepeatability:
         assert train(config, out=tmp_path / "second").model_id == first.model_id
 
 
-@pytest.fixture(scope="module")
-def whole(corpus, tokenizer, tmp_path_factory):
-    """A run without a cut: its model id and its metrics."""
-    torch.manual_seed(0)
-    sizes = {"layers": 1, "width": 16, "dimension": 16, "session_layers": 1}
-    model = UserBehaviorModel.from_scratch(vocab_size=tokenizer.vocab_size, **sizes)
-    folder = tmp_path_factory.mktemp("whole") / "model"
-    return pretrain(corpus, model, tokenizer, folder, CONFIG).model_id, without_times(metrics_of(folder))
-
-
-class TestResume:
-    @pytest.mark.parametrize(
-        ("stage", "step"),
-        [(1, 1), (1, 3), (1, 5), (1, -1), (2, 1), (2, 4), (2, -1)],
-        ids=lambda value: "last" if value == -1 else str(value),
-    )
-    def test_ends_as_if_it_had_never_been_cut(self, train, out, whole, stage, step):
-        last = next(entry["steps"] for entry in whole[1] if entry["stage"] == stage)
-        with pytest.raises(Cut):
-            train(progress=cut_at(stage, last if step == -1 else step))
-        assert not out.exists()
-        assert train(resume=True).model_id == whole[0]
-        assert without_times(metrics_of(out)) == whole[1]
-        assert not out.with_name("model.training").exists()
-
-    def test_goes_on_from_the_last_kept_state(self, train):
-        with pytest.raises(Cut):
-            train(progress=cut_at(1, 5))
-        taken = []
-        train(resume=True, progress=lambda what, done, *_: taken.append(done))
-        assert taken[0] == 4, "three steps were kept, the fourth and fifth are taken again"
-
-    def test_can_be_cut_more_than_once(self, train, whole):
-        with pytest.raises(Cut):
-            train(progress=cut_at(1, 4))
-        for place in ((1, 6), (1, 7), (2, 2), (2, 5)):
-            with pytest.raises(Cut):
-                train(progress=cut_at(*place), resume=True)
-        assert train(resume=True).model_id == whole[0]
-
-    def test_trained_to_the_end_but_not_written(self, train, whole, monkeypatch):
-        def die(*_):
-            raise Cut
-
-        with monkeypatch.context() as patch:
-            patch.setattr(pretraining, "save_checkpoint", die)
-            with pytest.raises(Cut):
-                train()
-        taken = []
-        assert train(resume=True, progress=lambda *entry: taken.append(entry)).model_id == whole[0]
-        assert taken == []
-
-    @pytest.fixture
-    def cut_off(self, train):
-        with pytest.raises(Cut):
-            train(progress=cut_at(1, 2))
-
-    @pytest.mark.usefixtures("cut_off")
-    @pytest.mark.parametrize(
-        ("change", "name"),
-        [({"learning_rate": 2e-3}, "learning_rate"), ({"seed": 1}, "seed"), ({"losses": LOSSES[1:]}, "losses")],
-    )
-    def test_with_other_settings_is_refused(self, train, change, name):
-        with pytest.raises(Conflict, match=f"cannot resume .* {name} was"):
-            train(CONFIG.replace(**change), resume=True)
-
-    @pytest.mark.usefixtures("cut_off")
-    def test_with_another_starting_model_is_refused(self, train, corpus, tokenizer, fresh, out):
-        with pytest.raises(Conflict, match="initial_model was"):
-            train(seed=1, resume=True)
-        with pytest.raises(Conflict, match="initial_model was"):
-            pretrain(corpus, fresh(dropout=0.3), tokenizer, out, CONFIG, resume=True)
-
-    @pytest.mark.usefixtures("cut_off")
-    def test_with_other_data_is_refused(self, train, corpus):
-        added = pl.when(pl.col("action") == "view").then(pl.lit("add")).otherwise("action").alias("action")
-        for frame in (corpus.interactions.with_columns(added), corpus.interactions[:-1]):
-            with pytest.raises(Conflict, match="corpus was"):
-                train(corpus=Corpus(corpus.products, frame), resume=True)
-
-    @pytest.mark.usefixtures("cut_off")
-    def test_an_unfinished_run_is_not_run_over(self, train, whole):
-        with pytest.raises(Conflict, match="unfinished run"):
-            train()
-        assert train(overwrite=True).model_id == whole[0]
-
-    def test_there_must_be_something_to_resume(self, train, out):
-        with pytest.raises(NotFound, match="nothing to resume"):
-            train(resume=True)
-        assert not out.exists()
-
-    def test_a_taken_place_is_refused_before_any_work(self, train, out):
-        out.mkdir()
-        (out / "precious").touch()
-        with pytest.raises(Conflict, match="exists already"):
-            train()
-        assert not out.with_name("model.training").exists()
-
-
 class TestQualityGate:
     def test_a_loss_that_is_not_finite_stops_the_run(self, train, out):
-        with pytest.raises(QualityGateFailed, match=r"the loss of stage 1, step \d+ is not finite"):
+        advice = r"the step was not taken: lower --learning-rate and start over with --restart"
+        with pytest.raises(QualityGateFailed, match=rf"the loss of stage 1, step \d+ is not finite .*; {advice}"):
             train(CONFIG.replace(learning_rate=1e30))
         assert not out.exists()
 
     @pytest.mark.parametrize("place", [(1, 5), (1, "last"), (2, "last")])
     def test_a_gradient_that_is_not_finite_never_reaches_a_model(self, train, out, monkeypatch, place):
         # The loss itself is finite, and after the last step no other loss would tell.
-        real = pretrainer.view_losses
+        real = pretrainer.batch_losses
         counted = {1: 0, 2: 0}
 
         def spoiled(vectors, views, config):
@@ -300,7 +160,7 @@ class TestQualityGate:
                 losses[name] = losses[name] + (vectors.sum() * 0).sqrt()
             return losses
 
-        monkeypatch.setattr(pretrainer, "view_losses", spoiled)
+        monkeypatch.setattr(pretrainer, "batch_losses", spoiled)
         config = CONFIG.replace(max_steps=3 if place[1] == "last" else 8)
         with pytest.raises(QualityGateFailed, match="gradient of stage"):
             train(config)
@@ -358,6 +218,18 @@ class TestHoldout:
         train(CONFIG.replace(holdout=self.HOLDOUT), corpus=told_apart)
         assert 7 not in read
         assert set(range(7)) <= set(read)
+
+    def test_only_pairs_of_training_sessions_are_known(self, tokenizer, tokenized):
+        config = CONFIG.replace(holdout=self.HOLDOUT)
+
+        def pairs_of(sessions):
+            first, second = sessions.next_item_pairs(tokenized.is_product)
+            return set(zip(sessions.rows[first].tolist(), sessions.rows[second].tolist(), strict=True))
+
+        known = stages_of(tokenized, tokenizer, config)[0].known
+        items = np.repeat(np.arange(len(tokenized.texts)), np.diff(known.offsets))
+        pairs = set(zip(items.tolist(), known.next_items.tolist(), strict=True))
+        assert pairs == pairs_of(training_sessions(tokenized, config)) < pairs_of(tokenized.sessions)
 
     def test_without_a_holdout_they_are(self, tokenizer, told_apart):
         tokenized = TokenizedCorpus.from_corpus(told_apart, tokenizer)
@@ -422,93 +294,3 @@ class TestSplit:
         products = with_p8.otherwise(others.otherwise("product_id")).alias("product_id")
         timestamp = (pl.datetime(2024, 5, 1) + pl.duration(days=number)).alias("timestamp")
         return Corpus(corpus.products, corpus.interactions.with_columns(products, timestamp))
-
-
-class World:
-    """Eight products in two groups, and sessions that never leave a group."""
-
-    WORDS = tuple("".join(letters) for letters in itertools.product("bdkt", "aei", "lmn", "ou"))
-    GROUP = np.arange(8) // 4
-
-    def __init__(self, shared=("", "")):
-        self.titles = [f"{shared[group]} {self.WORDS[row]}".strip() for row, group in enumerate(self.GROUP)]
-        rows = [
-            {"product_id": f"p{row}", "title": title, "category": None, "attributes": []}
-            for row, title in enumerate(self.titles)
-        ]
-        self.tokenizer = InteractionTokenizer.train(self.titles * 5, [], vocab_size=200)
-        self.corpus = Corpus(pl.DataFrame(rows, schema=PRODUCT_SCHEMA), self._interactions())
-
-    def _interactions(self):
-        rng = np.random.default_rng(0)
-        chosen = [
-            rng.permutation(np.flatnonzero(number % 2 == self.GROUP))[: rng.integers(2, 5)] for number in range(120)
-        ]
-        rows = [
-            (f"s{number}", place, "view", f"p{row}", None)
-            for number, session in enumerate(chosen)
-            for place, row in enumerate(session)
-        ]
-        columns = {"session_id": str, "position": int, "action": str, "product_id": str, "query": str}
-        return pl.DataFrame(rows, schema=columns, orient="row")
-
-    def model(self, **settings):
-        torch.manual_seed(0)
-        return UserBehaviorModel.from_scratch(vocab_size=self.tokenizer.vocab_size, **settings)
-
-    def neighbours_in_group(self, model):
-        """Share of the products whose nearest other product is of their own group."""
-        vectors = Embedder(Checkpoint(model, self.tokenizer, "")).embed_products(self.corpus.products)
-        scores = vectors @ vectors.T
-        np.fill_diagonal(scores, -2)
-        return (self.GROUP[scores.argmax(axis=1)] == self.GROUP).mean()
-
-    def sessions_in_group(self, model):
-        """Share of two-product sessions that score every unseen product of their group above all of the other's."""
-        embedder = Embedder(Checkpoint(model, self.tokenizer, ""))
-        vectors = embedder.embed_products(self.corpus.products)
-        right = []
-        for first, second in ((a, b) for a in range(8) for b in range(8) if a != b and self.GROUP[a] == self.GROUP[b]):
-            seen = [Interaction(Action.VIEW, product=Product(self.titles[row])) for row in (first, second)]
-            scores = vectors @ embedder.embed_sessions([Session(tuple(seen))])[0]
-            own = self.GROUP[first] == self.GROUP
-            own_unseen = np.setdiff1d(np.flatnonzero(own), [first, second])
-            right.append(scores[own_unseen].min() > scores[~own].max())
-        return np.mean(right)
-
-
-class TestLearning:
-    """A world whose right answer is known."""
-
-    def test_stage_1_learns_who_is_seen_with_whom_from_nothing_else(self, out):
-        # No two products share a word: only next item pairing can tell the groups.
-        world = World()
-        sizes = {"layers": 1, "width": 16, "dimension": 16, "session_layers": 1, "dropout": 0.0}
-        config = PretrainingConfig(
-            stages=(1,),
-            losses=("next_item_pairing",),
-            item_batch=32,
-            epochs=6,
-            learning_rate=1e-2,
-            temperature=0.2,
-            precision="float32",
-        )
-        assert world.neighbours_in_group(world.model(**sizes)) < 1
-        trained = pretrain(world.corpus, world.model(**sizes), world.tokenizer, out, config).model
-        assert world.neighbours_in_group(trained) == 1
-        losses = [step["loss"] for step in metrics_of(out)]
-        assert np.mean(losses[-5:]) < losses[0] - 0.5
-
-    def test_both_stages_put_a_session_near_the_products_of_its_kind(self, out):
-        world = World(shared=("camping tent", "kitchen lamp"))
-        sizes = {"layers": 2, "width": 32, "dimension": 32, "session_layers": 1}
-        config = PretrainingConfig(
-            item_batch=32, session_batch=16, epochs=4, learning_rate=3e-3, temperature=0.1, precision="float32", seed=1
-        )
-        assert world.sessions_in_group(world.model(**sizes)) < 0.8
-        trained = pretrain(world.corpus, world.model(**sizes), world.tokenizer, out, config).model
-        assert world.neighbours_in_group(trained) == 1
-        assert world.sessions_in_group(trained) == 1
-        for stage in (1, 2):
-            losses = [step["loss"] for step in metrics_of(out) if step["stage"] == stage]
-            assert np.mean(losses[-5:]) < np.mean(losses[:3]) - 0.2

@@ -1,5 +1,7 @@
 """What a step reads: the right sequences, each once a view, and no false negatives."""
 
+import tracemalloc
+
 import numpy as np
 import pytest
 import torch
@@ -11,7 +13,7 @@ from ubm_embed.data.batches.augmentations import mask_item_tokens
 from ubm_embed.data.batches.distinct_batches import NO_ACTION, interaction_sequences
 from ubm_embed.data.batches.session_table import SessionTable
 from ubm_embed.data.session import Action
-from ubm_embed.training.pretraining.views import Pairs, item_views, session_views
+from ubm_embed.training.pretraining.views import KnownNextItems, Pairs, item_views, session_views
 
 BUY, VIEW, ADD = Action.BUY.code, Action.VIEW.code, Action.ADD.code
 MASKING, PAIRING = "item_token_masking", "next_item_pairing"
@@ -88,14 +90,14 @@ class TestItemViews:
         assert list(make(MASKING).pairs) == [MASKING]
 
     def test_a_next_item_that_is_mine_too_or_that_is_me_is_no_negative(self, make):
-        same = make(PAIRING, items=np.array([0, 1, 2, 5]), next_items=np.array([3, 3, 0, 6])).pairs[PAIRING].same
+        pairs = make(PAIRING, items=np.array([0, 1, 2, 5]), next_items=np.array([3, 3, 0, 6])).pairs[PAIRING]
         # Pairs 0 and 1 have the next item 3 in common; the next item of pair 2 is product 0 itself.
         expected = {(k, k) for k in range(4)} | {(0, 1), (1, 0), (0, 2)}
-        assert {(k, q) for k, q in same.nonzero().tolist()} == expected
+        assert {(k, q) for k, q in pairs.false_negative_mask.nonzero().tolist()} == expected
 
     def test_the_same_product_twice_in_a_batch_is_no_negative(self, make):
-        same = make(MASKING, items=np.array([0, 1]), next_items=np.array([2, 0])).pairs[MASKING].same
-        assert same.tolist() == [[i == j or {i, j} == {0, 3} for j in range(4)] for i in range(4)]
+        mask = make(MASKING, items=np.array([0, 1]), next_items=np.array([2, 0])).pairs[MASKING].false_negative_mask
+        assert mask.tolist() == [[i == j or {i, j} == {0, 3} for j in range(4)] for i in range(4)]
 
     def test_negatives_are_counted(self, make):
         views = make(MASKING, PAIRING, items=np.array([0, 1, 2, 5]), next_items=np.array([3, 3, 0, 6]))
@@ -106,10 +108,52 @@ class TestItemViews:
         items=arrays(np.int64, 12, elements=st.integers(0, 7)),
         next_items=arrays(np.int64, 12, elements=st.integers(0, 7)),
     )
-    def test_those_left_out_are_counted_without_looking_at_each_pair(self, items, next_items):
+    def test_those_masked_are_counted_without_looking_at_each_pair(self, items, next_items):
         rows = np.arange(12)
-        pairs = Pairs.of(rows, rows, items, next_items)
-        assert pairs.left_out() == pairs.same.sum() - pairs.same.diagonal().sum()
+        pairs = Pairs.from_arrays(rows, rows, items, next_items)
+        assert pairs.num_masked == pairs.false_negative_mask.sum() - 12
+
+
+class TestKnownNextItems:
+    """Against the definition, pair by pair."""
+
+    @given(
+        known=arrays(np.int64, (2, 15), elements=st.integers(0, 9)),
+        batch=arrays(np.int64, (2, 8), elements=st.integers(0, 9)),
+        own=st.booleans(),
+    )
+    def test_every_known_next_item_of_an_anchor_is_masked_and_counted(self, known, batch, own):
+        # In training a batch's own pairs are known as well; the mask does not rely on it.
+        pairs = np.concatenate([known, batch], axis=1) if own else known
+        items, next_items = batch
+        follows = set(zip(*pairs.tolist(), strict=True))
+        expected = [
+            [
+                next_items[q] in (next_items[k], items[k]) or (items[k], next_items[q]) in follows
+                for q in range(items.size)
+            ]
+            for k in range(items.size)
+        ]
+        rows = np.arange(items.size)
+        found = KnownNextItems.from_pairs(*pairs, texts=10).among(items, next_items)
+        masked = Pairs.from_arrays(rows, rows, items, next_items, found)
+        assert masked.false_negative_mask.tolist() == expected
+        assert masked.num_masked == np.sum(expected) - items.size
+        moved = masked.to(torch.device("cpu"))
+        assert torch.equal(moved.false_negative_mask, masked.false_negative_mask)
+
+    def test_finding_them_takes_memory_for_the_known_pairs_and_not_for_all_pairs(self):
+        count = 20_000
+        items = np.arange(count)
+        known = KnownNextItems.from_pairs(
+            np.repeat(items, 3), (np.repeat(items, 3) * 7 + np.tile([1, 2, 3], count)) % count, count
+        )
+        tracemalloc.start()
+        pairs = known.among(items, np.roll(items, 1))
+        _, peak = tracemalloc.get_traced_memory()
+        tracemalloc.stop()
+        assert pairs.known.shape[1] <= 3 * count
+        assert peak < 100 * 3 * count < count * count / 50, "bytes: a dozen arrays of eight each for a known pair"
 
 
 class TestSessionViews:
@@ -175,14 +219,17 @@ class TestSessionViews:
     def test_equal_sessions_are_no_negatives_of_each_other(self, make):
         views = make(REORDERING, SESSION_MASKING)
         for pairs in views.pairs.values():
-            assert pairs.same.tolist() == [[i == j or {i, j} == {0, 1} for j in range(4)] for i in range(4)]
+            assert pairs.false_negative_mask.tolist() == [
+                [i == j or {i, j} == {0, 1} for j in range(4)] for i in range(4)
+            ]
         assert views.negatives == {REORDERING: (10, 2), SESSION_MASKING: (10, 2)}
 
     def test_moving_to_a_device_keeps_everything(self, make):
         views = make(REORDERING)
         moved = views.to(torch.device("cpu"))
         assert self.content(moved) == self.content(views)
-        assert torch.equal(moved.pairs[REORDERING].same, views.pairs[REORDERING].same)
+        masks = [one.pairs[REORDERING].false_negative_mask for one in (moved, views)]
+        assert torch.equal(*masks)
 
 
 def test_a_seed_gives_the_same_views(tokenizer, texts):

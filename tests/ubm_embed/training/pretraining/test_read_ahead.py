@@ -1,8 +1,10 @@
+"""Batches are read ahead, in order, and their errors come in their turn."""
+
 import threading
 
 import pytest
 
-from ubm_embed.training.read_ahead import read_ahead
+from ubm_embed.training.pretraining.pretrainer import read_ahead
 
 
 @pytest.mark.parametrize("count", [0, 1, 2, 9])
@@ -17,7 +19,7 @@ def test_the_next_one_is_read_while_this_one_is_used():
         read[item].set()
 
     for item, _ in read_ahead(note, range(3)):
-        assert read[min(item + 1, 2)].wait(timeout=10)
+        assert read[min(item + 1, 2)].wait(timeout=120)
 
 
 def test_what_reading_raises_is_raised_at_its_item():
