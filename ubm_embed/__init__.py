@@ -1,4 +1,4 @@
-"""The User Behavior Model and all it learns from. Names are loaded when they are first used."""
+"""The User Behavior Model: its data, training, evaluation and inference. Names are loaded when first used."""
 
 from __future__ import annotations
 
@@ -19,8 +19,8 @@ if TYPE_CHECKING:
     from ubm_embed.training.pretraining.config import PretrainingConfig
     from ubm_embed.training.pretraining.pretrain import pretrain
 
-# Importing torch takes seconds, and `ubm-embed --help` has none to spare.
-_HOMES = {
+# Importing torch takes seconds, which `ubm-embed --help` must not spend.
+_MODULES = {
     "Action": "ubm_embed.data.session",
     "Checkpoint": "ubm_embed.model.checkpoint",
     "Corpus": "ubm_embed.data.corpus",
@@ -58,6 +58,6 @@ __all__ = [
 
 
 def __getattr__(name: str) -> Any:
-    if name not in _HOMES:
+    if name not in _MODULES:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    return getattr(importlib.import_module(_HOMES[name]), name)
+    return getattr(importlib.import_module(_MODULES[name]), name)

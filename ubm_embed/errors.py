@@ -1,12 +1,12 @@
-"""Errors a user can act on. `cli` turns each into one message and an exit code.
+"""Errors that a user can act on. `cli` turns each into one message and an exit code.
 
     UbmError
-    ├── InvalidData        exit 3  a file, row or field is not what was expected
-    ├── NotFound           exit 4  a file, store, version or product that is not there
-    ├── Conflict           exit 5  it is there already, another writer holds it, or two models do not belong together
+    ├── InvalidData        exit 3  a file, row or field is not as expected
+    ├── NotFound           exit 4  a file, store, version or product does not exist
+    ├── Conflict           exit 5  it exists already, another writer holds it, or two models do not belong together
     └── QualityGateFailed  exit 6  a check before publishing failed; nothing was published
 
-Anything else that escapes is a bug.
+Any other exception that escapes is a bug.
 """
 # ruff: noqa: N818 - each name says what happened; `UbmError` says that it is an error
 
@@ -16,19 +16,19 @@ from pathlib import Path
 
 
 class UbmError(Exception):
-    """Base of every error that is the caller's to mend."""
+    """Base of every error that the caller can fix."""
 
     exit_code = 1
 
 
 class InvalidData(UbmError):
-    """Data that is not what was expected; the message names where.
+    """Data that is not as expected; the message says where.
 
     Args:
         problem: what is wrong and what was expected, a clause without a full stop.
-        file: the file it was read from, where there is one.
-        row: 1-based row (or line) of that file, where known.
-        field: the column or key, where known.
+        file: the file it was read from, if any.
+        row: 1-based row or line of that file, if known.
+        field: the column or key, if known.
     """
 
     exit_code = 3
@@ -46,18 +46,18 @@ class InvalidData(UbmError):
 
 
 class NotFound(UbmError):
-    """Something named by the caller does not exist."""
+    """Something that the caller named does not exist."""
 
     exit_code = 4
 
 
 class Conflict(UbmError):
-    """What was asked for contradicts what is already there."""
+    """The request contradicts what already exists."""
 
     exit_code = 5
 
 
 class QualityGateFailed(UbmError):
-    """A check before publishing failed. Nothing was published; what was live still is."""
+    """A check before publishing failed. Nothing was published; the live version stays live."""
 
     exit_code = 6

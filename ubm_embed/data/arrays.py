@@ -1,4 +1,4 @@
-"""Types of the flat arrays that data lives in, and the one ragged gather everybody needs."""
+"""The types of flat arrays, and how ragged rows are laid end to end and gathered."""
 
 from __future__ import annotations
 
@@ -13,22 +13,22 @@ BoolArray: TypeAlias = NDArray[np.bool_]
 
 
 def offsets_of(lengths: IntArray) -> NDArray[np.int64]:
-    """Where rows of these lengths begin and end, laid end to end: [R] -> [R + 1], from 0 to the total."""
+    """Where rows of these lengths begin and end when laid end to end: [R] -> [R + 1], from 0 to the total."""
     offsets = np.zeros(lengths.size + 1, dtype=np.int64)
     np.cumsum(lengths, out=offsets[1:])
     return offsets
 
 
 def ragged_index(starts: IntArray, lengths: IntArray) -> NDArray[np.int64]:
-    """Flat positions of the rows that begin at `starts` [R] and have `lengths` [R]: [sum of lengths].
+    """Flat indices of the rows that begin at `starts` [R] and have `lengths` [R]: [sum of lengths].
 
-    `values[ragged_index(starts, lengths)]` lays those rows end to end.
+    `values[ragged_index(starts, lengths)]` is those rows laid end to end.
     """
     offsets = offsets_of(lengths)
     shift = np.asarray(starts, dtype=np.int64) - offsets[:-1]
     return np.repeat(shift, np.diff(offsets)) + np.arange(offsets[-1], dtype=np.int64)
 
 
-def evenly(count: int, most: int) -> IntArray:
-    """At most `most` of the numbers below `count`, evenly spread: the same each time."""
-    return np.unique(np.linspace(0, count - 1, min(most, count)).astype(np.int64))
+def evenly_spaced(count: int, limit: int) -> IntArray:
+    """At most `limit` of the numbers below `count`, evenly spaced."""
+    return np.unique(np.linspace(0, count - 1, min(limit, count)).astype(np.int64))

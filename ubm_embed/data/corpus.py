@@ -59,8 +59,8 @@ class Corpus:
 
     Attributes:
         products: one row a product, `PRODUCT_SCHEMA` first and the shop's further columns after; ids unique.
-        interactions: `INTERACTION_SCHEMA` (and timestamp, user_id where the log has them), ordered by session, then
-            position. Sessions stand in the order in which they first occur.
+        interactions: `INTERACTION_SCHEMA` (and timestamp and user_id if the log has them), ordered by session, then
+            position. Sessions are in the order of their first occurrence.
     """
 
     products: pl.DataFrame
@@ -85,7 +85,7 @@ class Corpus:
         """Write the corpus folder, whole or not at all.
 
         Raises:
-            Conflict: the folder holds something and `overwrite` is false.
+            Conflict: the folder is not empty and `overwrite` is false.
         """
         with output_folder(folder, overwrite=overwrite) as aside:
             self.products.write_parquet(aside / PRODUCTS_FILE)
@@ -97,7 +97,7 @@ class Corpus:
         return self.interactions["session_id"].n_unique()
 
     def session_times(self) -> SessionTimes:
-        """Which sessions there are, how long they are and when they began."""
+        """The ids, lengths and starts of the sessions."""
         columns = [pl.len().cast(pl.Int64).alias("length")]
         if "timestamp" in self.interactions.columns:
             times = as_timestamp(pl.col("timestamp"), self.interactions.schema["timestamp"])

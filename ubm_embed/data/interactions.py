@@ -26,7 +26,7 @@ def read_interactions(file: str | Path) -> pl.DataFrame:
     Raises:
         NotFound: no such file.
         InvalidData: not readable, a missing column, no rows, an unknown action, a product action without a product,
-            a search without a phrase, a timestamp that is text and none.
+            a search without a phrase, an invalid timestamp.
     """
     (frame,) = collect_tables([scan_table(file)], table_files(file))
     frame = _with_types(conform(frame, INTERACTION_SCHEMA, optional={"query"}, file=file), file)
@@ -47,36 +47,36 @@ def _requirements() -> list[Requirement]:
 
 
 def _in_order(frame: pl.DataFrame) -> pl.DataFrame:
-    """Rows by session, then position; as they are where they stand so already, for a sort copies them all."""
+    """Rows by session, then position. Rows in that order are returned unchanged, since a sort copies all of them."""
     session, position = pl.col("session_id"), pl.col("position")
     begins = session.ne_missing(session.shift(1))
     together = begins.sum() == session.n_unique()
     if frame.select(together & (begins | (position >= position.shift(1))).all()).item():
         return frame
-    # A stable sort by first occurrence keeps the log's order of sessions, and so a split over sessions repeatable.
-    # (Numbered outside the window: `int_range` inside `over` counts each session from 0.)
+    # A stable sort by first occurrence keeps the log's order of sessions, so that a split of sessions is repeatable.
+    # Rows are numbered outside the window, since `int_range` inside `over` counts each session from 0.
     numbered = frame.with_row_index("_row")
     first_seen = pl.col("_row").min().over("session_id")
     return numbered.sort(first_seen, pl.col("position"), maintain_order=True).drop("_row")
 
 
 def known_action() -> Requirement:
-    """That an action is one of `ACTIONS`."""
+    """The requirement that an action is one of `ACTIONS`."""
     return Requirement("action", pl.col("action").is_in(list(ACTIONS)).fill_null(False), f"one of {', '.join(ACTIONS)}")
 
 
-def moment(dtype: pl.DataType) -> Requirement:
-    """That a timestamp, of type `dtype`, is one where it is filled."""
-    found = as_timestamp(pl.col("timestamp"), dtype)
+def valid_timestamp(dtype: pl.DataType) -> Requirement:
+    """The requirement that a timestamp of type `dtype` is valid or empty."""
+    parsed = as_timestamp(pl.col("timestamp"), dtype)
     empty = pl.col("timestamp").cast(pl.String).fill_null("").str.strip_chars() == ""
-    return Requirement("timestamp", found.is_not_null() | empty, "an ISO 8601 time or a number since 1970")
+    return Requirement("timestamp", parsed.is_not_null() | empty, "an ISO 8601 time or a number since 1970")
 
 
 def _with_types(frame: pl.DataFrame, file: str | Path) -> pl.DataFrame:
-    """The optional columns in their types: a text file's timestamps are text, a user's id may be a number."""
+    """The optional columns in their types: timestamps of a text file are text, user ids may be numbers."""
     if "user_id" in frame.columns:
         frame = frame.with_columns(as_text(pl.col("user_id"), frame.schema["user_id"]))
     if frame.schema.get("timestamp") == pl.String:
-        require_all(frame, [moment(pl.String())], file)
+        require_all(frame, [valid_timestamp(pl.String())], file)
         frame = frame.with_columns(as_timestamp(pl.col("timestamp"), pl.String()))
     return frame

@@ -26,7 +26,7 @@ def read_products(file: str | Path) -> pl.DataFrame:
 
     Raises:
         NotFound: no such file.
-        InvalidData: not readable, a missing column, no rows, an id missing or given twice, a product without text.
+        InvalidData: not readable, a missing column, no rows, a missing or repeated id, a product without text.
     """
     frame = read_catalogue(file)
     _require_text(frame, file)
@@ -36,11 +36,11 @@ def read_products(file: str | Path) -> pl.DataFrame:
 def product_batches(file: str | Path, rows: int = 20_000) -> Iterator[pl.DataFrame]:
     """As `read_products`, about `rows` at a time, in memory that does not grow with the file.
 
-    That no id is given twice is not checked: it takes all of them. Columns have the same types in every batch.
+    Repeated ids are not detected, which would take all of them. Columns have the same types in every batch.
 
     Raises:
         NotFound: no such file.
-        InvalidData: not readable, a missing column, no rows, an id missing, a product without text.
+        InvalidData: not readable, a missing column, no rows, a missing id, a product without text.
     """
     types, done = _number_types(file), 0
     for batch in table_batches(file, rows):
@@ -59,7 +59,7 @@ def product_batches(file: str | Path, rows: int = 20_000) -> Iterator[pl.DataFra
 
 
 def _number_types(file: str | Path) -> dict[str, pl.DataType]:
-    """Text files have no types; a price must be a number to be filtered by."""
+    """The types of number columns; text files have none, and filters need prices as numbers."""
     if table_kind(table_files(file)[0]) == "Parquet":
         return {}
     frame = scan_table(file)
@@ -71,7 +71,7 @@ def read_catalogue(file: str | Path) -> pl.DataFrame:
 
     Raises:
         NotFound: no such file.
-        InvalidData: not readable, a missing column, no rows, an id missing or given twice.
+        InvalidData: not readable, a missing column, no rows, a missing or repeated id.
     """
     files = table_files(file)
     (frame,) = collect_tables([scan_table(file)], files)
@@ -79,7 +79,6 @@ def read_catalogue(file: str | Path) -> pl.DataFrame:
     require_ids_once(products, file)
     if table_kind(files[0]) == "Parquet":
         return products
-    # Text files have no types; a price must be a number to be filtered by.
     return as_numbers(products, products.columns[len(PRODUCT_SCHEMA) :])
 
 
@@ -90,8 +89,8 @@ def _conform(frame: pl.DataFrame, file: str | Path) -> pl.DataFrame:
 
 
 def require_ids_once(products: pl.DataFrame, file: str | Path) -> None:
-    """Raise `InvalidData` for the first row of `file` whose product_id an earlier row has."""
-    require(products, pl.col("product_id").is_first_distinct(), file, "product_id", "an id given once")
+    """Raise `InvalidData` for the first row of `file` with the product_id of an earlier row."""
+    require(products, pl.col("product_id").is_first_distinct(), file, "product_id", "a unique id")
 
 
 def _require_text(products: pl.DataFrame, file: str | Path) -> None:
@@ -100,7 +99,7 @@ def _require_text(products: pl.DataFrame, file: str | Path) -> None:
 
 
 def has_text() -> pl.Expr:
-    """Whether a row of products has anything for the model to read."""
+    """Whether a row of products has any text for the model to read."""
 
     def filled(column: str) -> pl.Expr:
         return pl.col(column).fill_null("").str.strip_chars() != ""

@@ -26,7 +26,7 @@ class Action(enum.StrEnum):
 
     @property
     def code(self) -> int:
-        """Position in this enum: how arrays hold an action, as uint8."""
+        """Index in this enum: arrays hold actions as these numbers, in uint8."""
         return ACTIONS.index(self)
 
 
@@ -38,7 +38,7 @@ _BETWEEN_ENTRIES = re.compile(r"[\s,]*")
 
 @dataclass(frozen=True, slots=True)
 class Product:
-    """What the shop says of a product. Its text (title, category, attributes) is what the model reads.
+    """A product by its text: title, category and attributes are all that the model reads.
 
     Attributes:
         product_id: the shop's own id; None for a product given inline in a query.
@@ -51,12 +51,12 @@ class Product:
     product_id: str | None = None
 
     def __post_init__(self) -> None:
-        # Equal products are found by their hash, and what is made by hand from JSON has lists.
+        # Products are hashed, and attributes that come from JSON are lists.
         object.__setattr__(self, "attributes", tuple(map(tuple, self.attributes)))
 
     @property
     def has_text(self) -> bool:
-        """Whether there is anything for the model to read."""
+        """Whether it has any text for the model to read."""
         values = (self.title, self.category or "", *(value for _, value in self.attributes))
         return any(value.strip() for value in values)
 
@@ -95,10 +95,10 @@ def read_sessions(stream: TextIO, *, name: str) -> Iterator[tuple[int, Session]]
 
     Args:
         stream: text to read to its end.
-        name: what to call it in an error.
+        name: of the stream, for errors.
 
     Raises:
-        InvalidData: malformed JSON or a session that is not as DESIGN's session file; names the line and the field.
+        InvalidData: malformed JSON or not a session; names the line and the field.
     """
     text = stream.read().removeprefix("\ufeff")
     if not text.strip():
@@ -108,8 +108,8 @@ def read_sessions(stream: TextIO, *, name: str) -> Iterator[tuple[int, Session]]
 
 
 def _entries(text: str, name: str) -> Iterator[tuple[int, Any]]:
-    """JSON objects that stand in `text`, each with the line it starts on."""
-    # Not splitlines: a title may hold a line separator (U+2028) as it is.
+    """The JSON values in `text`, each with the line it starts on."""
+    # Not splitlines: a title may contain a line separator (U+2028).
     lines = [(number, line) for number, line in enumerate(text.split("\n"), start=1) if line.strip()]
     if len(lines) > 1 and _is_json(lines[0][1]):
         for number, line in lines:
@@ -123,10 +123,10 @@ def _entries(text: str, name: str) -> Iterator[tuple[int, Any]]:
 
 
 def _entry_lines(text: str, entries: int) -> Iterator[int]:
-    """The line on which each entry of a JSON list starts; `text` is known to be one."""
+    """The line on which each entry of a JSON list starts; `text` must be a valid one."""
     end = text.index("[") + 1
     for _ in range(entries):
-        start = _BETWEEN_ENTRIES.match(text, end).end()  # type: ignore[union-attr]  # it matches nothing, too
+        start = _BETWEEN_ENTRIES.match(text, end).end()  # type: ignore[union-attr]  # it matches an empty text, too
         yield text.count("\n", 0, start) + 1
         _, end = _DECODER.raw_decode(text, start)
 
@@ -145,7 +145,7 @@ def _loads(text: str, name: str, line: int | None = None) -> Any:
     except json.JSONDecodeError as error:
         problem = f"not JSON: {error.msg} at column {error.colno}"
         raise InvalidData(problem, file=name, row=line or error.lineno) from None
-    except (ValueError, RecursionError) as error:  # a number of thousands of digits, brackets thousands deep
+    except (ValueError, RecursionError) as error:  # such as a number of thousands of digits, or brackets thousands deep
         raise InvalidData(f"not JSON that can be read: {error}", file=name, row=line) from None
 
 
@@ -191,7 +191,7 @@ def parse_product(entry: Any, field: str = "") -> Product:
     """A product from a JSON object `{"title", "category", "attributes": {name: value} or [{"name", "value"}]}`.
 
     Args:
-        field: where the object stands in its document, for an error.
+        field: path of the object in its document, for errors.
 
     Raises:
         InvalidData: names the field.
@@ -229,7 +229,7 @@ def _attributes(entry: Any, field: str) -> tuple[tuple[str, str], ...]:
 def _identifier(entry: Mapping[str, Any], key: str, parent: str = "") -> str | None:
     value = entry.get(key)
     if isinstance(value, int) and not isinstance(value, bool):
-        return str(value)  # shops' ids are often numbers; the corpus holds them as text
+        return str(value)  # ids are often numbers; a corpus holds them as text
     return _text(entry, key, parent)
 
 
@@ -243,7 +243,7 @@ def _text(entry: Mapping[str, Any], key: str, parent: str = "") -> str | None:
 
 
 def _encodable(text: str) -> str:
-    # A web page that cuts a title in the middle of an emoji sends half of it, which no encoding can hold.
+    # A web page that cuts a title within an emoji sends half a surrogate pair, which UTF-8 cannot encode.
     return text.encode("utf-8", "replace").decode("utf-8")
 
 

@@ -171,21 +171,21 @@ def summarize(
 
 
 def _dataset(
-    task: Task, tokenized: TokenizedCorpus, unseen: UnseenPart, checkpoint: Checkpoint, **asked: int | None
+    task: Task, tokenized: TokenizedCorpus, unseen: UnseenPart, checkpoint: Checkpoint, **given: int | None
 ) -> TaskDataset:
-    settings = _settings(checkpoint, asked)
+    settings = _settings(checkpoint, given)
     if not unseen.overlap.is_training_corpus:
         # How often training saw a product is not known here: the part that it may have read can be empty.
         settings["min_eval_count"] = 0
     return TaskDataset.from_parts(task, tokenized, unseen.parts, unseen.split.kind, **settings)
 
 
-def _settings(checkpoint: Checkpoint, asked: Mapping[str, int | None]) -> dict[str, int]:
-    """Settings that are asked for, else those of fine-tuning, else none, which leaves the defaults."""
+def _settings(checkpoint: Checkpoint, given: Mapping[str, int | None]) -> dict[str, int]:
+    """Settings that are given, else those of fine-tuning, else none, which leaves the defaults."""
     tuned = checkpoint.record.get("finetuning")
     tuned = dict(tuned) if isinstance(tuned, dict) else {}
     tuned.setdefault("min_interactions", tuned.get("least"))  # its name before 1.0
-    chosen = {name: tuned.get(name) if value is None else value for name, value in asked.items()}
+    chosen = {name: tuned.get(name) if value is None else value for name, value in given.items()}
     return {name: value for name, value in chosen.items() if value is not None}
 
 

@@ -54,8 +54,8 @@ def paired_p_values(
     rng = np.random.default_rng(seed)
     observed = _differences(measure, first, second)
     as_large = dict.fromkeys(observed, 1)
-    # Not scipy.stats.permutation_test, which takes one metric at a time: a mean over 10,000 examples needs 1.8 s of CPU and
-    # 617 MB there, or 4.4 s in batches of ten; all four metrics of NIP take 0.3 s and next to no memory here.
+    # Not scipy.stats.permutation_test, which takes one metric at a time: a mean over 10,000 examples needs 1.8 s of CPU
+    # and 617 MB there, or 4.4 s in batches of ten; all four metrics of NIP take 0.3 s and next to no memory here.
     for _ in range(rounds):
         swap = rng.random(first.size) < 0.5
         drawn = _differences(measure, np.where(swap, second, first), np.where(swap, first, second))

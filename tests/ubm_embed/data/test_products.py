@@ -17,7 +17,7 @@ COUNT = 23
 
 def rows(**changes: dict[int, Any]) -> list[dict[str, Any]]:
     """Products with values of some rows changed, by column and 0-based row."""
-    found = [
+    result = [
         {
             "product_id": f"{row:03}",
             "title": f"shoe {row}" if row % 5 else "",
@@ -31,8 +31,8 @@ def rows(**changes: dict[int, Any]) -> list[dict[str, Any]]:
     ]
     for column, values in changes.items():
         for row, value in values.items():
-            found[row][column] = value
-    return found
+            result[row][column] = value
+    return result
 
 
 def write_parquet(file: Path, products: list[dict[str, Any]]) -> None:

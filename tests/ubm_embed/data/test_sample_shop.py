@@ -142,13 +142,13 @@ def test_more_sessions_leave_the_first_ones_as_they_were(
 
 
 def test_progress_reaches_the_totals(tmp_path: Path) -> None:
-    told: dict[str, tuple[int, int]] = {}
+    steps: dict[str, tuple[int, int]] = {}
 
     def progress(what: str, done: int, total: int, note: str = "") -> None:
-        told[what] = done, total
+        steps[what] = done, total
 
     write_sample_shop(tmp_path / "shop", products=30, sessions=20, progress=progress)
-    assert told == {"products": (30, 30), "sessions": (20, 20)}
+    assert steps == {"products": (30, 30), "sessions": (20, 20)}
 
 
 def test_a_taken_folder_is_left_alone_unless_told_otherwise(tmp_path: Path) -> None:

@@ -85,11 +85,11 @@ def test_only_a_line_feed_ends_a_line(separator):
 @given(st.lists(SESSIONS, max_size=3), st.sampled_from([None, 2]))
 def test_a_list_comes_back_with_the_line_each_session_starts_on(sessions, indent):
     text = json.dumps([document(session) for session in sessions], indent=indent)
-    found = read(text)
-    assert [session for _, session in found] == sessions
-    for line, _ in found:
+    result = read(text)
+    assert [session for _, session in result] == sessions
+    for line, _ in result:
         assert text.split("\n")[line - 1].lstrip(" [").startswith("{")
-    assert len({line for line, _ in found}) == (len(sessions) if indent else min(len(sessions), 1))
+    assert len({line for line, _ in result}) == (len(sessions) if indent else min(len(sessions), 1))
 
 
 def test_attributes_may_be_an_object_and_values_numbers():

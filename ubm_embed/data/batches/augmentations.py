@@ -1,6 +1,6 @@
-"""The paper's augmentations of section 3.3, on whole tables of sequences and sessions at once.
+"""The augmentations of the paper's section 3.3, on whole tables of sequences and sessions.
 
-Dropout masking is in the model; next item pairing is `SessionTable.next_item_pairs`.
+Dropout masking is part of the model, next item pairing is `SessionTable.next_item_pairs`.
 """
 
 from __future__ import annotations
@@ -12,21 +12,21 @@ from ubm_embed.data.batches.session_table import SessionTable
 from ubm_embed.data.text.token_table import TokenTable
 from ubm_embed.data.text.tokenizer import InteractionTokenizer
 
-# The paper says 15% of the tokens, then 10% as [MASK], 5% as random tokens and 5% kept, which is 20%. A kept token is
-# no augmentation when nothing predicts it, so we read: 10% and 5%, together the 15%, and all others are kept.
-MASKED = 0.10
-REPLACED = 0.05
+# The paper says 15% of the tokens, then 10% as [MASK], 5% as random tokens and 5% unchanged, which is 20%. An unchanged
+# token is no augmentation when nothing predicts it, so we take 10% and 5%, together the 15%.
+MASK_RATE = 0.10
+REPLACE_RATE = 0.05
 
 
 def mask_item_tokens(sequences: TokenTable, tokenizer: InteractionTokenizer, rng: np.random.Generator) -> TokenTable:
-    """Item token masking (3.3.2): word tokens become [MASK] or a random word; special tokens stay."""
+    """Item token masking (3.3.2): some word tokens become [MASK] or a random word; special tokens stay."""
     return _mask(sequences, tokenizer.is_word[sequences.ids], tokenizer, rng)
 
 
 def mask_action_and_item_tokens(
     sequences: TokenTable, tokenizer: InteractionTokenizer, rng: np.random.Generator
 ) -> TokenTable:
-    """Action and item token masking (3.3.5): action tokens too; one that is replaced becomes a random action."""
+    """Action and item token masking (3.3.5): the same, and some action tokens become [MASK] or a random action."""
     is_action = np.isin(sequences.ids, tokenizer.actions)
     masked = _mask(sequences, is_action | tokenizer.is_word[sequences.ids], tokenizer, rng)
     replaced = is_action & (masked.ids != sequences.ids) & (masked.ids != tokenizer.mask)
@@ -40,16 +40,16 @@ def _mask(
     draws = rng.random(sequences.ids.size, dtype=np.float32)
     words = np.flatnonzero(tokenizer.is_word)
     ids = sequences.ids.copy()
-    ids[maskable & (draws < MASKED)] = tokenizer.mask
-    replaced = maskable & (draws >= MASKED) & (draws < MASKED + REPLACED)
+    ids[maskable & (draws < MASK_RATE)] = tokenizer.mask
+    replaced = maskable & (draws >= MASK_RATE) & (draws < MASK_RATE + REPLACE_RATE)
     ids[replaced] = rng.choice(words, int(replaced.sum()))
     return TokenTable(ids, sequences.offsets)
 
 
 def reorder_interactions(sessions: SessionTable, rng: np.random.Generator) -> SessionTable:
-    """Interaction reordering (3.3.4): two interactions of each session, drawn at random, exchange their places.
+    """Interaction reordering (3.3.4): swap two interactions of each session, drawn at random.
 
-    A session of one interaction stays as it is.
+    A session of one interaction stays unchanged.
     """
     starts, lengths = sessions.offsets[:-1], sessions.lengths
     several = lengths > 1

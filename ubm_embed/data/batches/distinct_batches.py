@@ -1,9 +1,9 @@
-"""The distinct-interaction batch: every different token sequence once, and an index that says which stands where.
+"""Batches with every distinct token sequence once, and an index of the interactions over them.
 
-Sessions repeat products heavily and the interaction encoder is nearly all of the cost, so a batch of B sessions with
-I interactions in all holds only its N different token sequences, without a padded token (see `packing`).
+Sessions repeat products often and the interaction encoder is nearly all of the cost, so a batch of B sessions with I
+interactions holds only its N distinct token sequences, without padding (see `packing`).
 
-Letters: B sessions, I interactions of all sessions end to end, N different interactions, T tokens of those.
+Letters: B sessions, I interactions of all sessions end to end, N distinct interactions, T tokens of those.
 """
 
 from __future__ import annotations
@@ -51,10 +51,10 @@ def interaction_codes(actions: IntArray, rows: IntArray) -> NDArray[np.int64]:
 
 
 def distinct_interactions(actions: IntArray, rows: IntArray) -> tuple[IntArray, IntArray, IntArray]:
-    """The different (action, text row) pairs of I interactions: actions [N], rows [N], and which each place is [I]."""
-    # One number a pair sorts many times faster than pairs do.
-    different, index = np.unique(interaction_codes(actions, rows), return_inverse=True)
-    return (different >> _ROW_BITS) + NO_ACTION, different & ((1 << _ROW_BITS) - 1), index
+    """The distinct (action, text row) pairs of I interactions: actions [N], rows [N], and which of them each is [I]."""
+    # Single numbers sort many times faster than pairs.
+    distinct, index = np.unique(interaction_codes(actions, rows), return_inverse=True)
+    return (distinct >> _ROW_BITS) + NO_ACTION, distinct & ((1 << _ROW_BITS) - 1), index
 
 
 def session_batch(
@@ -64,7 +64,7 @@ def session_batch(
     lengths = np.array([actions.size for actions, _ in sessions], dtype=np.int64)
     actions = np.concatenate([actions for actions, _ in sessions]).astype(np.int64)
     rows = np.concatenate([rows for _, rows in sessions]).astype(np.int64)
-    different_actions, different_rows, index = distinct_interactions(actions, rows)
+    distinct_actions, distinct_rows, index = distinct_interactions(actions, rows)
     return SessionBatch.from_index(
-        interaction_sequences(tokenizer, texts, different_actions, different_rows), index, lengths
+        interaction_sequences(tokenizer, texts, distinct_actions, distinct_rows), index, lengths
     )

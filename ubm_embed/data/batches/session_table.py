@@ -1,6 +1,6 @@
-"""Sessions as flat arrays: an action and a text row an interaction, and where each session begins.
+"""Sessions as flat arrays: the action and text row of each interaction, and where each session begins.
 
-Letters: S sessions, I interactions of all of them, end to end.
+Letters: S sessions, I interactions of all sessions end to end.
 """
 
 from __future__ import annotations
@@ -44,10 +44,10 @@ class SessionTable:
         return self.slices(self.offsets[sessions], self.offsets[np.asarray(sessions) + 1])
 
     def slices(self, starts: IntArray, stops: IntArray) -> SessionTable:
-        """A table whose sessions are the runs `starts[k]:stops[k]` of this table's interactions."""
+        """A table whose sessions are the slices `starts[k]:stops[k]` of this table's interactions."""
         lengths = np.asarray(stops) - np.asarray(starts)
-        places = ragged_index(starts, lengths)
-        return SessionTable(self.actions[places], self.rows[places], offsets_of(lengths))
+        index = ragged_index(starts, lengths)
+        return SessionTable(self.actions[index], self.rows[index], offsets_of(lengths))
 
     def last(self, limit: int) -> SessionTable:
         """Each session cut to its last `limit` interactions."""
@@ -59,11 +59,11 @@ class SessionTable:
         return np.repeat(np.arange(len(self)), self.lengths)
 
     def purchase_segments(self, *, purchases_only: bool, limit: int = MAX_INTERACTIONS) -> SessionTable:
-        """What pre-training reads (4.1.1): each purchase back-traced to the one before, at most `limit` interactions.
+        """The sessions of pre-training (4.1.1): each purchase with up to `limit` interactions since the one before.
 
-        Products bought one right after the other are one purchase, as a cart is. What follows the last purchase of a
-        session, and a session without one, has no purchase to trace back from and is cut to its last `limit`
-        interactions, or left out with `purchases_only`, as in the paper.
+        Consecutive purchases are one, like a cart. The interactions after the last purchase of a session, and a session
+        without a purchase, are cut to their last `limit` interactions, or left out with `purchases_only`, as in the
+        paper.
         """
         buys = self.actions == Action.BUY.code
         last_of_session = np.zeros(buys.size, dtype=bool)
@@ -71,23 +71,23 @@ class SessionTable:
         buys_on = np.append(buys[1:], False) & ~last_of_session
         ends = (buys & ~buys_on) | last_of_session
         stops = np.flatnonzero(ends) + 1
-        starts = np.append(0, stops)[:-1]  # of no sessions, none
+        starts = np.append(0, stops)[:-1]  # a table without sessions has none
         if purchases_only:
             bought = buys[stops - 1]
             starts, stops = starts[bought], stops[bought]
         return self.slices(np.maximum(starts, stops - limit), stops)
 
     def next_item_pairs(self, is_product: BoolArray) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-        """Places [K] of products, and for each the place of the next different product of its session (3.3.3).
+        """Positions [K] of products, and for each that of the next different product of its session (3.3.3).
 
         Args:
-            is_product: [texts] whether a text row is a product, as against a search phrase.
+            is_product: [texts] whether a text row is a product rather than a search phrase.
         """
-        places = np.flatnonzero(is_product[self.rows])
-        session, rows = self.session_of()[places], self.rows[places]
-        # Viewing and then adding one product is no pair: keep the first of each run of one product.
-        run_starts = np.ones(places.size, dtype=bool)
+        positions = np.flatnonzero(is_product[self.rows])
+        session, rows = self.session_of()[positions], self.rows[positions]
+        # Viewing and then adding a product is no pair: take the first of each run of one product.
+        run_starts = np.ones(positions.size, dtype=bool)
         run_starts[1:] = (session[1:] != session[:-1]) | (rows[1:] != rows[:-1])
-        places, session = places[run_starts], session[run_starts]
+        positions, session = positions[run_starts], session[run_starts]
         follows = session[1:] == session[:-1]
-        return places[:-1][follows], places[1:][follows]
+        return positions[:-1][follows], positions[1:][follows]

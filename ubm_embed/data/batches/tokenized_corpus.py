@@ -1,4 +1,4 @@
-"""A corpus ready for the model: every text tokenised once, every session a few small numbers."""
+"""A corpus in tokens: every text tokenised once, every session as a few small numbers."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from ubm_embed.data.text.tokenizer import InteractionTokenizer
 
 @dataclass(frozen=True)
 class TokenizedCorpus:
-    """M product texts, then the P different search phrases, and the sessions over them.
+    """M product texts, then the P distinct search phrases, and the sessions over them.
 
     Attributes:
         texts: [M + P] rows.
@@ -54,7 +54,7 @@ class TokenizedCorpus:
         return np.arange(len(self.texts)) < self.products
 
     def fingerprint(self) -> str:
-        """Names this data: counts, for people, and a hash of it."""
+        """Identifies this data: counts, for people, and a hash of it."""
         texts, sessions = self.texts, self.sessions
         digest = hashlib.sha256("\n".join(map(str, self.session_ids)).encode())
         for array in (texts.ids, texts.offsets, sessions.actions, sessions.rows, sessions.offsets, self.starts):
@@ -65,7 +65,7 @@ class TokenizedCorpus:
 
 
 def _text_rows(corpus: Corpus) -> tuple[pl.DataFrame, pl.Series]:
-    """Interactions as (action code, text row), and the different search phrases."""
+    """Interactions as (action code, text row), and the distinct search phrases."""
     interactions = corpus.interactions
     phrases = interactions.filter(pl.col("action") == "search")["query"].unique(maintain_order=True)
     rows = [

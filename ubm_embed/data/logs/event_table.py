@@ -1,4 +1,4 @@
-"""The one shape of an event, whatever log it comes from, and why one is dropped."""
+"""The common columns of events from any log, and the reasons why an event is dropped."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from ubm_embed.data.tables.attributes import ATTRIBUTES
 from ubm_embed.data.tables.columns import as_text
 from ubm_embed.data.tables.timestamps import TIMESTAMP, as_timestamp
 
-# One row an event and product. `dropped` is why the row does not count, or null.
+# One row for each product of an event. `dropped` is why the row does not count, or null.
 EVENT_SCHEMA: dict[str, pl.DataType] = {
     "session_id": pl.String(),
     "user_id": pl.String(),
@@ -39,14 +39,14 @@ REPEATED = "repeated"
 
 
 def text_at(schema: pl.Schema, column: str, *path: str, placeholders: Sequence[str] = ()) -> pl.Expr:
-    """The column, or what lies at `path` inside it, as text; see `text_in`."""
+    """The column, or the field at `path` inside it, as text; see `text_in`."""
     return text_in(*_column(schema, column), *path, placeholders=placeholders)
 
 
 def text_in(
     value: pl.Expr, dtype: pl.DataType | DataTypeClass, *path: str, placeholders: Sequence[str] = ()
 ) -> pl.Expr:
-    """What lies at `path` inside `value` as text; null where there is no such field, nothing in it or a placeholder."""
+    """The field at `path` inside `value` as text; null where it is missing, empty or a placeholder."""
     inner, inner_type = _descend(value, dtype, path)
     if inner_type.is_nested():
         return pl.lit(None, pl.String)
@@ -55,7 +55,7 @@ def text_in(
 
 
 def time_at(schema: pl.Schema, column: str) -> pl.Expr:
-    """The column as `TIMESTAMP`, or null where there is none."""
+    """The column as `TIMESTAMP`; null if it is missing."""
     return as_timestamp(*_column(schema, column))
 
 
@@ -67,13 +67,13 @@ def event_columns(**columns: pl.Expr) -> list[pl.Expr]:
 
 
 def attribute_pairs(**values: pl.Expr) -> pl.Expr:
-    """One `ATTRIBUTES` value from text columns; those that are null are left out."""
+    """One `ATTRIBUTES` value from text columns, without those that are null."""
     pairs = [pl.struct(pl.lit(name).alias("name"), value.alias("value")) for name, value in values.items()]
     return pl.concat_list(pairs).list.eval(pl.element().filter(pl.element().struct.field("value").is_not_null()))
 
 
 def mark_dropped(events: pl.LazyFrame) -> pl.LazyFrame:
-    """`dropped` filled for the rows that cannot become an interaction, each with the first reason that holds."""
+    """`events` with `dropped` set, to the first reason that holds, in rows that cannot become an interaction."""
     searching = pl.col("action") == "search"
     reason = (
         pl.when(pl.col("dropped").is_not_null())

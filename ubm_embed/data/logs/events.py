@@ -1,4 +1,4 @@
-"""A shop's event log, in one of three forms, as one lazy table of events."""
+"""A shop's event log, in one of three formats, as one lazy table of events."""
 
 from __future__ import annotations
 
@@ -18,18 +18,18 @@ from ubm_embed.data.products import read_catalogue
 from ubm_embed.data.tables.table_files import collect_tables, scan_table, table_files, table_kind
 from ubm_embed.errors import InvalidData
 
-# Calls of one file are numbered below this, so that those of several files stay apart and in order.
+# The events of a file are numbered below this, so that those of several files stay apart and in order.
 _EVENTS_A_FILE = 1 << 40
 
 
 @dataclass(frozen=True)
 class Events:
-    """Events not read yet, and what was found beside them.
+    """Events that are not read yet, and the catalogues beside them.
 
     Attributes:
-        frame: `EVENT_SCHEMA` and `order`, the place in the log. A row with `dropped` set does not count: why.
+        frame: `EVENT_SCHEMA` and `order`, the position in the log. A row with `dropped` set does not count.
         products: catalogues of the sources that are corpus folders.
-        files: what `frame` is read from.
+        files: those that `frame` is read from.
     """
 
     frame: pl.LazyFrame
@@ -77,7 +77,7 @@ def _scan(file: Path, kind: EventKind, number: int) -> pl.LazyFrame:
 
 
 def _of_kind(file: Path, schema: dict[str, pl.DataType], name: str, kind: EventKind) -> pl.LazyFrame:
-    """The file's rows, of which at least one names its event: without any, it is a log of another form."""
+    """The file's rows, of which at least one must name its event: if none does, it is a log of another format."""
     log = scan_table(file, schema=schema)
     if name in log.collect_schema():
         (first,) = collect_tables([log.select(name).filter(pl.col(name).is_not_null()).head(1)], [file])

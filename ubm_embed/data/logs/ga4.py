@@ -16,14 +16,14 @@ ACTION_OF = {
 }
 _CATEGORIES = ("item_category", "item_category2", "item_category3", "item_category4", "item_category5")
 _PARAMETER_VALUES = ("string_value", "int_value", "double_value", "float_value")
-# What an export holds where the shop sent nothing, or where the value was taken out.
+# What an export has where the shop sent nothing or a value was removed.
 _PLACEHOLDERS = ("(not set)", "(data deleted)", "<Other>")
 
 _PARAMETER = pl.Struct({"key": pl.String, "value": pl.Struct(dict.fromkeys(_PARAMETER_VALUES, pl.String))})
 _ITEM = pl.Struct(
     dict.fromkeys(("item_id", "item_name", "item_brand", "item_variant", "price", *_CATEGORIES), pl.String)
 )
-# How JSON is read: its integers may be numbers or strings.
+# How JSON is read: integers may be numbers or strings.
 GA4_SCHEMA: dict[str, pl.DataType] = {
     "event_name": pl.String(),
     "event_timestamp": pl.String(),
@@ -45,29 +45,29 @@ def ga4_events(log: pl.LazyFrame) -> pl.LazyFrame:
         _parameter(schema, "search_term").alias("query"),
         (pl.col("items") if "items" in schema else pl.lit(None, GA4_SCHEMA["items"])).alias("items"),
     )
-    # A page of search results lists products too; they were shown, not acted upon.
-    # An empty list becomes null, for explode would lose its event.
+    # A page of search results lists products as well, but the shopper did nothing with them.
+    # An empty list becomes null, since `explode` would drop its event.
     acted_on = pl.col("action").is_in(["view", "add", "buy"]) & (pl.col("items").list.len() > 0)
     item = event.with_columns(pl.when(acted_on).then(pl.col("items")).alias("items")).explode("items")
     return item.select(_columns(item.collect_schema()))
 
 
 def _columns(schema: pl.Schema) -> list[pl.Expr]:
-    def of(name: str) -> pl.Expr:
+    def item(name: str) -> pl.Expr:
         return text_at(schema, "items", name, placeholders=_PLACEHOLDERS)
 
-    category = pl.concat_str([of(name) for name in _CATEGORIES], separator=" > ", ignore_nulls=True)
+    category = pl.concat_str([item(name) for name in _CATEGORIES], separator=" > ", ignore_nulls=True)
     return event_columns(
         session_id=pl.concat_str(["user_id", "session"], separator="-"),
         user_id=pl.col("user_id"),
         timestamp=pl.col("timestamp"),
         action=pl.col("action"),
-        product_id=of("item_id"),
+        product_id=item("item_id"),
         query=pl.col("query"),
-        title=of("item_name"),
+        title=item("item_name"),
         category=pl.when(category != "").then(category),
-        attributes=attribute_pairs(brand=of("item_brand"), variant=of("item_variant")),
-        price=of("price"),
+        attributes=attribute_pairs(brand=item("item_brand"), variant=item("item_variant")),
+        price=item("price"),
         dropped=pl.when(pl.col("action").is_null()).then(pl.lit(OTHER_EVENT)),
     )
 
@@ -79,5 +79,5 @@ def _parameter(schema: pl.Schema, key: str) -> pl.Expr:
         return pl.lit(None, pl.String)
     entry, dtype = pl.element(), parameters.inner
     values = [text_in(entry, dtype, "value", name, placeholders=_PLACEHOLDERS) for name in _PARAMETER_VALUES]
-    found = pl.coalesce(values).filter(text_in(entry, dtype, "key") == key)
-    return pl.col("event_params").list.eval(found).list.first()
+    value = pl.coalesce(values).filter(text_in(entry, dtype, "key") == key)
+    return pl.col("event_params").list.eval(value).list.first()

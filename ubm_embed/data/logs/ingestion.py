@@ -34,29 +34,29 @@ from ubm_embed.progress import Progress, silent
 
 _STEPS = 4
 _ORDERS = 1 << 40  # the `order` of an event is below this
-_ROW = "row of catalogue"  # a name that no shop gives a column of its own
+_ROW = "row of catalogue"  # no shop names a column like this
 
 
 @dataclass(frozen=True)
 class IngestReport:
-    """What became of a log.
+    """How many events became interactions, and why others did not.
 
     Attributes:
-        events: events read, an event of several products counted once for each; `kept` and `dropped` add up to it.
-        kept: interactions written.
-        dropped: how many events were dropped, by reason.
+        events: events read, counted once for each of their products; the sum of `interactions` and `dropped`.
+        interactions: interactions written.
+        dropped: events dropped, by reason.
         sessions: sessions written.
-        sessions_of_one: those of one interaction only.
-        products: products written, also those that no session holds.
+        single_interaction_sessions: those of one interaction.
+        products: products written, including those that no session holds.
         products_without_text: products of the catalogue or the log that were not written.
         actions: interactions written, by action.
     """
 
     events: int
-    kept: int
+    interactions: int
     dropped: Mapping[str, int]
     sessions: int
-    sessions_of_one: int
+    single_interaction_sessions: int
     products: int
     products_without_text: int
     actions: Mapping[str, int]
@@ -80,15 +80,15 @@ def ingest(
 
     Args:
         sources: files and folders, see `read_events`.
-        catalogue: a file of products. Its values win over those of corpus folders among the sources, and those over
-            the last ones that events carry.
-        session_gap_minutes: the silence that ends a session, where the log has no session ids.
+        catalogue: a file of products. Its values take precedence over those of corpus folders among the sources, and
+            those over the last ones in events.
+        session_gap_minutes: the pause that ends a session, where the log has no session ids.
 
     Raises:
         NotFound: no such source or catalogue.
-        InvalidData: not readable, not of this kind, or nothing left of it.
-        Conflict: `out` holds something and `overwrite` is false.
-        OSError: the system refuses to write, as on a full disk. What `out` held, it still holds.
+        InvalidData: not readable, not of this kind, or without a usable event.
+        Conflict: `out` is not empty and `overwrite` is false.
+        OSError: the system refuses to write, as on a full disk. `out` is then unchanged.
     """
     if not session_gap_minutes > 0:
         raise ValueError(f"session_gap_minutes must be more than 0, got {session_gap_minutes}")
@@ -115,7 +115,7 @@ def ingest(
 
 @contextmanager
 def _writing(out: str | Path, overwrite: bool) -> Iterator[Path]:
-    """`output_folder`, where a refusal of the system is an OSError also when polars has met it."""
+    """`output_folder`, with an OSError where polars reports that the system refused to write."""
     try:
         with output_folder(out, overwrite=overwrite) as aside:
             yield aside
@@ -124,7 +124,7 @@ def _writing(out: str | Path, overwrite: bool) -> Iterator[Path]:
 
 
 def _collect(events: Events, folder: Path) -> tuple[pl.LazyFrame, pl.DataFrame, Counter[str]]:
-    """Events that count, without product text; the last seen values of each product; and how many do not count."""
+    """The usable events without product texts, the last values of each product, and the number dropped by reason."""
     file = folder / "events.parquet"
     collect_tables([sink_aside(events.frame, file)], events.files)
     read = pl.scan_parquet(file, glob=False)
@@ -139,26 +139,26 @@ def _collect(events: Events, folder: Path) -> tuple[pl.LazyFrame, pl.DataFrame, 
 def last_seen(events: pl.LazyFrame) -> pl.DataFrame:
     """`product_id` and the last value that is not null of each of `PRODUCT_FIELDS`, by timestamp, then `order`.
 
-    Reads `events` twice, to keep in memory the few rows that hold a last value, and not every text that was ever seen.
+    Reads `events` twice, to keep only the few rows with a last value in memory, and not every text ever seen.
     """
     latest = events.group_by("product_id").agg(
         pl.when(pl.col(name).is_not_null()).then(_moment()).max().alias(name) for name in PRODUCT_FIELDS
     )
     moments = latest.unpivot(PRODUCT_FIELDS, index="product_id", value_name="moment").drop_nulls("moment")
-    kept = moments.select((pl.col("moment") % _ORDERS).cast(pl.Int64).alias("order")).unique()
-    rows = events.with_columns(pl.col("order").cast(pl.Int64)).join(kept, on="order", how="semi")
+    orders = moments.select((pl.col("moment") % _ORDERS).cast(pl.Int64).alias("order")).unique()
+    rows = events.with_columns(pl.col("order").cast(pl.Int64)).join(orders, on="order", how="semi")
     last = [pl.col(name).sort_by("timestamp", "order").drop_nulls().last() for name in PRODUCT_FIELDS]
     return rows.collect(engine="streaming").group_by("product_id").agg(last)
 
 
 def _moment() -> pl.Expr:
-    """One number that orders events by timestamp, those without before all others, then by place."""
+    """One number that orders events by timestamp, those without one first, then by `order`."""
     microseconds = pl.col("timestamp").dt.epoch("us").cast(pl.Int128) + pl.lit(1 << 63, pl.Int128)
     return microseconds.fill_null(0) * _ORDERS + pl.col("order").cast(pl.Int128)
 
 
 def _products(catalogues: Sequence[pl.DataFrame], seen: pl.DataFrame) -> tuple[pl.DataFrame, int]:
-    """Products with text from all that is known, the first in `catalogues` wins; and how many have none."""
+    """Products with text, with values of the first catalogue that has them, and the number of products without."""
     products, *others = [*catalogues, seen.drop("price") if seen["price"].null_count() == seen.height else seen]
     for other in others:
         products = _fill(products, other)
@@ -168,7 +168,7 @@ def _products(catalogues: Sequence[pl.DataFrame], seen: pl.DataFrame) -> tuple[p
 
 
 def _fill(products: pl.DataFrame, other: pl.DataFrame) -> pl.DataFrame:
-    """`products`, with empty values and further products and columns from `other`."""
+    """`products`, with missing values, further products and further columns taken from `other`."""
     shared = [name for name in products.columns if name in other.columns and name != "product_id"]
     joined = products.with_row_index(_ROW).join(other, on="product_id", how="full", coalesce=True, suffix=" of other")
     filled = [pl.coalesce(_filled(name, products), f"{name} of other").alias(name) for name in shared]
@@ -177,7 +177,7 @@ def _fill(products: pl.DataFrame, other: pl.DataFrame) -> pl.DataFrame:
 
 
 def _filled(name: str, products: pl.DataFrame) -> pl.Expr:
-    """The column, null where it is an empty text or list."""
+    """The column, with null for an empty text or list."""
     if isinstance(products.schema[name], pl.List):
         return pl.when(pl.col(name).list.len() > 0).then(pl.col(name))
     if products.schema[name] == pl.String:
@@ -188,7 +188,7 @@ def _filled(name: str, products: pl.DataFrame) -> pl.Expr:
 def _interactions(
     rows: pl.LazyFrame, products: pl.DataFrame, gap: timedelta, dropped: Counter[str], folder: Path
 ) -> pl.LazyFrame:
-    """Interactions in the corpus' shape. What is dropped on the way is added to `dropped`."""
+    """Interactions in the schema of a corpus. Events dropped here are added to `dropped`."""
     with_text = products.lazy().select("product_id", pl.lit(True).alias("known"))
     joined = named_sessions(rows, gap, folder).join(with_text, on="product_id", how="left")
     known = pl.col("product_id").is_null() | pl.col("known")
@@ -196,11 +196,11 @@ def _interactions(
     parts: list[pl.LazyFrame] = []
     further = dict.fromkeys(("timestamp", "user_id"), False)
     for events in ordered_sessions(joined.filter(known).drop("known"), folder):
-        kept = number_interactions(mark_repeated(events).filter(pl.col("dropped").is_null()))
-        dropped[REPEATED] += events.height - kept.height
+        interactions = number_interactions(mark_repeated(events).filter(pl.col("dropped").is_null()))
+        dropped[REPEATED] += events.height - interactions.height
         for name in further:
-            further[name] |= kept[name].null_count() < kept.height
-        parts.append(write_aside(kept, folder / f"part-{len(parts)}.parquet"))
+            further[name] |= interactions[name].null_count() < interactions.height
+        parts.append(write_aside(interactions, folder / f"part-{len(parts)}.parquet"))
     columns = [*INTERACTION_SCHEMA, *(name for name, filled in further.items() if filled)]
     return pl.concat(parts).select(columns)
 
@@ -209,20 +209,20 @@ def _nothing_left(dropped: Counter[str]) -> str:
     if not dropped.total():
         return "no events; expected at least one"
     reasons = ", ".join(f"{reason} {count:,}" for reason, count in dropped.most_common() if count)
-    return f"nothing left of {dropped.total():,} events; dropped: {reasons}"
+    return f"none of {dropped.total():,} events can be used; dropped: {reasons}"
 
 
-def _report(products: int, without_text: int, kept: pl.LazyFrame, dropped: Counter[str]) -> IngestReport:
-    lengths = kept.group_by("session_id").len().select(pl.len(), (pl.col("len") == 1).sum().alias("of_one"))
-    actions = kept.group_by("action").len().sort("len", "action", descending=[True, False])
+def _report(products: int, without_text: int, interactions: pl.LazyFrame, dropped: Counter[str]) -> IngestReport:
+    lengths = interactions.group_by("session_id").len().select(pl.len(), (pl.col("len") == 1).sum().alias("of_one"))
+    actions = interactions.group_by("action").len().sort("len", "action", descending=[True, False])
     sessions, counted = pl.collect_all([lengths, actions], engine="streaming")
     total = int(counted["len"].sum())
     return IngestReport(
         events=total + dropped.total(),
-        kept=total,
+        interactions=total,
         dropped={reason: count for reason, count in dropped.most_common() if count},
         sessions=sessions["len"].item(),
-        sessions_of_one=sessions["of_one"].item(),
+        single_interaction_sessions=sessions["of_one"].item(),
         products=products,
         products_without_text=without_text,
         actions=dict(counted.iter_rows()),

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import polars as pl
 
-from ubm_embed.data.interactions import known_action, moment
+from ubm_embed.data.interactions import known_action, valid_timestamp
 from ubm_embed.data.logs.event_table import PRODUCT_FIELDS, event_columns, text_at, time_at
 from ubm_embed.data.tables.attributes import ATTRIBUTES, as_attributes
 from ubm_embed.data.tables.columns import Requirement, require_all, require_columns
@@ -24,12 +24,12 @@ NATIVE_SCHEMA: dict[str, pl.DataType] = {
 }
 
 
-# JSON says what columns it has in every row anew, and looking through all of them takes longer than all the rest.
+# Each row of JSON names its columns; looking through all of them takes longer than all the rest.
 _JSON_SCHEMA = dict.fromkeys((*NATIVE_SCHEMA, *PRODUCT_FIELDS), pl.String())
 
 
 def native_log(file: Path) -> pl.LazyFrame:
-    """The rows of one file; of JSON only the columns that count here and are filled.
+    """The rows of one file; of JSON only the columns that are used here and not empty.
 
     Raises:
         NotFound: no such file.
@@ -38,17 +38,17 @@ def native_log(file: Path) -> pl.LazyFrame:
     if table_kind(file) not in ("JSON", "JSON Lines"):
         return scan_table(file)
     log = scan_table(file, schema=_JSON_SCHEMA)
-    (found,) = collect_tables([log.select(pl.all().is_not_null().any())], [file])
-    filled = [name for name, any_row in found.row(0, named=True).items() if any_row]
-    # A column without any value and one that is not there look the same: only then the difference is looked for.
+    (counts,) = collect_tables([log.select(pl.all().is_not_null().any())], [file])
+    filled = [name for name, any_row in counts.row(0, named=True).items() if any_row]
+    # An empty column and a missing one look the same: the rows are searched for the difference only then.
     return log.select(filled) if set(_needed(filled)) <= set(filled) else scan_table(file)
 
 
 def native_events(log: pl.LazyFrame, file: Path) -> pl.LazyFrame:
-    """The events of one file, in `EVENT_SCHEMA`. Products' title, category, attributes and price are taken if there.
+    """The events of one file, in `EVENT_SCHEMA`, with the products' title, category, attributes and price if given.
 
     Raises:
-        InvalidData: a missing column, an unknown action, a timestamp or position that is none; names file, row, field.
+        InvalidData: a missing column, an unknown action, an invalid timestamp or position; names file, row and field.
     """
     schema = log.collect_schema()
     _require_valid(log, schema, file)
@@ -69,17 +69,17 @@ def _require_valid(log: pl.LazyFrame, schema: pl.Schema, file: Path) -> None:
     require_columns(schema.names(), _needed(schema.names()), NATIVE_SCHEMA, file)
     requirements = [known_action()]
     if "timestamp" in schema:
-        requirements.append(moment(schema["timestamp"]))
+        requirements.append(valid_timestamp(schema["timestamp"]))
     if "position" in schema:
         whole = pl.col("position").cast(pl.Int32, strict=False).is_not_null() | pl.col("position").is_null()
         requirements.append(Requirement("position", whole, "a whole number"))
     require_all(log, requirements, file)
 
 
-def _needed(found: list[str]) -> list[str]:
-    """The columns that a log with the columns `found` must have."""
-    session = ["session_id"] if "session_id" in found or "user_id" not in found else ["user_id", "timestamp"]
-    return ["action", *session, "query" if "query" in found else "product_id"]
+def _needed(columns: list[str]) -> list[str]:
+    """The columns that a log with these columns must have."""
+    session = ["session_id"] if "session_id" in columns or "user_id" not in columns else ["user_id", "timestamp"]
+    return ["action", *session, "query" if "query" in columns else "product_id"]
 
 
 def _attributes(log: pl.LazyFrame, schema: pl.Schema, file: Path) -> pl.Expr:
@@ -87,6 +87,6 @@ def _attributes(log: pl.LazyFrame, schema: pl.Schema, file: Path) -> pl.Expr:
         return pl.lit(None, ATTRIBUTES)
     if schema["attributes"] == ATTRIBUTES:
         return pl.col("attributes")
-    # Parsed once here for an error with its row; inside the stream a row has no number.
+    # Parsed here once for an error that names the row: inside the stream rows have no numbers.
     as_attributes(collect_tables([log.select("attributes")], [file])[0]["attributes"], file=file)
     return pl.col("attributes").map_batches(as_attributes, return_dtype=ATTRIBUTES, is_elementwise=True)

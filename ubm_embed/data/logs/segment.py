@@ -24,7 +24,7 @@ SEGMENT_SCHEMA: dict[str, pl.DataType] = {
 
 
 def segment_events(log: pl.LazyFrame, *, first_event: int = 0) -> pl.LazyFrame:
-    """The calls of one file, in `EVENT_SCHEMA` and two columns for `drop_duplicates`: message, and event.
+    """The calls of one file, in `EVENT_SCHEMA`, with two columns for `drop_duplicates`: message and event.
 
     `event` numbers the calls from `first_event`.
     """
@@ -44,7 +44,7 @@ def segment_events(log: pl.LazyFrame, *, first_event: int = 0) -> pl.LazyFrame:
 
 
 def drop_duplicates(calls: pl.LazyFrame) -> pl.LazyFrame:
-    """The events with `dropped` set where their message came before: libraries send again what was not acknowledged."""
+    """The events with `dropped` set where the message came before: libraries resend what was not acknowledged."""
     first = pl.col("event").min().over("message")
     again = pl.col("message").is_not_null() & (pl.col("event") != first)
     dropped = pl.coalesce("dropped", pl.when(again).then(pl.lit(DUPLICATE)))
@@ -57,24 +57,24 @@ def _products(schema: pl.Schema) -> pl.Expr:
     if "products" not in names:
         return pl.lit(None, pl.List(pl.Null))
     products = pl.col("properties").struct.field("products")
-    return pl.when(products.list.len() > 0).then(products)  # explode would lose the event of an empty list
+    return pl.when(products.list.len() > 0).then(products)  # `explode` would drop the event of an empty list
 
 
 def _columns(schema: pl.Schema) -> list[pl.Expr]:
-    def of(name: str) -> pl.Expr:
+    def value(name: str) -> pl.Expr:
         line, call = text_at(schema, "products", name), text_at(schema, "properties", name)
         return pl.when(pl.col("action") == "buy").then(line).otherwise(call)
 
     return event_columns(
-        # The anonymous id stays through a login, so a visit is not cut in two by it.
+        # The anonymous id survives a login, so that a login does not cut a visit in two.
         user_id=pl.coalesce(text_at(schema, "anonymousId"), text_at(schema, "userId")),
         timestamp=pl.coalesce("timestamp", "sent"),
         action=pl.col("action"),
-        product_id=pl.coalesce(of("product_id"), of("sku")),
+        product_id=pl.coalesce(value("product_id"), value("sku")),
         query=text_at(schema, "properties", "query"),
-        title=of("name"),
-        category=of("category"),
-        attributes=attribute_pairs(brand=of("brand"), variant=of("variant")),
-        price=of("price"),
+        title=value("name"),
+        category=value("category"),
+        attributes=attribute_pairs(brand=value("brand"), variant=value("variant")),
+        price=value("price"),
         dropped=pl.when(pl.col("action").is_null()).then(pl.lit(OTHER_EVENT)),
     )

@@ -1,4 +1,4 @@
-"""A product's attributes, in every form that shops write them, as one list of (name, value)."""
+"""A product's attributes, in any of the forms that shops use, as one list of (name, value)."""
 
 from __future__ import annotations
 
@@ -17,12 +17,12 @@ _Pairs: TypeAlias = list[dict[str, str]]
 
 
 def as_attributes(values: pl.Series, *, file: str | Path | None = None) -> pl.Series:
-    """Attributes in the type `ATTRIBUTES`; what has no value is left out.
+    """Attributes in the type `ATTRIBUTES`, without those that have no value.
 
     Args:
         values: `ATTRIBUTES` itself, lists of {key, value} (a Parquet map), structs, or JSON text of
             `{"colour": "red"}` or `[{"name": "colour", "value": "red"}]`; a value may be a list of values.
-        file: what to call it in an error.
+        file: named in errors.
 
     Raises:
         InvalidData: names the row.
@@ -60,13 +60,13 @@ def _from_text(texts: pl.Series, file: str | Path | None, field: str) -> pl.Seri
         except ValueError:
             row = texts.to_list().index(text) + 1
             raise InvalidData(f"{_EXPECTED}, got {text!r}", file=file, row=row, field=field) from None
-    found = pl.DataFrame({"text": distinct, "found": pl.Series(parsed, dtype=ATTRIBUTES)})
-    rows = texts.to_frame("text").join(found, on="text", how="left", nulls_equal=True, maintain_order="left")
-    return rows["found"].alias(texts.name)
+    by_text = pl.DataFrame({"text": distinct, "pairs": pl.Series(parsed, dtype=ATTRIBUTES)})
+    rows = texts.to_frame("text").join(by_text, on="text", how="left", nulls_equal=True, maintain_order="left")
+    return rows["pairs"].alias(texts.name)
 
 
 def _parse(text: str | None) -> _Pairs | None:
-    """Pairs of a JSON text. Raises ValueError where it is something else."""
+    """The pairs of a JSON text; raises ValueError for anything else."""
     document = json.loads(text) if text and text.strip() else None
     if document is None:
         return None

@@ -1,4 +1,4 @@
-"""Columns brought to a schema, and rows checked, with errors that name the file, the row and the field."""
+"""Columns cast to a schema and rows checked, with errors that name the file, the row and the field."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ def conform(
     """`frame` with the columns of `schema` first, in its types; missing optional ones become null.
 
     Raises:
-        InvalidData: no rows, a missing column, or one whose values are of another type.
+        InvalidData: no rows, a missing column, or a column of another type.
     """
     if frame.is_empty():
         raise InvalidData("no rows; expected at least one", file=file)
@@ -35,11 +35,11 @@ def conform(
     return frame.select(*columns, pl.exclude(*schema))
 
 
-def require_columns(found: list[str], needed: list[str], schema: dict[str, pl.DataType], file: str | Path) -> None:
-    """Raise for the first of `needed` that is not among `found`."""
+def require_columns(columns: list[str], needed: list[str], schema: dict[str, pl.DataType], file: str | Path) -> None:
+    """Raise for the first of `needed` that is missing from `columns`."""
     for name in needed:
-        if name not in found:
-            problem = f"missing column; expected {', '.join(schema)}; found {', '.join(found)}"
+        if name not in columns:
+            problem = f"missing column; expected {', '.join(schema)}; found {', '.join(columns)}"
             raise InvalidData(problem, file=file, field=name)
 
 
@@ -57,12 +57,12 @@ def require(
 
 @dataclass(frozen=True)
 class Requirement:
-    """What every row must hold.
+    """A condition that every row must meet.
 
     Attributes:
-        field: the column that is named where a row does not.
-        condition: null where it does not matter.
-        expected: in words.
+        field: the column to name if a row does not meet it.
+        condition: null where it does not apply.
+        expected: the condition in words.
     """
 
     field: str
@@ -71,16 +71,16 @@ class Requirement:
 
 
 def require_all(frame: pl.DataFrame | pl.LazyFrame, requirements: Sequence[Requirement], file: str | Path) -> None:
-    """As `require`, one requirement after the other, but where all are met the frame is read once."""
+    """As `require`, one requirement after another, but reads the frame only once if all are met."""
     met = [requirement.condition.all().alias(str(number)) for number, requirement in enumerate(requirements)]
-    found = frame.lazy().select(met).collect(engine="streaming").row(0)
-    for kept, requirement in zip(found, requirements, strict=True):
-        if not kept:
+    results = frame.lazy().select(met).collect(engine="streaming").row(0)
+    for is_met, requirement in zip(results, requirements, strict=True):
+        if not is_met:
             require(frame, requirement.condition, file, requirement.field, requirement.expected)
 
 
 def as_text(value: pl.Expr, dtype: pl.DataType) -> pl.Expr:
-    """`value` as text. A whole float is written without its `.0`: ids become floats where one of them was missing."""
+    """`value` as text, whole floats without `.0`: integer ids become floats when one of them is missing."""
     text = value.cast(pl.String)
     if not dtype.is_float():
         return text
@@ -89,25 +89,25 @@ def as_text(value: pl.Expr, dtype: pl.DataType) -> pl.Expr:
 
 
 def as_numbers(frame: pl.DataFrame, names: list[str]) -> pl.DataFrame:
-    """`frame` with those text columns as numbers in which every value is written as one (`007` is not)."""
+    """`frame` with those text columns cast to numbers whose every value is a number (`007` is not)."""
     return frame.with_columns(casts(number_types(frame.lazy(), names)))
 
 
 def number_types(frame: pl.LazyFrame, names: list[str]) -> dict[str, pl.DataType]:
-    """The type of each of those text columns in which every value is written as a number (`007` is not)."""
+    """The number type of each of those text columns whose every value is a number (`007` is not)."""
     texts = [name for name in names if frame.collect_schema()[name] == pl.String]
-    asked = [check.alias(f"{what} {name}") for name in texts for what, check in _number_checks(pl.col(name)).items()]
-    if not asked:
+    checks = [check.alias(f"{what} {name}") for name in texts for what, check in _number_checks(pl.col(name)).items()]
+    if not checks:
         return {}
-    found = frame.select(asked).collect(engine="streaming").row(0, named=True)
-    numbers = [name for name in texts if found[f"filled {name}"] and found[f"number {name}"]]
+    results = frame.select(checks).collect(engine="streaming").row(0, named=True)
+    numbers = [name for name in texts if results[f"filled {name}"] and results[f"number {name}"]]
     # A whole number beyond 64 bits stays text.
-    kept = [name for name in numbers if found[f"fraction {name}"] or found[f"fits {name}"]]
-    return {name: pl.Float64() if found[f"fraction {name}"] else pl.Int64() for name in kept}
+    fitting = [name for name in numbers if results[f"fraction {name}"] or results[f"fits {name}"]]
+    return {name: pl.Float64() if results[f"fraction {name}"] else pl.Int64() for name in fitting}
 
 
 def casts(types: Mapping[str, pl.DataType]) -> list[pl.Expr]:
-    """Columns brought to these types, by name."""
+    """Columns cast to these types, by name."""
     return [pl.col(name).cast(dtype) for name, dtype in types.items()]
 
 

@@ -14,10 +14,10 @@ from ubm_embed.errors import InvalidData
 
 
 def read_json_object(file: Path) -> dict[str, Any]:
-    """The object in a file.
+    """The JSON object in a file.
 
     Raises:
-        InvalidData: names the file; it is not JSON, or something other than an object.
+        InvalidData: not JSON, or something other than an object; names the file.
     """
     try:
         document = json.loads(file.read_text("utf-8"))
@@ -39,7 +39,7 @@ def starts_with_array(file: Path) -> bool:
     """Whether the first character that is not white space is `[`.
 
     Raises:
-        InvalidData: nothing but white space, not UTF-8, or not readable.
+        InvalidData: only white space, not UTF-8, or not readable.
     """
     for _, line in _lines(file):
         return line.lstrip().startswith("[")
@@ -47,10 +47,10 @@ def starts_with_array(file: Path) -> bool:
 
 
 def keys_of_lines(file: Path) -> list[str]:
-    """Every key of a file of one JSON object a line, in order of first occurrence. Reads it to its end.
+    """Every key of a file of one JSON object a line, in order of first occurrence. Reads all of it.
 
     Raises:
-        InvalidData: names the line and column of malformed JSON, or the line that holds no object.
+        InvalidData: names the line and column of malformed JSON, or the line that is not an object.
     """
     keys: dict[str, None] = {}
     for number, line in _lines(file):
@@ -59,10 +59,10 @@ def keys_of_lines(file: Path) -> list[str]:
 
 
 def lines_of_array(file: Path) -> tuple[list[str], bytes]:
-    """A file that is one JSON array of objects: its keys, and the same objects one a line.
+    """The keys and objects of a file that is one JSON array of objects, the objects as JSON Lines.
 
     Raises:
-        InvalidData: names the line and column of malformed JSON, or the 1-based element that is no object.
+        InvalidData: names the line and column of malformed JSON, or the 1-based element that is not an object.
     """
     text = "".join(line for _, line in _lines(file, blank=True))
     rows = _loads(text, file)
@@ -81,7 +81,7 @@ def _lines(file: Path, *, blank: bool = False) -> Iterator[tuple[int, str]]:
     except UnicodeDecodeError as error:
         raise InvalidData(f"not UTF-8 text: {error.reason}", file=file) from None
     except (EOFError, zlib.error, gzip.BadGzipFile) as error:
-        raise InvalidData(f"not a whole gzip file: {error}", file=file) from None
+        raise InvalidData(f"not a complete gzip file: {error}", file=file) from None
 
 
 def _loads(text: str, file: Path, line: int | None = None) -> Any:
@@ -95,7 +95,7 @@ def _loads(text: str, file: Path, line: int | None = None) -> Any:
 
 
 def _refuse(constant: str) -> NoReturn:
-    raise ValueError(f"{constant} is no JSON value")
+    raise ValueError(f"{constant} is not a JSON value")
 
 
 def _object(row: Any, file: Path, number: int) -> dict[str, Any]:

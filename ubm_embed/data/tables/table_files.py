@@ -1,7 +1,7 @@
 """Tables on disk, read lazily: Parquet, CSV, JSON and JSON Lines, the last three also gzipped.
 
-Parquet has types. In the text forms every column arrives as text, and a nested JSON value as its JSON: what a column
-means is known only to its reader, and a guess would turn the id "007" into 7.
+Parquet has types. In the text formats every column is read as text, and a nested JSON value as its JSON: only the
+caller knows what a column means, and a guess would turn the id "007" into 7.
 """
 
 from __future__ import annotations
@@ -20,12 +20,12 @@ from ubm_embed.data.tables.json_files import keys_of_lines, lines_of_array, star
 from ubm_embed.errors import InvalidData, NotFound
 
 _KINDS = {".parquet": "Parquet", ".csv": "CSV", ".json": "JSON", ".jsonl": "JSON Lines", ".ndjson": "JSON Lines"}
-_EXPECTED = ".parquet, .csv, .json, .jsonl or .ndjson, the text forms also with .gz"
+_EXPECTED = ".parquet, .csv, .json, .jsonl or .ndjson, the text formats also with .gz"
 
-# What a file that cannot be read raises inside polars: a decompressor's complaint arrives as an OSError.
+# What polars raises for a file that cannot be read: an error in decompression is an OSError.
 _READ_ERRORS = (pl.exceptions.PolarsError, OSError)
 
-# What only a write meets: a full disk, a full quota, a limit on the size of files.
+# Errors of writing alone: a full disk, a full quota, a limit on the size of files.
 _REFUSED = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
 
 
@@ -33,9 +33,9 @@ def scan_table(path: str | Path, *, schema: Mapping[str, pl.DataType] | None = N
     """The rows of a file, or of the files of one kind in a folder by name.
 
     Args:
-        path: what it is, is decided by its suffixes; a `.json` file may also hold one object a line.
-        schema: JSON only: the columns to read and their types, nested ones too. The file is then not checked up
-            front; an error shows when the frame is collected (see `collect_tables`).
+        path: its suffixes decide the format; a `.json` file may also hold one object a line.
+        schema: JSON only: the columns to read and their types, also nested ones. The file is then not checked in
+            advance; errors appear when the frame is collected (see `collect_tables`).
 
     Raises:
         NotFound: no such path.
@@ -61,8 +61,7 @@ def table_files(path: str | Path) -> list[Path]:
     files = sorted(file for file in path.iterdir() if file.is_file() and _kind(file) and not file.name.startswith("."))
     kinds = sorted({str(_kind(file)) for file in files})
     if len(kinds) != 1:
-        found = f"found {' and '.join(kinds)}" if kinds else "found none"
-        raise InvalidData(f"expected files of one kind ({_EXPECTED}); {found}", file=path)
+        raise InvalidData(f"expected files of one kind ({_EXPECTED}); found {' and '.join(kinds) or 'none'}", file=path)
     return files
 
 
@@ -70,7 +69,7 @@ def table_kind(file: Path) -> str:
     """`Parquet`, `CSV`, `JSON` or `JSON Lines`, by the suffixes.
 
     Raises:
-        InvalidData: none of them.
+        InvalidData: another suffix.
     """
     kind = _kind(file)
     if kind is None:
@@ -79,10 +78,10 @@ def table_kind(file: Path) -> str:
 
 
 def collect_tables(frames: Sequence[pl.LazyFrame], files: Iterable[Path]) -> list[pl.DataFrame]:
-    """Run frames that were scanned from `files`, in one go and in streams where polars can.
+    """Collect frames that were scanned from `files` in one pass, streaming where polars can.
 
     Raises:
-        InvalidData: one of the files cannot be read as what it is; names the line of malformed JSON.
+        InvalidData: one of the files cannot be read; names the line of malformed JSON.
         OSError: a frame writes, and the system refuses it.
     """
     try:
@@ -92,9 +91,9 @@ def collect_tables(frames: Sequence[pl.LazyFrame], files: Iterable[Path]) -> lis
 
 
 def refused_write(error: Exception) -> OSError | None:
-    """The system's refusal to write on that `error` tells of; polars gives it no kind of its own, only a text."""
-    found = re.search(r"\(os error (\d+)\)", str(error))
-    number = int(found[1]) if found else None
+    """The OSError behind an error of polars, if the system refused to write; polars reports it in its text alone."""
+    match = re.search(r"\(os error (\d+)\)", str(error))
+    number = int(match[1]) if match else None
     return OSError(number, os.strerror(number)) if number in _REFUSED else None
 
 
@@ -118,8 +117,8 @@ def _explained(error: Exception, files: list[Path]) -> InvalidData:
             continue
         try:
             keys_of_lines(file)
-        except InvalidData as found:
-            return found
+        except InvalidData as explained:
+            return explained
     return _unreadable(error, files[0] if len(files) == 1 else None)
 
 
@@ -150,7 +149,7 @@ def _scan(file: Path, kind: str, schema: Mapping[str, pl.DataType] | None) -> pl
         keys, lines = lines_of_array(file)
         columns = _columns(keys, schema, file)
         return pl.read_ndjson(io.BytesIO(lines), schema=columns).lazy() if lines else pl.LazyFrame(schema=columns)
-    # It takes no `glob=False`: a `[` in a folder's name would be a pattern.
+    # scan_ndjson has no `glob=False`: a `[` in a folder's name would be a pattern.
     return pl.scan_ndjson(glob.escape(str(file)), schema=_columns([] if schema else keys_of_lines(file), schema, file))
 
 

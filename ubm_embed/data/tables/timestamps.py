@@ -1,4 +1,4 @@
-"""Moments in every form that logs write them, as naive UTC to the microsecond."""
+"""Timestamps in any of the forms that logs use, as naive UTC in microseconds."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import polars as pl
 
 TIMESTAMP = pl.Datetime("us")
 
-# An integer is seconds, milliseconds, microseconds or nanoseconds since 1970, whichever lies between 1973 and 5138.
+# An integer is taken as seconds, milliseconds, microseconds or nanoseconds since 1970, so that it is in 1973 to 5138.
 _MICROSECONDS_UP_TO = ((1e11, 1e6), (1e14, 1e3), (1e17, 1.0), (float("inf"), 1e-3))
 
 _DATE = r"^(\d{4}-\d\d-\d\d)$"
@@ -15,12 +15,12 @@ _NO_ZONE = r"^(\d{4}-\d\d-\d\d[T ]\d\d:\d\d:\d\d(?:\.\d+)?)$"
 
 
 def as_timestamp(moment: pl.Expr, dtype: pl.DataType) -> pl.Expr:
-    """`moment` as `TIMESTAMP`; null where it is none.
+    """`moment` as `TIMESTAMP`; null where it is invalid.
 
     Args:
-        moment: a date, a moment with or without a zone (UTC then), a number since 1970, or text of any of these
+        moment: a date, a date and time with or without a zone (then UTC), a number since 1970, or text of any of these
             (ISO 8601).
-        dtype: its type.
+        dtype: the type of `moment`.
     """
     if isinstance(dtype, pl.Datetime):
         zoned = moment if dtype.time_zone is None else moment.dt.convert_time_zone("UTC").dt.replace_time_zone(None)
@@ -43,7 +43,7 @@ def _from_number(number: pl.Expr) -> pl.Expr:
 
 
 def _from_text(text: pl.Expr) -> pl.Expr:
-    """ISO 8601 and what databases print: a space for the T, no seconds, `UTC` or nothing for the zone."""
+    """ISO 8601 and what databases print: a space for the T, no seconds, `UTC` or no zone."""
     iso = text.str.strip_chars().str.replace(r" ?UTC$", "Z")
     iso = iso.str.replace(_DATE, "${1}T00:00:00Z").str.replace(_NO_SECONDS, "${1}:00${2}")
     iso = iso.str.replace(_NO_ZONE, "${1}Z")

@@ -72,16 +72,17 @@ class LeakReport:
             membership: [S] the name of each session's part; None where every session is in all of them.
         """
         training = set(_contents(parts.training))
-        apart = membership is not None
         return cls(
             split=str(split.kind),
             training=len(parts.training),
             validation=len(parts.validation.sessions),
             test=len(parts.test.sessions),
             repeated_sessions=sum(content in training for content in _contents(parts.test.sessions)),
-            shared_users=_shared_users(corpus, membership) if apart else None,
+            shared_users=None if membership is None else _shared_users(corpus, membership),
             overlapping_sessions=(
-                _overlapping_sessions(corpus, tokenized, membership) if split.kind is SplitKind.TIME else None
+                None
+                if membership is None or split.kind is not SplitKind.TIME
+                else _overlapping_sessions(corpus, tokenized, membership)
             ),
             pretraining_problem=pretraining_problem,
         )

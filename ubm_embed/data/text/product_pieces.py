@@ -1,6 +1,6 @@
-"""What the texts of many products are put together of, as columns: a row for each title, category and attribute value.
+"""The pieces that product texts are made of, as columns: a row for each title, category and attribute value.
 
-Letters: M products, P pieces of all of them.
+Letters: M products, P pieces of all products.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ TITLE, CATEGORY, ATTRIBUTE = range(3)
 def product_pieces(products: pl.DataFrame) -> pl.DataFrame:
     """[P] product (its row), kind, name (of an attribute, else empty) and text, in the order of a product's text.
 
-    What has no text is left out.
+    Pieces without text are left out.
     """
     numbered = products.select("title", "category", "attributes").with_row_index("product")
     pairs = numbered.select("product", "attributes").explode("attributes")
@@ -31,7 +31,7 @@ def product_pieces(products: pl.DataFrame) -> pl.DataFrame:
 def distinct_strings(strings: pl.Series) -> tuple[pl.Series, NDArray[np.int32]]:
     """Each different string once, in order of first occurrence, and for each of `strings` which one it is."""
     encoded = strings.to_arrow().dictionary_encode()
-    # By polars: pyarrow's own way to numpy imports pandas where there is one, a quarter of a second.
+    # Through polars: pyarrow's own conversion imports pandas if it is installed, which takes a quarter of a second.
     which: NDArray[np.int32] = pl.Series(encoded.indices).to_numpy()
     return pl.Series(encoded.dictionary, dtype=pl.String), which
 

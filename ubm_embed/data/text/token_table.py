@@ -1,6 +1,6 @@
-"""Texts tokenised once: a flat array of token ids and where each row begins.
+"""Tokenised texts: a flat array of token ids, and where each row begins.
 
-Letters: R rows, T tokens in all.
+Letters: R rows, T tokens of all rows.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ class TokenTable:
 
     @classmethod
     def concatenate(cls, tables: Sequence[TokenTable]) -> TokenTable:
-        """The rows of several tables, one table after another; of none, a table without rows."""
+        """The rows of several tables, one table after another; without tables, a table without rows."""
         if not tables:
             return cls.from_rows([])
         lengths = np.concatenate([table.lengths for table in tables])
@@ -60,34 +60,34 @@ class TokenTable:
         lengths = self.lengths[rows]
         return TokenTable(self.ids[ragged_index(self.offsets[:-1][rows], lengths)], offsets_of(lengths))
 
-    def heads(self, most: int | IntArray) -> TokenTable:
-        """Each row cut to its first tokens, at most `most` of them (one number, or [R])."""
-        lengths = np.minimum(self.lengths, most)
+    def heads(self, limit: int | IntArray) -> TokenTable:
+        """Each row cut to its first `limit` tokens (one number, or [R])."""
+        lengths = np.minimum(self.lengths, limit)
         return TokenTable(self.ids[ragged_index(self.offsets[:-1], lengths)], offsets_of(lengths))
 
     def batches(self, tokens: int, *, by_length: bool = True) -> Iterator[NDArray[np.int64]]:
-        """All rows, of about `tokens` tokens at most at once: those of like length together, or as they come."""
+        """Indices of all rows in batches of about `tokens` tokens: rows of similar length together, or in order."""
         order = np.argsort(self.lengths, kind="stable") if by_length else np.arange(len(self))
         filled = np.cumsum(self.lengths[order]) // tokens
         yield from np.split(order, np.flatnonzero(np.diff(filled)) + 1)
 
     def firsts(self) -> NDArray[np.int64]:
-        """[R] for every row the first one that equals it; itself where it is the first."""
+        """[R] for every row the index of the first row that equals it."""
         first, which = self._distinct()
         return first[which]
 
     def distinct(self) -> tuple[TokenTable, NDArray[np.int64]]:
-        """Each different row once, in order of first occurrence, and for every row which one it is: [R]."""
+        """The distinct rows, in order of first occurrence, and for every row which of them it is: [R]."""
         first, which = self._distinct()
         return self.take(first), which
 
     def _distinct(self) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-        """The places of the different rows, in order of first occurrence, and for every row which one it is: [R]."""
+        """Indices of the distinct rows, in order of first occurrence, and for every row which of them it is: [R]."""
         ids = np.ascontiguousarray(self.ids)
         bounds = self.offsets * ids.itemsize
         rows = pa.LargeBinaryArray.from_buffers(
             pa.large_binary(), len(self), [None, pa.py_buffer(bounds), pa.py_buffer(ids)]
         )
-        # By polars: pyarrow's own way to numpy imports pandas where there is one, a quarter of a second.
+        # Through polars: pyarrow's own conversion imports pandas if it is installed, which takes a quarter of a second.
         which: NDArray[np.int64] = pl.Series(rows.dictionary_encode().indices).to_numpy().astype(np.int64)
         return np.unique(which, return_index=True)[1], which

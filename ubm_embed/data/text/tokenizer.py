@@ -1,10 +1,10 @@
-"""WordPiece over product texts and search phrases, with special tokens for what is not a word (paper 3.1.1).
+"""WordPiece over product texts and search phrases, with special tokens for actions and attributes (paper 3.1.1).
 
     product text    [TITLE] title [CATEGORY] category [COLOUR] red [SIZE] 42 ...
     interaction     [CLS] [VIEW] product text [SEP]      or    [CLS] [SEARCH] search phrase [SEP]
     product alone   [CLS] product text [SEP]
 
-The title gives at most its first 32 tokens; an interaction has at most 64 in all.
+A title is cut to its first 32 tokens, an interaction to 64 in all.
 """
 
 from __future__ import annotations
@@ -28,10 +28,10 @@ from ubm_embed.errors import InvalidData, NotFound
 
 MAX_TOKENS = 64
 MAX_TITLE_TOKENS = 32
-# [CLS], an action and [SEP] stand around a text. A product alone has no action token, but its text is cut the same,
-# so that one text has one token sequence wherever it is read.
+# [CLS], an action and [SEP] surround a text. A product alone has no action token, but its text is cut to the same
+# length, so that a text has one token sequence wherever it is read.
 MAX_TEXT_TOKENS = MAX_TOKENS - 3
-# A marketplace has attribute names without end; past these, the rarer ones share the generic token.
+# A marketplace can have any number of attribute names; beyond these, the rarer ones share the generic token.
 MAX_ATTRIBUTE_NAMES = 512
 
 WORD_MARKS = ("[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]")
@@ -43,17 +43,17 @@ _CHUNK = 100_000  # products whose strings are in memory at once
 
 
 def attribute_mark(name: str) -> str:
-    """The token of an attribute name: `Shoe size` -> `[SHOE SIZE]`; one that a mark has taken gets the generic one."""
+    """The token of an attribute name: `Shoe size` -> `[SHOE SIZE]`; the generic one if that is a reserved mark."""
     mark = f"[{' '.join(name.upper().split())}]"
     return "[ATTRIBUTE]" if mark in RESERVED or mark == "[]" else mark
 
 
 class InteractionTokenizer:
-    """Text to token ids. Special tokens are never read out of a shop's text: a title "[BUY]" is three ordinary tokens.
+    """Text to token ids. A shop's text never yields special tokens: the title "[BUY]" is three ordinary tokens.
 
     Attributes:
-        actions: [4] int64 id of each action's token, by `Action.code`.
-        is_word: [V] bool, which ids are words, as against special tokens.
+        actions: [4] int64, the id of each action's token, by `Action.code`.
+        is_word: [V] bool, which ids are words rather than special tokens.
     """
 
     def __init__(self, tokenizer: Tokenizer) -> None:
@@ -74,7 +74,7 @@ class InteractionTokenizer:
     def train(
         cls, texts: Iterable[str], attribute_names: Sequence[str], *, vocab_size: int = 8192
     ) -> InteractionTokenizer:
-        """Learn a lower-cased WordPiece vocabulary of at most `vocab_size` tokens, marks included, from `texts`.
+        """Learn a lower-case WordPiece vocabulary of at most `vocab_size` tokens, marks included, from `texts`.
 
         Raises:
             ValueError: `vocab_size` leaves no room for words beside the marks.
@@ -94,8 +94,8 @@ class InteractionTokenizer:
             source: a vocab.txt, or a checkpoint folder with a tokenizer.json or a vocab.txt.
 
         Raises:
-            NotFound: neither is there.
-            InvalidData: not a WordPiece vocabulary, or without [CLS], [SEP], [MASK], [PAD] or [UNK].
+            NotFound: none of these files exists.
+            InvalidData: not a WordPiece vocabulary, or one without [CLS], [SEP], [MASK], [PAD] or [UNK].
         """
         words, normalizer = bert_vocabulary(Path(source))
         known = set(words)
@@ -103,7 +103,7 @@ class InteractionTokenizer:
         if lacking:
             raise InvalidData(f"not a BERT vocabulary: it lacks {', '.join(lacking)}", file=source)
         if len(known) != len(words):
-            raise InvalidData("not a BERT vocabulary: a token stands in it twice", file=source)
+            raise InvalidData("not a BERT vocabulary: a token is in it twice", file=source)
         marks = [*TEXT_MARKS, *ACTION_MARKS, *_marks_of(attribute_names)]
         return cls(_word_piece([*words, *(mark for mark in marks if mark not in known)], normalizer))
 
@@ -113,7 +113,7 @@ class InteractionTokenizer:
 
         Raises:
             NotFound: the folder has no tokenizer.json.
-            InvalidData: it is not one that `save_pretrained` wrote.
+            InvalidData: `save_pretrained` did not write it.
         """
         file = Path(folder) / TOKENIZER_FILE
         if not file.is_file():
@@ -158,7 +158,7 @@ class InteractionTokenizer:
         return np.array(text[:MAX_TEXT_TOKENS], dtype=np.int32)
 
     def search_phrases(self, phrases: Sequence[str] | pl.Series) -> TokenTable:
-        """Search phrases as texts: one row each, at most `MAX_TEXT_TOKENS` tokens. A series is the way for many."""
+        """Search phrases as texts: one row each, at most `MAX_TEXT_TOKENS` tokens. A series is faster for many."""
         if isinstance(phrases, pl.Series):
             return self._table(phrases).heads(MAX_TEXT_TOKENS)
         words = self._words(phrases)
@@ -173,7 +173,7 @@ class InteractionTokenizer:
         return TokenTable(ids, offsets_of(words.lengths + 1)[pieces_end]).heads(MAX_TEXT_TOKENS)
 
     def _marks_before(self, pieces: pl.DataFrame) -> NDArray[np.int32]:
-        """[P] the mark that stands before each piece."""
+        """[P] the mark before each piece."""
         names, which = distinct_strings(pieces["name"])
         of_name = np.fromiter(map(self._attribute, names), np.int32, len(names))
         kind = pieces["kind"].to_numpy()
@@ -188,26 +188,26 @@ class InteractionTokenizer:
         return dict(zip(distinct, self._encode(distinct), strict=True))
 
     def _table(self, strings: pl.Series) -> TokenTable:
-        """The tokens of each string. A catalogue repeats its words: each different one is split into tokens once."""
+        """The tokens of each string. A catalogue repeats its words: each distinct one is split into tokens once."""
         distinct, which = distinct_strings(strings)
         if not self._splits_at_spaces():
             return TokenTable.from_rows(self._encode(distinct.to_list())).take(which)
         words = distinct.str.split(" ")
-        distinct_words, places = distinct_strings(words.explode())
-        tokens = TokenTable.from_rows(self._encode(distinct_words.to_list())).take(places)
+        distinct_words, rows = distinct_strings(words.explode())
+        tokens = TokenTable.from_rows(self._encode(distinct_words.to_list())).take(rows)
         return TokenTable(tokens.ids, tokens.offsets[offsets_of(words.list.len().to_numpy())]).take(which)
 
     def _splits_at_spaces(self) -> bool:
-        """Whether the tokens of a text are those of its words: so it is but for a checkpoint's own normaliser."""
+        """Whether a text has the tokens of its words one by one: true unless a checkpoint brings its own normaliser."""
         normalizer = self._tokenizer.normalizer
         return normalizer is None or isinstance(normalizer, normalizers.BertNormalizer)
 
     def _encode(self, strings: list[str]) -> list[list[int]]:
-        return [found.ids for found in self._tokenizer.encode_batch_fast(strings, add_special_tokens=False)]
+        return [encoding.ids for encoding in self._tokenizer.encode_batch_fast(strings, add_special_tokens=False)]
 
 
 def attribute_names(products: pl.DataFrame) -> list[str]:
-    """Attribute names of a catalogue, the most frequent first, at most `MAX_ATTRIBUTE_NAMES`."""
+    """The attribute names of a catalogue, at most `MAX_ATTRIBUTE_NAMES`, the most frequent first."""
     counts: Counter[str] = Counter()
     for name, count in (
         products["attributes"].explode().drop_nulls().struct.field("name").drop_nulls().value_counts().iter_rows()
@@ -219,7 +219,7 @@ def attribute_names(products: pl.DataFrame) -> list[str]:
 
 
 def training_texts(products: pl.DataFrame, phrases: Iterable[str] = ()) -> Iterator[str]:
-    """Everything a vocabulary is learned from: titles, categories, attribute values and search phrases."""
+    """The texts that a vocabulary is learned from: titles, categories, attribute values and search phrases."""
     yield from product_pieces(products)["text"]
     yield from phrases
 
@@ -229,7 +229,7 @@ def _marks_of(attribute_names: Sequence[str]) -> list[str]:
 
 
 def _word_piece(vocabulary: Sequence[str], normalizer: normalizers.Normalizer | None) -> Tokenizer:
-    # Marks are plain vocabulary entries, not the library's "added tokens": those would be cut out of a shop's text.
+    # Marks are plain vocabulary entries, not "added tokens" of the library, which would match within a shop's text.
     tokenizer = Tokenizer(
         models.WordPiece({token: number for number, token in enumerate(vocabulary)}, unk_token="[UNK]")
     )

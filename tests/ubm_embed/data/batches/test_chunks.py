@@ -43,9 +43,9 @@ def test_there_are_as_many_as_two_four_or_eight_processes_share_evenly(tokens, c
 @pytest.mark.parametrize("world", [1, 2, 4, 8])
 def test_the_cuts_are_the_same_for_any_number_of_processes(world):
     lengths = np.arange(1, 80)
-    found = Chunks.from_lengths(lengths, 400, min_chunks=world)
-    assert found.bounds.tolist() == Chunks.from_lengths(lengths, 400).bounds.tolist()
-    tokens = [lengths[begin : begin + size].sum() for begin, size in begins(found.sizes(world))]
+    result = Chunks.from_lengths(lengths, 400, min_chunks=world)
+    assert result.bounds.tolist() == Chunks.from_lengths(lengths, 400).bounds.tolist()
+    tokens = [lengths[begin : begin + size].sum() for begin, size in begins(result.sizes(world))]
     assert max(tokens) - min(tokens) < 2 * lengths.max()
 
 

@@ -73,8 +73,8 @@ def test_every_place_of_every_session_holds_its_interaction(tokenizer, sessions)
     batch = session_batch(tokenizer, TEXTS, [arrays(session) for session in sessions])
     packing = batch.tokens.packing
     starts, lengths = packing.starts.tolist(), packing.lengths.tolist()
-    found = [batch.tokens.ids[starts[n] : starts[n] + lengths[n]].tolist() for n in batch.index.tolist()]
-    assert found == [expected_sequence(tokenizer, *pair) for session in sessions for pair in session]
+    result = [batch.tokens.ids[starts[n] : starts[n] + lengths[n]].tolist() for n in batch.index.tolist()]
+    assert result == [expected_sequence(tokenizer, *pair) for session in sessions for pair in session]
     assert len(starts) == len({pair for session in sessions for pair in session})
     assert batch.packing.lengths.tolist() == [*map(len, sessions)]
 

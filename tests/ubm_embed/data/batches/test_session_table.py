@@ -82,8 +82,8 @@ def segments_by_walking(sessions, purchases_only, limit):
 class TestPurchaseSegments:
     @given(sessions=SESSIONS, purchases_only=st.booleans(), limit=st.integers(1, 9))
     def test_is_each_purchase_traced_back_to_the_one_before(self, sessions, purchases_only, limit):
-        found = table(sessions).purchase_segments(purchases_only=purchases_only, limit=limit)
-        assert listed(found) == segments_by_walking(sessions, purchases_only, limit)
+        result = table(sessions).purchase_segments(purchases_only=purchases_only, limit=limit)
+        assert listed(result) == segments_by_walking(sessions, purchases_only, limit)
 
     def test_a_hand_made_session(self):
         a, cart, b, rest = [(VIEW, 0), (ADD, 0)], [(BUY, 0), (BUY, 1)], [(SEARCH, 4), (VIEW, 2), (BUY, 2)], [(VIEW, 3)]

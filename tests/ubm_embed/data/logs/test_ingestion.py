@@ -59,15 +59,15 @@ def test_a_log_becomes_a_corpus_and_every_event_is_accounted_for(tmp_path: Path)
     report = ingest([write(tmp_path / "log.csv", LOG)], kind="native", out=tmp_path / "out")
     assert report == IngestReport(
         events=7,
-        kept=4,
+        interactions=4,
         dropped={"no search phrase": 1, "product without text": 1, "repeated": 1},
         sessions=2,
-        sessions_of_one=1,
+        single_interaction_sessions=1,
         products=2,
         products_without_text=1,
         actions={"view": 2, "add": 1, "search": 1},
     )
-    assert report.events == report.kept + sum(report.dropped.values())
+    assert report.events == report.interactions + sum(report.dropped.values())
     assert interactions(tmp_path / "out") == [
         (0, "search", None, "shoes"),
         (1, "view", "p1", None),
@@ -146,7 +146,7 @@ def test_ga4_goes_to_a_corpus(tmp_path: Path) -> None:
     }
     log = write(tmp_path / "log.jsonl", json.dumps(event) + "\n" + json.dumps(event | {"event_name": "scroll"}))
     report = ingest([log], kind="ga4", out=tmp_path / "out")
-    assert (report.events, report.kept, report.dropped) == (3, 2, {"other event": 1})
+    assert (report.events, report.interactions, report.dropped) == (3, 2, {"other event": 1})
     assert Corpus.open(tmp_path / "out").interactions["session_id"].to_list() == ["u-5", "u-5"]
 
 
@@ -162,7 +162,7 @@ def test_segment_is_split_into_sessions(tmp_path: Path) -> None:
         for hour in (10, 11)
     ]
     report = ingest([write(tmp_path / "log.json", json.dumps(calls))], kind="segment", out=tmp_path / "out")
-    assert (report.sessions, report.sessions_of_one, report.dropped) == (2, 2, {})
+    assert (report.sessions, report.single_interaction_sessions, report.dropped) == (2, 2, {})
 
 
 def test_what_is_not_known_of_the_log_is_not_written(tmp_path: Path) -> None:
@@ -177,7 +177,9 @@ def test_nothing_left_says_why_and_writes_nothing(tmp_path: Path) -> None:
     log = write(
         tmp_path / "log.csv", HEADER + "u,2024-01-01,view,p,,,\nu,2024-01-01,search,,,,\nu,2024-01-01,view,q,,,\n"
     )
-    with pytest.raises(InvalidData, match=r"nothing left of 3 events; .*product without text 2, no search phrase 1"):
+    with pytest.raises(
+        InvalidData, match=r"none of 3 events can be used; .*product without text 2, no search phrase 1"
+    ):
         ingest([log], kind="native", out=tmp_path / "out")
     assert not (tmp_path / "out").exists()
 
@@ -207,16 +209,16 @@ def test_a_missing_catalogue_is_not_found(tmp_path: Path) -> None:
 
 
 def test_a_report_is_plain_json_and_progress_is_told(tmp_path: Path) -> None:
-    told: list[tuple[int, int]] = []
+    steps: list[tuple[int, int]] = []
     report = ingest(
         [write(tmp_path / "log.csv", LOG)],
         kind="native",
         out=tmp_path / "out",
-        progress=lambda what, done, total, note="": told.append((done, total)),
+        progress=lambda what, done, total, note="": steps.append((done, total)),
     )
     assert json.loads(json.dumps(report.to_dict()))["dropped"] == dict(report.dropped)
-    assert told == sorted(told)
-    assert told[-1][0] == told[-1][1]
+    assert steps == sorted(steps)
+    assert steps[-1][0] == steps[-1][1]
 
 
 @pytest.mark.parametrize("name", ["shop [2024]", "shop*", "shop?", "{shop,other}", "[", "year=2024"])

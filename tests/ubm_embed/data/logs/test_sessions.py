@@ -43,8 +43,8 @@ def slowly_split(log: list[tuple[str, int]]) -> set[frozenset[int]]:
 def test_sessions_split_as_one_event_after_the_other_would(log: list[tuple[str, int]]) -> None:
     split = split_sessions(loose(log), GAP)
     assert split["order"].to_list() == list(range(len(log)))
-    found = {frozenset(orders) for orders in split.group_by("session_id").agg("order")["order"].to_list()}
-    assert found == slowly_split(log)
+    result = {frozenset(orders) for orders in split.group_by("session_id").agg("order")["order"].to_list()}
+    assert result == slowly_split(log)
 
 
 def test_a_session_keeps_its_name_when_days_are_added_around_it() -> None:

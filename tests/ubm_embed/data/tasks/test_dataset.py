@@ -229,13 +229,13 @@ class TestOverSampled:
     @given(st.lists(st.booleans(), min_size=2, max_size=30).filter(lambda some: len(set(some)) == 2))
     def test_both_classes_are_as_frequent_and_no_example_is_lost(self, classes):
         examples = TaskExamples(table([[(VIEW, number)] for number in range(len(classes))]), np.array(classes))
-        found = over_sampled(examples, np.random.default_rng(0))
+        result = over_sampled(examples, np.random.default_rng(0))
         most = max(map(classes.count, (True, False)))
-        assert [np.sum(found.targets == bought) for bought in (True, False)] == [most, most]
-        assert set(listed(found)) == set(listed(examples))
+        assert [np.sum(result.targets == bought) for bought in (True, False)] == [most, most]
+        assert set(listed(result)) == set(listed(examples))
         # Of a class, no example is repeated more often than another but for one time.
         for bought in (True, False):
-            times = np.unique(found.prefixes.rows[found.targets == bought], return_counts=True)[1]
+            times = np.unique(result.prefixes.rows[result.targets == bought], return_counts=True)[1]
             assert np.ptp(times) <= 1
 
     def test_the_same_seed_repeats_the_same(self):

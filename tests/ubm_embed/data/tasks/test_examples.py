@@ -49,14 +49,14 @@ def viewed(*rows):
 
 def next_items_by_walking(session, known=frozenset(range(6)), repeats=False, first=1):
     """Every question of a session: for each product in turn, what stood before it."""
-    found = []
+    result = []
     for place, (_, row) in enumerate(session):
         before = [other for _, other in session[:place] if IS_PRODUCT[other]]
         if not IS_PRODUCT[row] or not before or place < first or row not in known:
             continue
         if before[-1] != row if repeats else row not in before:
-            found.append((session[:place], row))
-    return found
+            result.append((session[:place], row))
+    return result
 
 
 class TestNextItemExamples:
@@ -65,26 +65,26 @@ class TestNextItemExamples:
         first = [data.draw(st.integers(0, 9)) for _ in sessions]
         asked = TargetRange(table(sessions), np.array(first, dtype=np.int64))
         answers = np.isin(np.arange(6), list(known))
-        found = next_item_examples(asked, IS_PRODUCT, allowed=answers, repeats=repeats)
+        result = next_item_examples(asked, IS_PRODUCT, allowed=answers, repeats=repeats)
         walks = [
             next_items_by_walking(session, known, repeats, at) for session, at in zip(sessions, first, strict=True)
         ]
-        assert listed(found) == list(itertools.chain(*walks))
+        assert listed(result) == list(itertools.chain(*walks))
 
     @given(sessions=SESSIONS, most=st.integers(0, 4), seed=st.integers(0, 9), repeats=st.booleans())
     def test_with_one_at_most_so_many_a_session(self, sessions, most, seed, repeats):
         asked = TargetRange.whole(table(sessions))
-        found = listed(
+        result = listed(
             next_item_examples(asked, IS_PRODUCT, np.random.default_rng(seed), max_per_session=most, repeats=repeats)
         )
         for session in sessions:
             possible = next_items_by_walking(session, repeats=repeats)
             count = min(most, len(possible))
-            part, found = found[:count], found[count:]
+            part, result = result[:count], result[count:]
             # A session's questions keep their order: those drawn are a subsequence of all.
             rest = iter(possible)
             assert all(question in rest for question in part)
-        assert not found
+        assert not result
 
     @given(sessions=SESSIONS, seed=st.integers(0, 9))
     def test_the_answer_is_a_product_that_the_prefix_lacks_and_the_prefix_holds_another(self, sessions, seed):
@@ -120,8 +120,8 @@ class TestNextItemExamples:
         assert one == same != other
 
     def test_types_are_those_of_a_table_and_of_a_class(self):
-        found = next_item_examples(TargetRange.whole(table([viewed(0, 1)])), IS_PRODUCT)
-        assert (found.prefixes.rows.dtype, found.targets.dtype) == (np.int32, np.int64)
+        result = next_item_examples(TargetRange.whole(table([viewed(0, 1)])), IS_PRODUCT)
+        assert (result.prefixes.rows.dtype, result.targets.dtype) == (np.int32, np.int64)
 
     def test_no_sessions_ask_nothing(self):
         for rng in (None, np.random.default_rng(0)):
@@ -137,12 +137,12 @@ def table_of_own_rows(sessions):
 def by_session(walks):
     """Of each session what is read, and what is asked after how many interactions of it."""
     pairs = list(zip(walks.sessions.actions.tolist(), walks.sessions.rows.tolist(), strict=True))
-    found = []
+    result = []
     for start, stop in itertools.pairwise(walks.sessions.offsets.tolist()):
         inside = [place for place, where in enumerate(walks.positions.tolist()) if start <= where < stop]
         asked = {int(walks.positions[place]) - start + 1: int(walks.targets[place]) for place in inside}
-        found.append((pairs[start:stop], asked))
-    return found
+        result.append((pairs[start:stop], asked))
+    return result
 
 
 def runs_by_walking(session, limit, repeats):
@@ -171,30 +171,32 @@ class TestNextItemWalks:
         asked = TargetRange(table(sessions), np.array(first, dtype=np.int64))
         answers = np.isin(np.arange(6), list(known))
         rng = np.random.default_rng(0)
-        found = next_item_sequences(asked, IS_PRODUCT, rng, limit=limit, allowed=answers, repeats=repeats)
+        result = next_item_sequences(asked, IS_PRODUCT, rng, limit=limit, allowed=answers, repeats=repeats)
         expected = [
             next_items_by_walking(session, known, repeats, at) for session, at in zip(sessions, first, strict=True)
         ]
-        assert listed(found.examples) == list(itertools.chain(*expected))
-        assert listed(found.examples) == listed(next_item_examples(asked, IS_PRODUCT, allowed=answers, repeats=repeats))
-        assert len(found) == len([questions for questions in expected if questions])
+        assert listed(result.examples) == list(itertools.chain(*expected))
+        assert listed(result.examples) == listed(
+            next_item_examples(asked, IS_PRODUCT, allowed=answers, repeats=repeats)
+        )
+        assert len(result) == len([questions for questions in expected if questions])
 
     @given(sessions=SESSIONS, limit=st.integers(1, 9), repeats=st.booleans(), seed=st.integers(0, 9))
     def test_of_a_longer_one_a_run_and_what_follows_it(self, sessions, limit, repeats, seed):
         own, is_product = table_of_own_rows(sessions)
         rng = np.random.default_rng(seed)
         walks = next_item_sequences(TargetRange.whole(own), is_product, rng, limit=limit, repeats=repeats)
-        found = {number: [] for number in range(len(sessions))}
+        result = {number: [] for number in range(len(sessions))}
         for shown, asked in by_session(walks):
             number = shown[0][1] // 6
-            assert not found[number], "a session is asked in one run"
+            assert not result[number], "a session is asked in one run"
             plain = [(action, row - 6 * number) for action, row in shown]
-            found[number] = [(plain, {place: target - 6 * number for place, target in asked.items()})]
+            result[number] = [(plain, {place: target - 6 * number for place, target in asked.items()})]
         for number, session in enumerate(sessions):
             possible = runs_by_walking(session, limit, repeats)
-            if found[number]:
-                assert found[number][0] in possible
-                assert found[number][0][1], "a session without a question is left out"
+            if result[number]:
+                assert result[number][0] in possible
+                assert result[number][0][1], "a session without a question is left out"
             else:
                 assert any(not asked for _, asked in possible)
         assert np.all(walks.sessions.lengths <= limit)
@@ -248,10 +250,10 @@ def purchases_by_walking(session, least):
 class TestPurchaseExamples:
     @given(sessions=SESSIONS, least=st.integers(1, 6), seed=st.integers(0, 9))
     def test_each_session_that_can_be_cut_is_cut_once(self, sessions, least, seed):
-        found = listed(purchase_examples(table(sessions), np.random.default_rng(seed), min_interactions=least))
+        result = listed(purchase_examples(table(sessions), np.random.default_rng(seed), min_interactions=least))
         able = [session for session in sessions if purchases_by_walking(session, least)]
-        assert len(found) == len(able)
-        for session, (prefix, follows) in zip(able, found, strict=True):
+        assert len(result) == len(able)
+        for session, (prefix, follows) in zip(able, result, strict=True):
             assert prefix == session[: len(prefix)]
             assert purchases_by_walking(session, least)[len(prefix)] is follows
 
@@ -267,9 +269,9 @@ class TestPurchaseExamples:
 
     def test_what_follows_the_first_purchase_is_never_shown(self):
         session = [*viewed(*[1] * 5), (BUY, 1), *viewed(*[2] * 20)]
-        found = purchase_examples(table([session] * 50), np.random.default_rng(0))
-        assert set(found.prefixes.lengths.tolist()) == {5}
-        assert found.targets.all()
+        result = purchase_examples(table([session] * 50), np.random.default_rng(0))
+        assert set(result.prefixes.lengths.tolist()) == {5}
+        assert result.targets.all()
 
     def test_a_purchase_too_early_leaves_the_session_out(self):
         early = [*viewed(*[1] * 4), (BUY, 1), *viewed(*[2] * 20), (BUY, 2)]
@@ -277,8 +279,8 @@ class TestPurchaseExamples:
 
     def test_at_least_five_interactions_as_in_the_paper_and_one_hidden(self):
         assert MIN_INTERACTIONS == 5
-        found = purchase_examples(table([viewed(*[1] * 5), viewed(*[1] * 6)]), np.random.default_rng(0))
-        assert listed(found) == [(viewed(*[1] * 5), False)]
+        result = purchase_examples(table([viewed(*[1] * 5), viewed(*[1] * 6)]), np.random.default_rng(0))
+        assert listed(result) == [(viewed(*[1] * 5), False)]
 
 
 def lengths_by_walking(session, least, limit):
@@ -289,10 +291,10 @@ class TestRemainingLengthExamples:
     @given(sessions=SESSIONS, least=st.integers(1, 6), limit=st.integers(1, 12), seed=st.integers(0, 9))
     def test_each_session_that_can_be_cut_is_cut_once(self, sessions, least, limit, seed):
         rng = np.random.default_rng(seed)
-        found = listed(remaining_length_examples(table(sessions), rng, min_interactions=least, limit=limit))
+        result = listed(remaining_length_examples(table(sessions), rng, min_interactions=least, limit=limit))
         able = [session for session in sessions if lengths_by_walking(session, least, limit)]
-        assert len(found) == len(able)
-        for session, (prefix, remaining) in zip(able, found, strict=True):
+        assert len(result) == len(able)
+        for session, (prefix, remaining) in zip(able, result, strict=True):
             assert prefix == session[: len(prefix)]
             assert lengths_by_walking(session, least, limit)[len(prefix)] == remaining
 
@@ -316,8 +318,8 @@ class TestCuts:
     def test_neither_later_sessions_nor_the_length_of_earlier_ones_move_a_cut(self, examples_of):
         alone = [viewed(1), *self.SESSIONS]
         among = [viewed(*[1] * 30), *self.SESSIONS, *self.SESSIONS]
-        found, found_among = (listed(examples_of(table(some), np.random.default_rng(1))) for some in (alone, among))
-        assert found_among[1 : len(found) + 1] == found
+        result, found_among = (listed(examples_of(table(some), np.random.default_rng(1))) for some in (alone, among))
+        assert found_among[1 : len(result) + 1] == result
 
     def test_sessions_too_short_are_left_out(self, examples_of):
         assert len(examples_of(table(self.SESSIONS[:5]), np.random.default_rng(0))) == 0

@@ -61,10 +61,10 @@ class TestApart:
     def test_every_session_is_in_one_part_and_parts_keep_their_order(self, starts, holdout, kind):
         corpus = numbered(len(starts), starts)
         split = Split.choose(corpus, holdout=holdout, kind=kind)
-        found = members(split, corpus)
-        assert sorted(itertools.chain(*found.values())) == list(range(len(starts)))
-        assert all(numbers == sorted(numbers) for numbers in found.values())
-        assert found == {name: np.flatnonzero(split.membership(corpus) == name).tolist() for name in PARTS}
+        result = members(split, corpus)
+        assert sorted(itertools.chain(*result.values())) == list(range(len(starts)))
+        assert all(numbers == sorted(numbers) for numbers in result.values())
+        assert result == {name: np.flatnonzero(split.membership(corpus) == name).tolist() for name in PARTS}
 
     @pytest.mark.parametrize("kind", APART)
     def test_a_question_may_be_asked_after_the_first_interaction(self, kind):
@@ -96,8 +96,8 @@ class TestByTime:
     @given(starts=STARTS, holdout=HOLDOUTS)
     def test_parts_follow_each_other(self, starts, holdout):
         corpus = numbered(len(starts), starts)
-        found = members(Split.choose(corpus, holdout=holdout, kind="time"), corpus)
-        moments = [{starts[number] for number in found[name]} for name in PARTS]
+        result = members(Split.choose(corpus, holdout=holdout, kind="time"), corpus)
+        moments = [{starts[number] for number in result[name]} for name in PARTS]
         filled = [part for part in moments if part]
         assert all(max(earlier) < min(later) for earlier, later in itertools.pairwise(filled))
         assert moments[-1]

@@ -62,8 +62,8 @@ def special_tokens(tokenizer, ids):
 def test_no_mark_is_read_out_of_a_shop_s_text(tokenizer, title, category, value):
     ids = tokenizer.product_text(Product(title, category, (("colour", value),)))
     expected = [mark for mark, text in (("[TITLE]", title), ("[CATEGORY]", category), ("[COLOUR]", value)) if text]
-    found = [token for token in special_tokens(tokenizer, ids) if token != "[UNK]"]
-    assert found == expected[: len(found)]
+    result = [token for token in special_tokens(tokenizer, ids) if token != "[UNK]"]
+    assert result == expected[: len(result)]
     phrase = tokenizer.search_phrases([title]).row(0)
     assert set(special_tokens(tokenizer, phrase)) <= {"[UNK]"}
 
@@ -273,7 +273,7 @@ class TestFromBert:
         [
             ("vocab.txt", b"red\nblue\n", r"vocab\.txt|lacks \[PAD\]"),
             ("vocab.txt", b"\xff\xfe", "not a vocabulary"),
-            ("vocab.txt", "\n".join([*BERT_WORDS, "red"]).encode(), "a token stands in it twice"),
+            ("vocab.txt", "\n".join([*BERT_WORDS, "red"]).encode(), "a token is in it twice"),
             ("tokenizer_config.json", b"{", "not JSON"),
             ("tokenizer_config.json", b'{"do_lower_case": "no"}', "do_lower_case"),
             ("tokenizer.json", b"[]", "expected a JSON object"),
