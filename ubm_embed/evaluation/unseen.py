@@ -49,8 +49,8 @@ class CorpusOverlap:
             counts = f"how much of it training has seen is not known: the model has no {TRAINING_IDS_FILE}"
         else:
             counts = (
-                f"{self.known_sessions:,} sessions are known to training, {self.new_sessions:,} are new, "
-                f"{self.new_products:,} products are new"
+                f"sessions known to training: {self.known_sessions:,}, new sessions: {self.new_sessions:,}, "
+                f"new products: {self.new_products:,}"
             )
         return f"not the corpus that the model was trained on; {counts}; test part: {self.rule}"
 
