@@ -78,6 +78,8 @@ def pretrain(
     On several GPUs: torchrun --nproc-per-node 2 -m cli pretrain ...
     """
     from ubm_embed.data.corpus import Corpus
+    from ubm_embed.data.tasks.training_ids import TrainingIds
+    from ubm_embed.model.start import checkpoint_folder
     from ubm_embed.outputs import require_free
     from ubm_embed.training.pretraining.pretrain import pretrain as train
     from ubm_embed.training.processes import init_process_group
@@ -95,6 +97,8 @@ def pretrain(
     model, tokenizer = _initial_model(opened, config, init, vocab, chosen_sizes)
     set_up_process()
     run: dict[str, Any] = {"device": target, "resume": resume, "restart": restart, "overwrite": overwrite}
+    if init is not None:
+        run["earlier_ids"] = TrainingIds.load(checkpoint_folder(init))
     with init_process_group(target) as processes, progress() as report_progress:
         made = train(opened, model, tokenizer, out, config, progress=report_progress, processes=processes, **run)
     if processes.is_rank_zero:

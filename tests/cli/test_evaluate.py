@@ -81,3 +81,15 @@ def test_a_corpus_of_sessions_that_training_has_read_is_refused(ubm, model, prod
     assert done.code == 3
     assert "no session is left to test on" in done.err
     assert not done.out
+
+
+def test_a_model_that_is_trained_further_remembers_what_it_has_read(ubm, model, products, sessions, tmp_path):
+    corpus_of(products, {f"n{number}": 1 for number in range(30)}).write(tmp_path / "more")
+    arguments = ("--corpus", tmp_path / "more", "--out", tmp_path / "further", "--init", model, "--max-steps", 1)
+    done = ubm("pretrain", *arguments, "--item-batch", 8, "--session-batch", 8)
+    assert done.code == 0, done.err
+    read = corpus_of(products, {name: number for name, number in sessions.items() if number < 5})
+    read.write(tmp_path / "read")
+    done = ubm("evaluate", "nip", "--model", tmp_path / "further", "--corpus", tmp_path / "read")
+    assert done.code == 3
+    assert "no session is left to test on" in done.err

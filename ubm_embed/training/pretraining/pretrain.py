@@ -47,6 +47,7 @@ def pretrain(
     overwrite: bool = False,
     resume: bool = False,
     restart: bool = False,
+    earlier_ids: TrainingIds | None = None,
     progress: Progress = silent,
     processes: Processes = ALONE,
 ) -> Checkpoint:
@@ -58,6 +59,7 @@ def pretrain(
         overwrite: replace what is at `out`; an unfinished run is not touched.
         resume: continue the unfinished run.
         restart: discard the unfinished run, if there is one, and start over.
+        earlier_ids: what `model` was trained on before.
         processes: those that train together. All call this with the same arguments, and see the same folders.
 
     Raises:
@@ -86,7 +88,8 @@ def pretrain(
             record = _record(config, tokenized, run, time.monotonic() - started)
             with output_folder(out, overwrite=overwrite) as folder:
                 save_checkpoint(folder, model, tokenizer, record | {"processes": processes.world_size})
-                TrainingIds.from_split(corpus, tokenized, split_of(tokenized, config)).save(folder)
+                ids = TrainingIds.from_split(corpus, tokenized, split_of(tokenized, config))
+                (ids if earlier_ids is None else ids.union(earlier_ids)).save(folder)
                 shutil.copy(run.metrics, folder / METRICS_FILE)
             run.discard()
 
