@@ -40,7 +40,7 @@ def test_a_written_corpus_opens_as_it_was(tmp_path: Path) -> None:
     assert opened.sessions == 1
 
 
-def test_a_corpus_is_replaced_only_when_asked(tmp_path: Path) -> None:
+def test_a_corpus_is_replaced_only_on_request(tmp_path: Path) -> None:
     corpus().write(tmp_path / "c")
     with pytest.raises(Conflict):
         corpus().write(tmp_path / "c")

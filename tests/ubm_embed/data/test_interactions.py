@@ -1,4 +1,4 @@
-"""Interactions stand by session and position, however the file has them."""
+"""Interactions are ordered by session and position, whatever their order in the file."""
 
 from pathlib import Path
 

@@ -151,7 +151,7 @@ def test_progress_reaches_the_totals(tmp_path: Path) -> None:
     assert steps == {"products": (30, 30), "sessions": (20, 20)}
 
 
-def test_a_taken_folder_is_left_alone_unless_told_otherwise(tmp_path: Path) -> None:
+def test_a_taken_folder_is_left_alone_unless_overwritten(tmp_path: Path) -> None:
     write_sample_shop(tmp_path / "shop", products=30, sessions=20)
     with pytest.raises(Conflict):
         write_sample_shop(tmp_path / "shop", products=31, sessions=20)
@@ -185,7 +185,7 @@ def test_popularity_is_skewed(interactions: pl.DataFrame) -> None:
     assert views.max() > 4 * views.median()
 
 
-def test_what_follows_is_told_by_co_occurrence_far_better_than_by_popularity(pasts: list[list[str]]) -> None:
+def test_co_occurrence_predicts_the_next_product_far_better_than_popularity(pasts: list[list[str]]) -> None:
     training, held_out = pasts[: len(pasts) * 4 // 5], pasts[len(pasts) * 4 // 5 :]
     popular: Counter[str] = Counter()
     together: defaultdict[str, Counter[str]] = defaultdict(Counter)

@@ -1,4 +1,4 @@
-"""Session files: what is valid comes back as it was; what is not is named by line and field."""
+"""Valid session files are read as they are; the error for an invalid one names the line and the field."""
 
 import dataclasses
 import io

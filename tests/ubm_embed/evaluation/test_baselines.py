@@ -98,7 +98,7 @@ def test_recent_co_occurrence_is_what_loops_count(training, prefixes):
         assert row == pytest.approx(recency_scores(session, expected), rel=ROUNDING)
 
 
-def test_pairs_up_to_10_places_apart_and_the_last_8_products_count():
+def test_pairs_up_to_10_positions_apart_and_the_last_8_products_count():
     far = [0, *[1] * 9, 2, 3]  # 0 is 10 places before 2, and 11 before 3
     fitted = RecentCoOccurrence.fit(table(far), PRODUCTS)
     assert fitted.similarity.toarray()[0, 2:] == pytest.approx([0.1, 0])

@@ -126,7 +126,7 @@ class TestNextItem:
         assert [band.min_count for band in rows["UBM"].bands] == [20], counts
         assert rows["UBM"].bands[0].examples == TEST.sum()
 
-    def test_products_that_training_never_saw_are_no_targets(self, products, checkpoint):
+    def test_products_that_training_never_saw_are_not_targets(self, products, checkpoint):
         pairs = {"training": ["p1", "p2"], "validation": ["p1", "p2"], "test": ["p1", "p5"]}
         corpus = corpus_of(products, {name: pairs[part] for name, part in zip(NAMES, PARTS, strict=True)})
         with pytest.raises(InvalidData, match="nip to test with"):
@@ -179,7 +179,7 @@ class TestOtherTasks:
 
 
 class TestAgainst:
-    def test_another_model_stands_second_with_p_values(self, corpus, checkpoint, stir):
+    def test_another_model_comes_second_with_p_values(self, corpus, checkpoint, stir):
         model = checkpoint(corpus)
         other = checkpoint(corpus, Task.NIP)
         stir(other.model)
@@ -230,7 +230,7 @@ class TestRefusals:
             evaluate(Task.NIP, corpus, model)
 
     @pytest.mark.parametrize("task", [Task.PIP, Task.RLP])
-    def test_a_model_without_a_head_is_told_how_to_get_one(self, long_corpus, checkpoint, task):
+    def test_the_error_for_a_missing_head_says_how_to_get_one(self, long_corpus, checkpoint, task):
         with pytest.raises(InvalidData, match=f"no head for {task}: fine-tune one with `ubm-embed finetune {task}`"):
             evaluate(task, long_corpus, checkpoint(long_corpus))
 

@@ -74,7 +74,7 @@ def test_clearly_better_ranks_differ():
     assert set(paired_p_values(ranking_metrics, first, second, rounds=99).values()) == {1 / 100}
 
 
-def test_metrics_that_are_no_mean_over_examples():
+def test_metrics_that_are_not_a_mean_over_examples():
     rng = np.random.default_rng(3)
     labels = rng.random(200) < 0.3
     knows = np.where(labels, 0.7, 0.3).astype(np.float32) + rng.normal(0, 0.2, 200).astype(np.float32)
@@ -97,7 +97,7 @@ def test_the_seed_decides_and_the_caller_s_arrays_stay():
     assert np.array_equal((first, second), kept)
 
 
-def test_predictions_that_are_no_pairs():
+def test_predictions_that_are_not_pairs():
     with pytest.raises(ValueError, match=r"\(3,\) and \(4,\)"):
         paired_p_values(mean, np.ones(3), np.ones(4))
     with pytest.raises(ValueError, match=r"one shape \[E\]"):

@@ -69,7 +69,7 @@ def held_out(split, names):
     return {name for name, part in zip(names, split.membership(times), strict=True) if part == "test"}
 
 
-def test_one_appended_session_is_no_obstacle(products, trained):
+def test_a_corpus_with_one_appended_session_is_evaluated(products, trained):
     corpus = corpus_of(products, OLD)
     checkpoint = trained(corpus, BY_SESSION)
     before = evaluate(Task.NIP, corpus, checkpoint, rounds=5)

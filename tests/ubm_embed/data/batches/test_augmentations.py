@@ -1,4 +1,4 @@
-"""What each augmentation changes, and all that it must leave alone."""
+"""What each augmentation changes, and what it leaves unchanged."""
 
 import numpy as np
 import pytest
@@ -111,7 +111,7 @@ def test_reordering_exchanges_two_interactions_within_each_session(lengths, seed
         assert after.rows[moved].tolist() == moved[::-1].tolist()
 
 
-def test_reordering_draws_every_pair_of_places():
+def test_reordering_draws_every_pair_of_positions():
     after = reorder_interactions(numbered([4] * 2000), rng())
     moved = (after.rows != np.arange(after.rows.size)).reshape(-1, 4)
     pairs, counts = np.unique(moved, axis=0, return_counts=True)

@@ -1,4 +1,4 @@
-"""Where a batch is cut, and which process has which part."""
+"""Where a batch is cut, and which process gets which chunks."""
 
 import numpy as np
 import pytest

@@ -1,4 +1,4 @@
-"""The distinct-interaction batch holds, place by place, what each session says."""
+"""A batch of distinct interactions holds, position by position, the interactions of each session."""
 
 import numpy as np
 import torch
@@ -69,7 +69,7 @@ def test_distinct_interactions_of_stored_arrays():
 
 
 @given(sessions=SESSIONS)
-def test_every_place_of_every_session_holds_its_interaction(tokenizer, sessions):
+def test_every_position_of_every_session_holds_its_interaction(tokenizer, sessions):
     batch = session_batch(tokenizer, TEXTS, [arrays(session) for session in sessions])
     packing = batch.tokens.packing
     starts, lengths = packing.starts.tolist(), packing.lengths.tolist()

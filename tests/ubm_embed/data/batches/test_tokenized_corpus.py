@@ -1,4 +1,4 @@
-"""Which text row each interaction gets, when sessions began, what names the data, and which are held out."""
+"""Which text row each interaction gets, when sessions began, and what identifies the data."""
 
 import dataclasses
 
@@ -47,7 +47,7 @@ class TestOf:
         assert [str(ACTIONS[code]) for code in tokenized.sessions.actions] == [row[1] for row in INTERACTIONS]
         assert tokenized.sessions.rows.tolist() == [8, 7, 0, 9, 8, 7]
 
-    def test_sessions_stand_in_the_order_of_the_corpus(self, tokenized):
+    def test_sessions_are_in_the_order_of_the_corpus(self, tokenized):
         assert tokenized.session_ids.tolist() == ["z", "a", "m"]
         assert tokenized.sessions.offsets.tolist() == [0, 3, 5, 6]
 

@@ -229,7 +229,7 @@ def test_a_message_repeated_in_another_file_is_dropped(tmp_path: Path) -> None:
     assert dropped(collect(tmp_path, "segment")) == {"duplicate message": 1}
 
 
-def test_calls_without_message_id_are_no_duplicates(tmp_path: Path) -> None:
+def test_calls_without_message_id_are_not_duplicates(tmp_path: Path) -> None:
     calls = [segment("Product Viewed", number, TRACKED, messageId=None) for number in (1, 2)]
     assert not dropped(collect(write(tmp_path / "log.jsonl", calls), "segment"))
 
@@ -335,7 +335,7 @@ def test_a_nested_log_cannot_be_csv(tmp_path: Path) -> None:
         read_events([tmp_path / "log.csv"], "ga4")
 
 
-def test_events_stand_in_the_order_of_the_sources(tmp_path: Path) -> None:
+def test_events_are_in_the_order_of_the_sources(tmp_path: Path) -> None:
     files = [write(tmp_path / f"{name}.jsonl", [ga4("view_item", SHOE | {"item_id": name})]) for name in "bca"]
     events = read_events(files, "ga4")
     (frame,) = collect_tables([events.frame], events.files)

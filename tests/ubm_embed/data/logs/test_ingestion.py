@@ -189,7 +189,7 @@ def test_a_log_without_rows_is_refused(tmp_path: Path) -> None:
         ingest([write(tmp_path / "log.csv", HEADER)], kind="native", out=tmp_path / "out")
 
 
-def test_a_taken_place_is_refused_before_anything_is_read(tmp_path: Path) -> None:
+def test_a_taken_folder_is_refused_before_anything_is_read(tmp_path: Path) -> None:
     write(tmp_path / "precious", "")
     with pytest.raises(Conflict):
         ingest([tmp_path / "absent.csv"], kind="native", out=tmp_path)
@@ -208,7 +208,7 @@ def test_a_missing_catalogue_is_not_found(tmp_path: Path) -> None:
         ingest([write(tmp_path / "l.csv", LOG)], kind="native", out=tmp_path / "o", catalogue=tmp_path / "absent.csv")
 
 
-def test_a_report_is_plain_json_and_progress_is_told(tmp_path: Path) -> None:
+def test_a_report_is_plain_json_and_progress_is_reported(tmp_path: Path) -> None:
     steps: list[tuple[int, int]] = []
     report = ingest(
         [write(tmp_path / "log.csv", LOG)],
@@ -237,7 +237,7 @@ def test_a_folder_may_have_any_name(tmp_path: Path, name: str, monkeypatch: pyte
 
 
 @pytest.mark.parametrize(("events", "products"), [(2_000, 1), (1, 2_000)], ids=["events", "products"])
-def test_a_full_disk_is_no_fault_of_the_log(
+def test_a_full_disk_is_not_reported_as_a_fault_of_the_log(
     tmp_path: Path, events: int, products: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     # Digests, so that nothing of it is packed into the file that a limit on its size allows.

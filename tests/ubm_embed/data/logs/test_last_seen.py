@@ -1,4 +1,4 @@
-"""The last values of a product against a sort of everything that was seen of it."""
+"""The last values of a product against a sort of all its events."""
 
 from datetime import datetime, timedelta
 

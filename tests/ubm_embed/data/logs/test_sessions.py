@@ -73,7 +73,7 @@ def ordered(*rows: tuple[str, int | None, int | None]) -> list[int]:
     return order_sessions(ranked)["order"].to_list()
 
 
-def test_a_session_is_ordered_by_time_then_position_then_place() -> None:
+def test_a_session_is_ordered_by_time_then_position_then_order_in_the_log() -> None:
     assert ordered(("s", 2, None), ("s", 1, None), ("s", 1, None)) == [1, 2, 0]
     assert ordered(("s", 1, 1), ("s", 1, 0), ("s", 0, 2)) == [2, 1, 0]
 
@@ -82,7 +82,7 @@ def test_one_missing_time_leaves_a_session_in_the_order_of_its_log() -> None:
     assert ordered(("s", 2, None), ("s", None, None), ("s", 1, None)) == [0, 1, 2]
 
 
-def test_sessions_stand_in_the_order_in_which_they_began() -> None:
+def test_sessions_are_in_the_order_in_which_they_began() -> None:
     assert ordered(("late", 9, None), ("early", 1, None), ("never", None, None), ("late", 3, None)) == [1, 3, 0, 2]
 
 

@@ -1,4 +1,4 @@
-"""However few events are in memory at once, sessions are those of all of them together."""
+"""Sessions do not depend on how many events are in memory at once."""
 
 import itertools
 from datetime import datetime, timedelta
@@ -59,7 +59,7 @@ def test_events_are_named_and_ordered_as_if_all_were_in_memory(rows: list, at_on
     assert pl.concat(parts).columns == expected.columns
 
 
-def test_no_session_is_cut_in_two_and_parts_are_not_larger_than_need_be(tmp_path: Path) -> None:
+def test_no_session_is_cut_in_two_and_parts_are_no_larger_than_needed(tmp_path: Path) -> None:
     sizes = [3, 1, 7, 2, 2, 1, 4]
     rows = [(f"s{number}", None, number, None) for number, size in enumerate(sizes) for _ in range(size)]
     parts = list(ordered_sessions(log(rows), tmp_path, rows=4))
@@ -69,5 +69,5 @@ def test_no_session_is_cut_in_two_and_parts_are_not_larger_than_need_be(tmp_path
 
 
 @pytest.mark.parametrize("rows", [1, 10])
-def test_of_no_events_there_is_nothing(tmp_path: Path, rows: int) -> None:
+def test_no_events_give_no_parts(tmp_path: Path, rows: int) -> None:
     assert sum(part.height for part in ordered_sessions(log([]), tmp_path, rows=rows)) == 0

@@ -1,4 +1,4 @@
-"""Which text columns are numbers, and what becomes of them."""
+"""Which text columns become numbers."""
 
 from typing import Any
 

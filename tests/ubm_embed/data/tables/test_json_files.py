@@ -1,4 +1,4 @@
-"""An object of a JSON file, or an error that names the file."""
+"""The object of a JSON file, or an error that names the file."""
 
 from pathlib import Path
 

@@ -158,7 +158,7 @@ def test_a_bad_csv_row_is_an_error_when_collected(tmp_path: Path, content: bytes
 
 @pytest.mark.parametrize("folder", ["shop [2024]", "shop*", "shop?", "{shop,other}", "["])
 @pytest.mark.parametrize("name", ["t.csv", "t.jsonl", "t.json", "t.parquet"])
-def test_a_name_is_no_pattern(tmp_path: Path, folder: str, name: str) -> None:
+def test_a_name_is_not_a_pattern(tmp_path: Path, folder: str, name: str) -> None:
     for place, value in ((folder, "ours"), ("shop 2", "other"), ("shop2", "other")):
         (tmp_path / place).mkdir()
         frame, file = pl.DataFrame({"id": [value]}), tmp_path / place / name

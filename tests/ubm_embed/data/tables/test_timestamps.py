@@ -51,6 +51,6 @@ def test_a_date_is_its_midnight_and_fractions_are_kept() -> None:
 
 
 @pytest.mark.parametrize("value", ["", "yesterday", "2024-13-01", "nan", None])
-def test_what_is_no_moment_is_null(value: str | None) -> None:
+def test_an_invalid_timestamp_is_null(value: str | None) -> None:
     assert moment(value, pl.String()) is None
     assert moment([value], pl.List(pl.String)) is None

@@ -79,7 +79,7 @@ class TestNextItem:
         assert seen
         assert not seen & set(np.flatnonzero(dataset.counts == 0).tolist())
 
-    def test_a_product_that_training_never_shows_is_no_target(self):
+    def test_a_product_that_training_never_shows_is_not_a_target(self):
         sessions = [[(VIEW, 0), (VIEW, 1)]] * 40
         part = BY_SESSION.membership(corpus_of(sessions))
         sessions = [[(VIEW, 0), (VIEW, 2)] if name == "test" else [(VIEW, 0), (VIEW, 1)] for name in part]

@@ -1,4 +1,4 @@
-"""What is asked of a session, against one walk through it: what is shown, what is hidden, what is the answer."""
+"""The examples of each task against plain loops over the sessions."""
 
 import itertools
 
@@ -43,11 +43,16 @@ def listed(examples):
     return list(zip(shown, examples.targets.tolist(), strict=True))
 
 
+def four_deviations(fraction, draws):
+    """How far a fraction of random draws may be off by chance."""
+    return 4 * (fraction * (1 - fraction) / draws) ** 0.5
+
+
 def viewed(*rows):
     return [(VIEW if IS_PRODUCT[row] else SEARCH, row) for row in rows]
 
 
-def next_items_by_walking(session, known=frozenset(range(6)), repeats=False, first=1):
+def next_items_in_a_loop(session, known=frozenset(range(6)), repeats=False, first=1):
     """Every question of a session: for each product in turn, what stood before it."""
     result = []
     for place, (_, row) in enumerate(session):
@@ -61,35 +66,35 @@ def next_items_by_walking(session, known=frozenset(range(6)), repeats=False, fir
 
 class TestNextItemExamples:
     @given(sessions=SESSIONS, known=st.sets(st.integers(0, 5)), repeats=st.booleans(), data=st.data())
-    def test_without_a_generator_all_questions_are_asked(self, sessions, known, repeats, data):
+    def test_without_a_generator_all_examples_are_returned(self, sessions, known, repeats, data):
         first = [data.draw(st.integers(0, 9)) for _ in sessions]
-        asked = TargetRange(table(sessions), np.array(first, dtype=np.int64))
-        answers = np.isin(np.arange(6), list(known))
-        result = next_item_examples(asked, IS_PRODUCT, allowed=answers, repeats=repeats)
-        walks = [
-            next_items_by_walking(session, known, repeats, at) for session, at in zip(sessions, first, strict=True)
+        part = TargetRange(table(sessions), np.array(first, dtype=np.int64))
+        allowed = np.isin(np.arange(6), list(known))
+        result = next_item_examples(part, IS_PRODUCT, allowed=allowed, repeats=repeats)
+        sequences = [
+            next_items_in_a_loop(session, known, repeats, at) for session, at in zip(sessions, first, strict=True)
         ]
-        assert listed(result) == list(itertools.chain(*walks))
+        assert listed(result) == list(itertools.chain(*sequences))
 
-    @given(sessions=SESSIONS, most=st.integers(0, 4), seed=st.integers(0, 9), repeats=st.booleans())
-    def test_with_one_at_most_so_many_a_session(self, sessions, most, seed, repeats):
-        asked = TargetRange.whole(table(sessions))
+    @given(sessions=SESSIONS, limit=st.integers(0, 4), seed=st.integers(0, 9), repeats=st.booleans())
+    def test_a_generator_draws_up_to_a_number_per_session(self, sessions, limit, seed, repeats):
+        part = TargetRange.whole(table(sessions))
         result = listed(
-            next_item_examples(asked, IS_PRODUCT, np.random.default_rng(seed), max_per_session=most, repeats=repeats)
+            next_item_examples(part, IS_PRODUCT, np.random.default_rng(seed), max_per_session=limit, repeats=repeats)
         )
         for session in sessions:
-            possible = next_items_by_walking(session, repeats=repeats)
-            count = min(most, len(possible))
+            possible = next_items_in_a_loop(session, repeats=repeats)
+            count = min(limit, len(possible))
             part, result = result[:count], result[count:]
-            # A session's questions keep their order: those drawn are a subsequence of all.
+            # The examples of a session keep their order: those drawn are a subsequence of all.
             rest = iter(possible)
-            assert all(question in rest for question in part)
+            assert all(example in rest for example in part)
         assert not result
 
     @given(sessions=SESSIONS, seed=st.integers(0, 9))
-    def test_the_answer_is_a_product_that_the_prefix_lacks_and_the_prefix_holds_another(self, sessions, seed):
-        asked = TargetRange.whole(table(sessions))
-        for prefix, target in listed(next_item_examples(asked, IS_PRODUCT, np.random.default_rng(seed))):
+    def test_the_target_is_a_product_that_the_prefix_lacks_and_the_prefix_holds_another(self, sessions, seed):
+        part = TargetRange.whole(table(sessions))
+        for prefix, target in listed(next_item_examples(part, IS_PRODUCT, np.random.default_rng(seed))):
             rows = [row for _, row in prefix]
             assert IS_PRODUCT[target]
             assert target not in rows
@@ -97,25 +102,25 @@ class TestNextItemExamples:
 
     def test_a_hand_made_session(self):
         session = viewed(4, 0, 0, 5, 1, 0)
-        asked = TargetRange.whole(table([session, viewed(2), viewed(4, 3), []]))
-        assert listed(next_item_examples(asked, IS_PRODUCT)) == [(session[:4], 1)]
-        with_repeats = next_item_examples(asked, IS_PRODUCT, repeats=True)
+        part = TargetRange.whole(table([session, viewed(2), viewed(4, 3), []]))
+        assert listed(next_item_examples(part, IS_PRODUCT)) == [(session[:4], 1)]
+        with_repeats = next_item_examples(part, IS_PRODUCT, repeats=True)
         assert listed(with_repeats) == [(session[:4], 1), (session[:5], 0)]
 
-    def test_a_search_between_two_views_of_a_product_asks_nothing(self):
-        asked = TargetRange.whole(table([viewed(0, 4, 0)]))
-        assert len(next_item_examples(asked, IS_PRODUCT, repeats=True)) == 0
+    def test_a_search_between_two_views_of_a_product_makes_no_target(self):
+        part = TargetRange.whole(table([viewed(0, 4, 0)]))
+        assert len(next_item_examples(part, IS_PRODUCT, repeats=True)) == 0
 
-    def test_every_question_of_a_session_is_drawn_equally_often(self):
-        asked = TargetRange.whole(table([viewed(0, 4, 1, 0, 2, 5)] * 1000))
-        targets = next_item_examples(asked, IS_PRODUCT, np.random.default_rng(0)).targets
-        assert np.mean(targets == 1) == pytest.approx(0.5, abs=0.05)
+    def test_every_example_of_a_session_is_drawn_equally_often(self):
+        part = TargetRange.whole(table([viewed(0, 4, 1, 0, 2, 5)] * 1000))
+        targets = next_item_examples(part, IS_PRODUCT, np.random.default_rng(0)).targets
+        assert np.mean(targets == 1) == pytest.approx(0.5, abs=four_deviations(0.5, 1000))
         assert set(targets.tolist()) == {1, 2}
 
-    def test_the_same_seed_asks_the_same(self):
-        asked = TargetRange.whole(table([viewed(0, 1, 2, 3)] * 20))
+    def test_the_same_seed_draws_the_same_examples(self):
+        part = TargetRange.whole(table([viewed(0, 1, 2, 3)] * 20))
         one, same, other = (
-            listed(next_item_examples(asked, IS_PRODUCT, np.random.default_rng(seed))) for seed in (1, 1, 2)
+            listed(next_item_examples(part, IS_PRODUCT, np.random.default_rng(seed))) for seed in (1, 1, 2)
         )
         assert one == same != other
 
@@ -123,7 +128,7 @@ class TestNextItemExamples:
         result = next_item_examples(TargetRange.whole(table([viewed(0, 1)])), IS_PRODUCT)
         assert (result.prefixes.rows.dtype, result.targets.dtype) == (np.int32, np.int64)
 
-    def test_no_sessions_ask_nothing(self):
+    def test_no_sessions_give_no_examples(self):
         for rng in (None, np.random.default_rng(0)):
             assert len(next_item_examples(TargetRange.whole(table([])), IS_PRODUCT, rng)) == 0
 
@@ -134,20 +139,20 @@ def table_of_own_rows(sessions):
     return table(own), np.tile(IS_PRODUCT, len(sessions))
 
 
-def by_session(walks):
+def by_session(sequences):
     """Of each session what is read, and what is asked after how many interactions of it."""
-    pairs = list(zip(walks.sessions.actions.tolist(), walks.sessions.rows.tolist(), strict=True))
+    pairs = list(zip(sequences.sessions.actions.tolist(), sequences.sessions.rows.tolist(), strict=True))
     result = []
-    for start, stop in itertools.pairwise(walks.sessions.offsets.tolist()):
-        inside = [place for place, where in enumerate(walks.positions.tolist()) if start <= where < stop]
-        asked = {int(walks.positions[place]) - start + 1: int(walks.targets[place]) for place in inside}
-        result.append((pairs[start:stop], asked))
+    for start, stop in itertools.pairwise(sequences.sessions.offsets.tolist()):
+        inside = [place for place, where in enumerate(sequences.positions.tolist()) if start <= where < stop]
+        part = {int(sequences.positions[place]) - start + 1: int(sequences.targets[place]) for place in inside}
+        result.append((pairs[start:stop], part))
     return result
 
 
-def runs_by_walking(session, limit, repeats):
+def windows_in_a_loop(session, limit, repeats):
     """What may be made of a session: of each run, what is read of it and the answers after how many interactions."""
-    places = {len(before): row for before, row in next_items_by_walking(session, repeats=repeats)}
+    places = {len(before): row for before, row in next_items_in_a_loop(session, repeats=repeats)}
     starts = range(max(0, len(session) - limit - 1) + 1)
     return [
         (
@@ -158,7 +163,7 @@ def runs_by_walking(session, limit, repeats):
     ]
 
 
-class TestNextItemWalks:
+class TestNextItemSequences:
     @given(
         sessions=SESSIONS,
         known=st.sets(st.integers(0, 5)),
@@ -166,81 +171,79 @@ class TestNextItemWalks:
         limit=st.integers(11, 20),
         data=st.data(),
     )
-    def test_of_sessions_within_the_limit_all_questions_are_asked(self, sessions, known, repeats, limit, data):
+    def test_sessions_within_the_limit_have_all_targets(self, sessions, known, repeats, limit, data):
         first = [data.draw(st.integers(0, 9)) for _ in sessions]
-        asked = TargetRange(table(sessions), np.array(first, dtype=np.int64))
-        answers = np.isin(np.arange(6), list(known))
+        part = TargetRange(table(sessions), np.array(first, dtype=np.int64))
+        allowed = np.isin(np.arange(6), list(known))
         rng = np.random.default_rng(0)
-        result = next_item_sequences(asked, IS_PRODUCT, rng, limit=limit, allowed=answers, repeats=repeats)
+        result = next_item_sequences(part, IS_PRODUCT, rng, limit=limit, allowed=allowed, repeats=repeats)
         expected = [
-            next_items_by_walking(session, known, repeats, at) for session, at in zip(sessions, first, strict=True)
+            next_items_in_a_loop(session, known, repeats, at) for session, at in zip(sessions, first, strict=True)
         ]
         assert listed(result.examples) == list(itertools.chain(*expected))
-        assert listed(result.examples) == listed(
-            next_item_examples(asked, IS_PRODUCT, allowed=answers, repeats=repeats)
-        )
+        assert listed(result.examples) == listed(next_item_examples(part, IS_PRODUCT, allowed=allowed, repeats=repeats))
         assert len(result) == len([questions for questions in expected if questions])
 
     @given(sessions=SESSIONS, limit=st.integers(1, 9), repeats=st.booleans(), seed=st.integers(0, 9))
-    def test_of_a_longer_one_a_run_and_what_follows_it(self, sessions, limit, repeats, seed):
+    def test_a_longer_session_gives_a_window_and_the_target_after_it(self, sessions, limit, repeats, seed):
         own, is_product = table_of_own_rows(sessions)
         rng = np.random.default_rng(seed)
-        walks = next_item_sequences(TargetRange.whole(own), is_product, rng, limit=limit, repeats=repeats)
+        sequences = next_item_sequences(TargetRange.whole(own), is_product, rng, limit=limit, repeats=repeats)
         result = {number: [] for number in range(len(sessions))}
-        for shown, asked in by_session(walks):
+        for shown, part in by_session(sequences):
             number = shown[0][1] // 6
             assert not result[number], "a session is asked in one run"
             plain = [(action, row - 6 * number) for action, row in shown]
-            result[number] = [(plain, {place: target - 6 * number for place, target in asked.items()})]
+            result[number] = [(plain, {place: target - 6 * number for place, target in part.items()})]
         for number, session in enumerate(sessions):
-            possible = runs_by_walking(session, limit, repeats)
+            possible = windows_in_a_loop(session, limit, repeats)
             if result[number]:
                 assert result[number][0] in possible
                 assert result[number][0][1], "a session without a question is left out"
             else:
-                assert any(not asked for _, asked in possible)
-        assert np.all(walks.sessions.lengths <= limit)
-        assert np.all(np.diff(walks.positions) > 0)
+                assert any(not part for _, part in possible)
+        assert np.all(sequences.sessions.lengths <= limit)
+        assert np.all(np.diff(sequences.positions) > 0)
 
-    def test_every_run_of_a_long_session_is_drawn_equally_often(self):
+    def test_every_window_of_a_long_session_is_drawn_equally_often(self):
         session, is_product = [(VIEW, row) for row in range(8)], np.ones(8, dtype=bool)
-        asked = TargetRange.whole(table([session] * 2000))
-        walks = next_item_sequences(asked, is_product, np.random.default_rng(0), limit=4)
-        starts, counts = np.unique(walks.sessions.rows[walks.sessions.offsets[:-1]], return_counts=True)
+        part = TargetRange.whole(table([session] * 2000))
+        sequences = next_item_sequences(part, is_product, np.random.default_rng(0), limit=4)
+        starts, counts = np.unique(sequences.sessions.rows[sequences.sessions.offsets[:-1]], return_counts=True)
         assert starts.tolist() == [0, 1, 2, 3]
-        assert counts / 2000 == pytest.approx(0.25, abs=0.04)
-        assert set(walks.sessions.lengths.tolist()) == {4}
+        assert counts / 2000 == pytest.approx(0.25, abs=four_deviations(0.25, 2000))
+        assert set(sequences.sessions.lengths.tolist()) == {4}
 
-    def test_reads_as_many_interactions_as_the_paper_does_and_asks_for_one_more(self):
+    def test_a_window_has_as_many_interactions_as_in_the_paper_and_a_target_after_them(self):
         sessions = [[(VIEW, row) for row in range(MAX_INTERACTIONS + more)] for more in (0, 1, 2)]
-        walks = next_item_sequences(
+        sequences = next_item_sequences(
             TargetRange.whole(table(sessions)), np.ones(MAX_INTERACTIONS + 2, dtype=bool), np.random.default_rng(0)
         )
-        assert walks.sessions.lengths.tolist() == [MAX_INTERACTIONS - 1, MAX_INTERACTIONS, MAX_INTERACTIONS]
-        assert walks.positions.size == 3 * MAX_INTERACTIONS - 1
+        assert sequences.sessions.lengths.tolist() == [MAX_INTERACTIONS - 1, MAX_INTERACTIONS, MAX_INTERACTIONS]
+        assert sequences.positions.size == 3 * MAX_INTERACTIONS - 1
 
     def test_a_hand_made_session(self):
-        walks = next_item_sequences(
+        sequences = next_item_sequences(
             TargetRange.whole(table([viewed(4, 0, 0, 5, 1, 2), viewed(4, 3)])), IS_PRODUCT, np.random.default_rng(0)
         )
-        assert by_session(walks) == [(viewed(4, 0, 0, 5, 1), {4: 1, 5: 2})]
-        assert (walks.sessions.rows.dtype, walks.targets.dtype) == (np.int32, np.int64)
+        assert by_session(sequences) == [(viewed(4, 0, 0, 5, 1), {4: 1, 5: 2})]
+        assert (sequences.sessions.rows.dtype, sequences.targets.dtype) == (np.int32, np.int64)
 
     @given(sessions=SESSIONS, data=st.data())
-    def test_are_taken_in_the_order_asked_for(self, sessions, data):
-        walks = next_item_sequences(
+    def test_are_taken_in_the_given_order(self, sessions, data):
+        sequences = next_item_sequences(
             TargetRange.whole(table(sessions)), IS_PRODUCT, np.random.default_rng(0), repeats=True
         )
-        order = data.draw(st.permutations(range(len(walks))))
+        order = data.draw(st.permutations(range(len(sequences))))
         chosen = order[: data.draw(st.integers(0, len(order)))]
-        taken = walks.take(np.array(chosen, dtype=np.int64))
-        assert by_session(taken) == [by_session(walks)[place] for place in chosen]
+        taken = sequences.take(np.array(chosen, dtype=np.int64))
+        assert by_session(taken) == [by_session(sequences)[place] for place in chosen]
         assert len(taken) == len(chosen)
-        shown = [(pairs[:count], target) for pairs, asked in by_session(taken) for count, target in asked.items()]
+        shown = [(pairs[:count], target) for pairs, part in by_session(taken) for count, target in part.items()]
         assert listed(taken.examples) == shown
 
 
-def purchases_by_walking(session, least):
+def purchases_in_a_loop(session, least):
     """Every allowed cut of a session, and whether a purchase follows: none is shown, and something is hidden."""
     actions = [action for action, _ in session]
     cuts = [cut for cut in range(least, len(session)) if BUY not in actions[:cut]]
@@ -251,11 +254,11 @@ class TestPurchaseExamples:
     @given(sessions=SESSIONS, least=st.integers(1, 6), seed=st.integers(0, 9))
     def test_each_session_that_can_be_cut_is_cut_once(self, sessions, least, seed):
         result = listed(purchase_examples(table(sessions), np.random.default_rng(seed), min_interactions=least))
-        able = [session for session in sessions if purchases_by_walking(session, least)]
+        able = [session for session in sessions if purchases_in_a_loop(session, least)]
         assert len(result) == len(able)
         for session, (prefix, follows) in zip(able, result, strict=True):
             assert prefix == session[: len(prefix)]
-            assert purchases_by_walking(session, least)[len(prefix)] is follows
+            assert purchases_in_a_loop(session, least)[len(prefix)] is follows
 
     @pytest.mark.parametrize("ending", [[(BUY, 0)], [(VIEW, 0)]])
     def test_both_classes_are_cut_alike(self, ending):
@@ -264,10 +267,10 @@ class TestPurchaseExamples:
         examples = purchase_examples(table(sessions), np.random.default_rng(0))
         lengths, counts = np.unique(examples.prefixes.lengths, return_counts=True)
         assert lengths.tolist() == [5, 6, 7, 8]
-        assert counts / 2000 == pytest.approx(0.25, abs=0.04)
+        assert counts / 2000 == pytest.approx(0.25, abs=four_deviations(0.25, 2000))
         assert set(examples.targets.tolist()) == {ending[0][0] == BUY}
 
-    def test_what_follows_the_first_purchase_is_never_shown(self):
+    def test_interactions_after_the_first_purchase_are_never_in_a_prefix(self):
         session = [*viewed(*[1] * 5), (BUY, 1), *viewed(*[2] * 20)]
         result = purchase_examples(table([session] * 50), np.random.default_rng(0))
         assert set(result.prefixes.lengths.tolist()) == {5}
@@ -283,7 +286,7 @@ class TestPurchaseExamples:
         assert listed(result) == [(viewed(*[1] * 5), False)]
 
 
-def lengths_by_walking(session, least, limit):
+def lengths_in_a_loop(session, least, limit):
     return {cut: len(session) - cut for cut in range(least, len(session)) if cut < limit}
 
 
@@ -292,11 +295,11 @@ class TestRemainingLengthExamples:
     def test_each_session_that_can_be_cut_is_cut_once(self, sessions, least, limit, seed):
         rng = np.random.default_rng(seed)
         result = listed(remaining_length_examples(table(sessions), rng, min_interactions=least, limit=limit))
-        able = [session for session in sessions if lengths_by_walking(session, least, limit)]
+        able = [session for session in sessions if lengths_in_a_loop(session, least, limit)]
         assert len(result) == len(able)
         for session, (prefix, remaining) in zip(able, result, strict=True):
             assert prefix == session[: len(prefix)]
-            assert lengths_by_walking(session, least, limit)[len(prefix)] == remaining
+            assert lengths_in_a_loop(session, least, limit)[len(prefix)] == remaining
 
     def test_a_long_session_is_cut_before_its_32nd_interaction_and_counted_to_its_end(self):
         examples = remaining_length_examples(table([viewed(*[1] * 100)] * 1000), np.random.default_rng(0))
@@ -326,7 +329,7 @@ class TestCuts:
         assert len(examples_of(table([]), np.random.default_rng(0))) == 0
 
 
-def test_examples_are_taken_in_the_order_asked_for_with_repeats():
+def test_examples_are_taken_in_the_given_order_with_repeats():
     examples = TaskExamples(table([viewed(0), viewed(1, 2), viewed(3)]), np.array([5, 6, 7]))
     assert listed(examples.take(np.array([2, 1, 1]))) == [(viewed(3), 7), (viewed(1, 2), 6), (viewed(1, 2), 6)]
     assert len(examples) == 3

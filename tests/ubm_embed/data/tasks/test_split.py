@@ -1,4 +1,4 @@
-"""What training may read and what judges it: never the same, and the same for everybody who asks."""
+"""Parts never share a session, and every caller gets the same parts."""
 
 import itertools
 import json
@@ -67,7 +67,7 @@ class TestApart:
         assert result == {name: np.flatnonzero(split.membership(corpus) == name).tolist() for name in PARTS}
 
     @pytest.mark.parametrize("kind", APART)
-    def test_a_question_may_be_asked_after_the_first_interaction(self, kind):
+    def test_targets_may_come_after_the_first_interaction(self, kind):
         corpus = numbered(50, range(50))
         parts = Split.choose(corpus, holdout=0.5, kind=kind).parts(corpus)
         for asked in (parts.validation, parts.test):
@@ -200,7 +200,7 @@ class TestRecord:
             {"kind": "time", "holdout": 0.1, "validation_from": "May", "test_from": "June"},
         ],
     )
-    def test_what_is_no_split(self, document):
+    def test_an_invalid_split_is_refused(self, document):
         with pytest.raises(ValueError, match=r"."):
             Split.from_dict(document)
 

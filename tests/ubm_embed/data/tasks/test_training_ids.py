@@ -1,4 +1,4 @@
-"""What training had is known again by id: never a session that it read for a new one."""
+"""Sessions and products of a training are recognised by id: none that it has read passes for new."""
 
 import numpy as np
 import polars as pl

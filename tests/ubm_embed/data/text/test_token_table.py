@@ -69,7 +69,7 @@ def test_distinct_is_the_first_of_each_and_which_it_was(rows):
     rows=st.lists(st.lists(st.integers(0, 3), min_size=1, max_size=9), min_size=1, max_size=20),
     tokens=st.integers(9, 30),
 )
-def test_batches_hold_every_row_once_in_order_and_not_much_more_than_asked(rows, tokens, by_length):
+def test_batches_hold_every_row_once_in_order_and_about_as_many_tokens_as_given(rows, tokens, by_length):
     table = TokenTable.from_rows(rows)
     batches = list(table.batches(tokens, by_length=by_length))
     assert sorted(np.concatenate(batches).tolist()) == list(range(len(rows)))

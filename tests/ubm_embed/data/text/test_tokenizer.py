@@ -152,14 +152,14 @@ def test_actions_are_numbered_by_code(tokenizer):
     assert not tokenizer.is_word[tokenizer.actions].any()
 
 
-def test_words_and_marks_are_told_apart(tokenizer):
+def test_words_are_distinguished_from_marks(tokenizer):
     assert tokenizer.is_word.size == tokenizer.vocab_size
     red = tokenizer.search_phrases(["red"]).row(0)
     assert tokenizer.is_word[red].all()
     assert not tokenizer.is_word[[tokenizer.cls, tokenizer.sep, tokenizer.mask]].any()
 
 
-def test_a_token_that_is_not_there_is_shown_as_such(tokenizer):
+def test_an_unknown_id_is_a_question_mark(tokenizer):
     assert tokenizer.tokens([tokenizer.vocab_size]) == ["?"]
 
 
@@ -218,7 +218,7 @@ class TestTraining:
         assert len(runs[0]) > 1000
 
     @pytest.mark.parametrize("size", [15, 20, 40, 60, 200])
-    def test_keeps_to_the_size_asked_for(self, products, size):
+    def test_keeps_to_the_given_size(self, products, size):
         trained = InteractionTokenizer.train([*training_texts(products)] * 3, ["colour"], vocab_size=size)
         assert trained.vocab_size <= size
         assert trained.tokens(range(trained.vocab_size)).count("[COLOUR]") == 1
@@ -314,7 +314,7 @@ class TestFolder:
             (lambda document: document.pop("model"), "not a tokenizer"),
         ],
     )
-    def test_one_of_somebody_else_is_named(self, tokenizer, tmp_path, change, problem):
+    def test_a_foreign_tokenizer_is_named(self, tokenizer, tmp_path, change, problem):
         tokenizer.save_pretrained(tmp_path)
         document = json.loads((tmp_path / TOKENIZER_FILE).read_text("utf-8"))
         change(document)

@@ -1,4 +1,4 @@
-"""What is learned from counted words against what the library learns from the texts themselves."""
+"""A vocabulary learned from counted words equals the one that the library learns from the texts."""
 
 from collections import Counter
 
@@ -48,6 +48,6 @@ def test_counting_first_changes_nothing(texts: list[str], room: int) -> None:
 
 
 @pytest.mark.parametrize("often", [1, 999, 1000, 1001, 2500])
-def test_a_word_counts_as_often_as_it_stands_there(often: int) -> None:
+def test_a_word_counts_as_often_as_it_occurs(often: int) -> None:
     texts = ["aab"] * often + ["aac"] * 1000 + ["ab"] * 1001
     assert learned_words(texts, normalizers.BertNormalizer(lowercase=True), 7) == slowly_learned(texts, 7)
