@@ -1,4 +1,4 @@
-"""Data goes to stdout, all else to stderr: messages, progress, and the three formats of an answer."""
+"""Output of the commands: data to stdout in one of three formats, messages and progress to stderr."""
 
 from __future__ import annotations
 
@@ -17,21 +17,21 @@ if TYPE_CHECKING:
 
     from ubm_embed.progress import Progress
 
-# Without a terminal a long run says where it is this often, so that a log shows life and stays short.
+# How often a long run writes a line if stderr is no terminal: a log must show life and stay short.
 _SECONDS_BETWEEN_LINES = 15.0
 
 
 class Format(enum.StrEnum):
-    """How an answer is written."""
+    """Format of an answer."""
 
     TABLE = "table"
     JSON = "json"
     JSONL = "jsonl"
 
 
-def choose_format(given: Format | None) -> Format:
-    """What was asked for, else a table on a terminal and JSON in a pipe."""
-    return given or (Format.TABLE if sys.stdout.isatty() else Format.JSON)
+def choose_format(requested: Format | None) -> Format:
+    """The requested format, else a table on a terminal and JSON in a pipe."""
+    return requested or (Format.TABLE if sys.stdout.isatty() else Format.JSON)
 
 
 def _console(*, stderr: bool = True) -> Console:
@@ -41,17 +41,17 @@ def _console(*, stderr: bool = True) -> Console:
 
 
 def say(text: str) -> None:
-    """A message for a person."""
+    """Write a message to stderr."""
     typer.echo(text, err=True)
 
 
 def complain(text: str) -> None:
-    """An error, in one line."""
+    """Write an error to stderr, in one line."""
     _console().print(f"[bold red]error:[/] {_escape(text)}")
 
 
 def warn(text: str) -> None:
-    """Something asked for that was skipped."""
+    """Write a warning to stderr: something requested was not done."""
     _console().print(f"[yellow]warning:[/] {_escape(text)}")
 
 
@@ -62,22 +62,22 @@ def _escape(text: str) -> str:
 
 
 def write_json(document: Any) -> None:
-    """A document to stdout, indented."""
+    """Write a document to stdout, indented."""
     typer.echo(json.dumps(document, ensure_ascii=False, indent=2))
 
 
 def write_json_line(document: Any) -> None:
-    """A document to stdout as one line."""
+    """Write a document to stdout, as one line."""
     typer.echo(json.dumps(document, ensure_ascii=False))
 
 
-def write_document(document: Any, form: Format) -> None:
-    """A document to stdout, in one of the two forms that are JSON."""
-    (write_json if form is Format.JSON else write_json_line)(document)
+def write_document(document: Any, output_format: Format) -> None:
+    """Write a document to stdout as JSON, indented or as one line."""
+    (write_json if output_format is Format.JSON else write_json_line)(document)
 
 
 def write_table(columns: Sequence[str], rows: Iterable[Sequence[Any]], *, title: str | None = None) -> None:
-    """A table to stdout, for people."""
+    """Write a table to stdout."""
     from rich.table import Table
 
     table = Table(*columns, title=title, title_justify="left", box=None, pad_edge=False)
@@ -98,16 +98,16 @@ def _cell(value: Any) -> str:
 
 @contextlib.contextmanager
 def progress() -> Iterator[Progress]:
-    """A `Progress`: a bar with rate and time left on a terminal, a line now and then in a log."""
+    """A `Progress` that shows bars with rate and time left on a terminal, and writes a line now and then to a log."""
     if sys.stderr.isatty():
-        with _bars() as shown:
-            yield shown
+        with _bars() as report:
+            yield report
     else:
         yield _Lines()
 
 
 class _Lines:
-    """Progress as lines of a log."""
+    """A `Progress` that writes lines."""
 
     def __init__(self) -> None:
         self._what, self._started, self._last = "", 0.0, 0.0
@@ -140,10 +140,10 @@ def _bars() -> Iterator[Progress]:
     with Bars(*columns, console=_console()) as bars:
         tasks: dict[str, Any] = {}
 
-        def show(what: str, done: int, total: int, note: str = "") -> None:
+        def report(what: str, done: int, total: int, note: str = "") -> None:
             if what not in tasks:
                 tasks[what] = bars.add_task(what, total=total, note=note, rate="")
             speed = bars.tasks[bars.task_ids.index(tasks[what])].speed
             bars.update(tasks[what], completed=done, total=total, note=note, rate=f"{speed:,.1f}/s" if speed else "")
 
-        yield show
+        yield report

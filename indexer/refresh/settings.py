@@ -83,7 +83,7 @@ class RefreshSettings(FrozenModel):
         gates: limits of the checks before publishing.
         keep: which old versions stay.
         ray: the workers, if Ray encodes.
-        index: the index to build and its targets; None is what the live version was asked for.
+        index: the index to build and its targets; None is the request of the live version.
 
     Raises:
         ValueError: a value outside its range.

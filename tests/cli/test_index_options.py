@@ -44,8 +44,8 @@ def test_a_store_on_disk_is_built_searched_and_examined(
         *("--index", "disk", "--recall", "0.5"),
     )
     assert (built.code, "index disk, recall@10" in built.err) == (0, True)
-    found = ubm("lookup", "--product-id", "p7", "--where", "title LIKE '%7%'", "--store", tmp_path / "s")
-    titles = [match["title"] for match in json.loads(found.out)["matches"]]
+    lookup = ubm("lookup", "--product-id", "p7", "--where", "title LIKE '%7%'", "--store", tmp_path / "s")
+    titles = [match["title"] for match in json.loads(lookup.out)["matches"]]
     assert len(titles) == 10
     assert all("7" in title for title in titles)
     assert ubm("doctor", "--store", tmp_path / "s").code == 0

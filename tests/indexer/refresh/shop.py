@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, ClassVar
@@ -23,6 +24,8 @@ SESSION = Session((Interaction(Action.VIEW, product_id="p1"), Interaction(Action
 # A vector is what a few layers make of it, each of which adds up to 64 float32 products (the tiny model's feed-forward
 # width) in an order that depends on the batch.
 VECTOR_ATOL = 64 * float(np.finfo(np.float32).eps)
+# A score adds up the 16 products of two vectors that may each be off by VECTOR_ATOL.
+SCORE_ATOL = 16 * VECTOR_ATOL
 
 
 @dataclass
@@ -89,7 +92,7 @@ class Shop:
     def answer(self, **options: Any) -> dict[str, Any]:
         """The answer to `SESSION`, without the time it took."""
         retriever = Retriever.open(self.store, **options)
-        answer = retriever.recommend(SESSION, 8, rules=Rules(exclude_seen=False)).to_dict()
+        answer = retriever.recommend(SESSION, 20, rules=Rules(exclude_seen=False)).to_dict()
         del answer["took_ms"]
         return answer
 
@@ -103,20 +106,20 @@ class Shop:
         rows, expected = self.rows(), built.rows()
         assert rows.drop("vector", "popularity").equals(expected.drop("vector", "popularity"))
         np.testing.assert_allclose(rows["vector"].to_numpy(), expected["vector"].to_numpy(), atol=VECTOR_ATOL)
-        self.require_same_matches(built)
+        require_same_answer(self.answer(), built.answer() | {"version": self.answer()["version"]})
 
-    def require_same_matches(self, other: Shop) -> None:
-        """Both answer with the same products and scores; products whose scores tie may change places."""
-        matches, expected = self.answer()["matches"], other.answer()["matches"]
-        # A score adds up D = 16 products of two vectors that each may be off by VECTOR_ATOL.
-        atol = 16 * VECTOR_ATOL
-        assert [match["score"] for match in matches] == pytest.approx([match["score"] for match in expected], abs=atol)
-        by_id = {match["product_id"]: match for match in expected}
-        assert by_id.keys() == {match["product_id"] for match in matches}
-        for match in matches:
-            same = by_id[match["product_id"]]
-            assert match["score"] == pytest.approx(same["score"], abs=atol)
-            assert match | {"score": 0, "rank": 0} == same | {"score": 0, "rank": 0}
+
+def require_same_answer(answer: Mapping[str, Any], expected: Mapping[str, Any], note: str = "") -> None:
+    """Both have the same products with the same fields and scores; where scores tie, the order does not matter."""
+    assert {**answer, "matches": None} == {**expected, "matches": None}, note
+    scores, expected_scores = ([match["score"] for match in one["matches"]] for one in (answer, expected))
+    assert scores == pytest.approx(expected_scores, abs=SCORE_ATOL), note
+    by_id, expected_by_id = ({match["product_id"]: match for match in one["matches"]} for one in (answer, expected))
+    assert by_id.keys() == expected_by_id.keys(), note
+    for product_id, match in by_id.items():
+        same = expected_by_id[product_id]
+        assert match["score"] == pytest.approx(same["score"], abs=SCORE_ATOL), note
+        assert match | {"score": 0, "rank": 0} == same | {"score": 0, "rank": 0}, note
 
 
 def answer_of(store: Path) -> dict[str, Any]:

@@ -41,8 +41,8 @@ def test_a_version_describes_itself(store: Path, model_folder: Path) -> None:
 
 
 def test_the_store_keeps_the_model(store: Path, model_folder: Path) -> None:
-    kept = store / "models" / model_id_of(model_folder)
-    assert {file.name: file.read_bytes() for file in kept.iterdir()} == {
+    copy = store / "models" / model_id_of(model_folder)
+    assert {file.name: file.read_bytes() for file in copy.iterdir()} == {
         file.name: file.read_bytes() for file in model_folder.iterdir()
     }
 
@@ -85,9 +85,9 @@ def test_a_rebuild_replaces_the_live_version(store: Path, model_folder: Path, pr
     version = build_index(model=model_folder, products=products_file, store=store)
     after = answer_of(store)
     assert version.version == after["version"] == 2
-    ids = [match["product_id"] for match in after["matches"]]
-    assert ids == [match["product_id"] for match in before["matches"][1:]]
-    assert Retriever.open(store, version=1).recommend(SESSION, 8).to_dict()["matches"] == before["matches"]
+    ids = {match["product_id"] for match in after["matches"]}
+    assert ids == {match["product_id"] for match in before["matches"][1:]}
+    assert Retriever.open(store, version=1).recommend(SESSION, 20).to_dict()["matches"] == before["matches"]
 
 
 def test_another_model_brings_its_own_vectors(store: Path, other_model_folder: Path, products_file: Path) -> None:
@@ -95,15 +95,15 @@ def test_another_model_brings_its_own_vectors(store: Path, other_model_folder: P
     version = build_index(model=other_model_folder, products=products_file, store=store)
     after = answer_of(store)
     assert after["model_id"] == version.model_id == model_id_of(other_model_folder) != before["model_id"]
-    # Who had opened the old version goes on with the old model over the old vectors.
-    assert reader.recommend(SESSION, 8).to_dict()["matches"] == before["matches"] != after["matches"]
+    # A reader that opened the old version goes on with the old model over the old vectors.
+    assert reader.recommend(SESSION, 20).to_dict()["matches"] == before["matches"] != after["matches"]
     assert Retriever.open(store, version=1).version.model_id == before["model_id"]
 
 
 def test_a_damaged_copy_of_the_model_is_replaced(store: Path, model_folder: Path, products_file: Path) -> None:
     before = answer_of(store)
-    kept = store / "models" / model_id_of(model_folder)
-    (kept / "config.json").unlink()
+    copy = store / "models" / model_id_of(model_folder)
+    (copy / "config.json").unlink()
     build_index(model=model_folder, products=products_file, store=store)
     assert answer_of(store)["matches"] == before["matches"]
 

@@ -17,11 +17,10 @@ from indexer.search.retriever import Retriever
 from indexer.store.embedding_store import EmbeddingStore
 from indexer.versions.live import live_number
 from indexer.versions.rollback import roll_back
-from ubm_embed.data.session import Action, Interaction, Session
+from tests.indexer.refresh.shop import SESSION
 from ubm_embed.errors import Conflict
 from ubm_embed.progress import Progress
 
-SESSION = Session((Interaction(Action.VIEW, product_id="p1"), Interaction(Action.SEARCH, query="red")))
 NIGHTS = 10
 SETTINGS = RefreshSettings(shard_rows=3)
 ALLOW = ["neighbours", "centroid", "rows"]

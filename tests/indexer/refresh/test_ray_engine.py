@@ -189,7 +189,7 @@ def _die(*_: Any) -> None:
 
 
 @pytest.mark.slow
-def test_what_was_encoded_before_a_failure_is_not_encoded_again(
+def test_shards_encoded_before_a_failure_are_not_encoded_again(
     cluster: str, build: Callable[..., StoreVersion], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(ray_engine, "ShardWorker", recording(tmp_path / "first", _fails_at_the_third))

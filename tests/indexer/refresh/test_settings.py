@@ -76,7 +76,7 @@ def test_the_file_in_the_docs_has_the_default_limits(file: Path) -> None:
         ("gate_queries = 0", "gate_queries", "must be at least 1, got 0"),
         ("[keep]\nversions = 0", "keep.versions", "must be at least 1, got 0"),
         ("[keep]\ndays = -1", "keep.days", "must be at least 0, got -1"),
-        ("[keep]\ndays = nan", "keep.days", "must be a finite number, got nan"),
+        ("[keep]\ndays = nan", "keep.days", "must be at least 0, got nan"),
         ('index = "flat"', "index", r"must be a section \[index\], got 'flat'"),
         ('[index]\nindex = "flat"', "index.index", "unknown; expected one of kind, latency_ms, memory_gb, recall"),
         ("[index]\nkind = 3", "index.kind", "must be a string, got 3"),
