@@ -1,0 +1,1 @@
+"""Products and their vectors at rest: a LanceDB table, and the files around it."""

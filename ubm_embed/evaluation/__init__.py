@@ -1,0 +1,1 @@
+"""Metrics of a model on unseen sessions, their uncertainty, and simple baselines."""

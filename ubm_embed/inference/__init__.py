@@ -1,0 +1,1 @@
+"""Products and sessions to vectors and predictions."""

@@ -1,0 +1,1 @@
+"""The User Behavior Model: its encoders, heads, towers and checkpoints."""

@@ -1,0 +1,1 @@
+"""Sessions in tokens, augmented, and packed into batches without padding."""

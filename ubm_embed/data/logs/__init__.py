@@ -1,0 +1,1 @@
+"""Event logs of several formats to a corpus."""

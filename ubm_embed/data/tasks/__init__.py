@@ -1,0 +1,1 @@
+"""The three tasks of a session: the split, the examples, and what training and test share."""

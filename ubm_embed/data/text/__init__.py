@@ -1,0 +1,1 @@
+"""Texts of products and search phrases to token ids."""

@@ -1,0 +1,1 @@
+"""Two-stage contrastive pre-training (paper 3.2)."""
