@@ -23,17 +23,17 @@ print(resource.getrusage(resource.RUSAGE_SELF).ru_minflt - before)
 """
 IMPORTS = """
 import logging, os, sys, warnings
-import torch, transformers, faiss, lance  # they set what they like
+import torch, transformers, sklearn.metrics  # other libraries set what they like
 
 def state():
-    loggers = {name: logging.getLogger(name).level for name in ("torch.onnx", "onnxscript", "nncf")}
-    return dict(os.environ), loggers, list(logging.root.filters), list(warnings.filters), sys.stdout, \
-        sys.modules.get("openvino_telemetry", "absent"), len(os.listdir("/proc/self/fd"))
+    loggers = {name: logging.getLogger(name).level for name in ("torch.onnx", "torch.onnx._internal", "onnxscript")}
+    telemetry = os.environ.get("NNCF_CI"), "openvino_telemetry" in sys.modules
+    return loggers, telemetry, list(logging.root.filters), sys.stdout, len(os.listdir("/proc/self/fd"))
 
 before = state()
 import ubm_embed.inference.embedder, ubm_embed.inference.runtimes.selection, ubm_embed.inference.process
 import ubm_embed.training.pretraining.pretrain, ubm_embed.training.finetuning.finetune
-print(state() == before)
+print(state() == before, not [entry for entry in warnings.filters if "torch.onnx" in str(entry[3])])
 """
 QUIET = """
 import logging, sys, warnings
@@ -71,7 +71,7 @@ def test_freed_memory_is_not_faulted_in_again() -> None:
 
 @linux
 def test_importing_the_library_changes_nothing_in_the_process() -> None:
-    assert output(IMPORTS) == "True\n"
+    assert output(IMPORTS) == "True True\n"
 
 
 def test_converters_are_quiet_and_everything_else_is_heard() -> None:

@@ -9,9 +9,14 @@ from torch.nn.utils.rnn import pad_sequence
 from transformers import BertConfig
 from transformers.models.bert.modeling_bert import BertEncoder
 
+from tests.rounding import FORWARD_AND_BACKWARD, LAYER, rounding_error
 from ubm_embed.data.batches.packing import Packing
 from ubm_embed.model.transformer import sinusoidal_positions
 from ubm_embed.model.user_behavior_model import SessionEncoder
+
+# Two layers, and no sum of more than 64 terms.
+ATOL = rounding_error(2 * LAYER, 64)
+GRADIENT = rounding_error(2 * LAYER * FORWARD_AND_BACKWARD, 64)
 
 WIDTH, LONGEST = 16, 8
 
@@ -70,7 +75,7 @@ def test_equals_the_padded_and_masked_form(encoder, lengths):
     sessions = sessions_of(*lengths)
     with torch.no_grad():
         _, expected = padded_and_masked(encoder, sessions)
-        torch.testing.assert_close(packed(encoder, sessions), expected, atol=1e-5, rtol=0)
+        torch.testing.assert_close(packed(encoder, sessions), expected, atol=ATOL, rtol=0)
     assert expected.std() > 0.1
 
 
@@ -81,7 +86,7 @@ def test_gradients_equal_those_of_the_padded_form(encoder):
     (packed(encoder, sessions) * direction).sum().backward()
     gradients = dict(plain.named_parameters())
     for name, parameter in encoder.layers.named_parameters():
-        torch.testing.assert_close(parameter.grad, gradients[name].grad, atol=1e-5, rtol=1e-4)
+        torch.testing.assert_close(parameter.grad, gradients[name].grad, atol=GRADIENT, rtol=GRADIENT)
 
 
 def test_a_session_s_vector_depends_neither_on_the_order_nor_on_the_others(encoder):
@@ -90,8 +95,8 @@ def test_a_session_s_vector_depends_neither_on_the_order_nor_on_the_others(encod
         together = packed(encoder, sessions)
         shuffled = packed(encoder, [sessions[index] for index in (2, 3, 0, 1)])
         alone = torch.cat([packed(encoder, [session]) for session in sessions])
-    torch.testing.assert_close(shuffled[[2, 3, 0, 1]], together, atol=1e-6, rtol=0)
-    torch.testing.assert_close(alone, together, atol=1e-6, rtol=0)
+    torch.testing.assert_close(shuffled[[2, 3, 0, 1]], together, atol=ATOL, rtol=0)
+    torch.testing.assert_close(alone, together, atol=ATOL, rtol=0)
 
 
 def test_the_order_of_interactions_matters(encoder):
@@ -106,7 +111,7 @@ def test_a_fresh_encoder_only_normalises_its_inputs_and_takes_their_mean():
     (session,) = sessions_of(4)
     inputs = session + torch.tensor([position(place) for place in range(4)])
     expected = torch.nn.functional.layer_norm(inputs, [WIDTH], eps=1e-12).mean(dim=0)
-    torch.testing.assert_close(packed(fresh, [session])[0], expected, atol=1e-5, rtol=0)
+    torch.testing.assert_close(packed(fresh, [session])[0], expected, atol=ATOL, rtol=0)
 
 
 class TestCausal:
@@ -129,9 +134,9 @@ class TestCausal:
     def test_equals_the_padded_form_under_a_triangle(self, causal, lengths):
         sessions = sessions_of(*lengths)
         _, outputs, real = outputs_of_bert(causal, sessions, causal=True)
-        torch.testing.assert_close(self.prefixes(causal, sessions), outputs[real], atol=1e-5, rtol=0)
+        torch.testing.assert_close(self.prefixes(causal, sessions), outputs[real], atol=ATOL, rtol=0)
         last = torch.stack([outputs[row, length - 1] for row, length in enumerate(lengths)])
-        torch.testing.assert_close(packed(causal, sessions), last, atol=1e-5, rtol=0)
+        torch.testing.assert_close(packed(causal, sessions), last, atol=ATOL, rtol=0)
         assert last.std() > 0.1
 
     @pytest.mark.parametrize("lengths", [[1], [8], [3, 3, 3], [5, 1, 8, 1, 2]])
@@ -140,9 +145,9 @@ class TestCausal:
         sessions = sessions_of(*lengths)
         alone = [packed(causal, [session[:stop]]) for session in sessions for stop in range(1, len(session) + 1)]
         found = self.prefixes(causal, sessions)
-        torch.testing.assert_close(found, torch.cat(alone), atol=1e-5, rtol=0)
+        torch.testing.assert_close(found, torch.cat(alone), atol=ATOL, rtol=0)
         wholes = torch.tensor(lengths).cumsum(0) - 1
-        torch.testing.assert_close(found[wholes], packed(causal, sessions), atol=1e-6, rtol=0)
+        torch.testing.assert_close(found[wholes], packed(causal, sessions), atol=ATOL, rtol=0)
 
     @torch.no_grad()
     def test_a_later_interaction_changes_no_earlier_beginning(self, causal):
@@ -204,7 +209,7 @@ class TestWithoutLayers:
 
 def test_sinusoidal_positions_are_the_formula():
     expected = torch.tensor([position(place) for place in range(50)])
-    torch.testing.assert_close(sinusoidal_positions(50, WIDTH), expected, atol=1e-5, rtol=0)
+    torch.testing.assert_close(sinusoidal_positions(50, WIDTH), expected, atol=ATOL, rtol=0)
 
 
 def test_a_session_longer_than_the_positions_is_refused(encoder):

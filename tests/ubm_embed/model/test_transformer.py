@@ -9,8 +9,13 @@ from torch.nn.functional import cosine_similarity
 from transformers import BertConfig
 from transformers.models.bert.modeling_bert import BertEncoder
 
+from tests.rounding import FORWARD_AND_BACKWARD, LAYER, rounding_error
 from ubm_embed.data.batches.packing import Packing
-from ubm_embed.model.transformer import attention, computing_format, layers_from_modules
+from ubm_embed.model.transformer import add_dropped, attention, computing_format, dropout, layers_from_modules
+
+# Three layers, and no sum of more terms than the longest sequence has slots.
+ATOL = rounding_error(3 * LAYER, 140)
+GRADIENT = rounding_error(3 * LAYER * FORWARD_AND_BACKWARD, 140)
 
 WIDTH = 32
 LENGTHS = {"mixed": [3, 1, 7, 7, 12, 2, 5], "alike": [5, 5, 5], "alone": [9], "one token": [1, 1], "long": [140, 20, 3]}
@@ -60,12 +65,12 @@ def gradients(encoder, outputs):
 
 def test_every_place_is_what_the_sequence_has_by_itself(encoder, sequences):
     for found, sequence in zip(every_place(encoder, sequences), sequences, strict=True):
-        torch.testing.assert_close(found, encoder(sequence[None]).last_hidden_state[0], atol=2e-5, rtol=1e-4)
+        torch.testing.assert_close(found, encoder(sequence[None]).last_hidden_state[0], atol=ATOL, rtol=ATOL)
 
 
 def test_the_last_layer_at_first_places_is_the_whole_layer_there(encoder, sequences):
     expected = torch.stack([encoder(sequence[None]).last_hidden_state[0, 0] for sequence in sequences])
-    torch.testing.assert_close(first_places(encoder, sequences), expected, atol=2e-5, rtol=1e-4)
+    torch.testing.assert_close(first_places(encoder, sequences), expected, atol=ATOL, rtol=ATOL)
 
 
 def test_gradients_at_first_places_are_those_of_the_sequences_by_themselves(encoder, sequences):
@@ -73,7 +78,7 @@ def test_gradients_at_first_places_are_those_of_the_sequences_by_themselves(enco
     expected = gradients(plain, torch.stack([plain(one[None]).last_hidden_state[0, 0] for one in sequences]))
     found = gradients(encoder, first_places(encoder, sequences))
     for name, gradient in expected.items():
-        torch.testing.assert_close(found[name], gradient, atol=1e-4, rtol=1e-3, msg=name)
+        torch.testing.assert_close(found[name], gradient, atol=GRADIENT, rtol=GRADIENT, msg=name)
 
 
 def test_bfloat16_stays_near_float32(encoder, sequences):
@@ -135,3 +140,59 @@ def test_it_computes_in_autocast_s_format_where_that_is_on():
     assert computing_format(weight) == torch.float32
     with torch.autocast("cpu", torch.bfloat16):
         assert computing_format(weight) == torch.bfloat16
+
+
+class TestDropout:
+    """Our masks, against what dropout promises and against PyTorch's own arithmetic."""
+
+    ONES = torch.ones(400, 257)
+
+    @pytest.mark.parametrize("rate", [0.1, 0.5, 0.9])
+    def test_elements_are_dropped_at_that_rate_and_the_expectation_stays(self, rate):
+        torch.manual_seed(0)
+        dropped, elements = dropout(self.ONES, rate), self.ONES.numel()
+        # The rate is rounded to 256ths; five standard deviations of a mean of independent elements.
+        deviation = 5 * (rate * (1 - rate) / elements) ** 0.5
+        assert (dropped == 0).float().mean().item() == pytest.approx(rate, abs=1 / 512 + deviation)
+        assert dropped.mean().item() == pytest.approx(1, abs=5 * (rate / (1 - rate) / elements) ** 0.5)
+        rest = dropped[dropped != 0]
+        assert torch.equal(rest, torch.full_like(rest, rest[0].item()))
+
+    def test_elements_are_dropped_independently_of_their_neighbours(self):
+        dropped = (dropout(self.ONES, 0.5) == 0).float() - 0.5
+        for shift in (1, 7, 8):
+            assert (dropped[:, shift:] * dropped[:, :-shift]).mean().abs() < 0.005
+            assert (dropped[shift:] * dropped[:-shift]).mean().abs() < 0.005
+
+    def test_a_seed_gives_the_same_masks_and_two_calls_give_two(self):
+        torch.manual_seed(3)
+        first, second = dropout(self.ONES, 0.1), dropout(self.ONES, 0.1)
+        assert not torch.equal(first, second)
+        torch.manual_seed(3)
+        assert torch.equal(dropout(self.ONES, 0.1), first)
+        assert torch.equal(dropout(self.ONES, 0.1), second)
+
+    @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+    def test_a_dropped_branch_is_added_to_the_residual_stream(self, dtype):
+        residual, branch = torch.randn(40, 9).to(dtype), torch.randn(40, 9).to(dtype)
+        torch.manual_seed(0)
+        expected = residual + dropout(branch, 0.3)
+        torch.manual_seed(0)
+        torch.testing.assert_close(
+            add_dropped(residual, branch, 0.3), expected, atol=8 * torch.finfo(dtype).eps, rtol=0
+        )
+
+    def test_gradients_flow_only_through_elements_that_were_not_dropped(self):
+        branch = torch.randn(30, 8, requires_grad=True)
+        torch.manual_seed(1)
+        add_dropped(torch.zeros(30, 8), branch, 0.4).sum().backward()
+        torch.manual_seed(1)
+        assert torch.equal(branch.grad, dropout(torch.ones(30, 8), 0.4))
+
+    def test_a_rate_of_0_changes_nothing(self):
+        branch = torch.randn(3, 4)
+        assert torch.equal(dropout(branch, 0.0), branch)
+        assert torch.equal(add_dropped(branch, branch, 0.0), 2 * branch)
+
+    def test_a_rate_near_1_still_scales(self):
+        assert torch.isfinite(dropout(self.ONES, 0.999)).all()
