@@ -42,8 +42,8 @@ class KnownNextItems:
         codes = np.unique(items.astype(np.int64) * texts + next_items)
         return cls(np.searchsorted(codes, np.arange(texts + 1) * texts), codes % texts)
 
-    def among(self, items: IntArray, next_items: IntArray) -> KnownPairs:
-        """Which of N items is known to be followed by which of N next items, whatever their pairing.
+    def false_negatives(self, items: IntArray, next_items: IntArray) -> FalseNegatives:
+        """Which of N next items are no negatives of which of N items: known next items of theirs, and themselves.
 
         Reads the known next items of each different item once: [N, N] is never looked at pair by pair.
         """
@@ -51,50 +51,51 @@ class KnownNextItems:
         columns, column_of = np.unique(next_items, return_inverse=True)
         counts = self.offsets[rows + 1] - self.offsets[rows]
         followers = self.next_items[ragged_index(self.offsets[rows], counts)]
-        row, column = np.repeat(np.arange(rows.size), counts), np.searchsorted(columns, followers)
+        row = np.concatenate([np.repeat(np.arange(rows.size), counts), np.arange(rows.size), row_of])
+        masked = np.concatenate([followers, rows, next_items])
+        column = np.searchsorted(columns, masked)
         column[column == columns.size] = 0
-        # An item is never a negative of itself: its label says so already.
-        found = (columns[column] == followers) & (followers != rows[row])
-        known = np.stack([row[found], column[found]])
-        indices = map(torch.from_numpy, (row_of, column_of, known))
-        return KnownPairs((rows.size, columns.size), *indices)
+        here = columns[column] == masked
+        entries = np.unique(row[here] * columns.size + column[here])
+        return FalseNegatives((rows.size, columns.size), *map(torch.from_numpy, (row_of, column_of, entries)))
 
 
 @dataclass(frozen=True)
-class KnownPairs:
-    """Among the anchors and positives of a batch, those that follow each other elsewhere in training.
+class FalseNegatives:
+    """Which positives of a batch are no negatives of which anchors, as a sparse table over the different ones.
 
     Attributes:
-        shape: of a table with a row for each different anchor, and a column for each different positive.
+        shape: of the table, a row for each different anchor and a column for each different positive.
         row_of, column_of: [N] the row of each anchor, and the column of each positive.
-        known: [2, H] the entries of the table that are known pairs.
+        entries: [H] positions in the flat table that are masked, each once. Every anchor's own positive is among them.
     """
 
     shape: tuple[int, int]
     row_of: Tensor
     column_of: Tensor
-    known: Tensor
+    entries: Tensor
 
     @property
     def mask(self) -> Tensor:
-        """[N, N] bool, which positives are known next items of which anchors."""
-        table = torch.zeros(self.shape, dtype=torch.bool, device=self.known.device)
-        table[self.known[0], self.known[1]] = True
+        """[N, N] bool."""
+        table = torch.zeros(self.shape, dtype=torch.bool, device=self.entries.device)
+        table.view(-1)[self.entries] = True
         return table.index_select(0, self.row_of).index_select(1, self.column_of)
 
     @property
     def num_masked(self) -> int:
-        """How many pairs `mask` holds where the positive is not that of the anchor itself, or equal to it."""
-        row, column = self.known
+        """The number of entries of `mask` off its diagonal."""
         anchors = torch.bincount(self.row_of, minlength=self.shape[0])
         positives = torch.bincount(self.column_of, minlength=self.shape[1])
-        own = torch.isin(self.row_of * self.shape[1] + self.column_of, row * self.shape[1] + column)
-        return int((anchors[row] * positives[column]).sum() - positives[self.column_of[own]].sum())
+        row, column = self.entries // self.shape[1], self.entries % self.shape[1]
+        return int((anchors[row] * positives[column]).sum()) - self.row_of.numel()
 
-    def to(self, device: torch.device) -> KnownPairs:
+    def to(self, device: torch.device) -> FalseNegatives:
         """The same on another device."""
-        tensors = (tensor.to(device, non_blocking=True) for tensor in (self.row_of, self.column_of, self.known))
-        return KnownPairs(self.shape, *tensors)
+        row_of, column_of, entries = (
+            tensor.to(device, non_blocking=True) for tensor in (self.row_of, self.column_of, self.entries)
+        )
+        return FalseNegatives(self.shape, row_of, column_of, entries)
 
 
 @dataclass(frozen=True)
@@ -105,14 +106,14 @@ class Pairs:
         anchors, positives: [N] rows of the batch's vectors.
         anchor_labels, positive_labels: [N] a number for each different item or session. A positive is a false negative
             of an anchor with the same label, and of an anchor whose own positive has the same label.
-        known: further false negatives; None for none.
+        false_negatives: the table to use instead of the labels, where more than those are known; None goes by labels.
     """
 
     anchors: Tensor
     positives: Tensor
     anchor_labels: Tensor
     positive_labels: Tensor
-    known: KnownPairs | None = None
+    false_negatives: FalseNegatives | None = None
 
     @classmethod
     def from_arrays(
@@ -121,11 +122,11 @@ class Pairs:
         positives: IntArray,
         anchor_labels: IntArray,
         positive_labels: IntArray,
-        known: KnownPairs | None = None,
+        false_negatives: FalseNegatives | None = None,
     ) -> Pairs:
         """From numpy."""
         rows = (torch.from_numpy(anchors), torch.from_numpy(positives))
-        return cls(*rows, torch.from_numpy(anchor_labels), torch.from_numpy(positive_labels), known)
+        return cls(*rows, torch.from_numpy(anchor_labels), torch.from_numpy(positive_labels), false_negatives)
 
     @property
     def false_negative_mask(self) -> Tensor:
@@ -133,25 +134,28 @@ class Pairs:
 
         Made on the device that reads it: for 8,192 pairs it has 67 MB, which is slow to make on a CPU and to send.
         """
+        if self.false_negatives is not None:
+            return self.false_negatives.mask
         positives = self.positive_labels
-        mask = (positives == positives[:, None]).logical_or_(positives == self.anchor_labels[:, None])
-        return mask if self.known is None else mask.logical_or_(self.known.mask)
+        return (positives == positives[:, None]).logical_or_(positives == self.anchor_labels[:, None])
 
     @property
     def num_masked(self) -> int:
         """The number of false negatives: the entries of `false_negative_mask` off its diagonal, without making it."""
+        if self.false_negatives is not None:
+            return self.false_negatives.num_masked
         labels, kinds, counts = torch.unique(self.positive_labels, return_inverse=True, return_counts=True)
         same_positive = counts[kinds].sum()
         found = torch.searchsorted(labels, self.anchor_labels).clamp(max=labels.numel() - 1)
         is_anchor = (labels[found] == self.anchor_labels) & (self.anchor_labels != self.positive_labels)
-        masked = int(same_positive + counts[found][is_anchor].sum()) - self.anchors.numel()
-        return masked + (0 if self.known is None else self.known.num_masked)
+        return int(same_positive + counts[found][is_anchor].sum()) - self.anchors.numel()
 
     def to(self, device: torch.device) -> Pairs:
         """The same on another device."""
         names = ("anchors", "positives", "anchor_labels", "positive_labels")
         moved: dict[str, Any] = {name: getattr(self, name).to(device, non_blocking=True) for name in names}
-        return replace(self, **moved, known=None if self.known is None else self.known.to(device))
+        table = None if self.false_negatives is None else self.false_negatives.to(device)
+        return replace(self, **moved, false_negatives=table)
 
 
 @dataclass(frozen=True)
@@ -207,9 +211,9 @@ def item_views(
     pairs = {}
     if "next_item_pairing" in losses:
         # The next item of q is no negative of k where it is also k's next item, or k itself.
-        others = None if known is None else known.among(items, next_items)
+        table = None if known is None else known.false_negatives(items, next_items)
         pairing = (index[: items.size], index[items.size :], items, next_items)
-        pairs["next_item_pairing"] = Pairs.from_arrays(*pairing, others)
+        pairs["next_item_pairing"] = Pairs.from_arrays(*pairing, table)
     if "item_token_masking" in losses:
         masked = mask_item_tokens(interaction_sequences(tokenizer, texts, acts, both), tokenizer, rng)
         copies = different.size + np.arange(both.size)

@@ -120,11 +120,9 @@ class TestKnownNextItems:
     @given(
         known=arrays(np.int64, (2, 15), elements=st.integers(0, 9)),
         batch=arrays(np.int64, (2, 8), elements=st.integers(0, 9)),
-        own=st.booleans(),
     )
-    def test_every_known_next_item_of_an_anchor_is_masked_and_counted(self, known, batch, own):
-        # In training a batch's own pairs are known as well; the mask does not rely on it.
-        pairs = np.concatenate([known, batch], axis=1) if own else known
+    def test_every_known_next_item_of_an_anchor_is_masked_and_counted(self, known, batch):
+        pairs = np.concatenate([known, batch], axis=1)
         items, next_items = batch
         follows = set(zip(*pairs.tolist(), strict=True))
         expected = [
@@ -135,25 +133,25 @@ class TestKnownNextItems:
             for k in range(items.size)
         ]
         rows = np.arange(items.size)
-        found = KnownNextItems.from_pairs(*pairs, texts=10).among(items, next_items)
-        masked = Pairs.from_arrays(rows, rows, items, next_items, found)
+        table = KnownNextItems.from_pairs(*pairs, texts=10).false_negatives(items, next_items)
+        masked = Pairs.from_arrays(rows, rows, items, next_items, table)
         assert masked.false_negative_mask.tolist() == expected
         assert masked.num_masked == np.sum(expected) - items.size
         moved = masked.to(torch.device("cpu"))
         assert torch.equal(moved.false_negative_mask, masked.false_negative_mask)
 
     def test_finding_them_takes_memory_for_the_known_pairs_and_not_for_all_pairs(self):
-        count = 20_000
+        count = 60_000
         items = np.arange(count)
         known = KnownNextItems.from_pairs(
             np.repeat(items, 3), (np.repeat(items, 3) * 7 + np.tile([1, 2, 3], count)) % count, count
         )
         tracemalloc.start()
-        pairs = known.among(items, np.roll(items, 1))
+        table = known.false_negatives(items, np.roll(items, 1))
         _, peak = tracemalloc.get_traced_memory()
         tracemalloc.stop()
-        assert pairs.known.shape[1] <= 3 * count
-        assert peak < 100 * 3 * count < count * count / 50, "bytes: a dozen arrays of eight each for a known pair"
+        assert table.entries.numel() <= 5 * count
+        assert peak < 200 * 3 * count < count * count / 50, "bytes: two dozen arrays of eight bytes for each known pair"
 
 
 class TestSessionViews:
