@@ -124,14 +124,16 @@ def _process_device(name: str) -> torch.device:
 def _initial_model(
     corpus: Corpus, config: PretrainingConfig, init: str | None, vocab: Path | None, sizes: ModelSizes
 ) -> tuple[UserBehaviorModel, InteractionTokenizer]:
-    from ubm_embed.model.start import fresh_model, model_from
+    from ubm_embed.model.start import fresh_model, model_from_checkpoint
     from ubm_embed.training.pretraining.pretrain import split_of
 
     if init is not None:
         if vocab is not None:
             raise typer.BadParameter("--init has its own vocabulary; give no --vocab")
         # The checkpoint has a width and a vocabulary of its own.
-        return model_from(init, corpus, seed=config.seed, **sizes.model_dump(exclude={"width", "vocab_size"}))
+        return model_from_checkpoint(
+            init, corpus, seed=config.seed, **sizes.model_dump(exclude={"width", "vocab_size"})
+        )
     # A vocabulary learned from held-out search phrases would leak them.
     phrases = None if vocab is not None else split_of(corpus.session_times(), config).training_phrases(corpus)
     return fresh_model(corpus, phrases=phrases, vocab=vocab, seed=config.seed, **sizes.model_dump())

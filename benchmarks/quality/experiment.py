@@ -13,6 +13,8 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
+import polars as pl
+
 from benchmarks.quality.baselines.domain_adaptation import adapt_to_domain
 from benchmarks.quality.sizes import SIZES, Size
 from ubm_embed.data.batches.session_table import SessionTable
@@ -26,7 +28,7 @@ from ubm_embed.data.tasks.task import SplitKind, Task
 from ubm_embed.data.text.tokenizer import InteractionTokenizer
 from ubm_embed.model.checkpoint import Checkpoint
 from ubm_embed.model.config import CONFIG_FILE
-from ubm_embed.model.start import checkpoint_folder, fresh_model, model_from
+from ubm_embed.model.start import checkpoint_folder, fresh_model, model_from_checkpoint
 from ubm_embed.model.user_behavior_model import UserBehaviorModel
 from ubm_embed.progress import Progress, silent
 from ubm_embed.training.finetuning.config import FinetuningConfig
@@ -55,6 +57,11 @@ class Experiment:
     electra: str | None = None
     progress: Progress = silent
     _checkpoints: dict[tuple[Any, ...], Checkpoint] = field(default_factory=dict)
+
+    @cached_property
+    def phrases(self) -> pl.Series:
+        """Search phrases of the training part, which vocabularies are learned from: the test part stays unseen."""
+        return self.split.training_phrases(self.corpus)
 
     @cached_property
     def examples(self) -> TaskExamples:
@@ -107,7 +114,8 @@ class Experiment:
     def _pretrain_recipe(self, recipe: Recipe) -> Checkpoint:
         limits = self.size.recipes[recipe]
         sizes = {"max_interactions": self.size.max_interactions, **limits.get("model", {})}
-        model, tokenizer = fresh_model(self.corpus, seed=self.seed, **model_sizes(recipe, **sizes).model_dump())
+        settings = model_sizes(recipe, **sizes).model_dump()
+        model, tokenizer = fresh_model(self.corpus, phrases=self.phrases, seed=self.seed, **settings)
         split = {"holdout": self.split.holdout, "split": self.split.kind}
         # Some corpora have no purchases, and all rows must read the same sessions.
         settings = {"purchases_only": False, **split, **limits.get("pretraining", {})}
@@ -117,12 +125,16 @@ class Experiment:
     def scratch(self) -> tuple[UserBehaviorModel, InteractionTokenizer]:
         """An untrained UBM."""
         return fresh_model(
-            self.corpus, seed=self.seed, max_interactions=self.size.max_interactions, **self.size.encoder
+            self.corpus,
+            phrases=self.phrases,
+            seed=self.seed,
+            max_interactions=self.size.max_interactions,
+            **self.size.encoder,
         )
 
     def from_bert(self) -> tuple[UserBehaviorModel, InteractionTokenizer]:
         """A UBM whose interaction encoder has pre-trained layers."""
-        return model_from(
+        return model_from_checkpoint(
             self._required(self.bert),
             self.corpus,
             seed=self.seed,
@@ -133,7 +145,7 @@ class Experiment:
     def language_model(self, source: str | None, layers: int) -> Checkpoint:
         """A pre-trained language model cut to `layers`; a session is the mean of its interactions (4.1.3)."""
         width = int(read_json_object(checkpoint_folder(self._required(source)) / CONFIG_FILE)["hidden_size"])
-        model, tokenizer = model_from(
+        model, tokenizer = model_from_checkpoint(
             self._required(source),
             self.corpus,
             seed=self.seed,
@@ -191,9 +203,10 @@ def open_experiment(
         UbmError: the corpus cannot be read, or does not fit the split or the task.
     """
     corpus = Corpus.open(data)
-    _, tokenizer = fresh_model(corpus, seed=seed, **SIZES[size].encoder)
+    chosen = Split.choose(corpus.session_times(), holdout=holdout, kind=split)
+    phrases = chosen.training_phrases(corpus)
+    _, tokenizer = fresh_model(corpus, phrases=phrases, seed=seed, **SIZES[size].encoder)
     tokenized = TokenizedCorpus.from_corpus(corpus, tokenizer)
-    chosen = Split.choose(tokenized, holdout=holdout, kind=split)
     return Experiment(
         corpus=corpus,
         split=chosen,

@@ -1,6 +1,7 @@
 """Settings of the whole process, for commands and workers to make before they train or embed.
 
-The library itself makes none of them: memory, environment, imports, loggers and warnings belong to whoever runs it.
+The library itself makes none of them: memory, environment, imports, loggers and warnings belong to the program that
+calls it.
 """
 
 from __future__ import annotations

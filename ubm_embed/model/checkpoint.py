@@ -1,9 +1,9 @@
-"""A model as an artefact with an identity: a folder that opens to a model and the tokenizer it was trained with.
+"""A model folder with an identity: it opens to a model and the tokenizer that it was trained with.
 
-config.json  model.safetensors  tokenizer.json    what the vectors depend on; their bytes make the model_id
-training.json                                     how it came about; not part of the id
-product_tower/                                    the model that reads products, where it is another one; config.json
-                                                  names its id
+config.json  model.safetensors  tokenizer.json    what the vectors depend on; the model_id is a hash of their bytes
+training.json                                     how it was trained; not part of the id
+product_tower/                                    the model that reads products, if another one does; config.json names
+                                                  its id
 """
 
 from __future__ import annotations
@@ -18,8 +18,8 @@ from typing import Any, Self
 
 from ubm_embed.data.tables.json_files import read_json_object
 from ubm_embed.data.tasks.task import Task
-from ubm_embed.data.text.vocabulary import TOKENIZER_FILE
 from ubm_embed.data.text.tokenizer import InteractionTokenizer
+from ubm_embed.data.text.vocabulary import TOKENIZER_FILE
 from ubm_embed.errors import Conflict, InvalidData, NotFound
 from ubm_embed.model.config import CONFIG_FILE
 from ubm_embed.model.user_behavior_model import UserBehaviorModel
@@ -35,11 +35,11 @@ class Checkpoint:
     """A model folder, opened.
 
     Attributes:
-        model_id: 16 hexadecimal digits that stand for these weights, settings and vocabulary; vectors of different
-            ids are never compared.
-        record: the training record: settings, data, losses. Empty where there is none.
-        product_tower: the model that reads products, where this one reads sessions only.
-        folder: where it was opened.
+        model_id: 16 hexadecimal digits that identify these weights, settings and vocabulary; vectors of different ids
+            are never compared.
+        record: the training record: settings, data, losses; empty if there is none.
+        product_tower: the model that reads products, if this one reads sessions only.
+        folder: where it was opened; None for a model in memory.
     """
 
     model: UserBehaviorModel
@@ -55,8 +55,8 @@ class Checkpoint:
 
         Raises:
             NotFound: one of its files is missing.
-            InvalidData: a file is not what it should be, or the vocabulary does not fit the weights.
-            Conflict: its product tower is not the one it was trained against.
+            InvalidData: a file is damaged, or the vocabulary does not fit the weights.
+            Conflict: its product tower is not the one that it was trained with.
         """
         folder = Path(folder)
         model = UserBehaviorModel.from_pretrained(folder)
@@ -64,7 +64,7 @@ class Checkpoint:
         record = folder / RECORD_FILE
         rows = model.interaction_encoder.vocab_size
         if tokenizer.vocab_size > rows:
-            problem = f"{tokenizer.vocab_size} tokens for a model of {rows}: they do not belong together"
+            problem = f"{tokenizer.vocab_size} tokens for a model of {rows}: the tokenizer does not belong to the model"
             raise InvalidData(problem, file=folder / TOKENIZER_FILE)
         return cls(
             model,
@@ -90,19 +90,19 @@ def _product_tower(model: UserBehaviorModel, folder: Path) -> Checkpoint | None:
     tower = Checkpoint.from_pretrained(folder / PRODUCT_TOWER)
     if tower.model_id != expected:
         raise Conflict(
-            f"{folder / PRODUCT_TOWER} is model {tower.model_id}, but {folder} was trained against the vectors of "
+            f"{folder / PRODUCT_TOWER} is model {tower.model_id}, but {folder} was trained with the vectors of "
             f"{expected}: these towers do not belong together"
         )
     if tower.model.config.dimension != model.config.dimension:
         raise InvalidData(
-            f"vectors of {tower.model.config.dimension} for sessions of {model.config.dimension}",
+            f"its vectors have width {tower.model.config.dimension}, those of sessions {model.config.dimension}",
             file=folder / PRODUCT_TOWER,
         )
     return tower
 
 
 def require_task(checkpoint: Checkpoint, task: Task) -> None:
-    """Raise InvalidData unless a model may be asked for a task: a model with a head for that one, any other for NIP."""
+    """Raise InvalidData unless a model serves a task: its own if it was fine-tuned for one, else NIP."""
     tuned = checkpoint.model.config.task
     if tuned == task or (task is Task.NIP and tuned is None):
         return
@@ -121,13 +121,13 @@ def save_checkpoint(
     record: Mapping[str, Any],
     product_tower: Checkpoint | None = None,
 ) -> str:
-    """Fill an existing folder; returns the model_id.
+    """Write the files of a model into an existing folder; returns the model_id.
 
     Args:
-        product_tower: the model that reads products, opened from a folder, which is copied.
+        product_tower: the model that reads products; the folder that it was opened from is copied.
 
     Raises:
-        Conflict: that folder holds another model by now.
+        Conflict: that folder holds another model now.
     """
     folder = Path(folder)
     if product_tower is not None:
@@ -138,13 +138,13 @@ def save_checkpoint(
     model.save_pretrained(folder)
     tokenizer.save_pretrained(folder)
     model_id = model_id_of(folder)
-    document = {**record, "model_id": model_id}  # a record taken over from another model names that one
+    document = {**record, "model_id": model_id}  # the record may have been copied from another model, with its id
     (folder / RECORD_FILE).write_text(json.dumps(document, indent=2) + "\n", "utf-8")
     return model_id
 
 
 def copy_checkpoint(folder: str | Path, to: str | Path) -> None:
-    """Copy the files of a model folder, byte for byte, and those of its product tower."""
+    """Copy a model folder byte for byte, with its product tower."""
     Path(to).mkdir(exist_ok=True)
     for file in Path(folder).iterdir():
         if file.is_file():

@@ -43,7 +43,7 @@ def autocast(device: torch.device, precision: str) -> AbstractContextManager[obj
 
 
 def full_precision(device: torch.device) -> AbstractContextManager[object]:
-    """The context for scores and losses inside `autocast`: a score of 20 is known to an eighth in bfloat16."""
+    """The context for scores and losses inside `autocast`: a score of 20 is rounded to an eighth in bfloat16."""
     return torch.autocast(device.type, enabled=False)
 
 

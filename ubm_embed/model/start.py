@@ -1,4 +1,4 @@
-"""Where training starts: a fresh model, a BERT-like checkpoint, or a UBM that is trained further."""
+"""What training starts from: a fresh model, a BERT-like checkpoint, or a UBM that is trained further."""
 
 from __future__ import annotations
 
@@ -28,11 +28,11 @@ def fresh_model(
     seed: int = 0,
     **sizes: Any,
 ) -> tuple[UserBehaviorModel, InteractionTokenizer]:
-    """Random weights, and a vocabulary learned from the corpus or taken from `vocab` (see `from_bert`).
+    """A model with random weights, and a vocabulary learned from the corpus or taken from `vocab` (see `from_bert`).
 
     Args:
-        phrases: search phrases that the vocabulary is learned from, beside the products' texts: those of
-            `Split.training_phrases` keep the test part out of it. None takes those of every session.
+        phrases: search phrases to learn the vocabulary from, besides the products' texts: those of
+            `Split.training_phrases` leave out the test part. None takes those of every session.
         sizes: layers, width, and fields of `UBMConfig`.
     """
     names = attribute_names(corpus.products)
@@ -46,17 +46,17 @@ def fresh_model(
     return UserBehaviorModel.from_scratch(vocab_size=tokenizer.vocab_size, **sizes), tokenizer
 
 
-def model_from(
+def model_from_checkpoint(
     source: str, corpus: Corpus, *, seed: int = 0, **sizes: Any
 ) -> tuple[UserBehaviorModel, InteractionTokenizer]:
-    """A model that starts from a checkpoint: its first layers where it is BERT-like, all of it where it is a UBM.
+    """A model that starts from a checkpoint: from its first layers if it is BERT-like, from all of it if it is a UBM.
 
     Args:
         source: a folder, or a name on the hub.
-        sizes: layers, and fields of `UBMConfig`; a UBM has its own and takes none of them.
+        sizes: layers, and fields of `UBMConfig`; ignored for a UBM, which has its own.
 
     Raises:
-        NotFound: neither a folder nor to be had from the hub.
+        NotFound: neither a folder nor a name on the hub.
         InvalidData: not such a checkpoint.
     """
     folder = checkpoint_folder(source)
@@ -76,10 +76,10 @@ _HUB_FILES = ["*.json", "*.txt", "*.safetensors", "pytorch_model.bin"]
 
 
 def checkpoint_folder(source: str) -> Path:
-    """The folder of a checkpoint; one that is named by its hub name is fetched into the hub's cache.
+    """The folder of a checkpoint; a name on the hub is downloaded into the hub's cache.
 
     Raises:
-        NotFound: neither.
+        NotFound: neither a folder nor a name on the hub.
     """
     if Path(source).is_dir():
         return Path(source)
@@ -88,9 +88,9 @@ def checkpoint_folder(source: str) -> Path:
 
     try:
         return Path(snapshot_download(source, allow_patterns=_HUB_FILES))
-    except (OSError, HFValidationError, ValueError) as error:  # no network, no such name, not a name at all
+    except (OSError, HFValidationError, ValueError) as error:  # no network, no such name, or not a name
         reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
-        raise NotFound(f"no checkpoint {source!r}: not a folder, and not to be had from the hub ({reason})") from None
+        raise NotFound(f"no checkpoint {source!r}: not a folder, and the hub has none ({reason})") from None
 
 
 def _is_ubm(folder: Path) -> bool:

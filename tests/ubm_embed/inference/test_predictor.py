@@ -51,7 +51,7 @@ def table():
     return SessionTable(np.full(rows.size, Action.VIEW.code, np.uint8), rows, np.cumsum([0, *map(len, ROWS)]))
 
 
-def test_is_the_head_s_answer_to_the_embedder_s_vectors(predictor, checkpoint, sessions):
+def test_is_the_heads_prediction_for_the_embedders_vectors(predictor, checkpoint, sessions):
     with torch.no_grad():
         expected = checkpoint.model.head.predict(predictor.embedder.encode_sessions(sessions)).numpy()
     found = predictor.predict(sessions)
@@ -73,7 +73,7 @@ def test_a_table_is_the_sessions_it_holds(predictor, tokenizer, products, sessio
     assert predictor.predict_table(texts, table, batch=at_once) == pytest.approx(predictor.predict(sessions), abs=ATOL)
 
 
-def test_nothing_asked_nothing_answered(predictor, tokenizer, products, table):
+def test_no_sessions_have_no_predictions(predictor, tokenizer, products, table):
     assert predictor.predict([]).shape == (0,)
     assert predictor.predict_table(tokenizer.product_texts(products), table.take(np.arange(0))).shape == (0,)
 
@@ -87,7 +87,7 @@ def test_a_product_is_a_session_that_holds_nothing_else(predictor, checkpoint):
     assert found == pytest.approx(expected.item())
 
 
-def test_the_threshold_is_the_head_s(predictor, task):
+def test_the_threshold_is_the_heads(predictor, task):
     assert predictor.threshold == pytest.approx(0.2 if task is Task.PIP else 0.5)
 
 
@@ -107,6 +107,6 @@ def test_a_model_without_a_head_is_named(model, tokenizer, tmp_path, tuned):
     assert (caught.value.file, caught.value.field) == (tmp_path / CONFIG_FILE, "task")
 
 
-def test_sessions_are_asked_as_the_embedder_is(predictor):
+def test_refuses_the_sessions_that_the_embedder_refuses(predictor):
     with pytest.raises(ValueError, match="without interactions"):
         predictor.predict([Session(())])

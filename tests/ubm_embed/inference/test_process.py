@@ -1,4 +1,4 @@
-"""Settings of the process are made when they are asked for, and by nothing else.
+"""Settings of the process are made by the functions for them, and by nothing else.
 
 Each test has a process of its own, because settings cannot be taken back.
 """

@@ -99,10 +99,10 @@ class TestModelId:
 def session_tower(folder, model, tokenizer, tmp_path_factory):
     """A folder with a session tower, trained against the vectors of the model in `folder`."""
     base = Checkpoint.from_pretrained(folder)
-    place = tmp_path_factory.mktemp("towers") / "model"
-    place.mkdir()
-    save_checkpoint(place, model.fine_tuned(task=Task.NIP, product_tower=base.model_id), tokenizer, RECORD, base)
-    return place
+    folder = tmp_path_factory.mktemp("towers") / "model"
+    folder.mkdir()
+    save_checkpoint(folder, model.fine_tuned(task=Task.NIP, product_tower=base.model_id), tokenizer, RECORD, base)
+    return folder
 
 
 def contents(folder):
@@ -153,7 +153,7 @@ class TestProductTower:
         base = Checkpoint.from_pretrained(tmp_path / "narrow")
         tuned = model.fine_tuned(task=Task.NIP, product_tower=base.model_id)
         save_checkpoint(tmp_path / "towers", tuned, tokenizer, {}, base)
-        with pytest.raises(InvalidData, match="vectors of 8 for sessions of 16") as caught:
+        with pytest.raises(InvalidData, match="its vectors have width 8, those of sessions 16") as caught:
             Checkpoint.from_pretrained(tmp_path / "towers")
         assert caught.value.file == tmp_path / "towers" / PRODUCT_TOWER
 
@@ -186,7 +186,7 @@ def test_a_model_of_the_version_before_opens_under_its_old_id(folder):
 
 class TestRequireTask:
     @pytest.mark.parametrize("task", Task)
-    def test_a_model_may_be_asked_what_it_was_tuned_for_and_nothing_else(self, model, tokenizer, task):
+    def test_a_model_serves_the_task_it_was_tuned_for_and_no_other(self, model, tokenizer, task):
         checkpoint = Checkpoint(model.fine_tuned(task=task), tokenizer, "toy")
         require_task(checkpoint, task)
         for other in set(Task) - {task}:
@@ -194,13 +194,13 @@ class TestRequireTask:
                 require_task(checkpoint, other)
 
     @pytest.mark.parametrize("task", [Task.PIP, Task.RLP])
-    def test_one_without_a_head_is_told_the_command(self, folder, task):
+    def test_one_without_a_head_names_the_command(self, folder, task):
         checkpoint = Checkpoint.from_pretrained(folder)
         with pytest.raises(InvalidData, match=f"no head for {task}: .* `ubm-embed finetune {task}`") as caught:
             require_task(checkpoint, task)
         assert (caught.value.file, caught.value.field) == (folder / CONFIG_FILE, "task")
 
-    def test_one_without_a_head_may_be_asked_for_the_next_item(self, model, tokenizer):
+    def test_one_without_a_head_predicts_the_next_item(self, model, tokenizer):
         require_task(Checkpoint(model, tokenizer, "toy"), Task.NIP)
 
 
@@ -211,7 +211,7 @@ class TestDamage:
         with pytest.raises(NotFound, match=name):
             Checkpoint.from_pretrained(folder)
 
-    def test_a_missing_record_is_no_loss(self, folder):
+    def test_a_missing_record_is_empty(self, folder):
         (folder / RECORD_FILE).unlink()
         assert Checkpoint.from_pretrained(folder).record == {}
 

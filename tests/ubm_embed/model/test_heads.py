@@ -1,4 +1,4 @@
-"""Heads: what comes out is in the world's odds, and in interactions."""
+"""Heads predict at the real odds, and in interactions."""
 
 import pytest
 import torch
@@ -32,10 +32,10 @@ def length_head(mean, std):
 class TestPurchaseIntention:
     @pytest.mark.parametrize("share", [0.02, 0.3, 0.5, 0.9])
     @torch.no_grad()
-    def test_a_posterior_of_equal_odds_becomes_that_of_the_world(self, sessions, share):
+    def test_a_posterior_of_equal_odds_is_corrected_to_the_real_odds(self, sessions, share):
         head = purchase_head(share)
         balanced = torch.sigmoid(head(sessions))
-        # Bayes: sessions with a purchase are `share` of the world, and were half of what training saw.
+        # Bayes: sessions with a purchase are the fraction `share` of all, and were half of the training set.
         expected = balanced * share / (balanced * share + (1 - balanced) * (1 - share))
         torch.testing.assert_close(head.predict(sessions), expected)
 
@@ -47,7 +47,7 @@ class TestPurchaseIntention:
         assert head.threshold == pytest.approx(share)
 
     @torch.no_grad()
-    def test_a_head_that_was_told_nothing_predicts_equal_odds(self, sessions):
+    def test_a_fresh_head_predicts_equal_odds(self, sessions):
         head = PurchaseIntentionHead(WIDTH)
         assert head.threshold == 0.5
         torch.testing.assert_close(head.predict(sessions), torch.sigmoid(head(sessions)))
@@ -81,7 +81,7 @@ class TestRemainingLength:
 
 
 @pytest.mark.parametrize("make", [PurchaseIntentionHead, RemainingLengthHead])
-def test_no_sessions_no_answers(make):
+def test_no_sessions_have_no_predictions(make):
     with torch.no_grad():
         assert make(WIDTH).predict(torch.empty(0, WIDTH)).shape == (0,)
 

@@ -93,7 +93,7 @@ def test_gradients_equal_those_of_bert(encoder):
         )
 
 
-def test_a_sequence_s_vector_does_not_depend_on_the_others(encoder):
+def test_a_sequences_vector_does_not_depend_on_the_others(encoder):
     table = sequences(5, 2, 9)
     order = np.array([2, 0, 1, 0])
     with torch.no_grad():
@@ -119,7 +119,7 @@ class TestMeanOfTokens:
         return built.eval()
 
     def padded_and_masked(self, model, projection, table):
-        """transformers' own model over padded sequences with a mask, and the mean over the places that are real."""
+        """transformers' own model over padded sequences with a mask, and the mean over the slots that hold a token."""
         rows = [torch.from_numpy(table.row(index)).long() for index in range(len(table))]
         ids, real = (pad_sequence(some, batch_first=True) for some in (rows, [torch.ones_like(row) for row in rows]))
         outputs = model(input_ids=ids, attention_mask=real).last_hidden_state * real.unsqueeze(2)
@@ -166,7 +166,7 @@ class TestMeanOfTokens:
         return torch.stack([embeddings(row.unsqueeze(0))[0].mean(dim=0) for row in rows])
 
 
-def test_the_paper_s_sizes():
+def test_the_papers_sizes():
     config = bert_config(vocab_size=100)
     assert (config.num_hidden_layers, config.hidden_size, config.max_position_embeddings) == (4, 256, 64)
 

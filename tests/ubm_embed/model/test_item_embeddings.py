@@ -1,4 +1,4 @@
-"""A text is known by its tokens, whatever stands before it, and only texts that were given are."""
+"""A text has its vector whatever action precedes it, and only texts that were added have one."""
 
 import numpy as np
 import pytest
@@ -35,15 +35,15 @@ def batch_of(texts, actions=None):
     return TokenBatch.from_table(interaction_sequences(Marks, TokenTable.from_rows(texts), acts, np.arange(len(texts))))
 
 
-def known_of(texts, before=None, start=None):
-    return ItemEmbeddings.from_texts(TokenTable.from_rows(texts), Marks, before, WIDTH, start).eval()
+def embeddings_of(texts, existing=None, start=None):
+    return ItemEmbeddings.from_texts(TokenTable.from_rows(texts), Marks, existing, WIDTH, start).eval()
 
 
 @pytest.fixture
 def known():
     """Three texts and their vectors."""
     torch.manual_seed(0)
-    built = known_of([[30], [31, 30], [30, 31]])
+    built = embeddings_of([[30], [31, 30], [30, 31]])
     torch.nn.init.normal_(built.vectors)
     return built
 
@@ -58,7 +58,7 @@ class TestKeys:
         assert torch.equal(torch.cat(alone), keys)
 
     @given(TEXTS)
-    def test_are_equal_where_texts_are_and_there_alone(self, texts):
+    def test_are_equal_exactly_where_texts_are(self, texts):
         keys = text_keys(batch_of(texts), MARKS)
         for one, key in zip(texts, keys, strict=True):
             assert (keys == key).tolist() == [one == other for other in texts]
@@ -69,13 +69,13 @@ class TestKeys:
         assert text_keys(batch_of(texts), MARKS).unique().numel() == len(texts)
 
     def test_are_the_same_on_every_machine(self):
-        # Models hold them: another hash would forget every text.
+        # Models hold the keys: with another hash they would find none of their texts.
         assert text_keys(batch_of([[30], [31, 30]]), MARKS).tolist() == GOLDEN
 
 
 class TestReading:
     @torch.no_grad()
-    def test_a_known_text_gets_its_vector_under_any_action_and_another_nothing(self, known):
+    def test_a_text_gets_its_vector_under_any_action_and_other_texts_get_0(self, known):
         texts, actions = [[31, 30], [30, 31], [31], [30], [31, 30, 30], [31, 30]], [NO_ACTION, 0, 1, 2, 3, 1]
         found = known(batch_of(texts, actions))
         own = {text: known(batch_of([text]))[0] for text in ((30,), (31, 30), (30, 31))}
@@ -84,12 +84,12 @@ class TestReading:
         expected = [own.get(tuple(text), torch.zeros(WIDTH)) for text in texts]
         assert torch.equal(found, torch.stack(expected))
 
-    @given(known=TEXTS, asked=TEXTS)
-    def test_finds_the_texts_that_were_given_and_no_others(self, known, asked):
-        built = known_of(known)
+    @given(known=TEXTS, queries=TEXTS)
+    def test_finds_the_texts_that_were_added_and_no_others(self, known, queries):
+        built = embeddings_of(known)
         assert built.keys.tolist() == sorted(built.keys.tolist())
         assert built.keys.numel() == len({tuple(text) for text in known})
-        assert built.find(batch_of(asked))[1].tolist() == [text in known for text in asked]
+        assert built.find(batch_of(queries))[1].tolist() == [text in known for text in queries]
 
     def test_a_step_moves_the_vectors_of_the_texts_it_read(self, known):
         known.train()(batch_of([[31, 30], [31], [31, 30]])).sum().backward()
@@ -103,7 +103,7 @@ class TestDropout:
     BATCH = batch_of([[31, 30]] * 4000)
 
     @torch.no_grad()
-    def test_in_training_that_share_of_the_texts_is_read_without_and_whole(self, known):
+    def test_training_reads_texts_without_their_vectors_at_that_rate(self, known):
         known.dropout = 0.3
         own = known(batch_of([[31, 30]]))
         found = known.train()(self.BATCH)
@@ -113,16 +113,16 @@ class TestDropout:
 
     @pytest.mark.parametrize(("dropout", "training"), [(0.3, False), (0.0, True)])
     @torch.no_grad()
-    def test_else_none_is(self, known, dropout, training):
+    def test_otherwise_every_text_is_read_with_its_vector(self, known, dropout, training):
         known.dropout = dropout
         assert (known.train(training)(self.BATCH) != 0).all()
 
 
-class TestBefore:
+class TestExisting:
     @torch.no_grad()
-    def test_what_was_known_keeps_its_vector_and_what_is_new_starts_at_nothing(self, known):
+    def test_existing_texts_keep_their_vectors_and_new_ones_start_at_0(self, known):
         before = {text: known(batch_of([text])) for text in ((30,), (31, 30), (30, 31))}
-        after = known_of([[31], [30, 31], [32, 32]], before=known)
+        after = embeddings_of([[31], [30, 31], [32, 32]], existing=known)
         assert after.keys.numel() == 5
         for text, vector in before.items():
             assert torch.equal(after(batch_of([text])), vector)
@@ -130,18 +130,18 @@ class TestBefore:
             assert after.find(batch_of([text]))[1].all()
             assert not after(batch_of([text])).any()
 
-    def test_what_was_known_is_left_as_it_was(self, known):
+    def test_the_existing_embeddings_are_left_as_they_were(self, known):
         vectors, keys = known.vectors.detach().clone(), known.keys.clone()
-        known_of([[33]], before=known).vectors.data.fill_(1.0)
+        embeddings_of([[33]], existing=known).vectors.data.fill_(1.0)
         assert torch.equal(known.vectors, vectors)
         assert torch.equal(known.keys, keys)
 
-    def test_no_new_texts_leave_what_was_known(self, known):
-        assert torch.equal(known_of([], before=known).vectors, known.vectors)
+    def test_no_new_texts_change_nothing(self, known):
+        assert torch.equal(embeddings_of([], existing=known).vectors, known.vectors)
 
     @torch.no_grad()
-    def test_new_texts_start_where_they_are_told_to_equal_ones_between_and_what_was_known_does_not(self, known):
+    def test_new_texts_start_at_given_vectors_equal_ones_at_their_mean(self, known):
         start = torch.arange(16.0).reshape(4, WIDTH)
-        after = known_of([[31], [30, 31], [31], [32, 32]], before=known, start=start)
+        after = embeddings_of([[31], [30, 31], [31], [32, 32]], existing=known, start=start)
         assert torch.equal(after(batch_of([[31], [32, 32]])), torch.stack([(start[0] + start[2]) / 2, start[3]]))
         assert torch.equal(after(batch_of([[30, 31]])), known(batch_of([[30, 31]])))

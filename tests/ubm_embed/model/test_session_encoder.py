@@ -1,4 +1,4 @@
-"""The packed session encoder against the plain form: padded, masked, positions by the formula, mean of real places."""
+"""The packed session encoder against the plain form: padded, masked, positions by the formula, mean over real slots."""
 
 import math
 
@@ -29,9 +29,9 @@ def encoder(stir):
     return built.eval()
 
 
-def position(place):
+def position(index):
     """Vaswani et al., 3.5, entry by entry."""
-    angles = [place / 10_000 ** (2 * (column // 2) / WIDTH) for column in range(WIDTH)]
+    angles = [index / 10_000 ** (2 * (column // 2) / WIDTH) for column in range(WIDTH)]
     return [math.cos(angle) if column % 2 else math.sin(angle) for column, angle in enumerate(angles)]
 
 
@@ -42,7 +42,7 @@ def padded_and_masked(encoder, sessions):
 
 
 def outputs_of_bert(encoder, sessions, *, causal=False):
-    """transformers' own encoder, its outputs [B, S, D] over padded sessions, and which places are real [B, S]."""
+    """transformers' own encoder, its outputs [B, S, D] over padded sessions, and which slots are real [B, S]."""
     settings = BertConfig(
         hidden_size=WIDTH, num_hidden_layers=2, num_attention_heads=2, intermediate_size=4 * WIDTH,
         hidden_dropout_prob=0.0, attention_probs_dropout_prob=0.0, attn_implementation="eager",
@@ -89,7 +89,7 @@ def test_gradients_equal_those_of_the_padded_form(encoder):
         torch.testing.assert_close(parameter.grad, gradients[name].grad, atol=GRADIENT, rtol=GRADIENT)
 
 
-def test_a_session_s_vector_depends_neither_on_the_order_nor_on_the_others(encoder):
+def test_a_sessions_vector_depends_neither_on_the_order_nor_on_the_others(encoder):
     sessions = sessions_of(4, 2, 4, 7)
     with torch.no_grad():
         together = packed(encoder, sessions)
@@ -109,13 +109,13 @@ def test_the_order_of_interactions_matters(encoder):
 def test_a_fresh_encoder_only_normalises_its_inputs_and_takes_their_mean():
     fresh = SessionEncoder(dimension=WIDTH, layers=3, heads=2, dropout=0.0, max_interactions=LONGEST)
     (session,) = sessions_of(4)
-    inputs = session + torch.tensor([position(place) for place in range(4)])
+    inputs = session + torch.tensor([position(index) for index in range(4)])
     expected = torch.nn.functional.layer_norm(inputs, [WIDTH], eps=1e-12).mean(dim=0)
     torch.testing.assert_close(packed(fresh, [session])[0], expected, atol=ATOL, rtol=0)
 
 
 class TestCausal:
-    """One that reads at each interaction what came until then."""
+    """One that attends to earlier interactions only."""
 
     @pytest.fixture
     def causal(self, stir):
@@ -141,7 +141,7 @@ class TestCausal:
 
     @pytest.mark.parametrize("lengths", [[1], [8], [3, 3, 3], [5, 1, 8, 1, 2]])
     @torch.no_grad()
-    def test_a_beginning_is_what_it_is_by_itself(self, causal, lengths):
+    def test_a_prefix_is_what_it_is_alone(self, causal, lengths):
         sessions = sessions_of(*lengths)
         alone = [packed(causal, [session[:stop]]) for session in sessions for stop in range(1, len(session) + 1)]
         found = self.prefixes(causal, sessions)
@@ -150,7 +150,7 @@ class TestCausal:
         torch.testing.assert_close(found[wholes], packed(causal, sessions), atol=ATOL, rtol=0)
 
     @torch.no_grad()
-    def test_a_later_interaction_changes_no_earlier_beginning(self, causal):
+    def test_a_later_interaction_changes_no_earlier_prefix(self, causal):
         sessions = sessions_of(5, 3, 8)
         before = self.prefixes(causal, sessions)
         sessions[0][3] += 1.0
@@ -202,13 +202,13 @@ class TestWithoutLayers:
     def test_has_no_weights(self, mean):
         assert not mean.state_dict()
 
-    def test_still_reads_no_more_than_it_has_places_for(self, mean):
+    def test_still_reads_no_more_than_its_limit(self, mean):
         with pytest.raises(ValueError, match="9 interactions, expected at most 8"):
             packed(mean, sessions_of(9))
 
 
 def test_sinusoidal_positions_are_the_formula():
-    expected = torch.tensor([position(place) for place in range(50)])
+    expected = torch.tensor([position(index) for index in range(50)])
     torch.testing.assert_close(sinusoidal_positions(50, WIDTH), expected, atol=ATOL, rtol=0)
 
 
@@ -221,7 +221,7 @@ def test_positions_are_not_saved(encoder):
     assert not [name for name in encoder.state_dict() if "positions" in name]
 
 
-def test_frozen_it_is_what_it_was_whatever_becomes_of_the_weights(encoder):
+def test_frozen_it_ignores_later_changes_of_the_weights(encoder):
     sessions = sessions_of(4, 1, 6)
     packing = Packing.from_lengths(np.array([4, 1, 6]))
     with torch.no_grad():

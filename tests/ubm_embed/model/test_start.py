@@ -1,4 +1,4 @@
-"""Where training starts: from nothing, from a BERT-like checkpoint, from a UBM."""
+"""What training starts from: random weights, a BERT-like checkpoint, or a UBM."""
 
 import json
 from fnmatch import fnmatch
@@ -14,7 +14,7 @@ from ubm_embed.data.tasks.task import Task
 from ubm_embed.data.text.tokenizer import WORD_MARKS
 from ubm_embed.errors import InvalidData, NotFound
 from ubm_embed.model.checkpoint import Checkpoint, save_checkpoint
-from ubm_embed.model.start import checkpoint_folder, fresh_model, model_from
+from ubm_embed.model.start import checkpoint_folder, fresh_model, model_from_checkpoint
 
 SIZES = {"layers": 1, "dimension": 16, "session_layers": 1}
 WORDS = (*WORD_MARKS, "red", "blue", "shoes", "shirt", "running", "leather", "##s")
@@ -84,7 +84,7 @@ class TestFresh:
 class TestFromUBM:
     def test_is_that_model_with_its_own_sizes_and_words(self, corpus, model, tokenizer, tmp_path):
         save_checkpoint(tmp_path, model, tokenizer, {})
-        found, words = model_from(str(tmp_path), corpus, layers=7, session_layers=7)
+        found, words = model_from_checkpoint(str(tmp_path), corpus, layers=7, session_layers=7)
         assert same_weights(found, model)
         assert found.config == Checkpoint.from_pretrained(tmp_path).model.config
         assert words.vocab_size == tokenizer.vocab_size
@@ -92,18 +92,18 @@ class TestFromUBM:
     def test_one_that_was_fine_tuned_is_refused(self, corpus, model, tokenizer, tmp_path):
         save_checkpoint(tmp_path, model.fine_tuned(task=Task.RLP), tokenizer, {})
         with pytest.raises(InvalidData, match=r"config\.json, field 'task': .*fine-tuned for rlp"):
-            model_from(str(tmp_path), corpus)
+            model_from_checkpoint(str(tmp_path), corpus)
 
     def test_a_damaged_one_is_named(self, corpus, model, tokenizer, tmp_path):
         save_checkpoint(tmp_path, model, tokenizer, {})
         (tmp_path / "model.safetensors").write_bytes(b"")
         with pytest.raises(InvalidData, match="truncated"):
-            model_from(str(tmp_path), corpus)
+            model_from_checkpoint(str(tmp_path), corpus)
 
 
 class TestFromBert:
     def test_takes_its_first_layers_and_its_words(self, corpus, bert):
-        model, tokenizer = model_from(str(bert), corpus, layers=2, dimension=16, session_layers=1)
+        model, tokenizer = model_from_checkpoint(str(bert), corpus, layers=2, dimension=16, session_layers=1)
         source = BertModel.from_pretrained(bert).state_dict()
         ours = model.interaction_encoder.encoder.state_dict()
         for layer in (0, 1):
@@ -117,7 +117,9 @@ class TestFromBert:
         assert "[COLOUR]" in tokenizer.tokens(range(tokenizer.vocab_size))
 
     def test_what_it_lacks_is_seeded(self, corpus, bert):
-        first, second, other = (model_from(str(bert), corpus, seed=seed, dimension=8)[0] for seed in (1, 1, 2))
+        first, second, other = (
+            model_from_checkpoint(str(bert), corpus, seed=seed, dimension=8)[0] for seed in (1, 1, 2)
+        )
         assert same_weights(first, second)
         assert not same_weights(first.session_encoder, other.session_encoder)
         assert not same_weights(first.interaction_encoder.projection, other.interaction_encoder.projection)
@@ -126,20 +128,20 @@ class TestFromBert:
     def test_a_missing_file(self, corpus, bert, name):
         (bert / name).unlink()
         with pytest.raises(NotFound):
-            model_from(str(bert), corpus, **SIZES)
+            model_from_checkpoint(str(bert), corpus, **SIZES)
 
     @pytest.mark.parametrize("text", ["", "[]", "[" * 100_000])
     def test_a_malformed_configuration_is_named(self, corpus, bert, text):
         (bert / "config.json").write_text(text)
         with pytest.raises(InvalidData) as caught:
-            model_from(str(bert), corpus, **SIZES)
+            model_from_checkpoint(str(bert), corpus, **SIZES)
         assert caught.value.file == bert / "config.json"
 
     def test_another_kind_of_model_is_named(self, corpus, bert):
         config = json.loads((bert / "config.json").read_text())
         (bert / "config.json").write_text(json.dumps(config | {"model_type": "gpt2"}))
         with pytest.raises(InvalidData, match="gpt2"):
-            model_from(str(bert), corpus, **SIZES)
+            model_from_checkpoint(str(bert), corpus, **SIZES)
 
 
 class TestCheckpointFolder:
@@ -155,17 +157,17 @@ class TestCheckpointFolder:
 
     @pytest.mark.usefixtures("offline")
     @pytest.mark.parametrize("name", ["nobody/nothing", "nothing", "/no/such/folder", "not a name!", "a/b/c"])
-    def test_neither_a_folder_nor_to_be_had(self, corpus, name):
-        with pytest.raises(NotFound, match="not a folder, and not to be had from the hub"):
+    def test_neither_a_folder_nor_on_the_hub(self, corpus, name):
+        with pytest.raises(NotFound, match="not a folder, and the hub has none"):
             checkpoint_folder(name)
         with pytest.raises(NotFound):
-            model_from(name, corpus)
+            model_from_checkpoint(name, corpus)
 
     def test_a_name_is_fetched_with_only_what_is_needed(self, monkeypatch, tmp_path):
-        asked = {}
+        requests = {}
 
         def download(name, *, allow_patterns):
-            asked[name] = allow_patterns
+            requests[name] = allow_patterns
             return str(tmp_path)
 
         monkeypatch.setattr("huggingface_hub.snapshot_download", download)
@@ -179,5 +181,5 @@ class TestCheckpointFolder:
             "model.onnx",
             "run.py",
         ]
-        fetched = [file for file in files if any(fnmatch(file, pattern) for pattern in asked["somebody/bert"])]
+        fetched = [file for file in files if any(fnmatch(file, pattern) for pattern in requests["somebody/bert"])]
         assert fetched == files[:4]

@@ -1,4 +1,4 @@
-"""The model as a tower: it says what the embedder says, whichever way interactions come to it."""
+"""The model as a tower has the vectors of the embedder, whichever way it reads interactions."""
 
 import numpy as np
 import pytest
@@ -99,22 +99,22 @@ class TestPrefixes:
         return UBMTower(causal.eval(), interactions, None)
 
     @torch.no_grad()
-    def test_are_what_sessions_makes_of_each_beginning(self, causal):
+    def test_are_what_sessions_returns_for_each_prefix(self, causal):
         sessions = SESSIONS[:4]
         expected = causal.sessions(table([one[:stop] for one in sessions for stop in range(1, len(one) + 1)]))
         torch.testing.assert_close(causal.prefixes(table(sessions)), expected, atol=ATOL, rtol=0)
 
-    def test_of_a_session_that_is_not_read_from_its_begin_are_refused(self, causal):
+    def test_of_a_session_that_is_too_long_are_refused(self, causal):
         with pytest.raises(ValueError, match="11 interactions, expected at most 8"):
             causal.prefixes(table())
 
-    def test_of_one_that_reads_both_ways_are_refused(self, model, interactions):
+    def test_of_a_bidirectional_encoder_are_refused(self, model, interactions):
         with pytest.raises(ValueError, match="only a causal session encoder"):
             UBMTower(model, interactions, None).prefixes(table(SESSIONS[:4]))
 
 
 class TestChunks:
-    """What a step keeps in memory changes nothing of what it learns."""
+    """The chunk size of a step changes its memory, not its gradients."""
 
     @pytest.fixture
     def gradients(self, model, tokenizer, texts, known):
@@ -182,11 +182,11 @@ class TestCached:
         monkeypatch.setattr(
             interactions.encoder, "forward", lambda batch: (counted.append(batch.packing.rank.numel()), real(batch))[1]
         )
-        told = []
+        reports = []
         CachedInteractions.from_texts(
-            interactions, *known, lambda what, done, total, note="": told.append((done, total))
+            interactions, *known, lambda what, done, total, note="": reports.append((done, total))
         )
-        assert told[-1] == (sum(counted), sum(counted))
+        assert reports[-1] == (sum(counted), sum(counted))
         assert sum(counted) == len(set(zip(*(column.tolist() for column in known), strict=True)))
 
     def test_trains_the_session_encoder_alone(self, model, interactions, known):

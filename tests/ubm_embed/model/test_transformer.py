@@ -41,7 +41,7 @@ def packed(sequences):
     return torch.cat(sequences)[packing.elements], packing
 
 
-def every_place(encoder, sequences, dtype=torch.float32):
+def every_slot(encoder, sequences, dtype=torch.float32):
     hidden, packing = packed(sequences)
     hidden = hidden.to(dtype)
     for layer in layers_from_modules(encoder.layer, dtype):
@@ -49,7 +49,7 @@ def every_place(encoder, sequences, dtype=torch.float32):
     return [hidden[start : start + len(one)] for start, one in zip(packing.starts.tolist(), sequences, strict=True)]
 
 
-def first_places(encoder, sequences):
+def first_slots(encoder, sequences):
     hidden, packing = packed(sequences)
     *layers, last = layers_from_modules(encoder.layer, torch.float32, last_at_first=True)
     for layer in layers:
@@ -63,35 +63,35 @@ def gradients(encoder, outputs):
     return {name: weight.grad for name, weight in encoder.named_parameters()}
 
 
-def test_every_place_is_what_the_sequence_has_by_itself(encoder, sequences):
-    for found, sequence in zip(every_place(encoder, sequences), sequences, strict=True):
+def test_every_slot_is_that_of_the_sequence_alone(encoder, sequences):
+    for found, sequence in zip(every_slot(encoder, sequences), sequences, strict=True):
         torch.testing.assert_close(found, encoder(sequence[None]).last_hidden_state[0], atol=ATOL, rtol=ATOL)
 
 
-def test_the_last_layer_at_first_places_is_the_whole_layer_there(encoder, sequences):
+def test_the_last_layer_at_first_slots_is_the_whole_layer_there(encoder, sequences):
     expected = torch.stack([encoder(sequence[None]).last_hidden_state[0, 0] for sequence in sequences])
-    torch.testing.assert_close(first_places(encoder, sequences), expected, atol=ATOL, rtol=ATOL)
+    torch.testing.assert_close(first_slots(encoder, sequences), expected, atol=ATOL, rtol=ATOL)
 
 
-def test_gradients_at_first_places_are_those_of_the_sequences_by_themselves(encoder, sequences):
+def test_gradients_at_first_slots_are_those_of_the_sequences_by_themselves(encoder, sequences):
     plain = copy.deepcopy(encoder)
     expected = gradients(plain, torch.stack([plain(one[None]).last_hidden_state[0, 0] for one in sequences]))
-    found = gradients(encoder, first_places(encoder, sequences))
+    found = gradients(encoder, first_slots(encoder, sequences))
     for name, gradient in expected.items():
         torch.testing.assert_close(found[name], gradient, atol=GRADIENT, rtol=GRADIENT, msg=name)
 
 
 def test_bfloat16_stays_near_float32(encoder, sequences):
     exact = torch.cat([encoder(sequence[None]).last_hidden_state[0] for sequence in sequences])
-    found = torch.cat(every_place(encoder, sequences, torch.bfloat16)).float()
+    found = torch.cat(every_slot(encoder, sequences, torch.bfloat16)).float()
     assert cosine_similarity(found, exact).min() > 0.999
     assert (found - exact).norm() < 0.03 * exact.norm()
 
 
 def test_gradients_in_bfloat16_point_where_those_in_float32_do(encoder, sequences):
     half = copy.deepcopy(encoder)
-    exact = gradients(encoder, torch.cat(every_place(encoder, sequences)))
-    found = gradients(half, torch.cat(every_place(half, sequences, torch.bfloat16)).float())
+    exact = gradients(encoder, torch.cat(every_slot(encoder, sequences)))
+    found = gradients(half, torch.cat(every_slot(half, sequences, torch.bfloat16)).float())
     for name, gradient in exact.items():
         if gradient.norm() > 1e-3:  # a key's bias moves no attention weight: its gradient is rounding alone
             assert cosine_similarity(found[name].flatten(), gradient.flatten(), dim=0) > 0.97, name
@@ -130,12 +130,12 @@ class TestAttention:
 
 
 def test_training_drops_and_evaluation_does_not(encoder, sequences):
-    assert torch.equal(first_places(encoder, sequences), first_places(encoder, sequences))
+    assert torch.equal(first_slots(encoder, sequences), first_slots(encoder, sequences))
     encoder.train()
-    assert not torch.equal(first_places(encoder, sequences), first_places(encoder, sequences))
+    assert not torch.equal(first_slots(encoder, sequences), first_slots(encoder, sequences))
 
 
-def test_it_computes_in_autocast_s_format_where_that_is_on():
+def test_it_computes_in_the_format_of_autocast():
     weight = torch.zeros(1)
     assert computing_format(weight) == torch.float32
     with torch.autocast("cpu", torch.bfloat16):

@@ -55,7 +55,7 @@ SESSIONS = (
 
 class TestForward:
     def test_sharing_interactions_changes_no_vector(self, model, embed, tokenizer, texts):
-        # Every place encoded by itself: a table in which each interaction stands as often as it is met.
+        # Every interaction encoded separately, as often as it occurs.
         expected = []
         for session in SESSIONS:
             vectors = []
@@ -68,7 +68,7 @@ class TestForward:
                 expected.append(model.session_encoder(torch.cat(vectors), packing))
         torch.testing.assert_close(embed(*SESSIONS), torch.cat(expected), atol=ATOL, rtol=0)
 
-    def test_a_session_s_vector_depends_neither_on_the_order_nor_on_the_others(self, embed):
+    def test_a_sessions_vector_depends_neither_on_the_order_nor_on_the_others(self, embed):
         together = embed(*SESSIONS)
         torch.testing.assert_close(embed(*SESSIONS[::-1]), together.flip(0), atol=ATOL, rtol=0)
         alone = torch.cat([embed(session) for session in SESSIONS])
@@ -197,7 +197,7 @@ class TestFolder:
 
 
 class TestItemEmbeddings:
-    """Product texts with a vector of their own beside their words."""
+    """Product texts with a vector of their own, besides their words."""
 
     @pytest.fixture
     def enriched(self, model, tokenizer, texts):
@@ -221,7 +221,7 @@ class TestItemEmbeddings:
             assert (tmp_path / name).read_bytes() == (tmp_path / "again" / name).read_bytes()
 
     @torch.no_grad()
-    def test_are_added_to_what_words_say_and_leave_other_texts_alone(self, enriched, batch, tokenizer, texts):
+    def test_are_added_to_the_words_and_leave_other_texts_alone(self, enriched, batch, tokenizer, texts):
         vectors = enriched.interaction_encoder(batch.tokens)[batch.index]
         embeddings = enriched.interaction_encoder.item_embeddings
         enriched.interaction_encoder.item_embeddings = None
@@ -236,7 +236,7 @@ class TestItemEmbeddings:
         model.add_item_embeddings(texts, tokenizer)
         assert torch.equal(model(batch), before)
 
-    def test_met_again_keep_their_vectors(self, enriched, batch, tokenizer, texts):
+    def test_texts_that_are_added_again_keep_their_vectors(self, enriched, batch, tokenizer, texts):
         before = enriched(batch)
         enriched.add_item_embeddings(texts.take(np.arange(2, 7)), tokenizer)
         assert enriched.config.num_item_embeddings == 7
@@ -296,7 +296,7 @@ class TestCausalAndMeanOfTokens:
         expected = made.interaction_encoder.encoder.embeddings(text).mean(dim=1)
         torch.testing.assert_close(made.interaction_encoder(batch.tokens), expected, atol=ATOL, rtol=0)
 
-    def test_a_model_that_says_nothing_of_them_is_the_paper_s(self, saved, model):
+    def test_a_configuration_without_them_is_the_papers(self, saved, model):
         document = json.loads((saved / CONFIG_FILE).read_text())
         for name in ("causal", "mean_of_tokens", "num_item_embeddings"):
             del document[name]
@@ -357,7 +357,7 @@ class TestFineTuned:
         assert all(torch.equal(weights, heads[1][name]) for name, weights in heads[0].items())
 
     @pytest.mark.parametrize("task", [Task.PIP, Task.RLP])
-    def test_the_head_comes_back_with_what_it_was_told(self, model, tmp_path, task):
+    def test_the_head_comes_back_with_its_buffers(self, model, tmp_path, task):
         tuned = model.fine_tuned(task=task)
         for number, buffer in enumerate(tuned.head.buffers()):
             buffer.fill_(0.25 + number)
@@ -417,7 +417,7 @@ class TestFromBert:
 
 
 class TestFromScratch:
-    def test_is_the_paper_s_model_and_repeatable(self):
+    def test_is_the_papers_model_and_repeatable(self):
         torch.manual_seed(3)
         model = UserBehaviorModel.from_scratch(vocab_size=50, layers=1, session_layers=1)
         torch.manual_seed(3)

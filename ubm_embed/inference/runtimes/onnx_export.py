@@ -7,8 +7,8 @@ tokenizer.json     of the tokenizers library
 model.json         the model's id, and the names and limits of the inputs
 
 If the model has `ItemEmbeddings`, the first two graphs take a third input, item_vectors, one vector per sequence.
-product_item_embeddings.safetensors holds those for products.onnx by the keys of their texts, item_embeddings.safetensors
-those for interactions.onnx. Zeros read a text by its words alone.
+product_item_embeddings.safetensors holds those for products.onnx by the keys of their texts, and
+item_embeddings.safetensors those for interactions.onnx. Zeros read a text by its words alone.
 """
 
 from __future__ import annotations
@@ -19,8 +19,8 @@ from pathlib import Path
 
 from safetensors.torch import save_file
 
-from ubm_embed.data.text.vocabulary import TOKENIZER_FILE
 from ubm_embed.data.text.tokenizer import ACTION_MARKS, MAX_TOKENS
+from ubm_embed.data.text.vocabulary import TOKENIZER_FILE
 from ubm_embed.inference.runtimes.onnx_graphs import onnx_interactions, onnx_products, onnx_sessions
 from ubm_embed.model.checkpoint import Checkpoint
 from ubm_embed.model.user_behavior_model import UserBehaviorModel

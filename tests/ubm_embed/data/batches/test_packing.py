@@ -22,8 +22,8 @@ def sequences(lengths):
     return torch.tensor([element for row in lists for element in row]), lists
 
 
-def tile_of(packing, place):
-    return place // packing.width
+def tile_of(packing, slot):
+    return slot // packing.width
 
 
 @given(LENGTHS)
@@ -39,7 +39,7 @@ def test_starts_and_positions_find_every_sequence(lengths):
 
 
 @given(LENGTHS)
-def test_every_element_has_one_place_and_no_sequence_lies_in_two_tiles(lengths):
+def test_every_element_has_one_slot_and_no_sequence_lies_in_two_tiles(lengths):
     packing = Packing.from_lengths(np.array(lengths))
     assert sorted(packing.elements[packing.filled()].tolist()) == list(range(sum(lengths)))
     assert packing.elements.numel() == packing.tiles * packing.width
@@ -48,7 +48,7 @@ def test_every_element_has_one_place_and_no_sequence_lies_in_two_tiles(lengths):
 
 
 @given(LENGTHS)
-def test_a_place_attends_to_its_own_sequence_alone(lengths):
+def test_a_slot_attends_to_its_own_sequence_alone(lengths):
     flat, _ = sequences(lengths)
     packing = Packing.from_lengths(np.array(lengths))
     mask, owners = packing.attention_mask(), (flat[packing.elements] // 1000).view(packing.tiles, packing.width)
@@ -64,29 +64,29 @@ def test_a_place_attends_to_its_own_sequence_alone(lengths):
 
 
 @given(LENGTHS)
-def test_a_place_attends_causally_to_itself_and_those_before_it_in_its_sequence(lengths):
+def test_a_slot_attends_causally_to_itself_and_those_before_it_in_its_sequence(lengths):
     packing = Packing.from_lengths(np.array(lengths))
     mask = packing.attention_mask(causal=True).expand(packing.tiles, 1, packing.width, packing.width)[:, 0]
     for start, length in zip(packing.starts.tolist(), lengths, strict=True):
         tile, first = divmod(start, packing.width)
-        for place in range(first, first + length):
-            assert mask[tile, place].nonzero().flatten().tolist() == [*range(first, place + 1)]
+        for slot in range(first, first + length):
+            assert mask[tile, slot].nonzero().flatten().tolist() == [*range(first, slot + 1)]
     assert mask.any(dim=2).all(), "a softmax over nothing would be NaN"
 
 
 @given(LENGTHS)
-def test_places_and_lasts_find_every_element_and_every_end(lengths):
+def test_element_slots_find_every_element_and_last_every_end(lengths):
     flat, lists = sequences(lengths)
     packing = Packing.from_lengths(np.array(lengths))
-    packed, places = flat[packing.elements], packing.element_slots()
-    assert torch.equal(packed[places], flat)
-    assert sorted(places.tolist()) == packing.filled().nonzero().flatten().tolist()
+    packed, slots = flat[packing.elements], packing.element_slots()
+    assert torch.equal(packed[slots], flat)
+    assert sorted(slots.tolist()) == packing.filled().nonzero().flatten().tolist()
     assert packing.last(packed).tolist() == [row[-1] for row in lists]
     assert packing.filled()[packing.starts + packing.lengths - 1].all()
 
 
 @given(LENGTHS)
-def test_members_and_heads_say_the_same_by_number_in_the_tile(lengths):
+def test_members_and_first_slots_agree_by_index_within_the_tile(lengths):
     packing = Packing.from_lengths(np.array(lengths))
     assert torch.equal(packing.first_slots()[packing.rank], packing.starts)
     members = packing.members()
@@ -102,17 +102,17 @@ def test_members_and_heads_say_the_same_by_number_in_the_tile(lengths):
 
 
 @given(LENGTHS)
-def test_mean_is_each_sequence_s_own_in_the_caller_s_order(lengths):
+def test_mean_is_each_sequences_own_in_the_callers_order(lengths):
     packing = Packing.from_lengths(np.array(lengths))
     values = torch.randn(sum(lengths), 3, generator=torch.Generator().manual_seed(0))
     expected = torch.stack([part.mean(dim=0) for part in values.split(lengths)])
     torch.testing.assert_close(packing.mean(values[packing.elements]), expected)
 
 
-@pytest.mark.parametrize(("mean", "spread"), [(9, 2), (14, 3), (22, 5), (30, 8), (60, 4)])
-def test_little_is_left_empty(mean, spread):
-    """Lengths as products' texts have them."""
-    lengths = np.clip(np.random.default_rng(0).normal(mean, spread, 2000).astype(int), 3, 64)
+@pytest.mark.parametrize(("mean", "std"), [(9, 2), (14, 3), (22, 5), (30, 8), (60, 4)])
+def test_few_slots_stay_empty(mean, std):
+    """Lengths like those of product texts."""
+    lengths = np.clip(np.random.default_rng(0).normal(mean, std, 2000).astype(int), 3, 64)
     assert lengths.sum() > 0.9 * Packing.from_lengths(lengths).elements.numel()
 
 
@@ -137,7 +137,7 @@ def test_any_whole_number_type_of_lengths_gives_the_same(dtype):
 
 
 @pytest.mark.parametrize("lengths", [[], [2, 0]])
-def test_an_empty_sequence_is_our_own_mistake(lengths):
+def test_an_empty_sequence_is_refused(lengths):
     with pytest.raises(AssertionError):
         Packing.from_lengths(np.array(lengths, dtype=np.int64))
 

@@ -1,4 +1,4 @@
-"""An exported model makes the model's vectors in another runtime, at every shape, and says how to ask it."""
+"""An exported model makes the same vectors in another runtime, at every shape, and describes its inputs."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ SHOE = Product("red running shoes", "shoes", (("colour", "red"),))
 def folders(
     request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory, tokenizer: InteractionTokenizer
 ) -> tuple[Path, Path]:
-    """A model's folder, and what was exported of it."""
+    """A model folder, and its export."""
     ours = request.param == "as our recipe's"
     home = tmp_path_factory.mktemp("exported")
     torch.manual_seed(0)
@@ -112,7 +112,7 @@ def test_a_session_is_the_embedders(folders: tuple[Path, Path]) -> None:
     view = about["actions"]["[VIEW]"]
     rows = [np.array([about["cls"], view, *embedder.tokenizer.product_text(one), about["sep"]]) for one in views]
     vectors = run(exported, "interactions.onnx", **inputs(exported, rows))
-    # Of one, and of three interactions, with places that hold none.
+    # Of one and of three interactions, with empty slots.
     interactions = np.full((2, 5, 16), 7, np.float32)
     interactions[0, :1], interactions[1, :3] = vectors[:1], vectors
     mask = np.array([[1, 0, 0, 0, 0], [1, 1, 1, 0, 0]])
@@ -134,17 +134,17 @@ def test_sessions_of_every_shape(folders: tuple[Path, Path], shape: tuple[int, i
     assert np.abs(found - expected).max() < ATOL
 
 
-@pytest.mark.parametrize("most", [1, 2, 3])
-def test_sessions_of_a_model_that_reads_few_interactions(most: int, tmp_path: Path) -> None:
+@pytest.mark.parametrize("limit", [1, 2, 3])
+def test_sessions_of_a_model_that_reads_few_interactions(limit: int, tmp_path: Path) -> None:
     sizes: dict[str, Any] = {"layers": 1, "width": 16, "dimension": 16, "session_layers": 1, "session_heads": 2}
-    model = UserBehaviorModel.from_scratch(vocab_size=50, max_interactions=most, **sizes).eval()
+    model = UserBehaviorModel.from_scratch(vocab_size=50, max_interactions=limit, **sizes).eval()
     (tmp_path / "sessions.onnx").write_bytes(onnx_sessions(model))
-    for places in range(1, most + 1):
-        interactions = np.random.default_rng(0).standard_normal((2, places, 16)).astype(np.float32)
-        found = run(tmp_path, "sessions.onnx", interactions=interactions, mask=np.ones((2, places), np.int64))
+    for slots in range(1, limit + 1):
+        interactions = np.random.default_rng(0).standard_normal((2, slots, 16)).astype(np.float32)
+        found = run(tmp_path, "sessions.onnx", interactions=interactions, mask=np.ones((2, slots), np.int64))
         with torch.inference_mode():
             flat = torch.from_numpy(interactions).flatten(0, 1)
-            encoded = model.session_encoder(flat, Packing.from_lengths(np.full(2, places)))
+            encoded = model.session_encoder(flat, Packing.from_lengths(np.full(2, slots)))
         assert np.abs(found - normalize(encoded, dim=1).numpy()).max() < ATOL
 
 
