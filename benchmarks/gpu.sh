@@ -1,13 +1,13 @@
 #!/usr/bin/env bash
-# Everything here that is worth a GPU, in one command that ends within ten minutes:
+# Every benchmark that is worth a GPU, in one command that ends within ten minutes:
 #
 #   benchmarks/gpu.sh DATA_DIR OUT_DIR [WHEELS_DIR]
 #
-# DATA_DIR holds corpus folders (docs/data.md): instacart_train, amazon_beauty_5core, amazon_sports_5core and
-# uci_online_retail are asked where they are there. WHEELS_DIR holds wheels of what the machine lacks beside torch and
-# transformers; nothing is fetched. BERT and ELECTRA name folders of pre-trained layers, STAND_IN what BERT is.
-# Quick steps and rows first; each has its own limit, so that a slow one costs itself alone. OUT_DIR is filled as they end,
-# and a table is written anew after every row. DEVICE=cpu SIZE=smoke is the dry run.
+# DATA_DIR holds corpus folders (docs/data.md), of which instacart_train, amazon_beauty_5core, amazon_sports_5core and
+# uci_online_retail are used if they exist. WHEELS_DIR holds wheels of the packages that the machine lacks besides torch
+# and transformers; nothing is downloaded. BERT and ELECTRA name folders of pre-trained layers, STAND_IN says which BERT.
+# Quick steps and rows come first, and each has its own time limit. OUT_DIR is filled as steps end, and a table is
+# rewritten after every row. DEVICE=cpu SIZE=smoke is the dry run.
 set -uo pipefail
 cd "$(dirname "$0")/.."
 
@@ -20,12 +20,12 @@ started=$(date +%s)
 end=$((started + ${BUDGET:-570}))
 
 if [ -n "$wheels" ]; then
-    # Beside what is installed, so that the machine's own torch stays.
+    # In a folder of their own, so that the machine's own torch stays.
     "$python" -m pip install --quiet --no-index --no-deps --target "$out/../site" "$wheels"/*.whl || exit 1
     export PYTHONPATH="$(realpath "$out/../site")${PYTHONPATH:+:$PYTHONPATH}"
 fi
 
-# step SECONDS NAME COMMAND...: at most so long, and never past the end
+# step SECONDS NAME COMMAND...: run it for SECONDS at most, and never past the end
 step() {
     local limit=$1 name=$2 left=$((end - $(date +%s)))
     shift 2
@@ -40,12 +40,12 @@ bert=()
 [ -n "${BERT:-}" ] && bert+=(--bert "$BERT" --stand-in "${STAND_IN:-$(basename "$BERT")}")
 [ -n "${ELECTRA:-}" ] && bert+=(--electra "$ELECTRA")
 
-table() { # SECONDS PART DATA TASK [OPTIONS...]: one part of a table's rows; a later part adds to an earlier one
+table() { # SECONDS PART DATA TASK [OPTIONS...]: train part of a table's rows; a later part resumes the same report
     local limit=$1 part=$2 name=$3 task=$4
     shift 4
     [ -d "$data/$name" ] || return
     step "$limit" "table_1_${task}_${name}_$part" "$python" -m benchmarks.quality.tables --data "$data/$name" --task "$task" \
-        --size "$size" --device "$device" --out "$out/table_1_${task}_${name}_$size.json" --add "${bert[@]}" "$@"
+        --size "$size" --device "$device" --out "$out/table_1_${task}_${name}_$size.json" --resume "${bert[@]}" "$@"
 }
 
 amazon=(--split leave-one-out)
@@ -59,7 +59,7 @@ if [ "$size" = smoke ]; then
     batches=(--item-batches 8 64 --session-batches 8 32)
     compiled=()
 else
-    speed=(--item-batch 512 --session-batch 128 --steps 10 --forms longest --precisions bfloat16)
+    speed=(--item-batch 512 --session-batch 128 --steps 10 --variants longest --precisions bfloat16)
     paper=() batches=() compiled=(--compile --item-batches 512 --session-batches 128)
 fi
 step 60 pretraining_speed "$python" -m benchmarks.training.pretraining_speed --device "$device" --out "$out/pretraining_speed_gpu.json" "${speed[@]}"
@@ -68,7 +68,7 @@ table 90 first amazon_beauty_5core nip "${amazon[@]}" "${first[@]}"
 table 90 first amazon_sports_5core nip "${amazon[@]}" "${first[@]}"
 table 120 first instacart_train nip "${first[@]}"
 table 60 first uci_online_retail nip "${first[@]}"
-# Compiling may take longer than all that it saves here.
+# Compiling may take longer than it saves here, so it comes late.
 [ ${#compiled[@]} = 0 ] || step 75 paper_pretraining_compiled "$python" -m benchmarks.training.paper_pretraining --device "$device" \
     --out "$out/paper_pretraining_compiled.json" "${paper[@]}" "${compiled[@]}"
 for name in uci_online_retail amazon_beauty_5core amazon_sports_5core instacart_train; do
@@ -76,5 +76,5 @@ for name in uci_online_retail amazon_beauty_5core amazon_sports_5core instacart_
     table 120 rest "$name" nip "${options[@]}"
 done
 echo "$(($(date +%s) - started)) s in all" | tee -a "$out/steps.txt"
-# What comes back may be limited to a few files: the reports themselves, and one of everything else.
+# The number of files to copy back may be limited: leave the reports, and one archive of everything else.
 (cd "$out" && tar -czf logs.tar.gz *.txt $(ls *.npz 2>/dev/null) && rm -f *.txt *.npz)
