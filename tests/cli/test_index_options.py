@@ -61,7 +61,7 @@ def test_a_refresh_changes_the_index_though_no_product_changed(ubm: Shell, night
 
 
 @pytest.mark.parametrize(
-    ("options", "request"),
+    ("options", "expected"),
     [
         ((), {"index": "hnsw", "recall": 0.9, "memory_gb": 1.0}),
         (("--recall", "0.8"), {"index": "hnsw", "recall": 0.8, "memory_gb": 1.0}),
@@ -70,12 +70,12 @@ def test_a_refresh_changes_the_index_though_no_product_changed(ubm: Shell, night
     ],
 )
 def test_options_take_precedence_over_the_file(
-    ubm: Shell, tmp_path: Path, nights: Path, catalogue: Catalogue, options: tuple[str, ...], request: dict[str, Any]
+    ubm: Shell, tmp_path: Path, nights: Path, catalogue: Catalogue, options: tuple[str, ...], expected: dict[str, Any]
 ) -> None:
     (tmp_path / "index.toml").write_text('[index]\nkind = "hnsw"\nrecall = 0.9\nmemory_gb = 1.0\n')
     command = ("refresh", "--products", catalogue(3), "--store", nights, "--config", tmp_path / "index.toml")
     assert ubm(*command, *options, *ALLOW).code == 0
-    assert read_version(EmbeddingStore.open(nights)).parameters["requested"] == request
+    assert read_version(EmbeddingStore.open(nights)).parameters["requested"] == expected
     assert "nothing changed" in ubm(*command, *options).err
 
 
