@@ -14,20 +14,29 @@ if TYPE_CHECKING:
 
 Where = Annotated[
     str | None,
-    typer.Option("--where", metavar="SQL", help="Match only these, such as \"price < 50 AND category LIKE 'Shoes%'\"."),
+    typer.Option(
+        "--where", metavar="SQL", help="Condition on products, such as \"price < 50 AND category LIKE 'Shoes%'\"."
+    ),
 ]
 Diversity = Annotated[
-    float, typer.Option("--diversity", min=0, max=1, help="0: the best; towards 1: matches that are less alike.")
+    float,
+    typer.Option(
+        "--diversity", min=0, max=1, help="0 takes the best matches; the nearer to 1, the less similar they are."
+    ),
 ]
 MaxPer = Annotated[
     list[str] | None,
     typer.Option("--max-per", metavar="COLUMN=N", help="At most N matches with one value of a column; repeatable."),
 ]
 Exclude = Annotated[
-    Path | None, typer.Option("--exclude", metavar="FILE", help="Ids that never match: a product_id column, any table.")
+    Path | None,
+    typer.Option("--exclude", metavar="FILE", help="Table with a product_id column: these products never match."),
 ]
 Boost = Annotated[
-    Path | None, typer.Option("--boost", metavar="FILE", help="Columns product_id and boost, added to the score.")
+    Path | None,
+    typer.Option(
+        "--boost", metavar="FILE", help="Table with columns product_id and boost; the boost is added to the score."
+    ),
 ]
 PurchaseIntention = Annotated[
     Path | None,

@@ -63,7 +63,7 @@ def build_index(
         Format | None, typer.Option("--format", help="json or jsonl: also write the version's manifest to stdout.")
     ] = None,
 ) -> None:
-    """Embed a catalogue and make it the live version of a store, which is made if it is not there.
+    """Embed a catalogue and make it the live version of a store, which is created if it does not exist.
 
     The store answers as before until the new version is complete and has passed its gates.
     """

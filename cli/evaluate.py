@@ -40,7 +40,7 @@ def evaluate(
         bool | None,
         typer.Option(
             "--repeats/--no-repeats",
-            help="nip: also ask for products that the session holds already; default: as in fine-tuning.",
+            help="nip: also take products that the session already holds as targets; default: as in fine-tuning.",
         ),
     ] = None,
     min_interactions: Annotated[

@@ -30,10 +30,12 @@ def export(
     out: Annotated[Path, typer.Option("--out", metavar="PATH", help="Where to write.")],
     store: Annotated[
         str | None,
-        typer.Option("--store", metavar="DIR", help="The store whose vectors: a folder, or a URI such as s3://..."),
+        typer.Option(
+            "--store", metavar="DIR", help="The store to export vectors from: a folder, or a URI such as s3://..."
+        ),
     ] = None,
     model: Annotated[
-        Path | None, typer.Option("--model", metavar="DIR", help="The model folder that --to onnx writes.")
+        Path | None, typer.Option("--model", metavar="DIR", help="The model folder to export with --to onnx.")
     ] = None,
     version: Annotated[
         str | None, typer.Option("--version", metavar="N", help="Number or tag; default: the live version.")

@@ -36,8 +36,8 @@ def finetune(
         Recipe | None,
         typer.Option(
             "--recipe",
-            help="Settings that are not given: ours or the paper's; default: ours, or for nip the one that fits the "
-            "model.",
+            help="Values of the settings that you do not give: ours or the paper's; default: ours, or for nip the "
+            "one that fits the model.",
         ),
     ] = None,
     settings: Annotated[dict[str, Any], OptionsOf(FinetuningConfig)],

@@ -59,7 +59,9 @@ def pretrain(
     out: Annotated[Path, typer.Option("--out", metavar="DIR", help="The model folder to write.")],
     recipe: Annotated[
         Recipe,
-        typer.Option("--recipe", help="Settings that are not given: ours, for shops of any size, or the paper's."),
+        typer.Option(
+            "--recipe", help="Values of the settings that you do not give: ours, for shops of any size, or the paper's."
+        ),
     ] = Recipe.SHOP,
     init: Init = None,
     sizes: Annotated[dict[str, Any], OptionsOf(ModelSizes)],

@@ -58,7 +58,9 @@ def refresh(
     interactions: Annotated[
         Path | None,
         typer.Option(
-            "--interactions", metavar="FILE", help="Interactions to count popularity from; without, it stays as it is."
+            "--interactions",
+            metavar="FILE",
+            help="Interactions to count popularity from; without them it stays as it is.",
         ),
     ] = None,
     index: Index = None,

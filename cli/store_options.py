@@ -61,12 +61,13 @@ Index = Annotated[
     ),
 ]
 Recall = Annotated[
-    float | None, typer.Option("--recall", help="Share of the exact ten nearest that the index must find: 0.99.")
+    float | None,
+    typer.Option("--recall", help="Share of the exact ten nearest that the index must find, by default 0.99."),
 ]
 LatencyMs = Annotated[
-    float | None, typer.Option("--latency-ms", help="Milliseconds that a single query may take; a gate.")
+    float | None, typer.Option("--latency-ms", help="Limit of the milliseconds that a single query takes; a gate.")
 ]
-MemoryGb = Annotated[float | None, typer.Option("--memory-gb", help="10^9 bytes that the index may take.")]
+MemoryGb = Annotated[float | None, typer.Option("--memory-gb", help="Limit of the index's size in 10^9 bytes.")]
 Device = Annotated[str, device_option()]
 
 

@@ -16,7 +16,9 @@ class ModelSizes(Settings):
     """What a fresh model is made of, as `fresh_model` takes it; the defaults are the paper's (4.2.1)."""
 
     layers: Annotated[
-        int, Field(ge=1, description="Layers of the interaction encoder; 4 of those of --init."), _model(shop=2)
+        int,
+        Field(ge=1, description="Layers of the interaction encoder; with --init 4 of the checkpoint's."),
+        _model(shop=2),
     ] = 4
     width: Annotated[
         int, Field(ge=4, description="Hidden size of the interaction encoder, without --init."), _model(shop=128)

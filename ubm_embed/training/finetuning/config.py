@@ -32,13 +32,13 @@ class FinetuningConfig(Settings):
     task: Annotated[Task, Field(strict=False, description="The task to fine-tune for.")]
     only_session_encoder: Annotated[
         bool,
-        Field(description="Read interactions once and train only what stands on them: minutes on a CPU."),
+        Field(description="Read interactions once and train only the layers above them: minutes on a CPU."),
         _training(name="--only-session-encoder"),
     ] = False
     # What comes out is then one model for sessions and products.
     train_products: Annotated[
         bool,
-        Field(description="Train the product vectors along, or score sessions against the pre-trained ones (paper)."),
+        Field(description="Train the product vectors too, or score sessions against the pre-trained ones (paper)."),
         _training(shop=True, tasks=_NIP, name="--train-products/--fixed-products"),
     ] = False
     all_positions: Annotated[
@@ -131,7 +131,7 @@ class FinetuningConfig(Settings):
     ] = None
     min_count: Annotated[
         int,
-        Field(ge=1, description="Products seen fewer times in training are not trained on as answers."),
+        Field(ge=1, description="Products seen fewer times in training are not trained on as targets."),
         _task(shop=1, tasks=_NIP),
     ] = MIN_COUNT
     max_per_session: Annotated[
@@ -140,10 +140,10 @@ class FinetuningConfig(Settings):
         _task(tasks=_NIP),
     ] = 8
     repeats: Annotated[
-        bool, Field(description="Also ask for products that the session already holds."), _task(tasks=_NIP)
+        bool, Field(description="Also take products that the session already holds as targets."), _task(tasks=_NIP)
     ] = False
     min_interactions: Annotated[
-        int, Field(ge=1, description="Interactions that are read at least."), _task(tasks=_HEADS)
+        int, Field(ge=1, description="Length of the shortest prefix that is read."), _task(tasks=_HEADS)
     ] = MIN_INTERACTIONS
     split: Annotated[
         SplitKind,
