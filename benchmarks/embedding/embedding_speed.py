@@ -39,6 +39,7 @@ from ubm_embed.data.sample_shop import write_sample_shop
 from ubm_embed.data.text.token_table import TokenTable
 from ubm_embed.errors import NotFound, QualityGateFailed
 from ubm_embed.inference.embedder import Embedder
+from ubm_embed.inference.process import set_up_process
 from ubm_embed.inference.runtimes.agreement import Agreement
 from ubm_embed.inference.runtimes.runtime_name import RuntimeName
 from ubm_embed.inference.runtimes.selection import SelectionRules, benchmark_runtimes, sample_of
@@ -235,6 +236,7 @@ def parse(arguments: Sequence[str] | None = None) -> argparse.Namespace:
 
 def main(arguments: Sequence[str] | None = None) -> None:
     """Measure, save the report and print its table; or print the table of a saved one."""
+    set_up_process()
     report = load_or_measure(parse(arguments), measure, OLD_KEYS)
     print(f"{table(report)}\n\n{notes(report)}")
 
