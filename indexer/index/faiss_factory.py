@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 
 from indexer.index.kinds import EF_SEARCH, FP16, NPROBE, IndexKind, IndexSpec
-from ubm_embed.data.arrays import FloatArray, IntArray, evenly
+from ubm_embed.data.arrays import FloatArray, IntArray, evenly_spaced
 from ubm_embed.errors import InvalidData, NotFound
 
 TRANSFORM, REFINE, PLAIN = "transform", "refine", "plain"
@@ -81,7 +81,7 @@ def training_sample(
         count: M, or about that.
         held_out: rows that are left out.
     """
-    rows = evenly(count, max_vectors)
+    rows = evenly_spaced(count, max_vectors)
     rows = rows if held_out is None else np.setdiff1d(rows, held_out)
     sample, first = [], 0
     for vectors in parts:
