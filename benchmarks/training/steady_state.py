@@ -79,8 +79,8 @@ class ObservedStage:
 def observe(model: UserBehaviorModel, stage: Stage, config: PretrainingConfig) -> dict[str, Any]:
     """Train one stage; its `steps` and, on a GPU, the `peak_bytes` that PyTorch allocated.
 
-    A step's `seconds` run from the end of the previous step to its own: reading, forward, backward, optimizer and
-    logging.
+    A step's `seconds` run from the end of the previous step to its own: forward, backward, optimizer, logging and what
+    is left of reading, which runs ahead in a thread; `reading_seconds` is all of it.
     """
     device = model.device
     if device.type == "cuda":

@@ -169,7 +169,7 @@ def unmasked(views: Views) -> Views:
 
 def _all_different(pairs: Pairs) -> Pairs:
     labels = torch.arange(pairs.anchors.numel())
-    return replace(pairs, anchor_labels=labels, positive_labels=labels, known=None)
+    return replace(pairs, anchor_labels=labels, positive_labels=labels, false_negatives=None)
 
 
 def lengths_of(inputs: Views | PaddedViews) -> tuple[Tensor, Tensor | None]:

@@ -47,9 +47,9 @@ def table(task: str = "nip", *, bands: bool = True) -> dict[str, Any]:
     return {"settings": settings, "questions": 1100, "rows": rows}
 
 
-def _band(place: int, label: str, least: int, most: int, questions: int) -> dict[str, Any]:
-    value = 0.04 * place + least / 100 if questions else None
-    return {"label": label, "least": least, "most": most, "questions": questions, "metrics": {"hit@10": value}}
+def _band(number: int, label: str, low: int, high: int, examples: int) -> dict[str, Any]:
+    value = 0.04 * number + low / 100 if examples else None
+    return {"label": label, "min_count": low, "max_count": high, "examples": examples, "metrics": {"hit@10": value}}
 
 
 def sessions(count: int = 3) -> dict[str, Any]:
@@ -130,7 +130,7 @@ class TestSparseItems:
         numbers = sparse_items_figure.numbers(table())
         assert numbers["bands"] == [{"label": label, "questions": questions} for label, _, _, questions in BANDS]
         models = {model["row"]: model for model in numbers["models"]}
-        assert models["UBM"]["values"] == [None, *(pytest.approx(0.4 + least / 100) for least in (1, 5))]
+        assert models["UBM"]["values"] == [None, *(pytest.approx(0.4 + low / 100) for low in (1, 5))]
         assert models["UBM"]["differences"] == [None, *[pytest.approx(0.28)] * 2], "SR-GNN is row 3 of 10"
         assert models["SR-GNN"]["differences"] == [None, 0, 0]
         assert numbers["title"].endswith("next item prediction, uci_online_retail (small), 1,100 questions")

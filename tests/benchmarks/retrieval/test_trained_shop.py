@@ -15,6 +15,7 @@ from benchmarks.refresh.toy_store import ALLOW, write_catalogue, write_model
 from benchmarks.report import RESULTS
 from benchmarks.retrieval import index_kinds, live_query
 from benchmarks.retrieval.trained_shop import TrainedShop, make_trained_shop
+from tests.rounding import rounding_error
 
 PRODUCTS = 1200
 # Those that need no extra package.
@@ -33,7 +34,7 @@ def test_it_has_vectors_of_products_and_of_sessions(shop: TrainedShop) -> None:
     assert shop.vectors.shape == (PRODUCTS, 256)
     assert shop.queries.shape == (1000, 256)
     for vectors in (shop.vectors, shop.queries):
-        np.testing.assert_allclose(np.linalg.norm(vectors, axis=1), 1, atol=1e-3)
+        np.testing.assert_allclose(np.linalg.norm(vectors, axis=1), 1, atol=rounding_error(4, 256))
     assert all(document["interactions"] for document in shop.sessions())
 
 

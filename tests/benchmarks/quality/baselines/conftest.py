@@ -1,4 +1,4 @@
-"""A toy world whose next product is known, and how a tower is trained on it and asked."""
+"""A toy world with a known next product, and how a tower is trained and evaluated on it."""
 
 from __future__ import annotations
 
@@ -49,13 +49,13 @@ def world_products() -> int:
 
 @pytest.fixture(scope="session")
 def walks() -> tuple[RingWalks, RingWalks]:
-    """Walks of 2 to 7 products to train on, and others to ask."""
+    """Walks of 2 to 7 products for training, and others for testing."""
     sessions, targets = [], []
     for ring in range(RINGS):
         for start in range(RING):
             for direction in (1, -1):
                 for length in range(2, 8):
-                    walk = [ring * RING + (start + direction * place) % RING for place in range(length + 1)]
+                    walk = [ring * RING + (start + direction * step) % RING for step in range(length + 1)]
                     sessions.append(walk[:-1])
                     targets.append(walk[-1])
     every = RingWalks(table_of(sessions), np.array(targets))
@@ -65,7 +65,7 @@ def walks() -> tuple[RingWalks, RingWalks]:
 
 
 def scores_of(tower: Tower, sessions: SessionTable) -> Tensor:
-    """[B, M] as the protocol has it."""
+    """Scores [B, M], as a `Tower` defines them."""
     vectors, products = tower.sessions(sessions), tower.products(np.arange(RINGS * RING))
     if tower.temperature is None:
         return vectors @ products.T
@@ -76,8 +76,8 @@ def scores_of(tower: Tower, sessions: SessionTable) -> Tensor:
 def hit_after_training(walks: tuple[RingWalks, RingWalks]) -> Callable[[Tower], float]:
     """hit@1 over the held-out walks after some steps of full softmax over the others."""
 
-    def train_and_ask(tower: Tower, steps: int = 60, rate: float = 1e-2) -> float:
-        training, asked = walks
+    def train_and_test(tower: Tower, steps: int = 60, rate: float = 1e-2) -> float:
+        training, test = walks
         targets = torch.from_numpy(training.targets)
         optimizer = torch.optim.Adam(tower.parameters(), lr=rate)
         for _ in range(steps):
@@ -86,6 +86,6 @@ def hit_after_training(walks: tuple[RingWalks, RingWalks]) -> Callable[[Tower], 
             optimizer.step()
         tower.eval()
         with torch.no_grad():
-            return hit_at_k(target_ranks(scores_of(tower, asked.sessions).numpy(), asked.targets), 1)
+            return hit_at_k(target_ranks(scores_of(tower, test.sessions).numpy(), test.targets), 1)
 
-    return train_and_ask
+    return train_and_test

@@ -55,12 +55,12 @@ def electra(tokenizer):
 
 
 @pytest.fixture
-def shown(tokenizer, texts):
+def sequences(tokenizer, texts):
     return interaction_sequences(tokenizer, texts, np.array([1, 0, -1, 2]), np.array([0, 8, 5, 10]))
 
 
 @pytest.mark.parametrize("make", [bert, electra])
-def test_the_loss_falls_and_the_encoder_stays_usable(make, tokenizer, texts, sessions, shown):
+def test_the_loss_falls_and_the_encoder_stays_usable(make, tokenizer, texts, sessions, sequences):
     encoder = make(tokenizer).eval()
     before = {name: weight.clone() for name, weight in encoder.state_dict().items()}
     losses = adapt_to_domain(encoder, tokenizer, texts, sessions, steps=80, batch=32, learning_rate=5e-3)
@@ -72,12 +72,12 @@ def test_the_loss_falls_and_the_encoder_stays_usable(make, tokenizer, texts, ses
     assert {"encoder.embeddings.word_embeddings.weight", "encoder.encoder.layer.0.output.dense.weight"} <= changed
     assert not any(name.startswith("projection") for name in changed)
     with torch.no_grad():
-        vectors = encoder(TokenBatch.from_table(shown))
+        vectors = encoder(TokenBatch.from_table(sequences))
     assert vectors.shape == (4, 16)
     assert vectors.isfinite().all()
 
 
-def test_equal_seeds_give_equal_weights_and_leave_others_random_numbers_alone(tokenizer, texts, sessions):
+def test_equal_seeds_give_equal_weights_and_leave_the_global_random_state_alone(tokenizer, texts, sessions):
     def run(seed):
         encoder = bert(tokenizer)
         torch.manual_seed(int(torch.randint(1000, ()) + seed))
@@ -106,7 +106,7 @@ def rows_of(table):
     return [table.row(index) for index in range(len(table))]
 
 
-def test_logits_are_those_of_berts_own_head(tokenizer, shown):
+def test_logits_are_those_of_berts_own_head(tokenizer, sequences):
     encoder = bert(tokenizer, dropout=0.0)
     task = WordPrediction(encoder, 1e-3)
     theirs = BertForMaskedLM(encoder.encoder.config)
@@ -117,22 +117,22 @@ def test_logits_are_those_of_berts_own_head(tokenizer, shown):
     head.transform.dense.load_state_dict(task.head.dense.state_dict())
     head.transform.LayerNorm.load_state_dict(task.head.norm.state_dict())
     head.bias.data.copy_(task.head.bias.data)
-    alone = TokenTable.from_rows([shown.row(0)])
+    alone = TokenTable.from_rows([sequences.row(0)])
     words = MaskedWords.mask(alone, tokenizer, np.random.default_rng(0))
     with torch.no_grad():
         expected = theirs.eval()(input_ids=words.tokens.ids.unsqueeze(0)).logits[0][words.predicted]
         torch.testing.assert_close(task.logits(words), expected)
 
 
-def test_progress_is_told_every_step(tokenizer, texts, sessions):
-    told = []
+def test_progress_is_reported_every_step(tokenizer, texts, sessions):
+    calls = []
     losses = adapt_to_domain(
-        bert(tokenizer), tokenizer, texts, sessions, steps=2, batch=4, progress=lambda *call: told.append(call)
+        bert(tokenizer), tokenizer, texts, sessions, steps=2, batch=4, progress=lambda *call: calls.append(call)
     )
-    assert told == [("domain adaptation", step + 1, 2, f"loss {losses[step]:.3f}") for step in range(2)]
+    assert calls == [("domain adaptation", step + 1, 2, f"loss {losses[step]:.3f}") for step in range(2)]
 
 
-def test_sessions_without_a_word_are_refused(tokenizer, texts):
+def test_sessions_without_a_word_are_an_error(tokenizer, texts):
     wordless = SessionTable(np.array([1], np.uint8), np.array([10], np.int32), np.array([0, 1]))
     with pytest.raises(ValueError, match="no interaction has a word"):
         adapt_to_domain(bert(tokenizer), tokenizer, texts, wordless, steps=1)
@@ -145,11 +145,11 @@ def test_a_text_is_readable_if_it_has_a_word(tokenizer):
 
 
 @pytest.mark.parametrize("batch", [2, 3, 4, 9])
-def test_batches_read_all_before_any_again(batch):
+def test_every_epoch_reads_each_interaction_once(batch):
     wanted = np.array([True, False, True, True, True, True])
     batches = interaction_batches(wanted, batch, np.random.default_rng(0))
     drawn = list(itertools.islice(batches, 20))
-    assert all(places.size == batch for places in drawn)
+    assert all(indexes.size == batch for indexes in drawn)
     stream = np.concatenate(drawn)
     for start in range(0, stream.size - 5 + 1, 5):
         assert sorted(stream[start : start + 5].tolist()) == [0, 2, 3, 4, 5]

@@ -22,14 +22,14 @@ def table_of(sessions):
 @given(sessions=SESSIONS, limit=st.integers(1, 4))
 def test_the_last_products_and_then_padding(sessions, limit):
     sequences = ItemSequences.from_sessions(table_of(sessions), PRODUCTS, limit)
-    kept = [[row for row in session if row < PRODUCTS][-limit:] for session in sessions]
-    width = max(1, *(len(session) for session in kept), 0)
-    assert sequences.items.tolist() == [session + [PRODUCTS] * (width - len(session)) for session in kept]
-    assert sequences.lengths.tolist() == [len(session) for session in kept]
+    expected = [[row for row in session if row < PRODUCTS][-limit:] for session in sessions]
+    width = max(1, *(len(session) for session in expected), 0)
+    assert sequences.items.tolist() == [session + [PRODUCTS] * (width - len(session)) for session in expected]
+    assert sequences.lengths.tolist() == [len(session) for session in expected]
     assert (sequences.filled == (sequences.items < PRODUCTS)).all()
 
 
-def test_what_stands_at_the_last_product():
+def test_states_at_the_last_product():
     sequences = ItemSequences.from_sessions(table_of([[0, 1, 2], [3, 5], [6]]), PRODUCTS, 8)
     assert sequences.last.tolist() == [2, 0, 0]
     assert sequences.at_last(sequences.items.unsqueeze(2)).tolist() == [[2], [3], [PRODUCTS]]
@@ -42,6 +42,6 @@ def test_no_sessions():
 @given(sessions=SESSIONS)
 def test_products_up_to_each_interaction(sessions):
     expected = [
-        sum(row < PRODUCTS for row in session[: place + 1]) for session in sessions for place in range(len(session))
+        sum(row < PRODUCTS for row in session[: end + 1]) for session in sessions for end in range(len(session))
     ]
     assert products_so_far(table_of(sessions), PRODUCTS).tolist() == expected

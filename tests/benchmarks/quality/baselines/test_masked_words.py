@@ -1,4 +1,4 @@
-"""What is hidden from the encoder, and what it is asked for."""
+"""The words that are masked, and the answers."""
 
 import numpy as np
 import pytest
@@ -23,7 +23,7 @@ def masked(sequences, tokenizer):
     return MaskedWords.mask(sequences, tokenizer, np.random.default_rng(1))
 
 
-def test_only_words_are_predicted_and_no_mark_changes(sequences, masked, tokenizer):
+def test_only_words_are_predicted_and_special_tokens_stay(sequences, masked, tokenizer):
     before = TokenBatch.from_table(sequences).ids
     is_word = tokenizer.is_word[before.numpy()]
     assert not is_word.all()
@@ -31,20 +31,20 @@ def test_only_words_are_predicted_and_no_mark_changes(sequences, masked, tokeniz
     assert (masked.tokens.ids == before)[~masked.predicted].all()
 
 
-def test_the_answers_are_what_stood_there(sequences, masked):
+def test_the_answers_are_the_original_tokens(sequences, masked):
     assert (TokenBatch.from_table(sequences).ids[masked.predicted] == masked.answers).all()
     assert masked.tokens.packing.starts.tolist() == TokenBatch.from_table(sequences).packing.starts.tolist()
 
 
-def test_shares_are_those_of_bert(sequences, masked, tokenizer):
+def test_rates_are_those_of_bert(sequences, masked, tokenizer):
     words = tokenizer.is_word[sequences.ids].sum()
     assert masked.answers.numel() == round(0.15 * words)
-    shown = masked.tokens.ids[masked.predicted]
-    is_mask = (shown == tokenizer.mask).numpy()
+    inputs = masked.tokens.ids[masked.predicted]
+    is_mask = (inputs == tokenizer.mask).numpy()
     assert is_mask.mean() == pytest.approx(0.8, abs=0.03)
-    kept = (shown == masked.answers).numpy()
-    assert kept.mean() == pytest.approx(0.1, abs=0.03)
-    assert tokenizer.is_word[shown.numpy()[~is_mask]].all()
+    unchanged = (inputs == masked.answers).numpy()
+    assert unchanged.mean() == pytest.approx(0.1, abs=0.03)
+    assert tokenizer.is_word[inputs.numpy()[~is_mask]].all()
 
 
 def test_a_single_word_is_predicted(tokenizer):
@@ -53,7 +53,7 @@ def test_a_single_word_is_predicted(tokenizer):
     assert MaskedWords.mask(alone, tokenizer, np.random.default_rng(0)).answers.tolist() == [word]
 
 
-def test_the_table_stays_as_it_is(sequences, tokenizer):
+def test_the_caller_s_table_does_not_change(sequences, tokenizer):
     before = sequences.ids.copy()
     MaskedWords.mask(sequences, tokenizer, np.random.default_rng(2))
     assert np.array_equal(sequences.ids, before)

@@ -1,4 +1,4 @@
-"""The static text baseline learns a toy world, and reads sessions as a tower promises to."""
+"""The static text baseline learns a toy world, and reads sessions as a tower must."""
 
 import numpy as np
 import pytest
@@ -12,7 +12,7 @@ from ubm_embed.data.text.token_table import TokenTable
 
 VIEW, BUY = 1, 3
 COLOURS, KINDS = 5, 6
-# A title is a colour, a kind and a word that tells nothing. After a kind in one colour comes that kind in the next.
+# A title is a colour, a kind and a meaningless word. A kind in one colour is followed by that kind in the next.
 PRODUCTS = COLOURS * KINDS
 VOCABULARY = COLOURS + KINDS + 3
 UNSEEN = (7, 21)
@@ -115,7 +115,7 @@ def test_a_long_session_is_read_from_its_last_interactions():
 
 
 @torch.no_grad()
-def test_the_action_and_the_order_count():
+def test_action_and_order_matter():
     model = tower()
     viewed = model.sessions(table([3, 4]))
     assert not torch.allclose(viewed, model.sessions(table([3, 4], action=BUY)), atol=1e-4)
@@ -130,22 +130,22 @@ def test_a_text_is_the_mlp_of_its_mean_token():
     torch.testing.assert_close(texts(np.array([EMPTY]))[0], texts.mlp(torch.zeros(16)))
 
 
-def test_each_different_text_is_computed_once():
+def test_each_distinct_text_is_computed_once():
     texts = BagOfTokens(TEXTS, VOCABULARY, 4, 0.0)
-    asked = []
-    texts.mlp.register_forward_hook(lambda _, inputs, output: asked.append(len(inputs[0])))
+    sizes = []
+    texts.mlp.register_forward_hook(lambda _, inputs, output: sizes.append(len(inputs[0])))
     assert texts(np.array([[3, 3, 5], [5, 3, 3]])).shape == (2, 3, 4)
-    assert asked == [2]
+    assert sizes == [2]
 
 
-def test_recency_starts_as_a_geometric_series_over_what_is_there():
+def test_recency_starts_as_a_geometric_series():
     outputs = torch.tensor([[[1.0], [2.0], [4.0]], [[1.0], [2.0], [4.0]]])
     absent = torch.tensor([[False, False, False], [False, True, True]])
     expected = torch.tensor([[(1 + 2 * 0.8 + 4 * 0.64) / (1 + 0.8 + 0.64)], [1.0]])
     torch.testing.assert_close(Recency(6)(outputs, absent), expected)
 
 
-def test_places_run_from_the_end_and_stay_in_their_session():
-    places, held = positions_from_the_end(table([5, 6, 7], [8]))
-    assert places.tolist() == [[2, 1, 0], [3, 3, 3]]
-    assert held.tolist() == [[True, True, True], [True, False, False]]
+def test_positions_run_from_the_end_and_stay_in_their_session():
+    indexes, present = positions_from_the_end(table([5, 6, 7], [8]))
+    assert indexes.tolist() == [[2, 1, 0], [3, 3, 3]]
+    assert present.tolist() == [[True, True, True], [True, False, False]]
