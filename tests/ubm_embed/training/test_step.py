@@ -58,10 +58,10 @@ def test_a_group_goes_by_its_own_factor_of_the_rate(layer):
     ("what", "spoil"), [("loss", lambda weight: weight.sum() * math.inf), ("gradient", lambda w: (w * 0).sqrt().sum())]
 )
 def test_a_number_that_is_not_finite_leaves_the_weights(layer, what, spoil, details):
-    told = " (item stage)" if details else ""
+    numbers = " (item stage)" if details else ""
     with pytest.raises(QualityGateFailed) as error:
         step(layer, spoil(layer.weight), details=lambda: details)
     assert str(error.value) == (
-        f"the {what} of step 3 is not finite{told}; the step was not taken: lower the learning rate"
+        f"the {what} of step 3 is not finite{numbers}; the step was not taken: lower the learning rate"
     )
     assert layer.weight.tolist() == [[1.0, 1.0]]

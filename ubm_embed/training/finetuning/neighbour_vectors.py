@@ -67,7 +67,7 @@ def neighbour_vectors(
 
 
 def _within(sessions: SessionTable, max_counted: int, rng: np.random.Generator) -> SessionTable:
-    """The sessions, or so many of them, drawn at random, that they hold at most `max_counted` interactions."""
+    """The sessions, or of too many a random part, with at most `max_counted` interactions."""
     if sessions.rows.size <= max_counted:
         return sessions
     drawn = rng.permutation(len(sessions))

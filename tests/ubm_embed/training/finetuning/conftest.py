@@ -7,6 +7,7 @@ import polars as pl
 import pytest
 import torch
 
+from tests.rounding import LAYER, rounding_error
 from tests.ubm_embed.training.conftest import interactions
 from ubm_embed.data.batches.tokenized_corpus import TokenizedCorpus
 from ubm_embed.data.corpus import PRODUCT_SCHEMA, Corpus
@@ -15,6 +16,7 @@ from ubm_embed.data.tasks.split import Split
 from ubm_embed.data.tasks.task import Task
 from ubm_embed.inference.embedder import Embedder
 from ubm_embed.model.checkpoint import Checkpoint, save_checkpoint
+from ubm_embed.model.tower import TEMPERATURE
 from ubm_embed.model.user_behavior_model import UserBehaviorModel
 from ubm_embed.training.finetuning.config import FinetuningConfig
 from ubm_embed.training.finetuning.finetune import finetune
@@ -40,6 +42,10 @@ FILES = [
     "training.json",
     "training_ids.safetensors",
 ]
+
+
+# Losses of these models: one layer of each encoder, of width up to 64, over the temperature.
+LOSS_ROUNDING = rounding_error(2 * LAYER, length=64) / TEMPERATURE
 
 
 def weights_of(checkpoint, part):

@@ -26,8 +26,8 @@ class TestAgreedSplit:
     @pytest.mark.parametrize("kind", ["auto", "session"])
     @pytest.mark.parametrize("holdout", [None, 0.3])
     def test_on_the_same_corpus_it_is_the_model_s(self, trained, tokenized, kind, holdout):
-        asked = NIP.replace(split=kind, holdout=holdout)
-        assert agreed_split(trained(), tokenized, asked) == (self.TRAINED, None)
+        config = NIP.replace(split=kind, holdout=holdout)
+        assert agreed_split(trained(), tokenized, config) == (self.TRAINED, None)
 
     @pytest.mark.parametrize("kind", ["time", "leave-one-out"])
     def test_another_kind_is_refused(self, trained, tokenized, kind):

@@ -10,6 +10,7 @@ import torch
 from tests.ubm_embed.training.finetuning.conftest import (
     BOTH,
     FILES,
+    LOSS_ROUNDING,
     NIP,
     PIP,
     RLP,
@@ -77,7 +78,9 @@ class TestHeads:
     def test_pip_knows_the_share_of_purchases_in_training(self, tune, dataset_of):
         dataset = dataset_of(PIP)
         shares = [dataset.unbalanced_training(np.random.default_rng(seed)).targets.mean() for seed in range(20)]
-        assert float(tune(PIP).model.head.purchase_share) == pytest.approx(np.mean(shares), abs=1e-6)
+        assert float(tune(PIP).model.head.purchase_share) == pytest.approx(
+            np.mean(shares), rel=float(np.finfo(np.float32).eps)
+        )
         assert 0 < np.mean(shares) < 1
 
     def test_rlp_knows_the_mean_and_the_standard_deviation_of_lengths(self, tune, dataset_of):
@@ -111,7 +114,7 @@ class TestOnlySessionEncoder:
             one = config.replace(only_session_encoder=cached, **everything)
             _, objective = objective_of(corpus, base, dataset, one)
             losses.append(objective.eval().loss(examples, np.random.default_rng(0)).item())
-        assert losses[0] == pytest.approx(losses[1], rel=1e-4)
+        assert losses[0] == pytest.approx(losses[1], rel=LOSS_ROUNDING)
 
 
 class TestChunkTokens:
@@ -129,7 +132,7 @@ class TestChunkTokens:
             encoder.register_forward_pre_hook(
                 lambda _, tokens, lengths=lengths: lengths.append(tokens[0].packing.lengths)
             )
-        assert chunked.validate(examples).key == pytest.approx(whole.validate(examples).key, rel=1e-5)
+        assert chunked.validate(examples).key == pytest.approx(whole.validate(examples).key, rel=LOSS_ROUNDING)
         # A chunk is counted without [CLS], [SEP] and the action, and exceeded by less than one text.
         longest = int(dataset.corpus.texts.lengths.max())
         assert max(int((lengths - 3).clamp(min=0).sum()) for lengths in calls[chunked]) < most + longest

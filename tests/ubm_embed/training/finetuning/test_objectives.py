@@ -18,6 +18,8 @@ PREFIXES = ([0, 1], [7, 2, 2], [6], [3, 8, 4, 0, 3])
 TARGETS = (2, 5, 0, 6)
 REPEATED = (0, 2, 0, 3)  # where a product that is held may be the answer
 UNREAD = np.random.default_rng(0)
+# A handful of float32 operations on sums of at most seven terms, with exp and log among them.
+ROUNDING = 100 * float(np.finfo(np.float32).eps)
 
 
 class ToyTower(nn.Module):
@@ -77,11 +79,11 @@ def tower(request):
 class TestFullSoftmax:
     def test_is_equation_7_with_held_products_left_out(self, tower):
         loss = NextItem(tower, PRODUCTS).loss(examples(), UNREAD)
-        assert loss.item() == pytest.approx(next_item_loss(tower, TARGETS), rel=1e-5)
+        assert loss.item() == pytest.approx(next_item_loss(tower, TARGETS), rel=ROUNDING)
 
     def test_with_repeats_they_are_candidates(self, tower):
         loss = NextItem(tower, PRODUCTS, repeats=True).loss(examples(REPEATED), UNREAD)
-        assert loss.item() == pytest.approx(next_item_loss(tower, REPEATED, repeats=True), rel=1e-5)
+        assert loss.item() == pytest.approx(next_item_loss(tower, REPEATED, repeats=True), rel=ROUNDING)
 
     def test_popularity_changes_nothing(self, tower):
         popular = NextItem(tower, PRODUCTS, popularity=np.arange(PRODUCTS))
@@ -151,12 +153,12 @@ class TestSampledSoftmax:
         rows, correction = drawn(objective.eval(), targets, Fixed())
         assert rows.tolist() == [0, 2, 3, 6]
         expected = [-math.log(2 * objective.sampler.proposal[row]) if row in draws else -math.inf for row in rows]
-        assert correction == pytest.approx(expected, rel=1e-5)
+        assert correction == pytest.approx(expected, rel=ROUNDING)
         _, correction = drawn(objective.train(), targets, Fixed())
         counts = np.array([1, 1, 1, 2]) / (
             2 * objective.sampler.proposal[rows] + 2 * objective.sampler.popularity[rows]
         )
-        assert correction == pytest.approx(np.log(counts), rel=1e-5)
+        assert correction == pytest.approx(np.log(counts), rel=ROUNDING)
 
     def test_an_example_of_validation_does_not_depend_on_the_others(self, tower):
         objective = self.sampled(tower, 3).eval()
@@ -165,7 +167,7 @@ class TestSampledSoftmax:
             objective.loss(examples([target], [prefix]), np.random.default_rng(4)).item()
             for target, prefix in zip(TARGETS, PREFIXES, strict=True)
         ]
-        assert together == pytest.approx(np.mean(alone), rel=1e-5)
+        assert together == pytest.approx(np.mean(alone), rel=ROUNDING)
 
     def test_the_same_generator_draws_the_same(self, tower):
         objective = self.sampled(tower, 3)
@@ -181,8 +183,8 @@ class TestSampledSoftmax:
 def drawn(objective, targets, rng):
     """Candidates, and the logarithm of how often each was drawn over how often that was to be expected."""
     targets = np.asarray(targets)
-    asked = TaskExamples(table([[0]] * targets.size), targets)
-    draw = objective.sampler.draw(asked, rng, training=objective.training)
+    examples = TaskExamples(table([[0]] * targets.size), targets)
+    draw = objective.sampler.draw(examples, rng, training=objective.training)
     return draw.candidates, draw.correction(torch.zeros(targets.size, draw.candidates.size))[0].numpy()
 
 
@@ -208,7 +210,7 @@ class TestAllPositions:
             total = sum(math.exp(score(causal, prefix, product)) for product in candidates(prefix, repeats=False))
             losses.append(math.log(total) - score(causal, prefix, target))
         loss = NextItem(causal, PRODUCTS, all_positions=True).loss(self.SEQUENCES, UNREAD)
-        assert loss.item() == pytest.approx(np.mean(losses), rel=1e-5)
+        assert loss.item() == pytest.approx(np.mean(losses), rel=ROUNDING)
 
     @pytest.mark.parametrize("repeats", [False, True])
     @pytest.mark.parametrize("training", [False, True])
@@ -230,10 +232,10 @@ class TestAllPositions:
             total = sum(weights[row] * math.exp(score(causal, prefix, row)) for row in able)
             losses.append(math.log(total) - score(causal, prefix, target))
         loss = objective.loss(self.SEQUENCES, np.random.default_rng(3))
-        assert loss.item() == pytest.approx(np.mean(losses), rel=1e-5)
+        assert loss.item() == pytest.approx(np.mean(losses), rel=ROUNDING)
         if not training:
             one_by_one = objective.loss(self.SEQUENCES.examples, np.random.default_rng(3))
-            assert loss.item() == pytest.approx(one_by_one.item(), rel=1e-5)
+            assert loss.item() == pytest.approx(one_by_one.item(), rel=ROUNDING)
 
     def test_what_a_session_comes_to_later_weighs_as_much_as_anything_else(self, tower):
         """On average one, however rare: only draws and the answers of others count."""
@@ -253,15 +255,15 @@ class TestAllPositions:
 
     def test_gradients_equal_those_of_the_questions_one_by_one(self):
         gradients = []
-        for asked in (self.SEQUENCES, self.SEQUENCES.examples):
+        for examples in (self.SEQUENCES, self.SEQUENCES.examples):
             causal = CausalToyTower()
-            NextItem(causal, PRODUCTS, all_positions=True).loss(asked, UNREAD).backward()
+            NextItem(causal, PRODUCTS, all_positions=True).loss(examples, UNREAD).backward()
             gradients.append((causal.texts.grad, causal.vectors.grad))
         for together, alone in zip(*gradients, strict=True):
             torch.testing.assert_close(together, alone)
 
-    @pytest.mark.parametrize(("all_positions", "asked"), [(False, "training"), (True, "sequences of 5")])
-    def test_an_epoch_is_sequences_of_what_the_tower_reads_or_questions_one_by_one(self, all_positions, asked):
+    @pytest.mark.parametrize(("all_positions", "examples"), [(False, "training"), (True, "sequences of 5")])
+    def test_an_epoch_is_sequences_of_what_the_tower_reads_or_examples_one_by_one(self, all_positions, examples):
         class Dataset:
             def training(self, rng):
                 return "training"
@@ -269,7 +271,7 @@ class TestAllPositions:
             def sequences(self, rng, *, limit):
                 return f"sequences of {limit}"
 
-        assert NextItem(CausalToyTower(), PRODUCTS, all_positions=all_positions).epoch(Dataset(), UNREAD) == asked
+        assert NextItem(CausalToyTower(), PRODUCTS, all_positions=all_positions).epoch(Dataset(), UNREAD) == examples
 
 
 class Scores(nn.Module):
@@ -291,7 +293,7 @@ class Scores(nn.Module):
 class TestNextItemValidation:
     MANY = 24
 
-    def asked(self, seed):
+    def examples_of(self, seed):
         """Scores of few values, so that ties are common, and a question for each row of them."""
         rng = np.random.default_rng(seed)
         scores = rng.integers(0, 4, (self.MANY, self.MANY)).astype(float)
@@ -303,7 +305,7 @@ class TestNextItemValidation:
     @pytest.mark.parametrize("repeats", [False, True])
     @pytest.mark.parametrize("seed", range(4))
     def test_is_the_share_of_misses_with_ties_against_the_target(self, batch, repeats, seed):
-        scores, prefixes, targets = self.asked(seed)
+        scores, prefixes, targets = self.examples_of(seed)
         hits, losses = [], []
         for row, (prefix, target) in enumerate(zip(prefixes, targets, strict=True)):
             able = [product for product in range(self.MANY) if repeats or product not in prefix]
@@ -320,7 +322,7 @@ class TestNextItemValidation:
         assert result.key == (pytest.approx(1 - np.mean(hits)), result.metrics["validation_loss"])
 
     def test_in_a_large_catalogue_targets_are_ranked_among_some_products_the_same_each_time(self):
-        scores, prefixes, targets = self.asked(0)
+        scores, prefixes, targets = self.examples_of(0)
         examples = TaskExamples(table(prefixes), np.array(targets))
 
         def among(products, examples=examples):
@@ -352,7 +354,7 @@ class TestNextItemPredictions:
         for row, prefix in enumerate(PREFIXES):
             for product in range(PRODUCTS):
                 expected = -math.inf if product in prefix else score(tower, prefix, product)
-                assert found[row, product] == pytest.approx(expected, rel=1e-4)
+                assert found[row, product] == pytest.approx(expected, rel=10 * ROUNDING)
 
     @torch.no_grad()
     def test_are_scores_against_the_vectors_that_were_given(self, tower):
@@ -360,7 +362,7 @@ class TestNextItemPredictions:
         vectors, some = objective.product_vectors(), np.array([1, 4, 6])
         assert torch.equal(vectors, tower.vectors)
         found = objective.scores(table(), some, vectors[some]).numpy()
-        assert found == pytest.approx(objective.predict(table())[:, some], rel=1e-5)
+        assert found == pytest.approx(objective.predict(table())[:, some], rel=ROUNDING)
 
     def test_with_repeats_all_have_one(self, tower):
         assert np.isfinite(NextItem(tower, PRODUCTS, repeats=True).predict(table())).all()
@@ -381,7 +383,7 @@ class TestPurchaseIntention:
             balanced = torch.sigmoid(objective.head(objective.tower.sessions(table()))).tolist()
         expected = [-math.log(p if bought else 1 - p) for p, bought in zip(balanced, self.BOUGHT, strict=True)]
         loss = objective.loss(examples(self.BOUGHT), UNREAD)
-        assert loss.item() == pytest.approx(sum(expected) / 4, rel=1e-5)
+        assert loss.item() == pytest.approx(sum(expected) / 4, rel=ROUNDING)
 
     def test_gradients_reach_tower_and_head(self, objective):
         objective.loss(examples(self.BOUGHT), UNREAD).backward()
@@ -392,7 +394,7 @@ class TestPurchaseIntention:
     def test_validation_is_the_mean_loss(self, objective, batch):
         objective.batch = batch
         result = objective.validate(examples(self.BOUGHT))
-        assert result.key[0] == pytest.approx(objective.loss(examples(self.BOUGHT), UNREAD).item(), rel=1e-5)
+        assert result.key[0] == pytest.approx(objective.loss(examples(self.BOUGHT), UNREAD).item(), rel=ROUNDING)
         assert result.metrics == {"validation_loss": result.key[0]}
 
     @pytest.mark.parametrize("batch", [1, 3, 512])
@@ -401,7 +403,7 @@ class TestPurchaseIntention:
         with torch.no_grad():
             balanced = torch.sigmoid(objective.head(objective.tower.sessions(table()))).numpy()
         expected = balanced * 0.1 / (balanced * 0.1 + (1 - balanced) * 0.9)
-        assert objective.predict(table()) == pytest.approx(expected, rel=1e-4)
+        assert objective.predict(table()) == pytest.approx(expected, rel=10 * ROUNDING)
 
 
 class TestRemainingLength:
@@ -420,7 +422,7 @@ class TestRemainingLength:
             found = objective.head(objective.tower.sessions(table())).tolist()
         expected = [((5 + 4 * one - length) / 4) ** 2 for one, length in zip(found, self.LENGTHS, strict=True)]
         loss = objective.loss(examples(self.LENGTHS), UNREAD)
-        assert loss.item() == pytest.approx(sum(expected) / 4, rel=1e-5)
+        assert loss.item() == pytest.approx(sum(expected) / 4, rel=ROUNDING)
 
     def test_gradients_reach_tower_and_head(self, objective):
         objective.loss(examples(self.LENGTHS), UNREAD).backward()
@@ -431,10 +433,10 @@ class TestRemainingLength:
     def test_validation_is_the_mean_loss(self, objective, batch):
         objective.batch = batch
         result = objective.validate(examples(self.LENGTHS))
-        assert result.key[0] == pytest.approx(objective.loss(examples(self.LENGTHS), UNREAD).item(), rel=1e-5)
+        assert result.key[0] == pytest.approx(objective.loss(examples(self.LENGTHS), UNREAD).item(), rel=ROUNDING)
         assert result.metrics == {"validation_loss": result.key[0]}
 
     def test_predictions_are_lengths(self, objective):
         with torch.no_grad():
             expected = (5 + 4 * objective.head(objective.tower.sessions(table()))).clamp(min=0)
-        assert objective.predict(table()) == pytest.approx(expected.numpy(), rel=1e-5)
+        assert objective.predict(table()) == pytest.approx(expected.numpy(), rel=ROUNDING)

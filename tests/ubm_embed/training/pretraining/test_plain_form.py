@@ -16,6 +16,7 @@ from torch.nn.functional import cosine_similarity
 from transformers import BertConfig, BertModel
 from transformers.models.bert.modeling_bert import BertEncoder
 
+from tests.rounding import FORWARD_AND_BACKWARD, LAYER, rounding_error
 from ubm_embed.data.batches.augmentations import mask_action_and_item_tokens, mask_item_tokens, reorder_interactions
 from ubm_embed.data.batches.session_table import SessionTable
 from ubm_embed.data.text.token_table import TokenTable
@@ -27,6 +28,9 @@ from ubm_embed.training.pretraining.views import KnownNextItems
 TEMPERATURE = 0.05
 PLACES, TOKENS = 32, 64
 SEED = 7
+# Two layers of each encoder, of width up to 64; scores are cosines over the temperature.
+LOSS_ROUNDING = rounding_error(4 * LAYER, length=64) / TEMPERATURE
+GRADIENT_ROUNDING = FORWARD_AND_BACKWARD * LOSS_ROUNDING
 
 
 class PlainModel(nn.Module):
@@ -106,7 +110,7 @@ def require_equal(found, expected, model, plain):
     """Equal losses, and equal gradients of every parameter, the two forms' weights being equal already."""
     assert found.keys() == expected.keys()
     for name, loss in found.items():
-        torch.testing.assert_close(loss, expected[name], atol=1e-4, rtol=0)
+        torch.testing.assert_close(loss, expected[name], atol=LOSS_ROUNDING, rtol=0)
     sum(found.values()).backward()
     sum(expected.values()).backward()
     sides = [
@@ -119,7 +123,7 @@ def require_equal(found, expected, model, plain):
             if parameter.grad is None:
                 assert ours[name].grad is None
                 continue
-            torch.testing.assert_close(ours[name].grad, parameter.grad, atol=2e-3, rtol=1e-3)
+            torch.testing.assert_close(ours[name].grad, parameter.grad, atol=GRADIENT_ROUNDING, rtol=GRADIENT_ROUNDING)
             compared += int(parameter.grad.abs().max() > 0.01)
     assert compared > 10, "gradients of nothing are equal anyhow"
 

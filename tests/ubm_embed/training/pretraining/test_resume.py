@@ -44,7 +44,7 @@ class TestResume:
             train(progress=cut_at("pre-training, stage 1", 5))
         taken = []
         train(resume=True, progress=lambda what, done, *_: taken.append(done))
-        assert taken[0] == 4, "three steps were kept, the fourth and fifth are taken again"
+        assert taken[0] == 4, "three steps were saved, the fourth and fifth are taken again"
 
     def test_can_be_cut_more_than_once(self, train, whole):
         with pytest.raises(Cut):
