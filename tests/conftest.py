@@ -14,9 +14,8 @@ from torch import nn
 from ubm_embed.data.corpus import PRODUCT_SCHEMA
 from ubm_embed.data.text.tokenizer import InteractionTokenizer, attribute_names, training_texts
 from ubm_embed.model.bert import bert_config
-from ubm_embed.model.user_behavior_model import InteractionEncoder
 from ubm_embed.model.config import UBMConfig
-from ubm_embed.model.user_behavior_model import UserBehaviorModel
+from ubm_embed.model.user_behavior_model import InteractionEncoder, UserBehaviorModel
 
 
 def _product(product_id: str, title: str, category: str | None, **attributes: str) -> dict[str, object]:

@@ -122,7 +122,7 @@ def test_whole_numbers_are_numbers_and_lists_become_tuples() -> None:
 def test_a_copy_with_other_values_is_checked_too() -> None:
     values = Values(number=1, files={"ids": Inner(size=2)})
     assert values.replace(number=2) == Values(number=2, files={"ids": Inner(size=2)})
-    with pytest.raises(ValueError, match="^number must be at least 1, got 0$"):
+    with pytest.raises(ValueError, match=r"^number must be at least 1, got 0$"):
         values.replace(number=0)
 
 
