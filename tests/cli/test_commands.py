@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import json
 import os
 import shutil
@@ -16,6 +17,7 @@ from typing import Any
 import polars as pl
 import pytest
 
+from cli.main import run
 from ubm_embed.data.sample_shop import write_sample_shop
 
 TINY = ("--layers", "1", "--width", "16", "--session-layers", "1", "--item-batch", "32", "--session-batch", "16")
@@ -62,6 +64,23 @@ def shell(tmp_path_factory: pytest.TempPathFactory) -> Shell:
         done = run(*arguments)
         assert done.returncode == 0, done.stderr
     return run
+
+
+@pytest.fixture
+def here(
+    shell: Shell, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> Callable[..., subprocess.CompletedProcess[str]]:
+    """Runs ubm-embed in this process, as `shell` does in one of its own, where loading the libraries takes seconds."""
+    monkeypatch.chdir(shell.folder)
+    monkeypatch.setenv("COLUMNS", "400")
+
+    def run_here(*arguments: str | Path, stdin: str = "") -> subprocess.CompletedProcess[str]:
+        monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(stdin.encode())))
+        capsys.readouterr()
+        code = run(list(map(str, arguments)))
+        return subprocess.CompletedProcess(arguments, code, *capsys.readouterr())
+
+    return run_here
 
 
 @pytest.fixture(scope="module")
@@ -198,7 +217,7 @@ CORPUS_FAULTS = {
 
 
 @pytest.mark.parametrize("fault", CORPUS_FAULTS)
-def test_a_faulty_corpus_is_named(shell: Shell, tmp_path: Path, fault: str) -> None:
+def test_a_faulty_corpus_is_named(shell: Shell, here: Callable[..., Any], tmp_path: Path, fault: str) -> None:
     change, where, field = CORPUS_FAULTS[fault]
     interactions = pl.read_parquet(shell.folder / "corpus/interactions.parquet").filter(pl.col("action") == "view")
     for column, value in change.items():
@@ -209,7 +228,7 @@ def test_a_faulty_corpus_is_named(shell: Shell, tmp_path: Path, fault: str) -> N
     (tmp_path / "corpus").mkdir()
     products.write_parquet(tmp_path / "corpus/products.parquet")
     interactions.write_parquet(tmp_path / "corpus/interactions.parquet")
-    done = shell("pretrain", "--corpus", tmp_path / "corpus", "--out", tmp_path / "model")
+    done = here("pretrain", "--corpus", tmp_path / "corpus", "--out", tmp_path / "model")
     assert done.returncode == 3
     assert "interactions.parquet" in done.stderr
     assert where in done.stderr
@@ -218,13 +237,13 @@ def test_a_faulty_corpus_is_named(shell: Shell, tmp_path: Path, fault: str) -> N
     assert not (tmp_path / "model").exists()
 
 
-def test_a_corpus_of_one_session_cannot_be_learned_from(shell: Shell, tmp_path: Path) -> None:
+def test_a_corpus_of_one_session_cannot_be_learned_from(shell: Shell, here: Callable[..., Any], tmp_path: Path) -> None:
     interactions = pl.read_parquet(shell.folder / "corpus/interactions.parquet")
     one = interactions.filter(pl.col("session_id") == interactions["session_id"][0])
     (tmp_path / "corpus").mkdir()
     pl.read_parquet(shell.folder / "corpus/products.parquet").write_parquet(tmp_path / "corpus/products.parquet")
     one.write_parquet(tmp_path / "corpus/interactions.parquet")
-    done = shell("pretrain", "--corpus", tmp_path / "corpus", "--out", tmp_path / "model", "--holdout", "0")
+    done = here("pretrain", "--corpus", tmp_path / "corpus", "--out", tmp_path / "model", "--holdout", "0")
     assert done.returncode == 3
     assert "at least 2" in done.stderr
 
@@ -239,22 +258,22 @@ def test_bad_sessions_are_named_by_line_and_field(shell: Shell) -> None:
 
 
 @pytest.mark.parametrize(("text", "message"), [("", "empty"), ("{", "not JSON"), ("[1]", "expected a session object")])
-def test_malformed_session_files(shell: Shell, text: str, message: str) -> None:
-    done = shell("query", "--session", "-", "--store", "store", stdin=text)
+def test_malformed_session_files(here: Callable[..., Any], text: str, message: str) -> None:
+    done = here("query", "--session", "-", "--store", "store", stdin=text)
     assert done.returncode == 3
     assert message in done.stderr
     assert "Traceback" not in done.stderr
 
 
-def test_missing_files_are_not_found(shell: Shell) -> None:
-    assert shell("query", "--session", "nowhere.json", "--store", "store").returncode == 4
-    assert shell("lookup", "--title", "x", "--store", "nowhere").returncode == 4
-    assert shell("pretrain", "--corpus", "nowhere", "--out", "m").returncode == 4
+def test_missing_files_are_not_found(here: Callable[..., Any]) -> None:
+    assert here("query", "--session", "nowhere.json", "--store", "store").returncode == 4
+    assert here("lookup", "--title", "x", "--store", "nowhere").returncode == 4
+    assert here("pretrain", "--corpus", "nowhere", "--out", "m").returncode == 4
 
 
-def test_outputs_are_kept_without_overwrite(shell: Shell) -> None:
+def test_outputs_are_kept_without_overwrite(shell: Shell, here: Callable[..., Any]) -> None:
     before = (shell.folder / "model/model.safetensors").read_bytes()
-    done = shell("pretrain", "--corpus", "corpus", "--out", "model")
+    done = here("pretrain", "--corpus", "corpus", "--out", "model")
     assert done.returncode == 5
     assert "--overwrite" in done.stderr
     assert (shell.folder / "model/model.safetensors").read_bytes() == before

@@ -2,12 +2,9 @@
 
 from __future__ import annotations
 
-import functools
-import multiprocessing
 import os
 import shutil
 import signal
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -15,23 +12,17 @@ import polars as pl
 import pytest
 
 from indexer.health.doctor import Severity, examine
-from indexer.index.index_request import IndexRequest
-from indexer.refresh.refresh import build_index, refresh
-from indexer.refresh.settings import RefreshSettings
-from indexer.search.retriever import Retriever
+from indexer.refresh.refresh import build_index
 from indexer.storage.local_storage import LocalStorage
 from indexer.store.embedding_store import EmbeddingStore
 from indexer.store.product_table import ProductTable
 from indexer.versions.live import live_number
-from tests.indexer.refresh.shop import SESSION, require_same_answer
+from tests.indexer.refresh.kills import SETTINGS, answer, bring_up_to_date, forkserver, killed
+from tests.indexer.refresh.shop import require_same_answer
 from ubm_embed.inference.embedder import Embedder
 
 # Some hundred processes are started and killed one after the other, which takes minutes on a busy machine.
 pytestmark = pytest.mark.timeout(1800)
-
-# Three products to a shard, so that a refresh has several. Few queries for the gates, since an index on disk takes
-# milliseconds for each.
-SETTINGS = RefreshSettings(shard_rows=3, gate_queries=5)
 
 # Everything that changes the disk, and the encoding in between.
 STEPS: list[tuple[Any, str]] = [
@@ -45,56 +36,11 @@ STEPS: list[tuple[Any, str]] = [
     *((ProductTable, name) for name in ("write_fragments", "replace", "append", "remove", "restore", "compact")),
     *((ProductTable, name) for name in ("pin", "unpin", "cleanup")),
 ]
-# The steps that an index on disk adds, and the one that makes it live.
-STEPS_ON_DISK: list[tuple[Any, str]] = [
-    *((ProductTable, name) for name in ("drop_indexes", "create_indexes", "pin")),
-    (LocalStorage, "compare_and_swap"),
-]
 
 
-def answer(store: Path) -> dict[str, Any]:
-    """The live version's answer, without the time it took and the version's number."""
-    answer = Retriever.open(store, device="cpu").recommend(SESSION, 20).to_dict()
-    return {name: value for name, value in answer.items() if name not in ("took_ms", "version")}
-
-
-def bring_up_to_date(store: Path, products: Path, model: Path | None) -> Any:
-    return refresh(store=store, products=products, model=model, settings=SETTINGS, allow=["neighbours", "centroid"])
-
-
-def killed(store: Path, products: Path, model: Path | None, at: int, steps: list[tuple[Any, str]] = STEPS) -> None:
-    """In its own process: a refresh that is killed just before or after one of its steps, the one numbered `at`."""
-    passed = 0
-
-    def step() -> None:
-        nonlocal passed
-        if passed == at:
-            os.kill(os.getpid(), signal.SIGKILL)
-        passed += 1
-
-    def watched(function: Callable[..., Any]) -> Callable[..., Any]:
-        @functools.wraps(function)
-        def call(*arguments: Any, **options: Any) -> Any:
-            step()
-            result = function(*arguments, **options)
-            step()
-            return result
-
-        return call
-
-    for owner, name in steps:
-        setattr(owner, name, watched(getattr(owner, name)))
-    bring_up_to_date(store, products, model)
-
-
-@pytest.fixture(scope="module")
-def forkserver() -> Any:
-    """Starts processes that have the imports behind them: fresh ones would take seconds for each of some 100 kills."""
-    context = multiprocessing.get_context("forkserver")
-    context.set_forkserver_preload(
-        ["torch", "lancedb", "lance", "faiss", "indexer.refresh.refresh", "indexer.search.retriever"]
-    )
-    return context
+def killed_at_step(store: Path, products: Path, model: Path | None, at: int) -> None:
+    """In its own process, which finds the steps here: modules are among them, and those cannot be sent."""
+    killed(store, products, model, at, STEPS)
 
 
 @pytest.fixture
@@ -118,7 +64,6 @@ def test_a_refresh_killed_at_any_step_leaves_the_old_answers_or_the_new_whole(
     other_model_folder: Path,
     products_file: Path,
     changed_file: Path,
-    forkserver: Any,
     takes_over: bool,
 ) -> None:
     pristine, finished = tmp_path / "pristine", tmp_path / "finished"
@@ -133,7 +78,7 @@ def test_a_refresh_killed_at_any_step_leaves_the_old_answers_or_the_new_whole(
     for at in range(1000):
         store = tmp_path / f"killed_{at}"
         shutil.copytree(pristine, store)
-        process = forkserver.Process(target=killed, args=(store, changed_file, model, at))
+        process = forkserver().Process(target=killed_at_step, args=(store, changed_file, model, at))
         process.start()
         process.join()
         if process.exitcode == 0:
@@ -156,51 +101,12 @@ def test_a_refresh_killed_at_any_step_leaves_the_old_answers_or_the_new_whole(
     assert len(outcomes) > 30
 
 
-def test_a_refresh_of_an_index_on_disk_killed_at_any_step_leaves_the_old_answers_or_the_new_whole(
-    tmp_path: Path, model_folder: Path, products_file: Path, forkserver: Any
-) -> None:
-    pristine, finished, many, night = (tmp_path / name for name in ("pristine", "finished", "a.parquet", "b.parquet"))
-    rows = pl.concat([pl.read_parquet(products_file)] * 50)
-    rows = rows.with_columns(
-        product_id=pl.format("p{}", pl.int_range(1, 401)), title=pl.format("{} {}", "title", "price")
-    )
-    rows.write_parquet(many)
-    rows.tail(380).with_columns(price=pl.col("price") + 1).write_parquet(night)
-    index = IndexRequest(index="disk", recall=0.1)
-    settings = RefreshSettings(shard_rows=400, gate_queries=5, index=index)
-    build_index(model=model_folder, products=many, store=pristine, settings=settings)
-    shutil.copytree(pristine, finished)
-    bring_up_to_date(finished, night, None)
-    before, after = answer(pristine), answer(finished)
-    assert before != after
-
-    outcomes = []
-    for at in range(100):
-        store = tmp_path / f"killed_{at}"
-        shutil.copytree(pristine, store)
-        process = forkserver.Process(target=killed, args=(store, night, None, at, STEPS_ON_DISK))
-        process.start()
-        process.join()
-        if process.exitcode == 0:
-            break
-        assert process.exitcode == -signal.SIGKILL, f"step {at}"
-        outcomes.append(live_number(EmbeddingStore.open(store)))
-        require_same_answer(answer(store), before if outcomes[-1] == 1 else after, f"step {at}")
-        assert not [finding for finding in examine(store) if finding.severity is Severity.ERROR], f"step {at}"
-        bring_up_to_date(store, night, None)
-        require_same_answer(answer(store), after, f"step {at}")
-        shutil.rmtree(store)
-    assert set(outcomes) == {1, 2}
-    assert outcomes == sorted(outcomes)
-    assert len(outcomes) >= 8
-
-
 def test_shards_encoded_before_a_kill_are_not_encoded_again(
-    tmp_path: Path, model_folder: Path, other_model_folder: Path, products_file: Path, forkserver: Any
+    tmp_path: Path, model_folder: Path, other_model_folder: Path, products_file: Path
 ) -> None:
     store = tmp_path / "store"
     build_index(model=model_folder, products=products_file, store=store, settings=SETTINGS)
-    process = forkserver.Process(target=killed_while_encoding, args=(store, products_file, other_model_folder))
+    process = forkserver().Process(target=killed_while_encoding, args=(store, products_file, other_model_folder))
     process.start()
     process.join()
     assert process.exitcode == -signal.SIGKILL

@@ -1,0 +1,64 @@
+"""Refreshes that are killed: in processes of their own, just before or after one of their steps."""
+
+from __future__ import annotations
+
+import functools
+import multiprocessing
+import os
+import signal
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from indexer.refresh.refresh import refresh
+from indexer.refresh.settings import RefreshSettings
+from indexer.search.retriever import Retriever
+from tests.indexer.refresh.shop import SESSION
+
+# Three products to a shard, so that a refresh has several. Few queries for the gates, since an index on disk takes
+# milliseconds for each.
+SETTINGS = RefreshSettings(shard_rows=3, gate_queries=5)
+
+
+def answer(store: Path) -> dict[str, Any]:
+    """The live version's answer, without the time it took and the version's number."""
+    answer = Retriever.open(store, device="cpu").recommend(SESSION, 20).to_dict()
+    return {name: value for name, value in answer.items() if name not in ("took_ms", "version")}
+
+
+def bring_up_to_date(store: Path, products: Path, model: Path | None) -> Any:
+    return refresh(store=store, products=products, model=model, settings=SETTINGS, allow=["neighbours", "centroid"])
+
+
+def killed(store: Path, products: Path, model: Path | None, at: int, steps: list[tuple[Any, str]]) -> None:
+    """In its own process: a refresh that is killed just before or after one of its steps, the one numbered `at`."""
+    passed = 0
+
+    def step() -> None:
+        nonlocal passed
+        if passed == at:
+            os.kill(os.getpid(), signal.SIGKILL)
+        passed += 1
+
+    def watched(function: Callable[..., Any]) -> Callable[..., Any]:
+        @functools.wraps(function)
+        def call(*arguments: Any, **options: Any) -> Any:
+            step()
+            result = function(*arguments, **options)
+            step()
+            return result
+
+        return call
+
+    for owner, name in steps:
+        setattr(owner, name, watched(getattr(owner, name)))
+    bring_up_to_date(store, products, model)
+
+
+def forkserver() -> Any:
+    """Starts processes that have the imports behind them: fresh ones would take seconds for each of some 100 kills."""
+    context = multiprocessing.get_context("forkserver")
+    context.set_forkserver_preload(
+        ["torch", "lancedb", "lance", "faiss", "indexer.refresh.refresh", "indexer.search.retriever"]
+    )
+    return context
