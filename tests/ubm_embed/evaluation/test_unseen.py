@@ -178,6 +178,9 @@ class TestProducts:
         assert [row.name for row in result.rows] == ["UBM"], "no session that a baseline could count"
         assert [band.label for band in result.rows[0].bands] == ["0"]
         assert result.leaks.training == 0
+        assert result.leaks.repeated_sessions is None, "sessions that are not there cannot be compared with"
+        assert result.leaks.shared_users is None
+        assert "is not known" in str(result.leaks)
 
     def test_baselines_count_the_sessions_that_training_may_have_read(self, products, trained):
         checkpoint = trained(corpus_of(products, OLD), BY_SESSION)

@@ -26,8 +26,10 @@ class LeakReport:
     Attributes:
         split: the kind of split.
         training, validation, test: sessions of each part.
-        repeated_sessions: test sessions that equal a training session, action by action and product by product.
-        shared_users: users of the test part who also have a session in training; None if the log names no users.
+        repeated_sessions: test sessions that equal a training session, action by action and product by product; None
+            if the corpus has no training session, as a later log alone has none: then it is not known.
+        shared_users: users of the test part who also have a session in training; None as well, or if the log names no
+            users.
         overlapping_sessions: training sessions still going on when the test part begins; None unless split by time.
         pretraining_problem: why pre-training may have read the test part: "it saw every session", "another corpus" or
             "unknown"; None where it kept to this split.
@@ -39,7 +41,7 @@ class LeakReport:
     training: int
     validation: int
     test: int
-    repeated_sessions: int
+    repeated_sessions: int | None
     shared_users: int | None
     overlapping_sessions: int | None
     pretraining_problem: str | None
@@ -77,8 +79,10 @@ class LeakReport:
             training=len(parts.training),
             validation=len(parts.validation.sessions),
             test=len(parts.test.sessions),
-            repeated_sessions=sum(content in training for content in _contents(parts.test.sessions)),
-            shared_users=None if membership is None else _shared_users(corpus, membership),
+            repeated_sessions=(
+                sum(content in training for content in _contents(parts.test.sessions)) if training else None
+            ),
+            shared_users=None if membership is None or not training else _shared_users(corpus, membership),
             overlapping_sessions=(
                 None
                 if membership is None or split.kind is not SplitKind.TIME
@@ -109,9 +113,15 @@ class LeakReport:
     def __str__(self) -> str:
         lines = [
             f"split by {self.split}: {self.training:,} sessions for training, {self.validation:,} for validation, "
-            f"{self.test:,} for the test",
-            f"test sessions that equal a training session: {self.repeated_sessions:,}",
+            f"{self.test:,} for the test"
         ]
+        if self.repeated_sessions is None:
+            lines.append(
+                "the corpus has no session that training read: what they share, and how often training saw an answer, "
+                "is not known, and there are no baselines that count"
+            )
+        else:
+            lines.append(f"test sessions that equal a training session: {self.repeated_sessions:,}")
         if self.shared_users is not None:
             lines.append(f"users of the test part with a session in training: {self.shared_users:,}")
         if self.overlapping_sessions is not None:
