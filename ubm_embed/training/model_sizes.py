@@ -24,7 +24,7 @@ class ModelSizes(Settings):
         int, Field(ge=4, description="Hidden size of the interaction encoder, without --init."), _model(shop=128)
     ] = 256
     session_layers: Annotated[int, Field(ge=1, description="Layers of the session encoder."), _model(shop=2)] = 4
-    dropout: Annotated[float, Field(ge=0, lt=1, description="Dropout rate of both encoders."), _model()] = 0.1
+    dropout: Annotated[float, Field(ge=0, le=0.9, description="Dropout rate of both encoders."), _model()] = 0.1
     vocab_size: Annotated[int, Field(ge=64, description="Tokens of a learned vocabulary."), _model()] = 8192
     causal: Annotated[
         bool,

@@ -110,7 +110,7 @@ class PretrainingConfig(Settings):
     ] = False
     holdout: Annotated[
         float,
-        Field(ge=0, lt=1, description="Fraction of the sessions kept out of training: half validate, half test."),
+        Field(ge=0, le=0.9, description="Fraction of the sessions kept out of training: half validate, half test."),
         _training(),
     ] = 0.1
     split: Annotated[
