@@ -44,7 +44,7 @@ class Experiment:
     Attributes:
         size: how large models are and how long they train.
         dataset: examples of the task, in the parts of the split.
-        bert, electra: folders or hub names of language models; None where there is none.
+        bert, electra: folders or hub names of language models; None if not given.
     """
 
     corpus: Corpus

@@ -31,8 +31,8 @@ def pairs_ms(
     _warm_up(first, queries, k)
     end = time.perf_counter() + 2 * _SECONDS
     for number, query in enumerate(queries[:limit]):
-        # Whoever searches second would find the vectors in the caches: so each does every other time, and each has
-        # another query.
+        # The second searcher would find the vectors in the CPU's caches, so they take turns in going first, each with
+        # its own query.
         pair = [(first, times[0], query), (second, times[1], queries[-1 - number])]
         for searcher, measured, own_query in pair if number % 2 else reversed(pair):
             measured.append(_ms(searcher, own_query[None], k))

@@ -16,7 +16,7 @@ from ubm_embed.inference.predictor import Predictor
 
 @dataclass(frozen=True, slots=True)
 class Prediction:
-    """How a session will go on; None where there is no model for it.
+    """How a session will go on; None for a prediction whose model was not given.
 
     Attributes:
         purchase_intention: probability of a purchase.

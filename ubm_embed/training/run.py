@@ -59,7 +59,7 @@ class TrainingRun:
             yield
         finally:
             if lock.is_locked:
-                path.unlink(missing_ok=True)  # while it is held: whoever opens it later opens a new file
+                path.unlink(missing_ok=True)  # while it is held, so that another process opens a new file
                 lock.release()
 
     @classmethod

@@ -333,9 +333,9 @@ class TestTheCallersModel:
         assert not any(self.modes(embedder.model))
 
     def test_stays_on_its_device(self, model, tokenizer):
-        # No other device is on every machine, but one without memory is.
+        # "meta" is the one other device that every machine has; its tensors hold no data, so they cannot be copied.
         elsewhere = deepcopy(model).to("meta")
-        with pytest.raises(NotImplementedError):  # there is nothing to copy from it
+        with pytest.raises(NotImplementedError, match="meta tensor"):
             Embedder(Checkpoint(elsewhere, tokenizer, "toy"), device="cpu")
         assert elsewhere.device.type == "meta"
 

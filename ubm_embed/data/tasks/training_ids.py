@@ -58,7 +58,7 @@ class TrainingIds:
 
     @classmethod
     def load(cls, folder: str | Path) -> Self | None:
-        """The ids in a model folder; None where there is no file, as in models from before 1.0.
+        """The ids in a model folder; None if the file is missing, as in models from before 1.0.
 
         Raises:
             InvalidData: the file is damaged.

@@ -103,7 +103,7 @@ class NegativeSample:
         candidates: [C] rows, ascending.
         counts: [C] how often each was drawn.
         expected: [C] how often it was expected to be drawn.
-        own: other counts for pairs of an example and a candidate; None where there are none.
+        own: other counts for pairs of an example and a candidate, or None.
     """
 
     candidates: IntArray
