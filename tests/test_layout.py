@@ -43,7 +43,9 @@ LAYERS = (
     "ubm_embed.data.sample_shop",
     "ubm_embed.data.logs",
     "ubm_embed.data",  # sessions, products, interactions, the corpus
+    "ubm_embed.data.mappings",
     "ubm_embed.data.tables",
+    "ubm_embed.data.ids",
     # Needed everywhere: how errors, outputs and progress are expressed.
     "ubm_embed.validation",
     "ubm_embed.outputs",

@@ -1,0 +1,1 @@
+"""Mappings: how the columns of a shop's files become events and products, as TOML."""
