@@ -78,6 +78,12 @@ class FrozenModel(pydantic.BaseModel):
         return type(self)(**(dict(self) | changes))
 
 
+class TomlModel(FrozenModel):
+    """A table of a TOML file, whose lists may be tuples here."""
+
+    model_config = pydantic.ConfigDict(strict=False)
+
+
 def invalid_data(error: pydantic.ValidationError, *, file: str | Path) -> InvalidData:
     """The first fault of a document as an error that names the file, the field and what was expected."""
     first = error.errors()[0]

@@ -34,17 +34,12 @@ from typing import Annotated, Any, Literal, Self
 import pydantic
 from pydantic import Field
 
+from ubm_embed.data.tables.formats import CsvFormat, TimeFormat
 from ubm_embed.errors import InvalidData, NotFound
-from ubm_embed.validation import FrozenModel, invalid_data
+from ubm_embed.validation import TomlModel, invalid_data
 
 DROP = "drop"
 _Name = Annotated[str, Field(min_length=1)]
-
-
-class _TomlModel(FrozenModel):
-    """A table of a mapping; its lists may be tuples here."""
-
-    model_config = pydantic.ConfigDict(strict=False)
 
 
 class ColumnType(enum.StrEnum):
@@ -59,7 +54,7 @@ class ColumnType(enum.StrEnum):
     TIME = "time"
 
 
-class Column(_TomlModel):
+class Column(TomlModel):
     """Where the values of one of our columns come from: exactly one of `path`, `first` and `value`.
 
     Attributes:
@@ -108,39 +103,7 @@ class Column(_TomlModel):
         return self.path or self.first
 
 
-class CsvFormat(_TomlModel):
-    """How a CSV file is written.
-
-    Attributes:
-        separator: None looks at the header: the one of comma, semicolon, tab and bar that it has, or a comma.
-        encoding: a name that Python knows, such as `cp1252`; None is UTF-8, or what a byte order mark says.
-        quote: an empty text if quotes are characters like any other.
-        nulls: texts that mean "missing", beside the empty one.
-        names: the columns, if there is no header.
-    """
-
-    separator: Annotated[str, Field(min_length=1, max_length=1)] | None = None
-    encoding: str | None = None
-    quote: Annotated[str, Field(max_length=1)] = '"'
-    nulls: tuple[str, ...] = ()
-    names: tuple[_Name, ...] | None = None
-
-
-class TimeFormat(_TomlModel):
-    """How timestamps are written.
-
-    Attributes:
-        format: of strftime, such as `%d/%m/%Y %H:%M`; None is ISO 8601 or a number since 1970.
-        zone: of times that name none, such as `Europe/Berlin`.
-        unit: of numbers; None goes by their size.
-    """
-
-    format: str | None = None
-    zone: str = "UTC"
-    unit: Literal["s", "ms", "us", "ns"] | None = None
-
-
-class Drop(_TomlModel):
+class Drop(TomlModel):
     """Rows to leave out, counted as `reason`: those where a value is one of `is_in`, or matches `matches`.
 
     Attributes:
@@ -164,7 +127,7 @@ class Drop(_TomlModel):
         return self
 
 
-class Join(_TomlModel):
+class Join(TomlModel):
     """A file beside the one that is read, whose columns are added to the rows with the same key.
 
     Attributes:
@@ -179,7 +142,7 @@ class Join(_TomlModel):
     csv: CsvFormat = CsvFormat()
 
 
-class _Part(_TomlModel):
+class _Part(TomlModel):
     """What a log and a catalogue have in common.
 
     Attributes:
@@ -197,7 +160,7 @@ class _Part(_TomlModel):
     drop: tuple[Drop, ...] = ()
 
 
-class LogColumns(_TomlModel):
+class LogColumns(TomlModel):
     """The columns of a log, in the words of a corpus.
 
     Attributes:
@@ -260,7 +223,7 @@ class CatalogueMapping(_Part):
         return self
 
 
-class Mapping(_TomlModel):
+class Mapping(TomlModel):
     """A mapping file.
 
     Attributes:

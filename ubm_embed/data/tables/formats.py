@@ -1,0 +1,41 @@
+"""How the values of a text file are written, where a mapping says it."""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal
+
+from pydantic import Field
+
+from ubm_embed.validation import TomlModel
+
+
+class CsvFormat(TomlModel):
+    """How a CSV file is written.
+
+    Attributes:
+        separator: None looks at the header: the one of comma, semicolon, tab and bar that it has, or a comma.
+        encoding: a name that Python knows, such as `cp1252`; None is UTF-8, or what a byte order mark says.
+        quote: an empty text if quotes are characters like any other.
+        nulls: texts that mean "missing", beside the empty one.
+        names: the columns, if there is no header.
+    """
+
+    separator: Annotated[str, Field(min_length=1, max_length=1)] | None = None
+    encoding: str | None = None
+    quote: Annotated[str, Field(max_length=1)] = '"'
+    nulls: tuple[str, ...] = ()
+    names: tuple[Annotated[str, Field(min_length=1)], ...] | None = None
+
+
+class TimeFormat(TomlModel):
+    """How timestamps are written.
+
+    Attributes:
+        format: of strftime, such as `%d/%m/%Y %H:%M`; None is ISO 8601 or a number since 1970.
+        zone: of times that name none, such as `Europe/Berlin`.
+        unit: of numbers; None goes by their size.
+    """
+
+    format: str | None = None
+    zone: str = "UTC"
+    unit: Literal["s", "ms", "us", "ns"] | None = None
