@@ -16,6 +16,7 @@ from pathlib import Path
 
 import polars as pl
 
+from ubm_embed.data.tables.formats import CsvFormat
 from ubm_embed.data.tables.json_files import keys_of_lines, lines_of_array, starts_with_array
 from ubm_embed.errors import InvalidData, NotFound
 
@@ -29,21 +30,39 @@ _READ_ERRORS = (pl.exceptions.PolarsError, OSError)
 _REFUSED = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
 
 
-def scan_table(path: str | Path, *, schema: Mapping[str, pl.DataType] | None = None) -> pl.LazyFrame:
+def scan_table(
+    path: str | Path,
+    *,
+    schema: Mapping[str, pl.DataType] | None = None,
+    csv: CsvFormat | None = None,
+    row: str | None = None,
+    problem: str | None = None,
+) -> pl.LazyFrame:
     """The rows of a file, or of the files of one kind in a folder by name.
 
     Args:
         path: its suffixes decide the format; a `.json` file may also hold one object a line.
         schema: JSON only: the columns to read and their types, also nested ones. The file is then not checked in
             advance; errors appear when the frame is collected (see `collect_tables`).
+        csv: how CSV files are written; None is a header, separated by what it has, in UTF-8.
+        row: adds a column of this name with the 1-based number of the row in its file: a record of CSV and Parquet,
+            a line of JSON Lines, an element of a JSON array.
+        problem: JSON only: adds a text column of this name that says what is wrong with a row, or is null. Values that
+            do not fit `schema` are null then; without `problem` they are an error.
 
     Raises:
         NotFound: no such path.
         InvalidData: an unknown suffix, an empty or unreadable file, malformed JSON (with its line and column), a folder
             without tables or with several kinds of them.
     """
-    frames = [_scan_file(file, schema) for file in table_files(path)]
+    frames = [_with_marks(_scan_file(file, schema), row, problem) for file in table_files(path)]
     return frames[0] if len(frames) == 1 else pl.concat(frames, how="diagonal_relaxed")
+
+
+def _with_marks(frame: pl.LazyFrame, row: str | None, problem: str | None) -> pl.LazyFrame:
+    if row:
+        frame = frame.with_row_index(row, 1).with_columns(pl.col(row).cast(pl.Int64))
+    return frame.with_columns(pl.lit(None, pl.String).alias(problem)) if problem else frame
 
 
 def table_files(path: str | Path) -> list[Path]:

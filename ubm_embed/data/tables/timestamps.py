@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import polars as pl
 
+from ubm_embed.data.tables.formats import TimeFormat
+
 TIMESTAMP = pl.Datetime("us")
 
 # An integer is taken as seconds, milliseconds, microseconds or nanoseconds since 1970, so that it is in 1973 to 5138.
@@ -14,13 +16,14 @@ _NO_SECONDS = r"^(\d{4}-\d\d-\d\d[T ]\d\d:\d\d)(Z|[+-].*)?$"
 _NO_ZONE = r"^(\d{4}-\d\d-\d\d[T ]\d\d:\d\d:\d\d(?:\.\d+)?)$"
 
 
-def as_timestamp(moment: pl.Expr, dtype: pl.DataType) -> pl.Expr:
+def as_timestamp(moment: pl.Expr, dtype: pl.DataType, written: TimeFormat | None = None) -> pl.Expr:
     """`moment` as `TIMESTAMP`; null where it is invalid.
 
     Args:
         moment: a date, a date and time with or without a zone (then UTC), a number since 1970, or text of any of these
             (ISO 8601).
         dtype: the type of `moment`.
+        written: how text and numbers are written; None is as above.
     """
     if isinstance(dtype, pl.Datetime):
         zoned = moment if dtype.time_zone is None else moment.dt.convert_time_zone("UTC").dt.replace_time_zone(None)
