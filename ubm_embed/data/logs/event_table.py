@@ -11,21 +11,29 @@ from ubm_embed.data.tables.attributes import ATTRIBUTES
 from ubm_embed.data.tables.columns import as_text
 from ubm_embed.data.tables.timestamps import TIMESTAMP, as_timestamp
 
-# One row for each product of an event. `dropped` is why the row does not count, or null.
+# Raw events, as readers give them: one row for each product of an event, texts as the file has them. `dropped` is why
+# the row does not count, or null.
 EVENT_SCHEMA: dict[str, pl.DataType] = {
     "session_id": pl.String(),
     "user_id": pl.String(),
+    "anonymous_id": pl.String(),  # the visitor before a login
     "timestamp": TIMESTAMP,
-    "position": pl.Int32(),
+    "unread_timestamp": pl.String(),  # a time that is none; `timestamp` is then null
+    "position": pl.Int64(),
     "action": pl.String(),
     "product_id": pl.String(),
     "query": pl.String(),
     "title": pl.String(),
     "category": pl.String(),
     "attributes": ATTRIBUTES,
-    "price": pl.Float64(),
+    "price": pl.String(),
+    "message_id": pl.String(),  # events with the same one are one event
+    "order_id": pl.String(),  # of a purchase
+    "row": pl.Int64(),  # of the file, from 1
+    "problem": pl.String(),  # what could not be read of the row
     "dropped": pl.String(),
 }
+CLEAN_SCHEMA: dict[str, pl.DataType] = EVENT_SCHEMA | {"price": pl.Float64()}
 PRODUCT_FIELDS = ("title", "category", "attributes", "price")
 
 OTHER_EVENT = "other event"

@@ -51,8 +51,8 @@ def read_events(sources: Sequence[str | Path], kind: EventKind | str) -> Events:
     if kind is EventKind.SEGMENT:
         events = drop_duplicates(events)
     products = tuple(read_catalogue(folder / PRODUCTS_FILE) for folder in folders)
-    ordered = mark_dropped(events).select(*EVENT_SCHEMA).with_row_index("order")
-    return Events(ordered, products, tuple(files))
+    ordered = mark_dropped(events).select(*EVENT_SCHEMA).cast({"price": pl.Float64}, strict=False)
+    return Events(ordered.with_row_index("order"), products, tuple(files))
 
 
 def _is_corpus(folder: Path) -> bool:

@@ -7,7 +7,7 @@ from typing import Any
 import polars as pl
 import pytest
 
-from ubm_embed.data.logs.event_table import EVENT_SCHEMA
+from ubm_embed.data.logs.event_table import CLEAN_SCHEMA
 from ubm_embed.data.logs.events import read_events
 from ubm_embed.data.tables.table_files import collect_tables
 from ubm_embed.errors import InvalidData, NotFound
@@ -30,7 +30,7 @@ def write(file: Path, rows: list[dict[str, Any]]) -> Path:
 def collect(file: Path, kind: str) -> pl.DataFrame:
     events = read_events([file], kind)
     (frame,) = collect_tables([events.frame], events.files)
-    assert dict(frame.drop("order").schema) == EVENT_SCHEMA
+    assert dict(frame.drop("order").schema) == CLEAN_SCHEMA
     assert frame["order"].to_list() == list(range(frame.height))
     return frame
 

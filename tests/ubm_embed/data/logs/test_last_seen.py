@@ -6,7 +6,7 @@ import polars as pl
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from ubm_embed.data.logs.event_table import EVENT_SCHEMA, PRODUCT_FIELDS
+from ubm_embed.data.logs.event_table import CLEAN_SCHEMA, PRODUCT_FIELDS
 from ubm_embed.data.logs.ingestion import last_seen
 
 # Before 1970 too, and more than one at the same moment.
@@ -26,7 +26,7 @@ SEEN = st.tuples(
 @given(st.lists(SEEN, max_size=12))
 def test_each_field_has_its_last_value_and_events_without_a_time_come_first(rows: list) -> None:
     columns = ("product_id", "timestamp", *PRODUCT_FIELDS)
-    frame = pl.DataFrame(rows, schema={name: EVENT_SCHEMA[name] for name in columns}, orient="row")
+    frame = pl.DataFrame(rows, schema={name: CLEAN_SCHEMA[name] for name in columns}, orient="row")
     events = frame.with_row_index("order")
     last = [pl.col(name).sort_by("timestamp", "order").drop_nulls().last() for name in PRODUCT_FIELDS]
     expected = events.group_by("product_id").agg(last).filter(pl.any_horizontal(pl.col(*PRODUCT_FIELDS).is_not_null()))
