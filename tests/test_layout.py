@@ -45,6 +45,7 @@ LAYERS = (
     "ubm_embed.data",  # sessions, products, interactions, the corpus
     "ubm_embed.data.mappings",
     "ubm_embed.data.tables",
+    "ubm_embed.data.prices",
     "ubm_embed.data.ids",
     # Needed everywhere: how errors, outputs and progress are expressed.
     "ubm_embed.validation",
