@@ -5,6 +5,7 @@ Letters: M products.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from threading import Lock
 
@@ -12,6 +13,7 @@ import numpy as np
 from cachetools import LRUCache
 from numpy.typing import NDArray
 
+from indexer.search.condition import check_condition
 from indexer.store.lance_errors import sentence_of
 from ubm_embed.data.arrays import IntArray
 from ubm_embed.errors import InvalidData
@@ -54,12 +56,22 @@ class Filters:
             return mask
 
     def _evaluate(self, where: str) -> NDArray[np.bool_]:
-        if not where.strip():
-            raise InvalidData("expected a condition such as 'price < 50 AND in_stock', got an empty one", field="where")
+        check_condition(where)
         try:
-            positions = self._scan(where)
+            # In brackets, so that LanceDB reads it to its end: it stops where an expression is complete.
+            positions = self._scan(f"({where})")
         except (ValueError, OSError, RuntimeError) as error:
-            raise InvalidData(f"not a condition over the products: {sentence_of(error)}", field="where") from None
+            raise self._explained(where, error) from None
         mask = np.zeros(self._count, bool)
         mask[positions] = True
         return mask
+
+    def _explained(self, where: str, error: Exception) -> InvalidData:
+        """Why LanceDB refuses a condition in brackets, in words that do not speak of these brackets."""
+        try:
+            self._scan(where)
+        except (ValueError, OSError, RuntimeError) as own:
+            return InvalidData(f"not a condition over the products: {sentence_of(own)}", field="where")
+        rest = re.search(r"Expected: \), found: (.+?)\)", sentence_of(error))
+        beginning = f"it ends before {rest[1]!r}" if rest else "only its beginning is one"
+        return InvalidData(f"not a single condition: {beginning}; join conditions with AND or OR", field="where")
