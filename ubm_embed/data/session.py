@@ -17,12 +17,17 @@ from ubm_embed.errors import InvalidData
 
 
 class Action(enum.StrEnum):
-    """What the shopper did. Each has a special token (paper 3.1.1)."""
+    """What the shopper did. The first four are the paper's, and each has a special token (3.1.1).
+
+    A removal from the cart has one only in models that learned from enough of them; others read a session with
+    removals by taking the adds back (`removals.take_back`).
+    """
 
     SEARCH = "search"
     VIEW = "view"
     ADD = "add"
     BUY = "buy"
+    REMOVE = "remove"  # the last, so that the codes of the others are those of earlier versions
 
     @property
     def code(self) -> int:

@@ -15,6 +15,7 @@ from ubm_embed.validation import FrozenModel, invalid_data
 
 CONFIG_FILE = "config.json"
 ARCHITECTURE = "ubm"
+_PAPERS_ACTIONS = 4
 
 
 class UBMConfig(FrozenModel):
@@ -30,6 +31,8 @@ class UBMConfig(FrozenModel):
             to all, and a session is the mean (the paper).
         mean_of_tokens: an interaction is the mean over its tokens; else its `[CLS]` (the paper).
         num_item_embeddings: texts with a vector of their own, see `ItemEmbeddings`.
+        num_actions: of item embeddings, actions with a token: the paper's four, or five with removals from the cart.
+            config.json leaves out the paper's.
         interaction_encoder: the configuration of the BERT-like encoder, as transformers writes it.
         task: the task that it was fine-tuned for; "pip" and "rlp" have a head.
         product_tower: model_id of the model that reads products, if another one does.
@@ -49,6 +52,9 @@ class UBMConfig(FrozenModel):
     num_item_embeddings: Annotated[
         int, Field(ge=0, le=1 << 30, validation_alias=AliasChoices("num_item_embeddings", "known_texts"))
     ] = 0
+    num_actions: Annotated[int, Field(ge=_PAPERS_ACTIONS, le=5, exclude_if=lambda count: count == _PAPERS_ACTIONS)] = (
+        _PAPERS_ACTIONS
+    )
     interaction_encoder: dict[str, Any] = Field(default_factory=dict)
     task: Annotated[Task | None, Field(strict=False)] = None
     product_tower: str | None = None

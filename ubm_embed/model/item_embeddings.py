@@ -21,7 +21,6 @@ from torch import Tensor, nn
 
 from ubm_embed.data.batches.distinct_batches import NO_ACTION, interaction_sequences
 from ubm_embed.data.batches.packing import TokenBatch
-from ubm_embed.data.session import ACTIONS
 from ubm_embed.data.text.token_table import TokenTable
 from ubm_embed.data.text.tokenizer import InteractionTokenizer
 
@@ -36,7 +35,7 @@ class ItemEmbeddings(nn.Module):
 
     Attributes:
         keys: [K] int64, ascending.
-        marks: [6] tokens that are not part of a text: [CLS], [SEP], the actions.
+        marks: [2 + actions] tokens that are not part of a text: [CLS], [SEP], the actions.
         vectors: [K, D].
         dropout: in training, the rate at which texts of a batch are read without their vector.
     """
@@ -44,11 +43,11 @@ class ItemEmbeddings(nn.Module):
     keys: Tensor
     marks: Tensor
 
-    def __init__(self, count: int, dimension: int) -> None:
+    def __init__(self, count: int, dimension: int, *, actions: int) -> None:
         super().__init__()
         self.dropout = 0.0
         self.register_buffer("keys", torch.zeros(count, dtype=torch.int64))
-        self.register_buffer("marks", torch.zeros(2 + len(ACTIONS), dtype=torch.int64))
+        self.register_buffer("marks", torch.zeros(2 + actions, dtype=torch.int64))
         self.vectors = nn.Parameter(torch.zeros(count, dimension))
 
     def forward(self, tokens: TokenBatch) -> Tensor:
@@ -83,7 +82,7 @@ class ItemEmbeddings(nn.Module):
         if existing is not None:
             keys = torch.cat([keys, existing.keys.cpu()])
         keys = torch.unique(keys)  # ascending
-        embeddings = cls(keys.numel(), dimension)
+        embeddings = cls(keys.numel(), dimension, actions=tokenizer.actions.size)
         embeddings.keys, embeddings.marks = keys, marks
         with torch.no_grad():
             if start is not None:

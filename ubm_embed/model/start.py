@@ -10,6 +10,7 @@ from typing import Any
 import torch
 
 from ubm_embed.data.corpus import Corpus
+from ubm_embed.data.removals import frequent_removals
 from ubm_embed.data.text.tokenizer import InteractionTokenizer, attribute_names, training_texts
 from ubm_embed.errors import InvalidData, NotFound
 from ubm_embed.model.checkpoint import Checkpoint
@@ -30,18 +31,20 @@ def fresh_model(
 ) -> tuple[UserBehaviorModel, InteractionTokenizer]:
     """A model with random weights, and a vocabulary learned from the corpus or taken from `vocab` (see `from_bert`).
 
+    The vocabulary has a token for removals from the cart if the corpus has enough of them to learn it.
+
     Args:
         phrases: search phrases to learn the vocabulary from, besides the products' texts: those of
             `Split.training_phrases` leave out the test part. None takes those of every session.
         sizes: layers, width, and fields of `UBMConfig`.
     """
-    names = attribute_names(corpus.products)
+    names, removals = attribute_names(corpus.products), frequent_removals(corpus.interactions)
     if vocab is not None:
-        tokenizer = InteractionTokenizer.from_bert(vocab, names)
+        tokenizer = InteractionTokenizer.from_bert(vocab, names, removals=removals)
     else:
         phrases = corpus.interactions["query"].drop_nulls() if phrases is None else phrases
         texts = training_texts(corpus.products, phrases)
-        tokenizer = InteractionTokenizer.train(texts, names, vocab_size=vocab_size)
+        tokenizer = InteractionTokenizer.train(texts, names, vocab_size=vocab_size, removals=removals)
     torch.manual_seed(seed)
     return UserBehaviorModel.from_scratch(vocab_size=tokenizer.vocab_size, **sizes), tokenizer
 
@@ -66,7 +69,8 @@ def model_from_checkpoint(
             problem = f"a model that was fine-tuned for {checkpoint.model.config.task}: start from a pre-trained one"
             raise InvalidData(problem, file=folder / CONFIG_FILE, field="task")
         return checkpoint.model, checkpoint.tokenizer
-    tokenizer = InteractionTokenizer.from_bert(folder, attribute_names(corpus.products))
+    removals = frequent_removals(corpus.interactions)
+    tokenizer = InteractionTokenizer.from_bert(folder, attribute_names(corpus.products), removals=removals)
     torch.manual_seed(seed)  # for the session encoder, and a projection
     return UserBehaviorModel.from_bert(folder, vocab_size=tokenizer.vocab_size, **sizes), tokenizer
 

@@ -56,18 +56,15 @@ class InteractionEncoder(nn.Module):
         encoder: its configuration, for random weights, or an encoder with weights. A projection starts at random.
         mean_of_tokens: b' is the mean over all tokens instead. A pre-trained encoder has learned more about it, and a
             fresh one learns faster, as it then starts as the mean of its words.
-        num_item_embeddings: see `ItemEmbeddings`.
     """
 
-    def __init__(
-        self, encoder: BertLike, dimension: int, *, mean_of_tokens: bool = False, num_item_embeddings: int = 0
-    ) -> None:
+    def __init__(self, encoder: BertLike, dimension: int, *, mean_of_tokens: bool = False) -> None:
         super().__init__()
         self.encoder: Any = built_encoder(encoder)
         width = self.encoder.config.hidden_size
         self.projection = nn.Identity() if width == dimension else nn.Linear(width, dimension)
         self.mean_of_tokens = mean_of_tokens
-        self.item_embeddings = ItemEmbeddings(num_item_embeddings, dimension) if num_item_embeddings else None
+        self.item_embeddings: ItemEmbeddings | None = None
 
     @property
     def vocab_size(self) -> int:
@@ -275,7 +272,8 @@ class UserBehaviorModel(nn.Module):
         added = ItemEmbeddings.from_texts(texts, tokenizer, encoder.item_embeddings, self.config.dimension, start)
         if added.keys.numel():
             encoder.item_embeddings = added.to(self.device)
-            self.config = self.config.replace(num_item_embeddings=added.keys.numel())
+            counts = {"num_item_embeddings": added.keys.numel(), "num_actions": tokenizer.actions.size}
+            self.config = self.config.replace(**counts)
 
     def remove_item_embeddings(self) -> None:
         """Read every text by its words alone from now on."""
@@ -294,5 +292,7 @@ class UserBehaviorModel(nn.Module):
 
     @classmethod
     def _around(cls, encoder: BertLike, config: UBMConfig) -> Self:
-        options: Any = {name: getattr(config, name) for name in ("mean_of_tokens", "num_item_embeddings")}
-        return cls(config, InteractionEncoder(encoder, config.dimension, **options))
+        reader = InteractionEncoder(encoder, config.dimension, mean_of_tokens=config.mean_of_tokens)
+        if count := config.num_item_embeddings:
+            reader.item_embeddings = ItemEmbeddings(count, config.dimension, actions=config.num_actions)
+        return cls(config, reader)

@@ -14,7 +14,7 @@ from ubm_embed.data.sample_shop import write_sample_shop
 from ubm_embed.data.session import Action
 from ubm_embed.data.tasks.task import Task
 
-SEARCH, VIEW, ADD, BUY = (action.code for action in Action)
+SEARCH, VIEW, ADD, BUY, _ = (action.code for action in Action)
 
 
 @pytest.mark.parametrize(

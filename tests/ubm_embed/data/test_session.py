@@ -116,7 +116,7 @@ def test_half_an_emoji_is_replaced_so_that_the_text_can_be_encoded():
     ("interaction", "field", "problem"),
     [
         ([], "", "expected an interaction object, got a list"),
-        ({}, ".action", "unknown action None, expected one of search, view, add, buy"),
+        ({}, ".action", "unknown action None, expected one of search, view, add, buy, remove"),
         ({"action": "click"}, ".action", "unknown action 'click'"),
         ({"action": []}, ".action", r"unknown action \[\]"),
         ({"action": "view"}, "", "action 'view' needs product_id or product, got none of them"),
@@ -190,7 +190,7 @@ def test_a_message_stays_short_whatever_the_client_sends():
 
 
 def test_action_codes_are_positions():
-    assert [action.code for action in ACTIONS] == [0, 1, 2, 3]
+    assert {str(action): action.code for action in ACTIONS} == {"search": 0, "view": 1, "add": 2, "buy": 3, "remove": 4}
 
 
 @pytest.mark.parametrize(

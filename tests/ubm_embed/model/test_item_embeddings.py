@@ -21,7 +21,7 @@ ACTIONS = st.sampled_from([NO_ACTION, *(action.code for action in Action)])
 class Marks:
     """What a tokenizer puts around a text."""
 
-    cls, sep, actions = 1, 2, np.array([3, 4, 5, 6])
+    cls, sep, actions = 1, 2, np.array([3, 4, 5, 6, 7])
 
 
 # The formula in Python's own whole numbers.

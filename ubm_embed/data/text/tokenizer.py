@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 from tokenizers import Tokenizer, models, normalizers, pre_tokenizers
 
 from ubm_embed.data.arrays import BoolArray, offsets_of
-from ubm_embed.data.session import ACTIONS, Product
+from ubm_embed.data.session import Product
 from ubm_embed.data.text.product_pieces import CATEGORY, TITLE, distinct_strings, product_pieces
 from ubm_embed.data.text.token_table import TokenTable
 from ubm_embed.data.text.vocabulary import TOKENIZER_FILE, bert_vocabulary, learned_words
@@ -36,7 +36,9 @@ MAX_ATTRIBUTE_NAMES = 512
 
 WORD_MARKS = ("[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]")
 TEXT_MARKS = ("[TITLE]", "[CATEGORY]", "[ATTRIBUTE]")
-ACTION_MARKS = tuple(f"[{action.upper()}]" for action in ACTIONS)
+ACTION_MARKS = ("[SEARCH]", "[VIEW]", "[ADD]", "[BUY]")
+# Of a removal from the cart, in vocabularies learned where there are enough of them (see `removals`).
+REMOVAL_MARK = "[REMOVE]"
 RESERVED = frozenset(WORD_MARKS + TEXT_MARKS + ACTION_MARKS)
 _SPECIAL = re.compile(r"\[.+\]")
 _CHUNK = 100_000  # products whose strings are in memory at once
@@ -52,7 +54,9 @@ class InteractionTokenizer:
     """Text to token ids. A shop's text never yields special tokens: the title "[BUY]" is three ordinary tokens.
 
     Attributes:
-        actions: [4] int64, the id of each action's token, by `Action.code`.
+        reads_removals: whether it has a token for removals from the cart; if not, adds are taken back instead.
+        action_marks: the token of each action that it has one for, by `Action.code`: four, or five with removals.
+        actions: [4 or 5] int64, the ids of these tokens.
         is_word: [V] bool, which ids are words rather than special tokens.
     """
 
@@ -66,20 +70,26 @@ class InteractionTokenizer:
             raise InvalidData("expected each token once, with ids from 0 without a gap")
         self._marks = {token: number for token, number in vocabulary.items() if _SPECIAL.fullmatch(token)}
         self.cls, self.sep, self.mask = (self._marks[token] for token in ("[CLS]", "[SEP]", "[MASK]"))
-        self.actions: NDArray[np.int64] = np.array([self._marks[mark] for mark in ACTION_MARKS])
+        # Elsewhere it is the mark of an attribute of that name: marks of attributes come after those of actions.
+        self.reads_removals = self._marks.get(REMOVAL_MARK, self._marks["[BUY]"]) < self._marks["[BUY]"]
+        self.action_marks = ACTION_MARKS + (REMOVAL_MARK,) * self.reads_removals
+        self.actions: NDArray[np.int64] = np.array([self._marks[mark] for mark in self.action_marks])
         self.is_word: BoolArray = np.ones(len(vocabulary), dtype=bool)
         self.is_word[list(self._marks.values())] = False
 
     @classmethod
     def train(
-        cls, texts: Iterable[str], attribute_names: Sequence[str], *, vocab_size: int = 8192
+        cls, texts: Iterable[str], attribute_names: Sequence[str], *, vocab_size: int = 8192, removals: bool = False
     ) -> InteractionTokenizer:
         """Learn a lower-case WordPiece vocabulary of at most `vocab_size` tokens, marks included, from `texts`.
+
+        Args:
+            removals: with a token for removals from the cart.
 
         Raises:
             ValueError: `vocab_size` leaves no room for words beside the marks.
         """
-        marks = [*WORD_MARKS, *TEXT_MARKS, *ACTION_MARKS, *_marks_of(attribute_names)]
+        marks = [*WORD_MARKS, *_marks(attribute_names, removals)]
         room = vocab_size - len(marks)
         if room < 2:
             raise ValueError(f"vocab_size must be at least {len(marks) + 2} for {len(marks)} marks, got {vocab_size}")
@@ -87,11 +97,14 @@ class InteractionTokenizer:
         return cls(_word_piece([*marks, *learned_words(texts, normalizer, room)], normalizer))
 
     @classmethod
-    def from_bert(cls, source: str | Path, attribute_names: Sequence[str]) -> InteractionTokenizer:
+    def from_bert(
+        cls, source: str | Path, attribute_names: Sequence[str], *, removals: bool = False
+    ) -> InteractionTokenizer:
         """Take a BERT vocabulary, each token under its own id, and append the marks it lacks.
 
         Args:
             source: a vocab.txt, or a checkpoint folder with a tokenizer.json or a vocab.txt.
+            removals: with a token for removals from the cart.
 
         Raises:
             NotFound: none of these files exists.
@@ -104,7 +117,7 @@ class InteractionTokenizer:
             raise InvalidData(f"not a BERT vocabulary: it lacks {', '.join(lacking)}", file=source)
         if len(known) != len(words):
             raise InvalidData("not a BERT vocabulary: a token is in it twice", file=source)
-        marks = [*TEXT_MARKS, *ACTION_MARKS, *_marks_of(attribute_names)]
+        marks = _marks(attribute_names, removals)
         return cls(_word_piece([*words, *(mark for mark in marks if mark not in known)], normalizer))
 
     @classmethod
@@ -181,7 +194,10 @@ class InteractionTokenizer:
         return np.where(marks < 0, of_name[which], marks).astype(np.int32)
 
     def _attribute(self, name: str) -> int:
-        return self._marks.get(attribute_mark(name), self._marks["[ATTRIBUTE]"])
+        mark = attribute_mark(name)
+        if mark == REMOVAL_MARK and self.reads_removals:
+            mark = "[ATTRIBUTE]"
+        return self._marks.get(mark, self._marks["[ATTRIBUTE]"])
 
     def _words(self, strings: Iterable[str]) -> dict[str, list[int]]:
         distinct = list(dict.fromkeys(strings))
@@ -224,8 +240,12 @@ def training_texts(products: pl.DataFrame, phrases: Iterable[str] = ()) -> Itera
     yield from phrases
 
 
-def _marks_of(attribute_names: Sequence[str]) -> list[str]:
-    return [mark for mark in dict.fromkeys(map(attribute_mark, attribute_names)) if mark not in RESERVED]
+def _marks(attribute_names: Sequence[str], removals: bool) -> list[str]:
+    """The marks of texts, actions and attributes, in the order of their ids."""
+    *others, buy = ACTION_MARKS
+    actions = [*others, REMOVAL_MARK, buy] if removals else ACTION_MARKS
+    attributes = [mark for mark in map(attribute_mark, attribute_names) if mark not in RESERVED]
+    return list(dict.fromkeys([*TEXT_MARKS, *actions, *attributes]))
 
 
 def _word_piece(vocabulary: Sequence[str], normalizer: normalizers.Normalizer | None) -> Tokenizer:

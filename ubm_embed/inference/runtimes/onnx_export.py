@@ -19,7 +19,7 @@ from pathlib import Path
 
 from safetensors.torch import save_file
 
-from ubm_embed.data.text.tokenizer import ACTION_MARKS, MAX_TOKENS
+from ubm_embed.data.text.tokenizer import MAX_TOKENS
 from ubm_embed.data.text.vocabulary import TOKENIZER_FILE
 from ubm_embed.inference.runtimes.onnx_graphs import onnx_interactions, onnx_products, onnx_sessions
 from ubm_embed.model.checkpoint import Checkpoint
@@ -76,7 +76,7 @@ def _description(checkpoint: Checkpoint) -> dict[str, object]:
         "tokenizer": TOKENIZER_FILE,
         "product": "[CLS] text [SEP]",
         "interaction": "[CLS] action text [SEP]",
-        "actions": dict(zip(ACTION_MARKS, tokenizer.actions.tolist(), strict=True)),
+        "actions": dict(zip(tokenizer.action_marks, tokenizer.actions.tolist(), strict=True)),
         "cls": tokenizer.cls,
         "sep": tokenizer.sep,
         "item_embeddings": config.num_item_embeddings,

@@ -13,11 +13,11 @@ from ubm_embed.data.batches.distinct_batches import (
     session_batch,
 )
 from ubm_embed.data.batches.packing import SessionBatch, TokenBatch
-from ubm_embed.data.session import ACTIONS
 from ubm_embed.data.text.token_table import TokenTable
+from ubm_embed.data.text.tokenizer import ACTION_MARKS
 
 TEXTS = TokenTable.from_rows([[50, 51], [60], [], [70, 71, 72]])
-PAIRS = st.tuples(st.integers(NO_ACTION, len(ACTIONS) - 1), st.integers(0, len(TEXTS) - 1))
+PAIRS = st.tuples(st.integers(NO_ACTION, len(ACTION_MARKS) - 1), st.integers(0, len(TEXTS) - 1))
 SESSIONS = st.lists(st.lists(PAIRS, min_size=1, max_size=5), min_size=1, max_size=5)
 
 

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from ubm_embed.data.batches.session_table import MAX_INTERACTIONS, SessionTable
 from ubm_embed.data.session import Action
 
-SEARCH, VIEW, ADD, BUY = (action.code for action in Action)
+SEARCH, VIEW, ADD, BUY, REMOVE = (action.code for action in Action)
 
 # Text rows 0..3 are products, 4 and 5 search phrases. Few of each, so that runs and repeats are common.
 IS_PRODUCT = np.arange(6) < 4

@@ -17,7 +17,7 @@ from ubm_embed.data.tasks.task import SplitKind, Task
 from ubm_embed.data.text.token_table import TokenTable
 from ubm_embed.errors import InvalidData
 
-SEARCH, VIEW, _, BUY = (action.code for action in Action)
+SEARCH, VIEW, ADD, BUY, REMOVE = (action.code for action in Action)
 PRODUCTS, PHRASE = 30, 30
 TEXTS = TokenTable.from_rows([[7]] * (PRODUCTS + 1))
 BY_SESSION = Split(kind=SplitKind.SESSION, holdout=0.4)

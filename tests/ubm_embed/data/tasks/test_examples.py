@@ -19,7 +19,7 @@ from ubm_embed.data.tasks.examples import (
 )
 from ubm_embed.data.tasks.task import MIN_INTERACTIONS
 
-SEARCH, VIEW, ADD, BUY = (action.code for action in Action)
+SEARCH, VIEW, ADD, BUY, REMOVE = (action.code for action in Action)
 
 # Text rows 0..3 are products, 4 and 5 search phrases. Few of each, so that runs and repeats are common.
 IS_PRODUCT = np.arange(6) < 4
