@@ -55,8 +55,30 @@ def test_prices_are_read_as_shops_write_them(text: str, price: float) -> None:
 
 @pytest.mark.parametrize(
     "text",
-    "|call us|-5|($5)|10 - 20|10-20|$10 $20|12 34|1.2.3|1,2,3|1.29,900|nan|inf|$|.|,|12 apples|1e400|1704110400000000"
-    "|0x10|1_000|１２".split("|"),
+    [
+        "",
+        "call us",
+        "-5",
+        "($5)",
+        "10 - 20",
+        "10-20",
+        "$10 $20",
+        "12 34",
+        "1.2.3",
+        "1,2,3",
+        "1.29,900",
+        "nan",
+        "inf",
+        "$",
+        ".",
+        ",",
+        "12 apples",
+        "1e400",
+        "1704110400000000",
+        "0x10",
+        "1_000",
+        "１２",
+    ],
 )
 def test_what_is_no_price_is_null(text: str) -> None:
     assert parse(text) is None

@@ -1,0 +1,41 @@
+"""Texts of products as a shop's pages show them: entities decoded, without control characters and blanks around."""
+
+from __future__ import annotations
+
+import html
+import html.entities
+import re
+
+import polars as pl
+
+from ubm_embed.data.ids import BLANKS
+
+_ENTITY = r"&(?:#[0-9]{1,7}|#[xX][0-9a-fA-F]{1,6}|[A-Za-z][A-Za-z0-9]{1,31});"
+_ODD = rf"{_ENTITY}|\p{{Cc}}"
+_WHITE_SPACE = re.compile(r"[\t\n\v\f\r\x85]+")
+_CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f]")
+
+
+def clean_texts(texts: pl.Series) -> pl.Series:
+    """The texts decoded and stripped; null where nothing is left."""
+    odd = texts.filter(texts.str.contains(_ODD)).unique()
+    if not odd.is_empty():
+        texts = texts.replace(odd, pl.Series(map(_clean, odd), dtype=pl.String))
+    return texts.to_frame("text").select(filled(pl.col("text"))).to_series().alias(texts.name)
+
+
+def filled(text: pl.Expr) -> pl.Expr:
+    """The texts without blanks around them; null where nothing is left."""
+    stripped = text.str.strip_chars(BLANKS)
+    return pl.when(stripped != "").then(stripped)
+
+
+def _clean(text: str) -> str:
+    return _CONTROL.sub("", _WHITE_SPACE.sub(" ", re.sub(_ENTITY, _character, text)))
+
+
+def _character(entity: re.Match[str]) -> str:
+    """What an entity stands for. Whole ones only: `html.unescape` also reads a `&not` in "black &notebook;"."""
+    if entity[0].startswith("&#"):
+        return html.unescape(entity[0])
+    return html.entities.html5.get(entity[0][1:], entity[0])
