@@ -7,13 +7,18 @@ leaves the old folder beside it as `.NAME.XXXXXXXX.partial`.
 from __future__ import annotations
 
 import contextlib
+import errno
 import os
+import re
 import shutil
 import uuid
 from collections.abc import Iterator
 from pathlib import Path
 
 from ubm_embed.errors import Conflict
+
+# What the system refuses to a writer: a full disk, a full quota, a limit on the size of files.
+_REFUSED = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 
 
 def require_free(path: str | Path, *, overwrite: bool = False) -> None:
@@ -43,9 +48,8 @@ def output_file(path: str | Path) -> Iterator[Path]:
         _sync(partial)
         os.replace(partial, path)
         _sync_folder(path.parent)
-    except OSError as error:
-        error.add_note(_unwritten(path))
-        raise
+    except Exception as error:
+        raise _named(error, path, unwritten=True) from error.__cause__
     finally:
         partial.unlink(missing_ok=True)
 
@@ -70,10 +74,9 @@ def output_folder(path: str | Path, *, overwrite: bool = False) -> Iterator[Path
             _sync_folder(entry) if entry.is_dir() else _sync(entry)
         _sync_folder(partial)
         _replace_folder(partial, path)
-    except OSError as error:
-        if partial.exists() and path.exists() == existed:  # it may also fail once the new folder is in place
-            error.add_note(_unwritten(path))
-        raise
+    except Exception as error:
+        # It may also fail once the new folder is in place.
+        raise _named(error, path, unwritten=partial.exists() and path.exists() == existed) from error.__cause__
     finally:
         shutil.rmtree(partial, ignore_errors=True)
 
@@ -94,9 +97,31 @@ def _replace_folder(new: Path, path: Path) -> None:
         shutil.rmtree(old) if old.is_dir() else old.unlink()
 
 
-def _unwritten(path: Path) -> str:
-    """A note on an error, which the command line shows."""
-    return f"nothing was written to {path}"
+def refused_write(error: BaseException) -> OSError | None:
+    """The OSError behind an error, if the system refused to write; None for any other error.
+
+    Libraries in other languages report it in the text of an error of their own, and PyTorch reports something else
+    while it handles it.
+    """
+    if isinstance(error, OSError) and error.errno is not None:
+        return error if error.errno in _REFUSED else None
+    number = next((one for one in _REFUSED if os.strerror(one) in str(error)), None)
+    if match := re.search(r"\(os error (\d+)\)", str(error)):
+        number = int(match[1])
+    if number in _REFUSED:
+        return OSError(number, os.strerror(number))
+    return refused_write(error.__context__) if error.__context__ else None
+
+
+def _named(error: Exception, path: Path, *, unwritten: bool) -> Exception:
+    """The error to raise for one that ended the writing of `path`, with a note that the command line shows."""
+    refused = refused_write(error)
+    if refused is not None and refused.filename is None:
+        refused.filename = str(path)
+    raised = refused or error
+    if unwritten and isinstance(raised, OSError):
+        raised.add_note(f"nothing was written to {path}")
+    return raised
 
 
 def _partial(path: Path) -> Path:

@@ -25,6 +25,7 @@ from ubm_embed.outputs import output_file, output_folder, require_free
 from ubm_embed.progress import Progress, silent
 
 VECTORS_FILE, PRODUCT_IDS_FILE = "vectors.npy", "product_ids.csv"
+_NPY_TYPE = np.dtype("<f4")
 
 
 def export_vectors(
@@ -89,14 +90,18 @@ def _write_parquet(store: EmbeddingStore, version: StoreVersion, file: Path, pro
 
 def _write_npy(store: EmbeddingStore, version: StoreVersion, folder: Path, progress: Progress) -> None:
     shape = (version.products, version.dimension)
-    array = np.lib.format.open_memmap(folder / VECTORS_FILE, mode="w+", dtype=np.float32, shape=shape)
+    header = {"descr": np.lib.format.dtype_to_descr(_NPY_TYPE), "fortran_order": False, "shape": shape}
     done, ids = 0, []
-    for product_ids, vectors in store.table.batches(version.table_version):
-        array[done : done + len(vectors)] = vectors
-        ids.append(product_ids)
-        done += len(vectors)
-        progress("exporting vectors", done, version.products)
-    array.flush()
+    # Batch by batch, and not through a memory map: there a full disk is a signal that ends the process.
+    with (folder / VECTORS_FILE).open("wb") as stream:
+        np.lib.format.write_array_header_1_0(stream, header)
+        for product_ids, vectors in store.table.batches(version.table_version):
+            stream.write(np.ascontiguousarray(vectors, _NPY_TYPE).data)
+            ids.append(product_ids)
+            done += len(vectors)
+            progress("exporting vectors", done, version.products)
+    if done != version.products:
+        raise InvalidData(f"{done:,} rows, but the manifest says {version.products:,}", file=store.table.uri)
     _write_ids(pl.concat(ids), folder)
 
 

@@ -21,7 +21,7 @@ from indexer.refresh.gates import Gate, GateResult, require_passed
 from indexer.refresh.plan import ChangeCounts, Plan, open_model
 from indexer.refresh.publication import publish
 from indexer.refresh.settings import RefreshSettings
-from indexer.refresh.shards import ExecutionEngine, encode_locally
+from indexer.refresh.shards import ExecutionEngine, encode_locally, open_model_copy
 from indexer.refresh.writing import copy_model, timed, write_rows
 from indexer.store.embedding_store import STAGING, EmbeddingStore, staging_folder
 from indexer.versions.pruning import try_prune
@@ -204,6 +204,8 @@ def refresh(
         if plan.is_empty and report.index is None:
             require_complete(target, read_version(target, report.base))
         else:
+            with open_model_copy(target, plan.model_id):
+                pass  # a version that a damaged model would have to read must not go live, encoded or not
             candidate = write_rows(
                 target,
                 plan,

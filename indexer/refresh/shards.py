@@ -11,11 +11,13 @@ Letters: M products of the catalogue, K rows of a shard, D width.
 
 from __future__ import annotations
 
+import contextlib
 import io
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property, partial
 from hashlib import blake2b
+from pathlib import Path
 
 import numpy as np
 import polars as pl
@@ -30,6 +32,7 @@ from ubm_embed.data.arrays import FloatArray, IntArray
 from ubm_embed.errors import Conflict, InvalidData
 from ubm_embed.inference.embedder import Embedder
 from ubm_embed.inference.runtimes.runtime_name import RuntimeName
+from ubm_embed.model.checkpoint import model_id_of
 from ubm_embed.progress import Progress, silent
 from ubm_embed.validation import FrozenModel
 
@@ -176,6 +179,7 @@ class ShardEncoder:
 
         Raises:
             QualityGateFailed: a vector is not of length 1, or the runtime's vectors differ from float32's.
+            InvalidData, Conflict: the store's copy of the model is missing or damaged.
             NotFound: the runtime's library is not installed.
             OSError: the disk is full, or the like.
         """
@@ -203,14 +207,28 @@ class ShardEncoder:
 
     @cached_property
     def embedder(self) -> Embedder:
-        """The model, opened from the store's copy."""
-        name = model_folder(self.job.model_id)
-        try:
-            with self.store.storage.open_folder(name) as folder:
-                return Embedder.from_pretrained(folder, device=self.job.device, runtime=self.job.runtime)
-        except FileNotFoundError:
-            problem = "missing; give the model's own folder: ubm-embed refresh --model DIR"
-            raise InvalidData(problem, file=f"{self.store.uri}/{name}") from None
+        """The model, opened from the store's copy, which is proven to be that model."""
+        with open_model_copy(self.store, self.job.model_id) as folder:
+            return Embedder.from_pretrained(folder, device=self.job.device, runtime=self.job.runtime)
+
+
+@contextlib.contextmanager
+def open_model_copy(store: EmbeddingStore, model_id: str) -> Iterator[Path]:
+    """A folder with the store's copy of a model, whose files are hashed first: they must be those of this model.
+
+    Raises:
+        InvalidData: the copy is missing.
+        Conflict: its files are not those of the model.
+    """
+    name = f"{store.uri}/{model_folder(model_id)}"
+    remedy = "give the model's own folder: ubm-embed refresh --model DIR"
+    try:
+        with store.storage.open_folder(model_folder(model_id)) as folder:
+            if (actual := model_id_of(folder)) != model_id:
+                raise Conflict(f"{name} holds model {actual}, not {model_id}, so it is damaged; {remedy}")
+            yield folder
+    except FileNotFoundError:
+        raise InvalidData(f"missing; {remedy}", file=name) from None
 
 
 def encode_locally(job: EncodingJob, shards: Sequence[Shard], progress: Progress) -> None:

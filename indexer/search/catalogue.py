@@ -146,7 +146,7 @@ def read_ids(file: Path) -> pl.Series:
         InvalidData: the file is missing or damaged.
     """
     try:
-        frame = pl.read_parquet(file, columns=["product_id"])
+        frame = pl.read_parquet(file, columns=["product_id"], glob=False, hive_partitioning=False)
     except (pl.exceptions.PolarsError, OSError) as error:
         raise InvalidData(f"missing or damaged: {str(error).splitlines()[0]}", file=file) from None
     return frame["product_id"].cast(pl.String)

@@ -6,6 +6,7 @@ first, and the highest number that ever did
 
 from __future__ import annotations
 
+import json
 from typing import Annotated, Any
 
 from pydantic import Field
@@ -55,7 +56,7 @@ class Live(FrozenModel):
 
     def to_bytes(self) -> bytes:
         """The content of the file."""
-        return (self.model_dump_json() + "\n").encode("utf-8")
+        return (json.dumps(self.model_dump()) + "\n").encode("utf-8")
 
 
 def version_numbers(store: EmbeddingStore) -> list[int]:

@@ -10,6 +10,13 @@ import pytest
 from ubm_embed.errors import Conflict
 from ubm_embed.outputs import output_file, output_folder, require_free
 
+# How safetensors, polars and FAISS say it.
+REFUSALS = [
+    RuntimeError("Error while serializing: I/O error: No space left on device (os error 28)"),
+    OSError("No space left on device (os error 28)"),
+    RuntimeError("failed: write error in index.faiss: 1048531 != 4096000 (No space left on device)"),
+]
+
 
 class StoppedError(Exception):
     pass
@@ -77,6 +84,26 @@ class TestFile:
         assert caught.value.__notes__ == [f"nothing was written to {tmp_path / 'out'}"]
         assert contents(tmp_path) == {"out": "old"}
 
+    @pytest.mark.parametrize("error", REFUSALS, ids=str)
+    def test_a_library_that_reports_a_full_disk_in_its_own_way_is_understood(self, tmp_path, error):
+        with pytest.raises(OSError, match="No space left") as caught:
+            write_file(tmp_path / "out", error=error)
+        assert (caught.value.errno, caught.value.filename) == (errno.ENOSPC, str(tmp_path / "out"))
+        assert caught.value.__notes__ == [f"nothing was written to {tmp_path / 'out'}"]
+
+    def test_a_full_disk_behind_another_error_is_found(self, tmp_path):
+        """As PyTorch reports it."""
+        with pytest.raises(OSError, match="No space left"), output_file(tmp_path / "out") as aside:  # noqa: PT012
+            aside.touch()
+            try:
+                raise OSError(errno.ENOSPC, "No space left on device")
+            except OSError:
+                raise RuntimeError("unexpected pos 704 vs 598")  # noqa: B904
+
+    def test_another_error_stays_what_it_is(self, tmp_path):
+        with pytest.raises(RuntimeError, match="os error 13"):
+            write_file(tmp_path / "out", error=RuntimeError("Permission denied (os error 13)"))
+
     def test_of_a_link_the_target_is_replaced(self, tmp_path):
         (tmp_path / "data").mkdir()
         (tmp_path / "data" / "real").write_text("old")
@@ -139,6 +166,7 @@ class TestFolder:
         request.getfixturevalue("full_disk")
         with pytest.raises(OSError, match="No space left") as caught:
             write_folder(tmp_path / "out", overwrite=True)
+        assert caught.value.filename == str(tmp_path / "out")
         assert caught.value.__notes__ == [f"nothing was written to {tmp_path / 'out'}"]
         assert contents(tmp_path) == {"out/sub/file": "old"}
 

@@ -56,29 +56,35 @@ class Checkpoint:
         Raises:
             NotFound: one of its files is missing.
             InvalidData: a file is damaged, or the vocabulary does not fit the weights.
-            Conflict: its product tower is not the one that it was trained with.
+            Conflict: its files are not those that its training record names; or its product tower is not the one that
+                it was trained with.
         """
         folder = Path(folder)
         model = UserBehaviorModel.from_pretrained(folder)
         tokenizer = InteractionTokenizer.from_pretrained(folder)
-        record = folder / RECORD_FILE
         rows = model.interaction_encoder.vocab_size
         if tokenizer.vocab_size > rows:
             problem = f"{tokenizer.vocab_size} tokens for a model of {rows}: the tokenizer does not belong to the model"
             raise InvalidData(problem, file=folder / TOKENIZER_FILE)
-        return cls(
-            model,
-            tokenizer,
-            model_id_of(folder),
-            read_json_object(record) if record.is_file() else {},
-            _product_tower(model, folder),
-            folder,
-        )
+        model_id = model_id_of(folder)
+        return cls(model, tokenizer, model_id, _record(folder, model_id), _product_tower(model, folder), folder)
 
     @property
     def products(self) -> Checkpoint:
         """The model that reads products: the product tower, or this one."""
         return self.product_tower or self
+
+
+def _record(folder: Path, model_id: str) -> Mapping[str, Any]:
+    """The training record, if there is one; it also says which model this was when it was written."""
+    file = folder / RECORD_FILE
+    record = read_json_object(file) if file.is_file() else {}
+    if (written := record.get("model_id", model_id)) != model_id:
+        raise Conflict(
+            f"{folder} was written as model {written}, but its files are those of {model_id}: they are damaged, or "
+            f"were changed since (if that was meant, remove model_id from {file})"
+        )
+    return record
 
 
 def _product_tower(model: UserBehaviorModel, folder: Path) -> Checkpoint | None:

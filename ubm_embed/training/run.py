@@ -122,8 +122,9 @@ class TrainingRun:
         """Save this state; metrics logged so far belong to it."""
         with open(self.metrics, "rb") as stream:
             os.fsync(stream.fileno())  # after a power cut a state must not count metrics that were never written
-        with output_file(self.folder / _STATE_FILE) as partial:
-            torch.save({**state, "metrics_bytes": self.metrics.stat().st_size}, partial)
+        # To a stream: given a path, PyTorch reports a full disk as the position that it did not reach.
+        with output_file(self.folder / _STATE_FILE) as partial, partial.open("wb") as stream:
+            torch.save({**state, "metrics_bytes": self.metrics.stat().st_size}, stream)
 
     def load(self) -> dict[str, Any] | None:
         """The last saved state, or None where none was saved yet; drops metrics that were logged after it.

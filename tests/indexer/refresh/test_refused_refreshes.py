@@ -90,6 +90,22 @@ def test_bad_vectors_are_refused_whatever_is_allowed(shop: Shop, monkeypatch: py
     assert shop.refresh().published is not None
 
 
+@pytest.mark.parametrize("change", [{"title": "green running shoes"}, {"price": 99.0}])
+def test_a_store_whose_copy_of_the_model_has_rotted_is_not_refreshed_with_it(
+    shop: Shop, model_folder: Path, change: dict[str, Any]
+) -> None:
+    (weights,) = shop.store.glob("models/*/model.safetensors")
+    content = bytearray(weights.read_bytes())
+    content[-1] ^= 4
+    weights.write_bytes(content)
+    shop.set("p2", **change)
+    with pytest.raises(Conflict, match=r"holds model .* damaged; give the model's own folder: .* --model DIR"):
+        shop.refresh()
+    assert (shop.encoded, live_number(shop.opened)) == ([], 1)
+    assert shop.refresh(model=model_folder).published is not None
+    assert shop.answer()["version"] == live_number(shop.opened)
+
+
 def test_a_catalogue_with_a_mistake_changes_nothing(shop: Shop) -> None:
     before = shop.answer()
     shop.write(pl.concat([shop.products, shop.products.head(1)]))

@@ -20,7 +20,7 @@ from indexer.refresh.shards import (
 from indexer.store.embedding_store import EmbeddingStore
 from indexer.store.table_schema import POPULARITY, table_schema
 from indexer.versions.version import read_version
-from ubm_embed.errors import QualityGateFailed
+from ubm_embed.errors import Conflict, QualityGateFailed
 from ubm_embed.inference.embedder import Embedder
 from ubm_embed.model.checkpoint import model_id_of
 
@@ -89,6 +89,20 @@ def test_no_model_is_needed_if_no_row_is_encoded(
     shard = stage(opened, job, "k", products[:2], [0, 1])
     encode_locally(job, [shard], lambda *_, **__: None)
     assert is_encoded(opened, job.model_id, shard)
+
+
+def test_a_damaged_copy_of_the_model_encodes_nothing(
+    opened: EmbeddingStore, job: EncodingJob, products: pl.DataFrame, store: Path
+) -> None:
+    """In this process as in a worker's."""
+    weights = store / "models" / job.model_id / "model.safetensors"
+    content = bytearray(weights.read_bytes())
+    content[-1] ^= 4
+    weights.write_bytes(content)
+    shard = stage(opened, job, "k", products[:2], [None, 0])
+    with pytest.raises(Conflict, match=f"holds model .*, not {job.model_id}"):
+        encode_locally(job, [shard], lambda *_, **__: None)
+    assert not is_encoded(opened, job.model_id, shard)
 
 
 @pytest.mark.parametrize("damage", ["record", "no record", "rows"])

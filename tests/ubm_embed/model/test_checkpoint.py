@@ -178,10 +178,29 @@ def test_a_model_of_the_version_before_opens_under_its_old_id(folder):
     config = json.loads((folder / CONFIG_FILE).read_text())
     old = {name: value for name, value in config.items() if name not in ("task", "product_tower")}
     (folder / CONFIG_FILE).write_text(json.dumps(old))
+    (folder / RECORD_FILE).write_text(json.dumps({"model_id": model_id_of(folder)}))
     checkpoint = Checkpoint.from_pretrained(folder)
     assert checkpoint.model_id == model_id_of(folder)
     assert (checkpoint.model.head, checkpoint.model.config.task, checkpoint.product_tower) == (None, None, None)
     require_task(checkpoint, Task.NIP)
+
+
+def flip_a_bit_of_the_weights(folder):
+    content = bytearray((folder / WEIGHTS_FILE).read_bytes())
+    content[-1] ^= 4
+    (folder / WEIGHTS_FILE).write_bytes(content)
+
+
+def test_weights_that_rotted_are_not_taken_for_another_model(folder):
+    flip_a_bit_of_the_weights(folder)
+    with pytest.raises(Conflict, match=r"its files are those of .* damaged"):
+        Checkpoint.from_pretrained(folder)
+
+
+def test_a_model_that_was_changed_on_purpose_opens_once_its_record_names_no_id(folder):
+    flip_a_bit_of_the_weights(folder)
+    (folder / RECORD_FILE).write_text("{}")
+    assert Checkpoint.from_pretrained(folder).model_id == model_id_of(folder)
 
 
 class TestRequireTask:

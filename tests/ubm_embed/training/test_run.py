@@ -1,6 +1,7 @@
 """An unfinished run on disk: what it keeps, and which run it refuses to go on with."""
 
 import json
+import resource
 import signal
 import subprocess
 import sys
@@ -144,6 +145,18 @@ class TestState:
         again.log({"step": 33})
         lines = (again.folder / METRICS_FILE).read_text().splitlines()
         assert [json.loads(line)["step"] for line in lines] == [1, 2, 33]
+
+    def test_a_disk_without_room_for_it_is_reported_as_one(self, run):
+        run.save(STATE)
+        limits = resource.getrlimit(resource.RLIMIT_FSIZE)
+        resource.setrlimit(resource.RLIMIT_FSIZE, (20_000, limits[1]))  # as a full disk does, it cuts a write short
+        try:
+            with pytest.raises(OSError, match="File too large") as caught:
+                run.save(STATE | {"model": {"weight": torch.arange(30_000.0)}})
+        finally:
+            resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+        assert caught.value.filename == str(run.folder / "state.pt")
+        assert torch.equal(run.load()["model"]["weight"], STATE["model"]["weight"])
 
     def test_without_one_the_metrics_start_over(self, run):
         run.log({"step": 1})
