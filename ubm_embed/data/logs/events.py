@@ -12,8 +12,10 @@ from ubm_embed.data.corpus import INTERACTIONS_FILE, PRODUCTS_FILE
 from ubm_embed.data.logs.event_kind import EventKind
 from ubm_embed.data.logs.event_table import EVENT_SCHEMA, mark_dropped
 from ubm_embed.data.logs.ga4 import GA4_SCHEMA, ga4_events
+from ubm_embed.data.logs.mapped import mapped_log
 from ubm_embed.data.logs.native import native_events, native_log
 from ubm_embed.data.logs.segment import SEGMENT_SCHEMA, drop_duplicates, segment_events
+from ubm_embed.data.mappings.mapping import Mapping
 from ubm_embed.data.products import read_catalogue
 from ubm_embed.data.tables.table_files import collect_tables, scan_table, table_files, table_kind
 from ubm_embed.errors import InvalidData
@@ -37,13 +39,18 @@ class Events:
     files: tuple[Path, ...]
 
 
-def read_events(sources: Sequence[str | Path], kind: EventKind | str) -> Events:
+def read_events(sources: Sequence[str | Path], kind: EventKind | Mapping | str) -> Events:
     """Events of files, folders of files, and (native) corpus folders, in the order given.
+
+    Args:
+        kind: the form of the log, or a mapping that says how its columns become events.
 
     Raises:
         NotFound: no such source.
         InvalidData: not readable, a column missing, and in a native log an unknown action.
     """
+    if isinstance(kind, Mapping):
+        return _mapped_events(sources, kind)
     kind = EventKind(kind)
     folders = [Path(source) for source in sources if kind is EventKind.NATIVE and _is_corpus(Path(source))]
     files = [file for source in sources for file in _files(Path(source), folders)]
@@ -53,6 +60,12 @@ def read_events(sources: Sequence[str | Path], kind: EventKind | str) -> Events:
     products = tuple(read_catalogue(folder / PRODUCTS_FILE) for folder in folders)
     ordered = mark_dropped(events).select(*EVENT_SCHEMA).cast({"price": pl.Float64}, strict=False)
     return Events(ordered.with_row_index("order"), products, tuple(files))
+
+
+def _mapped_events(sources: Sequence[str | Path], mapping: Mapping) -> Events:
+    log = mapped_log([file for source in sources for file in table_files(source)], mapping)
+    ordered = mark_dropped(pl.concat(log.events)).select(*EVENT_SCHEMA).cast({"price": pl.Float64}, strict=False)
+    return Events(ordered.with_row_index("order"), (), log.files)
 
 
 def _is_corpus(folder: Path) -> bool:

@@ -26,6 +26,7 @@ from ubm_embed.data.logs.sessions import (
     sink_aside,
     write_aside,
 )
+from ubm_embed.data.mappings.mapping import Mapping as ColumnMapping
 from ubm_embed.data.products import PRODUCT_SCHEMA, has_text, read_catalogue
 from ubm_embed.data.tables.table_files import collect_tables, refused_write
 from ubm_embed.errors import InvalidData
@@ -69,14 +70,14 @@ class IngestReport:
 def ingest(
     sources: Sequence[str | Path],
     *,
-    kind: EventKind | str,
+    kind: EventKind | ColumnMapping | str,
     out: str | Path,
     catalogue: str | Path | None = None,
     session_gap_minutes: float = 30,
     overwrite: bool = False,
     progress: Progress = silent,
 ) -> IngestReport:
-    """Write the corpus folder `out` from logs of one kind.
+    """Write the corpus folder `out` from logs of one kind, or read through a mapping.
 
     Args:
         sources: files and folders, see `read_events`.

@@ -26,138 +26,59 @@ title = "name"
 
 from __future__ import annotations
 
-import enum
 import tomllib
+from collections.abc import Iterable
+from fnmatch import fnmatch
 from pathlib import Path
-from typing import Annotated, Any, Literal, Self
+from typing import Annotated, Any, Literal, Self, TypeVar
 
 import pydantic
 from pydantic import Field
 
+from ubm_embed.data.mappings.column import Column, Drop, Join, Name
+from ubm_embed.data.mappings.column import Path as ColumnPath
+from ubm_embed.data.mappings.ready_made import named_mapping
 from ubm_embed.data.tables.formats import CsvFormat, TimeFormat
 from ubm_embed.errors import InvalidData, NotFound
 from ubm_embed.validation import TomlModel, invalid_data
 
-DROP = "drop"
-_Name = Annotated[str, Field(min_length=1)]
-
-
-class ColumnType(enum.StrEnum):
-    """What the values of a column are."""
-
-    TEXT = "text"
-    INTEGER = "integer"
-    NUMBER = "number"
-    PRICE = "price"
-    """A number that may have a currency and separators of thousands, as `$1,299.00` or `19,90`."""
-    BOOLEAN = "boolean"
-    TIME = "time"
-
-
-class Column(TomlModel):
-    """Where the values of one of our columns come from: exactly one of `path`, `first` and `value`.
-
-    Attributes:
-        path: a column, or a path into a record or JSON text (`properties.product.id`). Several are joined by `join`,
-            without those that are empty. A column whose own name has dots is found first.
-        first: paths of which the first that is not empty counts.
-        value: the same for all rows.
-        join: between joined values; None is ` > ` for a category, `-` for an id and a blank otherwise.
-        type: what the values are; None is the type of our column, and for a further column of a catalogue whatever
-            all its values fit.
-        invalid: what a value does that does not fit: stop with an error that names its row, or become null and counted.
-        optional: whether a file may lack the column.
-        values: replacements, theirs to ours.
-    """
-
-    path: tuple[_Name, ...] = ()
-    first: tuple[_Name, ...] = ()
-    value: str | None = None
-    join: str | None = None
-    type: ColumnType | None = None
-    invalid: Literal["error", "null"] = "error"
-    optional: bool = False
-    values: dict[str, str] = Field(default_factory=dict)
-
-    @pydantic.model_validator(mode="before")
-    @classmethod
-    def _from_shorthand(cls, given: Any) -> Any:
-        if isinstance(given, str | list):
-            given = {"path": given}
-        if isinstance(given, dict):
-            given = {
-                key: [value] if key in ("path", "first") and isinstance(value, str) else value
-                for key, value in given.items()
-            }
-        return given
-
-    @pydantic.model_validator(mode="after")
-    def _one_source(self) -> Self:
-        if sum((bool(self.path), bool(self.first), self.value is not None)) != 1:
-            raise ValueError("expected exactly one of path, first and value")
-        return self
-
-    @property
-    def paths(self) -> tuple[str, ...]:
-        """Every path that it reads."""
-        return self.path or self.first
-
-
-class Drop(TomlModel):
-    """Rows to leave out, counted as `reason`: those where a value is one of `is_in`, or matches `matches`.
-
-    Attributes:
-        path: the column, as in `Column`.
-        is_in: texts; an empty one also stands for a missing value.
-        matches: a regular expression that occurs in the text.
-        unless: leave out the others instead.
-        reason: for the report.
-    """
-
-    path: _Name
-    is_in: tuple[str, ...] = ()
-    matches: str | None = None
-    unless: bool = False
-    reason: str | None = None
-
-    @pydantic.model_validator(mode="after")
-    def _one_condition(self) -> Self:
-        if bool(self.is_in) == (self.matches is not None):
-            raise ValueError("expected exactly one of is_in and matches")
-        return self
-
-
-class Join(TomlModel):
-    """A file beside the one that is read, whose columns are added to the rows with the same key.
-
-    Attributes:
-        file: its name, in the same folder.
-        on: the column that both have.
-        right_on: its name in the joined file, if another.
-    """
-
-    file: _Name
-    on: _Name
-    right_on: str | None = None
-    csv: CsvFormat = CsvFormat()
+ATTRIBUTE = "attributes."  # before the name of an attribute, among columns
+_MAX_BYTES = 1 << 20  # of a mapping file
+_MAX_COLUMNS = 1000
 
 
 class _Part(TomlModel):
     """What a log and a catalogue have in common.
 
     Attributes:
-        files: patterns of the names of its files (`*clicks*.dat`); none is every file.
+        files: patterns of the names of its files (`*clicks*.dat`); none is every file that no other part names.
         each: path of a list (or of JSON text that holds one): a row becomes one for each entry, or stays one without
             entries.
-        columns: ours, see `Column`.
+        drop: rows to leave out; the first condition that holds is counted.
     """
 
-    files: tuple[_Name, ...] = ()
+    files: tuple[Name, ...] = ()
     csv: CsvFormat = CsvFormat()
     time: TimeFormat = TimeFormat()
-    each: str | None = None
+    each: ColumnPath | None = None
     join: tuple[Join, ...] = ()
     drop: tuple[Drop, ...] = ()
+
+    def names(self, file: str | Path) -> bool:
+        """Whether a pattern of `files` matches the file's name."""
+        return any(fnmatch(Path(file).name.lower(), pattern.lower()) for pattern in self.files)
+
+    def our_columns(self) -> dict[str, Column]:
+        """Every column by its name here, attributes as `attributes.NAME`."""
+        raise NotImplementedError
+
+    def paths(self) -> dict[str, bool]:
+        """Every path that is read, and whether a file may lack it."""
+        paths: dict[str, bool] = {drop.path: drop.optional for drop in self.drop}
+        for column in self.our_columns().values():
+            for path in column.paths:
+                paths[path] = paths.get(path, True) and column.optional
+        return paths
 
 
 class LogColumns(TomlModel):
@@ -184,7 +105,7 @@ class LogColumns(TomlModel):
     title: Column | None = None
     category: Column | None = None
     price: Column | None = None
-    attributes: dict[_Name, Column] = Field(default_factory=dict)
+    attributes: dict[Name, Column] = Field(default_factory=dict, max_length=_MAX_COLUMNS)
 
 
 class LogMapping(_Part):
@@ -201,18 +122,24 @@ class LogMapping(_Part):
     other_actions: Literal["error", "drop"] = "drop"
     session_gap_minutes: Annotated[float, Field(gt=0)] | None = None
 
+    def our_columns(self) -> dict[str, Column]:
+        """See `_Part.our_columns`."""
+        columns = {name: column for name, column in self.columns if isinstance(column, Column)}
+        return columns | _attributes(self.columns.attributes)
+
 
 class CatalogueMapping(_Part):
     """How rows of a file become products.
 
     Attributes:
-        columns: `product_id`, `title`, `category` and any further ones of the shop.
+        columns: `product_id`, `title`, `category` and any further ones of the shop. `attributes` is a column that holds
+            all of them, as `{"colour": "red"}` or `[{"name": "colour", "value": "red"}]`.
         attributes: by name.
         keep_others: whether columns that are not named stay as further columns.
     """
 
-    columns: dict[_Name, Column]
-    attributes: dict[_Name, Column] = Field(default_factory=dict)
+    columns: dict[Name, Column] = Field(max_length=_MAX_COLUMNS)
+    attributes: dict[Name, Column] = Field(default_factory=dict, max_length=_MAX_COLUMNS)
     keep_others: bool = False
 
     @pydantic.model_validator(mode="after")
@@ -221,6 +148,14 @@ class CatalogueMapping(_Part):
         if missing:
             raise ValueError(f"expected a column {missing[0]}")
         return self
+
+    def our_columns(self) -> dict[str, Column]:
+        """See `_Part.our_columns`."""
+        return self.columns | _attributes(self.attributes)
+
+
+def _attributes(columns: dict[str, Column]) -> dict[str, Column]:
+    return {f"{ATTRIBUTE}{name}": column for name, column in columns.items()}
 
 
 class Mapping(TomlModel):
@@ -247,6 +182,18 @@ class Mapping(TomlModel):
         }
 
     @classmethod
+    def open(cls, name_or_file: str | Path) -> Mapping:
+        """A ready-made mapping by its name, or the one in a file: what ends in `.toml` or has a folder is a file.
+
+        Raises:
+            NotFound: no such name or file.
+            InvalidData: see `read`.
+        """
+        path = Path(name_or_file)
+        is_file = path.suffix.lower() == ".toml" or path.name != str(name_or_file)
+        return cls.read(path if is_file else named_mapping(str(name_or_file)))
+
+    @classmethod
     def read(cls, file: str | Path) -> Mapping:
         """The mapping in a TOML file.
 
@@ -255,12 +202,46 @@ class Mapping(TomlModel):
             InvalidData: names the file and the field: not TOML, an unknown or missing field, or a value that is wrong.
         """
         try:
-            document = tomllib.loads(Path(file).read_text("utf-8"))
+            if Path(file).stat().st_size > _MAX_BYTES:
+                raise InvalidData(f"too large for a mapping; expected at most {_MAX_BYTES >> 20} MiB", file=file)
+            document = tomllib.loads(Path(file).read_text("utf-8-sig"))
         except FileNotFoundError:
             raise NotFound(f"no such file: {file}") from None
-        except (tomllib.TOMLDecodeError, UnicodeDecodeError, IsADirectoryError) as error:
+        except (ValueError, RecursionError, IsADirectoryError) as error:
             raise InvalidData(f"not TOML: {error}", file=file) from None
         try:
             return cls.model_validate(document)
         except pydantic.ValidationError as error:
             raise invalid_data(error, file=file) from None
+
+    def log_of(self, file: str | Path) -> LogMapping | None:
+        """The part that reads a file of events; None for a file that no part names, or one of the catalogue."""
+        return _part_of(file, self.log, self.catalogue)
+
+    def catalogue_of(self, file: str | Path) -> CatalogueMapping | None:
+        """The part that reads a file of products, if there is one."""
+        return _part_of(file, self.catalogue, ())
+
+    def names_catalogue(self, file: str | Path) -> bool:
+        """Whether a file among those of a log is one of products, by the patterns of both."""
+        return not _named(file, self.log) and bool(_named(file, self.catalogue))
+
+    @property
+    def session_gap_minutes(self) -> float | None:
+        """The pause that ends a session without an id, if the mapping says it."""
+        return next((log.session_gap_minutes for log in self.log if log.session_gap_minutes), None)
+
+
+_AnyPart = TypeVar("_AnyPart", bound=_Part)
+
+
+def _part_of(file: str | Path, parts: Iterable[_AnyPart], others: Iterable[_Part]) -> _AnyPart | None:
+    """The part that names the file, or, if no other does either, one that names none."""
+    named = _named(file, parts)
+    if named or _named(file, others):
+        return named[0] if named else None
+    return next((part for part in parts if not part.files), None)
+
+
+def _named(file: str | Path, parts: Iterable[_AnyPart]) -> list[_AnyPart]:
+    return [part for part in parts if part.names(file)]

@@ -1,0 +1,139 @@
+"""Events of any log through a mapping."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+
+import polars as pl
+
+from ubm_embed.data.logs.event_table import EVENT_SCHEMA, OTHER_EVENT, event_columns
+from ubm_embed.data.mappings.checks import check_values
+from ubm_embed.data.mappings.column import ColumnType
+from ubm_embed.data.mappings.conditions import drop_reason
+from ubm_embed.data.mappings.mapped_catalogue import attribute_pairs
+from ubm_embed.data.mappings.mapped_rows import ROW, UNREADABLE, MappedRows, map_rows
+from ubm_embed.data.mappings.mapping import LogMapping, Mapping
+from ubm_embed.data.mappings.values import Values, column_values
+from ubm_embed.data.session import ACTIONS
+from ubm_embed.data.tables.table_files import collect_tables
+from ubm_embed.errors import InvalidData
+
+NO_ACTION = "no action"
+_OURS = (*ACTIONS, "remove")
+_TYPES = {"timestamp": ColumnType.TIME, "position": ColumnType.INTEGER, "price": ColumnType.PRICE}
+
+
+@dataclass(frozen=True)
+class MappedLog:
+    """Events of some files, not read yet.
+
+    Attributes:
+        events: raw events (`EVENT_SCHEMA`) of each of `files`.
+        catalogues: files that the mapping reads as products.
+        left_out: files that no part of it names.
+    """
+
+    files: tuple[Path, ...]
+    events: tuple[pl.LazyFrame, ...]
+    catalogues: tuple[Path, ...]
+    left_out: tuple[Path, ...]
+
+
+def mapped_log(files: Iterable[Path], mapping: Mapping) -> MappedLog:
+    """The events of files through a mapping.
+
+    Raises:
+        NotFound: no such file, or none beside it that is to be joined.
+        InvalidData: not readable; a column that a file lacks, or, of JSON, all of them; a value that does not fit; no
+            file of events.
+    """
+    files = list(files)
+    catalogues = [file for file in files if mapping.names_catalogue(file)]
+    parts = [(file, part) for file in files if (part := mapping.log_of(file)) is not None]
+    read = [file for file, _ in parts]
+    if not parts:
+        patterns = ", ".join(pattern for part in mapping.log for pattern in part.files) or "none: it has no [log]"
+        raise InvalidData(f"the mapping reads no events of it; expected {patterns}", file=files[0] if files else None)
+    events, unseen = [], []
+    for file, part in parts:
+        frame, missing = _events(file, part)
+        events.append(frame)
+        unseen.append((file, part, missing))
+    _require_seen(unseen)
+    left_out = tuple(file for file in files if file not in read and file not in catalogues)
+    return MappedLog(tuple(read), tuple(events), tuple(catalogues), left_out)
+
+
+def _events(file: Path, part: LogMapping) -> tuple[pl.LazyFrame, frozenset[str]]:
+    """The events of one file, and the paths in JSON that none of its rows has."""
+    rows = map_rows(file, part)
+    columns = part.our_columns()
+    values = {
+        name: column_values(name, column, rows.locations, part.time, _TYPES.get(name))
+        for name, column in columns.items()
+    }
+    dropped = _dropped(part, rows, values["action"].text)
+    unseen = check_values(rows, columns, values, dropped.is_null() & pl.col(UNREADABLE).is_null())
+    if part.other_actions == "error":
+        _require_known(part, rows, values["action"].text)
+    return rows.frame.select(_columns(part, values, dropped)), unseen
+
+
+def _columns(part: LogMapping, values: dict[str, Values], dropped: pl.Expr) -> list[pl.Expr]:
+    columns = {name: value.text for name, value in values.items() if name in EVENT_SCHEMA}
+    for name in ("timestamp", "position"):
+        if name in values:
+            columns[name] = values[name].typed
+    if "timestamp" in values:
+        columns["unread_timestamp"] = pl.when(values["timestamp"].misfit).then(values["timestamp"].text)
+    columns["action"] = _action(part, values["action"].text)
+    columns["attributes"] = attribute_pairs(values)
+    return event_columns(**columns, row=pl.col(ROW), problem=pl.col(UNREADABLE), dropped=dropped)
+
+
+def _action(part: LogMapping, theirs: pl.Expr) -> pl.Expr:
+    if not part.actions:
+        return pl.when(theirs.is_in(_OURS)).then(theirs)
+    ours = {name: action for name, action in part.actions.items() if action != "drop"}
+    return theirs.replace_strict(ours, default=None, return_dtype=pl.String)
+
+
+def _dropped(part: LogMapping, rows: MappedRows, theirs: pl.Expr) -> pl.Expr:
+    listed = [name for name, action in part.actions.items() if action == "drop"]
+    condition = drop_reason(part.drop, rows.locations)
+    return (
+        pl.when(pl.col(UNREADABLE).is_not_null())  # counted as such
+        .then(pl.lit(None, pl.String))
+        .when(condition.is_not_null())
+        .then(condition)
+        .when(theirs.is_null())
+        .then(pl.lit(NO_ACTION))
+        .when(theirs.is_in(listed))
+        .then(pl.format("action {}", theirs))
+        .when(_action(part, theirs).is_null())
+        .then(pl.lit(OTHER_EVENT))
+    )
+
+
+def _require_known(part: LogMapping, rows: MappedRows, theirs: pl.Expr) -> None:
+    other = rows.frame.filter(_dropped(part, rows, theirs) == OTHER_EVENT).select(ROW, theirs.alias("action")).head(1)
+    (first,) = collect_tables([other], [rows.file])
+    if not first.is_empty():
+        row, action = first.row(0)
+        expected = ", ".join(part.actions or _OURS)
+        field = " ".join(part.columns.action.paths) or "action"
+        raise InvalidData(f"expected one of {expected}, got {action!r}", file=rows.file, row=row, field=field)
+
+
+def _require_seen(unseen: list[tuple[Path, LogMapping, frozenset[str]]]) -> None:
+    """Raise for a path that no file has of those that a part reads."""
+    by_part: dict[int, list[tuple[Path, frozenset[str]]]] = {}
+    for file, part, paths in unseen:
+        by_part.setdefault(id(part), []).append((file, paths))
+    for files in by_part.values():
+        missing = frozenset.intersection(*(paths for _, paths in files))
+        if missing:
+            problem = "no row has it; if logs may lack it, say optional = true in the mapping"
+            raise InvalidData(problem, file=files[0][0] if len(files) == 1 else None, field=min(missing))

@@ -1,0 +1,68 @@
+"""What is wrong with the values of mapped rows, found in one pass before they are used."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import polars as pl
+
+from ubm_embed.data.mappings.column import Column
+from ubm_embed.data.mappings.mapped_rows import ROW, MappedRows
+from ubm_embed.data.mappings.values import EXPECTED, Values
+from ubm_embed.data.tables.table_files import collect_tables
+from ubm_embed.errors import InvalidData
+
+
+def check_values(
+    rows: MappedRows, columns: Mapping[str, Column], values: Mapping[str, Values], used: pl.Expr
+) -> frozenset[str]:
+    """The paths of `rows.unsure` that no row has.
+
+    Args:
+        columns: ours, by name, with the `values` of each.
+        used: whether a row counts; values of others may be anything.
+
+    Raises:
+        InvalidData: a value that does not fit, in a column where that is an error; names the row of the first.
+    """
+    strict = [name for name, value in values.items() if columns[name].invalid == "error" and value.type in EXPECTED]
+    unsure = sorted(rows.unsure)
+    results: list[pl.Expr] = []
+    for number, name in enumerate(strict):
+        bad = values[name].misfit & used
+        results += [pl.col(ROW).filter(bad).min().alias(f"row {number}"), bad.sum().alias(f"count {number}")]
+    for number, path in enumerate(unsure):
+        location = rows.locations[path]
+        assert location is not None
+        results.append(location.value.is_not_null().any().alias(f"seen {number}"))
+    if not results:
+        return frozenset()
+    (found,) = collect_tables([rows.frame.select(results)], [rows.file])
+    row = found.row(0, named=True)
+    for number, name in enumerate(strict):
+        if row[f"count {number}"]:
+            raise _misfit(rows, name, columns[name], values[name], used, row[f"row {number}"], row[f"count {number}"])
+    return frozenset(path for number, path in enumerate(unsure) if not row[f"seen {number}"])
+
+
+def count_misfits(rows: MappedRows, values: Mapping[str, Values], used: pl.Expr) -> dict[str, int]:
+    """How many values become null because they do not fit, by column of ours."""
+    typed = {name: value for name, value in values.items() if value.type in EXPECTED}
+    if not typed:
+        return {}
+    counts = [(value.misfit & used).sum().alias(name) for name, value in typed.items()]
+    (found,) = collect_tables([rows.frame.select(counts)], [rows.file])
+    return {name: count for name, count in found.row(0, named=True).items() if count}
+
+
+def _misfit(
+    rows: MappedRows, name: str, column: Column, values: Values, used: pl.Expr, row: int, count: int
+) -> InvalidData:
+    first = rows.frame.filter((pl.col(ROW) == row) & used & values.misfit).select(values.text).head(1)
+    (frame,) = collect_tables([first], [rows.file])
+    assert values.type is not None
+    more = f" (and {count - 1:,} more)" if count > 1 else ""
+    field = " ".join(column.paths) or name
+    ours = "" if field == name else f" for {name}"
+    problem = f"expected {EXPECTED[values.type]}{ours}, got {frame.item()[:100]!r}{more}"
+    return InvalidData(problem, file=rows.file, row=row, field=field)

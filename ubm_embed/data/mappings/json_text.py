@@ -1,0 +1,124 @@
+"""JSON in the cells of a table: the values at some paths, as text.
+
+Decoded by Python's own parser rather than that of polars: it keeps `1.50` and ids of thirty digits as they are written,
+and one malformed cell does not stop the others.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from typing import Any
+
+import polars as pl
+
+PROBLEM = "problem"
+_NOT_JSON = "not JSON"
+
+
+def decode_records(texts: pl.Series, paths: Sequence[tuple[str, ...]]) -> pl.Series:
+    """For each JSON text a struct of texts, named `0`, `1`, … as the paths, and `problem`: what is wrong, or null.
+
+    A list stays JSON text. Null, an empty text and an empty list are records without fields.
+    """
+    rows = [_decode_record(text, paths) for text in texts]
+    return pl.Series(texts.name, rows, dtype=record_type(paths))
+
+
+def record_type(paths: Sequence[tuple[str, ...]]) -> pl.Struct:
+    """The type that `decode_records` returns."""
+    return pl.Struct({**{str(number): pl.String for number in range(len(paths))}, PROBLEM: pl.String})
+
+
+def decode_lists(texts: pl.Series) -> pl.Series:
+    """For each JSON text of a list its entries as text, an object as JSON text; null if there are none.
+
+    What is no list becomes a list of one text that is no JSON either, so that its row is reported and not lost.
+    """
+    return pl.Series(texts.name, [_decode_list(text) for text in texts], dtype=pl.List(pl.String))
+
+
+def joined_lists(texts: pl.Series, separator: str) -> pl.Series:
+    """`texts`, with the entries of those that are JSON lists of values joined."""
+    if not texts.str.starts_with("[").any():
+        return texts
+    return pl.Series(texts.name, [_joined(text, separator) for text in texts], dtype=pl.String)
+
+
+def loads(text: str) -> Any:
+    """The JSON value, fractions as they are written.
+
+    Raises:
+        ValueError: not JSON, or nested too deeply.
+    """
+    try:
+        return json.loads(text, parse_float=str, parse_constant=lambda _: None)
+    except RecursionError:
+        raise ValueError("nested too deeply") from None
+
+
+def _decode_record(text: str | None, paths: Sequence[tuple[str, ...]]) -> dict[str, str | None]:
+    try:
+        record = loads(text) if text and text.strip() else None
+    except ValueError:
+        return {PROBLEM: _NOT_JSON}
+    if record is None or record == []:
+        return {}
+    if not isinstance(record, dict | list):
+        return {PROBLEM: "expected a JSON object"}
+    return {str(number): as_text(at(record, path)) for number, path in enumerate(paths)}
+
+
+def _decode_list(text: str | None) -> list[str | None] | None:
+    try:
+        entries = loads(text) if text and text.strip() else None
+    except ValueError:
+        return [text]
+    if entries is None or entries == []:
+        return None
+    return [as_text(entry) for entry in entries] if isinstance(entries, list) else [text]
+
+
+def _joined(text: str | None, separator: str) -> str | None:
+    if text is None or not text.startswith("["):
+        return text
+    try:
+        entries = loads(text)
+    except ValueError:
+        return text
+    if not isinstance(entries, list) or any(isinstance(entry, dict | list) for entry in entries):
+        return text
+    return separator.join(filled for entry in entries if (filled := as_text(entry)))
+
+
+def at(value: Any, names: tuple[str, ...]) -> Any:
+    """The value at a path inside a decoded one; None where there is none."""
+    while names:
+        if isinstance(value, str):
+            try:
+                value = loads(value)
+            except ValueError:
+                return None
+        if isinstance(value, list) and names[0].isdecimal():
+            index, names = int(names[0]), names[1:]
+            value = value[index] if index < len(value) else None
+        elif isinstance(value, dict):
+            end = next((end for end in range(len(names), 0, -1) if ".".join(names[:end]) in value), 0)
+            if not end:
+                return None
+            value, names = value[".".join(names[:end])], names[end:]
+        else:
+            return None
+    return value
+
+
+def as_text(value: Any) -> str | None:
+    """A decoded value as text."""
+    if value is None:
+        return None
+    if isinstance(value, str):
+        # Half of an emoji is valid JSON and no valid text.
+        return value if value.isascii() else value.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
+    if isinstance(value, bool):
+        return "true" if value else "false"
+    return json.dumps(value) if isinstance(value, dict | list) else str(value)

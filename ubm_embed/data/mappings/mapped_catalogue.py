@@ -1,0 +1,124 @@
+"""A shop's file of products through a mapping."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import polars as pl
+
+from ubm_embed.data.mappings.checks import check_values, count_misfits
+from ubm_embed.data.mappings.conditions import drop_reason
+from ubm_embed.data.mappings.mapped_rows import ROW, UNREADABLE, MappedRows, map_rows, missing_column
+from ubm_embed.data.mappings.mapping import ATTRIBUTE, CatalogueMapping
+from ubm_embed.data.mappings.values import Values, column_values
+from ubm_embed.data.tables.attributes import ATTRIBUTES, as_attributes
+from ubm_embed.data.tables.table_files import collect_tables
+from ubm_embed.errors import InvalidData
+
+_TEXTS = ("product_id", "title", "category")
+
+
+def mapped_catalogue(file: Path, part: CatalogueMapping, *, row: str | None = None) -> pl.LazyFrame:
+    """The products of one file: product_id, title, category, attributes, then the further columns of the mapping.
+
+    A further column has the type that the mapping declares; one without is as the file has it, text in text files.
+    `product_id` is text as the file has it.
+
+    Args:
+        row: adds a column of this name with the 1-based row of each product in the file.
+
+    Raises:
+        NotFound: no such file, or none beside it that is to be joined.
+        InvalidData: not readable, a missing column, or a value that does not fit; names file, row and field.
+    """
+    rows = map_rows(file, part)
+    values = _values(rows, part)
+    kept = drop_reason(part.drop, rows.locations).is_null()
+    unseen = check_values(rows, part.our_columns(), values, kept)
+    if unseen:
+        raise missing_column(min(unseen), rows.columns, file)
+    _require_readable(rows)
+    return rows.frame.filter(kept).select(_columns(rows, part, values, row))
+
+
+def lost_values(file: Path, part: CatalogueMapping) -> dict[str, int]:
+    """How many values `mapped_catalogue` makes null because they do not fit, by column."""
+    rows = map_rows(file, part)
+    return count_misfits(rows, _values(rows, part), drop_reason(part.drop, rows.locations).is_null())
+
+
+def dropped_rows(file: Path, part: CatalogueMapping) -> dict[str, int]:
+    """How many rows `mapped_catalogue` leaves out, by reason."""
+    rows = map_rows(file, part)
+    reasons = rows.frame.group_by(drop_reason(part.drop, rows.locations).alias("reason")).len()
+    (counts,) = collect_tables([reasons.drop_nulls("reason").sort("len", descending=True)], [file])
+    return dict(counts.iter_rows())
+
+
+def _values(rows: MappedRows, part: CatalogueMapping) -> dict[str, Values]:
+    return {
+        name: column_values(name, column, rows.locations, part.time, None)
+        for name, column in part.our_columns().items()
+    }
+
+
+def _require_readable(rows: MappedRows) -> None:
+    bad = rows.frame.filter(pl.col(UNREADABLE).is_not_null()).select(ROW, UNREADABLE).head(1)
+    (first,) = collect_tables([bad], [rows.file])
+    if not first.is_empty():
+        row, problem = first.row(0)
+        raise InvalidData(problem, file=rows.file, row=row)
+
+
+def _columns(rows: MappedRows, part: CatalogueMapping, values: dict[str, Values], row: str | None) -> list[pl.Expr]:
+    columns = [
+        *(_text(values, name).alias(name) for name in _TEXTS),
+        _attributes(values).alias("attributes"),
+        *(
+            _further(name, rows, part, value).alias(name)
+            for name, value in values.items()
+            if name not in (*_TEXTS, "attributes") and not name.startswith(ATTRIBUTE)
+        ),
+    ]
+    if part.keep_others:
+        columns += [pl.col(name) for name in _others(rows, part)]
+    return [*columns, pl.col(ROW).alias(row)] if row else columns
+
+
+def _text(values: dict[str, Values], name: str) -> pl.Expr:
+    return values[name].text if name in values else pl.lit(None, pl.String)
+
+
+def _further(name: str, rows: MappedRows, part: CatalogueMapping, value: Values) -> pl.Expr:
+    """In its declared type, else the type of its own column if it is one."""
+    column = part.columns[name]
+    plain = len(column.path) == 1 and not column.values and column.join is None
+    location = rows.locations[column.path[0]] if plain else None
+    return location.value if value.type is None and location and location.dtype != pl.String else value.typed
+
+
+def _others(rows: MappedRows, part: CatalogueMapping) -> list[str]:
+    """The columns that no path names and that would not hide one of ours."""
+    ours = {*part.columns, *_TEXTS, "attributes"}
+    used = {path for column in part.our_columns().values() for path in column.paths}
+    return [name for name in rows.columns if name not in ours and name not in used]
+
+
+def _attributes(values: dict[str, Values]) -> pl.Expr:
+    pairs = attribute_pairs(values)
+    if "attributes" not in values:
+        return pairs
+    all_of_them = values["attributes"].text.map_batches(as_attributes, return_dtype=ATTRIBUTES, is_elementwise=True)
+    return pl.concat_list(all_of_them.fill_null([]), pairs)
+
+
+def attribute_pairs(values: dict[str, Values]) -> pl.Expr:
+    """The attributes among some columns as one value, without those that are null."""
+    pairs = [
+        pl.struct(pl.lit(name.removeprefix(ATTRIBUTE)).alias("name"), value.text.alias("value"))
+        for name, value in values.items()
+        if name.startswith(ATTRIBUTE)
+    ]
+    if not pairs:
+        return pl.lit([], ATTRIBUTES)
+    return pl.concat_list(pairs).list.eval(pl.element().filter(pl.element().struct.field("value").is_not_null()))

@@ -1,0 +1,165 @@
+"""The rows of a file as a mapping sees them: joined, one for each entry of a list, with its paths found."""
+
+from __future__ import annotations
+
+import difflib
+import json
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from functools import partial
+from itertools import islice
+from pathlib import Path
+
+import polars as pl
+
+from ubm_embed.data.mappings.joined_files import join_files
+from ubm_embed.data.mappings.json_text import PROBLEM, decode_lists, decode_records, record_type
+from ubm_embed.data.mappings.mapping import CatalogueMapping, LogMapping
+from ubm_embed.data.mappings.paths import Location, instance, locate, top_level
+from ubm_embed.data.tables.json_files import open_text, starts_with_array
+from ubm_embed.data.tables.table_files import scan_table, table_kind
+from ubm_embed.errors import InvalidData
+
+# No file has columns with these names.
+ROW, UNREADABLE, _ENTRY, _DECODED = "\0row", "\0problem", "\0entry", "\0decoded"
+_SAMPLE_LINES = 1000
+_NAMED_COLUMNS = 30
+
+
+@dataclass(frozen=True)
+class MappedRows:
+    """Rows that are not read yet.
+
+    Attributes:
+        frame: has the columns `ROW`, the 1-based row in the file, and `UNREADABLE`, what of it could not be read.
+        locations: where each path of the mapping leads in `frame`; None for an optional one that the file lacks.
+        unsure: paths in JSON, of which only the rows can tell whether the file has them.
+        columns: the names of the file's columns, as far as they are known.
+    """
+
+    file: Path
+    frame: pl.LazyFrame
+    locations: Mapping[str, Location | None]
+    unsure: frozenset[str]
+    columns: tuple[str, ...]
+
+
+def map_rows(file: Path, part: LogMapping | CatalogueMapping) -> MappedRows:
+    """The rows of one file.
+
+    Raises:
+        NotFound: no such file, or none beside it that is to be joined.
+        InvalidData: not readable, or a column that is not there and not optional; names it and those that are there.
+    """
+    paths = part.paths()
+    frame = join_files(_scan(file, part), part.join, file)
+    columns = dict(frame.collect_schema())
+    if part.each is not None:
+        frame = _entries(frame, _require(part.each, columns, file), part.each)
+        columns = dict(frame.collect_schema())
+    found = {path: _locate(path, columns, part.each) for path in paths}
+    names = tuple(name for name in columns if not name.startswith("\0"))
+    for path, optional in paths.items():
+        if found[path] is None and not optional:
+            raise missing_column(path, names, file)
+    is_json = table_kind(file).startswith("JSON")
+    unsure = {path for path, location in found.items() if location and (is_json or location.inside)}
+    frame, locations = _decode(frame, found)
+    return MappedRows(file, frame, locations, frozenset(path for path in unsure if not paths[path]), names)
+
+
+def missing_column(path: str, columns: Iterable[str], file: Path | None) -> InvalidData:
+    """The error for a path that leads nowhere."""
+    names = list(columns)
+    close = difflib.get_close_matches(path, names[:1000], 1) or [name for name in names if name.lower() == path.lower()]
+    guess = f"; did you mean {close[0]!r}?" if close else ""
+    more = f" and {len(names) - _NAMED_COLUMNS} more" if len(names) > _NAMED_COLUMNS else ""
+    found = ", ".join(names[:_NAMED_COLUMNS]) + more
+    problem = f"missing column{guess}; found {found}; if files may lack it, say optional = true in the mapping"
+    return InvalidData(problem, file=file, field=path)
+
+
+def _scan(file: Path, part: LogMapping | CatalogueMapping) -> pl.LazyFrame:
+    schema = None
+    all_columns = isinstance(part, CatalogueMapping) and part.keep_others
+    if not all_columns and _has_lines(file):
+        keys = _keys(file)
+        wanted = [*part.paths(), *([part.each] if part.each else []), *(join.on for join in part.join)]
+        # Objects are read as their text, and decoded with the paths that lead into them.
+        schema = {name: pl.String() for name in top_level(wanted, keys)}
+    return scan_table(file, schema=schema, csv=part.csv, row=ROW, problem=UNREADABLE)
+
+
+def _has_lines(file: Path) -> bool:
+    kind = table_kind(file)
+    return kind == "JSON Lines" or (kind == "JSON" and not starts_with_array(file))
+
+
+def _keys(file: Path) -> list[str]:
+    """The keys of the first lines; malformed ones are for the reader to report."""
+    keys: dict[str, None] = {}
+    with open_text(file) as lines:
+        for line in islice(lines, _SAMPLE_LINES):
+            try:
+                row = json.loads(line)
+            except (ValueError, RecursionError):
+                continue
+            keys.update(dict.fromkeys(row if isinstance(row, dict) else ()))
+    return list(keys)
+
+
+def _require(path: str, columns: Mapping[str, pl.DataType], file: Path) -> Location:
+    found = locate(path, columns)
+    if found is None:
+        raise missing_column(path, [name for name in columns if not name.startswith("\0")], file)
+    return found
+
+
+def _entries(frame: pl.LazyFrame, location: Location, path: str) -> pl.LazyFrame:
+    """One row for each entry of a list, in the column `_ENTRY`; one row where there is none."""
+    frame, locations = _decode(frame, {path: location})
+    found = locations[path]
+    assert found is not None
+    if found.dtype == pl.String:
+        entries = found.value.map_batches(decode_lists, return_dtype=pl.List(pl.String), is_elementwise=True)
+    elif isinstance(found.dtype, pl.List | pl.Array):
+        entries = found.value if isinstance(found.dtype, pl.List) else found.value.arr.to_list()
+    else:
+        raise InvalidData(f"expected a list, found {found.dtype}", field=path)
+    # `explode` would drop the row of an empty list.
+    return frame.with_columns(pl.when(entries.list.len() > 0).then(entries).alias(_ENTRY)).explode(_ENTRY)
+
+
+def _locate(path: str, columns: Mapping[str, pl.DataType], each: str | None) -> Location | None:
+    if each is not None and (path == each or path.startswith(f"{each}.")):
+        return locate(_ENTRY + path[len(each) :], {_ENTRY: instance(columns[_ENTRY])})
+    return locate(path, columns)
+
+
+def _decode(
+    frame: pl.LazyFrame, locations: Mapping[str, Location | None]
+) -> tuple[pl.LazyFrame, dict[str, Location | None]]:
+    """`frame` with columns of what paths lead to inside JSON text, each text decoded once, and the new locations."""
+    inside: dict[str, dict[str, Location]] = {}
+    for path, location in locations.items():
+        if location and location.inside:
+            inside.setdefault(path.removesuffix("." + ".".join(location.inside)), {})[path] = location
+    new = dict(locations)
+    number = sum(name.startswith(_DECODED) for name in frame.collect_schema().names()) if inside else 0
+    for text, within in inside.items():
+        names = [location.inside for location in within.values()]
+        value = next(iter(within.values())).value
+        decode = partial(decode_records, paths=names)
+        column = f"{_DECODED}{number}"
+        number += 1
+        frame = frame.with_columns(
+            value.map_batches(decode, return_dtype=record_type(names), is_elementwise=True).alias(column)
+        ).with_columns(_with_problem(text, pl.col(column).struct.field(PROBLEM)))
+        for index, path in enumerate(within):
+            new[path] = Location(pl.col(column).struct.field(str(index)), pl.String())
+    return frame, new
+
+
+def _with_problem(field: str, problem: pl.Expr) -> pl.Expr:
+    told = pl.when(problem.is_not_null()).then(pl.format("field {}: {}", pl.lit(field), problem))
+    return pl.coalesce(UNREADABLE, told).alias(UNREADABLE)

@@ -1,0 +1,126 @@
+"""The values of a mapped column: joined, replaced, in their type, with what does not fit."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import partial
+
+import polars as pl
+
+from ubm_embed.data.mappings.column import Column, ColumnType
+from ubm_embed.data.mappings.json_text import joined_lists
+from ubm_embed.data.mappings.paths import Location, instance
+from ubm_embed.data.prices import parse_prices
+from ubm_embed.data.tables.columns import as_text
+from ubm_embed.data.tables.formats import TimeFormat
+from ubm_embed.data.tables.timestamps import as_timestamp
+
+EXPECTED = {
+    ColumnType.INTEGER: "a whole number",
+    ColumnType.NUMBER: "a number",
+    ColumnType.PRICE: "a price",
+    ColumnType.BOOLEAN: "true or false",
+    ColumnType.TIME: "a time",
+}
+_BOOLEANS = {
+    **dict.fromkeys(("true", "yes", "1", "t", "y"), True),
+    **dict.fromkeys(("false", "no", "0", "f", "n"), False),
+}
+
+
+@dataclass(frozen=True)
+class Values:
+    """One of our columns.
+
+    Attributes:
+        text: as the file has it, null where it is empty.
+        typed: in its type, null where it does not fit.
+        type: that type; None is text that nobody declared.
+    """
+
+    text: pl.Expr
+    typed: pl.Expr
+    type: ColumnType | None
+
+    @property
+    def misfit(self) -> pl.Expr:
+        """Whether there is a value that does not fit; never null."""
+        return self.text.is_not_null() & self.typed.is_null()
+
+
+def column_values(
+    name: str, column: Column, locations: Mapping[str, Location | None], time: TimeFormat, default: ColumnType | None
+) -> Values:
+    """The values of the column `name` of ours.
+
+    Args:
+        default: its type, if the mapping says none.
+    """
+    kind = column.type or default
+    separator = column.join if column.join is not None else _separator(name)
+    text = _replaced(_text(column, locations, separator), column)
+    found = locations[column.path[0]] if len(column.path) == 1 else None
+    if kind is ColumnType.TIME and found and not column.values and found.dtype.is_temporal():
+        return Values(text, as_timestamp(found.value, found.dtype, time), kind)
+    return Values(text, typed(text, kind, time), kind)
+
+
+def typed(text: pl.Expr, kind: ColumnType | None, time: TimeFormat) -> pl.Expr:
+    """A text in a type, null where it does not fit."""
+    match kind:
+        case None | ColumnType.TEXT:
+            return text
+        case ColumnType.INTEGER:
+            return text.str.replace(r"^([+-]?[0-9]+)\.0*$", "${1}").cast(pl.Int64, strict=False)
+        case ColumnType.NUMBER:
+            number = text.cast(pl.Float64, strict=False)
+            return pl.when(number.is_finite()).then(number)
+        case ColumnType.PRICE:
+            return parse_prices(text)
+        case ColumnType.BOOLEAN:
+            return text.str.to_lowercase().replace_strict(_BOOLEANS, default=None, return_dtype=pl.Boolean)
+        case ColumnType.TIME:
+            return as_timestamp(text, pl.String(), time)
+
+
+def _separator(name: str) -> str:
+    if name == "category":
+        return " > "
+    return "-" if name.endswith("_id") else " "
+
+
+def _text(column: Column, locations: Mapping[str, Location | None], separator: str) -> pl.Expr:
+    if column.value is not None:
+        return pl.lit(column.value, pl.String)
+    texts = [text_of(locations[path], separator) for path in column.paths]
+    if column.first:
+        return pl.coalesce(texts)
+    if len(texts) == 1:
+        return texts[0]
+    joined = pl.concat_str(texts, separator=separator, ignore_nulls=True)
+    return pl.when(joined != "").then(joined)
+
+
+def text_of(location: Location | None, separator: str) -> pl.Expr:
+    """The values at a location as text, the entries of a list joined; null where they are missing or empty."""
+    if location is None:
+        return pl.lit(None, pl.String)
+    value, dtype = location.value, location.dtype
+    if isinstance(dtype, pl.List | pl.Array):
+        entries = value if isinstance(dtype, pl.List) else value.arr.to_list()
+        value = entries.list.eval(as_text(pl.element(), instance(dtype.inner))).list.join(separator, ignore_nulls=True)
+    elif dtype == pl.String:
+        join = partial(joined_lists, separator=separator)
+        value = value.map_batches(join, return_dtype=pl.String, is_elementwise=True)
+    else:
+        value = as_text(value, dtype)
+    stripped = value.str.strip_chars()
+    return pl.when(stripped != "").then(stripped)
+
+
+def _replaced(text: pl.Expr, column: Column) -> pl.Expr:
+    if not column.values:
+        return text
+    new = text.replace(column.values)
+    return pl.when(new != "").then(new)
