@@ -79,10 +79,14 @@ def _prod2bert(experiment: Experiment, name: str) -> RowResult:
 
 
 def _static_text(experiment: Experiment, name: str) -> RowResult:
-    texts, size = experiment.dataset.corpus.texts, experiment.size
+    corpus, size = experiment.dataset.corpus, experiment.size
     torch.manual_seed(experiment.seed)
     tower = StaticText(
-        texts, int(texts.ids.max()) + 1, dimension=size.items, max_interactions=size.max_interactions
+        corpus.texts,
+        int(corpus.texts.ids.max()) + 1,
+        dimension=size.items,
+        max_interactions=size.max_interactions,
+        actions=max(4, int(corpus.sessions.actions.max()) + 1),
     ).to(experiment.device)
     return train_tower(experiment, name, tower, size.items, "static")
 

@@ -16,6 +16,7 @@ import polars as pl
 
 from indexer.store.table_schema import POPULARITY, ROW_HASH, TEXT_HASH, require_storable
 from ubm_embed.data.corpus import read_interactions
+from ubm_embed.data.removals import taken_back
 from ubm_embed.data.products import product_batches, require_ids_once
 
 _HASH_BYTES = 16
@@ -96,7 +97,8 @@ class InteractionCounts:
     """Counts over a file of interactions.
 
     Attributes:
-        popularity: product_id and popularity, its number of interactions.
+        popularity: product_id and popularity, its number of interactions; what was taken back out of the cart does not
+            count, and pairs with nothing.
         pairs: a sample of ids of products that follow one another in a session, as two columns.
     """
 
@@ -119,7 +121,8 @@ class InteractionCounts:
         Raises:
             NotFound, InvalidData: as `read_interactions`.
         """
-        rows = read_interactions(interactions).filter(pl.col("product_id").is_not_null())
+        read = read_interactions(interactions)
+        rows = read.filter(~taken_back(read) & pl.col("product_id").is_not_null())
         following = pl.col("product_id").shift(-1).over("session_id")
         pairs = rows.select("product_id", following=following).filter(pl.col("product_id") != pl.col("following"))
         popularity = rows.group_by("product_id").len(POPULARITY)

@@ -1,5 +1,7 @@
 """Baselines that every model has to beat: popular products, and those that share sessions with the ones at hand.
 
+What was taken back out of the cart counts nowhere.
+
 Letters: E examples, S sessions, M products.
 """
 
@@ -27,7 +29,7 @@ class Scorer(Protocol):
 
 
 def session_products(sessions: SessionTable, products: int) -> csr_array:
-    """A sparse [S, M] with a one for each product of each session."""
+    """A sparse [S, M] with a one for each product of each session, also if it was taken back out of the cart."""
     is_product = sessions.rows < products
     ones = np.ones(int(is_product.sum()), dtype=np.float32)
     where = (sessions.session_of()[is_product], sessions.rows[is_product])
@@ -50,7 +52,7 @@ class Popularity:
     @classmethod
     def fit(cls, sessions: SessionTable, products: int) -> Self:
         """Count sessions."""
-        return cls(session_products(sessions, products).sum(axis=0).astype(np.float32))
+        return cls(session_products(sessions.take_back(), products).sum(axis=0).astype(np.float32))
 
     def scores(self, prefixes: SessionTable) -> FloatArray:
         """[E, M]."""
@@ -70,12 +72,12 @@ class CoOccurrence:
     @classmethod
     def fit(cls, sessions: SessionTable, products: int) -> Self:
         """Count pairs of products in a session."""
-        held = session_products(sessions, products)
+        held = session_products(sessions.take_back(), products)
         return cls(_over_root_counts(held.T @ held, held))
 
     def scores(self, prefixes: SessionTable) -> FloatArray:
         """[E, M]."""
-        held = session_products(prefixes, self.similarity.shape[0])
+        held = session_products(prefixes.take_back(), self.similarity.shape[0])
         scores: FloatArray = (held @ self.similarity).toarray()
         return scores
 
@@ -97,6 +99,7 @@ class RecentCoOccurrence:
     @classmethod
     def fit(cls, sessions: SessionTable, products: int) -> Self:
         """Add up pairs, distance by distance."""
+        sessions = sessions.take_back()
         near, viewed = csr_array((products, products), dtype=np.float32), only_products(sessions, products)
         for distance in range(1, _MAX_DISTANCE + 1):
             pairs = _pairs_apart(viewed, distance)
@@ -107,7 +110,7 @@ class RecentCoOccurrence:
     def scores(self, prefixes: SessionTable) -> FloatArray:
         """[E, M]."""
         products = self.similarity.shape[0]
-        recent = only_products(prefixes, products).last(_MAX_RECENT)
+        recent = only_products(prefixes.take_back(), products).last(_MAX_RECENT)
         steps_back = np.repeat(recent.offsets[1:], recent.lengths) - 1 - np.arange(recent.rows.size)
         where = (recent.session_of(), recent.rows)
         weights = csr_array(((0.5**steps_back).astype(np.float32), where), shape=(len(recent), products))

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Hashable, Sequence
 from copy import deepcopy
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from threading import Lock
@@ -23,6 +24,7 @@ from ubm_embed.data.arrays import FloatArray, IntArray
 from ubm_embed.data.batches.distinct_batches import NO_ACTION, interaction_sequences
 from ubm_embed.data.batches.packing import Packing, TokenBatch
 from ubm_embed.data.batches.session_table import SessionTable
+from ubm_embed.data.removals import take_back
 from ubm_embed.data.session import Interaction, Product, Session
 from ubm_embed.data.text.token_table import TokenTable
 from ubm_embed.inference.runtimes.runtime import TextRuntime, encode_all
@@ -163,10 +165,29 @@ class Embedder:
     def embed_sessions(self, sessions: Sequence[Session]) -> FloatArray:
         """Unit vectors of sessions: [B, D]. The last `max_interactions` of each are read.
 
+        A model without a token for removals from the cart reads a session as if the adds had not been.
+
         Raises:
-            ValueError: a session has no interactions, or an interaction names a product by id: resolve it first.
+            ValueError: a session has no interactions to read, or an interaction names a product by id: resolve it
+                first.
         """
         return _unit(self.encode_sessions(sessions))
+
+    def readable_session(self, session: Session) -> Session:
+        """The session without interactions of whose text the model knows no word, such as Chinese for an English model.
+
+        Adds that were taken back are gone, too, unless the model has a token for removals. The session may be empty.
+        Interactions before those that the model reads are left as they are.
+        """
+        limit, interactions = self.model.config.max_interactions, self._readable(session)
+        kept: tuple[Interaction, ...] = ()
+        end = len(interactions)
+        while end and len(kept) < limit:
+            part = interactions[max(0, end - limit) : end]
+            words = [self.tokenizer.is_word[np.frombuffer(row, np.int32)].any() for row in self._sequences_of(part)]
+            kept = (*(one for one, has_words in zip(part, words, strict=True) if has_words), *kept)
+            end -= len(part)
+        return replace(session, interactions=(*interactions[:end], *kept))
 
     def encode_sessions(self, sessions: Sequence[Session]) -> Tensor:
         """h' of sessions, not normalised, on the model's device: [B, D].
@@ -175,7 +196,7 @@ class Embedder:
             ValueError: as `embed_sessions`.
         """
         limit = self.model.config.max_interactions
-        recent = [session.interactions[-limit:] for session in sessions]
+        recent = [self._readable(session)[-limit:] for session in sessions]
         if not all(recent):
             raise ValueError("a session without interactions has no vector")
         lengths = np.array([len(interactions) for interactions in recent], dtype=np.int64)
@@ -193,7 +214,17 @@ class Embedder:
         return _unit(self.encode_table(texts, sessions))
 
     def encode_table(self, texts: TokenTable, sessions: SessionTable) -> Tensor:
-        """h' of sessions over a token table: [B, D]. The last `max_interactions` of each are read."""
+        """h' of sessions over a token table: [B, D]. The last `max_interactions` of each are read.
+
+        It is 0 for a session without interactions.
+        """
+        if not self.tokenizer.reads_removals:
+            sessions = sessions.take_back()
+        filled = np.flatnonzero(sessions.lengths)
+        if filled.size < len(sessions):
+            vectors = torch.zeros(len(sessions), self.dimension, device=self.device)
+            vectors[torch.from_numpy(filled)] = self.encode_table(texts, sessions.take(filled))
+            return vectors
         last = sessions.last(self.model.config.max_interactions)
         sequences = interaction_sequences(self.tokenizer, texts, last.actions, last.rows)
         return self._encode_sessions(_rows(sequences), last.lengths)
@@ -228,6 +259,9 @@ class Embedder:
             # Rows are views, and one of them would keep the whole batch in memory.
             vectors.extend(vector.clone() for vector in encoded)
         return vectors
+
+    def _readable(self, session: Session) -> tuple[Interaction, ...]:
+        return session.interactions if self.tokenizer.reads_removals else take_back(session.interactions)
 
     def _sequences_of(self, interactions: Sequence[Interaction]) -> list[bytes]:
         """Token sequences of interactions, as the bytes of their ids."""

@@ -16,7 +16,6 @@ from torch import Tensor, nn
 
 from ubm_embed.data.arrays import BoolArray, IntArray
 from ubm_embed.data.batches.session_table import SessionTable
-from ubm_embed.data.session import ACTIONS
 from ubm_embed.data.text.token_table import TokenTable
 
 # Weight of each step back from the end, before training.
@@ -33,6 +32,7 @@ class StaticText(nn.Module):
         vocab_size: number of token ids.
         dimension: D.
         max_interactions: number of last interactions that are read of a session.
+        actions: number of actions: the paper's four, or five where removals from the cart are read, too.
     """
 
     def __init__(
@@ -45,13 +45,14 @@ class StaticText(nn.Module):
         heads: int = 4,
         dropout: float = 0.1,
         max_interactions: int = 16,
+        actions: int = 4,
         temperature: float = 0.07,
     ) -> None:
         super().__init__()
         self.temperature: float | None = temperature
         self.max_interactions = max_interactions
         self.text_encoder = BagOfTokens(texts, vocab_size, dimension, dropout)
-        self.actions = nn.Embedding(len(ACTIONS), dimension)
+        self.actions = nn.Embedding(actions, dimension)
         self.distances = nn.Embedding(max_interactions, dimension)
         nn.init.normal_(self.actions.weight, std=_MARK_SCALE)
         nn.init.normal_(self.distances.weight, std=_MARK_SCALE)

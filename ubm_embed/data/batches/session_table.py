@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ubm_embed.data.arrays import BoolArray, IntArray, offsets_of, ragged_index
+from ubm_embed.data.removals import taken_back_steps
 from ubm_embed.data.session import Action
 
 # The paper reads up to 32 interactions (4.1.1).
@@ -58,6 +59,23 @@ class SessionTable:
         """[I] which session each interaction is in."""
         return np.repeat(np.arange(len(self)), self.lengths)
 
+    def taken_back(self) -> BoolArray:
+        """[I] which interactions are removals from the cart, or adds that they take back (see `removals`)."""
+        removes = self.actions == Action.REMOVE.code
+        mask = np.zeros(removes.size, dtype=bool)
+        if removes.any():
+            steps = np.flatnonzero(removes | (self.actions == Action.ADD.code))
+            products = self.session_of()[steps] << 32 | self.rows[steps]
+            mask[steps] = taken_back_steps(products, removes[steps])
+        return mask
+
+    def take_back(self) -> SessionTable:
+        """The sessions without removals and the adds that they take back; some may be empty."""
+        left = ~self.taken_back()
+        if left.all():
+            return self
+        return SessionTable(self.actions[left], self.rows[left], offsets_of(left.astype(np.int64))[self.offsets])
+
     def purchase_segments(self, *, purchases_only: bool, limit: int = MAX_INTERACTIONS) -> SessionTable:
         """The sessions of pre-training (4.1.1): each purchase with up to `limit` interactions since the one before.
 
@@ -80,10 +98,12 @@ class SessionTable:
     def next_item_pairs(self, is_product: BoolArray) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
         """Positions [K] of products, and for each that of the next different product of its session (3.3.3).
 
+        What was taken back out of the cart is left out: it pairs with nothing.
+
         Args:
             is_product: [texts] whether a text row is a product rather than a search phrase.
         """
-        positions = np.flatnonzero(is_product[self.rows])
+        positions = np.flatnonzero(is_product[self.rows] & ~self.taken_back())
         session, rows = self.session_of()[positions], self.rows[positions]
         # Viewing and then adding a product is no pair: take the first of each run of one product.
         run_starts = np.ones(positions.size, dtype=bool)

@@ -37,7 +37,10 @@ class TokenizedCorpus:
 
     @classmethod
     def from_corpus(cls, corpus: Corpus, tokenizer: InteractionTokenizer) -> TokenizedCorpus:
-        """Tokenise a corpus."""
+        """Tokenise a corpus.
+
+        Without a token for removals from the cart, the adds are taken back: that may leave a session empty.
+        """
         frame, phrases = _text_rows(corpus)
         times = corpus.session_times()
         table = SessionTable(
@@ -46,6 +49,8 @@ class TokenizedCorpus:
             offsets_of(times.lengths),
         )
         texts = TokenTable.concatenate([tokenizer.product_texts(corpus.products), tokenizer.search_phrases(phrases)])
+        if not tokenizer.reads_removals:
+            table = table.take_back()
         return cls(texts, corpus.products.height, table, times.session_ids, times.starts)
 
     @property

@@ -32,7 +32,7 @@ class TaskDataset:
     """A task's examples in the three parts of a split corpus.
 
     Attributes:
-        counts: [M] interactions of each product in the training part.
+        counts: [M] interactions of each product in the training part, without what was taken back out of the cart.
         min_count: NIP, products with fewer are no targets in training.
         min_eval_count: NIP, products with fewer are no targets in validation and test.
         max_per_session: NIP, examples that one session adds to an epoch.
@@ -74,7 +74,7 @@ class TaskDataset:
                 )
             # As results on such data are published: every last item is a target, and training uses all the others.
             settings |= {"min_count": 0, "min_eval_count": 0}
-        rows = parts.training.rows
+        rows = parts.training.take_back().rows
         counts = np.bincount(rows[rows < corpus.products], minlength=corpus.products)
         return cls(task, corpus, parts, counts, **settings)  # type: ignore[arg-type]
 

@@ -100,6 +100,8 @@ def next_item_examples(
 ) -> TaskExamples:
     """NIP: `([b_1], b_2), ([b_1, b_2], b_3), ...` where the target is a product that the prefix does not hold yet.
 
+    Neither a removal from the cart nor the add that it takes back is a target.
+
     Every prefix holds a product, so that all models, with or without text, get the same examples.
 
     Args:
@@ -158,7 +160,7 @@ def _target_positions(
     mask[select(session_of, sessions.rows, products)] = True
     # The first product of a session has no product before it.
     mask[products[np.unique(session_of[products], return_index=True)[1]]] = False
-    mask &= position_in_session >= np.asarray(part.first)[session_of]
+    mask &= (position_in_session >= np.asarray(part.first)[session_of]) & ~sessions.taken_back()
     if allowed is not None:
         mask &= allowed[sessions.rows]
     targets: IntArray = np.flatnonzero(mask)
@@ -216,6 +218,9 @@ def remaining_length_examples(
     limit: int = MAX_INTERACTIONS,
 ) -> TaskExamples:
     """RLP: how many interactions follow, in a session cut at random before its `limit`-th? One example per session.
+
+    Interactions are those that the model reads: a model without a token for removals counts neither them nor the adds
+    that they take back.
 
     The prefix has at least `min_interactions` interactions, and at least one follows it.
     """

@@ -80,7 +80,7 @@ class LeakReport:
             validation=len(parts.validation.sessions),
             test=len(parts.test.sessions),
             repeated_sessions=(
-                sum(content in training for content in _contents(parts.test.sessions)) if training else None
+                sum(content in training for content in _contents(parts.test.sessions) if content) if training else None
             ),
             shared_users=None if membership is None or not training else _shared_users(corpus, membership),
             overlapping_sessions=(

@@ -22,6 +22,7 @@ from ubm_embed.data.arrays import BoolArray
 from ubm_embed.data.batches.session_table import SessionTable
 from ubm_embed.data.batches.tokenized_corpus import TokenizedCorpus
 from ubm_embed.data.corpus import Corpus
+from ubm_embed.data.removals import frequent_removals, taken_back
 from ubm_embed.data.tasks.examples import TargetRange
 from ubm_embed.data.tasks.task import SplitKind
 from ubm_embed.errors import InvalidData
@@ -164,7 +165,10 @@ class Split:
         if self.kind is SplitKind.LEAVE_ONE_OUT:
             length, index = pl.len().over("session_id"), pl.int_range(pl.len()).over("session_id")
             last = 2 if self.holdout else 0
-            interactions = corpus.interactions.filter((length < 3) | (index < length - last))
+            interactions = corpus.interactions
+            if not frequent_removals(interactions):  # then the vocabulary has no token for them
+                interactions = interactions.filter(~taken_back(interactions))
+            interactions = interactions.filter((length < 3) | (index < length - last))
         else:
             times = corpus.session_times()
             training = pl.Series(times.session_ids[self.membership(times) == "training"], dtype=pl.String)
