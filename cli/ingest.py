@@ -2,17 +2,22 @@
 
 from __future__ import annotations
 
+import difflib
 import json
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from cli.console import progress, say
+from cli.console import progress, say, write_table
 from ubm_embed.data.logs.event_kind import EventKind
+from ubm_embed.data.mappings.ready_made import mapping_names
 
 if TYPE_CHECKING:
     from ubm_embed.data.logs.ingestion import IngestReport
+    from ubm_embed.data.mappings.mapping import Mapping
+
+_DEFAULT_GAP = 30.0
 
 
 def register(app: typer.Typer) -> None:
@@ -20,49 +25,105 @@ def register(app: typer.Typer) -> None:
     app.command("ingest")(ingest)
 
 
+def _list_formats(wanted: bool) -> None:
+    if wanted:
+        from ubm_embed.data.mappings.mapping import Mapping
+
+        formats = {str(kind): kind.description for kind in EventKind}
+        formats |= {name: Mapping.open(name).description for name in mapping_names()}
+        write_table(["--from", "reads"], sorted(formats.items()))
+        raise typer.Exit
+
+
 def ingest(
     sources: Annotated[
-        list[Path], typer.Argument(metavar="SOURCE...", help="Logs: files, folders of files, or corpus folders.")
+        list[Path],
+        typer.Argument(metavar="SOURCE...", help="Logs: files, folders of files, corpus folders, or - for stdin."),
     ],
-    kind: Annotated[
-        EventKind,
+    source_format: Annotated[
+        str | None,
         typer.Option(
-            "--from", help="native: the columns of a corpus; ga4: BigQuery export; segment: e-commerce events."
+            "--from", metavar="NAME", help="What the log is from, such as native, ga4 or segment; see --list-formats."
         ),
-    ],
-    out: Annotated[Path, typer.Option("--out", metavar="DIR", help="The corpus folder to write.")],
+    ] = None,
+    map_file: Annotated[
+        Path | None, typer.Option("--map", metavar="FILE.toml", help="A mapping: how columns of the log become events.")
+    ] = None,
+    out: Annotated[Path | None, typer.Option("--out", metavar="DIR", help="The corpus folder to write.")] = None,
     catalogue: Annotated[
         Path | None,
         typer.Option("--catalogue", metavar="FILE", help="Products; their values win over those in events."),
     ] = None,
+    catalogue_map: Annotated[
+        str | None,
+        typer.Option(
+            "--catalogue-map",
+            metavar="NAME|FILE.toml",
+            help="A mapping for --catalogue, if that of the log is not for it.",
+        ),
+    ] = None,
     session_gap: Annotated[
-        float,
-        typer.Option("--session-gap", metavar="MINUTES", min=0.01, help="The pause that ends a session without an id."),
-    ] = 30,
+        float | None,
+        typer.Option(
+            "--session-gap",
+            metavar="MINUTES",
+            min=0.01,
+            help="The pause that ends a session without an id.  [default: 30, or what the mapping says]",
+        ),
+    ] = None,
     report: Annotated[
         Path | None, typer.Option("--report", metavar="FILE", help="Also write the counts as JSON.")
     ] = None,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace what is at DIR.")] = False,
+    list_formats: Annotated[
+        bool,
+        typer.Option("--list-formats", callback=_list_formats, is_eager=True, help="List what --from takes and exit."),
+    ] = False,
 ) -> None:
     """Turn an event log into a corpus: products and sessions to learn from.
 
-    Reads Parquet, CSV, JSON and JSON Lines; the text formats may be gzipped. Dropped events are counted by reason.
+    Reads Parquet, CSV, JSON and JSON Lines; the text formats may be compressed. Dropped events are counted by reason.
     """
+    kind = _kind(source_format, map_file)
+    if out is None:
+        raise typer.BadParameter("missing --out DIR")
+
     from ubm_embed.data.logs.ingestion import ingest as write_corpus
 
+    gap = session_gap or (None if isinstance(kind, EventKind) else kind.session_gap_minutes) or _DEFAULT_GAP
     with progress() as report_progress:
         counts = write_corpus(
             sources,
             kind=kind,
             out=out,
             catalogue=catalogue,
-            session_gap_minutes=session_gap,
+            session_gap_minutes=gap,
             overwrite=overwrite,
             progress=report_progress,
         )
     if report is not None:
         _write_report(counts, report)
     say(_summary(counts, out))
+
+
+def _kind(source_format: str | None, map_file: Path | None) -> EventKind | Mapping:
+    """The reader or the mapping that the options name."""
+    from ubm_embed.data.mappings.mapping import Mapping
+
+    if map_file is not None:
+        if source_format not in (None, EventKind.NATIVE):
+            raise typer.BadParameter(f"--map says how columns are read, and so does --from {source_format}; give one")
+        return Mapping.read(map_file)
+    if source_format is None:
+        raise typer.BadParameter("missing --from NAME or --map FILE.toml; --guess proposes a mapping")
+    if source_format in list(EventKind):
+        return EventKind(source_format)
+    names = [*map(str, EventKind), *mapping_names()]
+    if source_format not in names:
+        similar = difflib.get_close_matches(source_format.lower(), names, 1, 0.5)
+        guess = f" Did you mean {similar[0]!r}?" if similar else ""
+        raise typer.BadParameter(f"--from {source_format!r} is not known.{guess} Known: {', '.join(names)}")
+    return Mapping.open(source_format)
 
 
 def _write_report(counts: IngestReport, file: Path) -> None:

@@ -6,11 +6,20 @@ import enum
 
 
 class EventKind(enum.StrEnum):
-    """The form of a log."""
+    """The form of a log that a reader in code reads; the others are read by ready-made mappings."""
 
     NATIVE = "native"
-    """The columns of a corpus."""
     GA4 = "ga4"
-    """The BigQuery export of Google Analytics 4."""
     SEGMENT = "segment"
-    """Segment's e-commerce events."""
+
+    @property
+    def description(self) -> str:
+        """What it is, in a line."""
+        return _DESCRIPTIONS[self]
+
+
+_DESCRIPTIONS = {
+    EventKind.NATIVE: "the columns of a corpus",
+    EventKind.GA4: "BigQuery export of Google Analytics 4",
+    EventKind.SEGMENT: "Segment's e-commerce events",
+}

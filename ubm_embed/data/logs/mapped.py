@@ -129,11 +129,12 @@ def _require_known(part: LogMapping, rows: MappedRows, theirs: pl.Expr) -> None:
 
 def _require_seen(unseen: list[tuple[Path, LogMapping, frozenset[str]]]) -> None:
     """Raise for a path that no file has of those that a part reads."""
-    by_part: dict[int, list[tuple[Path, frozenset[str]]]] = {}
-    for file, part, paths in unseen:
-        by_part.setdefault(id(part), []).append((file, paths))
+    by_part: dict[int, list[tuple[Path, LogMapping, frozenset[str]]]] = {}
+    for one in unseen:
+        by_part.setdefault(id(one[1]), []).append(one)
     for files in by_part.values():
-        missing = frozenset.intersection(*(paths for _, paths in files))
-        if missing:
+        file, part, _ = files[0]
+        lacking = part.lacks(frozenset.intersection(*(paths for _, _, paths in files)))
+        if lacking is not None:
             problem = "no row has it; if logs may lack it, say optional = true in the mapping"
-            raise InvalidData(problem, file=files[0][0] if len(files) == 1 else None, field=min(missing))
+            raise InvalidData(problem, file=file if len(files) == 1 else None, field=lacking)

@@ -16,7 +16,7 @@ from ubm_embed.errors import InvalidData
 def check_values(
     rows: MappedRows, columns: Mapping[str, Column], values: Mapping[str, Values], used: pl.Expr
 ) -> frozenset[str]:
-    """The paths of `rows.unsure` that no row has.
+    """The required paths that no row has.
 
     Args:
         columns: ours, by name, with the `values` of each.
@@ -35,14 +35,15 @@ def check_values(
         location = rows.locations[path]
         assert location is not None
         results.append(location.value.is_not_null().any().alias(f"seen {number}"))
+    absent = frozenset(path for path, location in rows.locations.items() if location is None)
     if not results:
-        return frozenset()
+        return absent
     (found,) = collect_tables([rows.frame.select(results)], [rows.file])
     row = found.row(0, named=True)
     for number, name in enumerate(strict):
         if row[f"count {number}"]:
             raise _misfit(rows, name, columns[name], values[name], used, row[f"row {number}"], row[f"count {number}"])
-    return frozenset(path for number, path in enumerate(unsure) if not row[f"seen {number}"])
+    return absent.union(path for number, path in enumerate(unsure) if not row[f"seen {number}"])
 
 
 def count_misfits(rows: MappedRows, values: Mapping[str, Values], used: pl.Expr) -> dict[str, int]:

@@ -41,7 +41,8 @@ class Column(TomlModel):
 
     Attributes:
         path: a column, or a path into a record or JSON text (`properties.product.id`). Several are joined by `join`,
-            without those that are empty. A column whose own name has dots is found first.
+            without those that are empty; an id is empty if one of its parts is. A column whose own name has dots is
+            found first.
         first: paths of which the first that is not empty counts.
         value: the same for all rows.
         join: between joined values; None is ` > ` for a category, `-` for an id and a blank otherwise.
@@ -49,7 +50,7 @@ class Column(TomlModel):
             all its values fit.
         invalid: what a value does that does not fit: stop with an error that names its row, or become null and counted.
         optional: whether a file may lack the column.
-        values: replacements, theirs to ours.
+        values: replacements, theirs to ours, before values are joined; an empty one stands for a missing value.
     """
 
     path: tuple[Path, ...] = ()
@@ -121,6 +122,18 @@ class Drop(TomlModel):
             except pl.exceptions.PolarsError as error:
                 raise ValueError(f"not a regular expression: {str(error).strip().splitlines()[-1]}") from None
         return pattern
+
+
+class Fill(TomlModel):
+    """Columns whose values stand only in the first of the rows that belong together, as in lines of an order.
+
+    Attributes:
+        by: the column that these rows share.
+        columns: an empty value is that of an earlier row with the same `by`. A file may lack them.
+    """
+
+    by: Name
+    columns: tuple[Name, ...]
 
 
 class Join(TomlModel):

@@ -13,6 +13,7 @@ from typing import Any
 import polars as pl
 
 PROBLEM = "problem"
+KEYS = ("key", "name")  # of an entry with a `value`, in a list that stands for a record
 _NOT_JSON = "not JSON"
 
 
@@ -99,9 +100,8 @@ def at(value: Any, names: tuple[str, ...]) -> Any:
                 value = loads(value)
             except ValueError:
                 return None
-        if isinstance(value, list) and names[0].isdecimal():
-            index, names = int(names[0]), names[1:]
-            value = value[index] if index < len(value) else None
+        if isinstance(value, list):
+            value, names = _entry(value, names[0]), names[1:]
         elif isinstance(value, dict):
             end = next((end for end in range(len(names), 0, -1) if ".".join(names[:end]) in value), 0)
             if not end:
@@ -110,6 +110,16 @@ def at(value: Any, names: tuple[str, ...]) -> Any:
         else:
             return None
     return value
+
+
+def _entry(entries: list[Any], name: str) -> Any:
+    """By its index, or the value of the one with this key."""
+    if name.isdecimal():
+        return entries[int(name)] if int(name) < len(entries) else None
+    for entry in entries:
+        if isinstance(entry, dict) and any(entry.get(key) == name for key in KEYS):
+            return entry.get("value")
+    return None
 
 
 def as_text(value: Any) -> str | None:

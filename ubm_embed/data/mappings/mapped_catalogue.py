@@ -35,8 +35,9 @@ def mapped_catalogue(file: Path, part: CatalogueMapping, *, row: str | None = No
     values = _values(rows, part)
     kept = drop_reason(part.drop, rows.locations).is_null()
     unseen = check_values(rows, part.our_columns(), values, kept)
-    if unseen:
-        raise missing_column(min(unseen), rows.columns, file)
+    lacking = part.lacks(unseen)
+    if lacking is not None:
+        raise missing_column(lacking, rows.columns, file)
     _require_readable(rows)
     return rows.frame.filter(kept).select(_columns(rows, part, values, row))
 

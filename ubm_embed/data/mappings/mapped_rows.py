@@ -12,6 +12,7 @@ from pathlib import Path
 
 import polars as pl
 
+from ubm_embed.data.mappings.column import Fill
 from ubm_embed.data.mappings.joined_files import join_files
 from ubm_embed.data.mappings.json_text import PROBLEM, decode_lists, decode_records, record_type
 from ubm_embed.data.mappings.mapping import CatalogueMapping, LogMapping
@@ -33,7 +34,7 @@ class MappedRows:
     Attributes:
         frame: has the columns `ROW`, the 1-based row in the file, and `UNREADABLE`, what of it could not be read.
         locations: where each path of the mapping leads in `frame`; None for an optional one that the file lacks.
-        unsure: paths in JSON, of which only the rows can tell whether the file has them.
+        unsure: required paths in JSON, of which only the rows can tell whether the file has them.
         columns: the names of the file's columns, as far as they are known.
     """
 
@@ -51,21 +52,28 @@ def map_rows(file: Path, part: LogMapping | CatalogueMapping) -> MappedRows:
         NotFound: no such file, or none beside it that is to be joined.
         InvalidData: not readable, or a column that is not there and not optional; names it and those that are there.
     """
-    paths = part.paths()
-    frame = join_files(_scan(file, part), part.join, file)
+    frame = _filled(join_files(_scan(file, part), part.join, file), part.fill)
     columns = dict(frame.collect_schema())
-    if part.each is not None:
-        frame = _entries(frame, _require(part.each, columns, file), part.each)
-        columns = dict(frame.collect_schema())
-    found = {path: _locate(path, columns, part.each) for path in paths}
     names = tuple(name for name in columns if not name.startswith("\0"))
-    for path, optional in paths.items():
-        if found[path] is None and not optional:
-            raise missing_column(path, names, file)
+    each, paths = part.each, part.paths()
+    below = {path for path in paths if each is not None and (path == each or path.startswith(f"{each}."))}
+    whole = [*(path for path in paths if path not in below), *([each] if each is not None else [])]
+    frame, found = _decode(frame, {path: locate(path, columns) for path in whole})
+    if each is not None:
+        frame = _entries(frame, found.pop(each), each, file)
+        entry = {_ENTRY: instance(frame.collect_schema()[_ENTRY])}
+        frame, entries = _decode(frame, {path: locate(_ENTRY + path[len(each) :], entry) for path in below})
+        found |= entries
+    lacking = part.lacks([path for path, location in found.items() if location is None])
+    if lacking is not None:
+        raise missing_column(lacking, names, file)
+    # Whether JSON has a column, only its rows tell.
     is_json = table_kind(file).startswith("JSON")
-    unsure = {path for path, location in found.items() if location and (is_json or location.inside)}
-    frame, locations = _decode(frame, found)
-    return MappedRows(file, frame, locations, frozenset(path for path in unsure if not paths[path]), names)
+    required = {path for paths in part.alternatives() for path in paths}
+    unsure = frozenset(
+        path for path, location in found.items() if path in required and location and (is_json or location.decoded)
+    )
+    return MappedRows(file, frame, found, unsure, names)
 
 
 def missing_column(path: str, columns: Iterable[str], file: Path | None) -> InvalidData:
@@ -85,9 +93,23 @@ def _scan(file: Path, part: LogMapping | CatalogueMapping) -> pl.LazyFrame:
     if not all_columns and _has_lines(file):
         keys = _keys(file)
         wanted = [*part.paths(), *([part.each] if part.each else []), *(join.on for join in part.join)]
+        if part.fill:
+            wanted += [part.fill.by, *part.fill.columns]
         # Objects are read as their text, and decoded with the paths that lead into them.
         schema = {name: pl.String() for name in top_level(wanted, keys)}
     return scan_table(file, schema=schema, csv=part.csv, row=ROW, problem=UNREADABLE)
+
+
+def _filled(frame: pl.LazyFrame, fill: Fill | None) -> pl.LazyFrame:
+    if fill is None:
+        return frame
+    schema = frame.collect_schema()
+    if fill.by not in schema:
+        raise missing_column(fill.by, [name for name in schema if not name.startswith("\0")], None)
+    columns = [pl.col(name) for name in fill.columns if name in schema]
+    # Text files have no nulls of their own.
+    values = [pl.when(column.cast(pl.String).str.strip_chars() != "").then(column) for column in columns]
+    return frame.with_columns(value.forward_fill().over(fill.by) for value in values)
 
 
 def _has_lines(file: Path) -> bool:
@@ -108,32 +130,18 @@ def _keys(file: Path) -> list[str]:
     return list(keys)
 
 
-def _require(path: str, columns: Mapping[str, pl.DataType], file: Path) -> Location:
-    found = locate(path, columns)
-    if found is None:
-        raise missing_column(path, [name for name in columns if not name.startswith("\0")], file)
-    return found
-
-
-def _entries(frame: pl.LazyFrame, location: Location, path: str) -> pl.LazyFrame:
-    """One row for each entry of a list, in the column `_ENTRY`; one row where there is none."""
-    frame, locations = _decode(frame, {path: location})
-    found = locations[path]
-    assert found is not None
-    if found.dtype == pl.String:
-        entries = found.value.map_batches(decode_lists, return_dtype=pl.List(pl.String), is_elementwise=True)
-    elif isinstance(found.dtype, pl.List | pl.Array):
-        entries = found.value if isinstance(found.dtype, pl.List) else found.value.arr.to_list()
+def _entries(frame: pl.LazyFrame, list_: Location | None, path: str, file: Path) -> pl.LazyFrame:
+    """One row for each entry of a list, in the column `_ENTRY`; one row where there is none, or no list."""
+    if list_ is None:
+        return frame.with_columns(pl.lit(None, pl.String).alias(_ENTRY))
+    if list_.dtype == pl.String:
+        entries = list_.value.map_batches(decode_lists, return_dtype=pl.List(pl.String), is_elementwise=True)
+    elif isinstance(list_.dtype, pl.List | pl.Array):
+        entries = list_.value if isinstance(list_.dtype, pl.List) else list_.value.arr.to_list()
     else:
-        raise InvalidData(f"expected a list, found {found.dtype}", field=path)
+        raise InvalidData(f"expected a list, found {list_.dtype}", file=file, field=path)
     # `explode` would drop the row of an empty list.
     return frame.with_columns(pl.when(entries.list.len() > 0).then(entries).alias(_ENTRY)).explode(_ENTRY)
-
-
-def _locate(path: str, columns: Mapping[str, pl.DataType], each: str | None) -> Location | None:
-    if each is not None and (path == each or path.startswith(f"{each}.")):
-        return locate(_ENTRY + path[len(each) :], {_ENTRY: instance(columns[_ENTRY])})
-    return locate(path, columns)
 
 
 def _decode(
@@ -156,7 +164,7 @@ def _decode(
             value.map_batches(decode, return_dtype=record_type(names), is_elementwise=True).alias(column)
         ).with_columns(_with_problem(text, pl.col(column).struct.field(PROBLEM)))
         for index, path in enumerate(within):
-            new[path] = Location(pl.col(column).struct.field(str(index)), pl.String())
+            new[path] = Location(pl.col(column).struct.field(str(index)), pl.String(), decoded=True)
     return frame, new
 
 

@@ -27,7 +27,7 @@ title = "name"
 from __future__ import annotations
 
 import tomllib
-from collections.abc import Iterable
+from collections.abc import Collection, Sequence
 from fnmatch import fnmatch
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self, TypeVar
@@ -35,7 +35,7 @@ from typing import Annotated, Any, Literal, Self, TypeVar
 import pydantic
 from pydantic import Field
 
-from ubm_embed.data.mappings.column import Column, Drop, Join, Name
+from ubm_embed.data.mappings.column import Column, Drop, Fill, Join, Name
 from ubm_embed.data.mappings.column import Path as ColumnPath
 from ubm_embed.data.mappings.ready_made import named_mapping
 from ubm_embed.data.tables.formats import CsvFormat, TimeFormat
@@ -54,6 +54,8 @@ class _Part(TomlModel):
         files: patterns of the names of its files (`*clicks*.dat`); none is every file that no other part names.
         each: path of a list (or of JSON text that holds one): a row becomes one for each entry, or stays one without
             entries.
+        ignore_case: find columns in any case, as warehouses export them; names are then in lower case here.
+        fill: columns that only the first of several rows has.
         drop: rows to leave out; the first condition that holds is counted.
     """
 
@@ -61,7 +63,9 @@ class _Part(TomlModel):
     csv: CsvFormat = CsvFormat()
     time: TimeFormat = TimeFormat()
     each: ColumnPath | None = None
+    ignore_case: bool = False
     join: tuple[Join, ...] = ()
+    fill: Fill | None = None
     drop: tuple[Drop, ...] = ()
 
     def names(self, file: str | Path) -> bool:
@@ -72,13 +76,24 @@ class _Part(TomlModel):
         """Every column by its name here, attributes as `attributes.NAME`."""
         raise NotImplementedError
 
-    def paths(self) -> dict[str, bool]:
-        """Every path that is read, and whether a file may lack it."""
-        paths: dict[str, bool] = {drop.path: drop.optional for drop in self.drop}
+    def paths(self) -> list[str]:
+        """Every path that is read."""
+        columns = self.our_columns().values()
+        return list(
+            dict.fromkeys([drop.path for drop in self.drop] + [path for column in columns for path in column.paths])
+        )
+
+    def alternatives(self) -> list[tuple[str, ...]]:
+        """Paths of which a file must have at least one."""
+        required: list[tuple[str, ...]] = [(drop.path,) for drop in self.drop if not drop.optional]
         for column in self.our_columns().values():
-            for path in column.paths:
-                paths[path] = paths.get(path, True) and column.optional
-        return paths
+            if not column.optional:
+                required += [column.first] if column.first else [(path,) for path in column.path]
+        return required
+
+    def lacks(self, missing: Collection[str]) -> str | None:
+        """A path that a file without the `missing` ones would have to have, or None."""
+        return next((paths[0] for paths in self.alternatives() if all(path in missing for path in paths)), None)
 
 
 class LogColumns(TomlModel):
@@ -224,7 +239,8 @@ class Mapping(TomlModel):
 
     def names_catalogue(self, file: str | Path) -> bool:
         """Whether a file among those of a log is one of products, by the patterns of both."""
-        return not _named(file, self.log) and bool(_named(file, self.catalogue))
+        of_log, of_catalogue = (any(part.names(file) for part in parts) for parts in (self.log, self.catalogue))
+        return of_catalogue and not of_log
 
     @property
     def session_gap_minutes(self) -> float | None:
@@ -235,13 +251,9 @@ class Mapping(TomlModel):
 _AnyPart = TypeVar("_AnyPart", bound=_Part)
 
 
-def _part_of(file: str | Path, parts: Iterable[_AnyPart], others: Iterable[_Part]) -> _AnyPart | None:
+def _part_of(file: str | Path, parts: Sequence[_AnyPart], others: Sequence[_Part]) -> _AnyPart | None:
     """The part that names the file, or, if no other does either, one that names none."""
-    named = _named(file, parts)
-    if named or _named(file, others):
-        return named[0] if named else None
+    named = next((part for part in parts if part.names(file)), None)
+    if named or any(part.names(file) for part in others):
+        return named
     return next((part for part in parts if not part.files), None)
-
-
-def _named(file: str | Path, parts: Iterable[_AnyPart]) -> list[_AnyPart]:
-    return [part for part in parts if part.names(file)]

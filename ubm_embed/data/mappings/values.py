@@ -59,7 +59,7 @@ def column_values(
     """
     kind = column.type or default
     separator = column.join if column.join is not None else _separator(name)
-    text = _replaced(_text(column, locations, separator), column)
+    text = _text(name, column, locations, separator)
     found = locations[column.path[0]] if len(column.path) == 1 else None
     if kind is ColumnType.TIME and found and not column.values and found.dtype.is_temporal():
         return Values(text, as_timestamp(found.value, found.dtype, time), kind)
@@ -90,15 +90,16 @@ def _separator(name: str) -> str:
     return "-" if name.endswith("_id") else " "
 
 
-def _text(column: Column, locations: Mapping[str, Location | None], separator: str) -> pl.Expr:
+def _text(name: str, column: Column, locations: Mapping[str, Location | None], separator: str) -> pl.Expr:
     if column.value is not None:
         return pl.lit(column.value, pl.String)
-    texts = [text_of(locations[path], separator) for path in column.paths]
+    texts = [_replaced(text_of(locations[path], separator), column) for path in column.paths]
     if column.first:
         return pl.coalesce(texts)
     if len(texts) == 1:
         return texts[0]
-    joined = pl.concat_str(texts, separator=separator, ignore_nulls=True)
+    # Visit 3 of an unknown user is not the visit 3 of another one.
+    joined = pl.concat_str(texts, separator=separator, ignore_nulls=not name.endswith("_id"))
     return pl.when(joined != "").then(joined)
 
 
