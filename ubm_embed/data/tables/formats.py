@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from typing import Annotated, Literal, Self
 
+import pydantic
 from pydantic import Field
 
 from ubm_embed.validation import TomlModel
@@ -25,6 +26,15 @@ class CsvFormat(TomlModel):
     quote: Annotated[str, Field(max_length=1)] = '"'
     nulls: tuple[str, ...] = ()
     names: tuple[Annotated[str, Field(min_length=1)], ...] | None = None
+
+    @pydantic.model_validator(mode="after")
+    def _one_byte_each(self) -> Self:
+        for name, character in (("separator", self.separator), ("quote", self.quote)):
+            if character and (not character.isascii() or character in "\r\n\0"):
+                raise ValueError(f"{name} must be an ASCII character other than a line break, got {character!r}")
+        if self.separator == self.quote:
+            raise ValueError(f"separator and quote must differ, both are {self.quote!r}")
+        return self
 
 
 class TimeFormat(TomlModel):

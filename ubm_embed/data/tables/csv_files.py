@@ -1,0 +1,183 @@
+"""CSV files, read so that no row can be lost: checked by bytes, counted, and parsed a block at a time."""
+
+from __future__ import annotations
+
+import csv
+import io
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import polars as pl
+
+from ubm_embed.data.tables.csv_structure import QUOTE_ADVICE, Marks, RecordCheck, find_marks, without_blank_lines
+from ubm_embed.data.tables.formats import CsvFormat
+from ubm_embed.data.tables.streamed_table import in_advance, streamed_table
+from ubm_embed.data.tables.text_stream import CHUNK_BYTES, MAX_RECORD_BYTES, BrokenTextError, utf8_chunks
+from ubm_embed.errors import InvalidData
+
+_SEPARATORS = ",;\t|"
+
+
+def scan_csv(file: Path, written: CsvFormat, row: str | None = None, *, chunk_bytes: int = CHUNK_BYTES) -> pl.LazyFrame:
+    """The rows of a CSV file, every column as text. Lines that are empty stand for no row.
+
+    Args:
+        file: may be compressed.
+        written: how it is written.
+        row: adds a column of this name with the 1-based number of the row, the header not counted.
+        chunk_bytes: bytes to read at a time.
+
+    Raises:
+        InvalidData: no header, or a column name that occurs twice. When the frame is collected: a row with another
+            number of fields than the header, a quote inside a field, text in another encoding; names the row.
+    """
+    table = _CsvTable.open(file, written, chunk_bytes)
+    schema: dict[str, pl.DataType] = dict.fromkeys(table.columns, pl.String())
+    if row is not None:
+        schema[row] = pl.Int64()
+    return streamed_table(file, schema, lambda columns: table.frames(columns, row))
+
+
+@dataclass(frozen=True)
+class _CsvTable:
+    file: Path
+    columns: tuple[str, ...]
+    separator: str
+    written: CsvFormat
+    chunk_bytes: int
+
+    @classmethod
+    def open(cls, file: Path, written: CsvFormat, chunk_bytes: int) -> _CsvTable:
+        if written.names is not None and written.separator is not None:
+            return cls(file, _distinct(written.names, file), written.separator, written, chunk_bytes)
+        first = _first_record(file, written, chunk_bytes)
+        separator = written.separator or _separator(first, written.quote)
+        columns = written.names or _fields(first, separator, written.quote, file)
+        return cls(file, _distinct(columns, file), separator, written, chunk_bytes)
+
+    def frames(self, columns: list[str], row: str | None) -> Iterator[pl.DataFrame]:
+        """The rows, in those of the columns."""
+        texts = [name for name in columns if name != row]
+        first = 1
+        for block, rows in in_advance(self._blocks()):
+            frame = self._parse(block, texts or [self.columns[0]])
+            if frame.height != rows:
+                problem = f"rows {first} to {first + rows - 1} were parsed as {frame.height} rows"
+                raise InvalidData(f"{problem}; {QUOTE_ADVICE}", file=self.file)
+            numbers = pl.int_range(first, first + rows, dtype=pl.Int64, eager=True)
+            yield frame.with_columns(numbers.alias(row)).select(columns) if row in columns else frame.select(texts)
+            first += rows
+
+    def _parse(self, block: bytes, columns: Sequence[str]) -> pl.DataFrame:
+        try:
+            return pl.read_csv(
+                io.BytesIO(block),
+                has_header=False,
+                schema=dict.fromkeys(self.columns, pl.String),
+                columns=[self.columns.index(name) for name in columns],
+                separator=self.separator,
+                quote_char=self.written.quote or None,
+                null_values=list(self.written.nulls) or None,
+            )
+        except pl.exceptions.PolarsError as error:
+            raise InvalidData(f"not readable as CSV: {str(error).splitlines()[0]}", file=self.file) from None
+
+    def _blocks(self) -> Iterator[tuple[bytes, int]]:
+        """Complete, checked records without the header, and how many they are."""
+        check = RecordCheck(self.file, self.columns, self.written.quote)
+        header = self.written.names is None
+        done = -1 if header else 0
+        try:
+            for text in _records(self.file, self.written, self.separator, self.chunk_bytes):
+                check.quotes(text.buffer, text.marks, done, final=text.final)
+                block, marks = without_blank_lines(text.buffer, text.marks), text.marks
+                if len(block) < marks.end:
+                    marks = find_marks(block, self.separator, self.written.quote)
+                if block and header:
+                    block, header, done = block[marks.line_feeds[0] + 1 :], False, 0
+                    marks = find_marks(block, self.separator, self.written.quote)
+                if block:
+                    rows = check.records(block, marks, done, cut=text.cut)
+                    yield block, rows
+                    done += rows
+        except BrokenTextError as error:
+            raise InvalidData(str(error), file=self.file, row=done + 1 or None) from None
+
+
+@dataclass(frozen=True)
+class _Records:
+    """Text that begins with a record.
+
+    Attributes:
+        marks: those of `buffer`; what is after the last complete record comes again with what follows.
+        final: whether it is the end of the file.
+        cut: whether the file has no line feed at its end; `buffer` has it all the same.
+    """
+
+    buffer: bytes
+    marks: Marks
+    final: bool = False
+    cut: bool = False
+
+
+def _records(file: Path, written: CsvFormat, separator: str, chunk_bytes: int) -> Iterator[_Records]:
+    buffer, needed = b"", 0
+    for chunk in utf8_chunks(file, chunk_bytes, written.encoding):
+        buffer += chunk
+        if len(buffer) < needed:
+            continue
+        records = _Records(buffer, find_marks(buffer, separator, written.quote))
+        yield records
+        buffer = buffer[records.marks.end :]
+        if len(buffer) > MAX_RECORD_BYTES:
+            raise BrokenTextError(f"longer than {MAX_RECORD_BYTES >> 20} MB; {QUOTE_ADVICE}")
+        # Looking again only once the text has doubled keeps a long record from being searched over and over.
+        needed = 0 if records.marks.end else 2 * len(buffer)
+    if buffer:
+        cut = not buffer.endswith(b"\n")
+        buffer += b"\n" * cut
+        yield _Records(buffer, find_marks(buffer, separator, written.quote), final=True, cut=cut)
+
+
+def _first_record(file: Path, written: CsvFormat, chunk_bytes: int) -> str:
+    """The text of the first line that is not empty."""
+    try:
+        for text in _records(file, written, _SEPARATORS[0], chunk_bytes):
+            block = without_blank_lines(text.buffer, text.marks)
+            if block:
+                return block[: find_marks(block, _SEPARATORS[0], written.quote).line_feeds[0]].decode()
+    except (BrokenTextError, UnicodeDecodeError) as error:
+        problem = f"not UTF-8 text: {error.reason}" if isinstance(error, UnicodeDecodeError) else str(error)
+        raise InvalidData(f"the header is {problem}", file=file) from None
+    raise InvalidData("empty; expected CSV", file=file)
+
+
+def _separator(header: str, quote: str) -> str:
+    """The separator that occurs most in the header, outside quotes."""
+    if quote:
+        header = "".join(header.split(quote)[::2])
+    return max(_SEPARATORS, key=header.count)
+
+
+def _fields(record: str, separator: str, quote: str, file: Path) -> list[str]:
+    try:
+        (fields,) = csv.reader(
+            [record.removesuffix("\r")],
+            delimiter=separator,
+            quotechar=quote or None,
+            quoting=csv.QUOTE_MINIMAL if quote else csv.QUOTE_NONE,
+        )
+    except csv.Error as error:
+        raise InvalidData(f"the header is not readable: {error}", file=file) from None
+    if not fields:
+        raise InvalidData("a header without text", file=file)
+    return [name or f"column_{number}" for number, name in enumerate(fields, start=1)]
+
+
+def _distinct(columns: Sequence[str], file: Path) -> tuple[str, ...]:
+    twice = [name for name, count in Counter(columns).items() if count > 1]
+    if twice:
+        raise InvalidData(f"the header names {', '.join(map(repr, twice))} more than once", file=file)
+    return tuple(columns)
