@@ -91,13 +91,23 @@ def _scan(file: Path, part: LogMapping | CatalogueMapping) -> pl.LazyFrame:
     schema = None
     all_columns = isinstance(part, CatalogueMapping) and part.keep_others
     if not all_columns and _has_lines(file):
-        keys = _keys(file)
+        keys = {key.lower() if part.ignore_case else key: key for key in _keys(file)}
         wanted = [*part.paths(), *([part.each] if part.each else []), *(join.on for join in part.join)]
         if part.fill:
             wanted += [part.fill.by, *part.fill.columns]
         # Objects are read as their text, and decoded with the paths that lead into them.
-        schema = {name: pl.String() for name in top_level(wanted, keys)}
-    return scan_table(file, schema=schema, csv=part.csv, row=ROW, problem=UNREADABLE)
+        schema = {keys.get(name, name): pl.String() for name in top_level(wanted, list(keys))}
+    frame = scan_table(file, schema=schema, csv=part.csv, row=ROW, problem=UNREADABLE)
+    return _in_lower_case(frame, file) if part.ignore_case else frame
+
+
+def _in_lower_case(frame: pl.LazyFrame, file: Path) -> pl.LazyFrame:
+    names: dict[str, str] = {}
+    for name in frame.collect_schema().names():
+        if names.setdefault(name.lower(), name) != name:
+            problem = f"differs from {names[name.lower()]!r} only in case, which the mapping ignores"
+            raise InvalidData(problem, file=file, field=name)
+    return frame.rename({name: lower for lower, name in names.items()})
 
 
 def _filled(frame: pl.LazyFrame, fill: Fill | None) -> pl.LazyFrame:

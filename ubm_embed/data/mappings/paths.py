@@ -10,9 +10,6 @@ from polars.datatypes import DataTypeClass
 
 from ubm_embed.data.mappings.json_text import KEYS
 
-# The fields of the entries of a list in which a value is found by its name.
-MAPS = (["key", "value"], ["name", "value"])
-
 
 @dataclass(frozen=True)
 class Location:
