@@ -56,6 +56,13 @@ def tokenizer(products: pl.DataFrame) -> InteractionTokenizer:
     return InteractionTokenizer.train(texts, attribute_names(products), vocab_size=256)
 
 
+@pytest.fixture(scope="session")
+def removal_tokenizer(products: pl.DataFrame, tokenizer: InteractionTokenizer) -> InteractionTokenizer:
+    """As many tokens, one of them for removals from the cart."""
+    texts, size = [*training_texts(products, ["red shoes", "blue shirt"])] * 2, tokenizer.vocab_size
+    return InteractionTokenizer.train(texts, attribute_names(products), vocab_size=size, removals=True)
+
+
 @pytest.fixture
 def model(tokenizer: InteractionTokenizer) -> UserBehaviorModel:
     """A tiny model for inference, a fresh one for each test, in which every layer does something."""

@@ -5,18 +5,17 @@ Letters: B sessions, M products, N distinct interactions, D width (256).
 
 from __future__ import annotations
 
-from collections.abc import Callable, Hashable, Sequence
+from collections.abc import Callable, Sequence
 from copy import deepcopy
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from threading import Lock
-from typing import Generic, Self, TypeVar
+from typing import Self
 
 import numpy as np
 import polars as pl
 import torch
-from cachetools import LRUCache
 from torch import Tensor
 from torch.nn.functional import normalize
 
@@ -31,46 +30,11 @@ from ubm_embed.inference.runtimes.runtime import TextRuntime, encode_all
 from ubm_embed.inference.runtimes.runtime_name import RuntimeName
 from ubm_embed.inference.runtimes.selection import choose_runtime
 from ubm_embed.inference.runtimes.torch_runtime import TOKENS_PER_BATCH
+from ubm_embed.inference.shared_cache import SharedCache
 from ubm_embed.model.checkpoint import Checkpoint
 from ubm_embed.model.device import choose_device
 from ubm_embed.model.user_behavior_model import UserBehaviorModel
 from ubm_embed.progress import Progress, silent
-
-Key = TypeVar("Key", bound=Hashable)
-Value = TypeVar("Value")
-
-
-class SharedCache(Generic[Key, Value]):
-    """A cache of the entries that were used last, for several threads.
-
-    Args:
-        max_entries: 0 keeps nothing.
-    """
-
-    def __init__(self, max_entries: int) -> None:
-        self.entries: LRUCache[Key, Value] = LRUCache(max_entries)
-        self._lock = Lock()
-
-    def get(self, keys: Sequence[Key], compute: Callable[[list[Key]], Sequence[Value]]) -> list[Value]:
-        """The values of `keys`, in their order.
-
-        Args:
-            compute: called with the distinct keys that are not in the cache, unless there are none. Two threads may
-                compute the same value at the same time.
-        """
-        with self._lock:
-            values = {key: self.entries[key] for key in dict.fromkeys(keys) if key in self.entries}
-        missing = [key for key in dict.fromkeys(keys) if key not in values]
-        if missing:
-            computed = dict(zip(missing, compute(missing), strict=True))
-            values.update(computed)
-            self._add(computed)
-        return [values[key] for key in keys]
-
-    def _add(self, values: dict[Key, Value]) -> None:
-        if self.entries.maxsize:  # an LRUCache refuses an entry that is larger than itself
-            with self._lock:
-                self.entries.update(values)
 
 
 class Embedder:

@@ -6,6 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from ubm_embed.data.batches.session_table import SessionTable
+from ubm_embed.data.session import Action
 from ubm_embed.evaluation.baselines import CoOccurrence, Popularity, RecentCoOccurrence, only_products, seen_products
 
 PRODUCTS = 4
@@ -28,6 +29,18 @@ ASKED = table([1], [2, PHRASE], [0, 1], [3], [PHRASE])
 def test_popularity_counts_sessions_and_ignores_the_prefix():
     scores = Popularity.fit(TRAINING, PRODUCTS).scores(ASKED)
     assert scores.tolist() == [[3, 2, 1, 0]] * 5
+
+
+def test_what_was_taken_back_out_of_the_cart_counts_nowhere_but_was_seen():
+    add, remove = Action.ADD.code, Action.REMOVE.code
+    sessions = SessionTable(np.array([1, add, remove, 1], np.uint8), np.array([0, 3, 3, 1], np.int32), np.array([0, 4]))
+    assert Popularity.fit(sessions, PRODUCTS).counts.tolist() == [1, 1, 0, 0]
+    assert np.flatnonzero(seen_products(sessions, PRODUCTS)).tolist() == [0, 1, 3]
+    for baseline in (CoOccurrence, RecentCoOccurrence):
+        counted = baseline.fit(sessions, PRODUCTS)
+        assert counted.similarity.toarray() == pytest.approx(baseline.fit(table([0, 1]), PRODUCTS).similarity.toarray())
+        alone = SessionTable(sessions.actions[1:3], sessions.rows[1:3], np.array([0, 2]))
+        assert not baseline.fit(TRAINING, PRODUCTS).scores(alone).any()
 
 
 def test_co_occurrence_is_shared_sessions_over_the_root_of_both_counts():

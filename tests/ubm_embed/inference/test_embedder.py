@@ -9,8 +9,6 @@ from threading import Barrier
 import numpy as np
 import pytest
 import torch
-from hypothesis import given
-from hypothesis import strategies as st
 from torch.nn.functional import normalize
 
 from tests.rounding import LAYER, rounding_error
@@ -20,7 +18,7 @@ from ubm_embed.data.corpus import iter_products
 from ubm_embed.data.session import Action, Interaction, Product, Session
 from ubm_embed.data.tasks.task import Task
 from ubm_embed.inference import embedder as embedder_module
-from ubm_embed.inference.embedder import Embedder, SharedCache
+from ubm_embed.inference.embedder import Embedder
 from ubm_embed.inference.runtimes.torch_runtime import TorchRuntime
 from ubm_embed.model.checkpoint import Checkpoint, save_checkpoint
 
@@ -115,6 +113,36 @@ class TestVectors:
         offsets = np.cumsum([0, *(actions.size for actions, _ in arrays)])
         table = SessionTable(actions.astype(np.uint8), rows.astype(np.int32), offsets)
         assert close(embedder.embed_table(texts, table), expected)
+
+    def test_a_removal_takes_the_add_back_where_the_model_has_no_token_for_it(
+        self, embedder, tokenizer, products, shop
+    ):
+        steps = [(Action.ADD, 0), (Action.VIEW, 1), (Action.REMOVE, 0)]
+        session = Session(tuple(Interaction(action, product=shop[row]) for action, row in steps))
+        expected = embedder.embed_sessions([Session(session.interactions[1:2])])
+        assert np.array_equal(embedder.embed_sessions([session]), expected)
+        codes = np.array([action.code for action, _ in steps], np.uint8)
+        table = SessionTable(codes, np.array([row for _, row in steps], np.int32), np.array([0, 3]))
+        assert np.array_equal(embedder.embed_table(tokenizer.product_texts(products), table), expected)
+
+    def test_nothing_is_left_of_a_session_whose_only_add_is_taken_back(self, embedder, tokenizer, products, shop):
+        steps = [Interaction(action, product=shop[0]) for action in (Action.ADD, Action.REMOVE)]
+        with pytest.raises(ValueError, match="a session without interactions has no vector"):
+            embedder.embed_sessions([Session(tuple(steps))])
+        codes = np.array([Action.ADD.code, Action.REMOVE.code, Action.ADD.code], np.uint8)
+        table = SessionTable(codes, np.zeros(3, np.int32), np.array([0, 2, 3]))
+        vectors = embedder.embed_table(tokenizer.product_texts(products), table)
+        assert not vectors[0].any()
+        assert np.array_equal(vectors[1:], embedder.embed_sessions([Session(tuple(steps[:1]))]))
+
+    def test_a_removal_is_read_by_a_model_that_has_a_token_for_it(self, model, removal_tokenizer, shop):
+        embedder = Embedder(Checkpoint(model, removal_tokenizer, "toy"), device="cpu")
+        add, view, remove = (
+            Interaction(action, product=shop[row])
+            for action, row in ((Action.ADD, 0), (Action.VIEW, 1), (Action.REMOVE, 0))
+        )
+        whole, rest = embedder.embed_sessions([Session((add, view, remove)), Session((view,))])
+        assert not np.array_equal(whole, rest)
 
     def test_action_and_order_matter(self, embedder, shop):
         first, second = (Interaction(Action.VIEW, product=shop[row]) for row in (0, 3))
@@ -278,42 +306,6 @@ class TestSharing:
 
         with ThreadPoolExecutor(4) as threads:
             assert all(threads.map(all_right, range(4)))
-
-
-class TestSharedCache:
-    """A plain list of entries, least recently used first, is the reference."""
-
-    STEPS = st.lists(st.lists(st.integers(0, 6), max_size=4), max_size=30)
-
-    @given(max_entries=st.integers(0, 4), steps=STEPS)
-    def test_keeps_what_was_used_last_and_computes_the_rest_once(self, max_entries, steps):
-        cache, entries = SharedCache(max_entries), []
-        for keys in steps:
-            computed = []
-
-            def compute(missing, computed=computed):
-                computed.extend(missing)
-                return [-key for key in missing]
-
-            assert cache.get(keys, compute) == [-key for key in keys]
-            distinct = list(dict.fromkeys(keys))
-            assert computed == [key for key in distinct if key not in entries]
-            used = [key for key in distinct if key not in computed] + computed
-            entries = [key for key in entries if key not in used] + used
-            entries = entries[len(entries) - min(max_entries, len(entries)) :]
-            assert set(cache.entries) == set(entries)
-
-    @pytest.mark.parametrize("keys", [[], ["a"], ["a", "a"]])
-    def test_computes_nothing_that_it_has(self, keys):
-        cache = SharedCache(2)
-        cache.get(["a"], lambda missing: ["value"])
-        assert cache.get(keys, pytest.fail) == ["value"] * len(keys)
-
-    def test_a_failed_computation_leaves_nothing_behind(self):
-        cache = SharedCache(2)
-        with pytest.raises(ZeroDivisionError):
-            cache.get(["a"], lambda missing: [1 / 0])
-        assert cache.get(["a"], lambda missing: ["value"]) == ["value"]
 
 
 class TestTheCallersModel:

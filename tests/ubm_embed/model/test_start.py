@@ -10,6 +10,7 @@ import torch
 from transformers import BertConfig, BertModel
 
 from ubm_embed.data.corpus import Corpus
+from ubm_embed.data.removals import MIN_REMOVALS
 from ubm_embed.data.tasks.task import Task
 from ubm_embed.data.text.tokenizer import WORD_MARKS
 from ubm_embed.errors import InvalidData, NotFound
@@ -62,6 +63,16 @@ class TestFresh:
         assert tokenizer.tokens(range(len(WORDS))) == list(WORDS)
         assert model.interaction_encoder.vocab_size == tokenizer.vocab_size > len(WORDS)
         assert "[COLOUR]" in tokenizer.tokens(range(tokenizer.vocab_size))
+
+    @pytest.mark.parametrize("taken", [True, False])
+    @pytest.mark.parametrize(("removals", "token"), [(MIN_REMOVALS, True), (MIN_REMOVALS - 1, False)])
+    def test_learns_a_token_for_removals_where_there_are_enough(self, corpus, vocab, taken, removals, token):
+        rows = [("r", number, "remove", "p1", None) for number in range(removals)]
+        added = pl.DataFrame(rows, schema=corpus.interactions.schema, orient="row")
+        removing = Corpus(corpus.products, pl.concat([corpus.interactions, added]))
+        _, tokenizer = fresh_model(removing, vocab=vocab if taken else None, width=16, **SIZES)
+        assert tokenizer.reads_removals is token
+        assert ("[REMOVE]" in tokenizer.tokens(range(tokenizer.vocab_size))) is token
 
     def test_takes_its_sizes(self, corpus):
         model, _ = fresh_model(corpus, width=24, layers=2, dimension=12, session_layers=3, dropout=0.25)

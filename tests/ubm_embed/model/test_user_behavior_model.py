@@ -7,7 +7,8 @@ from safetensors.torch import load_file, save_file
 from transformers import BertConfig, BertModel, ElectraConfig, ElectraForPreTraining
 
 from tests.rounding import LAYER, rounding_error
-from ubm_embed.data.batches.distinct_batches import NO_ACTION, session_batch
+from ubm_embed.data.batches.distinct_batches import NO_ACTION, interaction_sequences, session_batch
+from ubm_embed.data.batches.packing import TokenBatch
 from ubm_embed.data.session import Action
 from ubm_embed.data.tasks.task import Task
 from ubm_embed.errors import InvalidData, NotFound
@@ -219,6 +220,20 @@ class TestItemEmbeddings:
         again.save_pretrained(tmp_path / "again")
         for name in (CONFIG_FILE, WEIGHTS_FILE):
             assert (tmp_path / name).read_bytes() == (tmp_path / "again" / name).read_bytes()
+
+    @pytest.mark.parametrize("removals", [True, False])
+    def test_go_with_removals_where_those_have_a_token(
+        self, model, texts, tokenizer, removal_tokenizer, tmp_path, removals
+    ):
+        reader = removal_tokenizer if removals else tokenizer
+        model.add_item_embeddings(texts.take(np.arange(3)), reader)
+        model.save_pretrained(tmp_path)
+        again = UserBehaviorModel.from_pretrained(tmp_path)
+        actions = np.arange(reader.actions.size)
+        sequences = interaction_sequences(reader, texts, actions, np.zeros_like(actions))
+        assert again.interaction_encoder.item_embeddings.find(TokenBatch.from_table(sequences))[1].all()
+        document = json.loads((tmp_path / CONFIG_FILE).read_text())
+        assert document.get("num_actions") == (5 if removals else None), "the paper's four are not written"
 
     @torch.no_grad()
     def test_are_added_to_the_words_and_leave_other_texts_alone(self, enriched, batch, tokenizer, texts):

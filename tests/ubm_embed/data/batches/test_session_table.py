@@ -8,7 +8,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from ubm_embed.data.batches.session_table import MAX_INTERACTIONS, SessionTable
-from ubm_embed.data.session import Action
+from ubm_embed.data.removals import take_back
+from ubm_embed.data.session import ACTIONS, Action, Interaction
 
 SEARCH, VIEW, ADD, BUY, REMOVE = (action.code for action in Action)
 
@@ -16,7 +17,17 @@ SEARCH, VIEW, ADD, BUY, REMOVE = (action.code for action in Action)
 IS_PRODUCT = np.arange(6) < 4
 PRODUCTS = st.tuples(st.sampled_from([VIEW, ADD, BUY, BUY]), st.integers(0, 3))
 SEARCHES = st.tuples(st.just(SEARCH), st.integers(4, 5))
+REMOVALS = st.tuples(st.just(REMOVE), st.integers(0, 3))
 SESSIONS = st.lists(st.lists(PRODUCTS | SEARCHES, max_size=8), max_size=6)
+
+
+def interaction(action, row):
+    name = {"query": str(row)} if action == SEARCH else {"product_id": str(row)}
+    return Interaction(ACTIONS[action], **name)
+
+
+def pair_of(one):
+    return one.action.code, int(one.query or one.product_id)
 
 
 def table(sessions):
@@ -51,6 +62,16 @@ class TestSelections:
     @given(sessions=SESSIONS, limit=st.integers(1, 9))
     def test_last_keeps_the_end_of_each_session(self, sessions, limit):
         assert listed(table(sessions).last(limit)) == [session[-limit:] for session in sessions]
+
+    @given(st.lists(st.lists(PRODUCTS | SEARCHES | REMOVALS, max_size=12), max_size=6))
+    def test_take_back_is_that_of_sessions(self, sessions):
+        expected = [
+            [pair_of(one) for one in take_back([interaction(*pair) for pair in session])] for session in sessions
+        ]
+        assert listed(table(sessions).take_back()) == expected
+        left = [pair for session in expected for pair in session]
+        taken = table(sessions).taken_back()
+        assert [pair for pair, gone in zip(itertools.chain(*sessions), taken, strict=True) if not gone] == left
 
     @given(SESSIONS)
     def test_session_of_says_where_each_interaction_is(self, sessions):
@@ -123,6 +144,11 @@ class TestNextItemPairs:
     def test_are_neighbouring_products_of_a_session(self, sessions):
         first, second = table(sessions).next_item_pairs(IS_PRODUCT)
         assert list(zip(first.tolist(), second.tolist(), strict=True)) == pairs_by_walking(sessions)
+
+    def test_what_was_taken_back_pairs_with_nothing(self):
+        session = [(VIEW, 0), (ADD, 1), (VIEW, 2), (REMOVE, 1), (VIEW, 1), (REMOVE, 3), (VIEW, 0)]
+        first, second = table([session]).next_item_pairs(IS_PRODUCT)
+        assert list(zip(first.tolist(), second.tolist(), strict=True)) == [(0, 2), (2, 4), (4, 6)]
 
     def test_a_hand_made_session(self):
         session = [(VIEW, 0), (SEARCH, 4), (ADD, 0), (VIEW, 1), (VIEW, 0), (SEARCH, 5)]

@@ -51,6 +51,19 @@ class TestOf:
         assert tokenized.session_ids.tolist() == ["z", "a", "m"]
         assert tokenized.sessions.offsets.tolist() == [0, 3, 5, 6]
 
+    def test_removals_take_adds_back_unless_there_is_a_token_for_them(self, corpus, tokenizer, removal_tokenizer):
+        rows = [("m", "remove", "p8", None), ("n", "view", "p1", None), ("n", "remove", "p1", None)]
+        added = pl.DataFrame(rows, schema=corpus.interactions.schema, orient="row")
+        removing = Corpus(corpus.products, pl.concat([corpus.interactions, added]))
+        without, reading = (TokenizedCorpus.from_corpus(removing, one) for one in (tokenizer, removal_tokenizer))
+        assert reading.sessions.offsets.tolist() == [0, 3, 5, 7, 9]
+        assert reading.sessions.actions.tolist()[-4:] == [
+            ACTIONS.index(name) for name in ("add", "remove", "view", "remove")
+        ]
+        assert without.sessions.offsets.tolist() == [0, 3, 5, 5, 6], "a session may be left empty"
+        assert without.sessions.actions.tolist()[-1] == ACTIONS.index("view")
+        assert without.session_ids.tolist() == reading.session_ids.tolist() == ["z", "a", "m", "n"]
+
     def test_types_are_small(self, tokenized):
         assert (tokenized.sessions.actions.dtype, tokenized.sessions.rows.dtype) == (np.uint8, np.int32)
 

@@ -64,6 +64,11 @@ def holders(examples, sessions):
 
 
 class TestNextItem:
+    def test_what_was_taken_back_does_not_count_as_seen_in_training(self):
+        session = [(VIEW, 0), (ADD, 1), (REMOVE, 1), (VIEW, 1), (REMOVE, 2), (BUY, 1)]
+        dataset = TaskDataset.from_split(Task.NIP, corpus_of([session]), Split(kind=SplitKind.SESSION, holdout=0.0))
+        assert dataset.counts[:3].tolist() == [1, 2, 0]
+
     def test_targets_of_training_are_seen_there_often_enough(self):
         dataset = TaskDataset.from_split(Task.NIP, SHOP, BY_SESSION)
         assert MIN_COUNT == dataset.min_count == 5  # the paper's

@@ -1,6 +1,7 @@
 """The examples of each task against plain loops over the sessions."""
 
 import itertools
+from typing import ClassVar
 
 import numpy as np
 import pytest
@@ -62,6 +63,39 @@ def next_items_in_a_loop(session, known=frozenset(range(6)), repeats=False, firs
         if before[-1] != row if repeats else row not in before:
             result.append((session[:place], row))
     return result
+
+
+class TestRemovals:
+    """Of models that read removals from the cart; the others get sessions without them."""
+
+    # The first add is taken back, and so is product 3, which came into the cart before the session.
+    SESSION: ClassVar = [
+        (VIEW, 0),
+        (ADD, 1),
+        (VIEW, 2),
+        (REMOVE, 1),
+        (REMOVE, 3),
+        (VIEW, 1),
+        (VIEW, 3),
+        (ADD, 2),
+        (BUY, 2),
+    ]
+
+    @pytest.mark.parametrize("repeats", [False, True])
+    def test_what_was_taken_back_is_no_target_and_was_seen(self, repeats):
+        part = TargetRange.whole(table([self.SESSION]))
+        examples = listed(next_item_examples(part, IS_PRODUCT, repeats=repeats))
+        again = [(self.SESSION[:5], 1), (self.SESSION[:6], 3), (self.SESSION[:7], 2)]
+        assert examples == [(self.SESSION[:2], 2), *(again if repeats else [])]
+        sequences = next_item_sequences(part, IS_PRODUCT, np.random.default_rng(0), repeats=repeats)
+        assert listed(sequences.examples) == examples
+
+    def test_they_are_interactions_before_a_purchase_and_to_come(self):
+        rng = np.random.default_rng(0)
+        (prefix, bought) = listed(purchase_examples(table([self.SESSION]), rng, min_interactions=8))[0]
+        assert (prefix, bought) == (self.SESSION[:8], True)
+        (prefix, left) = listed(remaining_length_examples(table([self.SESSION]), rng, min_interactions=3))[0]
+        assert len(prefix) + left == len(self.SESSION)
 
 
 class TestNextItemExamples:

@@ -275,6 +275,16 @@ class TestTrainingPhrases:
         split = Split(kind=SplitKind.LEAVE_ONE_OUT, holdout=0.1)
         assert split.training_phrases(corpus).to_list() == ["a", "b", "e", "f"]
 
+    def test_of_leave_one_out_are_counted_without_rare_removals_which_no_vocabulary_has_a_token_for(self):
+        corpus = log_of({"long": ["a", "b", "c", "d", "e"]})
+        action = pl.Series(["search", "search", "search", "add", "remove"])
+        product = pl.when(action.is_in(["add", "remove"])).then(pl.lit("p1"))
+        interactions = corpus.interactions.with_columns(
+            action=action, product_id=product, query=pl.when(product.is_null()).then("query")
+        )
+        split = Split(kind=SplitKind.LEAVE_ONE_OUT, holdout=0.1)
+        assert split.training_phrases(Corpus(corpus.products, interactions)).to_list() == ["a"]
+
     @pytest.mark.parametrize("kind", [SplitKind.SESSION, SplitKind.LEAVE_ONE_OUT])
     def test_without_a_holdout_are_all(self, kind):
         phrases = Split(kind=kind, holdout=0.0).training_phrases(log_of(self.SESSIONS))

@@ -2,6 +2,7 @@ import json
 import os
 import subprocess
 import sys
+from typing import ClassVar
 
 import polars as pl
 import pytest
@@ -19,6 +20,7 @@ from ubm_embed.data.text.tokenizer import (
     RESERVED,
     TEXT_MARKS,
     TOKENIZER_FILE,
+    WORD_MARKS,
     InteractionTokenizer,
     attribute_mark,
     attribute_names,
@@ -235,6 +237,47 @@ class TestTraining:
     def test_without_room_for_a_word_is_the_caller_s_mistake(self):
         with pytest.raises(ValueError, match="vocab_size must be at least 15 for 13 marks, got 14"):
             InteractionTokenizer.train(["red"], ["colour"], vocab_size=14)
+
+
+class TestRemovals:
+    """The token of a fifth action, which only some vocabularies have."""
+
+    TEXTS: ClassVar = ["red shoes", "blue shirt"] * 2
+    NAMED_REMOVE = Product("", attributes=(("Remove", "red"),))
+
+    def train(self, names=(), *, removals):
+        return InteractionTokenizer.train(self.TEXTS, names, vocab_size=60, removals=removals)
+
+    def test_have_a_token_where_that_was_asked_for(self, tmp_path):
+        trained = self.train(removals=True)
+        trained.save_pretrained(tmp_path)
+        for one in (trained, InteractionTokenizer.from_pretrained(tmp_path)):
+            assert one.reads_removals
+            assert one.tokens(one.actions) == list(one.action_marks) == [*ACTION_MARKS, "[REMOVE]"]
+            assert not one.is_word[one.actions].any()
+
+    def test_leave_a_vocabulary_as_it_was_elsewhere(self, tokenizer):
+        trained = self.train(["colour"], removals=False)
+        tokens = trained.tokens(range(14))
+        assert tokens[:13] == [*WORD_MARKS, *TEXT_MARKS, *ACTION_MARKS, "[COLOUR]"]
+        assert not tokenizer.reads_removals
+        assert tokenizer.action_marks == ACTION_MARKS
+
+    def test_an_attribute_of_that_name_is_no_action(self):
+        trained = self.train(["remove"], removals=False)
+        assert not trained.reads_removals
+        assert trained.tokens(trained.product_text(self.NAMED_REMOVE)) == ["[REMOVE]", "red"]
+
+    def test_an_attribute_of_that_name_shares_the_generic_token_where_it_is_an_action(self):
+        trained = self.train(["remove"], removals=True)
+        assert trained.tokens(trained.product_text(self.NAMED_REMOVE)) == ["[ATTRIBUTE]", "red"]
+
+    @pytest.mark.parametrize("removals", [True, False])
+    def test_of_a_checkpoint_s_vocabulary(self, bert_folder, removals):
+        tokenizer = InteractionTokenizer.from_bert(bert_folder, ["remove"], removals=removals)
+        assert tokenizer.reads_removals is removals
+        assert tokenizer.tokens(range(len(BERT_WORDS))) == BERT_WORDS
+        assert tokenizer.tokens(tokenizer.actions) == [*ACTION_MARKS, *["[REMOVE]"] * removals]
 
 
 class TestFromBert:
