@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import enum
 import json
+import re
 import sys
 import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -16,6 +17,10 @@ if TYPE_CHECKING:
     from rich.console import Console
 
     from ubm_embed.progress import Progress
+
+# What a terminal obeys or cannot show: control characters, overrides of the direction of writing, separators of lines,
+# and halves of characters.
+_UNPRINTABLE = re.compile("[\x00-\x1f\x7f-\x9f\u2028-\u202e\u2066-\u2069\ud800-\udfff]")
 
 # How often a long run writes a line if stderr is no terminal: a log must show life and stay short.
 _SECONDS_BETWEEN_LINES = 15.0
@@ -40,9 +45,14 @@ def _console(*, stderr: bool = True) -> Console:
     return Console(stderr=stderr, highlight=False, soft_wrap=True)
 
 
+def printable(text: str) -> str:
+    """The text as a terminal can show it in one line: an escape character is `\\x1b`, a line feed `\\n`."""
+    return _UNPRINTABLE.sub(lambda match: match[0].encode("unicode_escape").decode("ascii"), text)
+
+
 def say(text: str) -> None:
-    """Write a message to stderr."""
-    typer.echo(text, err=True)
+    """Write a message to stderr, of one or more lines."""
+    typer.echo("\n".join(map(printable, text.split("\n"))), err=True)
 
 
 def complain(text: str) -> None:
@@ -58,17 +68,23 @@ def warn(text: str) -> None:
 def _escape(text: str) -> str:
     from rich.markup import escape
 
-    return escape(text)
+    return escape(printable(text))
 
 
 def write_json(document: Any) -> None:
     """Write a document to stdout, indented."""
-    typer.echo(json.dumps(document, ensure_ascii=False, indent=2))
+    typer.echo(_json(document, indent=2))
 
 
 def write_json_line(document: Any) -> None:
     """Write a document to stdout, as one line."""
-    typer.echo(json.dumps(document, ensure_ascii=False))
+    typer.echo(_json(document))
+
+
+def _json(document: Any, *, indent: int | None = None) -> str:
+    """JSON that shows text as it is, but for what `printable` escapes; line feeds stand between values only."""
+    text = json.dumps(document, ensure_ascii=False, indent=indent)
+    return _UNPRINTABLE.sub(lambda match: match[0] if match[0] == "\n" else f"\\u{ord(match[0]):04x}", text)
 
 
 def write_document(document: Any, output_format: Format) -> None:
@@ -80,7 +96,8 @@ def write_table(columns: Sequence[str], rows: Iterable[Sequence[Any]], *, title:
     """Write a table to stdout."""
     from rich.table import Table
 
-    table = Table(*columns, title=title, title_justify="left", box=None, pad_edge=False)
+    title = None if title is None else _escape(title)
+    table = Table(*map(_escape, columns), title=title, title_justify="left", box=None, pad_edge=False)
     for row in rows:
         table.add_row(*(_escape(_cell(value)) for value in row))
     _console(stderr=False).print(table)
@@ -92,7 +109,7 @@ def _cell(value: Any) -> str:
     if isinstance(value, float):
         return f"{value:.4f}"
     if isinstance(value, Mapping | list | tuple):
-        return json.dumps(value, ensure_ascii=False)
+        return _json(value)
     return str(value)
 
 

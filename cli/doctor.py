@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from cli.console import Format, choose_format, progress, say, write_json, write_json_line
+from cli.console import Format, choose_format, printable, progress, say, write_json, write_json_line
 from cli.store_options import Store
 
 if TYPE_CHECKING:
@@ -55,7 +55,8 @@ def _write(findings: list[Finding], chosen: Format) -> None:
     else:
         for finding in findings:
             version = "" if finding.version is None else f" (version {finding.version})"
-            typer.echo(f"{finding.severity}{version}: {finding.problem}\n    type: {finding.remedy}")
+            problem, remedy = printable(finding.problem), printable(finding.remedy)
+            typer.echo(f"{finding.severity}{version}: {problem}\n    type: {remedy}")
 
 
 def _document(finding: Finding) -> dict[str, Any]:

@@ -18,7 +18,7 @@ from cli.answer_options import (
     load_predictors,
     read_rules,
 )
-from cli.answers import write_answers
+from cli.answers import warn_about, write_answers
 from cli.console import Format, choose_format
 from cli.inputs import read_text, source_name
 from cli.store_options import Store
@@ -71,6 +71,7 @@ def lookup(
 
     retriever = Retriever.open(store, predictors=predictors)
     answer = retriever.lookup_id(product_id or "", k, rules) if product is None else retriever.lookup(product, k, rules)
+    warn_about([answer])
     write_answers([answer], choose_format(output_format))
 
 
@@ -85,13 +86,14 @@ def _product_from_options(
     title: str | None, category: str | None, attributes: list[str], file: str | None
 ) -> Product | None:
     """The product whose text was given; None if it is named by id."""
-    from ubm_embed.data.session import Product
-
     if file is not None:
         return _read_product(file)
     if title is None and category is None and not attributes:
         return None
-    return Product(title or "", category, tuple(map(_attribute, attributes)))
+    from ubm_embed.data.session import parse_product
+
+    pairs = [{"name": name, "value": value} for name, value in map(_attribute, attributes)]
+    return parse_product({"title": title, "category": category, "attributes": pairs})
 
 
 def _attribute(pair: str) -> tuple[str, str]:
@@ -107,11 +109,12 @@ def _read_product(source: str) -> Product:
 
     name = source_name(source)
     try:
-        document = json.loads(read_text(source).removeprefix("\ufeff"))
-        return parse_product(document)
+        return parse_product(json.loads(read_text(source)))
     except json.JSONDecodeError as error:
         raise InvalidData(f"not JSON: {error.msg} at column {error.colno}", file=name, row=error.lineno) from None
     except (ValueError, RecursionError) as error:
         raise InvalidData(f"not JSON that can be read: {error}", file=name) from None
     except InvalidData as error:
+        if error.file is not None:
+            raise
         raise InvalidData(error.problem, file=name, field=error.field) from None

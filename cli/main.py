@@ -20,13 +20,14 @@ from cli import (
     export,
     finetune,
     ingest,
+    inspect,
     lookup,
     pretrain,
     query,
     refresh,
     versions,
 )
-from cli.console import complain
+from cli.console import complain, printable
 from ubm_embed.errors import UbmError
 
 UNEXPECTED, USAGE, INTERRUPTED = 1, 2, 130
@@ -43,6 +44,7 @@ app = typer.Typer(
 for command in (
     demo,
     ingest,
+    inspect,
     pretrain,
     finetune,
     evaluate,
@@ -91,6 +93,7 @@ def run(arguments: list[str]) -> int:
     try:
         result = command.main(arguments, prog_name="ubm-embed", standalone_mode=False)
     except typer.TyperException as error:  # a wrong option or argument
+        error.message = printable(error.message)
         show: Callable[..., None] = getattr(error, "show", partial(complain, str(error)))
         show()
         return USAGE

@@ -17,19 +17,19 @@ import numpy as np
 from indexer.index.kinds import DISK
 from indexer.index.vector_index import INDEX_FILE, VectorIndex
 from indexer.search.answer import Answer, Match, Reason
-from indexer.search.catalogue import IDS_FILE, Catalogue, CatalogueInMemory, read_ids
+from indexer.search.catalogue import IDS_FILE, Catalogue, CatalogueInMemory, find_products, read_ids
 from indexer.search.catalogue_on_disk import CatalogueOnDisk
 from indexer.search.matcher import Hits, Matcher
 from indexer.search.prediction import Prediction, Predictors
 from indexer.search.ranking import Rules
 from indexer.search.reasons import reasons_for
-from indexer.search.resolution import ResolvedSession, resolve_sessions
+from indexer.search.resolution import UNREADABLE, ResolvedSession, as_read, resolve_sessions
 from indexer.store.embedding_store import EmbeddingStore, model_folder, version_folder
 from indexer.versions.live import live_number
 from indexer.versions.version import StoreVersion, read_version, require_files
 from indexer.versions.version_index import open_index
 from ubm_embed.data.arrays import FloatArray
-from ubm_embed.data.session import Product, Session
+from ubm_embed.data.session import Action, Interaction, Product, Session
 from ubm_embed.errors import Conflict, InvalidData, NotFound
 from ubm_embed.inference.embedder import Embedder
 from ubm_embed.inference.predictor import Predictor
@@ -62,6 +62,8 @@ class Retriever:
         self.catalogue = catalogue
         self.matcher = Matcher(index, catalogue)
         self.predictors = Predictors(predictors)
+        readers = (embedder, *(predictor.embedder for predictor in predictors))
+        self._reads_removals = all(reader.tokenizer.reads_removals for reader in readers)
 
     @classmethod
     def open(
@@ -133,7 +135,8 @@ class Retriever:
         """
         _require_positive(k)
         started, rules = time.perf_counter(), rules or Rules()
-        resolved = resolve_sessions(sessions, self.catalogue)
+        resolved = resolve_sessions(sessions, self.catalogue, reads_removals=self._reads_removals)
+        resolved = [as_read(one, self.embedder) for one in resolved]
         hidden = [one.seen if rules.exclude_seen else frozenset[int]() for one in resolved]
         readable = [row for row, one in enumerate(resolved) if one.fallback is None]
         read = [resolved[row].session for row in readable]
@@ -150,6 +153,7 @@ class Retriever:
     def lookup(self, product: Product, k: int = 10, rules: Rules | None = None) -> Answer:
         """The products most like one that the store need not know, by its text alone.
 
+        A text of which the model knows no word is answered by the most popular products, and `fallback` says why.
         Predictions are for a session that holds only this product, as in `lookup_id`.
 
         Raises:
@@ -160,12 +164,14 @@ class Retriever:
         started = time.perf_counter()
         if not product.has_text:
             raise InvalidData("a product without text has no vector: expected a title, a category or an attribute")
+        if not self._can_read(product):
+            return self._popular_instead(k, frozenset(), rules or Rules(), started)
         vectors = self.embedder.embed_product(product)[None]
         (hits,) = self.matcher.nearest(vectors, k, [frozenset()], rules or Rules())
         return self._answers([_NO_SESSION], [_Result(hits, self.predictors.predict_product(product))], started)[0]
 
     def lookup_id(self, product_id: str, k: int = 10, rules: Rules | None = None) -> Answer:
-        """The products most like one of the store, by its stored vector, without itself.
+        """The products most like one of the store, by its stored vector, without itself; otherwise as `lookup`.
 
         Raises:
             NotFound: the version does not know the product.
@@ -174,13 +180,23 @@ class Retriever:
         """
         _require_positive(k)
         started = time.perf_counter()
-        position = self.catalogue.find([product_id]).get(product_id)
+        position = find_products(self.catalogue, [product_id]).get(product_id)
         if position is None:
             raise NotFound(f"version {self.version.version} has no product {product_id!r}")
+        product, itself = self.catalogue.products([position])[position], frozenset({position})
+        if not self._can_read(product):
+            return self._popular_instead(k, itself, rules or Rules(), started)
         vectors = self.index.vectors(np.array([position]))
-        (hits,) = self.matcher.nearest(vectors, k, [frozenset({position})], rules or Rules())
-        prediction = self.predictors.predict_product(self.catalogue.products([position])[position])
-        return self._answers([_NO_SESSION], [_Result(hits, prediction)], started)[0]
+        (hits,) = self.matcher.nearest(vectors, k, [itself], rules or Rules())
+        return self._answers([_NO_SESSION], [_Result(hits, self.predictors.predict_product(product))], started)[0]
+
+    def _can_read(self, product: Product) -> bool:
+        view = Interaction(Action.VIEW, product=product)
+        return bool(self.embedder.readable_session(Session((view,))).interactions)
+
+    def _popular_instead(self, k: int, hidden: frozenset[int], rules: Rules, started: float) -> Answer:
+        unreadable = ResolvedSession(Session(()), fallback=UNREADABLE)
+        return self._answers([unreadable], [_Result(self.matcher.popular(k, hidden, rules))], started)[0]
 
     def _reasons(self, session: Session, vector: FloatArray, hits: Hits) -> list[tuple[Reason, ...]]:
         products = self.catalogue.products(hits.positions.tolist())

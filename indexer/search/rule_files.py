@@ -1,4 +1,4 @@
-"""Files with rules about single products: which are excluded, and which are boosted."""
+"""Files with rules about single products: which are excluded, and which are boosted. An empty file has no rules."""
 
 from __future__ import annotations
 
@@ -6,8 +6,13 @@ from pathlib import Path
 
 import polars as pl
 
-from ubm_embed.data.tables.columns import conform, require
+from ubm_embed.data.ids import clean_ids
+from ubm_embed.data.tables.columns import conform, require, require_columns
 from ubm_embed.data.tables.table_files import collect_tables, scan_table, table_files
+
+# What a program writes that has no rules to write; a byte order mark and white space aside.
+_EMPTY = (b"", b"[]")
+_MAX_EMPTY_BYTES = 64
 
 
 def read_excluded(file: str | Path) -> frozenset[str]:
@@ -15,7 +20,7 @@ def read_excluded(file: str | Path) -> frozenset[str]:
 
     Raises:
         NotFound: no such file.
-        InvalidData: not readable, no such column, no rows, or an id is missing.
+        InvalidData: not readable, no such column, or an id is missing.
     """
     return frozenset(_read(file, {"product_id": pl.String()})["product_id"])
 
@@ -25,7 +30,7 @@ def read_boosts(file: str | Path) -> dict[str, float]:
 
     Raises:
         NotFound: no such file.
-        InvalidData: not readable, a column is missing, no rows, an id is missing or repeated, or a boost is no number.
+        InvalidData: not readable, a column is missing, an id is missing or repeated, or a boost is no number.
     """
     frame = _read(file, {"product_id": pl.String(), "boost": pl.Float64()})
     require(frame, pl.col("product_id").is_first_distinct(), file, "product_id", "an id that occurs once")
@@ -34,7 +39,20 @@ def read_boosts(file: str | Path) -> dict[str, float]:
 
 
 def _read(file: str | Path, schema: dict[str, pl.DataType]) -> pl.DataFrame:
-    (frame,) = collect_tables([scan_table(file)], table_files(file))
+    files = table_files(file)
+    if all(map(_is_empty, files)):
+        return pl.DataFrame(schema=schema)
+    (frame,) = collect_tables([scan_table(file)], files)
+    if frame.is_empty():
+        require_columns(frame.columns, list(schema), schema, file)
+        return pl.DataFrame(schema=schema)
     rows = conform(frame, schema, optional=set(), file=file).select(*schema)
-    require(rows, pl.col("product_id").fill_null("") != "", file, "product_id", "an id")
-    return rows
+    ids = clean_ids(pl.col("product_id"))
+    require(rows, ids.is_not_null(), file, "product_id", "an id")
+    return rows.with_columns(ids)
+
+
+def _is_empty(file: Path) -> bool:
+    if file.stat().st_size > _MAX_EMPTY_BYTES:
+        return False
+    return file.read_bytes().removeprefix(b"\xef\xbb\xbf").strip() in _EMPTY

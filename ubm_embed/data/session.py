@@ -37,6 +37,10 @@ class Action(enum.StrEnum):
 
 ACTIONS: tuple[Action, ...] = tuple(Action)
 
+# Beyond what a shopper does or a shop writes: the price of a request must not depend on who sends it.
+MAX_INTERACTIONS = 100_000
+MAX_CHARACTERS = 100_000
+
 _DECODER = json.JSONDecoder()
 _BETWEEN_ENTRIES = re.compile(r"[\s,]*")
 
@@ -118,7 +122,7 @@ def _entries(text: str, name: str) -> Iterator[tuple[int, Any]]:
     lines = [(number, line) for number, line in enumerate(text.split("\n"), start=1) if line.strip()]
     if len(lines) > 1 and _is_json(lines[0][1]):
         for number, line in lines:
-            yield number, _loads(line, name, number)
+            yield number, _loads(line.removeprefix("\ufeff"), name, number)  # files that were joined have a mark each
         return
     document = _loads(text, name)
     if isinstance(document, list):
@@ -129,10 +133,12 @@ def _entries(text: str, name: str) -> Iterator[tuple[int, Any]]:
 
 def _entry_lines(text: str, entries: int) -> Iterator[int]:
     """The line on which each entry of a JSON list starts; `text` must be a valid one."""
+    counted, line = 0, 1
     end = text.index("[") + 1
     for _ in range(entries):
         start = _BETWEEN_ENTRIES.match(text, end).end()  # type: ignore[union-attr]  # it matches an empty text, too
-        yield text.count("\n", 0, start) + 1
+        counted, line = start, line + text.count("\n", counted, start)
+        yield line
         _, end = _DECODER.raw_decode(text, start)
 
 
@@ -172,6 +178,9 @@ def _parse_session(entry: Any) -> Session:
     interactions = entry.get("interactions")
     if not isinstance(interactions, list):
         raise InvalidData(f"expected a list of interactions, got {_kind(interactions)}", field="interactions")
+    if len(interactions) > MAX_INTERACTIONS:
+        problem = f"expected at most {MAX_INTERACTIONS:,} interactions, got {len(interactions):,}"
+        raise InvalidData(problem, field="interactions")
     parsed = [_parse_interaction(item, f"interactions[{position}]") for position, item in enumerate(interactions)]
     return Session(tuple(parsed), _identifier(entry, "session_id"))
 
@@ -211,6 +220,9 @@ def parse_product(entry: Any, field: str = "") -> Product:
     )
     if not product.has_text:
         raise InvalidData("a product without text: expected a title, a category or an attribute", field=field or None)
+    if sum(len(name) + len(value) for name, value in product.attributes) > MAX_CHARACTERS:
+        problem = f"expected attributes of at most {MAX_CHARACTERS:,} characters"
+        raise InvalidData(problem, field=_under(field, "attributes"))
     return product
 
 
@@ -228,11 +240,13 @@ def _attributes(entry: Any, field: str) -> tuple[tuple[str, str], ...]:
     for pair in pairs:
         if not all(isinstance(part, str | int | float) for part in pair):
             raise InvalidData(f"expected text, got {reprlib.repr(pair)}", field=field)
-    return tuple((_encodable(str(name)), _encodable(str(value))) for name, value in pairs)
+    return tuple((encodable(str(name)), encodable(str(value))) for name, value in pairs)
 
 
 def _identifier(entry: Mapping[str, Any], key: str, parent: str = "") -> str | None:
     value = entry.get(key)
+    if isinstance(value, float) and value.is_integer() and abs(value) < 2**53:
+        value = int(value)  # of a table in which one id was missing
     if isinstance(value, int) and not isinstance(value, bool):
         return str(value)  # ids are often numbers; a corpus holds them as text
     return _text(entry, key, parent)
@@ -244,11 +258,14 @@ def _text(entry: Mapping[str, Any], key: str, parent: str = "") -> str | None:
         return None
     if not isinstance(value, str):
         raise InvalidData(f"expected a string, got {_kind(value)}", field=_under(parent, key))
-    return _encodable(value)
+    if len(value) > MAX_CHARACTERS:
+        problem = f"expected at most {MAX_CHARACTERS:,} characters, got {len(value):,}"
+        raise InvalidData(problem, field=_under(parent, key))
+    return encodable(value)
 
 
-def _encodable(text: str) -> str:
-    # A web page that cuts a title within an emoji sends half a surrogate pair, which UTF-8 cannot encode.
+def encodable(text: str) -> str:
+    """The text with `?` for halves of surrogate pairs, which UTF-8 cannot encode: a page may cut within an emoji."""
     return text.encode("utf-8", "replace").decode("utf-8")
 
 

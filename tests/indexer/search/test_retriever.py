@@ -111,6 +111,78 @@ def test_unknown_products_are_skipped_and_listed(retriever: Retriever) -> None:
     assert answer.matches == retriever.recommend(session(view("p1"), search("red"))).matches
 
 
+def test_ids_are_read_as_everywhere(retriever: Retriever) -> None:
+    inline = Interaction(Action.VIEW, product=Product("red shirt", product_id="p3\u00a0"))
+    answer = retriever.recommend(session(view(" p1 "), inline))
+    assert answer.unknown == ()
+    assert not {"p1", "p3"} & set(ids(answer))
+    assert ids(retriever.lookup_id("\tp1")) == ids(retriever.lookup_id("p1"))
+
+
+def test_an_id_that_is_none_is_skipped_and_listed_as_it_was_written(retriever: Retriever) -> None:
+    answer = retriever.recommend(session(view(""), view("undefined"), view(" "), view("NaN "), view("p1")))
+    assert answer.unknown == ("", "undefined", " ", "NaN ")
+    assert answer.matches == retriever.recommend(session(view("p1"))).matches
+    with pytest.raises(NotFound, match="'undefined'"):
+        retriever.lookup_id("undefined")
+
+
+def test_a_number_with_an_empty_fraction_is_the_number(tmp_path: Path, model_folder: Path) -> None:
+    products = pl.DataFrame({"product_id": ["17", "18"], "title": ["red shoes", "blue shirt"]})
+    products.write_csv(tmp_path / "numbers.csv")
+    build_index(model=model_folder, products=tmp_path / "numbers.csv", store=tmp_path / "numbers")
+    answer = Retriever.open(tmp_path / "numbers").recommend(session(view("17.0")))
+    assert (answer.unknown, ids(answer)) == ((), ["18"])
+
+
+class TestUnreadableText:
+    """The toy model knows some English words."""
+
+    FOREIGN = ("红色的鞋子", "👟🔥", "Ωμέγα", "\0")
+
+    @pytest.mark.parametrize("text", FOREIGN)
+    def test_a_session_of_it_is_answered_by_popularity(self, retriever: Retriever, text: str) -> None:
+        inline = Interaction(Action.VIEW, product=Product(text, text, (("colour", text),)))
+        for visit in (session(search(text)), session(inline, search(text)), session(*[search(text)] * 20)):
+            answer = retriever.recommend(visit)
+            assert answer.fallback == "text that the model cannot read"
+            assert ids(answer) == ["p3", "p2", "p5"]
+            assert {match.score for match in answer.matches} == {None}
+
+    @pytest.mark.parametrize("text", FOREIGN)
+    def test_in_a_session_it_is_left_out(self, retriever: Retriever, text: str) -> None:
+        foreign = [search(text)] * 9  # the model reads the last 8
+        answer = retriever.recommend(session(search("red"), view("p1"), *foreign), explain=True)
+        expected = retriever.recommend(session(search("red"), view("p1")), explain=True)
+        assert (answer.matches, answer.fallback) == (expected.matches, None)
+
+    def test_one_known_word_is_enough(self, retriever: Retriever) -> None:
+        assert retriever.recommend(session(search("红色 shoes"))).fallback is None
+
+    def test_a_lookup_of_it_is_answered_by_popularity(self, retriever: Retriever) -> None:
+        answer = retriever.lookup(Product("红色的鞋子"), 2)
+        assert (answer.fallback, ids(answer)) == ("text that the model cannot read", ["p3", "p2"])
+
+    def test_a_product_of_the_store_with_such_a_text_has_no_similar_ones(
+        self, tmp_path: Path, model_folder: Path, interactions_file: Path
+    ) -> None:
+        products = pl.DataFrame({"product_id": ["p3", "p5", "x"], "title": ["红色的鞋子", "red shirt", "👟"]})
+        products.write_parquet(tmp_path / "foreign.parquet")
+        folder = tmp_path / "foreign"
+        build_index(
+            model=model_folder,
+            products=tmp_path / "foreign.parquet",
+            interactions=interactions_file,
+            store=folder,
+            allow=list(Gate),
+        )
+        retriever = Retriever.open(folder)
+        answer = retriever.lookup_id("p3")
+        assert (answer.fallback, ids(answer)) == ("text that the model cannot read", ["p5"])
+        assert retriever.recommend(session(view("p3"))).fallback == "text that the model cannot read"
+        assert retriever.lookup_id("p5").fallback is None
+
+
 def test_an_inline_product_need_not_be_known(retriever: Retriever) -> None:
     inline = Product("red running shoes", "shoes", (("colour", "red"), ("size", "42")), product_id="new")
     answer = retriever.recommend(session(Interaction(Action.VIEW, product=inline)), rules=Rules(exclude_seen=False))

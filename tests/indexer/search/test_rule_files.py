@@ -23,6 +23,43 @@ def test_boosts_are_numbers(tmp_path: Path) -> None:
     assert read_boosts(tmp_path / "b.csv") == {"p1": 0.5, "p2": -0.001}
 
 
+@pytest.mark.parametrize("mark", ["", "\ufeff"])
+@pytest.mark.parametrize(
+    ("name", "text"),
+    [
+        ("x.csv", ""),
+        ("x.csv", "\n"),
+        ("x.csv", "product_id,boost"),
+        ("x.csv", "product_id,boost\r\n"),
+        ("x.json", ""),
+        ("x.json", "[]"),
+        ("x.json", " [] \n"),
+        ("x.jsonl", ""),
+        ("x.jsonl", "\n\n"),
+    ],
+)
+def test_an_empty_file_has_no_rules(tmp_path: Path, name: str, text: str, mark: str) -> None:
+    (tmp_path / name).write_text(mark + text, "utf-8")
+    assert read_excluded(tmp_path / name) == frozenset()
+    assert read_boosts(tmp_path / name) == {}
+
+
+def test_a_table_without_rows_has_no_rules_but_its_columns(tmp_path: Path) -> None:
+    pl.DataFrame(schema={"product_id": pl.String, "boost": pl.Float64}).write_parquet(tmp_path / "x.parquet")
+    assert read_excluded(tmp_path / "x.parquet") == frozenset()
+    assert read_boosts(tmp_path / "x.parquet") == {}
+    (tmp_path / "x.csv").write_text("sku,boost\n")
+    with pytest.raises(InvalidData, match="missing column"):
+        read_excluded(tmp_path / "x.csv")
+
+
+def test_ids_are_read_as_everywhere(tmp_path: Path) -> None:
+    (tmp_path / "x.csv").write_text("\ufeffproduct_id,boost\n p1 ,1\n17.0,2\n\u00a0p2,3\n", "utf-8")
+    assert read_boosts(tmp_path / "x.csv") == {"p1": 1, "17": 2, "p2": 3}
+    pl.DataFrame({"product_id": [17.0, 18.0]}).write_parquet(tmp_path / "x.parquet")
+    assert read_excluded(tmp_path / "x.parquet") == {"17", "18"}
+
+
 @pytest.mark.parametrize(
     ("text", "field", "row"),
     [
@@ -33,6 +70,8 @@ def test_boosts_are_numbers(tmp_path: Path) -> None:
         ("product_id,boost\np1,1\n,2\n", "product_id", 2),
         ("product_id,boost\np1,1\np1,2\n", "product_id", 2),
         ("product_id,boost\np1,inf\n", "boost", 1),
+        ("product_id,boost\np1,1\nundefined,2\n", "product_id", 2),
+        ("product_id,boost\np1,1\n p1,2\n", "product_id", 2),
     ],
 )
 def test_a_mistake_is_named(tmp_path: Path, text: str, field: str, row: int | None) -> None:

@@ -103,8 +103,20 @@ def test_ids_may_be_numbers():
     assert parse_session(entry) == Session((Interaction(Action.BUY, product_id="12"),), "5")
 
 
+@pytest.mark.parametrize(("number", "text"), [(17, "17"), (17.0, "17"), (-3.0, "-3"), (2**53, str(2**53))])
+def test_a_whole_number_is_an_id_however_json_writes_it(number, text):
+    entry = {"interactions": [{"action": "buy", "product_id": number}]}
+    assert parse_session(json.loads(json.dumps(entry))).interactions[0].product_id == text
+
+
 def test_a_byte_order_mark_is_skipped():
     assert read('\ufeff{"interactions": []}') == [(1, Session(()))]
+    assert read('\ufeff{"interactions": []}\n\ufeff{"interactions": []}') == [(1, Session(())), (2, Session(()))]
+
+
+def test_a_null_character_is_text_like_any_other():
+    product = parse_product({"title": "red\0shoe", "product_id": "p\0"})
+    assert product == Product("red\0shoe", product_id="p\0")
 
 
 def test_half_an_emoji_is_replaced_so_that_the_text_can_be_encoded():
@@ -125,6 +137,15 @@ def test_half_an_emoji_is_replaced_so_that_the_text_can_be_encoded():
         (VIEW | {"product": {"title": "t"}}, "", "needs product_id or product"),
         ({"action": "view", "product_id": True}, ".product_id", "expected a string, got true or false"),
         ({"action": "view", "product_id": 1.5}, ".product_id", "expected a string, got a number"),
+        ({"action": "view", "product_id": 1e300}, ".product_id", "expected a string, got a number"),
+        ({"action": "view", "product_id": "p" * 100_001}, ".product_id", "at most 100,000 characters, got 100,001"),
+        ({"action": "search", "query": "q" * 100_001}, ".query", "at most 100,000 characters"),
+        ({"action": "view", "product": {"title": "t" * 100_001}}, ".product.title", "at most 100,000 characters"),
+        (
+            {"action": "view", "product": {"attributes": {"size": "x" * 50_000, "colour": "y" * 50_000}}},
+            ".product.attributes",
+            "at most 100,000 characters",
+        ),
         ({"action": "search", "query": ["q"]}, ".query", "expected a string, got a list"),
         ({"action": "search", "query": 5}, ".query", "expected a string, got a number"),
         ({"action": "view", "product": "p1"}, ".product", "expected a product object, got a string"),
@@ -157,6 +178,12 @@ def test_an_invalid_interaction_is_named_by_line_and_field(interaction, field, p
 def test_an_invalid_session_is_named_by_its_field(entry, field, problem):
     error = error_of(entry)
     assert (error.row, error.field, error.problem) == (1, field, problem)
+
+
+def test_a_session_has_a_limit_of_interactions():
+    error = error_of(json.dumps({"interactions": [0] * 100_001}))
+    assert (error.row, error.field) == (1, "interactions")
+    assert error.problem == "expected at most 100,000 interactions, got 100,001"
 
 
 def test_an_invalid_session_of_a_list_is_named_by_its_line():
