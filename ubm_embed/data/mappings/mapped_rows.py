@@ -52,7 +52,7 @@ def map_rows(file: Path, part: LogMapping | CatalogueMapping) -> MappedRows:
         NotFound: no such file, or none beside it that is to be joined.
         InvalidData: not readable, or a column that is not there and not optional; names it and those that are there.
     """
-    frame = _filled(join_files(_scan(file, part), part.join, file), part.fill)
+    frame = _filled(join_files(_scan(file, part), part.join, file), part.fill, file)
     columns = dict(frame.collect_schema())
     names = tuple(name for name in columns if not name.startswith("\0"))
     each, paths = part.each, part.paths()
@@ -110,12 +110,12 @@ def _in_lower_case(frame: pl.LazyFrame, file: Path) -> pl.LazyFrame:
     return frame.rename({name: lower for lower, name in names.items()})
 
 
-def _filled(frame: pl.LazyFrame, fill: Fill | None) -> pl.LazyFrame:
+def _filled(frame: pl.LazyFrame, fill: Fill | None, file: Path) -> pl.LazyFrame:
     if fill is None:
         return frame
     schema = frame.collect_schema()
     if fill.by not in schema:
-        raise missing_column(fill.by, [name for name in schema if not name.startswith("\0")], None)
+        raise missing_column(fill.by, [name for name in schema if not name.startswith("\0")], file)
     columns = [pl.col(name) for name in fill.columns if name in schema]
     # Text files have no nulls of their own.
     values = [pl.when(column.cast(pl.String).str.strip_chars() != "").then(column) for column in columns]
