@@ -24,6 +24,19 @@ def _short(path: str) -> str:
 Path = Annotated[Name, pydantic.AfterValidator(_short)]
 
 
+def _is_pattern(pattern: str) -> str:
+    import polars as pl  # only here: the command line reads this module for its help
+
+    try:
+        pl.Series([""]).str.contains(pattern)
+    except pl.exceptions.PolarsError as error:
+        raise ValueError(f"not a regular expression: {str(error).strip().splitlines()[-1]}") from None
+    return pattern
+
+
+Pattern = Annotated[Name, pydantic.AfterValidator(_is_pattern)]
+
+
 class ColumnType(enum.StrEnum):
     """What the values of a column are."""
 
@@ -50,7 +63,9 @@ class Column(TomlModel):
             all its values fit.
         invalid: what a value does that does not fit: stop with an error that names its row, or become null and counted.
         optional: whether a file may lack the column.
-        values: replacements, theirs to ours, before values are joined; an empty one stands for a missing value.
+        remove: a regular expression; what it matches is taken out of a value, such as the prefix of an id.
+        values: replacements after that, theirs to ours, before values are joined; an empty one stands for a missing
+            value.
     """
 
     path: tuple[Path, ...] = ()
@@ -60,6 +75,7 @@ class Column(TomlModel):
     type: ColumnType | None = None
     invalid: Literal["error", "null"] = "error"
     optional: bool = False
+    remove: Pattern | None = None
     values: dict[str, str] = Field(default_factory=dict)
 
     @pydantic.model_validator(mode="before")
@@ -100,7 +116,7 @@ class Drop(TomlModel):
 
     path: Path
     is_in: tuple[str, ...] = ()
-    matches: str | None = None
+    matches: Pattern | None = None
     unless: bool = False
     reason: Annotated[str, Field(min_length=1, max_length=200)] | None = None
     optional: bool = False
@@ -110,18 +126,6 @@ class Drop(TomlModel):
         if bool(self.is_in) == (self.matches is not None):
             raise ValueError("expected exactly one of is_in and matches")
         return self
-
-    @pydantic.field_validator("matches")
-    @classmethod
-    def _is_pattern(cls, pattern: str | None) -> str | None:
-        import polars as pl  # only here: the command line reads this module for its help
-
-        if pattern is not None:
-            try:
-                pl.Series([""]).str.contains(pattern)
-            except pl.exceptions.PolarsError as error:
-                raise ValueError(f"not a regular expression: {str(error).strip().splitlines()[-1]}") from None
-        return pattern
 
 
 class Fill(TomlModel):

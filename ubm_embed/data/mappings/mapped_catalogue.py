@@ -93,7 +93,7 @@ def _text(values: dict[str, Values], name: str) -> pl.Expr:
 def _further(name: str, rows: MappedRows, part: CatalogueMapping, value: Values) -> pl.Expr:
     """In its declared type, else the type of its own column if it is one."""
     column = part.columns[name]
-    plain = len(column.path) == 1 and not column.values and column.join is None
+    plain = len(column.path) == 1 and not (column.values or column.remove) and column.join is None
     location = rows.locations[column.path[0]] if plain else None
     return location.value if value.type is None and location and location.dtype != pl.String else value.typed
 

@@ -61,7 +61,7 @@ def column_values(
     separator = column.join if column.join is not None else _separator(name)
     text = _text(name, column, locations, separator)
     found = locations[column.path[0]] if len(column.path) == 1 else None
-    if kind is ColumnType.TIME and found and not column.values and found.dtype.is_temporal():
+    if kind is ColumnType.TIME and found and not (column.values or column.remove) and found.dtype.is_temporal():
         return Values(text, as_timestamp(found.value, found.dtype, time), kind)
     return Values(text, typed(text, kind, time), kind)
 
@@ -121,7 +121,8 @@ def text_of(location: Location | None, separator: str) -> pl.Expr:
 
 
 def _replaced(text: pl.Expr, column: Column) -> pl.Expr:
-    if not column.values:
+    if not (column.values or column.remove):
         return text
-    new = text.replace(column.values)
+    new = text.str.replace_all(column.remove, "").str.strip_chars() if column.remove else text
+    new = new.replace(column.values)
     return pl.when(new != "").then(new)

@@ -50,3 +50,19 @@ def test_a_joined_id_needs_all_its_parts(tmp_path: Path) -> None:
     columns = {"session_id": {"path": ["device", "visit"], "values": {"-1": ""}}, "product_id": "item"}
     events = _events(tmp_path / "log.csv", text, columns=columns)
     assert events["session_id"].to_list() == ["d-3", None, None, None]
+
+
+def test_what_a_value_has_too_much_is_removed(tmp_path: Path) -> None:
+    text = "product,user\ngid://shopify/Product/12,$device:d\n 13 ,u\n"
+    columns = {
+        "session_id": {"value": "s"},
+        "product_id": {"path": "product", "remove": "^gid://shopify/Product/"},
+        "user_id": {"path": "user", "remove": r"^\$device:.*"},
+    }
+    events = _events(tmp_path / "log.csv", text, columns=columns)
+    assert events.select("product_id", "user_id").rows() == [("12", None), ("13", "u")]
+
+
+def test_an_expression_that_is_none_is_refused() -> None:
+    with pytest.raises(ValueError, match="not a regular expression"):
+        Mapping.model_validate({"log": {"columns": {"action": {"path": "a", "remove": "(["}}}})
