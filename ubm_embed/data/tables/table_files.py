@@ -1,4 +1,4 @@
-"""Tables on disk, read lazily: Parquet, CSV, JSON and JSON Lines, the last three also gzipped.
+"""Tables on disk, read lazily: Parquet, CSV, JSON, JSON Lines, XML and Excel.
 
 Parquet has types. In the text formats every column is read as text, and a nested JSON value as its JSON: only the
 caller knows what a column means, and a guess would turn the id "007" into 7.
@@ -7,21 +7,25 @@ caller knows what a column means, and a guess would turn the id "007" into 7.
 from __future__ import annotations
 
 import errno
-import glob
-import io
 import os
 import re
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 
 import polars as pl
 
+from ubm_embed.data.tables.csv_files import scan_csv
 from ubm_embed.data.tables.formats import CsvFormat
-from ubm_embed.data.tables.json_files import keys_of_lines, lines_of_array, starts_with_array
+from ubm_embed.data.tables.joined_tables import joined_tables
+from ubm_embed.data.tables.json_table import scan_json
+from ubm_embed.data.tables.parquet_files import damaged, scan_parquet
+from ubm_embed.data.tables.table_kinds import EXPECTED, holds_array, kind_or_none, table_kind
 from ubm_embed.errors import InvalidData, NotFound
 
-_KINDS = {".parquet": "Parquet", ".csv": "CSV", ".json": "JSON", ".jsonl": "JSON Lines", ".ndjson": "JSON Lines"}
-_EXPECTED = ".parquet, .csv, .json, .jsonl or .ndjson, the text formats also with .gz"
+__all__ = ["collect_tables", "refused_write", "scan_table", "table_batches", "table_files", "table_kind"]
+
+_SCANS = {"Parquet": scan_parquet}
+_HIDDEN = (".", "_")
 
 # What polars raises for a file that cannot be read: an error in decompression is an OSError.
 _READ_ERRORS = (pl.exceptions.PolarsError, OSError)
@@ -37,36 +41,61 @@ def scan_table(
     csv: CsvFormat | None = None,
     row: str | None = None,
     problem: str | None = None,
+    file: str | None = None,
+    json_text: Collection[str] = (),
 ) -> pl.LazyFrame:
-    """The rows of a file, or of the files of one kind in a folder by name.
+    """The rows of a file, or of the files of one kind in a folder and its folders by path.
+
+    Rows of text files are read only when the frame is collected, and errors in them appear then.
 
     Args:
-        path: its suffixes decide the format; a `.json` file may also hold one object a line.
-        schema: JSON only: the columns to read and their types, also nested ones. The file is then not checked in
-            advance; errors appear when the frame is collected (see `collect_tables`).
+        path: its suffixes or its content decide the format; text may be compressed by gzip or Zstandard.
+        schema: JSON only: the columns to read and their types, also nested ones. None reads all keys as text, and
+            searches the file for them at once.
         csv: how CSV files are written; None is a header, separated by what it has, in UTF-8.
         row: adds a column of this name with the 1-based number of the row in its file: a record of CSV and Parquet,
             a line of JSON Lines, an element of a JSON array.
         problem: JSON only: adds a text column of this name that says what is wrong with a row, or is null. Values that
             do not fit `schema` are null then; without `problem` they are an error.
+        file: adds a text column of this name with the path of the row's file.
+        json_text: columns of `schema` whose lists and objects are read as their JSON text. Elsewhere a list is joined
+            by ` > ` where text is declared, and an object does not fit.
 
     Raises:
         NotFound: no such path.
-        InvalidData: an unknown suffix, an empty or unreadable file, malformed JSON (with its line and column), a folder
-            without tables or with several kinds of them.
+        InvalidData: a file of no known kind, an empty or unreadable one, malformed JSON, a folder without tables or
+            with several kinds of them, or files whose columns do not go together.
     """
-    frames = [_with_marks(_scan_file(file, schema), row, problem) for file in table_files(path)]
-    return frames[0] if len(frames) == 1 else pl.concat(frames, how="diagonal_relaxed")
+    files = table_files(path)
+    frames = []
+    for one in files:
+        kind = table_kind(one)
+        if kind in ("JSON", "JSON Lines"):
+            is_array = kind == "JSON" and holds_array(one)
+            frame = scan_json(one, is_array=is_array, schema=schema, json_text=json_text, row=row, problem=problem)
+        elif kind == "CSV":
+            frame = _with_problem(scan_csv(one, csv or CsvFormat(), row), problem)
+        else:
+            frame = _with_problem(_with_row(_SCANS[kind](one), row), problem)
+        frames.append(frame if file is None else frame.with_columns(pl.lit(str(one)).alias(file)))
+    return joined_tables(frames, files)
 
 
-def _with_marks(frame: pl.LazyFrame, row: str | None, problem: str | None) -> pl.LazyFrame:
-    if row:
-        frame = frame.with_row_index(row, 1).with_columns(pl.col(row).cast(pl.Int64))
-    return frame.with_columns(pl.lit(None, pl.String).alias(problem)) if problem else frame
+def _with_row(frame: pl.LazyFrame, row: str | None) -> pl.LazyFrame:
+    if row is None:
+        return frame
+    return frame.with_row_index(row, 1).select(pl.exclude(row), pl.col(row).cast(pl.Int64))
+
+
+def _with_problem(frame: pl.LazyFrame, problem: str | None) -> pl.LazyFrame:
+    return frame if problem is None else frame.with_columns(pl.lit(None, pl.String).alias(problem))
 
 
 def table_files(path: str | Path) -> list[Path]:
-    """The files that `path` stands for: itself, or those in the folder, by name.
+    """The files that `path` stands for: itself, or those in the folder and its folders, by path.
+
+    Left out are files whose name or folder begins with `.` or `_`, those that are no tables, and empty ones beside
+    others: programs that write in parallel leave one of each of these.
 
     Raises:
         NotFound: no such path.
@@ -77,36 +106,37 @@ def table_files(path: str | Path) -> list[Path]:
         raise NotFound(f"no such file: {path}")
     if not path.is_dir():
         return [path]
-    files = sorted(file for file in path.iterdir() if file.is_file() and _kind(file) and not file.name.startswith("."))
-    kinds = sorted({str(_kind(file)) for file in files})
-    if len(kinds) != 1:
-        raise InvalidData(f"expected files of one kind ({_EXPECTED}); found {' and '.join(kinds) or 'none'}", file=path)
+    kinds = {file: kind for file in sorted(_files_below(path)) if (kind := kind_or_none(file))}
+    files = [file for file in kinds if file.stat().st_size] or list(kinds)
+    found = sorted({kinds[file] for file in files})
+    if len(found) != 1:
+        raise InvalidData(f"expected files of one kind ({EXPECTED}); found {' and '.join(found) or 'none'}", file=path)
     return files
 
 
-def table_kind(file: Path) -> str:
-    """`Parquet`, `CSV`, `JSON` or `JSON Lines`, by the suffixes.
-
-    Raises:
-        InvalidData: another suffix.
-    """
-    kind = _kind(file)
-    if kind is None:
-        raise InvalidData(f"unknown suffix {''.join(file.suffixes)!r}; expected {_EXPECTED}", file=file)
-    return kind
+def _files_below(folder: Path) -> Iterator[Path]:
+    seen: set[tuple[int, int]] = set()
+    for parent, folders, names in os.walk(folder, followlinks=True):
+        status = os.stat(parent)
+        if (status.st_dev, status.st_ino) in seen:  # a link to a folder that contains it
+            folders.clear()
+            continue
+        seen.add((status.st_dev, status.st_ino))
+        folders[:] = sorted(name for name in folders if not name.startswith(_HIDDEN))
+        yield from (file for name in names if not name.startswith(_HIDDEN) and (file := Path(parent, name)).is_file())
 
 
 def collect_tables(frames: Sequence[pl.LazyFrame], files: Iterable[Path]) -> list[pl.DataFrame]:
     """Collect frames that were scanned from `files` in one pass, streaming where polars can.
 
     Raises:
-        InvalidData: one of the files cannot be read; names the line of malformed JSON.
+        InvalidData: one of the files cannot be read; names it, and of a text file the row.
         OSError: a frame writes, and the system refuses it.
     """
     try:
         return pl.collect_all(frames, engine="streaming")
     except _READ_ERRORS as error:
-        raise refused_write(error) or _explained(error, list(files)) from None
+        raise refused_write(error) or _explained(error, files) from None
 
 
 def refused_write(error: Exception) -> OSError | None:
@@ -130,55 +160,6 @@ def table_batches(path: str | Path, rows: int) -> Iterator[pl.DataFrame]:
         raise _explained(error, files) from None
 
 
-def _explained(error: Exception, files: list[Path]) -> InvalidData:
-    for file in files:
-        if table_kind(file) != "JSON Lines" and (table_kind(file) != "JSON" or starts_with_array(file)):
-            continue
-        try:
-            keys_of_lines(file)
-        except InvalidData as explained:
-            return explained
-    return _unreadable(error, files[0] if len(files) == 1 else None)
-
-
-def _kind(file: Path) -> str | None:
-    name = file.name.lower()
-    kind = _KINDS.get(Path(name.removesuffix(".gz")).suffix)
-    return None if kind == "Parquet" and name.endswith(".gz") else kind
-
-
-def _scan_file(file: Path, schema: Mapping[str, pl.DataType] | None) -> pl.LazyFrame:
-    kind = table_kind(file)
-    if file.stat().st_size == 0:
-        raise InvalidData(f"empty; expected {kind}", file=file)
-    try:
-        frame = _scan(file, kind, schema)
-        frame.collect_schema()
-    except _READ_ERRORS as error:
-        raise _unreadable(error, file, kind) from None
-    return frame
-
-
-def _scan(file: Path, kind: str, schema: Mapping[str, pl.DataType] | None) -> pl.LazyFrame:
-    if kind == "Parquet":
-        return pl.scan_parquet(file, glob=False)
-    if kind == "CSV":
-        return pl.scan_csv(file, infer_schema=False, glob=False)
-    if kind == "JSON" and starts_with_array(file):
-        keys, lines = lines_of_array(file)
-        columns = _columns(keys, schema, file)
-        return pl.read_ndjson(io.BytesIO(lines), schema=columns).lazy() if lines else pl.LazyFrame(schema=columns)
-    # scan_ndjson has no `glob=False`: a `[` in a folder's name would be a pattern.
-    return pl.scan_ndjson(glob.escape(str(file)), schema=_columns([] if schema else keys_of_lines(file), schema, file))
-
-
-def _columns(keys: list[str], schema: Mapping[str, pl.DataType] | None, file: Path) -> Mapping[str, pl.DataType]:
-    columns = schema or {key: pl.String() for key in keys}
-    if not columns:
-        raise InvalidData("no rows; expected at least one", file=file)
-    return columns
-
-
-def _unreadable(error: Exception, file: Path | None, kind: str = "") -> InvalidData:
-    reason = str(error).splitlines()[0] if str(error) else type(error).__name__
-    return InvalidData(f"not readable{' as ' + kind if kind else ''}: {reason}", file=file)
+def _explained(error: Exception, files: Iterable[Path]) -> InvalidData:
+    """Our own readers explain themselves; what is left is an error of polars in Parquet."""
+    return damaged([file for file in files if table_kind(file) == "Parquet"], error)

@@ -1,0 +1,94 @@
+"""What kind of table a file holds: by its suffix, and by its content where the suffix does not say."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Iterator
+from pathlib import Path
+
+from ubm_embed.data.tables.text_stream import BrokenTextError, utf8_chunks
+from ubm_embed.errors import InvalidData
+
+EXPECTED = "Parquet, CSV, JSON, JSON Lines, XML or Excel"
+
+_BY_SUFFIX = {
+    ".parquet": "Parquet",
+    ".csv": "CSV",
+    ".tsv": "CSV",
+    ".tab": "CSV",
+    ".psv": "CSV",
+    ".jsonl": "JSON Lines",
+    ".ndjson": "JSON Lines",
+    ".json": "JSON",
+    ".xml": "XML",
+    ".xlsx": "Excel",
+}
+_COMPRESSED = (".gz", ".zst", ".zstd")
+_TEXT_KINDS = ("CSV", "JSON", "JSON Lines", "XML")
+# Suffixes under which any text is found, among them that of Segment's `TIME.ID.1.1.1.gz` and none at all.
+_ANY_TEXT = ("", ".dat", ".txt", ".log", ".data", ".out")
+_LOOKED_AT = 1 << 16
+
+
+def table_kind(file: Path) -> str:
+    """`Parquet`, `CSV`, `JSON`, `JSON Lines`, `XML` or `Excel`: by the suffix, else by the beginning of the file.
+
+    Raises:
+        InvalidData: neither says.
+    """
+    kind = kind_or_none(file)
+    if kind is None:
+        suffix = f"unknown suffix {''.join(file.suffixes)!r} and" if file.suffix else "no suffix, and"
+        raise InvalidData(f"{suffix} content that is not a table; expected {EXPECTED}", file=file)
+    return kind
+
+
+def kind_or_none(file: Path) -> str | None:
+    """As `table_kind`, but None where neither says."""
+    name = file.name.lower()
+    plain = next((name.removesuffix(suffix) for suffix in _COMPRESSED if name.endswith(suffix)), name)
+    kind = _BY_SUFFIX.get(Path(plain).suffix)
+    if kind is None:
+        return _by_content(file, Path(plain).suffix)
+    return kind if kind in _TEXT_KINDS or plain == name else None
+
+
+def holds_array(file: Path) -> bool:
+    """Whether the first character of a JSON file that is not white space is `[`.
+
+    Raises:
+        InvalidData: only white space, or not readable.
+    """
+    beginning = _beginning(file)
+    if not beginning:
+        raise InvalidData("empty; expected JSON", file=file)
+    return beginning.startswith("[")
+
+
+def _by_content(file: Path, suffix: str) -> str | None:
+    with file.open("rb") as stream:
+        if stream.read(4) == b"PAR1":
+            return "Parquet"
+    beginning = _beginning(file)
+    by_first = {"{": "JSON Lines", "[": "JSON", "<": "XML"}
+    if beginning[:1] in by_first:
+        return by_first[beginning[0]]
+    line = beginning.partition("\n")[0]
+    is_text = "\0" not in line and any(separator in line for separator in ",;\t|")
+    return "CSV" if is_text and (suffix in _ANY_TEXT or suffix[1:].isdigit()) else None
+
+
+def _beginning(file: Path) -> str:
+    """The text at the beginning, without white space before it."""
+    try:
+        for chunk in itertools.chain(_texts(file), [""]):
+            if text := chunk.lstrip():
+                return text
+    except BrokenTextError:
+        pass
+    return ""
+
+
+def _texts(file: Path) -> Iterator[str]:
+    for chunk in utf8_chunks(file, _LOOKED_AT):
+        yield chunk.decode("utf-8", "replace")
