@@ -1,4 +1,4 @@
-"""The common columns of events from any log, and the reasons why an event is dropped."""
+"""Raw events: the common columns of events from any log, and the reasons why an event is dropped."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from collections.abc import Sequence
 import polars as pl
 from polars.datatypes import DataTypeClass
 
+from ubm_embed.data.ids import is_no_id
 from ubm_embed.data.tables.attributes import ATTRIBUTES
 from ubm_embed.data.tables.columns import as_text
 from ubm_embed.data.tables.timestamps import TIMESTAMP, as_timestamp
@@ -34,37 +35,52 @@ EVENT_SCHEMA: dict[str, pl.DataType] = {
     "dropped": pl.String(),
 }
 CLEAN_SCHEMA: dict[str, pl.DataType] = EVENT_SCHEMA | {"price": pl.Float64()}
+# Columns of a table as it is read: the number of a row, and what does not fit in it. No file has names like these.
+ROW, PROBLEM = "\0row", "\0problem"
 PRODUCT_FIELDS = ("title", "category", "attributes", "price")
 
 OTHER_EVENT = "other event"
-DUPLICATE = "duplicate message"
+ODD_RECORD = "odd record"
+DUPLICATE_MESSAGE = "duplicate message"
+DUPLICATE_ORDER = "duplicate order"
 NO_PRODUCT = "no product id"
 NO_PHRASE = "no search phrase"
 NO_SESSION = "no session or user"
 NO_TIMESTAMP = "no timestamp"
 UNKNOWN_PRODUCT = "product without text"
+NO_ADD = "removal without add"
 REPEATED = "repeated"
 
 
-def text_at(schema: pl.Schema, column: str, *path: str, placeholders: Sequence[str] = ()) -> pl.Expr:
+def text_at(schema: pl.Schema, column: str, *path: str) -> pl.Expr:
     """The column, or the field at `path` inside it, as text; see `text_in`."""
-    return text_in(*_column(schema, column), *path, placeholders=placeholders)
+    return text_in(*_column(schema, column), *path)
 
 
-def text_in(
-    value: pl.Expr, dtype: pl.DataType | DataTypeClass, *path: str, placeholders: Sequence[str] = ()
-) -> pl.Expr:
-    """The field at `path` inside `value` as text; null where it is missing, empty or a placeholder."""
+def text_in(value: pl.Expr, dtype: pl.DataType | DataTypeClass, *path: str) -> pl.Expr:
+    """The field at `path` inside `value` as text, a list of values joined by ` > `; null where it is missing."""
     inner, inner_type = _descend(value, dtype, path)
+    if isinstance(inner_type, pl.List) and not inner_type.inner.is_nested():
+        return inner.cast(pl.List(pl.String)).list.join(" > ", ignore_nulls=True)
     if inner_type.is_nested():
         return pl.lit(None, pl.String)
-    text = as_text(inner, inner_type).str.strip_chars()
-    return pl.when(~text.is_in(["", *placeholders])).then(text)
+    return as_text(inner, inner_type)
 
 
 def time_at(schema: pl.Schema, column: str) -> pl.Expr:
     """The column as `TIMESTAMP`; null if it is missing."""
     return as_timestamp(*_column(schema, column))
+
+
+def unread_time(schema: pl.Schema, column: str) -> pl.Expr:
+    """The texts of a column that `time_at` makes null; null elsewhere."""
+    text = text_at(schema, column)
+    return pl.when(time_at(schema, column).is_null()).then(text)
+
+
+def first_id(*texts: pl.Expr) -> pl.Expr:
+    """The first of these texts that has an id in it, as it is."""
+    return pl.coalesce([pl.when(~is_no_id(text)).then(text) for text in texts])
 
 
 def event_columns(**columns: pl.Expr) -> list[pl.Expr]:
@@ -86,11 +102,13 @@ def mark_dropped(events: pl.LazyFrame) -> pl.LazyFrame:
     reason = (
         pl.when(pl.col("dropped").is_not_null())
         .then(pl.col("dropped"))
+        .when(pl.col("problem").is_not_null())
+        .then(pl.lit(ODD_RECORD))
         .when(searching & pl.col("query").is_null())
         .then(pl.lit(NO_PHRASE))
         .when(~searching & pl.col("product_id").is_null())
         .then(pl.lit(NO_PRODUCT))
-        .when(pl.col("session_id").is_null() & pl.col("user_id").is_null())
+        .when(pl.all_horizontal(pl.col("session_id", "user_id", "anonymous_id").is_null()))
         .then(pl.lit(NO_SESSION))
         .when(pl.col("session_id").is_null() & pl.col("timestamp").is_null())
         .then(pl.lit(NO_TIMESTAMP))

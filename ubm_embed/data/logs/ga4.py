@@ -4,12 +4,24 @@ from __future__ import annotations
 
 import polars as pl
 
-from ubm_embed.data.logs.event_table import OTHER_EVENT, attribute_pairs, event_columns, text_at, text_in, time_at
+from ubm_embed.data.logs.event_table import (
+    OTHER_EVENT,
+    PROBLEM,
+    ROW,
+    attribute_pairs,
+    event_columns,
+    first_id,
+    text_at,
+    text_in,
+    time_at,
+    unread_time,
+)
 
 ACTION_OF = {
     "view_item": "view",
     "select_item": "view",
     "add_to_cart": "add",
+    "remove_from_cart": "remove",
     "purchase": "buy",
     "search": "search",
     "view_search_results": "search",
@@ -17,18 +29,30 @@ ACTION_OF = {
 _CATEGORIES = ("item_category", "item_category2", "item_category3", "item_category4", "item_category5")
 _PARAMETER_VALUES = ("string_value", "int_value", "double_value", "float_value")
 # What an export has where the shop sent nothing or a value was removed.
-_PLACEHOLDERS = ("(not set)", "(data deleted)", "<Other>")
+_PLACEHOLDERS = ("", "(not set)", "(data deleted)", "<Other>")
 
 _PARAMETER = pl.Struct({"key": pl.String, "value": pl.Struct(dict.fromkeys(_PARAMETER_VALUES, pl.String))})
 _ITEM = pl.Struct(
     dict.fromkeys(("item_id", "item_name", "item_brand", "item_variant", "price", *_CATEGORIES), pl.String)
 )
+# In this order they say where an event was in its visit: the page, the batch that the page sent, the event in it.
+_BATCH = {"batch_page_id": 41, "batch_ordering_id": 11, "batch_event_index": 11}  # with bits that hold them
+# Of two rows with all of these in common one is a copy, as in the daily and the intraday table of a day.
+_IDENTITY = (
+    "stream_id",
+    "user_pseudo_id",
+    "user_id",
+    "event_timestamp",
+    "event_name",
+    *_BATCH,
+    "event_params",
+    "items",
+)
 # How JSON is read: integers may be numbers or strings.
 GA4_SCHEMA: dict[str, pl.DataType] = {
-    "event_name": pl.String(),
-    "event_timestamp": pl.String(),
-    "user_pseudo_id": pl.String(),
+    **dict.fromkeys(("event_name", "event_timestamp", "user_pseudo_id", "user_id", "stream_id", *_BATCH), pl.String()),
     "event_params": pl.List(_PARAMETER),
+    "ecommerce": pl.Struct({"transaction_id": pl.String}),
     "items": pl.List(_ITEM),
 }
 
@@ -37,33 +61,45 @@ def ga4_events(log: pl.LazyFrame) -> pl.LazyFrame:
     """The events of one export, in `EVENT_SCHEMA`."""
     schema = log.collect_schema()
     action = pl.col("event_name").cast(pl.String).replace_strict(ACTION_OF, default=None, return_dtype=pl.String)
+    identity = pl.struct(name for name in _IDENTITY if name in schema)
     event = log.select(
         action.alias("action"),
-        text_at(schema, "user_pseudo_id").alias("user_id"),
+        text_at(schema, "user_id").alias("user_id"),
+        text_at(schema, "user_pseudo_id").alias("anonymous_id"),
         time_at(schema, "event_timestamp").alias("timestamp"),
+        unread_time(schema, "event_timestamp").alias("unread_timestamp"),
+        _position(schema).alias("position"),
         _parameter(schema, "ga_session_id").alias("session"),
         _parameter(schema, "search_term").alias("query"),
+        pl.when(action.is_not_null()).then(identity).hash().cast(pl.String).alias("message_id"),
+        first_id(text_at(schema, "ecommerce", "transaction_id"), _parameter(schema, "transaction_id")).alias(
+            "order_id"
+        ),
         (pl.col("items") if "items" in schema else pl.lit(None, GA4_SCHEMA["items"])).alias("items"),
+        ROW,
+        PROBLEM,
     )
     # A page of search results lists products as well, but the shopper did nothing with them.
     # An empty list becomes null, since `explode` would drop its event.
-    acted_on = pl.col("action").is_in(["view", "add", "buy"]) & (pl.col("items").list.len() > 0)
+    acted_on = (pl.col("action") != "search") & (pl.col("items").list.len() > 0)
     item = event.with_columns(pl.when(acted_on).then(pl.col("items")).alias("items")).explode("items")
     return item.select(_columns(item.collect_schema()))
 
 
 def _columns(schema: pl.Schema) -> list[pl.Expr]:
     def item(name: str) -> pl.Expr:
-        return text_at(schema, "items", name, placeholders=_PLACEHOLDERS)
+        return _without_placeholders(text_at(schema, "items", name))
 
     category = pl.concat_str([item(name) for name in _CATEGORIES], separator=" > ", ignore_nulls=True)
+    # The numbers of sessions are a visitor's own.
+    visitor = first_id(pl.col("anonymous_id"), pl.col("user_id"))
+    same = ("user_id", "anonymous_id", "timestamp", "unread_timestamp", "position", "action", "query", "message_id")
     return event_columns(
-        session_id=pl.concat_str(["user_id", "session"], separator="-"),
-        user_id=pl.col("user_id"),
-        timestamp=pl.col("timestamp"),
-        action=pl.col("action"),
-        product_id=item("item_id"),
-        query=pl.col("query"),
+        **{name: pl.col(name) for name in (*same, "order_id")},
+        row=pl.col(ROW),
+        problem=pl.col(PROBLEM),
+        session_id=pl.concat_str([visitor, first_id(pl.col("session"))], separator="-"),
+        product_id=text_at(schema, "items", "item_id"),
         title=item("item_name"),
         category=pl.when(category != "").then(category),
         attributes=attribute_pairs(brand=item("item_brand"), variant=item("item_variant")),
@@ -72,12 +108,25 @@ def _columns(schema: pl.Schema) -> list[pl.Expr]:
     )
 
 
+def _position(schema: pl.Schema) -> pl.Expr:
+    """One number from the three of `_BATCH`; null without the first."""
+    position = pl.lit(0, pl.Int64)
+    for name, bits in _BATCH.items():
+        value = text_at(schema, name).cast(pl.Int64, strict=False).clip(0, 2**bits - 1)
+        position = position * 2**bits + (value if name == "batch_page_id" else value.fill_null(0))
+    return position
+
+
+def _without_placeholders(text: pl.Expr) -> pl.Expr:
+    return pl.when(~text.str.strip_chars().is_in(_PLACEHOLDERS)).then(text)
+
+
 def _parameter(schema: pl.Schema, key: str) -> pl.Expr:
     """The value of an event parameter as text: a search for `1984` is exported as an integer."""
     parameters = schema.get("event_params")
     if not isinstance(parameters, pl.List):
         return pl.lit(None, pl.String)
     entry, dtype = pl.element(), parameters.inner
-    values = [text_in(entry, dtype, "value", name, placeholders=_PLACEHOLDERS) for name in _PARAMETER_VALUES]
+    values = [_without_placeholders(text_in(entry, dtype, "value", name)) for name in _PARAMETER_VALUES]
     value = pl.coalesce(values).filter(text_in(entry, dtype, "key") == key)
     return pl.col("event_params").list.eval(value).list.first()

@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 
 import polars as pl
 
 from ubm_embed.data.interactions import known_action, valid_timestamp
-from ubm_embed.data.logs.event_table import PRODUCT_FIELDS, event_columns, text_at, time_at
+from ubm_embed.data.logs.event_table import PRODUCT_FIELDS, ROW, event_columns, text_at, time_at
 from ubm_embed.data.tables.attributes import ATTRIBUTES, as_attributes
-from ubm_embed.data.tables.columns import Requirement, require_all, require_columns
+from ubm_embed.data.tables.columns import Requirement, require_columns
 from ubm_embed.data.tables.table_files import collect_tables, scan_table, table_kind
 from ubm_embed.data.tables.timestamps import TIMESTAMP
+from ubm_embed.errors import InvalidData
 
 NATIVE_SCHEMA: dict[str, pl.DataType] = {
     "session_id": pl.String(),
@@ -22,34 +24,22 @@ NATIVE_SCHEMA: dict[str, pl.DataType] = {
     "timestamp": TIMESTAMP,
     "user_id": pl.String(),
 }
-
-
+# Columns that a corpus does not have, but a log may.
+_FURTHER = ("anonymous_id", "message_id", "order_id", *PRODUCT_FIELDS)
+_TEXTS = {*NATIVE_SCHEMA, *_FURTHER} - {"position", "timestamp", "attributes"}
 # Each row of JSON names its columns; looking through all of them takes longer than all the rest.
-_JSON_SCHEMA = dict.fromkeys((*NATIVE_SCHEMA, *PRODUCT_FIELDS), pl.String())
+_JSON_SCHEMA = dict.fromkeys((*NATIVE_SCHEMA, *_FURTHER), pl.String())
 
 
 def native_log(file: Path) -> pl.LazyFrame:
-    """The rows of one file; of JSON only the columns that are used here and not empty.
+    """The events of one file, in `EVENT_SCHEMA`.
 
     Raises:
         NotFound: no such file.
-        InvalidData: not readable.
+        InvalidData: not readable; a missing column, an unknown action, an invalid timestamp, position or attributes:
+            names file, row and field.
     """
-    if table_kind(file) not in ("JSON", "JSON Lines"):
-        return scan_table(file)
-    log = scan_table(file, schema=_JSON_SCHEMA)
-    (counts,) = collect_tables([log.select(pl.all().is_not_null().any())], [file])
-    filled = [name for name, any_row in counts.row(0, named=True).items() if any_row]
-    # An empty column and a missing one look the same: the rows are searched for the difference only then.
-    return log.select(filled) if set(_needed(filled)) <= set(filled) else scan_table(file)
-
-
-def native_events(log: pl.LazyFrame, file: Path) -> pl.LazyFrame:
-    """The events of one file, in `EVENT_SCHEMA`, with the products' title, category, attributes and price if given.
-
-    Raises:
-        InvalidData: a missing column, an unknown action, an invalid timestamp or position; names file, row and field.
-    """
+    log = _scan(file)
     schema = log.collect_schema()
     _require_valid(log, schema, file)
     return log.select(
@@ -57,23 +47,46 @@ def native_events(log: pl.LazyFrame, file: Path) -> pl.LazyFrame:
             position=pl.col("position") if "position" in schema else pl.lit(None),
             timestamp=time_at(schema, "timestamp"),
             attributes=_attributes(log, schema, file),
-            **{
-                name: text_at(schema, name)
-                for name in ("session_id", "user_id", "action", "product_id", "query", "title", "category", "price")
-            },
+            row=pl.col(ROW),
+            **{name: text_at(schema, name) for name in _TEXTS},
         )
     )
 
 
+def _scan(file: Path) -> pl.LazyFrame:
+    """The rows of one file; of JSON only the columns that are used here and not empty."""
+    if table_kind(file) not in ("JSON", "JSON Lines"):
+        return scan_table(file, row=ROW)
+    log = scan_table(file, schema=_JSON_SCHEMA, row=ROW, json_text=("attributes",))
+    (counts,) = collect_tables([log.select(pl.all().is_not_null().any())], [file])
+    names = [name for name, any_row in counts.row(0, named=True).items() if any_row]
+    # An empty column and a missing one look the same: the rows are searched for the difference only then.
+    return log.select(names) if set(_needed(names)) <= set(names) else scan_table(file, row=ROW)
+
+
 def _require_valid(log: pl.LazyFrame, schema: pl.Schema, file: Path) -> None:
-    require_columns(schema.names(), _needed(schema.names()), NATIVE_SCHEMA, file)
+    names = [name for name in schema.names() if name != ROW]
+    require_columns(names, _needed(names), NATIVE_SCHEMA, file)
     requirements = [known_action()]
     if "timestamp" in schema:
         requirements.append(valid_timestamp(schema["timestamp"]))
     if "position" in schema:
-        whole = pl.col("position").cast(pl.Int32, strict=False).is_not_null() | pl.col("position").is_null()
+        whole = pl.col("position").cast(pl.Int64, strict=False).is_not_null() | pl.col("position").is_null()
         requirements.append(Requirement("position", whole, "a whole number"))
-    require_all(log, requirements, file)
+    _require_all(log, requirements, file)
+
+
+def _require_all(log: pl.LazyFrame, requirements: Sequence[Requirement], file: Path) -> None:
+    """Raise for the first row that does not meet a requirement. Reads the rows once if all do."""
+    failing = [(~requirement.condition).sum().alias(requirement.field) for requirement in requirements]
+    (counts,) = collect_tables([log.select(failing)], [file])
+    for requirement in requirements:
+        if count := counts[requirement.field].item():
+            rows = log.filter(~requirement.condition).select(ROW, requirement.field).head(1)
+            row, value = collect_tables([rows], [file])[0].row(0)
+            more = f" (and {count - 1:,} more rows)" if count > 1 else ""
+            problem = f"expected {requirement.expected}, got {value!r}{more}"
+            raise InvalidData(problem, file=file, row=row, field=requirement.field)
 
 
 def _needed(columns: list[str]) -> list[str]:
@@ -88,5 +101,10 @@ def _attributes(log: pl.LazyFrame, schema: pl.Schema, file: Path) -> pl.Expr:
     if schema["attributes"] == ATTRIBUTES:
         return pl.col("attributes")
     # Parsed here once for an error that names the row: inside the stream rows have no numbers.
-    as_attributes(collect_tables([log.select("attributes")], [file])[0]["attributes"], file=file)
+    (read,) = collect_tables([log.select(ROW, "attributes")], [file])
+    try:
+        as_attributes(read["attributes"], file=file)
+    except InvalidData as error:
+        row = None if error.row is None else read[ROW][error.row - 1]
+        raise InvalidData(error.problem, file=file, row=row, field=error.field) from None
     return pl.col("attributes").map_batches(as_attributes, return_dtype=ATTRIBUTES, is_elementwise=True)

@@ -1,10 +1,21 @@
-"""Events of Segment's e-commerce specification: track calls, one JSON object each."""
+"""Events of Segment's e-commerce specification: track calls, one JSON object each. RudderStack's are the same."""
 
 from __future__ import annotations
 
 import polars as pl
+from polars.datatypes import DataTypeClass
 
-from ubm_embed.data.logs.event_table import DUPLICATE, OTHER_EVENT, attribute_pairs, event_columns, text_at, time_at
+from ubm_embed.data.logs.event_table import (
+    OTHER_EVENT,
+    PROBLEM,
+    ROW,
+    attribute_pairs,
+    event_columns,
+    first_id,
+    text_at,
+    time_at,
+    unread_time,
+)
 
 ORDER = "Order Completed"
 ACTION_OF = {
@@ -12,43 +23,31 @@ ACTION_OF = {
     "Product Viewed": "view",
     "Product Clicked": "view",
     "Product Added": "add",
+    "Product Removed": "remove",
     ORDER: "buy",
 }
 _PRODUCT = dict.fromkeys(("product_id", "sku", "name", "brand", "variant", "category", "price"), pl.String)
+_PROPERTIES: dict[str, pl.DataType | DataTypeClass] = {
+    **dict.fromkeys((*_PRODUCT, "query", "order_id"), pl.String),
+    "products": pl.List(pl.Struct(_PRODUCT)),
+}
 
 # How JSON is read: a price or an id may be a number or a string.
 SEGMENT_SCHEMA: dict[str, pl.DataType] = {
     **dict.fromkeys(("event", "messageId", "anonymousId", "userId", "timestamp", "originalTimestamp"), pl.String()),
-    "properties": pl.Struct({**_PRODUCT, "query": pl.String, "products": pl.List(pl.Struct(_PRODUCT))}),
+    "properties": pl.Struct(_PROPERTIES),
 }
 
 
-def segment_events(log: pl.LazyFrame, *, first_event: int = 0) -> pl.LazyFrame:
-    """The calls of one file, in `EVENT_SCHEMA`, with two columns for `drop_duplicates`: message and event.
-
-    `event` numbers the calls from `first_event`.
-    """
+def segment_events(log: pl.LazyFrame) -> pl.LazyFrame:
+    """The calls of one file, in `EVENT_SCHEMA`."""
     schema = log.collect_schema()
-    ordered = pl.col("event") == ORDER
+    action = pl.col("event").cast(pl.String).replace_strict(ACTION_OF, default=None, return_dtype=pl.String)
     call = log.with_columns(
-        pl.col("event").cast(pl.String).replace_strict(ACTION_OF, default=None, return_dtype=pl.String).alias("action"),
-        pl.when(ordered).then(_products(schema)).alias("products"),
-        time_at(schema, "timestamp").alias("timestamp"),
-        time_at(schema, "originalTimestamp").alias("sent"),
-        text_at(schema, "messageId").alias("message"),
+        action.alias("action"), pl.when(pl.col("event") == ORDER).then(_products(schema)).alias("products")
     )
-    numbered = call.drop("event").with_row_index("event").explode("products")
-    return numbered.select(
-        *_columns(numbered.collect_schema()), "message", pl.col("event").cast(pl.Int64) + first_event
-    )
-
-
-def drop_duplicates(calls: pl.LazyFrame) -> pl.LazyFrame:
-    """The events with `dropped` set where the message came before: libraries resend what was not acknowledged."""
-    first = pl.col("event").min().over("message")
-    again = pl.col("message").is_not_null() & (pl.col("event") != first)
-    dropped = pl.coalesce("dropped", pl.when(again).then(pl.lit(DUPLICATE)))
-    return calls.with_columns(dropped.alias("dropped")).drop("message", "event")
+    line = call.explode("products")
+    return line.select(_columns(line.collect_schema()))
 
 
 def _products(schema: pl.Schema) -> pl.Expr:
@@ -65,16 +64,22 @@ def _columns(schema: pl.Schema) -> list[pl.Expr]:
         line, call = text_at(schema, "products", name), text_at(schema, "properties", name)
         return pl.when(pl.col("action") == "buy").then(line).otherwise(call)
 
+    sent = time_at(schema, "originalTimestamp")
     return event_columns(
-        # The anonymous id survives a login, so that a login does not cut a visit in two.
-        user_id=pl.coalesce(text_at(schema, "anonymousId"), text_at(schema, "userId")),
-        timestamp=pl.coalesce("timestamp", "sent"),
+        user_id=text_at(schema, "userId"),
+        anonymous_id=text_at(schema, "anonymousId"),
+        timestamp=pl.coalesce(time_at(schema, "timestamp"), sent),
+        unread_timestamp=pl.when(sent.is_null()).then(unread_time(schema, "timestamp")),
         action=pl.col("action"),
-        product_id=pl.coalesce(value("product_id"), value("sku")),
+        product_id=first_id(value("product_id"), value("sku")),
         query=text_at(schema, "properties", "query"),
         title=value("name"),
         category=value("category"),
         attributes=attribute_pairs(brand=value("brand"), variant=value("variant")),
         price=value("price"),
+        message_id=text_at(schema, "messageId"),
+        order_id=text_at(schema, "properties", "order_id"),
+        row=pl.col(ROW),
+        problem=pl.col(PROBLEM),
         dropped=pl.when(pl.col("action").is_null()).then(pl.lit(OTHER_EVENT)),
     )

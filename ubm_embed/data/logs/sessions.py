@@ -8,30 +8,32 @@ from __future__ import annotations
 from collections.abc import Iterator
 from datetime import timedelta
 from pathlib import Path
-from typing import Final
 
 import polars as pl
 
-from ubm_embed.data.logs.event_table import REPEATED
-
-ROWS = 500_000  # of a part, about: some 200 MB while it is put in order
-# For files that are read once and deleted: quick to write rather than small.
-_COMPRESSION: Final = "lz4"
+from ubm_embed.data.logs.parts import ROWS, numbered_parts, parts_of, write_aside
 
 
 def split_sessions(events: pl.DataFrame, gap: timedelta) -> pl.DataFrame:
-    """`events` with a session_id for those that lack one: a user's visit ends after `gap` or more without an event.
+    """`events` with a session_id for those that lack one.
+
+    A user's visit ends after `gap` or more without an event. In a visit with events that have a session, those that
+    lack one (a purchase that the shop's server sent) belong to the session before them, else to the one after.
 
     Args:
         events: session_id, user_id, timestamp, order; where session_id is null, user_id and timestamp are not.
     """
-    known = events.filter(pl.col("session_id").is_not_null())
-    loose = events.filter(pl.col("session_id").is_null()).sort("user_id", "timestamp", "order")
+    placed = pl.col("user_id").is_not_null() & pl.col("timestamp").is_not_null()
+    visits = events.filter(placed).sort("user_id", "timestamp", "order")
     begins = (pl.col("timestamp").diff() >= gap).fill_null(True).over("user_id")
     start = pl.when(begins).then(pl.col("timestamp")).forward_fill().over("user_id")
+    visits = visits.with_columns(start.alias("start"))
+    visit = ("user_id", "start")
+    going_on = pl.coalesce(pl.col("session_id").forward_fill(), pl.col("session_id").backward_fill()).over(visit)
     # Named by its start, so that a visit keeps its name when the log is read again with more days.
-    name = pl.concat_str("user_id", start.dt.epoch("us"), separator="-")
-    return pl.concat([known, loose.with_columns(name.alias("session_id"))]).sort("order")
+    name = pl.concat_str("user_id", pl.col("start").dt.epoch("us"), separator="-")
+    named = visits.with_columns(pl.coalesce("session_id", going_on, name).alias("session_id")).drop("start")
+    return pl.concat([events.filter(~placed), named]).sort("order")
 
 
 def rank_sessions(events: pl.LazyFrame) -> pl.DataFrame:
@@ -63,12 +65,11 @@ def order_sessions(events: pl.DataFrame) -> pl.DataFrame:
     return ordered.drop("rank", "timed")
 
 
-def mark_repeated(events: pl.DataFrame) -> pl.DataFrame:
-    """Ordered events with `dropped` set where an event has the action and product or phrase of the one before it."""
+def are_repeated(events: pl.DataFrame) -> pl.Series:
+    """Of ordered events, which have the action and product or phrase of the one just before them in their session."""
     fields = ("session_id", "action", "product_id", "query")
     same = pl.all_horizontal(pl.col(field).eq_missing(pl.col(field).shift(1)) for field in fields)
-    repeated = same & (pl.int_range(pl.len()) > 0)
-    return events.with_columns(pl.when(repeated).then(pl.lit(REPEATED)).alias("dropped"))
+    return events.select(same & (pl.int_range(pl.len()) > 0)).to_series()
 
 
 def number_interactions(events: pl.DataFrame) -> pl.DataFrame:
@@ -76,17 +77,6 @@ def number_interactions(events: pl.DataFrame) -> pl.DataFrame:
     session, index = pl.col("session_id"), pl.int_range(pl.len(), dtype=pl.Int32)
     first = pl.when(session.ne_missing(session.shift(1)) | (index == 0)).then(index).forward_fill()
     return events.with_columns((index - first).alias("position"))
-
-
-def write_aside(events: pl.DataFrame, file: Path) -> pl.LazyFrame:
-    """Write the events to disk; returns them as a scan of the file."""
-    events.write_parquet(file, compression=_COMPRESSION)
-    return pl.scan_parquet(file, glob=False)
-
-
-def sink_aside(events: pl.LazyFrame, file: Path) -> pl.LazyFrame:
-    """A frame that writes the events to disk when it is collected."""
-    return events.sink_parquet(file, compression=_COMPRESSION, lazy=True)
 
 
 def named_sessions(events: pl.LazyFrame, gap: timedelta, folder: Path, *, rows: int = ROWS) -> pl.LazyFrame:
@@ -97,16 +87,30 @@ def named_sessions(events: pl.LazyFrame, gap: timedelta, folder: Path, *, rows: 
         rows: about how many events are in memory at once, at least all those of a user.
     """
     loose = pl.col("session_id").is_null()
-    count = events.select(loose.sum()).collect(engine="streaming").item()
+    count, total = events.select(loose.sum(), pl.len()).collect(engine="streaming").row(0)
     if not count:
         return events
-    parts = -(-count // rows)
-    users = events.filter(loose).with_columns((pl.col("user_id").hash() % parts).alias("part"))
+    visits = events.filter(loose)
+    if count < total:
+        visits = pl.concat([visits, _around(events, loose)], how="diagonal")
+    parts = parts_of(visits, pl.col("user_id"), -(-total // rows), folder / "users")
     split = [
-        write_aside(split_sessions(part, gap), folder / f"named-{number}.parquet")
-        for number, part in enumerate(_parts(users, parts, folder / "users"))
+        write_aside(_split_loose(part, gap), folder / f"named-{number}.parquet") for number, part in enumerate(parts)
     ]
     return pl.concat([events.filter(~loose), *split])
+
+
+def _around(events: pl.LazyFrame, loose: pl.Expr) -> pl.LazyFrame:
+    """What is needed of the events that have a session, of people who also have events that lack one."""
+    people = events.filter(loose).select("user_id").unique()
+    named = events.filter(~loose & pl.col("timestamp").is_not_null()).join(people, on="user_id", how="semi")
+    return named.select("session_id", "user_id", "timestamp", "order", pl.lit(True).alias("around"))
+
+
+def _split_loose(events: pl.DataFrame, gap: timedelta) -> pl.DataFrame:
+    """The events that lacked a session, with one."""
+    split = split_sessions(events, gap)
+    return split.filter(pl.col("around").is_null()).drop("around") if "around" in split.columns else split
 
 
 def ordered_sessions(events: pl.LazyFrame, folder: Path, *, rows: int = ROWS) -> Iterator[pl.DataFrame]:
@@ -117,16 +121,6 @@ def ordered_sessions(events: pl.LazyFrame, folder: Path, *, rows: int = ROWS) ->
         rows: about how many events are in memory at once, at least all those of a session.
     """
     sessions = rank_sessions(events).with_columns((pl.col("before") // rows).alias("part")).drop("before")
-    parts = sessions["part"].n_unique()
-    for part in _parts(events.join(sessions.lazy(), on="session_id"), parts, folder / "sessions"):
+    joined = events.join(sessions.lazy(), on="session_id")
+    for part in numbered_parts(joined, sessions["part"].n_unique(), folder / "sessions"):
         yield order_sessions(part)
-
-
-def _parts(events: pl.LazyFrame, count: int, folder: Path) -> Iterator[pl.DataFrame]:
-    """The events of each value of the column `part`, in order and without that column; `count` of them."""
-    if count < 2:
-        yield events.drop("part").collect(engine="streaming")
-        return
-    events.sink_parquet(pl.PartitionBy(folder, key="part", include_key=False), compression=_COMPRESSION, mkdir=True)
-    for part in sorted(folder.iterdir(), key=lambda path: int(path.name.removeprefix("part="))):
-        yield pl.read_parquet(sorted(part.iterdir()), glob=False, hive_partitioning=False)

@@ -12,8 +12,8 @@ import pytest
 
 from ubm_embed.data.corpus import Corpus
 from ubm_embed.data.logs.ingestion import IngestReport, ingest
+from ubm_embed.data.logs.report import Example
 from ubm_embed.data.logs.sessions import named_sessions, ordered_sessions
-from ubm_embed.data.tables import table_files as tables
 from ubm_embed.errors import Conflict, InvalidData, NotFound
 
 HEADER = "user_id,timestamp,action,product_id,query,title,price\n"
@@ -58,14 +58,22 @@ def interactions(folder: Path) -> list[tuple[Any, ...]]:
 def test_a_log_becomes_a_corpus_and_every_event_is_accounted_for(tmp_path: Path) -> None:
     report = ingest([write(tmp_path / "log.csv", LOG)], kind="native", out=tmp_path / "out")
     assert report == IngestReport(
+        rows={str(tmp_path / "log.csv"): 7},
         events=7,
         interactions=4,
+        taken_back=0,
         dropped={"no search phrase": 1, "product without text": 1, "repeated": 1},
         sessions=2,
         single_interaction_sessions=1,
         products=2,
         products_without_text=1,
         actions={"view": 2, "add": 1, "search": 1},
+        changed={},
+        lost={},
+        examples={
+            reason: [Example(str(tmp_path / "log.csv"), row)]
+            for reason, row in (("no search phrase", 7), ("product without text", 5), ("repeated", 4))
+        },
     )
     assert report.events == report.interactions + sum(report.dropped.values())
     assert interactions(tmp_path / "out") == [
@@ -237,16 +245,13 @@ def test_a_folder_may_have_any_name(tmp_path: Path, name: str, monkeypatch: pyte
 
 
 @pytest.mark.parametrize(("events", "products"), [(2_000, 1), (1, 2_000)], ids=["events", "products"])
-def test_a_full_disk_is_not_reported_as_a_fault_of_the_log(
-    tmp_path: Path, events: int, products: int, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_full_disk_is_not_reported_as_a_fault_of_the_log(tmp_path: Path, events: int, products: int) -> None:
     # Digests, so that nothing of it is packed into the file that a limit on its size allows.
     titles = [hashlib.sha256(bytes(number)).hexdigest() for number in range(max(events, products))]
     log = [VISITS[0] | {"product_id": title, "title": title} for title in titles[:events]]
     catalogue = "product_id,title\n" + "".join(f"{title},{title}\n" for title in titles[:products])
     write(tmp_path / "log.jsonl", "".join(json.dumps(row) + "\n" for row in log))
     write(tmp_path / "products.csv", catalogue)
-    monkeypatch.delattr(tables, "keys_of_lines")  # the log is not looked through for a fault
     with pytest.raises(OSError, match="File too large") as caught, files_of_at_most(20_000):
         ingest([tmp_path / "log.jsonl"], kind="native", out=tmp_path / "out", catalogue=tmp_path / "products.csv")
     assert caught.value.errno == errno.EFBIG

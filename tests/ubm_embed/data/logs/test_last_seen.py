@@ -7,7 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from ubm_embed.data.logs.event_table import CLEAN_SCHEMA, PRODUCT_FIELDS
-from ubm_embed.data.logs.ingestion import last_seen
+from ubm_embed.data.logs.log_products import last_seen
 
 # Before 1970 too, and more than one at the same moment.
 TIMES = st.none() | st.integers(-3, 3).map(lambda second: datetime(1970, 1, 1) + timedelta(seconds=second))

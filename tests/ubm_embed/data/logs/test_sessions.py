@@ -5,7 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from ubm_embed.data.logs.sessions import (
-    mark_repeated,
+    are_repeated,
     number_interactions,
     order_sessions,
     rank_sessions,
@@ -95,7 +95,7 @@ def test_only_what_repeats_the_event_just_before_is_marked() -> None:
         ("t", "search", None, "r"),
     ]
     frame = pl.DataFrame(rows, schema=["session_id", "action", "product_id", "query"], orient="row")
-    marks = mark_repeated(frame)["dropped"].to_list()
+    marks = are_repeated(frame).to_list()
     assert [place for place, mark in enumerate(marks) if mark] == [1, 6]
 
 

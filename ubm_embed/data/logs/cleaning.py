@@ -1,0 +1,96 @@
+"""One cleaning step for events of any log: ids, prices and phrases, with a count of what it changes or cannot read.
+
+Most logs are clean: each row is only looked at first (`mark_unclean`), and those that need it are cleaned apart.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import NamedTuple
+
+import polars as pl
+
+from ubm_embed.data.ids import BLANKS, clean_ids, is_odd_id
+from ubm_embed.data.logs.event_table import mark_dropped
+from ubm_embed.data.logs.report import EXAMPLES, Tally
+from ubm_embed.data.prices import parse_prices
+from ubm_embed.data.tables.table_files import collect_tables
+from ubm_embed.data.texts import filled
+
+_IDS = ("session_id", "user_id", "anonymous_id", "product_id", "message_id", "order_id")
+# A price that a cast reads; `parse_prices` reads all others.
+_PLAIN_PRICE = r"^[0-9]{1,12}(?:\.[0-9]+)?$"
+_ODD_PHRASE = rf"^[{BLANKS}]|[{BLANKS}]$|^$|\p{{Cc}}"
+
+
+class _Field(NamedTuple):
+    """How a field of an unclean event is told: its text as read, and whether it is counted as changed or as lost."""
+
+    text: pl.Expr
+    changed: pl.Expr
+    lost: pl.Expr
+
+
+def mark_unclean(events: pl.LazyFrame) -> pl.LazyFrame:
+    """Raw events with `unclean`, whether `cleaned` is to change a row, and without blank titles and categories."""
+    odd = [
+        *(is_odd_id(pl.col(name)) for name in _IDS),
+        pl.col("query").str.contains(_ODD_PHRASE),
+        ~pl.col("price").str.contains(_PLAIN_PRICE),
+        pl.col("unread_timestamp").is_not_null(),
+    ]
+    texts = [filled(pl.col(name)) for name in ("title", "category")]
+    return events.with_columns(pl.any_horizontal(odd).fill_null(False).alias("unclean"), *texts)
+
+
+def cleaned(read: pl.LazyFrame, file: Path, tally: Tally) -> pl.LazyFrame:
+    """Events in `CLEAN_SCHEMA`, in any order; what is changed or lost is counted.
+
+    Args:
+        read: what `mark_unclean` returns, on disk.
+        file: for the rows that are unclean, if there are any.
+    """
+    clean = read.filter(~pl.col("unclean")).cast({"price": pl.Float64})
+    unclean = read.filter("unclean")
+    if not read.select(pl.col("unclean").any()).collect(engine="streaming").item():
+        return clean.drop("unclean")
+    _count(unclean.filter(pl.col("dropped").is_null()), tally)
+    columns = [*(clean_ids(pl.col(name)) for name in _IDS), _phrase(), parse_prices(pl.col("price"))]
+    collect_tables([mark_dropped(unclean.with_columns(columns)).sink_parquet(file, lazy=True)], [])
+    return pl.concat([clean, pl.scan_parquet(file, glob=False)]).drop("unclean")
+
+
+def _phrase() -> pl.Expr:
+    spaced = pl.col("query").str.replace_all(r"[\t\n\x0B\f\r\x{85}]+", " ")
+    return filled(spaced.str.replace_all(r"\p{Cc}", ""))
+
+
+def _fields() -> dict[str, _Field]:
+    never = pl.lit(False)
+    fields = {}
+    for name in _IDS:
+        text = filled(pl.col(name))
+        fields[name] = _Field(
+            pl.col(name), text.is_not_null() & clean_ids(pl.col(name)).ne_missing(pl.col(name)), never
+        )
+    price, valued = parse_prices(pl.col("price")), clean_ids(pl.col("price")).is_not_null()
+    plain = filled(pl.col("price")).str.contains(_PLAIN_PRICE)
+    fields["price"] = _Field(pl.col("price"), price.is_not_null() & ~plain, price.is_null() & valued)
+    time = pl.col("unread_timestamp")
+    fields["timestamp"] = _Field(time, never, clean_ids(time).is_not_null())
+    return fields
+
+
+def _count(unclean: pl.LazyFrame, tally: Tally) -> None:
+    marks = {
+        f"{what} {name}": mark
+        for name, field in _fields().items()
+        for what, mark in (("changed", field.changed), ("lost", field.lost))
+    }
+    counts = unclean.select(mark.sum().alias(name) for name, mark in marks.items()).collect(engine="streaming")
+    for mark, count in counts.row(0, named=True).items():
+        if count:
+            what, name = mark.split()
+            (tally.changed if what == "changed" else tally.lost)[name] += count
+            first = unclean.filter(marks[mark]).select("order", _fields()[name].text).head(EXAMPLES)
+            tally.show(mark, dict(first.collect(engine="streaming").iter_rows()))

@@ -1,0 +1,77 @@
+"""Whose an event is: an anonymous id and the user id that it was seen with are one person.
+
+Memory grows by the distinct pairs of both, never by the events.
+"""
+
+from __future__ import annotations
+
+from datetime import timedelta
+from pathlib import Path
+
+import polars as pl
+
+from ubm_embed.data.logs.parts import ROWS, parts_of, write_aside
+
+_PAIR = ("anonymous_id", "user_id")
+
+
+def name_people(events: pl.LazyFrame, gap: timedelta, folder: Path, *, rows: int = ROWS) -> pl.LazyFrame:
+    """The events without `anonymous_id`, and in `user_id` the person: a user, or who stayed anonymous.
+
+    An anonymous id that was seen with several users (a shared device) does not make them one. Its events without a user
+    belong to whoever logs in next during the same visit, else to whoever was logged in before.
+
+    Args:
+        events: on disk, in any order.
+        gap: the pause that ends a visit.
+        folder: for temporary files.
+        rows: about how many events are in memory at once, at least all those of a shared device.
+    """
+    pairs = events.select(_PAIR).unique().collect(engine="streaming")
+    if not pairs["anonymous_id"].null_count() < pairs.height:
+        return events.drop("anonymous_id")
+    owners = pairs.drop_nulls().group_by("anonymous_id").agg(pl.col("user_id").first(), pl.len().alias("users"))
+    single = owners.filter(pl.col("users") == 1).select("anonymous_id", pl.col("user_id").alias("owner"))
+    owned = events.join(single.lazy(), on="anonymous_id", how="left")
+    shared = owners.filter(pl.col("users") > 1).select("anonymous_id")
+    if shared.height:
+        borrowed = _borrowers(events.join(shared.lazy(), on="anonymous_id", how="semi"), gap, folder, rows)
+        owned = owned.join(borrowed, on="order", how="left")
+    else:
+        owned = owned.with_columns(pl.lit(None, pl.String).alias("borrower"))
+    person = pl.coalesce("user_id", "owner", "borrower", _anonymous(pairs))
+    return owned.with_columns(person.alias("user_id")).drop("anonymous_id", "owner", "borrower")
+
+
+def _anonymous(pairs: pl.DataFrame) -> pl.Expr:
+    """The name of someone who stayed anonymous; not that of a user, since both may be plain numbers."""
+    taken = pairs.filter(pl.col("anonymous_id").is_in(pairs["user_id"].drop_nulls().unique().implode()))
+    name = pl.col("anonymous_id")
+    if taken.is_empty():
+        return name
+    return (
+        pl.when(name.is_in(taken["anonymous_id"].unique().implode()))
+        .then(pl.format("anonymous {}", name))
+        .otherwise(name)
+    )
+
+
+def _borrowers(events: pl.LazyFrame, gap: timedelta, folder: Path, rows: int) -> pl.LazyFrame:
+    """Of the events of shared devices without a user `order` and `borrower`, the one that used the device then."""
+    timed = events.filter(pl.col("timestamp").is_not_null()).select("order", "timestamp", *_PAIR)
+    count = timed.select(pl.len()).collect(engine="streaming").item()
+    files = [
+        write_aside(_borrower(part, gap), folder / f"devices-{number}.parquet")
+        for number, part in enumerate(parts_of(timed, pl.col("anonymous_id"), -(-count // rows), folder / "devices"))
+    ]
+    return pl.concat(files)
+
+
+def _borrower(events: pl.DataFrame, gap: timedelta) -> pl.DataFrame:
+    ordered = events.sort("anonymous_id", "timestamp", "order")
+    begins = (pl.col("timestamp").diff() >= gap).fill_null(True).over("anonymous_id")
+    visits = ordered.with_columns(begins.cum_sum().alias("visit"), pl.col("user_id").alias("borrower"))
+    visit = ("anonymous_id", "visit")
+    users = visits.with_columns(pl.col("borrower").backward_fill().over(visit))
+    users = users.with_columns(pl.col("borrower").forward_fill().over(visit))
+    return users.filter(pl.col("user_id").is_null() & pl.col("borrower").is_not_null()).select("order", "borrower")

@@ -1,0 +1,60 @@
+"""The readers of logs, by the names of their forms."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TypeAlias
+
+import polars as pl
+
+from ubm_embed.data.logs.event_kind import EventKind
+from ubm_embed.data.logs.event_table import PROBLEM, ROW
+from ubm_embed.data.logs.ga4 import GA4_SCHEMA, ga4_events
+from ubm_embed.data.logs.native import native_log
+from ubm_embed.data.logs.nested import decode_nested
+from ubm_embed.data.logs.segment import SEGMENT_SCHEMA, segment_events
+from ubm_embed.data.tables.table_files import collect_tables, scan_table
+from ubm_embed.errors import InvalidData
+
+Reader: TypeAlias = Callable[[Path], pl.LazyFrame]
+"""From one file to its raw events, see `EVENT_SCHEMA`."""
+
+
+@dataclass(frozen=True)
+class NestedReader:
+    """Reads a log whose rows are records with records in them.
+
+    Attributes:
+        kind: the form of the log.
+        schema: of its rows: how JSON is read, also where a cell of another format holds it as text.
+        event: the column that says which event a row is, or that any event has.
+        events: from rows in `schema`, as far as the file has them, with `ROW` and `PROBLEM`, to raw events.
+    """
+
+    kind: EventKind
+    schema: Mapping[str, pl.DataType]
+    event: str
+    events: Callable[[pl.LazyFrame], pl.LazyFrame]
+
+    def __call__(self, file: Path) -> pl.LazyFrame:
+        """The raw events of a file.
+
+        Raises:
+            NotFound: no such file.
+            InvalidData: not readable, or no row names its event: then it is a log of another form.
+        """
+        log = scan_table(file, schema=self.schema, row=ROW, problem=PROBLEM)
+        if self.event in log.collect_schema():
+            named = log.select(self.event).filter(pl.col(self.event).is_not_null()).head(1)
+            if not collect_tables([named], [file])[0].is_empty():
+                return self.events(decode_nested(log, self.schema))
+        raise InvalidData(f"no row names its event; expected a log of {self.kind}", file=file, field=self.event)
+
+
+READERS: Mapping[EventKind, Reader] = {
+    EventKind.NATIVE: native_log,
+    EventKind.GA4: NestedReader(EventKind.GA4, GA4_SCHEMA, "event_name", ga4_events),
+    EventKind.SEGMENT: NestedReader(EventKind.SEGMENT, SEGMENT_SCHEMA, "event", segment_events),
+}
