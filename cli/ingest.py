@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from cli.console import progress, say, write_table
+from cli.mapping_guess import guess_mapping
 from ubm_embed.data.logs.event_kind import EventKind
 from ubm_embed.data.mappings.ready_made import mapping_names
 
@@ -74,6 +75,9 @@ def ingest(
     report: Annotated[
         Path | None, typer.Option("--report", metavar="FILE", help="Also write the counts as JSON.")
     ] = None,
+    guess: Annotated[
+        bool, typer.Option("--guess", help="Propose a mapping on stdout from a look at SOURCE, and write nothing.")
+    ] = False,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace what is at DIR.")] = False,
     list_formats: Annotated[
         bool,
@@ -84,6 +88,9 @@ def ingest(
 
     Reads Parquet, CSV, JSON and JSON Lines; the text formats may be compressed. Dropped events are counted by reason.
     """
+    if guess:
+        guess_mapping(sources)
+        return
     kind = _kind(source_format, map_file)
     if out is None:
         raise typer.BadParameter("missing --out DIR")

@@ -1,0 +1,48 @@
+"""`ubm-embed ingest --guess`: a mapping proposed for a shop's files, and what it would make of them."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import TYPE_CHECKING
+
+import typer
+
+from cli.console import say, warn
+
+if TYPE_CHECKING:
+    from ubm_embed.data.logs.trial import Trial
+    from ubm_embed.data.mappings.guesses.proposal import Proposal
+
+
+def guess_mapping(sources: Sequence[Path]) -> None:
+    """Write a proposal to stdout, and to stderr what it lacks and what it would keep of the sample."""
+    from ubm_embed.data.logs.trial import try_mapping
+    from ubm_embed.data.mappings.guesses.proposal import propose
+    from ubm_embed.data.tables.table_files import table_files
+
+    files = [file for source in sources for file in table_files(source)]
+    with TemporaryDirectory() as folder:
+        proposal = propose(files, Path(folder))
+        trial = try_mapping(proposal.samples, proposal.mapping)
+    typer.echo(proposal.text, nl=False)
+    say("\n".join(_summary(proposal, trial)))
+    for problem in trial.problems:
+        warn(problem)
+
+
+def _summary(proposal: Proposal, trial: Trial) -> list[str]:
+    lines = [f"--from {name} reads files of this shape as they are" for name in proposal.known[:3]]
+    lines += [f"not found: {what}" for what in proposal.missing]
+    kept, dropped = sum(trial.actions.values()), sum(trial.dropped.values())
+    if kept or dropped:
+        actions = ", ".join(f"{count:,} {action}" for action, count in trial.actions.items())
+        lines.append(f"of a sample it would keep {kept:,} of {kept + dropped:,} events{': ' * bool(actions)}{actions}")
+        lines += [f"it would drop {count:,}: {reason}" for reason, count in trial.dropped.items()]
+    if trial.products:
+        lines.append(f"of a sample it would read {trial.products:,} products")
+    if proposal.unseen:
+        lines.append(f"{proposal.unseen:,} files with other numbers in their names were not looked at")
+    lines.append("nothing was written; save the proposal, check it, and give it to --map")
+    return lines

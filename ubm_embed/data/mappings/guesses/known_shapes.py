@@ -1,0 +1,36 @@
+"""Ready-made mappings that read a file of such columns."""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+
+from ubm_embed.data.mappings.guesses.sample import Sample
+from ubm_embed.data.mappings.mapping import LogMapping, Mapping
+from ubm_embed.data.mappings.ready_made import mapping_names
+
+_MIN_COLUMNS = 3  # that a file must have for its shape to be known by them
+
+
+def known_shapes(sample: Sample) -> list[str]:
+    """The names of ready-made mappings that can read the file, the one that knows most of its columns first."""
+    scores: dict[str, int] = {}
+    for name in mapping_names():
+        mapping = Mapping.open(name)
+        parts = [part for part in (mapping.log_of(sample.file), mapping.catalogue_of(sample.file)) if part is not None]
+        scores[name] = max((_score(part, sample) for part in parts if isinstance(part, LogMapping)), default=0)
+    return sorted((name for name, score in scores.items() if score), key=lambda name: (-scores[name], name))
+
+
+def _score(part: LogMapping, sample: Sample) -> int:
+    """How many of the file's columns the part reads; 0 if it lacks some, or its actions are others."""
+    columns = {name.lower(): column for name, column in sample.columns.items()} if part.ignore_case else sample.columns
+    known = columns.keys() | ({name.lower() for name in sample.names} if part.ignore_case else set(sample.names))
+    if part.lacks([path for path in part.paths() if path not in known]) is not None:
+        return 0
+    found = [path for path in part.paths() if path in known]
+    actions: Collection[str] = [
+        value for path in part.columns.action.paths if path in columns for value in columns[path].values
+    ]
+    if part.actions and not any(action in part.actions for action in actions):
+        return 0
+    return len(found) if len(found) >= _MIN_COLUMNS else 0

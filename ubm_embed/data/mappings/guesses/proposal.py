@@ -1,0 +1,118 @@
+"""A mapping proposed for some files: samples of each kind, and a part for each."""
+
+from __future__ import annotations
+
+import csv
+import re
+import tomllib
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from ubm_embed.data.mappings.guesses.known_shapes import known_shapes
+from ubm_embed.data.mappings.guesses.part import PartGuess, guess_part
+from ubm_embed.data.mappings.guesses.sample import Sample, read_sample
+from ubm_embed.data.mappings.guesses.sample_files import sample_file
+from ubm_embed.data.mappings.guesses.toml_text import toml_text
+from ubm_embed.data.mappings.mapping import Mapping
+from ubm_embed.data.tables.formats import CsvFormat
+from ubm_embed.data.tables.table_files import table_kind
+from ubm_embed.data.tables.text_stream import utf8_chunks
+
+_MAX_FILES = 50  # that are looked at
+_DATA = re.compile(r"^-?[0-9]+([.,][0-9]+)?$|^[0-9]{1,4}[-/.][0-9]{1,2}[-/.][0-9]{1,4}")
+
+
+@dataclass(frozen=True)
+class Proposal:
+    """A proposed mapping.
+
+    Attributes:
+        text: as TOML, with comments.
+        samples: small copies of some of the files, that the mapping was proposed from.
+        missing: what was not found, in words.
+        known: names of ready-made mappings that read these files.
+        unseen: how many files were not looked at, since others have the same name but for its numbers.
+    """
+
+    text: str
+    mapping: Mapping
+    samples: tuple[Path, ...]
+    missing: tuple[str, ...]
+    known: tuple[str, ...]
+    unseen: int
+
+
+def propose(files: Sequence[Path], folder: Path) -> Proposal:
+    """A mapping for `files`.
+
+    Args:
+        folder: for the samples; empty.
+
+    Raises:
+        NotFound: no such file.
+        InvalidData: not readable.
+    """
+    seen = _of_each_name(files)
+    samples = [_sample(file, folder / str(number)) for number, file in enumerate(seen)]
+    groups: dict[frozenset[str], list[int]] = {}
+    for number, (sample, _) in enumerate(samples):
+        groups.setdefault(frozenset(sample.names), []).append(number)
+    parts: list[PartGuess] = []
+    for numbers in groups.values():
+        sample, written = samples[numbers[0]]
+        patterns = tuple(dict.fromkeys(_pattern(seen[number].name) for number in numbers)) if len(groups) > 1 else ()
+        parts.append(guess_part(sample, written, patterns))
+    text = toml_text(parts)
+    known = dict.fromkeys(name for sample, _ in samples for name in known_shapes(sample))
+    return Proposal(
+        text,
+        Mapping.model_validate(tomllib.loads(text)),
+        tuple(sample.file for sample, _ in samples),
+        tuple(dict.fromkeys(what for part in parts for what in part.missing)),
+        tuple(known),
+        len(files) - len(seen),
+    )
+
+
+def _of_each_name(files: Sequence[Path]) -> list[Path]:
+    """A file of each name, where numbers do not count."""
+    by_name: dict[str, Path] = {}
+    for file in files:
+        by_name.setdefault(_pattern(file.name), file)
+    return list(by_name.values())[:_MAX_FILES]
+
+
+def _pattern(name: str) -> str:
+    """The name with `*` for its numbers; what `fnmatch` would read as more than a letter is any letter."""
+    return re.sub(r"[0-9]+([-_.T][0-9]+)*", "*", re.sub(r"[\[\]*?]", "?", name))
+
+
+def _sample(file: Path, folder: Path) -> tuple[Sample, CsvFormat]:
+    folder.mkdir()
+    if table_kind(file) != "CSV":
+        return read_sample(sample_file(file, folder), CsvFormat()), CsvFormat()
+    encoding = None if _is_utf8(file) else "cp1252"
+    copy = sample_file(file, folder, encoding=encoding)
+    names = _names(copy)
+    sample = read_sample(copy, CsvFormat(names=names))
+    return sample, CsvFormat(names=names, encoding=encoding)
+
+
+def _is_utf8(file: Path) -> bool:
+    text = next(utf8_chunks(file), b"")
+    try:
+        text[: text.rfind(b"\n") + 1].decode()
+    except UnicodeDecodeError:
+        return False
+    return True
+
+
+def _names(copy: Path) -> tuple[str, ...] | None:
+    """Names for the columns of a file whose first row is no header but has numbers or times."""
+    with copy.open(encoding="utf-8", errors="replace", newline="") as lines:
+        line = next(lines, "")
+    fields = next(csv.reader([line], delimiter=max(",;\t|", key=line.count)), [])
+    if not any(_DATA.search(name.strip()) for name in fields):
+        return None
+    return tuple(f"column_{number}" for number in range(1, len(fields) + 1))
