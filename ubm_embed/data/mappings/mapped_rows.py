@@ -97,7 +97,7 @@ def _scan(file: Path, part: LogMapping | CatalogueMapping) -> pl.LazyFrame:
             wanted += [part.fill.by, *part.fill.columns]
         # Objects are read as their text, and decoded with the paths that lead into them.
         schema = {keys.get(name, name): pl.String() for name in top_level(wanted, list(keys))}
-    frame = scan_table(file, schema=schema, csv=part.csv, row=ROW, problem=UNREADABLE)
+    frame = scan_table(file, schema=schema, csv=part.csv, row=ROW, problem=UNREADABLE, json_text=schema or ())
     return _in_lower_case(frame, file) if part.ignore_case else frame
 
 
