@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import difflib
 import json
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -104,6 +105,7 @@ def ingest(
             kind=kind,
             out=out,
             catalogue=catalogue,
+            catalogue_mapping=_catalogue_mapping(catalogue, catalogue_map, kind),
             session_gap_minutes=gap,
             overwrite=overwrite,
             progress=report_progress,
@@ -111,6 +113,8 @@ def ingest(
     if report is not None:
         _write_report(counts, report)
     say(_summary(counts, out))
+    if not isinstance(kind, EventKind) and (left_out := _left_out(sources, kind)):
+        say(left_out)
 
 
 def _kind(source_format: str | None, map_file: Path | None) -> EventKind | Mapping:
@@ -131,6 +135,29 @@ def _kind(source_format: str | None, map_file: Path | None) -> EventKind | Mappi
         guess = f" Did you mean {similar[0]!r}?" if similar else ""
         raise typer.BadParameter(f"--from {source_format!r} is not known.{guess} Known: {', '.join(names)}")
     return Mapping.open(source_format)
+
+
+def _catalogue_mapping(catalogue: Path | None, catalogue_map: str | None, kind: EventKind | Mapping) -> Mapping | None:
+    """The mapping of the catalogue: one of its own, else that of the log if it has a part for it."""
+    from ubm_embed.data.mappings.mapping import Mapping
+
+    if catalogue_map is not None:
+        if catalogue is None:
+            raise typer.BadParameter("--catalogue-map needs --catalogue FILE")
+        return Mapping.open(catalogue_map)
+    return kind if catalogue and isinstance(kind, Mapping) and kind.catalogue_of(catalogue) else None
+
+
+def _left_out(sources: Sequence[Path], mapping: Mapping) -> str:
+    """What to say of files that no part of the mapping names; nothing if there are none."""
+    from ubm_embed.data.tables.table_files import table_files
+
+    files = [file for source in sources for file in table_files(source)]
+    others = [file.name for file in files if not mapping.log_of(file) and not mapping.names_catalogue(file)]
+    more = f" and {len(others) - 5:,} more" if len(others) > 5 else ""
+    return f"left out {len(others):,} files that the mapping does not name: {', '.join(others[:5])}{more}" * bool(
+        others
+    )
 
 
 def _write_report(counts: IngestReport, file: Path) -> None:

@@ -42,6 +42,7 @@ def ingest(
     kind: EventKind | Mapping | str,
     out: str | Path,
     catalogue: str | Path | None = None,
+    catalogue_mapping: Mapping | None = None,
     session_gap_minutes: float = 30,
     overwrite: bool = False,
     progress: Progress = silent,
@@ -52,6 +53,7 @@ def ingest(
         sources: files and folders, see `read_events`.
         catalogue: a file of products. Its values take precedence over those of corpus folders among the sources, and
             those over the last ones in events.
+        catalogue_mapping: how its columns become those of products, if they are not.
         session_gap_minutes: the pause that ends a session, where the log has no session ids.
 
     Raises:
@@ -63,7 +65,7 @@ def ingest(
     if not session_gap_minutes > 0:
         raise ValueError(f"session_gap_minutes must be more than 0, got {session_gap_minutes}")
     require_free(out, overwrite=overwrite)
-    known = [read_catalogue(catalogue)] if catalogue is not None else []
+    known = [read_catalogue(catalogue, catalogue_mapping)] if catalogue is not None else []
     progress("ingest", 0, _STEPS, "reading events")
     events = read_events(sources, kind)
     gap = timedelta(minutes=session_gap_minutes)

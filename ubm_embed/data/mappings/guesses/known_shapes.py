@@ -3,17 +3,28 @@
 from __future__ import annotations
 
 from collections.abc import Collection
+from typing import Final
 
 from ubm_embed.data.mappings.guesses.sample import Sample
 from ubm_embed.data.mappings.mapping import LogMapping, Mapping
 from ubm_embed.data.mappings.ready_made import mapping_names
 
+# What readers in code know their logs by.
+_READERS: Final = {
+    "ga4": {"event_name", "event_timestamp", "event_params", "items"},
+    "segment": {"event", "messageId", "properties", "timestamp"},
+    "native": {"session_id", "action", "product_id"},
+}
+_OURS = {"search", "view", "add", "remove", "buy"}
 _MIN_COLUMNS = 3  # that a file must have for its shape to be known by them
 
 
 def known_shapes(sample: Sample) -> list[str]:
     """The names of ready-made mappings that can read the file, the one that knows most of its columns first."""
-    scores: dict[str, int] = {}
+    scores = {name: len(columns) for name, columns in _READERS.items() if columns <= set(sample.names)}
+    actions = sample.columns.get("action")
+    if actions is not None and not set(actions.values) <= _OURS:
+        scores.pop("native", None)
     for name in mapping_names():
         mapping = Mapping.open(name)
         parts = [part for part in (mapping.log_of(sample.file), mapping.catalogue_of(sample.file)) if part is not None]

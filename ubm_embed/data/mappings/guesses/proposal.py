@@ -18,6 +18,7 @@ from ubm_embed.data.mappings.mapping import Mapping
 from ubm_embed.data.tables.formats import CsvFormat
 from ubm_embed.data.tables.table_files import table_kind
 from ubm_embed.data.tables.text_stream import utf8_chunks
+from ubm_embed.errors import InvalidData
 
 _MAX_FILES = 50  # that are looked at
 _DATA = re.compile(r"^-?[0-9]+([.,][0-9]+)?$|^[0-9]{1,4}[-/.][0-9]{1,2}[-/.][0-9]{1,4}")
@@ -90,13 +91,14 @@ def _pattern(name: str) -> str:
 
 def _sample(file: Path, folder: Path) -> tuple[Sample, CsvFormat]:
     folder.mkdir()
-    if table_kind(file) != "CSV":
-        return read_sample(sample_file(file, folder), CsvFormat()), CsvFormat()
-    encoding = None if _is_utf8(file) else "cp1252"
+    is_csv = table_kind(file) == "CSV"
+    encoding = None if not is_csv or _is_utf8(file) else "cp1252"
     copy = sample_file(file, folder, encoding=encoding)
-    names = _names(copy)
-    sample = read_sample(copy, CsvFormat(names=names))
-    return sample, CsvFormat(names=names, encoding=encoding)
+    written = CsvFormat(names=_names(copy) if is_csv else None)
+    try:
+        return read_sample(copy, written), written.replace(encoding=encoding)
+    except InvalidData as error:
+        raise InvalidData(error.problem, file=file, row=error.row, field=error.field) from None
 
 
 def _is_utf8(file: Path) -> bool:

@@ -145,8 +145,8 @@ def _time_fit(column: SampledColumn) -> float:
 
 
 def _looks_like_time(column: SampledColumn) -> bool:
-    """Numbers since 1970 are of 9 digits or more: a small number is no time."""
-    return _share(column, lambda text: text.str.contains(r"^[0-9]{9,}|[-/:]")) > 0.8
+    """Numbers since 1970 are of 10 digits or more, from 2001 on: a smaller one is rather an id."""
+    return _share(column, lambda text: text.str.contains(r"^[0-9]{10,}|[-/:]")) > 0.8
 
 
 def _action_fit(column: SampledColumn) -> float:

@@ -56,8 +56,9 @@ def _sample_parquet(file: Path) -> pl.DataFrame:
     table = pl.scan_parquet(file, glob=False)
     try:
         rows = int(table.select(pl.len()).collect().item())
-        later = [table.slice(rows * part // _PARTS, _ROWS_LATER) for part in range(1, _PARTS)]
-        return pl.concat([table.head(MAX_ROWS), *(later if rows > 2 * MAX_ROWS else [])]).collect()
+        rest = rows - MAX_ROWS
+        later = [table.slice(MAX_ROWS + rest * part // _PARTS, _ROWS_LATER) for part in range(1, _PARTS)]
+        return pl.concat([table.head(MAX_ROWS), *(later if rest > MAX_ROWS else [])]).collect()
     except (pl.exceptions.PolarsError, OSError) as error:
         raise InvalidData(f"not readable as Parquet: {str(error).splitlines()[0]}", file=file) from None
 
