@@ -182,6 +182,14 @@ def test_the_order_of_the_file_does_not_matter(tmp_path: Path, counts: Interacti
     assert dict(shuffled.popularity.iter_rows()) == dict(counts.popularity.iter_rows())
 
 
+def test_what_was_taken_back_out_of_the_cart_counts_nowhere(tmp_path: Path) -> None:
+    actions = [("view", "a"), ("add", "b"), ("remove", "b"), ("view", "c"), ("remove", "d"), ("view", "b")]
+    rows = [("s", position, action, name) for position, (action, name) in enumerate(actions)]
+    counts = InteractionCounts.read(write_interactions(tmp_path / "interactions.parquet", [*rows]))
+    assert dict(counts.popularity.iter_rows()) == {"a": 1, "b": 1, "c": 1}
+    assert sorted(counts.pairs.iter_rows()) == [("a", "c"), ("c", "b")]
+
+
 def test_searches_alone_give_no_counts(tmp_path: Path) -> None:
     counts = InteractionCounts.read(write_interactions(tmp_path / "interactions.parquet", [("s", 0, "search", None)]))
     assert (counts.popularity.height, counts.pairs.height) == (0, 0)
