@@ -37,6 +37,7 @@ LAYERS = (
     "ubm_embed.evaluation",
     "ubm_embed.inference",
     "ubm_embed.model",
+    "ubm_embed.data.inspection",
     "ubm_embed.data.tasks",
     "ubm_embed.data.batches",
     "ubm_embed.data.text",
