@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from datetime import datetime
 from typing import Annotated, Literal, Self
 
+import polars as pl
 import pydantic
 from pydantic import Field
 
@@ -49,3 +51,22 @@ class TimeFormat(TomlModel):
     format: str | None = None
     zone: str = "UTC"
     unit: Literal["s", "ms", "us", "ns"] | None = None
+
+    @pydantic.model_validator(mode="after")
+    def _known(self) -> Self:
+        moment = pl.Series([datetime(2021, 12, 31)])
+        try:
+            moment.dt.replace_time_zone(self.zone)
+        except pl.exceptions.PolarsError:
+            raise ValueError(f"zone must be a name such as Europe/Berlin, got {self.zone!r}") from None
+        if self.format is not None:
+            try:
+                text = moment.dt.replace_time_zone("UTC").dt.to_string(self.format)
+                known = (
+                    text.str.to_datetime(self.format, strict=False).dt.date().to_list() == moment.dt.date().to_list()
+                )
+            except pl.exceptions.PolarsError:
+                known = False
+            if not known:
+                raise ValueError(f"format must be one of strftime with a date, such as %d/%m/%Y, got {self.format!r}")
+        return self

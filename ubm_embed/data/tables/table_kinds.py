@@ -26,7 +26,7 @@ _BY_SUFFIX = {
 _COMPRESSED = (".gz", ".zst", ".zstd")
 _TEXT_KINDS = ("CSV", "JSON", "JSON Lines", "XML")
 # Suffixes under which any text is found, among them that of Segment's `TIME.ID.1.1.1.gz` and none at all.
-_ANY_TEXT = ("", ".dat", ".txt", ".log", ".data", ".out")
+_ANY_TEXT = ("", ".dat", ".txt", ".log", ".data", ".out", ".inter", ".item")
 _LOOKED_AT = 1 << 16
 
 
