@@ -15,6 +15,7 @@ import typer
 from cli.console import progress, write_table
 from cli.process import set_up_process
 from cli.store_options import quiet_lance
+from ubm_embed.training.settings import MAX_SEED
 
 if TYPE_CHECKING:
     import polars as pl
@@ -51,7 +52,7 @@ def register(app: typer.Typer) -> None:
 
 def demo(
     home: Annotated[Path, typer.Option("--home", metavar="DIR", help="Where to leave the results.")] = Path("demo"),
-    seed: Annotated[int, typer.Option("--seed", min=0, help="Seed of the shop and of the training.")] = 0,
+    seed: Annotated[int, typer.Option("--seed", min=0, max=MAX_SEED, help="Seed of the shop and of the training.")] = 0,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace what is at DIR.")] = False,
 ) -> None:
     """Make up a shop, train on it, index it and query it: all of ubm-embed on one small example.

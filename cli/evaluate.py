@@ -12,6 +12,7 @@ from cli.console import Format, choose_format, progress, say, write_json, write_
 from cli.device import device_option, usable_device
 from cli.process import set_up_process
 from ubm_embed.data.tasks.task import Task
+from ubm_embed.training.settings import MAX_SEED
 
 if TYPE_CHECKING:
     from ubm_embed.evaluation.evaluation import Evaluation
@@ -47,7 +48,9 @@ def evaluate(
         int | None,
         typer.Option("--min-interactions", min=1, help="pip, rlp: the shortest prefix; default: as in fine-tuning."),
     ] = None,
-    seed: Annotated[int, typer.Option("--seed", min=0, help="Seed of the cuts and of the draw of examples.")] = 0,
+    seed: Annotated[
+        int, typer.Option("--seed", min=0, max=MAX_SEED, help="Seed of the cuts and of the draw of examples.")
+    ] = 0,
     device: Annotated[str, device_option()] = "auto",
     output: Annotated[Format | None, typer.Option("--format", help="How to write the result.")] = None,
 ) -> None:

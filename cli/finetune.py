@@ -12,7 +12,7 @@ from cli.console import progress, say, warn
 from cli.device import device_option, usable_device
 from cli.process import set_up_process
 from cli.run_options import RUN, Overwrite, Restart, Resume, require_one
-from cli.settings_options import OptionsOf, with_options
+from cli.settings_options import OptionsOf, usage_error, with_options
 from ubm_embed.data.tasks.task import Task
 from ubm_embed.training.finetuning.config import FinetuningConfig
 from ubm_embed.training.recipes import Recipe, finetuning_config
@@ -63,7 +63,7 @@ def finetune(
     try:
         config = finetuning_config(recipe, task, **settings)
     except ValueError as error:
-        raise typer.BadParameter(str(error)) from None
+        raise usage_error(error, FinetuningConfig) from None
     target = usable_device(device)
     opened = Corpus.open(corpus)
     set_up_process()

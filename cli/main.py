@@ -27,7 +27,8 @@ from cli import (
     refresh,
     versions,
 )
-from cli.console import complain, printable
+from cli.console import complain, printable, warn
+from cli.renamed import new_name, renamed_variables
 from ubm_embed.errors import UbmError
 
 UNEXPECTED, USAGE, INTERRUPTED = 1, 2, 130
@@ -90,10 +91,12 @@ def run(arguments: list[str]) -> int:
     os.environ.setdefault("LANCE_LOG", "error")
     command = typer.main.get_command(app)
     _name_environment_variables(command)
+    for renamed in renamed_variables(os.environ):
+        warn(renamed)
     try:
         result = command.main(arguments, prog_name="ubm-embed", standalone_mode=False)
     except typer.TyperException as error:  # a wrong option or argument
-        error.message = printable(error.message)
+        _describe(error)
         show: Callable[..., None] = getattr(error, "show", partial(complain, str(error)))
         show()
         return USAGE
@@ -111,6 +114,15 @@ def run(arguments: list[str]) -> int:
             error, debug="--debug" in arguments or os.environ.get("UBM_EMBED_DEBUG", "") not in ("", "0")
         )
     return result if isinstance(result, int) else 0
+
+
+def _describe(error: Any) -> None:
+    """Make a usage error fit for a terminal, and name the new name of an option that was renamed."""
+    error.message = printable(error.message)
+    old = getattr(error, "option_name", "")
+    known = (name for parameter in getattr(getattr(error, "cmd", None), "params", ()) for name in parameter.opts)
+    if new := new_name(old, known):
+        error.message, error.possibilities = f"{old} was renamed to {new}", None
 
 
 def _unexpected(error: Exception, *, debug: bool) -> int:

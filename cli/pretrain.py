@@ -11,7 +11,7 @@ from cli.console import progress, say
 from cli.device import device_option, usable_device
 from cli.process import set_up_process
 from cli.run_options import RUN, Overwrite, Restart, Resume, require_one
-from cli.settings_options import After, OptionsOf, with_options
+from cli.settings_options import After, OptionsOf, usage_error, with_options
 from ubm_embed.training.model_sizes import ModelSizes
 from ubm_embed.training.pretraining.config import PretrainingConfig
 from ubm_embed.training.recipes import Recipe, model_sizes, pretraining_config
@@ -93,7 +93,7 @@ def pretrain(
     try:
         config, chosen_sizes = pretraining_config(recipe, **settings), model_sizes(recipe, **sizes)
     except ValueError as error:
-        raise typer.BadParameter(str(error)) from None
+        raise usage_error(error, PretrainingConfig, ModelSizes) from None
     target = _process_device(device)
     opened = Corpus.open(corpus)
     model, tokenizer = _initial_model(opened, config, init, vocab, chosen_sizes)

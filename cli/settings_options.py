@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import functools
 import inspect
+import re
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Annotated, Any, Literal, TypeVar, get_args, get_origin, get_type_hints
@@ -64,7 +65,7 @@ class _SettingOption:
         elif not self.setting.lists_omissions:
             (default,) = distinct if not self.setting.choices else map(self._word, distinct)
         option = typer.Option(
-            *self._names(),
+            *self.names(),
             help=self._help(),
             rich_help_panel=self.setting.panel,
             min=self._bound("ge"),
@@ -84,7 +85,8 @@ class _SettingOption:
         """The bound "ge" or "le" of the field; typer has no others, and the settings check those themselves."""
         return next((getattr(mark, name) for mark in self.field.metadata if hasattr(mark, name)), None)
 
-    def _names(self) -> tuple[str, ...]:
+    def names(self) -> tuple[str, ...]:
+        """The option, or the pair of a yes and a no."""
         hyphenated = self.name.replace("_", "-")
         pair = f"--{hyphenated}/--no-{hyphenated}" if self._type() is bool else f"--{hyphenated}"
         return (self.setting.name or pair,)
@@ -120,9 +122,21 @@ class _SettingOption:
         if self.setting.choices:
             return next(word for word, chosen in self.setting.choices.items() if chosen == value)
         if isinstance(value, bool):
-            yes, _, no = self._names()[0].partition("/")
+            yes, _, no = self.names()[0].partition("/")
             return (yes if value else no).removeprefix("--")
         return str(self.setting.unset if value is None else value)
+
+
+def usage_error(error: ValueError, *groups: type[Settings]) -> typer.BadParameter:
+    """The error of settings as one of their options: `--learning-rate must be above 0` for `learning_rate must ...`."""
+    message = str(error)
+    for option in (option for group in groups for option in _options_of(group)):
+        word = option.names()[0].split("/")[0]
+        if option.setting.lists_omissions and message.startswith(f"{option.name} "):
+            message = f"{word}: {message}"
+        else:
+            message = re.sub(rf"(?<![\w-]){option.name}(?![\w-])", word, message)
+    return typer.BadParameter(message)
 
 
 def with_options(command: Callable[..., None]) -> Callable[..., None]:

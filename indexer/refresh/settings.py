@@ -30,6 +30,16 @@ from ubm_embed.validation import FrozenModel, invalid_data
 _Share = Annotated[float, Field(ge=0, le=1)]
 _Model = TypeVar("_Model", bound=FrozenModel)
 
+# Keys of earlier versions.
+_RENAMED = {
+    "most_lost": "max_lost",
+    "least_recall": "min_recall",
+    "least_overlap": "min_overlap",
+    "least_overlap_of_another_model": "min_overlap_of_another_model",
+    "most_shift": "max_shift",
+    "most_uniformity": "max_uniformity",
+}
+
 
 class GateLimits(FrozenModel):
     """The limit of each gate.
@@ -105,7 +115,7 @@ class RefreshSettings(FrozenModel):
             InvalidData: names the file and the field: not TOML, an unknown field, or a value outside its range.
         """
         try:
-            document = tomllib.loads(Path(file).read_text("utf-8"))
+            document = tomllib.loads(Path(file).read_text("utf-8-sig"))
         except FileNotFoundError:
             raise NotFound(f"no such file: {file}") from None
         except (tomllib.TOMLDecodeError, UnicodeDecodeError, IsADirectoryError) as error:
@@ -146,7 +156,9 @@ def _validated(model: type[_Model], document: Any, file: str | Path, section: st
         field, problem = ".".join(filter(None, (section, fault.field))), fault.problem
         if first["type"] == "extra_forbidden":
             table: Any = model if len(first["loc"]) == 1 else model.model_fields[str(first["loc"][0])].annotation
-            problem = f"unknown; expected one of {', '.join(sorted(table.model_fields))}"
+            renamed = _RENAMED.get(str(first["loc"][-1]))
+            expected = f"unknown; expected one of {', '.join(sorted(table.model_fields))}"
+            problem = f"was renamed to {renamed}" if renamed in table.model_fields else expected
         elif first["type"] == "model_type":
             problem = f"must be a section [{field}], got {first['input']!r}"
         raise InvalidData(problem, file=file, field=field) from None

@@ -11,10 +11,13 @@ import typer
 from pydantic import Field
 from typer.testing import CliRunner
 
-from cli.main import app
-from cli.settings_options import After, OptionsOf, with_options
+from cli.main import app, run
+from cli.renamed import RENAMED
+from cli.settings_options import After, OptionsOf, usage_error, with_options
 from ubm_embed.data.tasks.task import SplitKind, Task
+from ubm_embed.model import bert
 from ubm_embed.model.precision import Precision
+from ubm_embed.training import model_sizes
 from ubm_embed.training.finetuning.config import FinetuningConfig
 from ubm_embed.training.model_sizes import ModelSizes
 from ubm_embed.training.pretraining.config import Loss, PretrainingConfig
@@ -209,3 +212,77 @@ def types_of_options(command: str) -> dict[str, Any]:
     (callback,) = [info.callback for info in app.registered_commands if info.name == command]
     assert callback is not None
     return {name: get_args(option.annotation)[0] for name, option in inspect.signature(callback).parameters.items()}
+
+
+@pytest.mark.parametrize(
+    ("values", "message"),
+    [
+        ({"heat": 0}, "--heat must be at least 1, got 0"),
+        ({"rest": 0.0}, "--rest must be above 0, got 0.0"),
+        ({"rounds": "x"}, "--round must"),
+        ({"matt": 1}, "--matt must be true or false, got 1"),
+        ({"colours": "x"}, "--without: colours must be a list"),
+        ({"secret": "x"}, "secret must be an integer"),
+    ],
+)
+def test_an_error_of_the_settings_names_the_option(values: dict[str, Any], message: str) -> None:
+    with pytest.raises(ValueError) as caught:  # noqa: PT011 - its message is what is tested
+        Kiln(**values)
+    assert usage_error(caught.value, Kiln).message.startswith(message)
+
+
+def test_other_words_of_an_error_are_left_alone() -> None:
+    error = usage_error(ValueError("preheat needs heat, and no rest_heat or --heat"), Kiln)
+    assert error.message == "preheat needs --heat, and no rest_heat or --heat"
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["--learning-rate", "0"], "--learning-rate must be above 0, got 0.0"),
+        (["--width", "5"], "--width must be a multiple of 4, got 5"),
+        (["--width", "999999999"], "--width"),
+        (["--layers", "999999999"], "--layers"),
+        (["--session-layers", "999999999"], "--session-layers"),
+        (["--vocab-size", "999999999999"], "--vocab-size"),
+        (["--pairs-per-session", str(2**64)], "--pairs-per-session"),
+        (["--seed", str(2**64)], "--seed"),
+        (["--seed", "-1"], "--seed"),
+    ],
+)
+def test_a_setting_out_of_bounds_is_a_usage_error_before_anything_is_read(
+    arguments: list[str], message: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert run(["pretrain", "--corpus", "nowhere", "--out", "nowhere", *arguments]) == 2
+    assert message in capsys.readouterr().err
+
+
+def test_the_layers_of_the_option_are_those_that_a_model_may_have() -> None:
+    assert model_sizes.MAX_LAYERS == bert.MAX_LAYERS
+
+
+class TestRenamed:
+    """Whoever uses an option of an earlier version is told its new name."""
+
+    def test_every_new_name_is_an_option(self) -> None:
+        group: Any = typer.main.get_command(app)
+        options = {name for command in group.commands.values() for one in command.params for name in one.opts}
+        assert set(RENAMED.values()) <= options | {"--one-position"}
+        assert not set(RENAMED) & options
+
+    @pytest.mark.parametrize(
+        ("arguments", "message"),
+        [
+            (["finetune", "nip", "--least", "3"], "--least was renamed to --min-interactions"),
+            (["evaluate", "nip", "--most=3"], "--most was renamed to --max-examples"),
+            (["query", "--encoder", "onnx"], "No such option: --encoder"),
+        ],
+    )
+    def test_an_option(self, arguments: list[str], message: str, capsys: pytest.CaptureFixture[str]) -> None:
+        assert run(arguments) == 2
+        assert message in capsys.readouterr().err
+
+    def test_a_variable(self, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+        monkeypatch.setenv("UBM_EMBED_MOST", "3")
+        run(["--version"])
+        assert "UBM_EMBED_MOST has no effect: it was renamed to UBM_EMBED_MAX_EXAMPLES" in capsys.readouterr().err

@@ -9,6 +9,7 @@ from pydantic import Field
 
 from ubm_embed.training.settings import Setting, Settings
 
+MAX_LAYERS = 128  # that of `ubm_embed.model.bert`, which would import PyTorch
 _model = partial(Setting, panel="Model")
 
 
@@ -17,15 +18,21 @@ class ModelSizes(Settings):
 
     layers: Annotated[
         int,
-        Field(ge=1, description="Layers of the interaction encoder; with --init 4 of the checkpoint's."),
+        Field(ge=1, le=MAX_LAYERS, description="Layers of the interaction encoder; with --init 4 of the checkpoint's."),
         _model(shop=2),
     ] = 4
     width: Annotated[
-        int, Field(ge=4, description="Hidden size of the interaction encoder, without --init."), _model(shop=128)
+        int,
+        Field(ge=4, le=8192, multiple_of=4, description="Hidden size of the interaction encoder, without --init."),
+        _model(shop=128),
     ] = 256
-    session_layers: Annotated[int, Field(ge=1, description="Layers of the session encoder."), _model(shop=2)] = 4
+    session_layers: Annotated[
+        int, Field(ge=1, le=MAX_LAYERS, description="Layers of the session encoder."), _model(shop=2)
+    ] = 4
     dropout: Annotated[float, Field(ge=0, le=0.9, description="Dropout rate of both encoders."), _model()] = 0.1
-    vocab_size: Annotated[int, Field(ge=64, description="Tokens of a learned vocabulary."), _model()] = 8192
+    vocab_size: Annotated[int, Field(ge=64, le=1_000_000, description="Tokens of a learned vocabulary."), _model()] = (
+        8192
+    )
     causal: Annotated[
         bool,
         Field(description="An interaction reads only those before it, or all of the session (paper)."),
@@ -36,5 +43,7 @@ class ModelSizes(Settings):
         Field(description="An interaction's vector is the mean of its tokens, or its [CLS] token (paper)."),
         Setting(shop=True),
     ] = False
-    dimension: Annotated[int, Field(ge=2, description="Width of the vectors.")] = 256
-    max_interactions: Annotated[int, Field(ge=1, description="Interactions that are read of a session.")] = 32
+    dimension: Annotated[int, Field(ge=2, le=65_536, description="Width of the vectors.")] = 256
+    max_interactions: Annotated[int, Field(ge=1, le=65_536, description="Interactions that are read of a session.")] = (
+        32
+    )

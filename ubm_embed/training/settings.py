@@ -15,6 +15,7 @@ from ubm_embed.data.tasks.task import Task
 from ubm_embed.validation import FrozenModel
 
 AS_DECLARED: Any = object()
+MAX_SEED = 2**64 - 1  # of PyTorch's generators
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -132,3 +132,15 @@ def test_a_limit_outside_its_range_is_refused(name: str, good: list[Any], bad: l
 def test_impossible_workers_are_refused(options: dict[str, Any]) -> None:
     with pytest.raises(ValueError, match=next(iter(options))):
         RayWorkers(**options)
+
+
+def test_a_byte_order_mark_is_skipped(tmp_path: Path) -> None:
+    (tmp_path / "s.toml").write_text("\ufeff[gates]\nmax_lost = 0.5\n", "utf-8")
+    assert RefreshSettings.read(tmp_path / "s.toml").gates.max_lost == 0.5
+
+
+def test_a_key_of_an_earlier_version_is_told_its_new_name(tmp_path: Path) -> None:
+    (tmp_path / "s.toml").write_text("[gates]\nmost_lost = 0.5\n")
+    with pytest.raises(InvalidData, match="was renamed to max_lost") as caught:
+        RefreshSettings.read(tmp_path / "s.toml")
+    assert caught.value.field == "gates.most_lost"

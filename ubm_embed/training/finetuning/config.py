@@ -9,7 +9,7 @@ from pydantic import Field, model_validator
 
 from ubm_embed.data.tasks.task import MIN_COUNT, MIN_INTERACTIONS, SplitKind, Task
 from ubm_embed.model.precision import Precision
-from ubm_embed.training.settings import Setting, Settings
+from ubm_embed.training.settings import MAX_SEED, Setting, Settings
 
 HOLDOUT = 0.1
 # Up to this many products, a softmax over all of them costs less than it brings.
@@ -159,7 +159,9 @@ class FinetuningConfig(Settings):
         Field(gt=0, lt=1, description="Fraction of such a corpus to hold out: half validates, half tests."),
         _task(unset=f"{HOLDOUT:g}"),
     ] = None
-    seed: Annotated[int, Field(ge=0, description="Seed; the same seed gives the same model."), Setting(panel="Run")] = 0
+    seed: Annotated[
+        int, Field(ge=0, le=MAX_SEED, description="Seed; the same seed gives the same model."), Setting(panel="Run")
+    ] = 0
 
     @property
     def dataset_settings(self) -> dict[str, int | bool]:

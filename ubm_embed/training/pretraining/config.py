@@ -10,7 +10,7 @@ from pydantic import Field, field_validator, model_validator
 
 from ubm_embed.data.tasks.task import SplitKind
 from ubm_embed.model.precision import Precision
-from ubm_embed.training.settings import Setting, Settings
+from ubm_embed.training.settings import MAX_SEED, Setting, Settings
 
 
 class Loss(enum.StrEnum):
@@ -87,7 +87,9 @@ class PretrainingConfig(Settings):
         _training(paper=False, name="--denominator", choices={"infonce": True, "printed": False}),
     ] = True
     pairs_per_session: Annotated[
-        int, Field(ge=1, description="Limit of next item pairs that one session adds to an epoch."), _training()
+        int,
+        Field(ge=1, le=100_000, description="Limit of next item pairs that one session adds to an epoch."),
+        _training(),
     ] = 8
     # The paper reads both items alone; then nothing ties a session, whose interactions have actions, to the products.
     item_actions: Annotated[
@@ -122,7 +124,7 @@ class PretrainingConfig(Settings):
         ),
         _training(),
     ] = SplitKind.AUTO
-    seed: Annotated[int, Field(ge=0, description="Seed; the same seed gives the same model."), _run()] = 0
+    seed: Annotated[int, Field(ge=0, le=MAX_SEED, description="Seed; the same seed gives the same model."), _run()] = 0
     precision: Annotated[
         Precision,
         Field(strict=False, description="Number format; auto: bfloat16 where the hardware computes in it."),
