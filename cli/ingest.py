@@ -97,7 +97,10 @@ def ingest(
         raise typer.BadParameter("missing --out DIR")
 
     from ubm_embed.data.logs.ingestion import ingest as write_corpus
+    from ubm_embed.outputs import require_writable
 
+    if report is not None:
+        require_writable(report)
     gap = session_gap or (None if isinstance(kind, EventKind) else kind.session_gap_minutes) or _DEFAULT_GAP
     with progress() as report_progress:
         counts = write_corpus(
@@ -110,11 +113,11 @@ def ingest(
             overwrite=overwrite,
             progress=report_progress,
         )
-    if report is not None:
-        _write_report(counts, report)
     say(_summary(counts, out))
     if not isinstance(kind, EventKind) and (left_out := _left_out(sources, kind)):
         say(left_out)
+    if report is not None:  # last, so that what was written is said if it fails
+        _write_report(counts, report)
 
 
 def _kind(source_format: str | None, map_file: Path | None) -> EventKind | Mapping:

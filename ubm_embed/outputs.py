@@ -29,6 +29,26 @@ def require_free(path: str | Path, *, overwrite: bool = False) -> None:
         raise Conflict(f"{path} exists already; choose another path or pass --overwrite")
 
 
+def require_writable(path: str | Path) -> None:
+    """Raise as `output_file` would if a file cannot be written to `path`: called before long work, not after it.
+
+    Raises:
+        Conflict: it exists and is not a file, such as a folder or a device.
+        OSError: the system refuses it.
+    """
+    path = Path(path).resolve()
+    _require_file(path)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    partial = _partial(path)
+    partial.touch()
+    partial.unlink()
+
+
+def _require_file(path: Path) -> None:
+    if path.exists() and not path.is_file():
+        raise Conflict(f"{path} exists already and is not a file; choose another path")
+
+
 @contextlib.contextmanager
 def output_file(path: str | Path) -> Iterator[Path]:
     """Yield a path to write to; rename it to `path` when the block succeeds, delete it when the block fails.
@@ -39,8 +59,7 @@ def output_file(path: str | Path) -> Iterator[Path]:
         Conflict: `path` exists and is not a file, such as a folder or a device. Checked before anything is written.
     """
     path = Path(path).resolve()
-    if path.exists() and not path.is_file():
-        raise Conflict(f"{path} exists already and is not a file; choose another path")
+    _require_file(path)
     path.parent.mkdir(parents=True, exist_ok=True)
     partial = _partial(path)
     try:

@@ -110,16 +110,17 @@ def _attributes(values: dict[str, Values]) -> pl.Expr:
     if "attributes" not in values:
         return pairs
     all_of_them = values["attributes"].text.map_batches(as_attributes, return_dtype=ATTRIBUTES, is_elementwise=True)
-    return pl.concat_list(all_of_them.fill_null([]), pairs)
+    return pl.concat_list(all_of_them.fill_null([]), pairs.fill_null([]))
 
 
 def attribute_pairs(values: dict[str, Values]) -> pl.Expr:
-    """The attributes among some columns as one value, without those that are null."""
+    """The attributes among some columns as one value, without those that are null; null if all are."""
     pairs = [
         pl.struct(pl.lit(name.removeprefix(ATTRIBUTE)).alias("name"), value.text.alias("value"))
         for name, value in values.items()
         if name.startswith(ATTRIBUTE)
     ]
     if not pairs:
-        return pl.lit([], ATTRIBUTES)
-    return pl.concat_list(pairs).list.eval(pl.element().filter(pl.element().struct.field("value").is_not_null()))
+        return pl.lit(None, ATTRIBUTES)
+    filled = pl.concat_list(pairs).list.eval(pl.element().filter(pl.element().struct.field("value").is_not_null()))
+    return pl.when(filled.list.len() > 0).then(filled)
