@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import csv
 import io
-from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import polars as pl
 
+from ubm_embed.data.tables.column_names import column_names
 from ubm_embed.data.tables.csv_structure import QUOTE_ADVICE, Marks, RecordCheck, find_marks, without_blank_lines
 from ubm_embed.data.tables.formats import CsvFormat
 from ubm_embed.data.tables.streamed_table import in_advance, streamed_table
@@ -51,11 +51,11 @@ class _CsvTable:
     @classmethod
     def open(cls, file: Path, written: CsvFormat, chunk_bytes: int) -> _CsvTable:
         if written.names is not None and written.separator is not None:
-            return cls(file, _distinct(written.names, file), written.separator, written, chunk_bytes)
+            return cls(file, column_names(written.names, file), written.separator, written, chunk_bytes)
         first = _first_record(file, written, chunk_bytes)
         separator = written.separator or _separator(first, written.quote)
         columns = written.names or _fields(first, separator, written.quote, file)
-        return cls(file, _distinct(columns, file), separator, written, chunk_bytes)
+        return cls(file, column_names(columns, file), separator, written, chunk_bytes)
 
     def frames(self, columns: list[str], row: str | None) -> Iterator[pl.DataFrame]:
         """The rows, in those of the columns."""
@@ -173,11 +173,4 @@ def _fields(record: str, separator: str, quote: str, file: Path) -> list[str]:
         raise InvalidData(f"the header is not readable: {error}", file=file) from None
     if not fields:
         raise InvalidData("a header without text", file=file)
-    return [name or f"column_{number}" for number, name in enumerate(fields, start=1)]
-
-
-def _distinct(columns: Sequence[str], file: Path) -> tuple[str, ...]:
-    twice = [name for name, count in Counter(columns).items() if count > 1]
-    if twice:
-        raise InvalidData(f"the header names {', '.join(map(repr, twice))} more than once", file=file)
-    return tuple(columns)
+    return fields

@@ -15,16 +15,18 @@ from pathlib import Path
 import polars as pl
 
 from ubm_embed.data.tables.csv_files import scan_csv
+from ubm_embed.data.tables.excel_files import scan_excel
 from ubm_embed.data.tables.formats import CsvFormat
 from ubm_embed.data.tables.joined_tables import joined_tables
 from ubm_embed.data.tables.json_table import scan_json
 from ubm_embed.data.tables.parquet_files import damaged, scan_parquet
 from ubm_embed.data.tables.table_kinds import EXPECTED, holds_array, kind_or_none, table_kind
+from ubm_embed.data.tables.xml_files import scan_xml
 from ubm_embed.errors import InvalidData, NotFound
 
 __all__ = ["collect_tables", "refused_write", "scan_table", "table_batches", "table_files", "table_kind"]
 
-_SCANS = {"Parquet": scan_parquet}
+_SCANS = {"Parquet": scan_parquet, "XML": scan_xml, "Excel": scan_excel}
 _HIDDEN = (".", "_")
 
 # What polars raises for a file that cannot be read: an error in decompression is an OSError.
@@ -69,6 +71,8 @@ def scan_table(
     files = table_files(path)
     frames = []
     for one in files:
+        if one.stat().st_size == 0:
+            raise InvalidData(f"empty; expected {EXPECTED}", file=one)
         kind = table_kind(one)
         if kind in ("JSON", "JSON Lines"):
             is_array = kind == "JSON" and holds_array(one)
