@@ -82,10 +82,10 @@ def _events(file: Path, part: LogMapping) -> tuple[pl.LazyFrame, frozenset[str]]
 
 
 def _columns(part: LogMapping, values: dict[str, Values], dropped: pl.Expr) -> list[pl.Expr]:
-    columns = {name: value.text for name, value in values.items() if name in EVENT_SCHEMA}
-    for name in ("timestamp", "position"):
-        if name in values:
-            columns[name] = values[name].typed
+    # A price is parsed, and counted if it is none, where all events are cleaned.
+    columns = {
+        name: value.text if name == "price" else value.typed for name, value in values.items() if name in EVENT_SCHEMA
+    }
     if "timestamp" in values:
         columns["unread_timestamp"] = pl.when(values["timestamp"].misfit).then(values["timestamp"].text)
     columns["action"] = _action(part, values["action"].text)

@@ -8,7 +8,7 @@ import polars as pl
 
 from ubm_embed.data.mappings.column import Column
 from ubm_embed.data.mappings.mapped_rows import ROW, MappedRows
-from ubm_embed.data.mappings.values import EXPECTED, Values
+from ubm_embed.data.mappings.values import Values
 from ubm_embed.data.tables.table_files import collect_tables
 from ubm_embed.errors import InvalidData
 
@@ -25,7 +25,7 @@ def check_values(
     Raises:
         InvalidData: a value that does not fit, in a column where that is an error; names the row of the first.
     """
-    strict = [name for name, value in values.items() if columns[name].invalid == "error" and value.type in EXPECTED]
+    strict = [name for name in values if columns[name].invalid == "error" and columns[name].value is None]
     unsure = sorted(rows.unsure)
     results: list[pl.Expr] = []
     for number, name in enumerate(strict):
@@ -46,12 +46,15 @@ def check_values(
     return absent.union(path for number, path in enumerate(unsure) if not row[f"seen {number}"])
 
 
-def count_misfits(rows: MappedRows, values: Mapping[str, Values], used: pl.Expr) -> dict[str, int]:
+def count_misfits(
+    rows: MappedRows, columns: Mapping[str, Column], values: Mapping[str, Values], used: pl.Expr
+) -> dict[str, int]:
     """How many values become null because they do not fit, by column of ours."""
-    typed = {name: value for name, value in values.items() if value.type in EXPECTED}
-    if not typed:
+    counts = [
+        (value.misfit & used).sum().alias(name) for name, value in values.items() if columns[name].invalid == "null"
+    ]
+    if not counts:
         return {}
-    counts = [(value.misfit & used).sum().alias(name) for name, value in typed.items()]
     (found,) = collect_tables([rows.frame.select(counts)], [rows.file])
     return {name: count for name, count in found.row(0, named=True).items() if count}
 
@@ -61,9 +64,8 @@ def _misfit(
 ) -> InvalidData:
     first = rows.frame.filter((pl.col(ROW) == row) & used & values.misfit).select(values.text).head(1)
     (frame,) = collect_tables([first], [rows.file])
-    assert values.type is not None
     more = f" (and {count - 1:,} more)" if count > 1 else ""
     field = " ".join(column.paths) or name
     ours = "" if field == name else f" for {name}"
-    problem = f"expected {EXPECTED[values.type]}{ours}, got {frame.item()[:100]!r}{more}"
+    problem = f"expected {values.expected}{ours}, got {frame.item()[:100]!r}{more}"
     return InvalidData(problem, file=rows.file, row=row, field=field)

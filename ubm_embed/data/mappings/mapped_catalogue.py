@@ -45,11 +45,15 @@ def mapped_catalogue(file: Path, part: CatalogueMapping, *, row: str | None = No
 def lost_values(file: Path, part: CatalogueMapping) -> dict[str, int]:
     """How many values `mapped_catalogue` makes null because they do not fit, by column."""
     rows = map_rows(file, part)
-    return count_misfits(rows, _values(rows, part), drop_reason(part.drop, rows.locations).is_null())
+    return count_misfits(
+        rows, part.our_columns(), _values(rows, part), drop_reason(part.drop, rows.locations).is_null()
+    )
 
 
 def dropped_rows(file: Path, part: CatalogueMapping) -> dict[str, int]:
     """How many rows `mapped_catalogue` leaves out, by reason."""
+    if not part.drop:
+        return {}
     rows = map_rows(file, part)
     reasons = rows.frame.group_by(drop_reason(part.drop, rows.locations).alias("reason")).len()
     (counts,) = collect_tables([reasons.drop_nulls("reason").sort("len", descending=True)], [file])
@@ -87,7 +91,7 @@ def _columns(rows: MappedRows, part: CatalogueMapping, values: dict[str, Values]
 
 
 def _text(values: dict[str, Values], name: str) -> pl.Expr:
-    return values[name].text if name in values else pl.lit(None, pl.String)
+    return values[name].typed if name in values else pl.lit(None, pl.String)
 
 
 def _further(name: str, rows: MappedRows, part: CatalogueMapping, value: Values) -> pl.Expr:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import difflib
 import json
 from collections.abc import Iterable, Mapping
@@ -17,8 +18,9 @@ from ubm_embed.data.mappings.joined_files import join_files
 from ubm_embed.data.mappings.json_text import PROBLEM, decode_lists, decode_records, record_type
 from ubm_embed.data.mappings.mapping import CatalogueMapping, LogMapping
 from ubm_embed.data.mappings.paths import Location, instance, locate, top_level
-from ubm_embed.data.tables.json_files import open_text, starts_with_array
+from ubm_embed.data.tables.json_files import starts_with_array
 from ubm_embed.data.tables.table_files import scan_table, table_kind
+from ubm_embed.data.tables.text_stream import BrokenTextError, utf8_chunks
 from ubm_embed.errors import InvalidData
 
 # No file has columns with these names.
@@ -130,13 +132,11 @@ def _has_lines(file: Path) -> bool:
 def _keys(file: Path) -> list[str]:
     """The keys of the first lines; malformed ones are for the reader to report."""
     keys: dict[str, None] = {}
-    with open_text(file) as lines:
-        for line in islice(lines, _SAMPLE_LINES):
-            try:
+    with contextlib.suppress(BrokenTextError):
+        for line in islice(next(utf8_chunks(file), b"").split(b"\n"), _SAMPLE_LINES):
+            with contextlib.suppress(ValueError, RecursionError):
                 row = json.loads(line)
-            except (ValueError, RecursionError):
-                continue
-            keys.update(dict.fromkeys(row if isinstance(row, dict) else ()))
+                keys.update(dict.fromkeys(row if isinstance(row, dict) else ()))
     return list(keys)
 
 

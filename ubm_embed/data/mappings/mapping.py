@@ -43,6 +43,7 @@ from ubm_embed.errors import InvalidData, NotFound
 from ubm_embed.validation import TomlModel, invalid_data
 
 ATTRIBUTE = "attributes."  # before the name of an attribute, among columns
+_LOG_TYPES = {"timestamp": ("time",), "position": ("integer",), "price": ("price", "number")}  # the others are texts
 _MAX_BYTES = 1 << 20  # of a mapping file
 _MAX_COLUMNS = 1000
 
@@ -136,6 +137,14 @@ class LogMapping(_Part):
     actions: dict[str, Literal["search", "view", "add", "remove", "buy", "drop"]] = Field(default_factory=dict)
     other_actions: Literal["error", "drop"] = "drop"
     session_gap_minutes: Annotated[float, Field(gt=0)] | None = None
+
+    @pydantic.model_validator(mode="after")
+    def _has_types_of_ours(self) -> Self:
+        for name, column in self.our_columns().items():
+            types = _LOG_TYPES.get(name, ("text",))
+            if column.type is not None and column.type not in types:
+                raise ValueError(f"columns.{name}.type must be {' or '.join(types)} in a log, got {str(column.type)!r}")
+        return self
 
     def our_columns(self) -> dict[str, Column]:
         """See `_Part.our_columns`."""
