@@ -43,7 +43,7 @@ def test_bad_input_raises_our_own_error(app: typer.Typer, tmp_path: Path) -> Non
     assert not (tmp_path / "out").exists()
 
 
-@pytest.mark.parametrize("extra", [["--from", "matomo"], ["--from", "native", "--session-gap", "0"]])
+@pytest.mark.parametrize("extra", [["--from", "webtrends"], ["--from", "native", "--session-gap", "0"]])
 def test_wrong_options_are_usage_errors(app: typer.Typer, tmp_path: Path, extra: list[str]) -> None:
     result = CliRunner().invoke(app, ["log.csv", "--out", str(tmp_path / "out"), *extra])
     assert result.exit_code == 2

@@ -32,7 +32,10 @@ class _Field(NamedTuple):
 
 
 def mark_unclean(events: pl.LazyFrame) -> pl.LazyFrame:
-    """Raw events with `unclean`, whether `cleaned` is to change a row, and without blank titles and categories."""
+    """Raw events with `unclean`, whether `cleaned` is to change a row, and null for empty titles and the like.
+
+    An empty value would hide that of an earlier event.
+    """
     odd = [
         *(is_odd_id(pl.col(name)) for name in _IDS),
         pl.col("query").str.contains(_ODD_PHRASE),
@@ -40,7 +43,8 @@ def mark_unclean(events: pl.LazyFrame) -> pl.LazyFrame:
         pl.col("unread_timestamp").is_not_null(),
     ]
     texts = [filled(pl.col(name)) for name in ("title", "category")]
-    return events.with_columns(pl.any_horizontal(odd).fill_null(False).alias("unclean"), *texts)
+    attributes = pl.when(pl.col("attributes").list.len() > 0).then(pl.col("attributes"))
+    return events.with_columns(pl.any_horizontal(odd).fill_null(False).alias("unclean"), *texts, attributes)
 
 
 def cleaned(read: pl.LazyFrame, file: Path, tally: Tally) -> pl.LazyFrame:

@@ -11,6 +11,8 @@ class EventKind(enum.StrEnum):
     NATIVE = "native"
     GA4 = "ga4"
     SEGMENT = "segment"
+    ADOBE = "adobe"
+    MATOMO = "matomo"
 
     @property
     def description(self) -> str:
@@ -22,4 +24,6 @@ _DESCRIPTIONS = {
     EventKind.NATIVE: "the columns of a corpus",
     EventKind.GA4: "BigQuery export of Google Analytics 4",
     EventKind.SEGMENT: "Segment's e-commerce events",
+    EventKind.ADOBE: "Adobe Analytics data feed, with column_headers.tsv beside it",
+    EventKind.MATOMO: "Matomo's visits (Live.getLastVisitsDetails, JSON)",
 }

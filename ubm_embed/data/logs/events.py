@@ -13,10 +13,11 @@ from ubm_embed.data.logs.cleaning import mark_unclean
 from ubm_embed.data.logs.event_kind import EventKind
 from ubm_embed.data.logs.event_table import EVENT_SCHEMA, mark_dropped
 from ubm_embed.data.logs.mapped import mapped_log
-from ubm_embed.data.logs.readers import READERS
+from ubm_embed.data.logs.readers import READERS, is_beside
 from ubm_embed.data.mappings.mapping import Mapping
 from ubm_embed.data.products import read_catalogue
 from ubm_embed.data.tables.table_files import table_files
+from ubm_embed.errors import InvalidData
 
 
 @dataclass(frozen=True)
@@ -50,7 +51,9 @@ def read_events(sources: Sequence[str | Path], kind: EventKind | Mapping | str) 
         return _events(log.events, tuple(read_catalogue(file, kind) for file in log.catalogues), log.files)
     kind = EventKind(kind)
     folders = [Path(source) for source in sources if kind is EventKind.NATIVE and _is_corpus(Path(source))]
-    files = tuple(file for source in sources for file in _files(Path(source), folders))
+    files = tuple(file for source in sources for file in _files(Path(source), folders) if not is_beside(file, kind))
+    if not files:
+        raise InvalidData("no file with events", file=sources[0])
     products = tuple(read_catalogue(folder / PRODUCTS_FILE) for folder in folders)
     return _events([READERS[kind](file) for file in files], products, files)
 

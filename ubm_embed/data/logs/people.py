@@ -27,6 +27,9 @@ def name_people(events: pl.LazyFrame, gap: timedelta, folder: Path, *, rows: int
         folder: for temporary files.
         rows: about how many events are in memory at once, at least all those of a shared device.
     """
+    # Before a login some tools write the device in place of the user.
+    nobody = pl.col("user_id") == pl.col("anonymous_id")
+    events = events.with_columns(pl.when(nobody.not_().fill_null(True)).then("user_id"))
     pairs = events.select(_PAIR).unique().collect(engine="streaming")
     if not pairs["anonymous_id"].null_count() < pairs.height:
         return events.drop("anonymous_id")

@@ -9,9 +9,11 @@ from typing import TypeAlias
 
 import polars as pl
 
+from ubm_embed.data.logs.adobe import adobe_hits, is_lookup
 from ubm_embed.data.logs.event_kind import EventKind
 from ubm_embed.data.logs.event_table import PROBLEM, ROW
 from ubm_embed.data.logs.ga4 import GA4_SCHEMA, ga4_events
+from ubm_embed.data.logs.matomo import MATOMO_SCHEMA, matomo_events
 from ubm_embed.data.logs.native import native_log
 from ubm_embed.data.logs.nested import decode_nested
 from ubm_embed.data.logs.segment import SEGMENT_SCHEMA, segment_events
@@ -57,4 +59,11 @@ READERS: Mapping[EventKind, Reader] = {
     EventKind.NATIVE: native_log,
     EventKind.GA4: NestedReader(EventKind.GA4, GA4_SCHEMA, "event_name", ga4_events),
     EventKind.SEGMENT: NestedReader(EventKind.SEGMENT, SEGMENT_SCHEMA, "event", segment_events),
+    EventKind.ADOBE: adobe_hits,
+    EventKind.MATOMO: NestedReader(EventKind.MATOMO, MATOMO_SCHEMA, "actionDetails", matomo_events),
 }
+
+
+def is_beside(file: Path, kind: EventKind) -> bool:
+    """Whether a file among those of such a log has no events, and goes without saying."""
+    return kind is EventKind.ADOBE and is_lookup(file)

@@ -140,7 +140,7 @@ def test_ga4_items_carry_product_text(tmp_path: Path) -> None:
     bought = frame.filter(action="buy").select("title", "category", "attributes", "price").rows()
     assert bought == [
         ("Red shoe", "Wear > Shoes", [{"name": "brand", "value": "Acme"}], 12.5),
-        ("Hat", None, [], None),
+        ("Hat", None, None, None),
     ]
 
 
@@ -220,7 +220,7 @@ def test_segment_products_carry_text(tmp_path: Path) -> None:
     frame = collect(write(tmp_path / "log.jsonl", CALLS), "segment")
     assert kept(frame, "title", "category", "attributes", "price")[-2:] == [
         ("Red shoe", "Shoes", [{"name": "brand", "value": "Acme"}], 12.5),
-        ("Hat", None, [], 3.0),
+        ("Hat", None, None, 3.0),
     ]
 
 
@@ -342,5 +342,5 @@ def test_a_missing_source_is_not_found(tmp_path: Path) -> None:
 
 
 def test_an_unknown_kind_is_refused(tmp_path: Path) -> None:
-    with pytest.raises(ValueError, match="matomo"):
-        read_events([tmp_path], "matomo")
+    with pytest.raises(ValueError, match="webtrends"):
+        read_events([tmp_path], "webtrends")

@@ -5,9 +5,11 @@ A shape is a folder `samples/NAME`: the files as the tool writes them, and `expe
     from        the mapping's name, where it is not the folder's
     sources     files to ingest; without it the folder
     catalogue   a file of products beside the log
+    products_by the mapping that reads it, if another
     sessions    by name, each a list of `ACTION ID` or `search PHRASE`, in order
     products    by id, the fields that are not empty; attributes as an object
     dropped     counts by reason
+    taken_back, lost: as in the report, if there are any
 """
 
 from __future__ import annotations
@@ -35,6 +37,8 @@ def test_a_sample_becomes_the_expected_corpus(shape: str, tmp_path: Path, capsys
     options = ["--from", expected.get("from", shape), "--out", str(tmp_path / "out")]
     if "catalogue" in expected:
         options += ["--catalogue", str(log / expected["catalogue"])]
+    if "products_by" in expected:
+        options += ["--catalogue-map", expected["products_by"]]
     code = run(["ingest", *sources, *options, "--report", str(tmp_path / "report.json")])
     assert code == 0, capsys.readouterr().err
     report = json.loads((tmp_path / "report.json").read_text("utf-8"))
@@ -42,11 +46,17 @@ def test_a_sample_becomes_the_expected_corpus(shape: str, tmp_path: Path, capsys
     assert _sessions(corpus) == expected["sessions"]
     assert _products(corpus) == expected["products"]
     assert report["dropped"] == expected["dropped"]
-    assert report["events"] == sum(map(len, expected["sessions"].values())) + sum(expected["dropped"].values())
+    assert report["taken_back"] == expected.get("taken_back", 0)
+    assert report["lost"] == expected.get("lost", {})
+    kept = sum(map(len, expected["sessions"].values()))
+    assert report["events"] == kept + report["taken_back"] + sum(expected["dropped"].values())
 
 
 def test_every_named_mapping_has_a_sample() -> None:
-    tried = {json.loads((SAMPLES / shape / "expected.json").read_text("utf-8")).get("from", shape) for shape in SHAPES}
+    samples = {shape: json.loads((SAMPLES / shape / "expected.json").read_text("utf-8")) for shape in SHAPES}
+    tried = {
+        name for shape, sample in samples.items() for name in (sample.get("from", shape), sample.get("products_by"))
+    }
     assert {file.stem for file in NAMED.glob("*.toml")} <= tried
 
 
