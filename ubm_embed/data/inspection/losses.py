@@ -8,12 +8,19 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from ubm_embed.data.logs.event_table import OTHER_EVENT, REPEATED, UNKNOWN_PRODUCT
+from ubm_embed.data.logs.event_table import (
+    DUPLICATE_MESSAGE,
+    DUPLICATE_ORDER,
+    NO_ADD,
+    OTHER_EVENT,
+    REPEATED,
+    UNKNOWN_PRODUCT,
+)
 from ubm_embed.errors import InvalidData, NotFound
 
 _MAX_BYTES = 16 << 20
 # These are left out on purpose; all others are events that a better log or mapping would have kept.
-_MEANT = frozenset((OTHER_EVENT, REPEATED))
+_MEANT = frozenset((OTHER_EVENT, REPEATED, DUPLICATE_MESSAGE, DUPLICATE_ORDER, NO_ADD))
 
 
 @dataclass(frozen=True)

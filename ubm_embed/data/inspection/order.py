@@ -80,7 +80,7 @@ class OrderStatistics:
         later, same_time = sample.time_shares()
         if not sample.steps.size:
             return cls(0, 0, sampled, None, None, None, later, same_time)
-        ranks = id_ranks(product_ids)
+        ranks = max(id_ranks(product_ids), key=sample.agreement)  # it depends on the shop how ids are sorted
         real = np.zeros((3, sample.steps.size))
         shuffled = np.zeros_like(real)
         for _ in range(_ROUNDS):
@@ -92,13 +92,17 @@ class OrderStatistics:
         return cls(sample.size, sample.steps.size, sampled, hit, near, up, later, same_time)
 
 
-def id_ranks(product_ids: pl.Series) -> NDArray[np.int64]:
-    """[M] the rank of each id, by the text before its first number, the number, and all of it: `p9` before `p10`."""
+def id_ranks(product_ids: pl.Series) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """[M] the rank of each id as text, with `p10` before `p9`, and by the number in it, with `p9` before `p10`."""
     text = pl.col("id")
-    parts = [text.str.extract(r"^([^0-9]*)"), text.str.extract(r"([0-9]{1,18})").cast(pl.Int64), text]
-    ordered = product_ids.alias("id").to_frame().with_row_index("row").sort(*parts)
-    ranks = np.empty(product_ids.len(), dtype=np.int64)
-    ranks[ordered["row"].to_numpy()] = np.arange(ranks.size)
+    number = [text.str.extract(r"^([^0-9]*)"), text.str.extract(r"([0-9]{1,18})").cast(pl.Int64)]
+    rows = product_ids.alias("id").to_frame().with_row_index("row")
+    return _ranks(rows.sort(text)["row"]), _ranks(rows.sort(*number, text)["row"])
+
+
+def _ranks(ordered: pl.Series) -> NDArray[np.int64]:
+    ranks = np.empty(ordered.len(), dtype=np.int64)
+    ranks[ordered.to_numpy()] = np.arange(ranks.size)
     return ranks
 
 
@@ -183,6 +187,11 @@ class _Sample:
         pairs, up = self._pairs(rows), ranks[self.steps + 1] - ranks[self.steps]
         hit = np.where(half, _contains(likely[1], pairs), _contains(likely[0], pairs))
         return np.stack([hit, np.abs(up) <= _HITS // 2, up > 0]).astype(np.float64)
+
+    def agreement(self, ranks: NDArray[np.int64]) -> float:
+        """How much the steps follow these ranks, in either direction."""
+        rises = np.diff(ranks[self.rows])[self.steps]
+        return float((np.abs(rises) <= _HITS // 2).mean() + abs((rises > 0).mean() - 0.5))
 
     def _pairs(self, rows: NDArray[np.int64]) -> NDArray[np.int64]:
         return rows[self.steps] * self.products + rows[self.steps + 1]

@@ -52,7 +52,7 @@ class TestTheSampleShop:
         assert set(said.values()) == {Severity.NOTE}
         # Its visits begin at any hour, and a few thousand sessions are few to test on.
         assert all(
-            problem.startswith(("hardly a night", "nip, split by time", "pip, split by time")) for problem in found
+            problem.startswith(("hardly a night", "nip, split by time", "pip, split by time")) for problem in said
         )
 
     def test_a_report_repeats_itself(self, shop: Corpus) -> None:

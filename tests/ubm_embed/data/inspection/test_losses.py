@@ -17,7 +17,7 @@ LOG = "session_id,action,product_id,title\ns,view,p,Shoe\ns,view,p,\ns,view,q,\n
 
 def test_shares_are_of_the_events_that_were_meant() -> None:
     found = IngestLosses.from_counts(
-        100, {"other event": 40, "repeated": 10, "product without text": 5, "no timestamp": 5}
+        100, {"other event": 30, "duplicate message": 10, "repeated": 10, "product without text": 5, "no timestamp": 5}
     )
     assert (found.unknown_product_share, found.lost_share) == (0.1, 0.2)
 
