@@ -6,6 +6,7 @@ A `FrozenModel` is checked whenever it is made. Its constructor raises ValueErro
 
 from __future__ import annotations
 
+import re
 import reprlib
 from pathlib import Path
 from typing import Any, Self
@@ -118,5 +119,5 @@ def _problem(fault: ErrorDetails) -> str:
         bounds = {name: f"{value:g}" if isinstance(value, float) else value for name, value in context.items()}
         expected = f"must be {_EXPECTED[kind].format(**bounds)}"
     else:
-        expected = fault["msg"].replace("Input should", "must")
+        expected = re.sub(r"^(Input|String|Dictionary|Tuple|List) should", "must", fault["msg"])
     return f"{expected}, got {_SHORT.repr(fault['input'])}"

@@ -140,6 +140,15 @@ class Fill(TomlModel):
     columns: tuple[Name, ...]
 
 
+def _in_the_same_folder(name: str) -> str:
+    if "/" in name or "\\" in name:
+        raise ValueError(f"expected the name of a file in the same folder, got {name!r}")
+    return name
+
+
+FileName = Annotated[Name, pydantic.AfterValidator(_in_the_same_folder)]
+
+
 class Join(TomlModel):
     """A file beside the one that is read, whose columns are added to the rows with the same key.
 
@@ -149,7 +158,7 @@ class Join(TomlModel):
         right_on: its name in the joined file, if another.
     """
 
-    file: Annotated[Name, Field(pattern=r"^[^/\\\\]+$")]
+    file: FileName
     on: Name
     right_on: str | None = None
     csv: CsvFormat = CsvFormat()
