@@ -27,12 +27,13 @@ def name_people(events: pl.LazyFrame, gap: timedelta, folder: Path, *, rows: int
         folder: for temporary files.
         rows: about how many events are in memory at once, at least all those of a shared device.
     """
-    # Before a login some tools write the device in place of the user.
-    nobody = pl.col("user_id") == pl.col("anonymous_id")
-    events = events.with_columns(pl.when(nobody.not_().fill_null(True)).then("user_id"))
     pairs = events.select(_PAIR).unique().collect(engine="streaming")
     if not pairs["anonymous_id"].null_count() < pairs.height:
         return events.drop("anonymous_id")
+    # Before a login some tools write the device in place of the user.
+    is_device = (pl.col("user_id") == pl.col("anonymous_id")).fill_null(False)
+    user = pl.when(~is_device).then("user_id")
+    events, pairs = events.with_columns(user), pairs.with_columns(user)
     owners = pairs.drop_nulls().group_by("anonymous_id").agg(pl.col("user_id").first(), pl.len().alias("users"))
     single = owners.filter(pl.col("users") == 1).select("anonymous_id", pl.col("user_id").alias("owner"))
     owned = events.join(single.lazy(), on="anonymous_id", how="left")

@@ -19,8 +19,9 @@ _COMMON = tuple(f"%Y-%m-%d{t}%H:%M:%S%.f{zone}" for t in "T " for zone in ("", "
 # ISO 8601 and what databases print: a date, perhaps with a time, perhaps with a zone.
 _TEXT = (
     r"^(?<date>\d{4}-\d\d-\d\d)(?:[Tt ](?<minute>\d\d:\d\d)(?<second>:\d\d)?(?:[.,](?<fraction>\d+))?)?"
-    r" ?(?<zone>Z|z|UTC|GMT|[+-]\d\d(?::?\d\d)?)?$"
+    r" ?(?<zone>Z|z|UTC|GMT|[+-]\d\d(?::?\d\d)?(?: [A-Z]{3,5})?)?$"
 )
+_NAME_OF_ZONE = r" [A-Z]+$"  # Go prints the offset and the name: `+0200 CEST`
 _WHOLE_HOURS = r"^([+-]\d\d)$"
 # A year of two digits that was read as one of four.
 _FIRST_YEAR = 1000
@@ -94,7 +95,8 @@ def _from_iso(text: pl.Expr, zone: str) -> pl.Expr:
     part = text.str.extract_groups(_TEXT).struct
     clock = part.field("minute").fill_null("00:00") + part.field("second").fill_null(":00")
     local = part.field("date") + "T" + clock + "." + part.field("fraction").fill_null("0")
-    named = part.field("zone").str.replace("^(?:z|UTC|GMT)$", "Z").str.replace(_WHOLE_HOURS, "${1}:00")
+    named = part.field("zone").str.replace("^(?:z|UTC|GMT)$", "Z").str.replace(_NAME_OF_ZONE, "")
+    named = named.str.replace(_WHOLE_HOURS, "${1}:00")
     in_zone = _from_zone(local.str.to_datetime(_COMMON[0], time_unit="us", strict=False), zone)
     absolute = (local + named).str.to_datetime("%+", time_unit="us", time_zone="UTC", strict=False)
     return pl.when(named.is_null()).then(in_zone).otherwise(absolute.dt.replace_time_zone(None))

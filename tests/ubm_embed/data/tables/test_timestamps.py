@@ -48,6 +48,8 @@ def moment(value: Any, dtype: pl.DataType | None = None, **written: Any) -> date
         "2024-01-01 12:00 GMT",
         "2024-01-01T12:00:00,000",
         "2024-01-01T12:00:00.000000000Z",
+        "2024-01-01 12:00:00.000000001 +0000 UTC",  # Go
+        "2024-01-01 14:00:00 +0200 CEST",
     ],
     ids=str,
 )
