@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection
+from functools import cache
 from typing import Final
 
 from ubm_embed.data.mappings.guesses.sample import Sample
@@ -25,11 +26,15 @@ def known_shapes(sample: Sample) -> list[str]:
     actions = sample.columns.get("action")
     if actions is not None and not set(actions.values) <= _OURS:
         scores.pop("native", None)
-    for name in mapping_names():
-        mapping = Mapping.open(name)
+    for name, mapping in _ready_made().items():
         parts = [part for part in (mapping.log_of(sample.file), mapping.catalogue_of(sample.file)) if part is not None]
         scores[name] = max((_score(part, sample) for part in parts if isinstance(part, LogMapping)), default=0)
     return sorted((name for name, score in scores.items() if score), key=lambda name: (-scores[name], name))
+
+
+@cache
+def _ready_made() -> dict[str, Mapping]:
+    return {name: Mapping.open(name) for name in mapping_names()}
 
 
 def _score(part: LogMapping, sample: Sample) -> int:

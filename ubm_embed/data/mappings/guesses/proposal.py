@@ -96,9 +96,12 @@ def _sample(file: Path, folder: Path) -> tuple[Sample, CsvFormat]:
     copy = sample_file(file, folder, encoding=encoding)
     written = CsvFormat(names=_names(copy) if is_csv else None)
     try:
-        return read_sample(copy, written), written.replace(encoding=encoding)
+        sample = read_sample(copy, written)
     except InvalidData as error:
         raise InvalidData(error.problem, file=file, row=error.row, field=error.field) from None
+    if not sample.rows:
+        raise InvalidData("no rows; expected at least one", file=file)
+    return sample, written.replace(encoding=encoding)
 
 
 def _is_utf8(file: Path) -> bool:

@@ -17,6 +17,7 @@ LOG_ROLES = tuple(NAMES)
 CATALOGUE_ROLES = ("product_id", "title", "category", "price")
 MAX_ACTIONS = 200
 _ENOUGH = 0.35
+_CLEAR = 0.7
 _BY_VALUES = 0.4  # the score of a column whose values alone speak for it
 # Those that a number alone, or ISO 8601, is not; the day first, which most of the world writes.
 TIME_FORMATS = (
@@ -111,6 +112,8 @@ def _judge(role: str, column: SampledColumn) -> Candidate | None:
         return None
     fit = _FITS[role](column) if role in _FITS else _some_fit(column)
     score = name * fit if name else _BY_VALUES * fit * (role in ("action", "timestamp"))
+    if role == "action" and name and fit > _CLEAR:
+        score = max(score, fit)  # `type` may be anything; with such values it is nothing else
     if score < _ENOUGH:
         return None
     reason = "by its name and values" if name and role in _FITS else "by its name" if name else "by its values"

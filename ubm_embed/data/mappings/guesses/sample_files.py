@@ -98,9 +98,9 @@ def _records(text: bytes) -> Iterator[bytes]:
 def _later_lines(file: Path) -> Iterator[bytes]:
     """Whole lines from later parts of a file that is UTF-8 and not compressed."""
     size = file.stat().st_size
-    if size < 2 * _HEAD_BYTES or next(byte_chunks(file, 16)) != file.open("rb").read(16):
-        return
     with file.open("rb") as stream:
+        if size < 2 * _HEAD_BYTES or next(byte_chunks(file, 16)) != stream.read(16):
+            return
         for part in range(1, _PARTS):
             stream.seek(max(_HEAD_BYTES, size * part // _PARTS))
             lines = stream.read(_PART_BYTES).replace(b"\r\n", b"\n").split(b"\n")
