@@ -13,6 +13,7 @@ class EventKind(enum.StrEnum):
     SEGMENT = "segment"
     ADOBE = "adobe"
     MATOMO = "matomo"
+    OTTO = "otto"
 
     @property
     def description(self) -> str:
@@ -26,4 +27,5 @@ _DESCRIPTIONS = {
     EventKind.SEGMENT: "Segment's e-commerce events",
     EventKind.ADOBE: "Adobe Analytics data feed, with column_headers.tsv beside it",
     EventKind.MATOMO: "Matomo's visits (Live.getLastVisitsDetails, JSON)",
+    EventKind.OTTO: "OTTO's recommender dataset (JSON Lines)",
 }

@@ -96,6 +96,16 @@ def attribute_pairs(**values: pl.Expr) -> pl.Expr:
     return pl.concat_list(pairs).list.eval(pl.element().filter(pl.element().struct.field("value").is_not_null()))
 
 
+def other_event(named: pl.Expr | None = None) -> pl.Expr:
+    """`dropped` of rows whose action is none of ours.
+
+    Args:
+        named: whether a row says which event it is. If it does not, what is odd about it may be why.
+    """
+    other = pl.col("action").is_null() & (pl.col(PROBLEM).is_null() | (pl.lit(False) if named is None else named))
+    return pl.when(other).then(pl.lit(OTHER_EVENT))
+
+
 def mark_dropped(events: pl.LazyFrame) -> pl.LazyFrame:
     """`events` with `dropped` set, to the first reason that holds, in rows that cannot become an interaction."""
     searching = pl.col("action") == "search"

@@ -5,12 +5,12 @@ from __future__ import annotations
 import polars as pl
 
 from ubm_embed.data.logs.event_table import (
-    OTHER_EVENT,
     PROBLEM,
     ROW,
     attribute_pairs,
     event_columns,
     first_id,
+    other_event,
     text_at,
     text_in,
     time_at,
@@ -64,6 +64,7 @@ def ga4_events(log: pl.LazyFrame) -> pl.LazyFrame:
     identity = pl.struct(name for name in _IDENTITY if name in schema)
     event = log.select(
         action.alias("action"),
+        pl.col("event_name").is_not_null().alias("named"),
         text_at(schema, "user_id").alias("user_id"),
         text_at(schema, "user_pseudo_id").alias("anonymous_id"),
         time_at(schema, "event_timestamp").alias("timestamp"),
@@ -104,7 +105,7 @@ def _columns(schema: pl.Schema) -> list[pl.Expr]:
         category=pl.when(category != "").then(category),
         attributes=attribute_pairs(brand=item("item_brand"), variant=item("item_variant")),
         price=item("price"),
-        dropped=pl.when(pl.col("action").is_null()).then(pl.lit(OTHER_EVENT)),
+        dropped=other_event(pl.col("named")),
     )
 
 

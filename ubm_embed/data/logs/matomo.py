@@ -8,7 +8,7 @@ from __future__ import annotations
 import polars as pl
 from polars.datatypes import DataTypeClass
 
-from ubm_embed.data.logs.event_table import OTHER_EVENT, PROBLEM, ROW, event_columns, text_at, time_at, unread_time
+from ubm_embed.data.logs.event_table import PROBLEM, ROW, event_columns, other_event, text_at, time_at, unread_time
 
 _ORDER, _CART = "ecommerceOrder", "ecommerceAbandonedCart"
 _ITEM = dict.fromkeys(("itemSKU", "itemName", "itemCategory", "price"), pl.String)
@@ -80,5 +80,5 @@ def _columns(schema: pl.Schema) -> list[pl.Expr]:
         order_id=done("orderId"),
         row=pl.col(ROW),
         problem=pl.col(PROBLEM),
-        dropped=pl.when(pl.col("action").is_null()).then(pl.lit(OTHER_EVENT)),
+        dropped=other_event(),
     )

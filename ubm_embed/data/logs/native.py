@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from pathlib import Path
 
 import polars as pl
@@ -39,9 +38,8 @@ def native_log(file: Path) -> pl.LazyFrame:
         InvalidData: not readable; a missing column, an unknown action, an invalid timestamp, position or attributes:
             names file, row and field.
     """
-    log = _scan(file)
+    log = _checked(file)
     schema = log.collect_schema()
-    _require_valid(log, schema, file)
     return log.select(
         event_columns(
             position=pl.col("position") if "position" in schema else pl.lit(None),
@@ -53,40 +51,48 @@ def native_log(file: Path) -> pl.LazyFrame:
     )
 
 
-def _scan(file: Path) -> pl.LazyFrame:
-    """The rows of one file; of JSON only the columns that are used here and not empty."""
-    if table_kind(file) not in ("JSON", "JSON Lines"):
-        return scan_table(file, row=ROW)
-    log = scan_table(file, schema=_JSON_SCHEMA, row=ROW, json_text=("attributes",))
-    (counts,) = collect_tables([log.select(pl.all().is_not_null().any())], [file])
-    names = [name for name, any_row in counts.row(0, named=True).items() if any_row]
-    # An empty column and a missing one look the same: the rows are searched for the difference only then.
-    return log.select(names) if set(_needed(names)) <= set(names) else scan_table(file, row=ROW)
-
-
-def _require_valid(log: pl.LazyFrame, schema: pl.Schema, file: Path) -> None:
+def _checked(file: Path) -> pl.LazyFrame:
+    """The rows of one file, of JSON only the columns that are used and not empty. Raises what `native_log` does."""
+    in_json = table_kind(file) in ("JSON", "JSON Lines")
+    log = scan_table(file, schema=_JSON_SCHEMA if in_json else None, row=ROW, json_text=["attributes"])
+    schema = log.collect_schema()
+    requirements = _requirements(schema)
+    failing = {requirement.field: (~requirement.condition).sum() for requirement in requirements}
     names = [name for name in schema.names() if name != ROW]
+    # One pass for both, since parsing JSON takes longer than all the rest.
+    used = {f"uses {name}": pl.col(name).is_not_null().any() for name in names} if in_json else {}
+    (checks,) = collect_tables([log.select(**failing, **used)], [file])
+    if in_json:
+        filled = [name for name in names if checks[f"uses {name}"].item()]
+        # An empty column and a missing one look the same: the rows are searched for the difference only then.
+        log = log.select(ROW, *filled) if set(_needed(filled)) <= set(filled) else scan_table(file, row=ROW)
+        names = [name for name in log.collect_schema().names() if name != ROW]
     require_columns(names, _needed(names), NATIVE_SCHEMA, file)
-    requirements = [known_action()]
+    for requirement in requirements:
+        if requirement.field in names and (count := checks[requirement.field].item()):
+            raise _failed(requirement, count, log, file)
+    return log
+
+
+def _requirements(schema: pl.Schema) -> list[Requirement]:
+    requirements = []
+    if "action" in schema:
+        requirements.append(known_action())
     if "timestamp" in schema:
         requirements.append(valid_timestamp(schema["timestamp"]))
     if "position" in schema:
         whole = pl.col("position").cast(pl.Int64, strict=False).is_not_null() | pl.col("position").is_null()
         requirements.append(Requirement("position", whole, "a whole number"))
-    _require_all(log, requirements, file)
+    return requirements
 
 
-def _require_all(log: pl.LazyFrame, requirements: Sequence[Requirement], file: Path) -> None:
-    """Raise for the first row that does not meet a requirement. Reads the rows once if all do."""
-    failing = [(~requirement.condition).sum().alias(requirement.field) for requirement in requirements]
-    (counts,) = collect_tables([log.select(failing)], [file])
-    for requirement in requirements:
-        if count := counts[requirement.field].item():
-            rows = log.filter(~requirement.condition).select(ROW, requirement.field).head(1)
-            row, value = collect_tables([rows], [file])[0].row(0)
-            more = f" (and {count - 1:,} more rows)" if count > 1 else ""
-            problem = f"expected {requirement.expected}, got {value!r}{more}"
-            raise InvalidData(problem, file=file, row=row, field=requirement.field)
+def _failed(requirement: Requirement, count: int, log: pl.LazyFrame, file: Path) -> InvalidData:
+    """The error for the first of the `count` rows that do not meet a requirement."""
+    rows = log.filter(~requirement.condition).select(ROW, requirement.field).head(1)
+    row, value = collect_tables([rows], [file])[0].row(0)
+    more = f" (and {count - 1:,} more rows)" if count > 1 else ""
+    problem = f"expected {requirement.expected}, got {value!r}{more}"
+    return InvalidData(problem, file=file, row=row, field=requirement.field)
 
 
 def _needed(columns: list[str]) -> list[str]:

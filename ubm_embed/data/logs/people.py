@@ -27,9 +27,10 @@ def name_people(events: pl.LazyFrame, gap: timedelta, folder: Path, *, rows: int
         folder: for temporary files.
         rows: about how many events are in memory at once, at least all those of a shared device.
     """
-    pairs = events.select(_PAIR).unique().collect(engine="streaming")
-    if not pairs["anonymous_id"].null_count() < pairs.height:
+    anonymous = pl.col("anonymous_id").is_not_null().any()
+    if not events.select(anonymous).collect(engine="streaming").item():
         return events.drop("anonymous_id")
+    pairs = events.select(_PAIR).unique().collect(engine="streaming")
     # Before a login some tools write the device in place of the user.
     is_device = (pl.col("user_id") == pl.col("anonymous_id")).fill_null(False)
     user = pl.when(~is_device).then("user_id")

@@ -16,6 +16,7 @@ from ubm_embed.data.logs.ga4 import GA4_SCHEMA, ga4_events
 from ubm_embed.data.logs.matomo import MATOMO_SCHEMA, matomo_events
 from ubm_embed.data.logs.native import native_log
 from ubm_embed.data.logs.nested import decode_nested
+from ubm_embed.data.logs.otto import OTTO_SCHEMA, otto_events
 from ubm_embed.data.logs.segment import SEGMENT_SCHEMA, segment_events
 from ubm_embed.data.tables.table_files import collect_tables, scan_table
 from ubm_embed.errors import InvalidData
@@ -61,6 +62,7 @@ READERS: Mapping[EventKind, Reader] = {
     EventKind.SEGMENT: NestedReader(EventKind.SEGMENT, SEGMENT_SCHEMA, "event", segment_events),
     EventKind.ADOBE: adobe_hits,
     EventKind.MATOMO: NestedReader(EventKind.MATOMO, MATOMO_SCHEMA, "actionDetails", matomo_events),
+    EventKind.OTTO: NestedReader(EventKind.OTTO, OTTO_SCHEMA, "events", otto_events),
 }
 
 

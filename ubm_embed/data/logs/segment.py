@@ -6,12 +6,12 @@ import polars as pl
 from polars.datatypes import DataTypeClass
 
 from ubm_embed.data.logs.event_table import (
-    OTHER_EVENT,
     PROBLEM,
     ROW,
     attribute_pairs,
     event_columns,
     first_id,
+    other_event,
     text_at,
     time_at,
     unread_time,
@@ -81,5 +81,5 @@ def _columns(schema: pl.Schema) -> list[pl.Expr]:
         order_id=text_at(schema, "properties", "order_id"),
         row=pl.col(ROW),
         problem=pl.col(PROBLEM),
-        dropped=pl.when(pl.col("action").is_null()).then(pl.lit(OTHER_EVENT)),
+        dropped=other_event(pl.col("event").is_not_null()),
     )
