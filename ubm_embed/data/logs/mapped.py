@@ -54,8 +54,9 @@ def mapped_log(files: Iterable[Path], mapping: Mapping) -> MappedLog:
     parts = [(file, part) for file in files if (part := mapping.log_of(file)) is not None]
     read = [file for file, _ in parts]
     if not parts:
-        patterns = ", ".join(pattern for part in mapping.log for pattern in part.files) or "none: it has no [log]"
-        raise InvalidData(f"the mapping reads no events of it; expected {patterns}", file=files[0] if files else None)
+        patterns = ", ".join(pattern for part in mapping.log for pattern in part.files)
+        expected = f"a file named {patterns}" if patterns else "--catalogue for it: the mapping is one of products"
+        raise InvalidData(f"the mapping reads no events of it; expected {expected}", file=files[0] if files else None)
     events, unseen = [], []
     for file, part in parts:
         frame, missing = _events(file, part)

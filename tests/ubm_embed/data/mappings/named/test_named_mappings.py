@@ -52,6 +52,13 @@ def test_a_sample_becomes_the_expected_corpus(shape: str, tmp_path: Path, capsys
     assert report["events"] == kept + report["taken_back"] + sum(expected["dropped"].values())
 
 
+def test_a_mapping_of_products_reads_no_log(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (tmp_path / "feed.csv").write_text("id,title\n1,Shoe\n")
+    code = run(["ingest", str(tmp_path / "feed.csv"), "--from", "google_merchant", "--out", str(tmp_path / "out")])
+    assert code == 3
+    assert "--catalogue" in capsys.readouterr().err
+
+
 def test_every_named_mapping_has_a_sample() -> None:
     samples = {shape: json.loads((SAMPLES / shape / "expected.json").read_text("utf-8")) for shape in SHAPES}
     tried = {
