@@ -8,10 +8,11 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from cli.console import Format, progress, say, write_document
+from cli.console import Format, progress, say, warn, write_document
 from cli.process import set_up_process
 from cli.store_options import (
     Allow,
+    CatalogueMap,
     Config,
     Device,
     Engine,
@@ -27,6 +28,7 @@ from cli.store_options import (
     execution_engine,
     index_request,
     quiet_lance,
+    read_mapping,
     read_settings,
 )
 from ubm_embed.inference.runtimes.runtime_name import RuntimeName
@@ -46,6 +48,7 @@ def build_index(
         Path, typer.Option("--products", metavar="FILE", help="The catalogue: Parquet, CSV, JSON or JSON Lines.")
     ],
     store: Store,
+    mapping: CatalogueMap = None,
     interactions: Annotated[
         Path | None,
         typer.Option("--interactions", metavar="FILE", help="Interactions to count each product's popularity from."),
@@ -85,7 +88,9 @@ def build_index(
             engine=execution_engine(engine, settings),
             device=device,
             runtime=runtime_name,
+            mapping=read_mapping(mapping),
             progress=report,
+            notice=warn,
         )
     seconds = time.perf_counter() - started
     say(

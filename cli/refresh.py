@@ -20,6 +20,7 @@ from cli.console import (
 from cli.process import set_up_process
 from cli.store_options import (
     Allow,
+    CatalogueMap,
     Config,
     Device,
     Engine,
@@ -34,6 +35,7 @@ from cli.store_options import (
     encoding_runtime,
     execution_engine,
     index_request,
+    read_mapping,
     read_settings,
 )
 from ubm_embed.inference.runtimes.runtime_name import RuntimeName
@@ -52,6 +54,7 @@ def refresh(
         Path, typer.Option("--products", metavar="FILE", help="The catalogue: Parquet, CSV, JSON or JSON Lines.")
     ],
     store: Store,
+    mapping: CatalogueMap = None,
     model: Annotated[
         Path | None, typer.Option("--model", metavar="DIR", help="A new model, which encodes everything again.")
     ] = None,
@@ -99,7 +102,9 @@ def refresh(
             engine=execution_engine(engine, settings),
             device=device,
             runtime=runtime_name,
+            mapping=read_mapping(mapping),
             progress=report_progress,
+            notice=warn,
         )
     say(_headline(report, store, dry_run=dry_run))
     if report.prune_error:

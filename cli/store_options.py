@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from indexer.index.index_request import IndexRequest
     from indexer.refresh.settings import RefreshSettings
     from indexer.refresh.shards import ExecutionEngine
+    from ubm_embed.data.mappings.mapping import Mapping
 
 # A string: a path would make s3:/bucket of s3://bucket.
 Store = Annotated[str, typer.Option("--store", metavar="DIR", help="The store: a folder, or a URI such as s3://...")]
@@ -35,7 +36,17 @@ class EngineName(enum.StrEnum):
 Allow = Annotated[
     list[Gate] | None,
     typer.Option(
-        "--allow", metavar="GATE", help="Publish even if this gate fails; repeatable. See docs/operations.md."
+        "--allow",
+        metavar="GATE",
+        help="Publish even if this gate fails, such as schema or rows; repeatable. See docs/operations.md.",
+    ),
+]
+CatalogueMap = Annotated[
+    str | None,
+    typer.Option(
+        "--map",
+        metavar="FILE|NAME",
+        help="TOML that says which columns of the catalogue are what, or a ready-made mapping. See docs/data.md.",
     ),
 ]
 Config = Annotated[
@@ -69,6 +80,15 @@ LatencyMs = Annotated[
 ]
 MemoryGb = Annotated[float | None, typer.Option("--memory-gb", help="Limit of the index's size in 10^9 bytes.")]
 Device = Annotated[str, device_option()]
+
+
+def read_mapping(name_or_file: str | None) -> Mapping | None:
+    """The mapping of `--map`, if there is one."""
+    if name_or_file is None:
+        return None
+    from ubm_embed.data.mappings.mapping import Mapping
+
+    return Mapping.open(name_or_file)
 
 
 def read_settings(config: Path | None, index: IndexRequest | None = None) -> RefreshSettings:

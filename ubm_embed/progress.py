@@ -1,8 +1,12 @@
-"""How long-running work reports progress to its caller, terminal or not."""
+"""How long-running work reports to its caller, terminal or not: how far it is, and what a person should know."""
 
 from __future__ import annotations
 
-from typing import Protocol
+from collections.abc import Callable
+from typing import Protocol, TypeAlias
+
+# Is told, in one sentence without a full stop, what was changed or looks odd and does not stop the work.
+Notice: TypeAlias = Callable[[str], None]
 
 
 class Progress(Protocol):
@@ -14,3 +18,7 @@ class Progress(Protocol):
 
 def silent(what: str, done: int, total: int, note: str = "") -> None:
     """Ignores progress."""
+
+
+def unsaid(message: str) -> None:
+    """Ignores notices."""

@@ -93,6 +93,7 @@ def _candidate(store: EmbeddingStore, number: int, known: StoreVersion | None) -
         live=None,
         pairs=None,
         index=known.index_request if known else IndexRequest(),
+        columns=known.columns if known else {},
     )
 
 

@@ -7,22 +7,31 @@ Letters: M products of the catalogue.
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from hashlib import blake2b
 from pathlib import Path
 
 import polars as pl
 
+from indexer.refresh.settled_files import cut_short, require_settled, require_unchanged
 from indexer.store.table_schema import POPULARITY, ROW_HASH, TEXT_HASH, require_storable
 from ubm_embed.data.corpus import read_interactions
+from ubm_embed.data.mappings.column import ColumnType
+from ubm_embed.data.mappings.mapping import Mapping
+from ubm_embed.data.products import CatalogueFile, product_batches
 from ubm_embed.data.removals import taken_back
-from ubm_embed.data.products import product_batches, require_ids_once
+from ubm_embed.data.tables.json_files import open_text
+from ubm_embed.data.tables.table_files import collect_tables, scan_table, table_files, table_kind
+from ubm_embed.errors import InvalidData
+from ubm_embed.progress import Notice
 
 _HASH_BYTES = 16
 _BATCH_ROWS = 20_000
 # Alignment is measured on a sample of 1,000 pairs, so a long log's pairs need not all be kept.
 _PAIRS = 10_000
+_BLANK = 1 << 16
 
 
 @dataclass(frozen=True)
@@ -34,39 +43,83 @@ class CatalogueScan:
         schema: the shop's columns and their types.
         rows: product_id, text_hash and row_hash of each product: [M], about 60 bytes each.
         batch_rows: products read at a time.
+        mapping: which columns are what; None if they have our names.
+        empty: share of the products without a value, by column.
+        notices: what a person should know about it, in words.
     """
 
     file: Path
     schema: pl.Schema
     rows: pl.DataFrame
     batch_rows: int = _BATCH_ROWS
+    mapping: Mapping | None = None
+    empty: dict[str, float] = field(default_factory=dict)
+    notices: tuple[str, ...] = ()
 
     @classmethod
-    def read(cls, file: str | Path, *, batch_rows: int = _BATCH_ROWS) -> CatalogueScan:
+    def read(cls, file: str | Path, mapping: Mapping | None = None, *, batch_rows: int = _BATCH_ROWS) -> CatalogueScan:
         """Check a catalogue file and hash its products.
 
         Raises:
             NotFound: no such file.
             InvalidData: as `product_batches`; or an id occurs twice; or the table cannot hold one of the columns.
+            Conflict: the file is still being written.
         """
+        catalogue = CatalogueFile(Path(file), mapping)
+        before = require_settled(catalogue.files)
         parts: list[pl.DataFrame] = []
-        schema = pl.Schema()
-        for batch in product_batches(file, batch_rows):
-            schema = batch.schema
-            if not parts:
-                require_storable(batch, file)
-            parts.append(with_hashes(batch).select("product_id", TEXT_HASH, ROW_HASH))
+        schema, empty = pl.Schema(), Counter[str]()
+        try:
+            for batch in catalogue.batches(batch_rows):
+                schema = batch.schema
+                if not parts:
+                    require_storable(batch, file)
+                parts.append(with_hashes(batch).select("product_id", TEXT_HASH, ROW_HASH))
+                empty.update(_empty_values(batch))
+        except InvalidData:
+            require_unchanged(catalogue.files, before)  # if it changed meanwhile, that is why
+            raise
+        require_unchanged(catalogue.files, before)
         rows = pl.concat(parts)
-        require_ids_once(rows.select("product_id"), file)
-        return cls(Path(file), schema, rows, batch_rows)
+        catalogue.require_ids_once(rows["product_id"])
+        shares = {name: empty[name] / rows.height for name in schema}
+        notices = (*catalogue.changes, *_cut_short(catalogue, rows["product_id"]))
+        return cls(Path(file), schema, rows, batch_rows, mapping, shares, notices)
 
     def __len__(self) -> int:
         return self.rows.height
 
     def batches(self) -> Iterator[pl.DataFrame]:
         """Read the products again, with both hashes, `batch_rows` at a time."""
-        for batch in product_batches(self.file, self.batch_rows):
+        for batch in product_batches(self.file, self.batch_rows, self.mapping):
             yield with_hashes(batch)
+
+    def give_notice(self, notice: Notice) -> None:
+        """Say every one of `notices`."""
+        for message in self.notices:
+            notice(message)
+
+    def first_misfit(self, column: str, kind: ColumnType) -> str | None:
+        """As `CatalogueFile.first_misfit`."""
+        return CatalogueFile(self.file, self.mapping).first_misfit(column, kind)
+
+
+def _empty_values(products: pl.DataFrame) -> dict[str, int]:
+    """How many values are null, blank or an empty list, by column."""
+
+    def is_empty(name: str, dtype: pl.DataType) -> pl.Expr:
+        if dtype == pl.String:
+            return pl.col(name).str.strip_chars().replace("", None).is_null()
+        return pl.col(name).list.len().fill_null(0) == 0 if isinstance(dtype, pl.List) else pl.col(name).is_null()
+
+    counts = products.select(is_empty(name, dtype).sum().alias(name) for name, dtype in products.schema.items())
+    return counts.row(0, named=True)
+
+
+def _cut_short(catalogue: CatalogueFile, product_ids: pl.Series) -> Iterator[str]:
+    for file in cut_short(catalogue.files):
+        last = f"; its last product is {product_ids[-1]!r}" if file == catalogue.files[-1] else ""
+        yield f"{file} does not end in a newline and may have been cut short{last}"
 
 
 def with_hashes(products: pl.DataFrame) -> pl.DataFrame:
@@ -127,3 +180,36 @@ class InteractionCounts:
         pairs = rows.select("product_id", following=following).filter(pl.col("product_id") != pl.col("following"))
         popularity = rows.group_by("product_id").len(POPULARITY)
         return cls(popularity, pairs.gather_every(max(1, pairs.height // min_pairs)))
+
+
+def read_counts(interactions: str | Path | None, notice: Notice) -> InteractionCounts | None:
+    """The counts of a file of interactions; None without one, or if it has none, which is said.
+
+    Raises:
+        NotFound, InvalidData: as `read_interactions`.
+    """
+    if interactions is None:
+        return None
+    if _has_no_rows(Path(interactions)):
+        notice(f"{interactions} has no interactions; popularity is as without --interactions")
+        return None
+    return InteractionCounts.read(interactions)
+
+
+def _has_no_rows(path: Path) -> bool:
+    files = table_files(path)
+    if all(map(_is_blank, files)):
+        return True
+    (first,) = collect_tables([scan_table(path).head(1)], files)
+    return first.is_empty()
+
+
+def _is_blank(file: Path) -> bool:
+    """Whether a file of text has nothing, or an empty JSON array."""
+    if file.stat().st_size == 0:
+        return True
+    if table_kind(file) == "Parquet":
+        return False
+    with open_text(file) as stream:
+        start = stream.read(_BLANK)
+    return len(start) < _BLANK and start.strip().removeprefix("\ufeff").strip() in ("", "[]")

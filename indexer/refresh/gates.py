@@ -1,5 +1,6 @@
 """Checks that a version must pass before it is published.
 
+schema      columns of the live version that the catalogue lacks, or that are no longer numbers or booleans
 rows        share of the live version's products that the catalogue lacks
 written     the table holds every row of the catalogue once, unchanged, and no other row
 vectors     every vector is finite and of length 1
@@ -26,6 +27,7 @@ from ubm_embed.errors import QualityGateFailed
 class Gate(enum.StrEnum):
     """One check."""
 
+    SCHEMA = "schema"
     ROWS = "rows"
     WRITTEN = "written"
     VECTORS = "vectors"
@@ -85,6 +87,8 @@ def _explanation(result: GateResult) -> str:
     bound = f"{'at most' if result.is_max else 'at least'} {result.limit:g}"
     if result.gate in UNCONDITIONAL:
         return f"gate '{result.gate}': {result.message}, expected {bound}; no option overrides this gate"
-    limit = "another --latency-ms" if result.gate == Gate.LATENCY else "another limit in --config"
-    override = f"to publish anyway: --allow {result.gate}, or {limit}"
+    override = f"to publish anyway: --allow {result.gate}"
+    if result.gate == Gate.SCHEMA:  # a column is there or not
+        return f"gate '{result.gate}': {result.message}; {override}"
+    override += ", or another --latency-ms" if result.gate == Gate.LATENCY else ", or another limit in --config"
     return f"gate '{result.gate}': {result.message}, expected {bound}; {override}"

@@ -114,6 +114,7 @@ class Plan:
         changes: its differences from the live version.
         live: contents of live.json, None if nothing is live.
         base: the live version, None if there is none to compare with.
+        live_schema: its columns and their types, empty if there is none.
         model_id: the model that encodes; sessions are read by it.
         product_model_id: its product tower, if it has a separate one.
         dimension: width of the vectors, D.
@@ -126,6 +127,7 @@ class Plan:
     changes: Changes
     live: Live | None
     base: StoreVersion | None
+    live_schema: pl.Schema
     model_id: str
     product_model_id: str | None
     dimension: int
@@ -149,6 +151,7 @@ class Plan:
             changes=Changes.between(None, scan, counted.popularity),
             live=live,
             base=None,
+            live_schema=pl.Schema(),
             model_id=checkpoint.model_id,
             product_model_id=tower.model_id if tower else None,
             dimension=checkpoint.model.config.dimension,
@@ -162,7 +165,7 @@ class Plan:
             compared = cls.to_refresh(store, scan, counted, checkpoint)
         except (InvalidData, NotFound):
             return plan  # a build is how a store with a damaged live version is repaired
-        return replace(plan, base=compared.base, changes=compared.changes)
+        return replace(plan, base=compared.base, live_schema=compared.live_schema, changes=compared.changes)
 
     @classmethod
     def to_refresh(
@@ -188,6 +191,7 @@ class Plan:
             changes=Changes.between(rows, scan, None if counts is None else counts.popularity),
             live=live,
             base=base,
+            live_schema=columns,
             model_id=checkpoint.model_id if checkpoint else base.model_id,
             product_model_id=(tower.model_id if tower else None) if checkpoint else base.product_model_id,
             dimension=checkpoint.model.config.dimension if checkpoint else base.dimension,

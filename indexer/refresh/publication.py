@@ -5,7 +5,7 @@ Letters: B queries, M products, D width.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterator, Mapping
 from dataclasses import asdict, dataclass, field, replace
 from datetime import UTC, datetime
 from importlib.metadata import PackageNotFoundError
@@ -30,7 +30,7 @@ from indexer.search.catalogue import IDS_FILE, write_ids
 from indexer.store.embedding_store import EmbeddingStore, version_folder
 from indexer.store.product_table import ProductTable
 from indexer.versions.live import Live, make_live, version_numbers
-from indexer.versions.version import MANIFEST_FILE, METRIC, StoreVersion, digests
+from indexer.versions.version import MANIFEST_FILE, METRIC, ColumnSummary, StoreVersion, digests
 from indexer.versions.version_index import open_index
 from ubm_embed.data.arrays import FloatArray, evenly_spaced
 from ubm_embed.evaluation.uniformity import alignment, uniformity
@@ -58,6 +58,7 @@ class ReleaseCandidate:
         results: gates that were measured before.
         index: the index to build and its targets.
         runtime: the text runtimes that encoded its products.
+        columns: the shop's columns, for the manifest.
     """
 
     table_version: int
@@ -74,6 +75,7 @@ class ReleaseCandidate:
     results: tuple[GateResult, ...] = ()
     index: IndexRequest = field(default_factory=IndexRequest)
     runtime: str | None = None
+    columns: Mapping[str, ColumnSummary] = field(default_factory=dict)
 
 
 def publish(
@@ -147,6 +149,7 @@ def make_version(
             source=candidate.source,
             base=candidate.base.version if candidate.base else None,
             changes=asdict(candidate.changes) | {"encoded": candidate.encoded},
+            columns=candidate.columns,
             gates={str(result.gate): result.to_dict() for result in results},
             files=digests(aside),
         )

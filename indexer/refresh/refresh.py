@@ -7,7 +7,8 @@ until they are published, and the next run goes on from them.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Sequence
+from collections.abc import Mapping as AnyMapping
 from contextlib import nullcontext
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
@@ -16,10 +17,11 @@ from typing import Any
 from indexer.index.faiss_factory import load_faiss
 from indexer.index.index_request import IndexRequest
 from indexer.index.tuning import require_buildable
-from indexer.refresh.catalogue_scan import CatalogueScan, InteractionCounts
+from indexer.refresh.catalogue_scan import CatalogueScan, read_counts
 from indexer.refresh.gates import Gate, GateResult, require_passed
 from indexer.refresh.plan import ChangeCounts, Plan, open_model
 from indexer.refresh.publication import publish
+from indexer.refresh.schema_changes import compare_catalogues
 from indexer.refresh.settings import RefreshSettings
 from indexer.refresh.shards import ExecutionEngine, encode_locally, open_model_copy
 from indexer.refresh.writing import copy_model, timed, write_rows
@@ -28,7 +30,8 @@ from indexer.versions.pruning import try_prune
 from indexer.versions.rollback import require_complete
 from indexer.versions.tags import read_tags
 from indexer.versions.version import StoreVersion, read_version
-from ubm_embed.progress import Progress, silent
+from ubm_embed.data.mappings.mapping import Mapping
+from ubm_embed.progress import Notice, Progress, silent, unsaid
 
 
 def build_index(
@@ -42,7 +45,9 @@ def build_index(
     engine: ExecutionEngine = encode_locally,
     device: str = "auto",
     runtime: str = "torch",
+    mapping: Mapping | None = None,
     progress: Progress = silent,
+    notice: Notice = unsaid,
 ) -> StoreVersion:
     """Embed a catalogue and make it the live version of a store. An interrupted build resumes where it stopped.
 
@@ -56,6 +61,8 @@ def build_index(
         engine: encodes the shards.
         device: "auto" takes a GPU if there is one.
         runtime: the text runtime, a `RuntimeName`.
+        mapping: which columns of the catalogue are what; None if they have our names.
+        notice: is told what was changed in the catalogue, and how its columns differ from those of the live version.
 
     Raises:
         NotFound: a file is missing; or faiss or the runtime's library is not installed.
@@ -67,21 +74,22 @@ def build_index(
     settings = settings or RefreshSettings()
     index = settings.index or IndexRequest()
     checkpoint = open_model(model)
-    scan = CatalogueScan.read(products)
-    counts = None if interactions is None else InteractionCounts.read(interactions)
+    scan = CatalogueScan.read(products, mapping)
+    scan.give_notice(notice)
+    counts = read_counts(interactions, notice)
     target = EmbeddingStore.create(store)
     with target.write_lock():
         read_tags(target)  # pruning needs them: fail now if they are damaged
         plan = Plan.to_build(target, scan, counts, checkpoint)
         require_buildable(index, plan.dimension)
-        rows_gate = plan.rows_gate(settings.gates.max_lost)
-        require_passed([rows_gate], allow)
+        compared = compare_catalogues(target, plan, settings.gates.max_lost, notice)
+        require_passed(compared, allow)
         copy_model(target, Path(model), checkpoint)
         candidate = write_rows(
             target,
             plan,
             index,
-            [rows_gate] if plan.base else [],
+            compared,
             shard_rows=settings.shard_rows,
             engine=engine,
             device=device,
@@ -122,8 +130,8 @@ class RefreshReport:
     encoded: int
     resumed: int = 0
     reason: str | None = None
-    index: Mapping[str, Any] | None = None
-    gates: Mapping[str, Any] = field(default_factory=dict)
+    index: AnyMapping[str, Any] | None = None
+    gates: AnyMapping[str, Any] = field(default_factory=dict)
     seconds: dict[str, float] = field(default_factory=dict)
     pruned: tuple[int, ...] = ()
     freed: int = 0
@@ -160,7 +168,9 @@ def refresh(
     engine: ExecutionEngine = encode_locally,
     device: str = "auto",
     runtime: str = "torch",
+    mapping: Mapping | None = None,
     progress: Progress = silent,
+    notice: Notice = unsaid,
 ) -> RefreshReport:
     """Bring a store up to date with a catalogue. Unchanged texts are not encoded; without a change nothing happens.
 
@@ -175,6 +185,8 @@ def refresh(
         engine: encodes the shards.
         device: "auto" takes a GPU if there is one.
         runtime: the text runtime, a `RuntimeName`.
+        mapping: which columns of the catalogue are what; None if they have our names.
+        notice: is told what was changed in the catalogue, and how its columns differ from those of the live version.
 
     Raises:
         NotFound: a file or the store is missing; or faiss or the runtime's library is not installed.
@@ -191,14 +203,16 @@ def refresh(
     checkpoint = None if model is None else open_model(model)
     with nullcontext() if dry_run else target.write_lock():
         with timed(seconds, "compare"):
-            counts = None if interactions is None else InteractionCounts.read(interactions)
-            plan = Plan.to_refresh(target, CatalogueScan.read(products), counts, checkpoint)
-        rows_gate = plan.rows_gate(settings.gates.max_lost)
+            counts = read_counts(interactions, notice)
+            scan = CatalogueScan.read(products, mapping)
+            scan.give_notice(notice)
+            plan = Plan.to_refresh(target, scan, counts, checkpoint)
+            compared = compare_catalogues(target, plan, settings.gates.max_lost, notice)
         index = _requested_index(plan, settings)
-        report = _planned(plan, rows_gate, index, seconds)
+        report = _planned(plan, compared, index, seconds)
         if dry_run:
             return report
-        require_passed([rows_gate], allow)
+        require_passed(compared, allow)
         if checkpoint is not None and model is not None:
             copy_model(target, Path(model), checkpoint)
         if plan.is_empty and report.index is None:
@@ -210,7 +224,7 @@ def refresh(
                 target,
                 plan,
                 index,
-                [rows_gate],
+                compared,
                 shard_rows=settings.shard_rows,
                 engine=engine,
                 device=device,
@@ -241,7 +255,9 @@ def _requested_index(plan: Plan, settings: RefreshSettings) -> IndexRequest:
     return index
 
 
-def _planned(plan: Plan, rows_gate: GateResult, index: IndexRequest, seconds: dict[str, float]) -> RefreshReport:
+def _planned(
+    plan: Plan, compared: Sequence[GateResult], index: IndexRequest, seconds: dict[str, float]
+) -> RefreshReport:
     """The report of a refresh that has not begun."""
     assert plan.base is not None, "a refresh has a live version"
     return RefreshReport(
@@ -252,7 +268,7 @@ def _planned(plan: Plan, rows_gate: GateResult, index: IndexRequest, seconds: di
         encoded=int(plan.encode.sum()),
         reason=plan.rewrite_reason,
         index=_index_change(plan.base, index),
-        gates={} if plan.is_empty else {str(rows_gate.gate): rows_gate.to_dict()},
+        gates={} if plan.is_empty else {str(result.gate): result.to_dict() for result in compared},
         seconds=seconds,
     )
 

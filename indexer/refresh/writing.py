@@ -14,6 +14,7 @@ from indexer.refresh.catalogue_scan import CatalogueScan
 from indexer.refresh.gates import Gate, GateResult
 from indexer.refresh.plan import Plan
 from indexer.refresh.publication import ReleaseCandidate
+from indexer.refresh.schema_changes import column_summaries
 from indexer.refresh.shards import (
     LIVE_ROW,
     EncodingJob,
@@ -90,6 +91,7 @@ def write_rows(
         results=(*results, _written_gate(rows, plan.scan)),
         runtime=_runtimes(plan, runtimes_of(store, plan.model_id, shards)),
         index=index,
+        columns=column_summaries(plan.scan),
     )
 
 

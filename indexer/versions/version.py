@@ -34,6 +34,13 @@ class FileDigest(FrozenModel):
     sha256: str
 
 
+class ColumnSummary(FrozenModel):
+    """A column of the shop: its type, and the share of the products that have no value."""
+
+    type: str
+    empty: Annotated[float, Field(ge=0, le=1)]
+
+
 class StoreVersion(FrozenModel):
     """The manifest of a version. Fields with a default are missing in manifests of older software.
 
@@ -57,6 +64,7 @@ class StoreVersion(FrozenModel):
         changes: how many products were new, changed, updated, unchanged, removed, and how many were encoded.
         uniformity: of a sample of its vectors (paper 4.6); None if there are fewer than two.
         alignment: of a sample of neighbouring products in sessions; None if no sessions were given.
+        columns: the shop's columns, by name.
         gates: what each gate measured, its limit, and whether it passed or was allowed to fail.
         files: of each file beside the manifest, by name.
 
@@ -84,6 +92,7 @@ class StoreVersion(FrozenModel):
     changes: Mapping[str, Any] = Field(default_factory=dict)
     uniformity: float | None = None
     alignment: float | None = None
+    columns: Mapping[str, ColumnSummary] = Field(default_factory=dict)
     gates: Mapping[str, Any] = Field(default_factory=dict)
     files: Mapping[str, FileDigest] = Field(default_factory=dict)
 

@@ -11,6 +11,7 @@ import polars as pl
 import pytest
 
 from cli.main import run
+from indexer.refresh import settled_files
 from indexer.refresh.gates import Gate
 from indexer.refresh.refresh import build_index, refresh
 from indexer.refresh.settings import RefreshSettings
@@ -27,6 +28,12 @@ class Ran:
     code: int
     out: str
     err: str
+
+
+@pytest.fixture(autouse=True)
+def no_second_look(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Files that were just written are read without waiting whether they still grow."""
+    monkeypatch.setattr(settled_files, "sleep", lambda _: None)
 
 
 @pytest.fixture

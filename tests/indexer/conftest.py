@@ -17,6 +17,7 @@ import polars as pl
 import pytest
 from torch import nn
 
+from indexer.refresh import settled_files
 from indexer.refresh.gates import Gate
 from indexer.refresh.refresh import build_index, refresh
 from indexer.refresh.settings import RefreshSettings
@@ -25,6 +26,12 @@ from ubm_embed.data.tasks.task import Task
 from ubm_embed.data.text.tokenizer import InteractionTokenizer
 from ubm_embed.model.checkpoint import Checkpoint, save_checkpoint
 from ubm_embed.model.user_behavior_model import UserBehaviorModel
+
+
+@pytest.fixture(autouse=True)
+def no_second_look(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Files that were just written are read without waiting whether they still grow."""
+    monkeypatch.setattr(settled_files, "sleep", lambda _: None)
 
 
 @pytest.fixture

@@ -3,37 +3,59 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 
 import polars as pl
 
-from ubm_embed.data.session import Product
-from ubm_embed.data.tables.attributes import ATTRIBUTES
-from ubm_embed.data.tables.columns import as_numbers, casts, conform, number_types, require
-from ubm_embed.data.tables.table_files import collect_tables, scan_table, table_batches, table_files, table_kind
+from ubm_embed.data.column_types import ColumnTypes, column_types, first_misfit
+from ubm_embed.data.mappings.column import ColumnType
+from ubm_embed.data.mappings.mapped_catalogue import dropped_rows, lost_values, mapped_catalogue
+from ubm_embed.data.mappings.mapping import Mapping
+from ubm_embed.data.product_rows import PRODUCT_SCHEMA, CatalogueChanges, has_text, iter_products, product_rows
+from ubm_embed.data.tables.table_files import collect_tables, scan_table, table_files, table_kind
 from ubm_embed.errors import InvalidData
 
-PRODUCT_SCHEMA: dict[str, pl.DataType] = {
-    "product_id": pl.String(),
-    "title": pl.String(),
-    "category": pl.String(),
-    "attributes": ATTRIBUTES,
-}
+__all__ = [
+    "PRODUCT_SCHEMA",
+    "CatalogueChanges",
+    "CatalogueFile",
+    "has_text",
+    "iter_products",
+    "product_batches",
+    "read_catalogue",
+    "read_products",
+]
+
+# No file has columns with these names.
+_ROW, _FILE = "\0row", "\0file"
 
 
-def read_products(file: str | Path) -> pl.DataFrame:
+def read_products(file: str | Path, mapping: Mapping | None = None) -> pl.DataFrame:
     """Products of any file that `scan_table` reads, with `PRODUCT_SCHEMA`'s columns first and in its types.
 
     Raises:
         NotFound: no such file.
         InvalidData: not readable, a missing column, no rows, a missing or repeated id, a product without text.
     """
-    frame = read_catalogue(file)
-    _require_text(frame, file)
+    catalogue = CatalogueFile(Path(file), mapping)
+    frame = catalogue.read()
+    catalogue.require_text(frame)
     return frame
 
 
-def product_batches(file: str | Path, rows: int = 20_000) -> Iterator[pl.DataFrame]:
+def read_catalogue(file: str | Path, mapping: Mapping | None = None) -> pl.DataFrame:
+    """As `read_products`, but a product may lack text.
+
+    Raises:
+        NotFound: no such file.
+        InvalidData: not readable, a missing column, no rows, a missing or repeated id.
+    """
+    return CatalogueFile(Path(file), mapping).read()
+
+
+def product_batches(file: str | Path, rows: int = 20_000, mapping: Mapping | None = None) -> Iterator[pl.DataFrame]:
     """As `read_products`, about `rows` at a time, in memory that does not grow with the file.
 
     Repeated ids are not detected, which would take all of them. Columns have the same types in every batch.
@@ -42,75 +64,164 @@ def product_batches(file: str | Path, rows: int = 20_000) -> Iterator[pl.DataFra
         NotFound: no such file.
         InvalidData: not readable, a missing column, no rows, a missing id, a product without text.
     """
-    types, done = _number_types(file), 0
-    for batch in table_batches(file, rows):
-        if batch.is_empty():
-            continue
-        try:
-            products = _conform(batch, file).with_columns(casts(types))
-            _require_text(products, file)
-        except InvalidData as error:
-            row = None if error.row is None else error.row + done
-            raise InvalidData(error.problem, file=error.file, row=row, field=error.field) from None
-        yield products
-        done += batch.height
-    if not done:
-        raise InvalidData("no rows; expected at least one", file=file)
+    return CatalogueFile(Path(file), mapping).batches(rows)
 
 
-def _number_types(file: str | Path) -> dict[str, pl.DataType]:
-    """The types of number columns; text files have none, and filters need prices as numbers."""
-    if table_kind(table_files(file)[0]) == "Parquet":
-        return {}
-    frame = scan_table(file)
-    return number_types(frame, [name for name in frame.collect_schema().names() if name not in PRODUCT_SCHEMA])
+@dataclass
+class CatalogueFile:
+    """A shop's file of products, or a folder of such files. Each reading of it is the same.
 
-
-def read_catalogue(file: str | Path) -> pl.DataFrame:
-    """As `read_products`, but a product may lack text.
-
-    Raises:
-        NotFound: no such file.
-        InvalidData: not readable, a missing column, no rows, a missing or repeated id.
+    Attributes:
+        path: the file or folder.
+        mapping: which of its columns are what; None if they have our names.
+        changes: what the last reading changed.
     """
-    files = table_files(file)
-    (frame,) = collect_tables([scan_table(file)], files)
-    products = _conform(frame, file)
-    require_ids_once(products, file)
-    if table_kind(files[0]) == "Parquet":
+
+    path: Path
+    mapping: Mapping | None = None
+
+    def __post_init__(self) -> None:
+        self.changes = CatalogueChanges()
+
+    def read(self) -> pl.DataFrame:
+        """All products, whose ids are found to be unique; one may lack text.
+
+        Raises:
+            NotFound, InvalidData: as `read_catalogue`.
+        """
+        self._begin()
+        (frame,) = collect_tables([self._frame], self.files)
+        products = self._products(frame, 0)
+        self.require_ids_once(products["product_id"])
         return products
-    return as_numbers(products, products.columns[len(PRODUCT_SCHEMA) :])
 
+    def batches(self, rows: int = 20_000) -> Iterator[pl.DataFrame]:
+        """All products, about `rows` at a time; each has a text.
 
-def _conform(frame: pl.DataFrame, file: str | Path) -> pl.DataFrame:
-    products = conform(frame, PRODUCT_SCHEMA, optional={"category", "attributes"}, file=file)
-    require(products, pl.col("product_id").fill_null("") != "", file, "product_id", "an id")
-    return products
+        Raises:
+            NotFound, InvalidData: as `product_batches`.
+        """
+        self._begin()
+        done = 0
+        for batch in self._raw_batches(rows):
+            if batch.is_empty():
+                continue
+            products = self._products(batch, done)
+            self.require_text(products, done)
+            yield products
+            done += batch.height
+        if not done:
+            raise InvalidData("no rows; expected at least one", file=self.path)
 
+    @cached_property
+    def files(self) -> list[Path]:
+        """The files that are read, in order.
 
-def require_ids_once(products: pl.DataFrame, file: str | Path) -> None:
-    """Raise `InvalidData` for the first row of `file` with the product_id of an earlier row."""
-    require(products, pl.col("product_id").is_first_distinct(), file, "product_id", "a unique id")
+        Raises:
+            NotFound: no such file.
+            InvalidData: a folder without files of products, or a file that the mapping does not name.
+        """
+        files = table_files(self.path)
+        if self.mapping is None:
+            return files
+        mapped = [file for file in files if self.mapping.catalogue_of(file)]
+        if not mapped:
+            patterns = ", ".join(pattern for part in self.mapping.catalogue for pattern in part.files)
+            raise InvalidData(
+                f"the mapping reads no products of it; expected {patterns or '[catalogue]'}", file=self.path
+            )
+        return mapped
 
+    def first_misfit(self, column: str, kind: ColumnType) -> str | None:
+        """The first value of a column of text that is not of a type, in words; None if there is none."""
+        if column not in self._texts:
+            return None
+        found = first_misfit(self._frame, column, kind, self.files)
+        if found is None:
+            return None
+        file, row = self.locate(found[0])
+        return f"{file}, row {row}: {found[1]!r}"
 
-def _require_text(products: pl.DataFrame, file: str | Path) -> None:
-    text = "a title, a category or an attribute value: a product without text has no vector"
-    require(products, has_text(), file, "title", text)
+    def require_text(self, products: pl.DataFrame, before: int = 0) -> None:
+        """Raise `InvalidData` for the first product that has no text.
 
+        Args:
+            products: some that follow one another.
+            before: how many come before them.
+        """
+        row = products.select((~has_text()).arg_true().first()).item()
+        if row is not None:
+            file, number = self.locate(before + row)
+            text = "a title, a category or an attribute value: a product without text has no vector"
+            raise InvalidData(f"expected {text}, got {products['title'][row]!r}", file=file, row=number, field="title")
 
-def has_text() -> pl.Expr:
-    """Whether a row of products has any text for the model to read."""
+    def require_ids_once(self, product_ids: pl.Series) -> None:
+        """Raise `InvalidData` for the first of all products with the id of an earlier one."""
+        if product_ids.n_unique() < product_ids.len():
+            row = (~product_ids.is_first_distinct()).arg_max()
+            assert row is not None
+            file, number = self.locate(row)
+            problem = f"expected a unique id, got {product_ids[row]!r}"
+            raise InvalidData(problem, file=file, row=number, field="product_id")
 
-    def filled(column: str) -> pl.Expr:
-        return pl.col(column).fill_null("").str.strip_chars() != ""
+    def locate(self, position: int) -> tuple[Path, int]:
+        """The file of a product and its 1-based row there, by the position among all products from 0."""
+        marked = self._scan(_ROW).select(_ROW, _FILE).slice(position, 1)
+        (frame,) = collect_tables([marked], self.files)
+        row, file = frame.row(0)
+        return self.files[file], row
 
-    values = pl.col("attributes").list.eval(pl.element().struct.field("value").fill_null("").str.strip_chars() != "")
-    return filled("title") | filled("category") | values.list.any().fill_null(False)
+    def _begin(self) -> None:
+        self.changes = CatalogueChanges()
+        if self.mapping is not None:
+            for file in self.files:
+                part = self.mapping.catalogue_of(file)
+                assert part is not None, "only such files are read"
+                self.changes.lost.update(lost_values(file, part))
+                self.changes.dropped.update(dropped_rows(file, part))
+        for name, kind in self._types.nearly.items():
+            self.changes.nearly[name] = f"{name} is text and no {kind}: {self.first_misfit(name, kind)}"
 
+    def _products(self, frame: pl.DataFrame, before: int) -> pl.DataFrame:
+        try:
+            return product_rows(frame, self.path, self.changes).with_columns(self._types.casts)
+        except InvalidData as error:
+            if error.row is None:
+                raise
+            file, row = self.locate(before + error.row - 1)
+            raise InvalidData(error.problem, file=file, row=row, field=error.field) from None
 
-def iter_products(frame: pl.DataFrame) -> Iterator[Product]:
-    """The rows of a products frame as `Product`s."""
-    for row in frame.select(*PRODUCT_SCHEMA).iter_rows():
-        product_id, title, category, attributes = row
-        pairs = tuple((pair["name"] or "", pair["value"] or "") for pair in attributes or ())
-        yield Product(title or "", category, pairs, product_id)
+    def _raw_batches(self, rows: int) -> Iterator[pl.DataFrame]:
+        try:
+            yield from self._frame.collect_batches(chunk_size=rows, maintain_order=True)
+        except (pl.exceptions.PolarsError, OSError):
+            collect_tables([self._frame.select(pl.all().count())], self.files)  # which explains what is wrong
+            raise
+
+    @cached_property
+    def _frame(self) -> pl.LazyFrame:
+        return self._scan().drop(_FILE)
+
+    def _scan(self, row: str | None = None) -> pl.LazyFrame:
+        frames = []
+        for number, file in enumerate(self.files):
+            part = self.mapping and self.mapping.catalogue_of(file)
+            frame = mapped_catalogue(file, part, row=row) if part else scan_table(file, row=row)
+            frames.append(frame.with_columns(pl.lit(number).alias(_FILE)))
+        return frames[0] if len(frames) == 1 else pl.concat(frames, how="diagonal_relaxed")
+
+    @cached_property
+    def _texts(self) -> list[str]:
+        """The further columns whose type is not known before their values are: all of a text file, unless declared."""
+        if table_kind(self.files[0]) == "Parquet":
+            return []
+        parts = self.mapping.catalogue if self.mapping else ()
+        declared = {name for part in parts for name, column in part.columns.items() if column.type}
+        schema = self._frame.collect_schema()
+        return [
+            name for name, dtype in schema.items() if dtype == pl.String and name not in {*PRODUCT_SCHEMA, *declared}
+        ]
+
+    @cached_property
+    def _types(self) -> ColumnTypes:
+        return column_types(self._frame, self._texts, self.files)

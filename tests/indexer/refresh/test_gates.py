@@ -8,7 +8,7 @@ from indexer.refresh.gates import UNCONDITIONAL, Gate, GateResult, require_passe
 from ubm_embed.errors import QualityGateFailed
 
 MAX = {Gate.ROWS: 0.2, Gate.WRITTEN: 0, Gate.VECTORS: 0, Gate.INDEXED: 0, Gate.CENTROID: 0.1, Gate.UNIFORMITY: -0.01}
-MAX |= {Gate.LATENCY: 2.5}
+MAX |= {Gate.LATENCY: 2.5, Gate.SCHEMA: 0}
 MIN = {Gate.RECALL: 0.99, Gate.NEIGHBOURS: 0.5}
 GATES = [(gate, limit, True) for gate, limit in MAX.items()] + [(gate, limit, False) for gate, limit in MIN.items()]
 
@@ -58,6 +58,15 @@ def test_a_failure_names_the_gate_the_bound_and_the_override(gate: Gate, value: 
     with pytest.raises(QualityGateFailed, match="nothing was published"):
         require_passed([result(gate, value)], set(Gate) - {gate})
     require_passed([result(gate, value)], {gate})
+
+
+def test_a_changed_column_can_only_be_allowed() -> None:
+    with pytest.raises(
+        QualityGateFailed,
+        match=r"^gate 'schema': 1 was measured; to publish anyway: --allow schema; nothing was published$",
+    ):
+        require_passed([result(Gate.SCHEMA, 1)], set(Gate) - {Gate.SCHEMA})
+    require_passed([result(Gate.SCHEMA, 1)], {Gate.SCHEMA})
 
 
 @pytest.mark.parametrize("gate", [Gate.WRITTEN, Gate.VECTORS, Gate.INDEXED])

@@ -9,7 +9,8 @@ from typing import Any
 import polars as pl
 import pytest
 
-from ubm_embed.data.products import PRODUCT_SCHEMA, product_batches, read_products
+from ubm_embed.data.mappings.mapping import Mapping
+from ubm_embed.data.products import PRODUCT_SCHEMA, CatalogueFile, product_batches, read_catalogue, read_products
 from ubm_embed.errors import InvalidData, NotFound
 
 COUNT = 23
@@ -174,3 +175,139 @@ def test_a_missing_column_or_file_is_named(tmp_path: Path) -> None:
     assert caught.value.field == "title"
     with pytest.raises(NotFound):
         list(product_batches(tmp_path / "q.csv"))
+
+
+class TestWhatIsChanged:
+    """Ids by one rule, texts as a page shows them; what was changed is counted."""
+
+    @pytest.fixture
+    def catalogue(self, file: Path) -> CatalogueFile:
+        odd = {
+            "product_id": {2: " 002\u00a0", 5: "5.0"},
+            "title": {1: "Salt &amp; pepper", 3: "\x1b[31mred"},
+            "category": {4: "Shoes\u0007"},
+            "attributes": {7: {"size": "4&nbsp;2", "colour": "&nbsp;"}},
+        }
+        return CatalogueFile(write(file, rows(**odd)))
+
+    def test_whole_and_in_batches(self, catalogue: CatalogueFile) -> None:
+        whole = catalogue.read()
+        changes = list(catalogue.changes)
+        assert pl.concat(catalogue.batches(4)).equals(whole)
+        assert list(catalogue.changes) == changes
+        assert changes[0] == r"changed 2 ids: ' 002\xa0' is '002'"
+        assert [message.split(":")[0] for message in changes[1:]] == [
+            "changed 2 titles",
+            "changed 1 categories",
+            "changed 2 attribute values",
+        ]
+        assert whole["product_id"].to_list()[:6] == ["000", "001", "002", "003", "004", "5"]
+        assert whole["title"].to_list()[1:4] == ["Salt & pepper", "shoe 2", "[31mred"]
+        assert whole["category"][4] == "Shoes"
+        assert whole["attributes"].to_list()[6:8] == [
+            [{"name": "material", "value": "leather"}],
+            [{"name": "size", "value": "4\u00a02"}],
+        ]
+
+    def test_nothing_where_nothing_is_odd(self, file: Path) -> None:
+        catalogue = CatalogueFile(write(file, rows()))
+        catalogue.read()
+        assert list(catalogue.changes) == []
+
+    @pytest.mark.parametrize("product_id", ["   ", "undefined", "NaN", "(not set)", "\ufeff"])
+    def test_what_stands_for_no_id_is_refused(self, file: Path, product_id: str) -> None:
+        write(file, rows(product_id={18: product_id}))
+        for read in (read_products, lambda path: list(product_batches(path, 7))):
+            with pytest.raises(InvalidData, match="expected an id") as caught:
+                read(file)
+            assert (caught.value.file, caught.value.row, caught.value.field) == (file, 19, "product_id")
+
+    def test_two_ids_that_differ_in_blanks_are_one(self, file: Path) -> None:
+        with pytest.raises(InvalidData, match="a unique id, got '003'") as caught:
+            read_products(write(file, rows(product_id={18: "003 "})))
+        assert caught.value.row == 19
+
+
+def test_a_row_is_named_by_its_own_file(tmp_path: Path) -> None:
+    folder = tmp_path / "parts"
+    folder.mkdir()
+    write_csv(folder / "1.csv", rows()[:9])
+    write_csv(folder / "2.csv", rows(product_id={12: " "})[9:])
+    with pytest.raises(InvalidData) as caught:
+        list(product_batches(folder, 5))
+    assert (caught.value.file, caught.value.row) == (folder / "2.csv", 4)
+
+
+def test_true_and_false_are_booleans_and_prices_numbers_in_files_of_text(tmp_path: Path) -> None:
+    text = 'product_id,title,in_stock,price,sale\n1,shoe,True,"1.299,00 €",yes\n2,sock,false,5,no\n'
+    (tmp_path / "p.csv").write_text(text)
+    (tmp_path / "p.jsonl").write_text(
+        '{"product_id": 1, "title": "shoe", "in_stock": true, "price": "1.299,00 €", "sale": "yes"}\n'
+        '{"product_id": 2, "title": "sock", "in_stock": false, "price": 5, "sale": "no"}\n'
+    )
+    for name in ("p.csv", "p.jsonl"):
+        products = read_products(tmp_path / name)
+        assert products["in_stock"].to_list() == [True, False]
+        assert products["price"].to_list() == [1299.0, 5.0]
+        assert products["sale"].to_list() == ["yes", "no"]
+
+
+def test_a_list_of_levels_is_one_category(tmp_path: Path) -> None:
+    levels = [["Shoes", "Men"], [], None]
+    frame = pl.DataFrame({"product_id": ["1", "2", "3"], "title": "x", "category": levels})
+    frame.write_parquet(tmp_path / "p.parquet")
+    frame.write_ndjson(tmp_path / "p.jsonl")
+    texts = frame.with_columns(category=pl.Series(['["Shoes", "Men"]', "[]", None]))
+    texts.write_csv(tmp_path / "p.csv")
+    for name in ("p.parquet", "p.jsonl", "p.csv"):
+        assert read_products(tmp_path / name)["category"].to_list() == ["Shoes > Men", None, None]
+
+
+def test_a_value_that_keeps_a_column_from_being_a_number_is_named(tmp_path: Path) -> None:
+    write_csv(tmp_path / "p.csv", rows(price={18: "call us"}))
+    catalogue = CatalogueFile(tmp_path / "p.csv")
+    assert catalogue.read()["price"].dtype == pl.String
+    assert list(catalogue.changes) == [f"price is text and no price: {tmp_path / 'p.csv'}, row 19: 'call us'"]
+
+
+MAPPING = """
+[catalogue.columns]
+product_id = "sku"
+title = "name"
+price = {path = "cost", type = "price", invalid = "INVALID"}
+code = {path = "code", type = "text"}
+"""
+
+
+def mapped(tmp_path: Path, *, invalid: str) -> CatalogueFile:
+    (tmp_path / "p.csv").write_text('sku,name,cost,code\n17.0,shoe,"19,90",1\nB,sock,call us,2\n')
+    (tmp_path / "map.toml").write_text(MAPPING.replace("INVALID", invalid))
+    return CatalogueFile(tmp_path / "p.csv", Mapping.read(tmp_path / "map.toml"))
+
+
+def test_a_mapping_says_which_columns_are_what_and_of_which_type(tmp_path: Path) -> None:
+    catalogue = mapped(tmp_path, invalid="null")
+    products = catalogue.read()
+    assert products["product_id"].to_list() == ["17", "B"]
+    assert products["price"].to_list() == [19.9, None]
+    assert products["code"].to_list() == ["1", "2"]
+    changes = list(catalogue.changes)
+    assert changes == [
+        "changed 1 ids: '17.0' is '17'",
+        "1 values of price do not fit the mapping's type and are empty",
+    ]
+    assert pl.concat(catalogue.batches(1)).equals(products)
+    assert list(catalogue.changes) == changes
+
+
+def test_a_value_that_does_not_fit_its_declared_type_is_named_by_its_row(tmp_path: Path) -> None:
+    with pytest.raises(InvalidData, match="expected a price") as caught:
+        mapped(tmp_path, invalid="error").read()
+    assert caught.value.row == 2
+
+
+def test_a_mapping_without_a_catalogue_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "map.toml").write_text('[catalogue]\nfiles = ["items*"]\n' + MAPPING.replace("INVALID", "null"))
+    write_csv(tmp_path / "p.csv", rows())
+    with pytest.raises(InvalidData, match=r"reads no products of it; expected items\*"):
+        read_catalogue(tmp_path / "p.csv", Mapping.read(tmp_path / "map.toml"))

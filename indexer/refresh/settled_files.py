@@ -1,0 +1,71 @@
+"""Whether the files of a catalogue are complete: a feed that is still being written is not to be taken for the shop.
+
+Files with an end of their own (Parquet, a JSON array, whatever is compressed) cannot be read when they are cut short.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from time import sleep, time
+from typing import TypeAlias
+
+from ubm_embed.data.tables.table_files import table_kind
+from ubm_embed.errors import Conflict
+
+# A file that was written so recently is looked at a second time, and so is one without a newline at its end.
+_RECENT_SECONDS = 2.0
+_WAIT_SECONDS = 1.0
+_COMPRESSED = (b"\x1f\x8b", b"\x28\xb5\x2f\xfd")
+
+# Size and time of the last change of each file.
+Stamps: TypeAlias = tuple[tuple[int, int], ...]
+
+
+def stamps(files: Iterable[Path]) -> Stamps:
+    """The state of files, to be compared with a later one."""
+    return tuple((status.st_size, status.st_mtime_ns) for status in (file.stat() for file in files))
+
+
+def require_settled(files: Sequence[Path]) -> Stamps:
+    """The state of files, of which none grows while it is looked at; takes a second if one was just written.
+
+    Raises:
+        Conflict: one of them is still being written.
+    """
+    doubtful = [file for file in files if _has_no_end_of_its_own(file) and (_is_recent(file) or not ends(file))]
+    if doubtful:
+        before = stamps(doubtful)
+        sleep(_WAIT_SECONDS)
+        require_unchanged(doubtful, before)
+    return stamps(files)
+
+
+def require_unchanged(files: Sequence[Path], before: Stamps) -> None:
+    """Raise `Conflict` if a file is not in the state `before`."""
+    for file, (size, _), now, then in zip(files, before, stamps(files), before, strict=True):
+        if now != then:
+            grew = f": {size:,} bytes, a moment later {now[0]:,}" if now[0] != size else ""
+            raise Conflict(f"{file} is still being written{grew}; run it again once the file is complete")
+
+
+def cut_short(files: Iterable[Path]) -> list[Path]:
+    """The files that may have been cut short: they do not end in a newline."""
+    return [file for file in files if _has_no_end_of_its_own(file) and not ends(file)]
+
+
+def ends(file: Path) -> bool:
+    """Whether the last character is a newline, or the `]` of a JSON array."""
+    with file.open("rb") as stream:
+        stream.seek(max(0, file.stat().st_size - 4))
+        last = stream.read().rstrip(b"\0")  # UTF-16 and UTF-32 have zeros after it
+    return last.endswith((b"\n", b"\r")) or (last.endswith(b"]") and table_kind(file) == "JSON")
+
+
+def _has_no_end_of_its_own(file: Path) -> bool:
+    with file.open("rb") as stream:
+        return table_kind(file) != "Parquet" and not stream.read(4).startswith(_COMPRESSED)
+
+
+def _is_recent(file: Path) -> bool:
+    return time() - file.stat().st_mtime < _RECENT_SECONDS

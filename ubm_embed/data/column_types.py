@@ -1,0 +1,126 @@
+"""What the further columns of a text file hold: numbers, prices, true and false, or text.
+
+A file of text has no types, and a condition such as `price < 50 AND in_stock` needs them. A column has a type if every
+value that is filled has it; `007` is no number, and `1` is no boolean.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import polars as pl
+
+from ubm_embed.data.mappings.column import ColumnType
+from ubm_embed.data.prices import parse_prices
+from ubm_embed.data.tables.table_files import collect_tables
+from ubm_embed.data.texts import filled
+
+_NUMBER = r"^-?(0|[1-9]\d*)(\.\d+)?([eE][+-]?\d+)?$"
+_CODE = r"^[+-]?0\d"
+_BOOLEANS = ("false", "true")
+# A column in which at most this share of the values has another type was probably meant to have that type.
+_STRAY = 0.1
+
+
+@dataclass(frozen=True)
+class ColumnTypes:
+    """The types of the columns of text.
+
+    Attributes:
+        types: by name, of those that are not text.
+        nearly: the type that nearly all values of a column of text have, by name.
+    """
+
+    types: dict[str, ColumnType]
+    nearly: dict[str, ColumnType]
+
+    @property
+    def casts(self) -> list[pl.Expr]:
+        """The columns in their types."""
+        return [typed(pl.col(name), kind).alias(name) for name, kind in self.types.items()]
+
+
+def column_types(frame: pl.LazyFrame, names: Sequence[str], files: Iterable[Path]) -> ColumnTypes:
+    """The types of those columns of text, found in one pass.
+
+    Raises:
+        InvalidData: as `collect_tables`.
+    """
+    found = ColumnTypes({}, {})
+    if not names:
+        return found
+    counts = [
+        count.alias(f"{number} {what}") for number, name in enumerate(names) for what, count in _counts(name).items()
+    ]
+    (counted,) = collect_tables([frame.select(counts)], files)
+    row = counted.row(0, named=True)
+    for number, name in enumerate(names):
+        _classify(name, {what: row[f"{number} {what}"] for what in _counts(name)}, found)
+    return found
+
+
+def _counts(name: str) -> dict[str, pl.Expr]:
+    value = filled(pl.col(name))
+    kinds = [ColumnType.NUMBER, ColumnType.INTEGER, ColumnType.BOOLEAN, *([ColumnType.PRICE] if is_price(name) else [])]
+    return {
+        "filled": value.count(),
+        "fractions": value.str.contains(r"[.eE]").sum(),
+        "codes": value.str.contains(_CODE).sum(),
+        **{kind: fits(value, kind).sum() for kind in kinds},
+    }
+
+
+def _classify(name: str, counts: dict[str, int], found: ColumnTypes) -> None:
+    every, price = counts["filled"], counts.get(ColumnType.PRICE, 0)
+    # A whole number beyond 64 bits stays text.
+    number = ColumnType.NUMBER if counts["fractions"] else ColumnType.INTEGER
+    kind = next((kind for kind in (number, ColumnType.BOOLEAN, ColumnType.PRICE) if counts.get(kind) == every), None)
+    if every and kind:
+        found.types[name] = kind
+        return
+    likely = {ColumnType.PRICE: price} if price else {}
+    likely |= {kind: counts[kind] for kind in (ColumnType.NUMBER, ColumnType.BOOLEAN)}
+    kind = next((kind for kind, count in likely.items() if (1 - _STRAY) * every <= count < every), None)
+    if kind and not counts["codes"]:
+        found.nearly[name] = kind
+
+
+def is_price(name: str) -> bool:
+    """Whether the values of a column of this name are prices, with currencies and separators of thousands."""
+    return name.lower() == "price" or name.lower().endswith("_price")
+
+
+def fits(value: pl.Expr, kind: ColumnType) -> pl.Expr:
+    """Whether a filled text has a type; null where it is null."""
+    if kind is ColumnType.NUMBER:
+        return value.str.contains(_NUMBER)
+    if kind is ColumnType.INTEGER:
+        whole = value.str.contains(_NUMBER) & value.cast(pl.Int64, strict=False).is_not_null()
+        return pl.when(value.is_not_null()).then(whole)
+    if kind is ColumnType.BOOLEAN:
+        return value.str.to_lowercase().is_in(_BOOLEANS)
+    return pl.when(value.is_not_null()).then(parse_prices(value).is_not_null())
+
+
+def typed(text: pl.Expr, kind: ColumnType) -> pl.Expr:
+    """A column of text in a type that all of its values have."""
+    value = filled(text)
+    if kind is ColumnType.BOOLEAN:
+        return value.str.to_lowercase() == "true"
+    if kind is ColumnType.PRICE:
+        return parse_prices(value)
+    return value.cast(pl.Int64 if kind is ColumnType.INTEGER else pl.Float64)
+
+
+def first_misfit(frame: pl.LazyFrame, name: str, kind: ColumnType, files: Iterable[Path]) -> tuple[int, str] | None:
+    """The position, from 0, and the value of the first that is filled and does not have the type.
+
+    Raises:
+        InvalidData: as `collect_tables`.
+    """
+    value = filled(pl.col(name))
+    misfits = frame.select(name).with_row_index("\0row").filter(~fits(value, kind)).head(1)
+    (found,) = collect_tables([misfits], files)
+    return None if found.is_empty() else (found.item(0, 0), found.item(0, 1))

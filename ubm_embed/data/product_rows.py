@@ -1,0 +1,158 @@
+"""Rows of products in one shape: ids by one rule, texts without entities, categories as one text.
+
+What is changed on the way is counted, so that a person can be told.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import polars as pl
+
+from ubm_embed.data.ids import clean_ids
+from ubm_embed.data.mappings.json_text import joined_lists
+from ubm_embed.data.session import Product
+from ubm_embed.data.tables.attributes import ATTRIBUTES
+from ubm_embed.data.tables.columns import as_text, conform
+from ubm_embed.data.texts import clean_texts
+from ubm_embed.errors import InvalidData
+
+PRODUCT_SCHEMA: dict[str, pl.DataType] = {
+    "product_id": pl.String(),
+    "title": pl.String(),
+    "category": pl.String(),
+    "attributes": ATTRIBUTES,
+}
+_LEVELS = " > "
+_CLEANED = {"title": "titles", "category": "categories", "attributes": "attribute values"}
+
+
+@dataclass
+class CatalogueChanges:
+    """What reading a catalogue changed or left out, counted while it is read.
+
+    Attributes:
+        ids: ids that were written differently.
+        first_id: the first of them, before and after.
+        texts: texts with entities, control characters or blanks around them, by column.
+        lost: values that became empty because they do not fit what the mapping says, by column.
+        dropped: rows that the mapping leaves out, by reason.
+        nearly: columns of text in which nearly all values are of another type, each with a value that is not.
+    """
+
+    ids: int = 0
+    first_id: tuple[str, str] | None = None
+    texts: Counter[str] = field(default_factory=Counter)
+    lost: Counter[str] = field(default_factory=Counter)
+    dropped: Counter[str] = field(default_factory=Counter)
+    nearly: dict[str, str] = field(default_factory=dict)
+
+    def __iter__(self) -> Iterator[str]:
+        """In words, one line each."""
+        if self.first_id:
+            yield f"changed {self.ids:,} ids: {self.first_id[0]!r} is {self.first_id[1]!r}"
+        for name, count in self.texts.items():
+            yield f"changed {count:,} {_CLEANED[name]}: HTML entities, control characters and blanks around them"
+        for name, count in self.lost.items():
+            yield f"{count:,} values of {name} do not fit the mapping's type and are empty"
+        for reason, count in self.dropped.items():
+            yield f"left out {count:,} rows: {reason}"
+        yield from self.nearly.values()
+
+
+def product_rows(frame: pl.DataFrame, file: str | Path, changes: CatalogueChanges) -> pl.DataFrame:
+    """A file's rows with `PRODUCT_SCHEMA`'s columns first and in its types.
+
+    Raises:
+        InvalidData: no rows, a missing column, one of a type that does not fit, or a row without an id; its number is
+            that of the row in `frame`, from 1.
+    """
+    if "category" in frame.columns:
+        frame = frame.with_columns(_as_category(frame["category"]))
+    products = conform(frame, PRODUCT_SCHEMA, optional={"category", "attributes"}, file=file)
+    return products.with_columns(
+        _cleaned_ids(products["product_id"], file, changes),
+        *(_cleaned_texts(products[name], changes) for name in ("title", "category")),
+        _cleaned_attributes(products["attributes"], changes),
+    )
+
+
+def _as_category(values: pl.Series) -> pl.Series:
+    """A list of levels as one text, `Shoes > Men`."""
+    if values.dtype == pl.String:
+        return joined_lists(values, _LEVELS)
+    if isinstance(values.dtype, pl.List) and not values.dtype.inner.is_nested():
+        text = as_text(pl.element(), pl.List(values.dtype.inner).inner)  # type: ignore[arg-type]
+        return values.list.eval(text).list.join(_LEVELS, ignore_nulls=True)
+    return values
+
+
+def _cleaned_ids(ids: pl.Series, file: str | Path, changes: CatalogueChanges) -> pl.Series:
+    cleaned = ids.to_frame().select(clean_ids(pl.col(ids.name))).to_series()
+    if cleaned.has_nulls():
+        row = cleaned.is_null().arg_max()
+        assert row is not None
+        raise InvalidData(f"expected an id, got {ids[row]!r}", file=file, row=row + 1, field=ids.name)
+    changed = (ids != cleaned).arg_true()
+    if changed.len():
+        changes.ids += changed.len()
+        changes.first_id = changes.first_id or (ids[changed[0]], cleaned[changed[0]])
+    return cleaned
+
+
+def _cleaned_texts(texts: pl.Series, changes: CatalogueChanges) -> pl.Series:
+    cleaned = clean_texts(texts)
+    _count(texts, cleaned, texts.name, changes)
+    return cleaned
+
+
+def _cleaned_attributes(attributes: pl.Series, changes: CatalogueChanges) -> pl.Series:
+    pairs = attributes.list.explode(keep_nulls=False, empty_as_null=False)
+    names, values = pairs.struct.field("name"), pairs.struct.field("value")
+    clean = pl.DataFrame({"name": clean_texts(names), "value": clean_texts(values)})
+    odd = _count(names, clean["name"], None, changes) + _count(values, clean["value"], attributes.name, changes)
+    if not odd:
+        return attributes
+    rows = attributes.list.len().fill_null(0)
+    numbers = pl.int_range(attributes.len(), eager=True).repeat_by(rows)
+    numbers = numbers.explode(keep_nulls=False, empty_as_null=False)
+    lists = (
+        clean.select(pl.struct("name", "value").alias("pair"))
+        .with_columns(numbers.alias("row"))
+        .filter(pl.col("pair").struct.field("value").is_not_null())
+        .group_by("row", maintain_order=True)
+        .agg("pair")
+    )
+    every = pl.DataFrame({"row": pl.int_range(attributes.len(), eager=True), "given": attributes})
+    joined = every.join(lists, on="row", how="left", maintain_order="left")
+    empty = pl.when(pl.col("given").is_not_null()).then(pl.lit([], ATTRIBUTES))
+    return joined.select(pl.coalesce("pair", empty).cast(ATTRIBUTES).alias(attributes.name)).to_series()
+
+
+def _count(before: pl.Series, after: pl.Series, name: str | None, changes: CatalogueChanges) -> int:
+    """How many texts differ; an empty one and none are the same. They are counted as those of `name`."""
+    count = int((before.fill_null("") != after.fill_null("")).sum())
+    if count and name:
+        changes.texts[name] += count
+    return count
+
+
+def has_text() -> pl.Expr:
+    """Whether a row of products has any text for the model to read."""
+
+    def filled(column: str) -> pl.Expr:
+        return pl.col(column).fill_null("").str.strip_chars() != ""
+
+    values = pl.col("attributes").list.eval(pl.element().struct.field("value").fill_null("").str.strip_chars() != "")
+    return filled("title") | filled("category") | values.list.any().fill_null(False)
+
+
+def iter_products(frame: pl.DataFrame) -> Iterator[Product]:
+    """The rows of a products frame as `Product`s."""
+    for row in frame.select(*PRODUCT_SCHEMA).iter_rows():
+        product_id, title, category, attributes = row
+        pairs = tuple((pair["name"] or "", pair["value"] or "") for pair in attributes or ())
+        yield Product(title or "", category, pairs, product_id)
