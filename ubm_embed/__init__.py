@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from ubm_embed.data.corpus import Corpus
+    from ubm_embed.data.inspection.corpus_report import inspect_corpus
     from ubm_embed.data.session import Action, Interaction, Product, Session
     from ubm_embed.data.tasks.task import Task
     from ubm_embed.errors import UbmError
@@ -35,6 +36,7 @@ _MODULES = {
     "UbmError": "ubm_embed.errors",
     "UserBehaviorModel": "ubm_embed.model.user_behavior_model",
     "finetune": "ubm_embed.training.finetuning.finetune",
+    "inspect_corpus": "ubm_embed.data.inspection.corpus_report",
     "pretrain": "ubm_embed.training.pretraining.pretrain",
 }
 
@@ -53,6 +55,7 @@ __all__ = [
     "UbmError",
     "UserBehaviorModel",
     "finetune",
+    "inspect_corpus",
     "pretrain",
 ]
 

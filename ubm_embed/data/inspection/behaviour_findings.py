@@ -64,9 +64,10 @@ def session_findings(sessions: SessionStatistics) -> Iterator[Finding]:
         )
     removals = sessions.actions.get("remove", 0)
     if removals:
+        share = removals / sessions.interactions
         yield finding(
             Severity.NOTE,
-            f"{counted(removals, 'removal')} from the cart, {percent(removals / sessions.interactions)} of all",
+            f"{counted(removals, 'removal')} from the cart, {percent(share)} of all interactions",
             "they are an action of their own; a model trained here has a token for it",
         )
     if Action.SEARCH not in sessions.actions:

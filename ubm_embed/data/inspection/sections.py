@@ -139,8 +139,9 @@ def _times(times: TimeStatistics) -> Iterator[Row]:
     yield _share("sessions with one time for all", times.same_time_share)
     yield _share("sessions longer than a day", times.long_sessions_share)
     yield Row("median length of a session", f"{times.median_minutes:,.1f} minutes")
-    if times.precision != "days":
-        total = sum(times.hours)
+    if times.precision != "days" and times.quietest_hour is not None:
+        total, quiet = sum(times.hours), times.quietest_hour
+        yield Row("quietest six hours", f"{quiet:02}:00 to {(quiet + 6) % 24:02}:00")
         yield from (Row(f"hour {hour:02}", f"{count:,}", count / total) for hour, count in enumerate(times.hours))
 
 

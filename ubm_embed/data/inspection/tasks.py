@@ -83,10 +83,10 @@ def _counts(corpus: NumberedCorpus, seed: int) -> Iterator[TaskCounts]:
     for kind in (SplitKind.TIME, SplitKind.SESSION, SplitKind.LEAVE_ONE_OUT):
         if kind is SplitKind.TIME and corpus.starts is None:
             continue
-        split = Split.choose(tokenized, holdout=HOLDOUT, kind=kind)
+        parts = Split.choose(tokenized, holdout=HOLDOUT, kind=kind).parts(tokenized)
         for task in Task:
             if kind is not SplitKind.LEAVE_ONE_OUT or task is Task.NIP:
-                yield _count(TaskDataset.from_split(task, tokenized, split), kind, seed)
+                yield _count(TaskDataset.from_parts(task, tokenized, parts, kind), kind, seed)
 
 
 def _count(dataset: TaskDataset, kind: SplitKind, seed: int) -> TaskCounts:

@@ -160,6 +160,11 @@ def test_repeats_and_length(corpus_of: CorpusOf) -> None:
     assert any("exceed 32 interactions" in problem for problem in found)
 
 
+def test_removals_are_named(corpus_of: CorpusOf) -> None:
+    found = problems(corpus_of([["a", "add a", "remove a", "b"]] * 5))
+    assert found["5 removals from the cart, 25% of all interactions"] is Severity.NOTE
+
+
 def test_most_products_are_rare_or_never_seen(corpus_of: CorpusOf) -> None:
     assert any("fewer than 5 times" in problem for problem in problems(corpus_of([["a", "b"]])))
     unseen = corpus_of([["a", "b"]], products=["a", "b", "c", "d", "e"])
