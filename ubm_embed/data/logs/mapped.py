@@ -55,7 +55,7 @@ def mapped_log(files: Iterable[Path], mapping: Mapping) -> MappedLog:
     read = [file for file, _ in parts]
     if not parts:
         patterns = ", ".join(pattern for part in mapping.log for pattern in part.files)
-        expected = f"a file named {patterns}" if patterns else "--catalogue for it: the mapping is one of products"
+        expected = f"a file named {patterns}" if patterns else "--catalogue for it: the mapping has no [log]"
         raise InvalidData(f"the mapping reads no events of it; expected {expected}", file=files[0] if files else None)
     events, unseen = [], []
     for file, part in parts:
