@@ -16,14 +16,15 @@ from ubm_embed.data.inspection.behaviour_findings import (
     traffic_findings,
 )
 from ubm_embed.data.inspection.finding import Finding, by_severity
-from ubm_embed.data.inspection.losses import IngestLosses
+from ubm_embed.data.inspection.losses import IngestLosses, loss_findings
 from ubm_embed.data.inspection.numbered_corpus import NumberedCorpus
 from ubm_embed.data.inspection.order import OrderStatistics
 from ubm_embed.data.inspection.order_verdict import OrderVerdict
 from ubm_embed.data.inspection.popularity import PopularityStatistics
 from ubm_embed.data.inspection.sessions import SessionStatistics
+from ubm_embed.data.inspection.task_findings import task_findings
 from ubm_embed.data.inspection.tasks import TaskStatistics
-from ubm_embed.data.inspection.text_findings import loss_findings, task_findings, text_findings
+from ubm_embed.data.inspection.text_findings import text_findings
 from ubm_embed.data.inspection.texts import TextStatistics
 from ubm_embed.data.inspection.times import TimeStatistics
 from ubm_embed.data.inspection.traffic import TrafficStatistics

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from ubm_embed.data.inspection.finding import Finding, Severity
+from ubm_embed.data.inspection.wording import percent
 from ubm_embed.data.logs.event_table import (
     DUPLICATE_MESSAGE,
     DUPLICATE_ORDER,
@@ -61,6 +63,25 @@ class IngestLosses:
         lost = sum(count for reason, count in dropped.items() if reason not in _MEANT)
         meant = max(1, events - sum(dropped.get(reason, 0) for reason in _MEANT))
         return cls(events, dict(dropped), dropped.get(UNKNOWN_PRODUCT, 0) / meant, lost / meant)
+
+
+def loss_findings(losses: IngestLosses) -> Iterator[Finding]:
+    """Findings about dropped events."""
+    if losses.unknown_product_share > 0.01:
+        yield Finding(
+            Severity.WARNING if losses.unknown_product_share > 0.05 else Severity.NOTE,
+            "dropped",
+            f"{percent(losses.unknown_product_share)} of the events name products without text",
+            "give `ingest --catalogue` a catalogue that has the products of the whole log, also those sold out since",
+        )
+    other = losses.lost_share - losses.unknown_product_share
+    if other > 0.01:
+        yield Finding(
+            Severity.WARNING if other > 0.05 else Severity.NOTE,
+            "dropped",
+            f"{percent(other)} of the events were dropped for other reasons",
+            "look at the reasons in the report of ingest",
+        )
 
 
 def _is_count(value: Any) -> bool:
