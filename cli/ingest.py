@@ -5,6 +5,7 @@ from __future__ import annotations
 import difflib
 import json
 from collections.abc import Sequence
+from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -90,7 +91,8 @@ def ingest(
     Reads Parquet, CSV, JSON and JSON Lines; the text formats may be compressed. Dropped events are counted by reason.
     """
     if guess:
-        guess_mapping(sources)
+        with _spooled(sources) as files:
+            guess_mapping(files)
         return
     kind = _kind(source_format, map_file)
     if out is None:
@@ -102,22 +104,30 @@ def ingest(
     if report is not None:
         require_writable(report)
     gap = session_gap or (None if isinstance(kind, EventKind) else kind.session_gap_minutes) or _DEFAULT_GAP
-    with progress() as report_progress:
+    catalogue_mapping = _catalogue_mapping(catalogue, catalogue_map, kind)
+    with _spooled([*sources, *([catalogue] if catalogue else [])]) as paths, progress() as report_progress:
+        logs = paths[: len(sources)]
         counts = write_corpus(
-            sources,
+            logs,
             kind=kind,
             out=out,
-            catalogue=catalogue,
-            catalogue_mapping=_catalogue_mapping(catalogue, catalogue_map, kind),
+            catalogue=paths[-1] if catalogue else None,
+            catalogue_mapping=catalogue_mapping,
             session_gap_minutes=gap,
             overwrite=overwrite,
             progress=report_progress,
         )
-    say(_summary(counts, out))
-    if not isinstance(kind, EventKind) and (left_out := _left_out(sources, kind)):
-        say(left_out)
+        left_out = "" if isinstance(kind, EventKind) else _left_out(logs, kind)
+    say("\n".join(filter(None, [_summary(counts, out), left_out])))
     if report is not None:  # last, so that what was written is said if it fails
         _write_report(counts, report)
+
+
+def _spooled(sources: Sequence[Path]) -> AbstractContextManager[list[Path]]:
+    """The sources, with a file for standard input."""
+    from ubm_embed.data.tables.stdin_file import spooled_stdin
+
+    return spooled_stdin(sources)
 
 
 def _kind(source_format: str | None, map_file: Path | None) -> EventKind | Mapping:
@@ -157,10 +167,11 @@ def _left_out(sources: Sequence[Path], mapping: Mapping) -> str:
 
     files = [file for source in sources for file in table_files(source)]
     others = [file.name for file in files if not mapping.log_of(file) and not mapping.names_catalogue(file)]
+    if not others:
+        return ""
+    count = "1 file" if len(others) == 1 else f"{len(others):,} files"
     more = f" and {len(others) - 5:,} more" if len(others) > 5 else ""
-    return f"left out {len(others):,} files that the mapping does not name: {', '.join(others[:5])}{more}" * bool(
-        others
-    )
+    return f"left out {count} that the mapping does not name: {', '.join(others[:5])}{more}"
 
 
 def _write_report(counts: IngestReport, file: Path) -> None:
@@ -176,8 +187,25 @@ def _summary(counts: IngestReport, out: Path) -> str:
         f"{out}: {counts.sessions:,} sessions ({counts.single_interaction_sessions:,} of one interaction), "
         f"{counts.products:,} products",
         f"kept {counts.interactions:,} of {counts.events:,} events: {actions}",
-        *(f"dropped {count:,}: {reason}" for reason, count in counts.dropped.items()),
     ]
+    if counts.taken_back:
+        lines.append(f"took back {counts.taken_back:,}: adds and the removals from the cart after them")
+    lines += [f"dropped {count:,}: {reason}{_where(counts, reason)}" for reason, count in counts.dropped.items()]
+    for what, fields in (("changed", counts.changed), ("lost", counts.lost)):
+        lines += [
+            f"{what} {count:,} values of {name}{_where(counts, f'{what} {name}')}" for name, count in fields.items()
+        ]
     if counts.products_without_text:
         lines.append(f"left out {counts.products_without_text:,} products without text")
     return "\n".join(lines)
+
+
+def _where(counts: IngestReport, reason: str) -> str:
+    """The first rows that a count counts, with a value of one, as ` (log.csv row 3: 'call us', row 8)`."""
+    texts, last = [], None
+    for example in counts.examples.get(reason, ()):
+        file = Path(example.file).name
+        value = "" if example.value is None else f": {example.value[:40]!r}"
+        texts.append(f"{'' if file == last else file + ' '}row {example.row}{value}")
+        last = file
+    return f" ({', '.join(texts)})" if texts else ""

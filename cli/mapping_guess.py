@@ -43,6 +43,8 @@ def _summary(proposal: Proposal, trial: Trial) -> list[str]:
     if trial.products:
         lines.append(f"of a sample it would read {trial.products:,} products")
     if proposal.unseen:
-        lines.append(f"{proposal.unseen:,} files with other numbers in their names were not looked at")
+        lines.append(
+            f"not looked at: {proposal.unseen:,} more, whose names differ from those of others in numbers only"
+        )
     lines.append("nothing was written; save the proposal, check it, and give it to --map")
     return lines

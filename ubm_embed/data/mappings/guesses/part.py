@@ -66,10 +66,18 @@ class PartGuess:
 def guess_part(sample: Sample, csv: CsvFormat, files: tuple[str, ...] = ()) -> PartGuess:
     """The proposal for the files that `sample` is of."""
     found = candidates(sample.columns.values(), LOG_ROLES)
-    roles = {candidate.role for candidate in found if candidate.score > 0.5}
-    if "title" in roles and not roles & {"action", "timestamp", "session_id"}:
+    if _is_catalogue(found):
         return _catalogue(sample, csv, files)
     return _log(sample, csv, files, found)
+
+
+def _is_catalogue(found: Sequence[Candidate]) -> bool:
+    """Titles and nothing that was done; a time, if any, beside ids that occur once, as in when a product was added."""
+    chosen = assign(found)
+    if "title" not in chosen or chosen.keys() & {"action", "session_id", "user_id", "order_id", "query"}:
+        return False
+    ids = chosen["product_id"].column if "product_id" in chosen else None
+    return "timestamp" not in chosen or (ids is not None and ids.distinct == len(ids.values))
 
 
 def _catalogue(sample: Sample, csv: CsvFormat, files: tuple[str, ...]) -> PartGuess:

@@ -16,9 +16,9 @@ from ubm_embed.data.tables.timestamps import as_timestamp
 LOG_ROLES = tuple(NAMES)
 CATALOGUE_ROLES = ("product_id", "title", "category", "price")
 MAX_ACTIONS = 200
-_ENOUGH = 0.35
+ENOUGH = 0.35
 _CLEAR = 0.7
-_BY_VALUES = 0.4  # the score of a column whose values alone speak for it
+_BY_VALUES = 0.55  # the score of a column whose values alone speak for it
 # Those that a number alone, or ISO 8601, is not; the day first, which most of the world writes.
 TIME_FORMATS = (
     None,
@@ -114,7 +114,7 @@ def _judge(role: str, column: SampledColumn) -> Candidate | None:
     score = name * fit if name else _BY_VALUES * fit * (role in ("action", "timestamp"))
     if role == "action" and name and fit > _CLEAR:
         score = max(score, fit)  # `type` may be anything; with such values it is nothing else
-    if score < _ENOUGH:
+    if score < ENOUGH:
         return None
     reason = "by its name and values" if name and role in _FITS else "by its name" if name else "by its values"
     return Candidate(role, column, score, reason)
@@ -157,7 +157,7 @@ def _action_fit(column: SampledColumn) -> float:
     if column.distinct > MAX_ACTIONS:
         return 0.0
     known = sum(action_of(value) is not None for value in values) / len(values)
-    codes = all(len(value) < 3 for value in set(values)) and 1 < column.distinct < 10
+    codes = all(value.isdecimal() and len(value) < 3 for value in set(values)) and 1 < column.distinct < 10
     return max(known, 0.6 if codes else 0.0)
 
 

@@ -22,7 +22,7 @@ def toml_text(parts: Sequence[PartGuess]) -> str:
 
 
 def _part(part: PartGuess, kind: str, header: str) -> list[str]:
-    lines = [f"# {part.sample.rows:,} rows of {_shown(part.sample.file.name)}"]
+    lines = [f"# {_rows(part.sample.rows)} of {_shown(part.sample.file.name)}"]
     lines += [f"# not found: {_plain(what)}" for what in part.missing]
     lines.append(header)
     if part.files:
@@ -66,7 +66,7 @@ def _column(name: str, guess: ColumnGuess, part: PartGuess) -> list[str]:
     lines = []
     for column in guess.columns:
         examples = ", ".join(map(_shown, list(dict.fromkeys(column.values))[:_EXAMPLES]))
-        counts = f"{len(column.values):,} values, {column.distinct:,} different, such as {examples}"
+        counts = f"{column.distinct:,} values in {_rows(len(column.values))}, such as {examples}"
         lines.append(f"# {_shown(column.path)} {guess.reason}: {counts}")
     if guess.others:
         lines.append(f"# or is it {' or '.join(map(_shown, guess.others))}?")
@@ -93,8 +93,12 @@ def _actions(part: PartGuess) -> list[str]:
     lines = ["", "[log.actions]"]
     for theirs, (ours, count) in part.actions.items():
         unknown = ": what is it?" if ours is None else ""
-        lines.append(f"{_quoted(theirs)} = {_quoted(ours or 'drop')}  # {count:,} times{unknown}")
+        lines.append(f"{_quoted(theirs)} = {_quoted(ours or 'drop')}  # {_rows(count)}{unknown}")
     return lines
+
+
+def _rows(count: int) -> str:
+    return "1 row" if count == 1 else f"{count:,} rows"
 
 
 def _quoted(text: str) -> str:

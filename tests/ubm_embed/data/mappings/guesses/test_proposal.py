@@ -119,7 +119,7 @@ def test_actions_are_translated_and_unknown_ones_are_asked_about(tmp_path: Path)
     proposal = guess(tmp_path, file)
     assert proposal.mapping.log[0].actions == {"view": "view", "zoom": "drop", 'say "cart"': "add"}
     assert "what these actions mean: zoom" in proposal.missing
-    assert '"zoom" = "drop"  # 1 times: what is it?' in proposal.text
+    assert '"zoom" = "drop"  # 1 row: what is it?' in proposal.text
 
 
 @pytest.mark.parametrize(
