@@ -127,8 +127,8 @@ def order_findings(verdict: OrderVerdict) -> Iterator[Finding]:
             Severity.NOTE,
             "order",
             verdict.explanation,
-            "find out why: pages that list products by id look like that, and so do logs that were sorted; the ids "
-            "next to the last one will be a strong baseline",
+            "find out why: ids that grow with time look like that, pages that list products by id, and logs that were "
+            "sorted; the ids next to the last one may be a strong baseline",
         )
 
 
