@@ -11,7 +11,7 @@ from typing import NamedTuple
 import polars as pl
 
 from ubm_embed.data.ids import BLANKS, clean_ids, is_odd_id
-from ubm_embed.data.logs.event_table import mark_dropped
+from ubm_embed.data.logs.event_table import LACKING, mark_dropped
 from ubm_embed.data.logs.report import EXAMPLES, Tally
 from ubm_embed.data.prices import parse_prices
 from ubm_embed.data.tables.table_files import collect_tables
@@ -58,8 +58,10 @@ def cleaned(read: pl.LazyFrame, file: Path, tally: Tally) -> pl.LazyFrame:
     unclean = read.filter("unclean")
     if not read.select(pl.col("unclean").any()).collect(engine="streaming").item():
         return clean.drop("unclean")
-    _count(unclean.filter(pl.col("dropped").is_null()), tally)
-    columns = [*(clean_ids(pl.col(name)) for name in _IDS), _phrase(), parse_prices(pl.col("price"))]
+    of_use = pl.col("dropped").is_null() | pl.col("dropped").is_in(LACKING)
+    _count(unclean.filter(of_use), tally)
+    found_anew = pl.when(~pl.col("dropped").is_in(LACKING)).then("dropped").alias("dropped")
+    columns = [*(clean_ids(pl.col(name)) for name in _IDS), _phrase(), parse_prices(pl.col("price")), found_anew]
     collect_tables([mark_dropped(unclean.with_columns(columns)).sink_parquet(file, lazy=True)], [])
     return pl.concat([clean, pl.scan_parquet(file, glob=False)]).drop("unclean")
 

@@ -47,6 +47,7 @@ NO_PRODUCT = "no product id"
 NO_PHRASE = "no search phrase"
 NO_SESSION = "no session or user"
 NO_TIMESTAMP = "no timestamp"
+LACKING = (NO_PRODUCT, NO_PHRASE, NO_SESSION, NO_TIMESTAMP)
 UNKNOWN_PRODUCT = "product without text"
 NO_ADD = "removal without add"
 REPEATED = "repeated"

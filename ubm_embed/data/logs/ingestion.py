@@ -146,7 +146,9 @@ def _nothing_left(tally: Tally) -> str:
     if not total:
         return "no events; expected at least one"
     reasons = [f"{reason} {count:,}" for reason, count in tally.dropped.most_common() if count]
-    return f"none of {total:,} events can be used; dropped: {', '.join(reasons)}"
+    taken_back = [f"taken back: {tally.taken_back:,}"] if tally.taken_back else []
+    dropped = [f"dropped: {', '.join(reasons)}"] if reasons else []
+    return "; ".join([f"none of {total:,} events can be used", *taken_back, *dropped])
 
 
 def _report(

@@ -57,13 +57,40 @@ def test_given_session_ids_are_kept() -> None:
     assert split_sessions(log, GAP)["session_id"].to_list() == ["s", "s"]
 
 
+def joined(*rows: tuple[str | None, str, int]) -> list[str]:
+    """The sessions of (session, user, minute), in the order of the log."""
+    filled = [
+        (session, user, NOON + timedelta(minutes=minute), order) for order, (session, user, minute) in enumerate(rows)
+    ]
+    schema = {"session_id": pl.String, "user_id": pl.String, "timestamp": pl.Datetime("us"), "order": pl.UInt32}
+    return split_sessions(pl.DataFrame(filled, schema=schema, orient="row"), GAP)["session_id"].to_list()
+
+
+def test_an_event_without_a_session_joins_the_one_that_was_going_on() -> None:
+    rows = [("s", "a", 0), (None, "a", 29), (None, "a", 50), ("t", "a", 100), (None, "a", 101), ("x", "b", 101)]
+    assert joined(*rows) == ["s", "s", "s", "t", "t", "x"]
+
+
+def test_an_event_before_the_first_of_a_session_joins_it_too() -> None:
+    assert joined((None, "a", 0), ("s", "a", 5), ("t", "a", 6), (None, "a", 7)) == ["s", "s", "t", "t"]
+
+
+def test_an_event_that_is_far_from_every_session_has_its_own() -> None:
+    assert joined(("s", "a", 0), (None, "a", 30), ("t", "a", 60), (None, "b", 0)) == [
+        "s",
+        f"a-{1_704_110_400_000_000 + 30 * 60_000_000}",
+        "t",
+        "b-1704110400000000",
+    ]
+
+
 def events(*rows: tuple[str, int | None, int | None]) -> pl.DataFrame:
     """(session, minute, position) in the order of the log."""
     columns = [
         (session, None if minute is None else NOON + timedelta(minutes=minute), position, order)
         for order, (session, minute, position) in enumerate(rows)
     ]
-    schema = {"session_id": pl.String, "timestamp": pl.Datetime("us"), "position": pl.Int32, "order": pl.UInt32}
+    schema = {"session_id": pl.String, "timestamp": pl.Datetime("us"), "position": pl.Int64, "order": pl.UInt32}
     return pl.DataFrame(columns, schema=schema, orient="row")
 
 

@@ -18,14 +18,14 @@ SCHEMA = {
     "session_id": pl.String,
     "user_id": pl.String,
     "timestamp": pl.Datetime("us"),
-    "position": pl.Int32,
+    "position": pl.Int64,
     "order": pl.UInt32,
 }
 
 # A session's name may be the one that a visit of user "a" gets.
 NAMES = st.sampled_from(["s", "t", "u", f"a-{1_704_110_400_000_000}"])
 MINUTES = st.integers(0, 60)
-GIVEN = st.tuples(NAMES, st.none(), st.none() | MINUTES, st.none() | st.integers(0, 3))
+GIVEN = st.tuples(NAMES, st.none() | st.sampled_from("abc"), st.none() | MINUTES, st.none() | st.integers(0, 3))
 LOOSE = st.tuples(st.none(), st.sampled_from("abc"), MINUTES, st.none() | st.integers(0, 3))
 
 
