@@ -26,7 +26,9 @@ from cli.store_options import (
     encoding_device,
     encoding_runtime,
     execution_engine,
+    index_errors,
     index_request,
+    input_files,
     quiet_lance,
     read_mapping,
     read_settings,
@@ -45,7 +47,8 @@ def register(app: typer.Typer) -> None:
 def build_index(
     model: Annotated[Path, typer.Option("--model", metavar="DIR", help="The model folder; the store keeps a copy.")],
     products: Annotated[
-        Path, typer.Option("--products", metavar="FILE", help="The catalogue: Parquet, CSV, JSON or JSON Lines.")
+        Path,
+        typer.Option("--products", metavar="FILE", help="The catalogue: Parquet, CSV, JSON, XML or Excel; - is stdin."),
     ],
     store: Store,
     mapping: CatalogueMap = None,
@@ -77,7 +80,11 @@ def build_index(
     set_up_process()
     quiet_lance()
     started = time.perf_counter()
-    with progress() as report:
+    with (
+        index_errors(config, settings, index),
+        input_files(products, interactions) as (products, interactions),
+        progress() as report,
+    ):
         version = build(
             model=model,
             products=products,

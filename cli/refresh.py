@@ -34,7 +34,9 @@ from cli.store_options import (
     encoding_device,
     encoding_runtime,
     execution_engine,
+    index_errors,
     index_request,
+    input_files,
     read_mapping,
     read_settings,
 )
@@ -51,7 +53,8 @@ def register(app: typer.Typer) -> None:
 
 def refresh(
     products: Annotated[
-        Path, typer.Option("--products", metavar="FILE", help="The catalogue: Parquet, CSV, JSON or JSON Lines.")
+        Path,
+        typer.Option("--products", metavar="FILE", help="The catalogue: Parquet, CSV, JSON, XML or Excel; - is stdin."),
     ],
     store: Store,
     mapping: CatalogueMap = None,
@@ -90,7 +93,11 @@ def refresh(
     from indexer.refresh.refresh import refresh as refresh_store
 
     set_up_process()
-    with progress() as report_progress:
+    with (
+        index_errors(config, settings, index),
+        input_files(products, interactions) as (products, interactions),
+        progress() as report_progress,
+    ):
         report = refresh_store(
             products=products,
             store=store,

@@ -91,6 +91,33 @@ def read_mapping(name_or_file: str | None) -> Mapping | None:
     return Mapping.open(name_or_file)
 
 
+@contextlib.contextmanager
+def input_files(products: Path, interactions: Path | None) -> Iterator[tuple[Path, Path | None]]:
+    """The catalogue and the interactions, with a file in place of `-`, which is standard input."""
+    from ubm_embed.data.tables.stdin_file import spooled_stdin
+
+    with spooled_stdin([products, *([] if interactions is None else [interactions])]) as files:
+        yield files[0], None if interactions is None else files[1]
+
+
+@contextlib.contextmanager
+def index_errors(config: Path | None, settings: RefreshSettings, option: str | None) -> Iterator[None]:
+    """Name the file of the settings in an error about the kind of index, if the kind is from there.
+
+    Args:
+        option: the value of `--index`.
+    """
+    from ubm_embed.errors import InvalidData
+
+    try:
+        yield
+    except InvalidData as error:
+        from_file = config is not None and option is None and settings.index is not None and settings.index.index
+        if not from_file or error.field != "index" or error.file is not None:
+            raise
+        raise InvalidData(error.problem, file=config, field="index.kind") from None
+
+
 def read_settings(config: Path | None, index: IndexRequest | None = None) -> RefreshSettings:
     """The settings of a file, or the defaults; options for the index take precedence over the file."""
     from indexer.index.index_request import IndexRequest

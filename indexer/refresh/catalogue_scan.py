@@ -15,12 +15,12 @@ from pathlib import Path
 
 import polars as pl
 
-from indexer.refresh.settled_files import cut_short, require_settled, require_unchanged
+from indexer.refresh.settled_files import Stamps, cut_short, require_settled, require_unchanged
 from indexer.store.table_schema import POPULARITY, ROW_HASH, TEXT_HASH, require_storable
 from ubm_embed.data.corpus import read_interactions
 from ubm_embed.data.mappings.column import ColumnType
 from ubm_embed.data.mappings.mapping import Mapping
-from ubm_embed.data.products import CatalogueFile, product_batches
+from ubm_embed.data.products import CatalogueFile
 from ubm_embed.data.removals import taken_back
 from ubm_embed.data.tables.json_files import open_text
 from ubm_embed.data.tables.table_files import collect_tables, scan_table, table_files, table_kind
@@ -43,7 +43,8 @@ class CatalogueScan:
         schema: the shop's columns and their types.
         rows: product_id, text_hash and row_hash of each product: [M], about 60 bytes each.
         batch_rows: products read at a time.
-        mapping: which columns are what; None if they have our names.
+        source: how it is read; None as `CatalogueFile` reads it.
+        stamps: the state that its files were in.
         empty: share of the products without a value, by column.
         notices: what a person should know about it, in words.
     """
@@ -52,7 +53,8 @@ class CatalogueScan:
     schema: pl.Schema
     rows: pl.DataFrame
     batch_rows: int = _BATCH_ROWS
-    mapping: Mapping | None = None
+    source: CatalogueFile | None = None
+    stamps: Stamps = ()
     empty: dict[str, float] = field(default_factory=dict)
     notices: tuple[str, ...] = ()
 
@@ -84,15 +86,24 @@ class CatalogueScan:
         catalogue.require_ids_once(rows["product_id"])
         shares = {name: empty[name] / rows.height for name in schema}
         notices = (*catalogue.changes, *_cut_short(catalogue, rows["product_id"]))
-        return cls(Path(file), schema, rows, batch_rows, mapping, shares, notices)
+        return cls(Path(file), schema, rows, batch_rows, catalogue, before, shares, notices)
 
     def __len__(self) -> int:
         return self.rows.height
 
     def batches(self) -> Iterator[pl.DataFrame]:
-        """Read the products again, with both hashes, `batch_rows` at a time."""
-        for batch in product_batches(self.file, self.batch_rows, self.mapping):
-            yield with_hashes(batch)
+        """Read the products again, with both hashes, `batch_rows` at a time.
+
+        Raises:
+            Conflict: the file changed since it was read; not every change is seen.
+        """
+        source = self.source or CatalogueFile(self.file)
+        try:
+            for batch in source.batches(self.batch_rows):
+                yield with_hashes(batch)
+        except InvalidData:
+            require_unchanged(source.files if self.stamps else (), self.stamps)
+            raise
 
     def give_notice(self, notice: Notice) -> None:
         """Say every one of `notices`."""
@@ -101,7 +112,7 @@ class CatalogueScan:
 
     def first_misfit(self, column: str, kind: ColumnType) -> str | None:
         """As `CatalogueFile.first_misfit`."""
-        return CatalogueFile(self.file, self.mapping).first_misfit(column, kind)
+        return (self.source or CatalogueFile(self.file)).first_misfit(column, kind)
 
 
 def _empty_values(products: pl.DataFrame) -> dict[str, int]:
@@ -119,7 +130,7 @@ def _empty_values(products: pl.DataFrame) -> dict[str, int]:
 def _cut_short(catalogue: CatalogueFile, product_ids: pl.Series) -> Iterator[str]:
     for file in cut_short(catalogue.files):
         last = f"; its last product is {product_ids[-1]!r}" if file == catalogue.files[-1] else ""
-        yield f"{file} does not end in a newline and may have been cut short{last}"
+        yield f"{file.name} does not end in a newline and may have been cut short{last}"
 
 
 def with_hashes(products: pl.DataFrame) -> pl.DataFrame:

@@ -1,6 +1,6 @@
 """Whether the files of a catalogue are complete: a feed that is still being written is not to be taken for the shop.
 
-Files with an end of their own (Parquet, a JSON array, whatever is compressed) cannot be read when they are cut short.
+Only files of lines can be cut short and still be read; whatever is compressed, and every other kind, has an end.
 """
 
 from __future__ import annotations
@@ -16,6 +16,7 @@ from ubm_embed.errors import Conflict
 # A file that was written so recently is looked at a second time, and so is one without a newline at its end.
 _RECENT_SECONDS = 2.0
 _WAIT_SECONDS = 1.0
+_LINES = ("CSV", "JSON", "JSON Lines")
 _COMPRESSED = (b"\x1f\x8b", b"\x28\xb5\x2f\xfd")
 
 # Size and time of the last change of each file.
@@ -33,7 +34,7 @@ def require_settled(files: Sequence[Path]) -> Stamps:
     Raises:
         Conflict: one of them is still being written.
     """
-    doubtful = [file for file in files if _has_no_end_of_its_own(file) and (_is_recent(file) or not ends(file))]
+    doubtful = [file for file in files if _has_lines(file) and (_is_recent(file) or not ends(file))]
     if doubtful:
         before = stamps(doubtful)
         sleep(_WAIT_SECONDS)
@@ -51,7 +52,7 @@ def require_unchanged(files: Sequence[Path], before: Stamps) -> None:
 
 def cut_short(files: Iterable[Path]) -> list[Path]:
     """The files that may have been cut short: they do not end in a newline."""
-    return [file for file in files if _has_no_end_of_its_own(file) and not ends(file)]
+    return [file for file in files if _has_lines(file) and not ends(file)]
 
 
 def ends(file: Path) -> bool:
@@ -62,9 +63,9 @@ def ends(file: Path) -> bool:
     return last.endswith((b"\n", b"\r")) or (last.endswith(b"]") and table_kind(file) == "JSON")
 
 
-def _has_no_end_of_its_own(file: Path) -> bool:
+def _has_lines(file: Path) -> bool:
     with file.open("rb") as stream:
-        return table_kind(file) != "Parquet" and not stream.read(4).startswith(_COMPRESSED)
+        return table_kind(file) in _LINES and not stream.read(4).startswith(_COMPRESSED)
 
 
 def _is_recent(file: Path) -> bool:

@@ -140,7 +140,7 @@ class CatalogueFile:
         if found is None:
             return None
         file, row = self.locate(found[0])
-        return f"{file}, row {row}: {found[1]!r}"
+        return f"{file.name}, row {row}: {found[1]!r}"
 
     def require_text(self, products: pl.DataFrame, before: int = 0) -> None:
         """Raise `InvalidData` for the first product that has no text.

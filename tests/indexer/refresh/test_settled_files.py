@@ -87,5 +87,5 @@ def test_parquet_has_an_end_of_its_own(tmp_path: Path) -> None:
 
 def test_the_last_product_of_a_file_that_may_be_cut_short_is_named(tmp_path: Path) -> None:
     scan = CatalogueScan.read(write(tmp_path / "p.csv", LINES[:-1]))
-    said = f"{tmp_path / 'p.csv'} does not end in a newline and may have been cut short; its last product is 'p2'"
+    said = "p.csv does not end in a newline and may have been cut short; its last product is 'p2'"
     assert scan.notices == (said,)
