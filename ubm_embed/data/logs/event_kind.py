@@ -13,6 +13,7 @@ class EventKind(enum.StrEnum):
     SEGMENT = "segment"
     ADOBE = "adobe"
     MATOMO = "matomo"
+    SNOWPLOW_ENRICHED = "snowplow_enriched"
     OTTO = "otto"
 
     @property
@@ -26,6 +27,7 @@ _DESCRIPTIONS = {
     EventKind.GA4: "BigQuery export of Google Analytics 4",
     EventKind.SEGMENT: "Segment's e-commerce events",
     EventKind.ADOBE: "Adobe Analytics data feed, with column_headers.tsv beside it",
+    EventKind.SNOWPLOW_ENRICHED: "Snowplow's enriched events (TSV), or tables with contexts and unstruct_event",
     EventKind.MATOMO: "Matomo's visits (Live.getLastVisitsDetails, JSON)",
     EventKind.OTTO: "OTTO's recommender dataset (JSON Lines)",
 }

@@ -1,0 +1,146 @@
+"""Events as Snowplow's pipeline writes them (enriched TSV, without a header), or tables with the same columns.
+
+`unstruct_event` and `contexts` are self-describing JSON: what an entity is, its `schema` says.
+https://docs.snowplow.io/docs/fundamentals/canonical-event/understanding-the-enriched-tsv-format/
+"""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import polars as pl
+
+from ubm_embed.data.logs.event_table import (
+    PROBLEM,
+    ROW,
+    attribute_pairs,
+    event_columns,
+    first_id,
+    other_event,
+    text_at,
+    time_at,
+    unread_time,
+)
+from ubm_embed.data.tables.formats import CsvFormat
+from ubm_embed.data.tables.json_files import open_text
+from ubm_embed.data.tables.table_files import table_kind
+
+ACTION_OF = {
+    "product_view": "view",
+    "list_click": "view",
+    "add_to_cart": "add",
+    "remove_from_cart": "remove",
+    "transaction": "buy",
+    # Names of events: the search of a site, and the lines of an order as they were sent before the e-commerce plugin.
+    "site_search": "search",
+    "transaction_item": "buy",
+}
+_ECOMMERCE = "iglu:com.snowplowanalytics.snowplow.ecommerce/"
+_PRODUCT = ("id", "name", "category", "price", "brand", "variant", "size")
+_ENTITY = pl.Struct({"schema": pl.String, "data": pl.Struct(dict.fromkeys((*_PRODUCT, "transaction_id"), pl.String))})
+_ACTION = pl.Struct({"schema": pl.String, "data": pl.Struct({"type": pl.String, "terms": pl.List(pl.String)})})
+SNOWPLOW_SCHEMA: dict[str, pl.DataType] = {
+    **dict.fromkeys(("event_id", "event_name", "user_id", "domain_userid", "domain_sessionid"), pl.String()),
+    **dict.fromkeys(("derived_tstamp", "collector_tstamp"), pl.String()),
+    **dict.fromkeys(("ti_orderid", "ti_sku", "ti_name", "ti_category", "ti_price"), pl.String()),
+    "contexts": pl.Struct({"data": pl.List(_ENTITY)}),
+    "unstruct_event": pl.Struct({"data": _ACTION}),
+}
+# Where they are among the columns of an enriched event, which has no header.
+_POSITIONS = {
+    3: "collector_tstamp",
+    6: "event_id",
+    12: "user_id",
+    15: "domain_userid",
+    52: "contexts",
+    58: "unstruct_event",
+    67: "ti_orderid",
+    68: "ti_sku",
+    69: "ti_name",
+    70: "ti_category",
+    71: "ti_price",
+    123: "domain_sessionid",
+    124: "derived_tstamp",
+    126: "event_name",
+}
+_ENRICHED = CsvFormat(
+    separator="\t", quote="", names=tuple(_POSITIONS.get(number, f"column {number}") for number in range(131))
+)
+
+
+def enriched_format(file: Path) -> CsvFormat | None:
+    """How an enriched file is written; None for a table that names its columns.
+
+    Raises:
+        NotFound: no such file.
+        InvalidData: not readable.
+    """
+    return _ENRICHED if table_kind(file) == "CSV" and not _has_header(file) else None
+
+
+def snowplow_events(log: pl.LazyFrame) -> pl.LazyFrame:
+    """The events of one file, in `EVENT_SCHEMA`."""
+    schema = log.collect_schema()
+    is_ours = text_at(schema, "unstruct_event", "data", "schema").str.starts_with(_ECOMMERCE)
+    kind = pl.when(is_ours).then(text_at(schema, "unstruct_event", "data", "data", "type"))
+    name = pl.coalesce(kind, text_at(schema, "event_name"))
+    event = log.with_columns(
+        name.alias("name"),
+        name.replace_strict(ACTION_OF, default=None, return_dtype=pl.String).alias("action"),
+        pl.coalesce(text_at(schema, "derived_tstamp"), text_at(schema, "collector_tstamp")).alias("time"),
+        _terms(schema).alias("query"),
+        _entities(schema, "product").alias("product"),
+        _entities(schema, "transaction").list.first().struct.field("transaction_id").alias("order"),
+    )
+    # A list that was shown has products as well. `explode` would drop the event of an empty list.
+    acted_on = pl.col("action").is_not_null() & (pl.col("product").list.len() > 0)
+    item = event.with_columns(pl.when(acted_on).then("product")).explode("product")
+    return item.select(_columns(item.collect_schema()))
+
+
+def _entities(schema: pl.Schema, name: str) -> pl.Expr:
+    """The data of the entities of an e-commerce schema."""
+    if "contexts" not in schema:
+        return pl.lit(None, pl.List(pl.Struct(dict.fromkeys((*_PRODUCT, "transaction_id"), pl.String))))
+    is_one = pl.element().struct.field("schema").str.starts_with(f"{_ECOMMERCE}{name}/")
+    data = pl.element().filter(is_one.fill_null(False)).struct.field("data")
+    return pl.col("contexts").struct.field("data").list.eval(data)
+
+
+def _terms(schema: pl.Schema) -> pl.Expr:
+    """The words of a search, which are a list."""
+    if "unstruct_event" not in schema:
+        return pl.lit(None, pl.String)
+    data = pl.col("unstruct_event").struct.field("data").struct.field("data")
+    return data.struct.field("terms").list.join(" ", ignore_nulls=True)
+
+
+def _has_header(file: Path) -> bool:
+    with open_text(file) as lines:
+        return "event_id" in re.split(r"[\t,;|]", lines.readline(1 << 20).replace('"', ""))
+
+
+def _columns(schema: pl.Schema) -> list[pl.Expr]:
+    def product(entity: str, line: str) -> pl.Expr:
+        return pl.coalesce(text_at(schema, "product", entity), text_at(schema, line))
+
+    return event_columns(
+        session_id=text_at(schema, "domain_sessionid"),
+        user_id=text_at(schema, "user_id"),
+        anonymous_id=text_at(schema, "domain_userid"),
+        timestamp=time_at(schema, "time"),
+        unread_timestamp=unread_time(schema, "time"),
+        action=pl.col("action"),
+        product_id=product("id", "ti_sku"),
+        query=pl.col("query"),
+        title=product("name", "ti_name"),
+        category=product("category", "ti_category"),
+        attributes=attribute_pairs(**{name: text_at(schema, "product", name) for name in ("brand", "variant", "size")}),
+        price=product("price", "ti_price"),
+        message_id=text_at(schema, "event_id"),
+        order_id=first_id(pl.col("order"), text_at(schema, "ti_orderid")),
+        row=pl.col(ROW),
+        problem=pl.col(PROBLEM),
+        dropped=other_event(pl.col("name").is_not_null()),
+    )
