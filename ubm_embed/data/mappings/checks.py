@@ -12,6 +12,8 @@ from ubm_embed.data.mappings.values import Values
 from ubm_embed.data.tables.table_files import collect_tables
 from ubm_embed.errors import InvalidData
 
+_USED = "\0used"
+
 
 def check_values(
     rows: MappedRows, columns: Mapping[str, Column], values: Mapping[str, Values], used: pl.Expr
@@ -27,18 +29,22 @@ def check_values(
     """
     strict = [name for name in values if columns[name].invalid == "error" and columns[name].value is None]
     unsure = sorted(rows.unsure)
+    absent = frozenset(path for path, location in rows.locations.items() if location is None)
+    # Marked first and counted then: within one aggregation polars would work out each mark several times.
+    marks = [(values[name].misfit & pl.col(_USED)).alias(f"bad {number}") for number, name in enumerate(strict)]
     results: list[pl.Expr] = []
-    for number, name in enumerate(strict):
-        bad = values[name].misfit & used
+    for number in range(len(strict)):
+        bad = pl.col(f"bad {number}")
         results += [pl.col(ROW).filter(bad).min().alias(f"row {number}"), bad.sum().alias(f"count {number}")]
     for number, path in enumerate(unsure):
         location = rows.locations[path]
         assert location is not None
-        results.append(location.value.is_not_null().any().alias(f"seen {number}"))
-    absent = frozenset(path for path, location in rows.locations.items() if location is None)
+        marks.append(location.value.is_not_null().alias(f"has {number}"))
+        results.append(pl.col(f"has {number}").any().alias(f"seen {number}"))
     if not results:
         return absent
-    (found,) = collect_tables([rows.frame.select(results)], [rows.file])
+    marked = rows.frame.with_columns(used.alias(_USED)).select(ROW, *marks)
+    (found,) = collect_tables([marked.select(results)], [rows.file])
     row = found.row(0, named=True)
     for number, name in enumerate(strict):
         if row[f"count {number}"]:
