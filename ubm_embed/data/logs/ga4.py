@@ -37,17 +37,8 @@ _ITEM = pl.Struct(
 )
 # In this order they say where an event was in its visit: the page, the batch that the page sent, the event in it.
 _BATCH = {"batch_page_id": 41, "batch_ordering_id": 11, "batch_event_index": 11}  # with bits that hold them
-# Of two rows with all of these in common one is a copy, as in the daily and the intraday table of a day.
-_IDENTITY = (
-    "stream_id",
-    "user_pseudo_id",
-    "user_id",
-    "event_timestamp",
-    "event_name",
-    *_BATCH,
-    "event_params",
-    "items",
-)
+# Of two rows with all of these, the order and the items in common one is a copy: a day may be in two tables.
+_IDENTITY = ("stream_id", "user_pseudo_id", "user_id", "event_timestamp", "event_name", *_BATCH, "event_params")
 # How JSON is read: integers may be numbers or strings.
 GA4_SCHEMA: dict[str, pl.DataType] = {
     **dict.fromkeys(("event_name", "event_timestamp", "user_pseudo_id", "user_id", "stream_id", *_BATCH), pl.String()),
@@ -61,7 +52,10 @@ def ga4_events(log: pl.LazyFrame) -> pl.LazyFrame:
     """The events of one export, in `EVENT_SCHEMA`."""
     schema = log.collect_schema()
     action = pl.col("event_name").cast(pl.String).replace_strict(ACTION_OF, default=None, return_dtype=pl.String)
-    identity = pl.struct(name for name in _IDENTITY if name in schema)
+    order = first_id(text_at(schema, "ecommerce", "transaction_id"), _parameter(schema, "transaction_id"))
+    identity = pl.struct(
+        *(name for name in _IDENTITY if name in schema), order.alias("order"), _item_ids(schema).alias("item_ids")
+    )
     event = log.select(
         action.alias("action"),
         pl.col("event_name").is_not_null().alias("named"),
@@ -73,9 +67,7 @@ def ga4_events(log: pl.LazyFrame) -> pl.LazyFrame:
         _parameter(schema, "ga_session_id").alias("session"),
         _parameter(schema, "search_term").alias("query"),
         pl.when(action.is_not_null()).then(identity).hash().cast(pl.String).alias("message_id"),
-        first_id(text_at(schema, "ecommerce", "transaction_id"), _parameter(schema, "transaction_id")).alias(
-            "order_id"
-        ),
+        order.alias("order_id"),
         (pl.col("items") if "items" in schema else pl.lit(None, GA4_SCHEMA["items"])).alias("items"),
         ROW,
         PROBLEM,
@@ -116,6 +108,14 @@ def _position(schema: pl.Schema) -> pl.Expr:
         value = text_at(schema, name).cast(pl.Int64, strict=False).clip(0, 2**bits - 1)
         position = position * 2**bits + (value if name == "batch_page_id" else value.fill_null(0))
     return position
+
+
+def _item_ids(schema: pl.Schema) -> pl.Expr:
+    """The ids of the items. Their other fields may be filled later than a copy was made, such as prices in dollars."""
+    items = schema.get("items")
+    if not isinstance(items, pl.List):
+        return pl.lit(None)
+    return pl.col("items").list.eval(text_in(pl.element(), items.inner, "item_id"))
 
 
 def _without_placeholders(text: pl.Expr) -> pl.Expr:

@@ -26,6 +26,7 @@ ACTION_OF = {
     "Product Removed": "remove",
     ORDER: "buy",
 }
+_OTHER_CALLS = ("page", "screen", "identify", "group", "alias")  # these name no event
 _PRODUCT = dict.fromkeys(("product_id", "sku", "name", "brand", "variant", "category", "price"), pl.String)
 _PROPERTIES: dict[str, pl.DataType | DataTypeClass] = {
     **dict.fromkeys((*_PRODUCT, "query", "order_id"), pl.String),
@@ -34,7 +35,9 @@ _PROPERTIES: dict[str, pl.DataType | DataTypeClass] = {
 
 # How JSON is read: a price or an id may be a number or a string.
 SEGMENT_SCHEMA: dict[str, pl.DataType] = {
-    **dict.fromkeys(("event", "messageId", "anonymousId", "userId", "timestamp", "originalTimestamp"), pl.String()),
+    **dict.fromkeys(
+        ("type", "event", "messageId", "anonymousId", "userId", "timestamp", "originalTimestamp"), pl.String()
+    ),
     "properties": pl.Struct(_PROPERTIES),
 }
 
@@ -81,5 +84,5 @@ def _columns(schema: pl.Schema) -> list[pl.Expr]:
         order_id=text_at(schema, "properties", "order_id"),
         row=pl.col(ROW),
         problem=pl.col(PROBLEM),
-        dropped=other_event(pl.col("event").is_not_null()),
+        dropped=other_event(pl.col("event").is_not_null() | text_at(schema, "type").is_in(_OTHER_CALLS)),
     )
