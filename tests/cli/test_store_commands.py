@@ -15,7 +15,7 @@ import pytest
 import typer
 from typer.testing import CliRunner, Result
 
-from cli import build_index, lookup, query
+from cli import build_index, lookup, main, query
 from indexer.refresh.refresh import build_index as build
 from ubm_embed.data.session import Product
 from ubm_embed.data.tasks.task import Task
@@ -341,6 +341,86 @@ def shell(*arguments: object, stdin: str = "") -> subprocess.CompletedProcess[st
     command = [sys.executable, "-m", "cli", *map(str, arguments)]
     settings = {**os.environ, "OMP_NUM_THREADS": "1", "COLUMNS": "200"}
     return subprocess.run(command, cwd=ROOT, input=stdin, capture_output=True, text=True, env=settings, check=False)
+
+
+class TestHostileInput:
+    """What is refused or read, as a shell sees it: exit code and message."""
+
+    @pytest.fixture
+    def shop(self, store: Path, capsys: pytest.CaptureFixture[str]) -> Any:
+        """Runs a command on a store: exit code, stdout, stderr."""
+
+        def command(*arguments: object) -> tuple[int, str, str]:
+            capsys.readouterr()
+            return main.run([*map(str, arguments), "--store", str(store), "--format", "jsonl"]), *capsys.readouterr()
+
+        return command
+
+    @pytest.mark.parametrize(
+        ("where", "message"),
+        [
+            ("\"category\" = 'shoes'", "write `category` for the column"),
+            ("category = 'shoes'; price < 1", "nothing after a semicolon is read"),
+            ("price < 50 price > 60", "ends before 'price'"),
+            ("category = '\udcff'", "half a character"),
+            ("\x1b[31mprice < 5", r"unexpected '\x1b' at character 1"),
+        ],
+    )
+    def test_a_condition_that_means_something_else(self, shop: Any, where: str, message: str) -> None:
+        code, out, error = shop("lookup", "--title", "red shoes", "--where", where)
+        assert (code, out) == (3, "")
+        assert message in error
+
+    def test_half_a_character_and_null_in_options(self, shop: Any) -> None:
+        code, out, _ = shop("lookup", "--title", "red \udcff\0 shoes", "--attribute", "col\udcffour=r\udcffd", "-k", 1)
+        assert code == 0
+        assert json.loads(out)["fallback"] is None
+        code, _, error = shop("lookup", "--product-id", "p\udcff")
+        assert (code, r"no product 'p\udcff'" in error) == (4, True)
+        assert shop("query", "--session", "no\x1bwhere\udcff.json")[0] == 4
+
+    def test_text_that_the_model_cannot_read(self, shop: Any) -> None:
+        code, out, error = shop("lookup", "--title", "红色的鞋子")
+        assert code == 0
+        assert json.loads(out)["fallback"].startswith("text that the model cannot read")
+        assert "answered by popularity: text that the model cannot read" in error
+
+    def test_ids_are_read_as_everywhere(self, shop: Any, tmp_path: Path) -> None:
+        odd = ["undefined", "p1\u00a0", 17.0, "\x1b[31mx", "\ud83d", "a\0b"]
+        session = {"interactions": [{"action": "view", "product_id": one} for one in odd]}
+        code, out, error = shop("query", "--session", session_file(tmp_path, session))
+        assert code == 0
+        assert json.loads(out)["unknown"] == ["undefined", "17", "\x1b[31mx", "?", "a\0b"]
+        assert "\x1b" not in out + error
+        assert shop("lookup", "--product-id", " p1 ")[0] == 0
+
+    @pytest.mark.parametrize(
+        ("text", "message"),
+        [
+            ('{"interactions": ' + "[" * 100_000, "not JSON that can be read"),
+            (json.dumps({"interactions": [{"action": "search", "query": "x" * 10**7}]}), "at most 100,000 characters"),
+            (json.dumps({"interactions": [1] * 10**6}), "at most 100,000 interactions, got 1,000,000"),
+        ],
+        ids=["deep", "wide", "long"],
+    )
+    def test_a_session_without_end(self, shop: Any, tmp_path: Path, text: str, message: str) -> None:
+        code, out, error = shop("query", "--session", session_file(tmp_path, text))
+        assert (code, out) == (3, "")
+        assert message in error
+
+    def test_empty_rule_files_mean_none(self, shop: Any, tmp_path: Path) -> None:
+        (tmp_path / "none.csv").touch()
+        arguments = (
+            "lookup",
+            "--product-id",
+            "p1",
+            "--exclude",
+            tmp_path / "none.csv",
+            "--boost",
+            tmp_path / "none.csv",
+        )
+        code, out, _ = shop(*arguments)
+        assert (code, len(json.loads(out)["matches"])) == (0, 7)
 
 
 class TestInAShell:

@@ -11,7 +11,7 @@ from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from threading import Lock
-from typing import Self
+from typing import NamedTuple, Self
 
 import numpy as np
 import polars as pl
@@ -35,6 +35,13 @@ from ubm_embed.model.checkpoint import Checkpoint
 from ubm_embed.model.device import choose_device
 from ubm_embed.model.user_behavior_model import UserBehaviorModel
 from ubm_embed.progress import Progress, silent
+
+
+class _Sequence(NamedTuple):
+    """An interaction's tokens as the bytes of int32 ids, and whether one of them is a word that the model knows."""
+
+    tokens: bytes
+    has_words: bool
 
 
 class Embedder:
@@ -81,7 +88,7 @@ class Embedder:
         self._products_per_chunk = products_per_chunk
         self._tokens_per_batch = tokens_per_batch or TOKENS_PER_BATCH["cuda" if self.device.type == "cuda" else "cpu"]
         self._session_encoder = self.model.session_encoder.frozen()
-        self._sequences: SharedCache[Interaction, bytes] = SharedCache(cache_size)
+        self._sequences: SharedCache[Interaction, _Sequence] = SharedCache(cache_size)
         self._vectors: SharedCache[bytes, Tensor] = SharedCache(cache_size)
 
     @classmethod
@@ -148,8 +155,8 @@ class Embedder:
         end = len(interactions)
         while end and len(kept) < limit:
             part = interactions[max(0, end - limit) : end]
-            words = [self.tokenizer.is_word[np.frombuffer(row, np.int32)].any() for row in self._sequences_of(part)]
-            kept = (*(one for one, has_words in zip(part, words, strict=True) if has_words), *kept)
+            sequences = self._sequences.get(part, self._tokenised)
+            kept = (*(one for one, sequence in zip(part, sequences, strict=True) if sequence.has_words), *kept)
             end -= len(part)
         return replace(session, interactions=(*interactions[:end], *kept))
 
@@ -229,12 +236,14 @@ class Embedder:
 
     def _sequences_of(self, interactions: Sequence[Interaction]) -> list[bytes]:
         """Token sequences of interactions, as the bytes of their ids."""
-        return self._sequences.get(interactions, self._tokenised)
+        return [sequence.tokens for sequence in self._sequences.get(interactions, self._tokenised)]
 
-    def _tokenised(self, interactions: list[Interaction]) -> list[bytes]:
+    def _tokenised(self, interactions: list[Interaction]) -> list[_Sequence]:
         texts = TokenTable.from_rows([self._text(interaction) for interaction in interactions])
         actions = np.array([interaction.action.code for interaction in interactions])
-        return _rows(interaction_sequences(self.tokenizer, texts, actions, np.arange(len(interactions))))
+        table = interaction_sequences(self.tokenizer, texts, actions, np.arange(len(interactions)))
+        is_word = self.tokenizer.is_word
+        return [_Sequence(table.row(row).tobytes(), bool(is_word[table.row(row)].any())) for row in range(len(table))]
 
     def _text(self, interaction: Interaction) -> IntArray:
         if interaction.product is not None:
