@@ -71,7 +71,7 @@ def ingest(
             "--session-gap",
             metavar="MINUTES",
             min=0.01,
-            help="The pause that ends a session without an id.  [default: 30, or what the mapping says]",
+            help="The pause that ends a session without an id: 30 unless a mapping says another.",
         ),
     ] = None,
     report: Annotated[
@@ -88,7 +88,7 @@ def ingest(
 ) -> None:
     """Turn an event log into a corpus: products and sessions to learn from.
 
-    Reads Parquet, CSV, JSON and JSON Lines; the text formats may be compressed. Dropped events are counted by reason.
+    Reads Parquet, CSV, JSON, JSON Lines, XML and Excel; text may be compressed. What is dropped is counted by reason.
     """
     if guess:
         with _spooled(sources) as files:
@@ -165,7 +165,7 @@ def _left_out(sources: Sequence[Path], mapping: Mapping) -> str:
     """What to say of files that no part of the mapping names; nothing if there are none."""
     from ubm_embed.data.tables.table_files import table_files
 
-    files = [file for source in sources for file in table_files(source)]
+    files = [file for source in sources for file in table_files(source, mixed=True)]
     others = [file.name for file in files if not mapping.log_of(file) and not mapping.names_catalogue(file)]
     if not others:
         return ""

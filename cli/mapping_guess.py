@@ -22,7 +22,7 @@ def guess_mapping(sources: Sequence[Path]) -> None:
     from ubm_embed.data.mappings.guesses.proposal import propose
     from ubm_embed.data.tables.table_files import table_files
 
-    files = [file for source in sources for file in table_files(source)]
+    files = [file for source in sources for file in table_files(source, mixed=True)]
     with TemporaryDirectory() as folder:
         proposal = propose(files, Path(folder))
         trial = try_mapping(proposal.samples, proposal.mapping)

@@ -90,7 +90,8 @@ def test_a_catalogue_may_have_a_mapping_of_its_own(ubm: Shell, shop: Path) -> No
 
 def test_files_of_a_folder_are_read_by_their_part_and_others_are_named(ubm: Shell, shop: Path) -> None:
     (shop / "data").mkdir()
-    for name, text in (("log.csv", LOG), ("items.csv", "sku,label,cost\n1,Red shoe,1\n"), ("notes.csv", "a,b\n1,2\n")):
+    items = '{"sku": 1, "label": "Red shoe", "cost": 1}\n'
+    for name, text in (("log.csv", LOG), ("items.jsonl", items), ("notes.csv", "a,b\n1,2\n")):
         (shop / "data" / name).write_text(text)
     toml = MAP.replace("[log]", '[log]\nfiles = ["log*"]').replace(
         "[catalogue.", '[catalogue]\nfiles = ["items*"]\n[catalogue.'

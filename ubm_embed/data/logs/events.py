@@ -47,7 +47,7 @@ def read_events(sources: Sequence[str | Path], kind: EventKind | Mapping | str) 
         InvalidData: not readable, a column missing, and in a native log an unknown action.
     """
     if isinstance(kind, Mapping):
-        log = mapped_log([file for source in sources for file in table_files(source)], kind)
+        log = mapped_log([file for source in sources for file in table_files(source, mixed=True)], kind)
         return _events(log.events, tuple(read_catalogue(file, kind) for file in log.catalogues), log.files)
     kind = EventKind(kind)
     folders = [Path(source) for source in sources if kind is EventKind.NATIVE and _is_corpus(Path(source))]

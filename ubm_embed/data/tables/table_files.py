@@ -95,15 +95,18 @@ def _with_problem(frame: pl.LazyFrame, problem: str | None) -> pl.LazyFrame:
     return frame if problem is None else frame.with_columns(pl.lit(None, pl.String).alias(problem))
 
 
-def table_files(path: str | Path) -> list[Path]:
+def table_files(path: str | Path, *, mixed: bool = False) -> list[Path]:
     """The files that `path` stands for: itself, or those in the folder and its folders, by path.
 
     Left out are files whose name or folder begins with `.` or `_`, those that are no tables, and empty ones beside
     others: programs that write in parallel leave one of each of these.
 
+    Args:
+        mixed: whether there may be files of several kinds.
+
     Raises:
         NotFound: no such path.
-        InvalidData: a folder without tables or with several kinds of them.
+        InvalidData: a folder without tables or, unless `mixed`, with several kinds of them.
     """
     path = Path(path)
     if not path.exists():
@@ -113,7 +116,7 @@ def table_files(path: str | Path) -> list[Path]:
     kinds = {file: kind for file in sorted(_files_below(path)) if (kind := kind_or_none(file))}
     files = [file for file in kinds if file.stat().st_size] or list(kinds)
     found = sorted({kinds[file] for file in files})
-    if len(found) != 1:
+    if not found or (len(found) > 1 and not mixed):
         raise InvalidData(f"expected files of one kind ({EXPECTED}); found {' and '.join(found) or 'none'}", file=path)
     return files
 
