@@ -6,12 +6,20 @@ import csv
 import io
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 
 import polars as pl
 
 from ubm_embed.data.tables.column_names import column_names
-from ubm_embed.data.tables.csv_structure import QUOTE_ADVICE, Marks, RecordCheck, find_marks, without_blank_lines
+from ubm_embed.data.tables.csv_structure import (
+    QUOTE_ADVICE,
+    Marks,
+    RecordCheck,
+    count_plain_rows,
+    find_marks,
+    without_blank_lines,
+)
 from ubm_embed.data.tables.formats import CsvFormat
 from ubm_embed.data.tables.streamed_table import in_advance, streamed_table
 from ubm_embed.data.tables.text_stream import CHUNK_BYTES, MAX_RECORD_BYTES, BrokenTextError, utf8_chunks
@@ -86,20 +94,21 @@ class _CsvTable:
 
     def _blocks(self) -> Iterator[tuple[bytes, int]]:
         """Complete, checked records without the header, and how many they are."""
-        check = RecordCheck(self.file, self.columns, self.written.quote)
+        separator, quote = self.separator, self.written.quote
+        check = RecordCheck(self.file, self.columns, quote)
         header = self.written.names is None
         done = -1 if header else 0
         try:
-            for text in _records(self.file, self.written, self.separator, self.chunk_bytes):
-                check.quotes(text.buffer, text.marks, done, final=text.final)
-                block, marks = without_blank_lines(text.buffer, text.marks), text.marks
-                if len(block) < marks.end:
-                    marks = find_marks(block, self.separator, self.written.quote)
-                if block and header:
-                    block, header, done = block[marks.line_feeds[0] + 1 :], False, 0
-                    marks = find_marks(block, self.separator, self.written.quote)
-                if block:
-                    rows = check.records(block, marks, done, cut=text.cut)
+            for text in _records(self.file, self.written, separator, self.chunk_bytes):
+                block = text.buffer[: text.end]
+                rows = None if header or text.is_quoted else count_plain_rows(block, separator, len(self.columns))
+                if rows is None:
+                    check.quotes(text.buffer, text.marks, done, final=text.final)
+                    block = without_blank_lines(text.buffer, text.marks)
+                    if block and header:
+                        block, header, done = block[find_marks(block, separator, quote).line_feeds[0] + 1 :], False, 0
+                    rows = check.records(block, find_marks(block, separator, quote), done, cut=text.cut)
+                if rows:
                     yield block, rows
                     done += rows
         except BrokenTextError as error:
@@ -111,34 +120,47 @@ class _Records:
     """Text that begins with a record.
 
     Attributes:
-        marks: those of `buffer`; what is after the last complete record comes again with what follows.
+        is_quoted: whether it has quotes that may hide a line feed.
         final: whether it is the end of the file.
         cut: whether the file has no line feed at its end; `buffer` has it all the same.
     """
 
     buffer: bytes
-    marks: Marks
+    separator: str
+    quote: str
+    is_quoted: bool
     final: bool = False
     cut: bool = False
 
+    @cached_property
+    def marks(self) -> Marks:
+        return find_marks(self.buffer, self.separator, self.quote)
+
+    @property
+    def end(self) -> int:
+        """Bytes of complete records; what is after them comes again with what follows."""
+        return self.marks.end if self.is_quoted else self.buffer.rfind(b"\n") + 1
+
 
 def _records(file: Path, written: CsvFormat, separator: str, chunk_bytes: int) -> Iterator[_Records]:
+    quote = written.quote
     buffer, needed = b"", 0
     for chunk in utf8_chunks(file, chunk_bytes, written.encoding):
         buffer += chunk
         if len(buffer) < needed:
             continue
-        records = _Records(buffer, find_marks(buffer, separator, written.quote))
+        records = _Records(buffer, separator, quote, is_quoted=bool(quote) and quote.encode() in buffer)
         yield records
-        buffer = buffer[records.marks.end :]
+        buffer = buffer[records.end :]
         if len(buffer) > MAX_RECORD_BYTES:
             raise BrokenTextError(f"longer than {MAX_RECORD_BYTES >> 20} MB; {QUOTE_ADVICE}")
         # Looking again only once the text has doubled keeps a long record from being searched over and over.
-        needed = 0 if records.marks.end else 2 * len(buffer)
+        needed = 0 if records.end else 2 * len(buffer)
     if buffer:
         cut = not buffer.endswith(b"\n")
         buffer += b"\n" * cut
-        yield _Records(buffer, find_marks(buffer, separator, written.quote), final=True, cut=cut)
+        is_quoted = bool(quote) and quote.encode() in buffer
+        yield _Records(buffer, separator, quote, is_quoted, final=True, cut=cut)
 
 
 def _first_record(file: Path, written: CsvFormat, chunk_bytes: int) -> str:

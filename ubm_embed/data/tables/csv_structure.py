@@ -66,6 +66,28 @@ def find_marks(buffer: bytes, separator: str, quote: str) -> Marks:
     return Marks(dividers, ends, dividers[ends], quotes)
 
 
+def count_plain_rows(block: bytes, separator: str, columns: int) -> int | None:
+    """The number of rows of complete records without quotes, or None if anything needs a closer look.
+
+    This is all that most files need, in half the time of `RecordCheck.records`.
+    """
+    text = np.frombuffer(block, np.uint8)
+    dividers = np.flatnonzero((text == _LF) | (text == ord(separator)))
+    rows = block.count(b"\n")
+    # One column has no separators by which a blank line would be noticed.
+    if columns == 1 or dividers.size != rows * columns or (text[dividers[columns - 1 :: columns]] != _LF).any():
+        return None
+    return rows if _is_clean(block) else None
+
+
+def _is_clean(block: bytes) -> bool:
+    try:
+        block.isascii() or block.decode()
+    except UnicodeDecodeError:
+        return False
+    return b"\0" not in block and (b"\r" not in block or block.count(b"\r") == block.count(b"\r\n"))
+
+
 @dataclass(frozen=True)
 class RecordCheck:
     """Checks buffers of a file's records.
@@ -107,27 +129,26 @@ class RecordCheck:
             hint = "; the file may be cut short" if cut and first == fields.size - 1 and fields[first] else ""
             problem = f"expected {len(self.columns)} fields, found {fields[first]}{hint}"
             raise InvalidData(problem, file=self.file, row=row + first + 1)
-        self._text(buffer, marks, row)
+        if not _is_clean(buffer):
+            self._text(buffer, marks, row)
         return int(fields.size)
 
     def _text(self, buffer: bytes, marks: Marks, row: int) -> None:
-        if not buffer.isascii():
-            try:
-                buffer.decode()
-            except UnicodeDecodeError as error:
-                problem = f"not UTF-8 text: {error.reason}; another encoding can be declared in a mapping"
-                raise self._error(problem, buffer, marks, error.start, row) from None
+        try:
+            buffer.decode()
+        except UnicodeDecodeError as error:
+            problem = f"not UTF-8 text: {error.reason}; another encoding can be declared in a mapping"
+            raise self._error(problem, buffer, marks, error.start, row) from None
         if b"\0" in buffer:
             problem = "a NUL character; if the text is UTF-16, declare its encoding in a mapping"
             raise self._error(problem, buffer, marks, buffer.index(b"\0"), row)
-        if b"\r" in buffer and buffer.count(b"\r") != buffer.count(b"\r\n"):
-            text = np.frombuffer(buffer, np.uint8)
-            returns = np.flatnonzero(text[:-1] == _CR)
-            outside = np.searchsorted(marks.quotes, returns) % 2 == 0
-            alone = returns[outside & (text[returns + 1] != _LF)]
-            if alone.size:
-                problem = "a carriage return without a line feed; expected lines that end in LF or CR LF"
-                raise self._error(problem, buffer, marks, int(alone[0]), row)
+        text = np.frombuffer(buffer, np.uint8)
+        returns = np.flatnonzero(text[:-1] == _CR)
+        outside = np.searchsorted(marks.quotes, returns) % 2 == 0
+        alone = returns[outside & (text[returns + 1] != _LF)]
+        if alone.size:
+            problem = "a carriage return without a line feed; expected lines that end in LF or CR LF"
+            raise self._error(problem, buffer, marks, int(alone[0]), row)
 
     def _error(self, problem: str, buffer: bytes, marks: Marks, position: int, row: int) -> InvalidData:
         line, field = marks.place(position)

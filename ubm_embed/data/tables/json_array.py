@@ -31,10 +31,10 @@ def element_blocks(file: Path, chunk_bytes: int = CHUNK_BYTES) -> Iterator[LineB
         elements.append(_BREAK.sub(" ", element))
         size += len(element)
         if size >= chunk_bytes:
-            yield LineBlock("\n".join(elements).encode("utf-8"), done + 1)
+            yield LineBlock("\n".join(elements).encode(), done + 1, len(elements))
             done, size, elements = done + len(elements), 0, []
     if elements:
-        yield LineBlock("\n".join(elements).encode("utf-8"), done + 1)
+        yield LineBlock("\n".join(elements).encode(), done + 1, len(elements))
 
 
 class _Elements:

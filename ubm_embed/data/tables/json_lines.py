@@ -31,10 +31,17 @@ class LineBlock:
 
     Attributes:
         first: the 1-based number of the first one in its file.
+        count: how many they are, blank ones too.
     """
 
     text: bytes
     first: int
+    count: int
+
+    @classmethod
+    def of(cls, text: bytes, first: int) -> LineBlock:
+        """Lines of which the last may lack its line feed."""
+        return cls(text, first, text.count(b"\n") + (not text.endswith(b"\n")))
 
 
 def line_blocks(file: Path, chunk_bytes: int = CHUNK_BYTES) -> Iterator[LineBlock]:
@@ -49,9 +56,9 @@ def line_blocks(file: Path, chunk_bytes: int = CHUNK_BYTES) -> Iterator[LineBloc
         for chunk in utf8_chunks(file, chunk_bytes):
             end = chunk.rfind(b"\n") + 1
             if end:
-                block = LineBlock(b"".join([*pending, chunk[:end]]), first)
+                block = LineBlock.of(b"".join([*pending, memoryview(chunk)[:end]]), first)
                 yield block
-                first += block.text.count(b"\n")
+                first += block.count
                 pending, size = [], 0
             pending.append(chunk[end:])
             size += len(pending[-1])
@@ -60,7 +67,7 @@ def line_blocks(file: Path, chunk_bytes: int = CHUNK_BYTES) -> Iterator[LineBloc
     except BrokenTextError as error:
         raise InvalidData(str(error), file=file, row=first) from None
     if rest := b"".join(pending):
-        yield LineBlock(rest, first)
+        yield LineBlock.of(rest, first)
 
 
 @dataclass(frozen=True)
@@ -105,6 +112,8 @@ class LineReader:
     def _odd_rows(self, frame: pl.DataFrame, lines: _Lines) -> list[int]:
         """Rows that polars read without an error, but in a way of its own."""
         odd = lines.with_lone_surrogates()
+        if not lines.may_have_nested_values():
+            return sorted(odd)
         declared = [(name, dtype) for name, dtype in self.schema.items() if name not in self.json_text]
         nested = [check for name, dtype in declared for check in _begins_like_json(pl.col(name), dtype)]
         if nested:
@@ -165,9 +174,9 @@ def _parts(block: LineBlock) -> Iterator[LineBlock]:
     text, first, begin = block.text, block.first, 0
     while begin < len(text):
         end = text.find(b"\n", begin + len(text) // _PARTS) + 1 or len(text)
-        part = LineBlock(text[begin:end], first)
+        part = LineBlock.of(text[begin:end], first)
         yield part
-        first += part.text.count(b"\n")
+        first += part.count
         begin = end
 
 
@@ -209,9 +218,8 @@ class _Lines:
     @classmethod
     def of(cls, block: LineBlock, rows: int) -> _Lines:
         """The lines of a block that was parsed as so many rows."""
-        end = block.first + block.text.count(b"\n") + (not block.text.endswith(b"\n"))
-        if end - block.first == rows:  # then none is blank
-            return cls(block, range(block.first, end))
+        if block.count == rows:  # then none is blank
+            return cls(block, range(block.first, block.first + rows))
         lines = enumerate(block.text.split(b"\n"), start=block.first)
         return cls(block, [number for number, text in lines if text.strip(_BLANKS)])
 
@@ -219,9 +227,18 @@ class _Lines:
     def texts(self) -> list[bytes]:
         return [text for text in self.block.text.split(b"\n") if text.strip(_BLANKS)]
 
+    def may_have_nested_values(self) -> bool:
+        """Whether there is more than one object a line, or a list."""
+        text = self.block.text
+        return b"[" in text or text.count(b"{") != len(self.numbers)
+
     def with_lone_surrogates(self) -> set[int]:
         """The rows that have half a pair of surrogates without the other."""
         text = self.block.text
-        if not (b"\\ud" in text or b"\\uD" in text) or all(match[1] for match in _SURROGATES.finditer(text)):
+        if (
+            b"\\" not in text
+            or not (b"\\ud" in text or b"\\uD" in text)
+            or all(match[1] for match in _SURROGATES.finditer(text))
+        ):
             return set()
         return {row for row, line in enumerate(self.texts) if any(not match[1] for match in _SURROGATES.finditer(line))}

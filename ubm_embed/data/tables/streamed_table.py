@@ -45,11 +45,15 @@ def streamed_table(file: Path, schema: Mapping[str, pl.DataType], read: Reader) 
 
 def in_advance(items: Iterator[T]) -> Iterator[T]:
     """The same items, each made in a thread while the one before it is used."""
-    with ThreadPoolExecutor(1) as thread:
+    thread = ThreadPoolExecutor(1)
+    try:
         coming = thread.submit(next, items, _END)
         while (item := coming.result()) is not _END:
             coming = thread.submit(next, items, _END)
             yield item  # type: ignore[misc]
+    finally:
+        # Not waited for: a generator that is not used up may be closed by any thread, also by this one.
+        thread.shutdown(wait=False, cancel_futures=True)
 
 
 def _stamp(file: Path) -> tuple[int, int, int]:

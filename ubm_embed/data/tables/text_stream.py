@@ -13,7 +13,8 @@ import pyarrow as pa
 
 from ubm_embed.errors import InvalidData
 
-CHUNK_BYTES = 4 << 20
+# Small enough for the caches of a processor, large enough that polars parses in parallel.
+CHUNK_BYTES = 2 << 20
 # Longer than any real record; an unclosed quote would otherwise collect the rest of the file.
 MAX_RECORD_BYTES = 64 << 20
 

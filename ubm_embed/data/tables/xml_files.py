@@ -28,8 +28,8 @@ def scan_xml(file: Path, *, chunk_bytes: int = CHUNK_BYTES) -> pl.LazyFrame:
     """The rows of a feed, by the local names of their elements; the file is searched for all names at once.
 
     Repeated elements are a list and elements with elements of their own an object, both as JSON text. Of two elements
-    of one name, `title` and `g:title`, Google's counts. An element without text is its `href`, as Atom has links. The attributes of an
-    item are columns as well.
+    of one name, `title` and `g:title`, Google's counts. An element without text is its `href`, as Atom has links. The
+    attributes of an item are columns as well.
 
     Raises:
         InvalidData: no rows, malformed XML, with its line, or entities of the file's own.
