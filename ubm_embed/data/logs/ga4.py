@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import polars as pl
 
+from ubm_embed.data.ids import clean_ids
 from ubm_embed.data.logs.event_table import (
     PROBLEM,
     ROW,
@@ -85,13 +86,13 @@ def _columns(schema: pl.Schema) -> list[pl.Expr]:
 
     category = pl.concat_str([item(name) for name in _CATEGORIES], separator=" > ", ignore_nulls=True)
     # The numbers of sessions are a visitor's own.
-    visitor = first_id(pl.col("anonymous_id"), pl.col("user_id"))
+    visitor = clean_ids(first_id(pl.col("anonymous_id"), pl.col("user_id")))
     same = ("user_id", "anonymous_id", "timestamp", "unread_timestamp", "position", "action", "query", "message_id")
     return event_columns(
         **{name: pl.col(name) for name in (*same, "order_id")},
         row=pl.col(ROW),
         problem=pl.col(PROBLEM),
-        session_id=pl.concat_str([visitor, first_id(pl.col("session"))], separator="-"),
+        session_id=pl.concat_str([visitor, clean_ids(pl.col("session"))], separator="-"),
         product_id=text_at(schema, "items", "item_id"),
         title=item("item_name"),
         category=pl.when(category != "").then(category),

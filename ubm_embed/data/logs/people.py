@@ -10,7 +10,8 @@ from pathlib import Path
 
 import polars as pl
 
-from ubm_embed.data.logs.parts import ROWS, parts_of, write_aside
+from ubm_embed.data.logs.parts import ROWS, parts_of, sink_aside, write_aside
+from ubm_embed.data.tables.table_files import collect_tables
 
 _PAIR = ("anonymous_id", "user_id")
 
@@ -27,14 +28,15 @@ def name_people(events: pl.LazyFrame, gap: timedelta, folder: Path, *, rows: int
         folder: for temporary files.
         rows: about how many events are in memory at once, at least all those of a shared device.
     """
-    anonymous = pl.col("anonymous_id").is_not_null().any()
-    if not events.select(anonymous).collect(engine="streaming").item():
+    used = events.select(pl.col(_PAIR).is_not_null().any()).collect(engine="streaming")
+    if not used["anonymous_id"].item():
         return events.drop("anonymous_id")
-    pairs = events.select(_PAIR).unique().collect(engine="streaming")
+    if not used["user_id"].item():
+        return events.drop("user_id").rename({"anonymous_id": "user_id"})
     # Before a login some tools write the device in place of the user.
     is_device = (pl.col("user_id") == pl.col("anonymous_id")).fill_null(False)
-    user = pl.when(~is_device).then("user_id")
-    events, pairs = events.with_columns(user), pairs.with_columns(user)
+    events = events.with_columns(pl.when(~is_device).then("user_id"))
+    pairs = events.select(_PAIR).unique().collect(engine="streaming")
     owners = pairs.drop_nulls().group_by("anonymous_id").agg(pl.col("user_id").first(), pl.len().alias("users"))
     single = owners.filter(pl.col("users") == 1).select("anonymous_id", pl.col("user_id").alias("owner"))
     owned = events.join(single.lazy(), on="anonymous_id", how="left")
@@ -45,7 +47,11 @@ def name_people(events: pl.LazyFrame, gap: timedelta, folder: Path, *, rows: int
     else:
         owned = owned.with_columns(pl.lit(None, pl.String).alias("borrower"))
     person = pl.coalesce("user_id", "owner", "borrower", _anonymous(pairs))
-    return owned.with_columns(person.alias("user_id")).drop("anonymous_id", "owner", "borrower")
+    named = owned.with_columns(person.alias("user_id")).drop("anonymous_id", "owner", "borrower")
+    # Later steps read the events several times, and the joins would be made again each time.
+    file = folder / "people.parquet"
+    collect_tables([sink_aside(named, file)], [])
+    return pl.scan_parquet(file, glob=False)
 
 
 def _anonymous(pairs: pl.DataFrame) -> pl.Expr:

@@ -103,8 +103,9 @@ class Tally:
             read: order, file (an index of `files`), row and problem.
         """
         orders = {order for first in self._first.values() for order in first}
-        rows = read.filter(pl.col("order").is_in(sorted(orders))).select("order", "file", "row", "problem").collect()
-        places = {order: (str(files[file]), row, problem) for order, file, row, problem in rows.iter_rows()}
+        rows = read.filter(pl.col("order").is_in(sorted(orders))).select("order", "file", "row", "problem")
+        found = rows.collect(engine="streaming")
+        places = {order: (str(files[file]), row, problem) for order, file, row, problem in found.iter_rows()}
         return {
             name: [
                 Example(*places[order][:2], places[order][2] if value is None else value)
