@@ -6,6 +6,7 @@ from pathlib import Path
 
 import polars as pl
 
+from ubm_embed.data.ids import clean_ids, is_no_id, is_odd_id
 from ubm_embed.data.session import ACTIONS
 from ubm_embed.data.tables.columns import Requirement, as_text, conform, require_all
 from ubm_embed.data.tables.table_files import collect_tables, scan_table, table_files
@@ -21,7 +22,7 @@ INTERACTION_SCHEMA: dict[str, pl.DataType] = {
 
 
 def read_interactions(file: str | Path) -> pl.DataFrame:
-    """Interactions of any file that `scan_table` reads, ordered by session, then position.
+    """Interactions of any file that `scan_table` reads, ordered by session, then position, with ids by the one rule.
 
     Raises:
         NotFound: no such file.
@@ -31,19 +32,26 @@ def read_interactions(file: str | Path) -> pl.DataFrame:
     (frame,) = collect_tables([scan_table(file)], table_files(file))
     frame = _with_types(conform(frame, INTERACTION_SCHEMA, optional={"query"}, file=file), file)
     require_all(frame, _requirements(), file)
-    return _in_order(frame)
+    return _in_order(_with_clean_ids(frame))
 
 
 def _requirements() -> list[Requirement]:
     searching = pl.col("action") == "search"
-    query, product = pl.col("query").fill_null("") != "", pl.col("product_id").fill_null("") != ""
+    query, product = pl.col("query").fill_null("") != "", ~is_no_id(pl.col("product_id").fill_null(""))
     return [
-        Requirement("session_id", pl.col("session_id").fill_null("") != "", "an id"),
+        Requirement("session_id", ~is_no_id(pl.col("session_id").fill_null("")), "an id"),
         Requirement("position", pl.col("position").is_not_null(), "a whole number"),
         known_action(),
         Requirement("query", ~searching | query, "a search phrase for action 'search'"),
         Requirement("product_id", searching | product, "a product for an action other than 'search'"),
     ]
+
+
+def _with_clean_ids(frame: pl.DataFrame) -> pl.DataFrame:
+    """The rows with ids as the products have them. A column without an odd one is not copied."""
+    names = [name for name in ("session_id", "product_id", "user_id") if name in frame.columns]
+    odd = frame.lazy().select(is_odd_id(pl.col(name)).any() for name in names).collect(engine="streaming")
+    return frame.with_columns(clean_ids(pl.col(name)) for name in names if odd[name].item())
 
 
 def _in_order(frame: pl.DataFrame) -> pl.DataFrame:

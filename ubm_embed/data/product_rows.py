@@ -12,7 +12,7 @@ from pathlib import Path
 
 import polars as pl
 
-from ubm_embed.data.ids import clean_ids
+from ubm_embed.data.ids import clean_ids, is_odd_id
 from ubm_embed.data.mappings.json_text import joined_lists
 from ubm_embed.data.session import Product
 from ubm_embed.data.tables.attributes import ATTRIBUTES
@@ -91,7 +91,10 @@ def _as_category(values: pl.Series) -> pl.Series:
 
 
 def _cleaned_ids(ids: pl.Series, file: str | Path, changes: CatalogueChanges) -> pl.Series:
-    cleaned = ids.to_frame().select(clean_ids(pl.col(ids.name))).to_series()
+    frame = ids.to_frame()
+    if not ids.has_nulls() and not frame.select(is_odd_id(pl.col(ids.name)).any()).item():
+        return ids
+    cleaned = frame.select(clean_ids(pl.col(ids.name))).to_series()
     if cleaned.has_nulls():
         row = cleaned.is_null().arg_max()
         assert row is not None
