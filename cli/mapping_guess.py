@@ -28,12 +28,15 @@ def guess_mapping(sources: Sequence[Path]) -> None:
         trial = try_mapping(proposal.samples, proposal.mapping)
     typer.echo(proposal.text, nl=False)
     say("\n".join(_summary(proposal, trial)))
-    for problem in trial.problems:
+    for problem in (*proposal.unreadable, *trial.problems):
         warn(problem)
 
 
 def _summary(proposal: Proposal, trial: Trial) -> list[str]:
     lines = [f"--from {name} reads files of this shape as they are" for name in proposal.known[:3]]
+    lines += [
+        f"--catalogue-map {name} reads products of this shape as they are" for name in proposal.known_catalogues[:3]
+    ]
     lines += [f"not found: {what}" for what in proposal.missing]
     kept, dropped = sum(trial.actions.values()), sum(trial.dropped.values())
     if kept or dropped:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import csv
+import itertools
 import re
 import tomllib
 from collections.abc import Sequence
@@ -32,7 +34,9 @@ class Proposal:
         text: as TOML, with comments.
         samples: small copies of some of the files, that the mapping was proposed from.
         missing: what was not found, in words.
-        known: names of ready-made mappings that read these files.
+        known: names of ready-made mappings that read these logs.
+        known_catalogues: likewise for files of products.
+        unreadable: why files were left out.
         unseen: how many files were not looked at, since others have the same name but for its numbers.
     """
 
@@ -41,6 +45,8 @@ class Proposal:
     samples: tuple[Path, ...]
     missing: tuple[str, ...]
     known: tuple[str, ...]
+    known_catalogues: tuple[str, ...]
+    unreadable: tuple[str, ...]
     unseen: int
 
 
@@ -52,10 +58,20 @@ def propose(files: Sequence[Path], folder: Path) -> Proposal:
 
     Raises:
         NotFound: no such file.
-        InvalidData: not readable.
+        InvalidData: none of them is readable.
     """
-    seen = _of_each_name(files)
-    samples = [_sample(file, folder / str(number)) for number, file in enumerate(seen)]
+    seen: list[Path] = []
+    samples: list[tuple[Sample, CsvFormat]] = []
+    unreadable: list[InvalidData] = []
+    looked_at = _of_each_name(files)
+    for number, file in enumerate(looked_at):
+        try:
+            samples.append(_sample(file, folder / str(number)))
+            seen.append(file)
+        except InvalidData as error:
+            unreadable.append(error)
+    if not samples:
+        raise unreadable[0]
     groups: dict[frozenset[str], list[int]] = {}
     for number, (sample, _) in enumerate(samples):
         groups.setdefault(frozenset(sample.names), []).append(number)
@@ -65,14 +81,16 @@ def propose(files: Sequence[Path], folder: Path) -> Proposal:
         patterns = tuple(dict.fromkeys(_pattern(seen[number].name) for number in numbers)) if len(groups) > 1 else ()
         parts.append(guess_part(sample, written, patterns))
     text = toml_text(parts)
-    known = dict.fromkeys(name for sample, _ in samples for name in known_shapes(sample))
+    logs, catalogues = zip(*(known_shapes(sample) for sample, _ in samples), strict=True)
     return Proposal(
         text,
         Mapping.model_validate(tomllib.loads(text)),
         tuple(sample.file for sample, _ in samples),
         tuple(dict.fromkeys(what for part in parts for what in part.missing)),
-        tuple(known),
-        len(files) - len(seen),
+        tuple(dict.fromkeys(itertools.chain(*logs))),
+        tuple(dict.fromkeys(itertools.chain(*catalogues))),
+        tuple(map(str, unreadable)),
+        len(files) - len(looked_at),
     )
 
 
@@ -93,15 +111,26 @@ def _sample(file: Path, folder: Path) -> tuple[Sample, CsvFormat]:
     folder.mkdir()
     is_csv = table_kind(file) == "CSV"
     encoding = None if not is_csv or _is_utf8(file) else "cp1252"
-    copy = sample_file(file, folder, encoding=encoding)
-    written = CsvFormat(names=_names(copy) if is_csv else None)
+    written = CsvFormat(encoding=encoding)
     try:
-        sample = read_sample(copy, written)
+        return _read(file, folder, written, is_csv=is_csv)
+    except InvalidData as error:
+        with contextlib.suppress(InvalidData):
+            if is_csv:
+                return _read(file, folder, written.replace(quote=""), is_csv=True)
+        raise error
+
+
+def _read(file: Path, folder: Path, written: CsvFormat, *, is_csv: bool) -> tuple[Sample, CsvFormat]:
+    copy = sample_file(file, folder, encoding=written.encoding, quote=written.quote)
+    names = _names(copy, written.quote) if is_csv else None
+    try:
+        sample = read_sample(copy, CsvFormat(names=names, quote=written.quote))
     except InvalidData as error:
         raise InvalidData(error.problem, file=file, row=error.row, field=error.field) from None
     if not sample.rows:
         raise InvalidData("no rows; expected at least one", file=file)
-    return sample, written.replace(encoding=encoding)
+    return sample, written.replace(names=names)
 
 
 def _is_utf8(file: Path) -> bool:
@@ -113,11 +142,12 @@ def _is_utf8(file: Path) -> bool:
     return True
 
 
-def _names(copy: Path) -> tuple[str, ...] | None:
+def _names(copy: Path, quote: str) -> tuple[str, ...] | None:
     """Names for the columns of a file whose first row is no header but has numbers or times."""
     with copy.open(encoding="utf-8", errors="replace", newline="") as lines:
         line = next(lines, "")
-    fields = next(csv.reader([line], delimiter=max(",;\t|", key=line.count)), [])
+    separator = max(",;\t|", key=line.count)
+    fields = next(csv.reader([line], delimiter=separator), []) if quote else line.split(separator)
     if not any(_DATA.search(name.strip()) for name in fields):
         return None
     return tuple(f"column_{number}" for number in range(1, len(fields) + 1))

@@ -123,7 +123,8 @@ def _judge(role: str, column: SampledColumn) -> Candidate | None:
 def _name_score(role: str, path: str) -> float:
     """1 for the surest name, down to 0.6 for the last; 0.45 for a name that ends with one of the surest."""
     names = path.split(".")
-    for text in ("".join(names[-2:]), names[-1]):
+    # Some tools write `g:id` or `item_id:token`.
+    for text in ("".join(names[-2:]), names[-1], *names[-1].split(":")):
         name = plain_name(text)
         if name in NAMES[role]:
             return 1 - 0.4 * NAMES[role].index(name) / len(NAMES[role]) - 0.01 * (len(names) - 1)
@@ -141,15 +142,12 @@ def _some_fit(column: SampledColumn) -> float:
 
 
 def _time_fit(column: SampledColumn) -> float:
+    """A number since 1970 has 9 digits or more; without a name that says so, one of fewer than 10 is rather an id."""
+    digits = 9 if _name_score("timestamp", column.path) else 10
     written, share = time_format(column.values)
-    if written is None and not _looks_like_time(column):
+    if written is None and _share(column, lambda text: text.str.contains(rf"^[0-9]{{{digits},}}|[-/:]")) <= 0.8:
         return 0.0
     return share if share > 0.8 else 0.0
-
-
-def _looks_like_time(column: SampledColumn) -> bool:
-    """Numbers since 1970 are of 10 digits or more, from 2001 on: a smaller one is rather an id."""
-    return _share(column, lambda text: text.str.contains(r"^[0-9]{10,}|[-/:]")) > 0.8
 
 
 def _action_fit(column: SampledColumn) -> float:

@@ -20,7 +20,7 @@ _MAX_ARRAY_BYTES = 64 << 20
 _COMPRESSIONS = (".gz", ".zst", ".zstd", ".bz2")
 
 
-def sample_file(file: Path, folder: Path, *, encoding: str | None = None) -> Path:
+def sample_file(file: Path, folder: Path, *, encoding: str | None = None, quote: str = '"') -> Path:
     """A copy of at most some thousand rows of `file` in `folder`, in UTF-8 and not compressed, with the same name.
 
     Of a file that is not compressed, some rows stem from later parts: a log begins with other events than it ends with.
@@ -41,7 +41,7 @@ def sample_file(file: Path, folder: Path, *, encoding: str | None = None) -> Pat
             raise InvalidData(f"an array of more than {_MAX_ARRAY_BYTES >> 20} MB; give one object a line", file=file)
         target.write_bytes(_text(file, encoding, file.stat().st_size * 20))
         return target
-    lines = _records if kind == "CSV" else _lines
+    lines = _records if kind == "CSV" and quote else _lines
     head = list(islice(lines(_text(file, encoding, _HEAD_BYTES)), MAX_ROWS))
     if not head:
         raise InvalidData("empty; expected rows", file=file)

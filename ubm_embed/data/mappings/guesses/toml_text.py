@@ -52,6 +52,8 @@ _PEOPLE = {"user_id", "anonymous_id"}
 
 def _csv(part: PartGuess, kind: str) -> list[str]:
     lines = []
+    if not part.csv.quote:
+        lines.append('quote = ""  # there are quotes inside fields')
     if part.csv.encoding is not None:
         lines.append(f"encoding = {_quoted(part.csv.encoding)}  # it is not UTF-8")
     if part.csv.names is not None:

@@ -194,6 +194,11 @@ def test_a_ready_made_mapping_is_recognised(tmp_path: Path) -> None:
     assert guess(tmp_path, tmp_path / "2019-Oct.csv").known[0] == "rees46"
 
 
+def test_a_ready_made_mapping_of_products_is_recognised(tmp_path: Path) -> None:
+    (tmp_path / "feed.tsv").write_text("id\ttitle\tprice\tavailability\tlink\n1\tShoe\t9.50 EUR\tin stock\thttp://x\n")
+    assert "google_merchant" in guess(tmp_path, tmp_path / "feed.tsv").known_catalogues
+
+
 def test_a_large_file_is_sampled_from_further_on_too(tmp_path: Path) -> None:
     rows = [f"s,{'purchase' if number > 150_000 else 'view'},{number:020}\n" for number in range(200_000)]
     (tmp_path / "log.csv").write_text("session,event,sku\n" + "".join(rows))
@@ -205,6 +210,22 @@ def test_a_large_file_is_sampled_from_further_on_too(tmp_path: Path) -> None:
 def test_compressed_files_are_sampled(tmp_path: Path) -> None:
     (tmp_path / "log.csv.gz").write_bytes(gzip.compress(b"session,event,sku\ns,view,a\n"))
     assert paths(guess(tmp_path, tmp_path / "log.csv.gz").mapping.log[0])["product_id"] == ("sku",)
+
+
+def test_quotes_inside_fields_are_noticed(tmp_path: Path) -> None:
+    (tmp_path / "log.csv").write_text('session,event,sku,name\ns,view,a,12" pan\ns,view,b,lid\n')
+    proposal = guess(tmp_path, tmp_path / "log.csv")
+    assert proposal.mapping.log[0].csv.quote == ""
+    assert try_mapping([tmp_path / "log.csv"], proposal.mapping).actions == {"view": 2}
+
+
+def test_a_file_that_cannot_be_read_does_not_hide_the_others(tmp_path: Path) -> None:
+    (tmp_path / "log.csv").write_text("session,event,sku\ns,view,a\n")
+    (tmp_path / "broken.csv").write_text("a,b\n1\n")
+    proposal = guess(tmp_path, tmp_path / "broken.csv", tmp_path / "log.csv")
+    assert len(proposal.mapping.log) == 1
+    assert len(proposal.unreadable) == 1
+    assert "broken.csv, row 1" in proposal.unreadable[0]
 
 
 def test_an_error_names_the_file_and_not_its_sample(tmp_path: Path) -> None:
