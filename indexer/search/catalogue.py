@@ -20,7 +20,7 @@ from indexer.store.table_schema import POPULARITY
 from ubm_embed.data.arrays import IntArray
 from ubm_embed.data.corpus import iter_products
 from ubm_embed.data.ids import clean_id
-from ubm_embed.data.session import Product
+from ubm_embed.data.session import Product, encodable
 from ubm_embed.errors import InvalidData
 
 IDS_FILE = "ids.parquet"
@@ -63,7 +63,8 @@ def find_products(catalogue: Catalogue, written: Iterable[str]) -> dict[str, int
     """Positions of products by their ids as they were written, such as `17.0` for 17 (see `ubm_embed.data.ids`)."""
     cleaned = {name: clean_id(name) for name in written}
     # As they were written, too: a store of an earlier version may hold ids as its feed wrote them.
-    positions = catalogue.find({*cleaned, *filter(None, cleaned.values())})
+    spellings = {*cleaned, *filter(None, cleaned.values())}
+    positions = catalogue.find(name for name in spellings if encodable(name) == name)  # half a character is in no id
     found = {name: positions.get(name, positions.get(clean or "")) for name, clean in cleaned.items()}
     return {name: position for name, position in found.items() if position is not None}
 
