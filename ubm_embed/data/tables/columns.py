@@ -9,6 +9,7 @@ from pathlib import Path
 import polars as pl
 
 from ubm_embed.data.tables.attributes import ATTRIBUTES, as_attributes
+from ubm_embed.data.tables.table_files import locate_row
 from ubm_embed.errors import InvalidData
 
 _NUMBER = r"^-?(0|[1-9]\d*)(\.\d+)?([eE][+-]?\d+)?$"
@@ -46,13 +47,18 @@ def require_columns(columns: list[str], needed: list[str], schema: dict[str, pl.
 def require(
     frame: pl.DataFrame | pl.LazyFrame, condition: pl.Expr, file: str | Path, field: str, expected: str
 ) -> None:
-    """Raise for the first row that fails `condition`, by its 1-based number."""
-    rows = frame.lazy().select(pl.col(field).alias("value"), condition.alias("ok")).with_row_index("row", 1)
+    """Raise for the first row that fails `condition`, by its number in its file.
+
+    Args:
+        frame: the rows of what `scan_table` reads from `file`, in their order.
+    """
+    rows = frame.lazy().select(pl.col(field).alias("value"), condition.alias("ok")).with_row_index("row")
     failing = rows.filter(~pl.col("ok")).collect(engine="streaming")
     if not failing.is_empty():
-        row, value, _ = failing.row(0)
+        index, value, _ = failing.row(0)
         more = f" (and {failing.height - 1} more rows)" if failing.height > 1 else ""
-        raise InvalidData(f"expected {expected}, got {value!r}{more}", file=file, row=row, field=field)
+        source, row = locate_row(file, index)
+        raise InvalidData(f"expected {expected}, got {value!r}{more}", file=source, row=row, field=field)
 
 
 @dataclass(frozen=True)

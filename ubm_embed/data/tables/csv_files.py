@@ -13,6 +13,7 @@ import polars as pl
 
 from ubm_embed.data.tables.column_names import column_names
 from ubm_embed.data.tables.csv_structure import (
+    NUL_PROBLEM,
     QUOTE_ADVICE,
     Marks,
     RecordCheck,
@@ -169,7 +170,10 @@ def _first_record(file: Path, written: CsvFormat, chunk_bytes: int) -> str:
         for text in _records(file, written, _SEPARATORS[0], chunk_bytes):
             block = without_blank_lines(text.buffer, text.marks)
             if block:
-                return block[: find_marks(block, _SEPARATORS[0], written.quote).line_feeds[0]].decode()
+                header = block[: find_marks(block, _SEPARATORS[0], written.quote).line_feeds[0]].decode()
+                if "\0" in header:
+                    raise InvalidData(f"a header with {NUL_PROBLEM}", file=file)
+                return header
     except (BrokenTextError, UnicodeDecodeError) as error:
         problem = f"not UTF-8 text: {error.reason}" if isinstance(error, UnicodeDecodeError) else str(error)
         raise InvalidData(f"the header is {problem}", file=file) from None

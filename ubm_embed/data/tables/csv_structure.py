@@ -18,7 +18,8 @@ from ubm_embed.errors import InvalidData
 _LF, _CR = 0x0A, 0x0D
 QUOTE_ADVICE = 'double the quote, or declare quote = "" in a mapping if quotes are characters like any other'
 
-_Bytes = NDArray[np.uint8]
+NUL_PROBLEM = "a NUL character; if the text is UTF-16, declare its encoding in a mapping"
+
 _Positions = NDArray[np.int64]
 
 
@@ -140,8 +141,7 @@ class RecordCheck:
             problem = f"not UTF-8 text: {error.reason}; another encoding can be declared in a mapping"
             raise self._error(problem, buffer, marks, error.start, row) from None
         if b"\0" in buffer:
-            problem = "a NUL character; if the text is UTF-16, declare its encoding in a mapping"
-            raise self._error(problem, buffer, marks, buffer.index(b"\0"), row)
+            raise self._error(NUL_PROBLEM, buffer, marks, buffer.index(b"\0"), row)
         text = np.frombuffer(buffer, np.uint8)
         returns = np.flatnonzero(text[:-1] == _CR)
         outside = np.searchsorted(marks.quotes, returns) % 2 == 0

@@ -24,7 +24,7 @@ from ubm_embed.data.tables.table_kinds import EXPECTED, holds_array, kind_or_non
 from ubm_embed.data.tables.xml_files import scan_xml
 from ubm_embed.errors import InvalidData, NotFound
 
-__all__ = ["collect_tables", "refused_write", "scan_table", "table_batches", "table_files", "table_kind"]
+__all__ = ["collect_tables", "locate_row", "refused_write", "scan_table", "table_batches", "table_files", "table_kind"]
 
 _SCANS = {"Parquet": scan_parquet, "XML": scan_xml, "Excel": scan_excel}
 _HIDDEN = (".", "_")
@@ -43,7 +43,6 @@ def scan_table(
     csv: CsvFormat | None = None,
     row: str | None = None,
     problem: str | None = None,
-    file: str | None = None,
     json_text: Collection[str] = (),
 ) -> pl.LazyFrame:
     """The rows of a file, or of the files of one kind in a folder and its folders by path.
@@ -59,7 +58,6 @@ def scan_table(
             a line of JSON Lines, an element of a JSON array.
         problem: JSON only: adds a text column of this name that says what is wrong with a row, or is null. Values that
             do not fit `schema` are null then; without `problem` they are an error.
-        file: adds a text column of this name with the path of the row's file.
         json_text: columns of `schema` whose lists and objects are read as their JSON text. Elsewhere a list is joined
             by ` > ` where text is declared, and an object does not fit.
 
@@ -70,18 +68,18 @@ def scan_table(
     """
     files = table_files(path)
     frames = []
-    for one in files:
-        if one.stat().st_size == 0:
-            raise InvalidData(f"empty; expected {EXPECTED}", file=one)
-        kind = table_kind(one)
+    for file in files:
+        if file.stat().st_size == 0:
+            raise InvalidData(f"empty; expected {EXPECTED}", file=file)
+        kind = table_kind(file)
         if kind in ("JSON", "JSON Lines"):
-            is_array = kind == "JSON" and holds_array(one)
-            frame = scan_json(one, is_array=is_array, schema=schema, json_text=json_text, row=row, problem=problem)
+            is_array = kind == "JSON" and holds_array(file)
+            frame = scan_json(file, is_array=is_array, schema=schema, json_text=json_text, row=row, problem=problem)
         elif kind == "CSV":
-            frame = _with_problem(scan_csv(one, csv or CsvFormat(), row), problem)
+            frame = _with_problem(scan_csv(file, csv or CsvFormat(), row), problem)
         else:
-            frame = _with_problem(_with_row(_SCANS[kind](one), row), problem)
-        frames.append(frame if file is None else frame.with_columns(pl.lit(str(one)).alias(file)))
+            frame = _with_problem(_with_row(_SCANS[kind](file), row), problem)
+        frames.append(frame)
     return joined_tables(frames, files)
 
 
@@ -144,6 +142,26 @@ def collect_tables(frames: Sequence[pl.LazyFrame], files: Iterable[Path]) -> lis
         return pl.collect_all(frames, engine="streaming")
     except _READ_ERRORS as error:
         raise refused_write(error) or _explained(error, files) from None
+
+
+def locate_row(path: str | Path, index: int) -> tuple[str | Path, int]:
+    """The file and the 1-based number in it of a row of what `scan_table` reads, by its 0-based index.
+
+    Counts the rows of the files before it, for a message; where `path` cannot be read, the row is of `path` itself.
+    """
+    try:
+        files = table_files(path)
+        if len(files) == 1 and table_kind(files[0]) in ("CSV", "Parquet"):
+            return path, index + 1
+        before = 0
+        for file in files:
+            numbers = scan_table(file, schema={}, row="row").select("row").collect(engine="streaming")["row"]
+            if index - before < numbers.len():
+                return file, numbers[index - before]
+            before += numbers.len()
+    except (InvalidData, NotFound):
+        pass
+    return path, index + 1
 
 
 def refused_write(error: Exception) -> OSError | None:
