@@ -15,6 +15,7 @@ class EventKind(enum.StrEnum):
     MATOMO = "matomo"
     SNOWPLOW_ENRICHED = "snowplow_enriched"
     OTTO = "otto"
+    AMAZON_M2 = "amazon_m2"
 
     @property
     def description(self) -> str:
@@ -30,4 +31,5 @@ _DESCRIPTIONS = {
     EventKind.SNOWPLOW_ENRICHED: "Snowplow's enriched events (TSV), or tables with contexts and unstruct_event",
     EventKind.MATOMO: "Matomo's visits (Live.getLastVisitsDetails, JSON)",
     EventKind.OTTO: "OTTO's recommender dataset (JSON Lines)",
+    EventKind.AMAZON_M2: "Amazon-M2 (KDD Cup 2023), sessions_train.csv",
 }

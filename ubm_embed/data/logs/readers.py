@@ -10,6 +10,7 @@ from typing import TypeAlias
 import polars as pl
 
 from ubm_embed.data.logs.adobe import adobe_hits, is_lookup
+from ubm_embed.data.logs.amazon_m2 import amazon_m2_events
 from ubm_embed.data.logs.event_kind import EventKind
 from ubm_embed.data.logs.event_table import PROBLEM, ROW
 from ubm_embed.data.logs.ga4 import GA4_SCHEMA, ga4_events
@@ -71,6 +72,7 @@ READERS: Mapping[EventKind, Reader] = {
     ),
     EventKind.MATOMO: NestedReader(EventKind.MATOMO, MATOMO_SCHEMA, "actionDetails", matomo_events),
     EventKind.OTTO: NestedReader(EventKind.OTTO, OTTO_SCHEMA, "events", otto_events),
+    EventKind.AMAZON_M2: amazon_m2_events,
 }
 
 
