@@ -76,16 +76,18 @@ def _keys(file: Path, blocks: Iterator[LineBlock], *, strict: bool) -> list[str]
     keys: dict[str, None] = {}
     for block in blocks:
         try:
-            found = pl.read_ndjson(io.BytesIO(block.text), infer_schema_length=None).columns
+            found = set(pl.read_ndjson(io.BytesIO(block.text), infer_schema_length=None).columns)
         except pl.exceptions.PolarsError:
-            found = _keys_line_by_line(file, block, strict=strict)
-        keys.update(dict.fromkeys(map(whole_text, found)))
+            found = None
+        if found is None or not found <= keys.keys():
+            keys.update(dict.fromkeys(map(whole_text, _keys_in_order(file, block, found, strict=strict))))
     if not keys:
         raise InvalidData("no rows; expected at least one", file=file)
     return list(keys)
 
 
-def _keys_line_by_line(file: Path, block: LineBlock, *, strict: bool) -> list[str]:
+def _keys_in_order(file: Path, block: LineBlock, found: set[str] | None, *, strict: bool) -> list[str]:
+    """The keys of a block; polars finds them as a set, of which the first lines usually have all."""
     keys: dict[str, None] = {}
     for number, line in enumerate(block.text.split(b"\n"), start=block.first):
         if line.strip():
@@ -94,4 +96,6 @@ def _keys_line_by_line(file: Path, block: LineBlock, *, strict: bool) -> list[st
                 keys.update(dict.fromkeys(value))
             elif strict:
                 raise InvalidData(f"expected an object, got {shown(value)}", file=file, row=number)
+        if found is not None and found <= keys.keys():
+            break
     return list(keys)
