@@ -13,7 +13,7 @@ from ubm_embed.data.mappings.checks import check_values
 from ubm_embed.data.mappings.column import ColumnType
 from ubm_embed.data.mappings.conditions import drop_reason
 from ubm_embed.data.mappings.mapped_catalogue import attribute_pairs
-from ubm_embed.data.mappings.mapped_rows import ROW, UNREADABLE, MappedRows, map_rows
+from ubm_embed.data.mappings.mapped_rows import ROW, UNREADABLE, MappedRows, map_rows, missing_column
 from ubm_embed.data.mappings.mapping import LogMapping, Mapping
 from ubm_embed.data.mappings.values import Values, column_values
 from ubm_embed.data.session import ACTIONS
@@ -59,17 +59,17 @@ def mapped_log(files: Iterable[Path], mapping: Mapping) -> MappedLog:
         raise InvalidData(f"the mapping reads no events of it; expected {expected}", file=files[0] if files else None)
     events, unseen = [], []
     for file, part in parts:
-        frame, missing = _events(file, part)
+        rows = map_rows(file, part)
+        frame, missing = _events(rows, part)
         events.append(frame)
-        unseen.append((file, part, missing))
+        unseen.append((rows, part, missing))
     _require_seen(unseen)
     left_out = tuple(file for file in files if file not in read and file not in catalogues)
     return MappedLog(tuple(read), tuple(events), tuple(catalogues), left_out)
 
 
-def _events(file: Path, part: LogMapping) -> tuple[pl.LazyFrame, frozenset[str]]:
+def _events(rows: MappedRows, part: LogMapping) -> tuple[pl.LazyFrame, frozenset[str]]:
     """The events of one file, and the paths in JSON that none of its rows has."""
-    rows = map_rows(file, part)
     columns = part.our_columns()
     values = {
         name: column_values(name, column, rows.locations, part.time, _TYPES.get(name))
@@ -128,14 +128,13 @@ def _require_known(part: LogMapping, rows: MappedRows, theirs: pl.Expr) -> None:
         raise InvalidData(f"expected one of {expected}, got {action!r}", file=rows.file, row=row, field=field)
 
 
-def _require_seen(unseen: list[tuple[Path, LogMapping, frozenset[str]]]) -> None:
+def _require_seen(unseen: list[tuple[MappedRows, LogMapping, frozenset[str]]]) -> None:
     """Raise for a path that no file has of those that a part reads."""
-    by_part: dict[int, list[tuple[Path, LogMapping, frozenset[str]]]] = {}
+    by_part: dict[int, list[tuple[MappedRows, LogMapping, frozenset[str]]]] = {}
     for one in unseen:
         by_part.setdefault(id(one[1]), []).append(one)
     for files in by_part.values():
-        file, part, _ = files[0]
+        rows, part, _ = files[0]
         lacking = part.lacks(frozenset.intersection(*(paths for _, _, paths in files)))
         if lacking is not None:
-            problem = "no row has it; if logs may lack it, say optional = true in the mapping"
-            raise InvalidData(problem, file=file if len(files) == 1 else None, field=lacking)
+            raise missing_column(lacking, rows.columns, rows.file if len(files) == 1 else None, "no row has it")

@@ -10,7 +10,8 @@ from ubm_embed.data.mappings.checks import check_values, count_misfits
 from ubm_embed.data.mappings.conditions import drop_reason
 from ubm_embed.data.mappings.mapped_rows import ROW, UNREADABLE, MappedRows, map_rows, missing_column
 from ubm_embed.data.mappings.mapping import ATTRIBUTE, CatalogueMapping
-from ubm_embed.data.mappings.values import Values, column_values
+from ubm_embed.data.mappings.paths import Location
+from ubm_embed.data.mappings.values import Values, column_values, text_of
 from ubm_embed.data.tables.attributes import ATTRIBUTES, as_attributes
 from ubm_embed.data.tables.table_files import collect_tables
 from ubm_embed.errors import InvalidData
@@ -86,7 +87,7 @@ def _columns(rows: MappedRows, part: CatalogueMapping, values: dict[str, Values]
         ),
     ]
     if part.keep_others:
-        columns += [pl.col(name) for name in _others(rows, part)]
+        columns += _others(rows, part)
     return [*columns, pl.col(ROW).alias(row)] if row else columns
 
 
@@ -102,11 +103,16 @@ def _further(name: str, rows: MappedRows, part: CatalogueMapping, value: Values)
     return location.value if value.type is None and location and location.dtype != pl.String else value.typed
 
 
-def _others(rows: MappedRows, part: CatalogueMapping) -> list[str]:
+def _others(rows: MappedRows, part: CatalogueMapping) -> list[pl.Expr]:
     """The columns that no path names and that would not hide one of ours."""
     ours = {*part.columns, *_TEXTS, "attributes"}
     used = {path for column in part.our_columns().values() for path in column.paths}
-    return [name for name in rows.columns if name not in ours and name not in used]
+    schema = rows.frame.collect_schema()
+    return [
+        (text_of(Location(pl.col(name), pl.String()), " > ") if schema[name] == pl.String else pl.col(name)).alias(name)
+        for name in rows.columns
+        if name not in ours and name not in used
+    ]
 
 
 def _attributes(values: dict[str, Values]) -> pl.Expr:

@@ -18,8 +18,8 @@ from ubm_embed.data.mappings.joined_files import join_files
 from ubm_embed.data.mappings.json_text import PROBLEM, decode_lists, decode_records, record_type
 from ubm_embed.data.mappings.mapping import CatalogueMapping, LogMapping
 from ubm_embed.data.mappings.paths import Location, instance, locate, top_level
-from ubm_embed.data.tables.json_files import starts_with_array
-from ubm_embed.data.tables.table_files import scan_table, table_kind
+from ubm_embed.data.tables.table_files import scan_table
+from ubm_embed.data.tables.table_kinds import holds_array, table_kind
 from ubm_embed.data.tables.text_stream import BrokenTextError, utf8_chunks
 from ubm_embed.errors import InvalidData
 
@@ -56,7 +56,9 @@ def map_rows(file: Path, part: LogMapping | CatalogueMapping) -> MappedRows:
     """
     frame = _filled(join_files(_scan(file, part), part.join, file), part.fill, file)
     columns = dict(frame.collect_schema())
-    names = tuple(name for name in columns if not name.startswith("\0"))
+    # Of JSON only the columns that are read are in the frame, whether the file has them or not.
+    in_lines = table_kind(file) in ("JSON", "JSON Lines") and not _reads_all(file, part)
+    names = tuple(_keys(file) if in_lines else (name for name in columns if not name.startswith("\0")))
     each, paths = part.each, part.paths()
     below = {path for path in paths if each is not None and (path == each or path.startswith(f"{each}."))}
     whole = [*(path for path in paths if path not in below), *([each] if each is not None else [])]
@@ -78,27 +80,24 @@ def map_rows(file: Path, part: LogMapping | CatalogueMapping) -> MappedRows:
     return MappedRows(file, frame, found, unsure, names)
 
 
-def missing_column(path: str, columns: Iterable[str], file: Path | None) -> InvalidData:
+def missing_column(
+    path: str, columns: Iterable[str], file: Path | None, problem: str = "missing column"
+) -> InvalidData:
     """The error for a path that leads nowhere."""
     names = list(columns)
     close = difflib.get_close_matches(path, names[:1000], 1) or [name for name in names if name.lower() == path.lower()]
     guess = f"; did you mean {close[0]!r}?" if close else ""
     more = f" and {len(names) - _NAMED_COLUMNS} more" if len(names) > _NAMED_COLUMNS else ""
     found = ", ".join(names[:_NAMED_COLUMNS]) + more
-    problem = f"missing column{guess}; found {found}; if files may lack it, say optional = true in the mapping"
+    problem = f"{problem}{guess}; found {found}; if files may lack it, say optional = true in the mapping"
     return InvalidData(problem, file=file, field=path)
 
 
 def _scan(file: Path, part: LogMapping | CatalogueMapping) -> pl.LazyFrame:
     schema = None
-    all_columns = isinstance(part, CatalogueMapping) and part.keep_others
-    if not all_columns and _has_lines(file):
-        keys = {key.lower() if part.ignore_case else key: key for key in _keys(file)}
-        wanted = [*part.paths(), *([part.each] if part.each else []), *(join.on for join in part.join)]
-        if part.fill:
-            wanted += [part.fill.by, *part.fill.columns]
-        # Objects are read as their text, and decoded with the paths that lead into them.
-        schema = {keys.get(name, name): pl.String() for name in top_level(wanted, list(keys))}
+    if table_kind(file) in ("JSON", "JSON Lines"):
+        # Objects and lists are read as their text, and decoded with the paths that lead into them.
+        schema = dict.fromkeys(_json_columns(file, part), pl.String())
     frame = scan_table(file, schema=schema, csv=part.csv, row=ROW, problem=UNREADABLE, json_text=schema or ())
     return _in_lower_case(frame, file) if part.ignore_case else frame
 
@@ -124,9 +123,22 @@ def _filled(frame: pl.LazyFrame, fill: Fill | None, file: Path) -> pl.LazyFrame:
     return frame.with_columns(value.forward_fill().over(fill.by) for value in values)
 
 
-def _has_lines(file: Path) -> bool:
-    kind = table_kind(file)
-    return kind == "JSON Lines" or (kind == "JSON" and not starts_with_array(file))
+def _json_columns(file: Path, part: LogMapping | CatalogueMapping) -> list[str]:
+    """The keys that the mapping reads, or all of them."""
+    if _reads_all(file, part):
+        return scan_table(file).collect_schema().names()
+    keys = {key.lower() if part.ignore_case else key: key for key in _keys(file)}
+    wanted = [*part.paths(), *([part.each] if part.each else []), *(join.on for join in part.join)]
+    if part.fill:
+        wanted += [part.fill.by, *part.fill.columns]
+    return [keys.get(name, name) for name in top_level(wanted, list(keys))]
+
+
+def _reads_all(file: Path, part: LogMapping | CatalogueMapping) -> bool:
+    """Whether all columns of a JSON file are read: those of an array are known without reading it again."""
+    return (isinstance(part, CatalogueMapping) and part.keep_others) or (
+        table_kind(file) == "JSON" and holds_array(file)
+    )
 
 
 def _keys(file: Path) -> list[str]:

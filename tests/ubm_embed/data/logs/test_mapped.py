@@ -164,6 +164,12 @@ def test_each_takes_a_list_of_values_and_one_that_files_lack(tmp_path: Path) -> 
     assert read(tmp_path, toml, "id\na\n")["product_id"].to_list() == ["a"]
 
 
+def test_a_json_array_is_read_as_json_lines_are(tmp_path: Path) -> None:
+    toml = '[log]\neach = "p.ids"\n[log.columns]\naction = {value = "buy"}\nproduct_id = "p.ids"\ntitle = "names"\n'
+    events = read(tmp_path, toml, json.dumps([{"p": {"ids": ["a", 2]}, "names": ["x", "y"]}]), "log.json")
+    assert events.select("product_id", "title").rows() == [("a", "x y"), ("2", "x y")]
+
+
 def test_a_list_of_very_many_entries_is_read(tmp_path: Path) -> None:
     toml = '[log]\neach = "ids"\n[log.columns]\naction = {value = "buy"}\nproduct_id = "ids"\n'
     events = read(tmp_path, toml, lines({"ids": list(range(300_000))}), "log.jsonl")
@@ -341,10 +347,10 @@ class TestErrors:
     def test_a_path_in_json_that_no_row_of_any_file_has(self, tmp_path: Path) -> None:
         toml = self.COLUMNS + 'product_id = "p.id"\nquery = "p.query"\n'
         one, other = tmp_path / "1.jsonl", tmp_path / "2.jsonl"
-        one.write_text(lines({"p": {"id": "a"}}))
+        one.write_text(lines({"p": {"id": "a"}, "other": 1}))
         other.write_text(lines({"p": {"query": "shoes"}}))
         assert mapped_log([one, other], mapping(tmp_path, toml)).files == (one, other)
-        with pytest.raises(InvalidData, match=r"1\.jsonl, field 'p\.query': no row has it"):
+        with pytest.raises(InvalidData, match=r"1\.jsonl, field 'p\.query': no row has it; found p, other;"):
             mapped_log([one], mapping(tmp_path, toml))
         with pytest.raises(InvalidData, match=r"field 'p\.query': no row has it"):
             mapped_log([one, one], mapping(tmp_path, toml))

@@ -76,8 +76,9 @@ def test_further_columns_stay_if_the_mapping_says_so(tmp_path: Path) -> None:
     toml = f"[catalogue]\nkeep_others = true\n[catalogue.columns]\n{COLUMNS}"
     text = "id,name,title,stock\n1,Shoe,x,3\n"
     assert read(tmp_path, toml, text).columns == ["product_id", "title", "category", "attributes", "stock"]
-    text = '{"id": 1, "name": "Shoe"}\n{"id": 2, "name": "Sock", "stock": 3}\n'
-    assert read(tmp_path, toml, text, "items.jsonl")["stock"].to_list() == [None, "3"]
+    text = '{"id": 1, "name": "Shoe"}\n{"id": 2, "name": "Sock", "stock": 3, "tags": ["a", "b"]}\n'
+    products = read(tmp_path, toml, text, "items.jsonl")
+    assert products.select("stock", "tags").rows() == [(None, None), ("3", "a > b")]
 
 
 def test_what_is_lost_or_left_out_is_counted(tmp_path: Path) -> None:
@@ -106,7 +107,7 @@ def test_rows_can_be_numbered_as_in_the_file(tmp_path: Path) -> None:
     [
         ("items.csv", "id,name\n1,a\n", None, "p", "missing column"),
         ("items.csv", "id,name,p\n1,a,3\n2,b,call us\n", 2, "p", "expected a price for price, got 'call us'"),
-        ("items.jsonl", '{"id": 1, "name": "a"}\n', None, "p", "missing column"),
+        ("items.jsonl", '{"id": 1, "name": "a"}\n', None, "p", "missing column; found id, name; if"),
         ("items.jsonl", '{"id": 1, "name": {"en": "a"}, "p": 1}\n', 1, "name", "expected one value"),
         ("items.jsonl", '{"id": 1, "name": "a", "p": 1}\n[]\n', 2, None, "expected an object"),
     ],

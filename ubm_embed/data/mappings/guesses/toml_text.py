@@ -68,7 +68,7 @@ def _column(name: str, guess: ColumnGuess, part: PartGuess) -> list[str]:
     lines = []
     for column in guess.columns:
         examples = ", ".join(map(_shown, list(dict.fromkeys(column.values))[:_EXAMPLES]))
-        counts = f"{column.distinct:,} values in {_rows(len(column.values))}, such as {examples}"
+        counts = f"{_count(column.distinct, 'value')} in {_rows(len(column.values))}, such as {examples}"
         lines.append(f"# {_shown(column.path)} {guess.reason}: {counts}")
     if guess.others:
         lines.append(f"# or is it {' or '.join(map(_shown, guess.others))}?")
@@ -100,7 +100,11 @@ def _actions(part: PartGuess) -> list[str]:
 
 
 def _rows(count: int) -> str:
-    return "1 row" if count == 1 else f"{count:,} rows"
+    return _count(count, "row")
+
+
+def _count(count: int, what: str) -> str:
+    return f"{count:,} {what}{'s' * (count != 1)}"
 
 
 def _quoted(text: str) -> str:
