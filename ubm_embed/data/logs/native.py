@@ -6,6 +6,7 @@ from pathlib import Path
 
 import polars as pl
 
+from ubm_embed.data.ids import clean_ids
 from ubm_embed.data.interactions import known_action, valid_timestamp
 from ubm_embed.data.logs.event_table import PRODUCT_FIELDS, ROW, event_columns, text_at, time_at
 from ubm_embed.data.tables.attributes import ATTRIBUTES, as_attributes
@@ -42,7 +43,7 @@ def native_log(file: Path) -> pl.LazyFrame:
     schema = log.collect_schema()
     return log.select(
         event_columns(
-            position=pl.col("position") if "position" in schema else pl.lit(None),
+            position=_whole(schema) if "position" in schema else pl.lit(None),
             timestamp=time_at(schema, "timestamp"),
             attributes=_attributes(log, schema, file),
             row=pl.col(ROW),
@@ -81,9 +82,15 @@ def _requirements(schema: pl.Schema) -> list[Requirement]:
     if "timestamp" in schema:
         requirements.append(valid_timestamp(schema["timestamp"]))
     if "position" in schema:
-        whole = pl.col("position").cast(pl.Int64, strict=False).is_not_null() | pl.col("position").is_null()
+        whole = _whole(schema).is_not_null() | pl.col("position").is_null()
         requirements.append(Requirement("position", whole, "a whole number"))
     return requirements
+
+
+def _whole(schema: pl.Schema) -> pl.Expr:
+    """The positions; a text may have an empty fraction, as an id may."""
+    position = pl.col("position")
+    return (clean_ids(position) if schema["position"] == pl.String else position).cast(pl.Int64, strict=False)
 
 
 def _failed(requirement: Requirement, count: int, log: pl.LazyFrame, file: Path) -> InvalidData:

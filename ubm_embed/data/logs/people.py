@@ -13,6 +13,8 @@ import polars as pl
 from ubm_embed.data.logs.parts import ROWS, parts_of, sink_aside, write_aside
 from ubm_embed.data.tables.table_files import collect_tables
 
+# A user with more devices, counting cookies that were deleted, is a name for all who did not log in, such as "guest".
+MAX_DEVICES = 1_000
 _PAIR = ("anonymous_id", "user_id")
 
 
@@ -20,7 +22,8 @@ def name_people(events: pl.LazyFrame, gap: timedelta, folder: Path, *, rows: int
     """The events without `anonymous_id`, and in `user_id` the person: a user, or who stayed anonymous.
 
     An anonymous id that was seen with several users (a shared device) does not make them one. Its events without a user
-    belong to whoever logs in next during the same visit, else to whoever was logged in before.
+    belong to whoever logs in next during the same visit, else to whoever was logged in before. A user with more than
+    `MAX_DEVICES` anonymous ids is nobody.
 
     Args:
         events: on disk, in any order.
@@ -37,6 +40,12 @@ def name_people(events: pl.LazyFrame, gap: timedelta, folder: Path, *, rows: int
     is_device = (pl.col("user_id") == pl.col("anonymous_id")).fill_null(False)
     events = events.with_columns(pl.when(~is_device).then("user_id"))
     pairs = events.select(_PAIR).unique().collect(engine="streaming")
+    devices = pairs.drop_nulls().group_by("user_id").len()
+    crowds = devices.filter(pl.col("len") > MAX_DEVICES)["user_id"]
+    if crowds.len():
+        in_crowd = pl.col("anonymous_id").is_not_null() & pl.col("user_id").is_in(crowds.implode())
+        user = pl.when(~in_crowd.fill_null(False)).then("user_id")
+        events, pairs = events.with_columns(user), pairs.with_columns(user)
     owners = pairs.drop_nulls().group_by("anonymous_id").agg(pl.col("user_id").first(), pl.len().alias("users"))
     single = owners.filter(pl.col("users") == 1).select("anonymous_id", pl.col("user_id").alias("owner"))
     owned = events.join(single.lazy(), on="anonymous_id", how="left")

@@ -114,6 +114,12 @@ def test_a_native_log_may_say_more_than_a_corpus_holds(tmp_path: Path) -> None:
     assert (report.taken_back, report.dropped) == (2, {"duplicate message": 1, "duplicate order": 1})
 
 
+def test_positions_may_have_an_empty_fraction(tmp_path: Path) -> None:
+    file = tmp_path / "log.csv"
+    file.write_text("session_id,position,action,product_id\ns,1.0,view,p\ns,0.0,view,q\ns,,view,r\n")
+    assert collect(file, "native")["position"].to_list() == [1, 0, None]
+
+
 def test_catalogue_and_log_have_the_same_ids(tmp_path: Path) -> None:
     (tmp_path / "products.csv").write_text("product_id,title\nP1 ,Shoe\n 17.0,Boot\n")
     (tmp_path / "log.csv").write_text("session_id,action,product_id\ns,view,P1\ns,view,17\n")

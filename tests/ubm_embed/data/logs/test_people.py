@@ -6,7 +6,7 @@ import polars as pl
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from ubm_embed.data.logs.people import name_people
+from ubm_embed.data.logs.people import MAX_DEVICES, name_people
 
 NOON = datetime(2024, 1, 1, 12)
 GAP = timedelta(minutes=30)
@@ -51,6 +51,12 @@ def test_nobody_has_the_name_of_a_user() -> None:
 
 def test_a_device_that_is_written_as_the_user_is_no_user() -> None:
     assert people(("a", "a", 0), ("a", "u", 1), ("b", "b", 2)) == ["u", "u", "b"]
+
+
+def test_a_guest_of_a_thousand_devices_is_nobody() -> None:
+    guests = [(f"a{number}", "guest", number) for number in range(MAX_DEVICES + 1)]
+    assert people(*guests, ("b", "u", 0), (None, "guest", 1)) == [*(device for device, _, _ in guests), "u", "guest"]
+    assert set(people(*guests[1:])) == {"guest"}
 
 
 def test_a_kiosk_of_ten_thousand_users() -> None:
