@@ -13,7 +13,7 @@ import polars as pl
 from ubm_embed.data.ids import BLANKS, clean_ids, is_odd_id
 from ubm_embed.data.logs.event_table import LACKING, mark_dropped
 from ubm_embed.data.logs.report import EXAMPLES, Tally
-from ubm_embed.data.prices import parse_prices
+from ubm_embed.data.prices import is_plain_price, parse_prices
 from ubm_embed.data.tables.table_files import collect_tables
 from ubm_embed.data.texts import filled
 
@@ -80,7 +80,7 @@ def _fields() -> dict[str, _Field]:
             pl.col(name), text.is_not_null() & clean_ids(pl.col(name)).ne_missing(pl.col(name)), never
         )
     price, valued = parse_prices(pl.col("price")), clean_ids(pl.col("price")).is_not_null()
-    plain = filled(pl.col("price")).str.contains(_PLAIN_PRICE)
+    plain = is_plain_price(filled(pl.col("price")))
     fields["price"] = _Field(pl.col("price"), price.is_not_null() & ~plain, price.is_null() & valued)
     time = pl.col("unread_timestamp")
     fields["timestamp"] = _Field(time, never, clean_ids(time).is_not_null())

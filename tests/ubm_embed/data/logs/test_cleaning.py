@@ -41,11 +41,11 @@ def test_ids_are_one_id_however_they_are_written(tmp_path: Path) -> None:
 
 
 def test_prices_are_parsed_or_counted_as_lost(tmp_path: Path) -> None:
-    prices = ["$1,299.00", "19,90", "12.5", "call us", "-1", "null", None]
+    prices = ["$1,299.00", "19,90", "12.5", "call us", "-1", "null", None, "2e1"]
     report, corpus = native(
         tmp_path, *({"product_id": f"p{number}", "price": price} for number, price in enumerate(prices))
     )
-    assert corpus.products["price"].to_list() == [1299.0, 19.9, 12.5, None, None, None, None]
+    assert corpus.products["price"].to_list() == [1299.0, 19.9, 12.5, None, None, None, None, 20.0]
     assert (report.changed, report.lost) == ({"price": 2}, {"price": 2})
     log = str(tmp_path / "log.parquet")
     assert report.examples["lost price"] == [Example(log, 4, "call us"), Example(log, 5, "-1")]
