@@ -135,8 +135,9 @@ def refused_write(error: BaseException) -> OSError | None:
 def _named(error: Exception, path: Path, *, unwritten: bool) -> Exception:
     """The error to raise for one that ended the writing of `path`, with a note that the command line shows."""
     refused = refused_write(error)
-    if refused is not None and refused.filename is None:
-        refused.filename = str(path)
+    # An error of copying names the file that is read first. The name of a temporary file tells nobody anything.
+    if refused is not None and (refused.filename is None or refused.filename2 or ".partial" in str(refused.filename)):
+        refused.filename, refused.filename2 = str(path), None
     raised = refused or error
     if unwritten and isinstance(raised, OSError):
         raised.add_note(f"nothing was written to {path}")

@@ -100,6 +100,12 @@ class TestFile:
             except OSError:
                 raise RuntimeError("unexpected pos 704 vs 598")  # noqa: B904
 
+    def test_the_output_is_named_and_not_what_is_copied_into_it(self, tmp_path):
+        refusal = OSError(errno.ENOSPC, "No space left on device", "input", None, ".out.1234.partial")
+        with pytest.raises(OSError, match="No space left") as caught:
+            write_file(tmp_path / "out", error=refusal)
+        assert (caught.value.filename, caught.value.filename2) == (str(tmp_path / "out"), None)
+
     def test_another_error_stays_what_it_is(self, tmp_path):
         with pytest.raises(RuntimeError, match="os error 13"):
             write_file(tmp_path / "out", error=RuntimeError("Permission denied (os error 13)"))
