@@ -1,11 +1,13 @@
 """Which text columns become numbers."""
 
+from pathlib import Path
 from typing import Any
 
 import polars as pl
 import pytest
 
 from ubm_embed.data.tables.columns import Requirement, as_numbers, casts, number_types, require_all
+from ubm_embed.data.tables.table_files import scan_table
 from ubm_embed.errors import InvalidData
 
 WHOLE, FRACTION = pl.Int64(), pl.Float64()
@@ -72,3 +74,15 @@ def test_the_first_requirement_that_is_not_met_names_its_first_row() -> None:
         require_all(frame, [positive[0], small, positive[1]], "f.csv")
     assert (caught.value.row, caught.value.field) == (2, "a")
     assert "a small number, got 2 (and 1 more rows)" in str(caught.value)
+
+
+def test_the_row_is_that_of_its_file(tmp_path: Path) -> None:
+    for name, text in (("a", '{"n": 1}\n\n{"n": 2}\n'), ("b", '\n{"n": 3}\n\n{"n": 4}\n')):
+        (tmp_path / f"{name}.jsonl").write_text(text)
+    small = [Requirement("n", pl.col("n").cast(pl.Int64) < 4, "a small number")]
+    with pytest.raises(InvalidData) as caught:
+        require_all(scan_table(tmp_path), small, tmp_path)
+    assert (caught.value.file, caught.value.row) == (tmp_path / "b.jsonl", 4)
+    with pytest.raises(InvalidData) as caught:
+        require_all(scan_table(tmp_path).select("n"), [Requirement("n", pl.col("n") < "2", "one")], tmp_path)
+    assert (caught.value.file, caught.value.row) == (tmp_path / "a.jsonl", 3)

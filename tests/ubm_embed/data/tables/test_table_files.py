@@ -1,11 +1,13 @@
 import gzip
 import json
+from datetime import datetime
 from pathlib import Path
 
 import polars as pl
+import pyarrow as pa
 import pytest
 
-from ubm_embed.data.tables.table_files import collect_tables, scan_table
+from ubm_embed.data.tables.table_files import collect_tables, scan_table, table_files, table_kind
 from ubm_embed.errors import InvalidData, NotFound
 
 ROWS = [{"id": "007", "price": 1.5}, {"id": "x", "price": 2}]
@@ -73,6 +75,107 @@ def test_a_folder_is_its_files_of_one_kind_by_name(tmp_path: Path) -> None:
     write(tmp_path / "README.md", "not a table")
     write(tmp_path / ".hidden.jsonl", "{}")
     assert scan_table(tmp_path).collect().rows() == [("1", None), ("2", "x")]
+
+
+def test_a_folder_is_read_with_the_folders_in_it_but_nothing_hidden(tmp_path: Path) -> None:
+    # As Segment lays out its logs in S3, and as Spark leaves its output.
+    names = ("s/1709251200000/1709287200000.ab.1.1.2.gz", "s/1709251200000/1709287200000.ab.1.1.1.gz", "s/2/x.1.1.1.gz")
+    for number, name in enumerate(names):
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        write(tmp_path / name, f'{{"n": {number}}}\n')
+    for hidden in ("_SUCCESS", "_temporary/part-0.csv", ".git/a.csv", "s/.part.crc", "s/2/_metadata"):
+        (tmp_path / hidden).parent.mkdir(exist_ok=True)
+        (tmp_path / hidden).write_text("a,b\n1,2\n")
+    (tmp_path / "s" / "part-7.json").touch()  # of a worker that had no rows
+    (tmp_path / "s" / "again").symlink_to(tmp_path, target_is_directory=True)
+    assert [str(file.relative_to(tmp_path)) for file in table_files(tmp_path)] == sorted(names)
+    assert scan_table(tmp_path).collect()["n"].to_list() == ["1", "0", "2"]
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "kind"),
+    [
+        ("events_000000000000", b' {"a": 1}\n', "JSON Lines"),
+        ("events", b"\xef\xbb\xbf" + b'{"a": 1}', "JSON Lines"),
+        ("t.log", b'[{"a": 1}]', "JSON"),
+        ("t.dat", b"a|b\n1|2\n", "CSV"),
+        ("t.txt", b"a\tb\n1\t2\n", "CSV"),
+        ("t.tsv", b"a\n1\n", "CSV"),
+        ("t.TAB", b"a\n1\n", "CSV"),
+        ("t.gz", gzip.compress(b"a;b\n1;2\n"), "CSV"),
+        ("t.dat", "a;b\n1;2\n".encode("utf-16"), "CSV"),
+        ("t.csv.zst", pa.compress(b"a\n1\n", codec="zstd", asbytes=True), "CSV"),
+        ("t.ndjson.zst", pa.compress(b'{"a": 1}', codec="zstd", asbytes=True), "JSON Lines"),
+        ("feed", b"<?xml version='1.0'?><rss><item><id>1</id></item></rss>", "XML"),
+    ],
+)
+def test_the_kind_is_by_content_where_the_name_does_not_tell(
+    tmp_path: Path, name: str, content: bytes, kind: str
+) -> None:
+    (tmp_path / name).write_bytes(content)
+    assert table_kind(tmp_path / name) == kind
+    assert scan_table(tmp_path / name, row="row").collect().select(pl.first(), "row").row(0) == ("1", 1)
+
+
+def test_parquet_is_known_without_its_suffix(tmp_path: Path) -> None:
+    pl.DataFrame({"a": [1]}).write_parquet(tmp_path / "part-0")
+    assert scan_table(tmp_path / "part-0", row="row").collect().rows() == [(1, 1)]
+
+
+@pytest.mark.parametrize(
+    ("name", "content"), [("a.md", "# a, b"), ("a.py", "x = 1, 2"), ("a.txt", "words"), ("a.png", "\0,")]
+)
+def test_what_is_no_table_is_left_out_of_a_folder(tmp_path: Path, name: str, content: str) -> None:
+    write(tmp_path / name, content)
+    write(tmp_path / "t.csv", csv())
+    assert table_files(tmp_path) == [tmp_path / "t.csv"]
+
+
+def test_text_in_parquet_is_text_however_it_is_stored(tmp_path: Path) -> None:
+    values, kind = ["view", None, "add"], pl.Enum(["add", "view"])
+    frame = pl.DataFrame(
+        {
+            "category": pl.Series(values, dtype=pl.Categorical),
+            "enum": pl.Series(values, dtype=kind),
+            "bytes": [b"view", None, "\u00e9".encode()],
+            "list": pl.Series([values, None, []], dtype=pl.List(pl.Categorical)),
+            "record": pl.Series([{"a": value} for value in values], dtype=pl.Struct({"a": kind})),
+        }
+    )
+    frame.write_parquet(tmp_path / "t.parquet")
+    read = scan_table(tmp_path / "t.parquet").collect()
+    assert read["category"].to_list() == read["enum"].to_list() == values
+    assert read["bytes"].to_list() == ["view", None, "\u00e9"]
+    assert read["list"].to_list() == [values, None, []]
+    assert read["record"].to_list() == [{"a": value} for value in values]
+    assert read["category"].dtype == read["bytes"].dtype == pl.String
+
+
+def test_a_damaged_parquet_file_is_named(tmp_path: Path) -> None:
+    for name in "ab":
+        pl.DataFrame({"a": list(range(10_000))}).write_parquet(tmp_path / f"{name}.parquet")
+    content = bytearray((tmp_path / "b.parquet").read_bytes())
+    content[4:2000] = bytes(1996)
+    (tmp_path / "b.parquet").write_bytes(content)
+    files = table_files(tmp_path)
+    with pytest.raises(InvalidData, match="not readable as Parquet") as caught:
+        collect_tables([scan_table(tmp_path)], files)
+    assert caught.value.file == tmp_path / "b.parquet"
+
+
+def test_columns_of_several_files_go_together_or_are_named(tmp_path: Path) -> None:
+    def files(*frames: pl.DataFrame) -> Path:
+        for number, frame in enumerate(frames):
+            frame.write_parquet(tmp_path / f"{number}.parquet")
+        return tmp_path
+
+    texts, whole = pl.DataFrame({"a": ["x"]}), pl.DataFrame({"a": [1], "b": [True]})
+    assert scan_table(files(whole, texts)).collect().rows() == [("1", True), ("x", None)]
+    assert scan_table(files(whole, pl.DataFrame({"a": [0.5]}))).collect()["a"].to_list() == [1.0, 0.5]
+    for other in (pl.DataFrame({"a": [["x"]]}), pl.DataFrame({"a": [datetime(2024, 1, 1)]})):
+        with pytest.raises(InvalidData, match=r"expected Int64 as in .*0\.parquet, found") as caught:
+            scan_table(files(whole, other))
+        assert (caught.value.file, caught.value.field) == (tmp_path / "1.parquet", "a")
 
 
 @pytest.mark.parametrize(("names", "problem"), [([], "found none"), (["a.csv", "b.jsonl"], "found CSV and JSON Lines")])
@@ -156,7 +259,7 @@ def test_a_bad_csv_row_is_an_error_when_collected(tmp_path: Path, content: bytes
     assert caught.value.file == tmp_path / "t.csv"
 
 
-@pytest.mark.parametrize("folder", ["shop [2024]", "shop*", "shop?", "{shop,other}", "["])
+@pytest.mark.parametrize("folder", ["shop [2024]", "shop*", "shop?", "{shop,other}", "[", "Bücher 100%", "a%20b"])
 @pytest.mark.parametrize("name", ["t.csv", "t.jsonl", "t.json", "t.parquet"])
 def test_a_name_is_not_a_pattern(tmp_path: Path, folder: str, name: str) -> None:
     for place, value in ((folder, "ours"), ("shop 2", "other"), ("shop2", "other")):
