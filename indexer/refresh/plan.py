@@ -5,7 +5,7 @@ Letters: M products of the catalogue.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
 
@@ -114,26 +114,26 @@ class Plan:
         changes: its differences from the live version.
         live: contents of live.json, None if nothing is live.
         base: the live version, None if there is none to compare with.
-        live_schema: its columns and their types, empty if there is none.
         model_id: the model that encodes; sessions are read by it.
         product_model_id: its product tower, if it has a separate one.
         dimension: width of the vectors, D.
         reuse: version of the table whose vectors of unchanged texts are taken over; None if this model made none.
         rewrite_reason: why the whole table is written again; None if only the differences are.
         pairs: products that follow one another in sessions, None without interactions.
+        live_schema: columns of the live version and their types, empty if there is none.
     """
 
     scan: CatalogueScan
     changes: Changes
     live: Live | None
     base: StoreVersion | None
-    live_schema: pl.Schema
     model_id: str
     product_model_id: str | None
     dimension: int
     reuse: int | None
     rewrite_reason: str | None
     pairs: pl.DataFrame | None
+    live_schema: pl.Schema = field(default_factory=pl.Schema)
 
     @classmethod
     def to_build(
@@ -151,7 +151,6 @@ class Plan:
             changes=Changes.between(None, scan, counted.popularity),
             live=live,
             base=None,
-            live_schema=pl.Schema(),
             model_id=checkpoint.model_id,
             product_model_id=tower.model_id if tower else None,
             dimension=checkpoint.model.config.dimension,

@@ -318,7 +318,8 @@ def test_a_file_system_that_is_full_leaves_nothing_half_written(shell: Shell) ->
         check=False,
     )
     assert done.returncode == 1
-    assert done.stderr.endswith(f"File too large: output; nothing was written to {shell.folder / 'full'}\n")
+    out = shell.folder / "full"
+    assert done.stderr.endswith(f"File too large: {out}; nothing was written to {out}\n")
     assert not (shell.folder / "full").exists()
     assert not list(shell.folder.glob(".full.*"))
 

@@ -150,7 +150,7 @@ DAMAGES: dict[str, tuple[Damage, str, str]] = {
     ),
     "weights flipped": (
         lambda store: flip(model_of(store) / "model.safetensors"),
-        "holds model",
+        "was written as model .* damaged",
         "refresh --model DIR",
     ),
     "tokenizer garbage": (
