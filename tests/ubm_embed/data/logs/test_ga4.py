@@ -5,6 +5,7 @@ from typing import Any
 import pytest
 
 from tests.ubm_embed.data.logs.reading import NOON, collect, dropped, kept, write
+from ubm_embed.data.corpus import Corpus
 from ubm_embed.data.logs.ingestion import ingest
 
 START = 1_704_110_400_000_000  # 2024-01-01 12:00 UTC in microseconds
@@ -208,3 +209,12 @@ def test_a_ga4_removal_takes_the_add_back(tmp_path: Path) -> None:
 def test_a_ga4_item_without_an_id_is_no_product(tmp_path: Path, number: str) -> None:
     frame = collect(write(tmp_path / "log.jsonl", [ga4("view_item", SHOE | {"item_id": number})]), "ga4")
     assert dropped(frame) == {"no product id": 1}
+
+
+def test_a_ga4_purchase_from_the_server_may_know_the_user_alone(tmp_path: Path) -> None:
+    server = ga4("purchase", SHOE, minute=10, user=None, session=None) | {"user_id": "u7"}
+    log = [ga4("view_item", SHOE), ga4("view_item", HAT, minute=1) | {"user_id": "u7"}, server]
+    report = ingest([write(tmp_path / "log.jsonl", log)], kind="ga4", out=tmp_path / "out")
+    interactions = Corpus.open(tmp_path / "out").interactions
+    assert interactions.select("session_id", "user_id").unique().rows() == [("u-5", "u7")]
+    assert report.actions == {"view": 2, "buy": 1}

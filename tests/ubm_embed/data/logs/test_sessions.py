@@ -1,3 +1,4 @@
+import itertools
 from datetime import datetime, timedelta
 
 import polars as pl
@@ -82,6 +83,28 @@ def test_an_event_that_is_far_from_every_session_has_its_own() -> None:
         "t",
         "b-1704110400000000",
     ]
+
+
+def slowly_joined(rows: list[tuple[str | None, str, int]]) -> list[str | None]:
+    """The session that each event joins, one visit after the other; None where it has one of its own."""
+    sessions = [session for session, _, _ in rows]
+    visit: list[int] = []
+    timeline = sorted(range(len(rows)), key=lambda place: (rows[place][1], rows[place][2], place))
+    for place, after in itertools.zip_longest(timeline, timeline[1:]):
+        visit.append(place)
+        if after is None or rows[after][1] != rows[place][1] or rows[after][2] - rows[place][2] >= 30:
+            for number, member in enumerate(visit):
+                around = [*reversed(visit[:number]), *visit[number:]]
+                named = [rows[other][0] for other in around if rows[other][0]]
+                sessions[member] = sessions[member] or next(iter(named), None)
+            visit = []
+    return sessions
+
+
+@given(st.lists(st.tuples(st.sampled_from(["s", "t", None]), st.sampled_from("ab"), st.integers(0, 120)), max_size=12))
+def test_events_join_sessions_as_one_visit_after_the_other_would(rows: list[tuple[str | None, str, int]]) -> None:
+    for result, expected in zip(joined(*rows), slowly_joined(rows), strict=True):
+        assert result == expected or (expected is None and result.startswith(("a-", "b-")))
 
 
 def events(*rows: tuple[str, int | None, int | None]) -> pl.DataFrame:
