@@ -38,16 +38,16 @@ def require_settled(files: Sequence[Path]) -> Stamps:
     if doubtful:
         before = stamps(doubtful)
         sleep(_WAIT_SECONDS)
-        require_unchanged(doubtful, before)
+        require_unchanged(doubtful, before, "is still being written")
     return stamps(files)
 
 
-def require_unchanged(files: Sequence[Path], before: Stamps) -> None:
+def require_unchanged(files: Sequence[Path], before: Stamps, problem: str = "changed while it was read") -> None:
     """Raise `Conflict` if a file is not in the state `before`."""
-    for file, (size, _), now, then in zip(files, before, stamps(files), before, strict=True):
+    for file, then, now in zip(files, before, stamps(files), strict=True):
         if now != then:
-            grew = f": {size:,} bytes, a moment later {now[0]:,}" if now[0] != size else ""
-            raise Conflict(f"{file} is still being written{grew}; run it again once the file is complete")
+            grew = f" ({then[0]:,} bytes, a moment later {now[0]:,})" if now[0] != then[0] else ""
+            raise Conflict(f"{file} {problem}{grew}; run it again once the file is complete")
 
 
 def cut_short(files: Iterable[Path]) -> list[Path]:

@@ -48,7 +48,7 @@ def test_a_file_that_grows_is_refused(tmp_path: Path, monkeypatch: pytest.Monkey
     file = tmp_path / "p.csv"
     file.write_text(LINES[:-3])
     monkeypatch.setattr(settled_files, "sleep", lambda _: file.write_text(LINES))
-    with pytest.raises(Conflict, match=rf"p\.csv is still being written: {len(LINES) - 3} bytes, .* {len(LINES)}"):
+    with pytest.raises(Conflict, match=rf"p\.csv is still being written \({len(LINES) - 3} bytes, .* {len(LINES)}\)"):
         CatalogueScan.read(file)
 
 
@@ -56,7 +56,7 @@ def test_a_file_that_changes_while_it_is_scanned_is_refused(tmp_path: Path, monk
     file = write(tmp_path / "p.csv")
     require_storable = "indexer.refresh.catalogue_scan.require_storable"
     monkeypatch.setattr(require_storable, lambda *_: file.write_text(LINES + "p3,boot\n"))
-    with pytest.raises(Conflict, match=r"p\.csv is still being written"):
+    with pytest.raises(Conflict, match=r"p\.csv changed while it was read"):
         CatalogueScan.read(file)
 
 
