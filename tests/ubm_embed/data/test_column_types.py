@@ -48,6 +48,49 @@ def test_a_column_is_read_in_the_type_of_all_its_values(
     assert values_of(name, texts) == values
 
 
+WHOLE, FRACTION = ColumnType.INTEGER, ColumnType.NUMBER
+
+
+@pytest.mark.parametrize(
+    ("texts", "kind"),
+    [
+        (["1", "-2", "0", None], WHOLE),
+        (["1", "2.5"], FRACTION),
+        (["1e3"], FRACTION),
+        (["1", "2.0"], FRACTION),
+        (["-0.5", "1E-3", None], FRACTION),
+        ([str(2**63 - 1), str(-(2**63))], WHOLE),
+        ([str(2**63)], None),
+        ([str(2**63), "0.5"], FRACTION),
+        (["007", "8"], None),
+        (["1", ""], WHOLE),
+        (["1", " 2"], WHOLE),
+        (["1", "2\n"], WHOLE),
+        (["+1"], None),
+        (["1."], None),
+        ([".5"], None),
+        (["1,5"], None),
+        (["nan"], None),
+        (["inf"], None),
+        (["0x1"], None),
+        (["١"], None),  # a digit of another script
+        ([None, None], None),
+    ],
+)
+def test_a_column_is_of_numbers_where_every_value_is_written_as_one(
+    texts: list[str | None], kind: ColumnType | None
+) -> None:
+    types, _ = types_of(n=texts)
+    assert types == ({} if kind is None else {"n": kind})
+
+
+def test_one_value_at_the_end_decides_for_the_whole_column() -> None:
+    numbers: list[str | None] = [str(row) for row in range(10_000)]
+    assert types_of(n=numbers)[0] == {"n": WHOLE}
+    assert types_of(n=[*numbers, "x"])[0] == {}
+    assert types_of(n=[*numbers, "0.5"])[0] == {"n": FRACTION}
+
+
 def test_a_column_that_nearly_has_a_type_is_reported_and_left_as_it_is() -> None:
     prices = [f"{number}.5" for number in range(20)]
     assert types_of(price=[*prices, "call us"]) == ({}, {"price": ColumnType.PRICE})

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -11,8 +11,6 @@ import polars as pl
 from ubm_embed.data.tables.attributes import ATTRIBUTES, as_attributes
 from ubm_embed.data.tables.table_files import locate_row
 from ubm_embed.errors import InvalidData
-
-_NUMBER = r"^-?(0|[1-9]\d*)(\.\d+)?([eE][+-]?\d+)?$"
 
 
 def conform(
@@ -92,38 +90,6 @@ def as_text(value: pl.Expr, dtype: pl.DataType) -> pl.Expr:
         return text
     whole = value.cast(pl.Int64, strict=False)
     return pl.when(whole.cast(dtype) == value).then(whole.cast(pl.String)).otherwise(text)
-
-
-def as_numbers(frame: pl.DataFrame, names: list[str]) -> pl.DataFrame:
-    """`frame` with those text columns cast to numbers whose every value is a number (`007` is not)."""
-    return frame.with_columns(casts(number_types(frame.lazy(), names)))
-
-
-def number_types(frame: pl.LazyFrame, names: list[str]) -> dict[str, pl.DataType]:
-    """The number type of each of those text columns whose every value is a number (`007` is not)."""
-    texts = [name for name in names if frame.collect_schema()[name] == pl.String]
-    checks = [check.alias(f"{what} {name}") for name in texts for what, check in _number_checks(pl.col(name)).items()]
-    if not checks:
-        return {}
-    results = frame.select(checks).collect(engine="streaming").row(0, named=True)
-    numbers = [name for name in texts if results[f"filled {name}"] and results[f"number {name}"]]
-    # A whole number beyond 64 bits stays text.
-    fitting = [name for name in numbers if results[f"fraction {name}"] or results[f"fits {name}"]]
-    return {name: pl.Float64() if results[f"fraction {name}"] else pl.Int64() for name in fitting}
-
-
-def casts(types: Mapping[str, pl.DataType]) -> list[pl.Expr]:
-    """Columns cast to these types, by name."""
-    return [pl.col(name).cast(dtype) for name, dtype in types.items()]
-
-
-def _number_checks(value: pl.Expr) -> dict[str, pl.Expr]:
-    return {
-        "filled": value.is_not_null().any(),
-        "number": value.str.contains(_NUMBER).all(),
-        "fraction": value.str.contains(r"[.eE]").any(),
-        "fits": (value.is_null() | value.cast(pl.Int64, strict=False).is_not_null()).all(),
-    }
 
 
 def _cast(column: pl.Series, dtype: pl.DataType, file: str | Path) -> pl.Series:
