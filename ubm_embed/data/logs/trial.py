@@ -13,7 +13,7 @@ from ubm_embed.data.logs.events import read_events
 from ubm_embed.data.mappings.mapped_catalogue import mapped_catalogue
 from ubm_embed.data.mappings.mapping import Mapping
 from ubm_embed.data.tables.table_files import collect_tables
-from ubm_embed.errors import UbmError
+from ubm_embed.errors import InvalidData
 
 
 @dataclass(frozen=True)
@@ -44,8 +44,8 @@ def try_mapping(files: Sequence[Path], mapping: Mapping) -> Trial:
             if part is not None:
                 ids = mapped_catalogue(file, part).select(pl.col("product_id").is_not_null().sum())
                 products += int(collect_tables([ids], [file])[0].item())
-        except UbmError as error:
-            problems.append(str(error))
+        except InvalidData as error:
+            problems.append(str(InvalidData(error.problem, file=file.name, row=error.row, field=error.field)))
     return Trial(dict(actions.most_common()), dict(dropped.most_common()), products, tuple(problems))
 
 

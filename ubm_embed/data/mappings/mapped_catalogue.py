@@ -69,6 +69,8 @@ def _values(rows: MappedRows, part: CatalogueMapping) -> dict[str, Values]:
 
 
 def _require_readable(rows: MappedRows) -> None:
+    if not rows.has_json:
+        return
     bad = rows.frame.filter(pl.col(UNREADABLE).is_not_null()).select(ROW, UNREADABLE).head(1)
     (first,) = collect_tables([bad], [rows.file])
     if not first.is_empty():

@@ -38,6 +38,7 @@ class MappedRows:
         locations: where each path of the mapping leads in `frame`; None for an optional one that the file lacks.
         unsure: required paths in JSON, of which only the rows can tell whether the file has them.
         columns: the names of the file's columns, as far as they are known.
+        has_json: whether some of it is JSON, so that a row may be unreadable.
     """
 
     file: Path
@@ -45,6 +46,7 @@ class MappedRows:
     locations: Mapping[str, Location | None]
     unsure: frozenset[str]
     columns: tuple[str, ...]
+    has_json: bool
 
 
 def map_rows(file: Path, part: LogMapping | CatalogueMapping) -> MappedRows:
@@ -77,7 +79,8 @@ def map_rows(file: Path, part: LogMapping | CatalogueMapping) -> MappedRows:
     unsure = frozenset(
         path for path, location in found.items() if path in required and location and (is_json or location.decoded)
     )
-    return MappedRows(file, frame, found, unsure, names)
+    has_json = is_json or each is not None or any(location.decoded for location in found.values() if location)
+    return MappedRows(file, frame, found, unsure, names, has_json)
 
 
 def missing_column(

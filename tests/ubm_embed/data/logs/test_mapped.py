@@ -11,6 +11,7 @@ import polars as pl
 import pytest
 
 from ubm_embed.data.logs.mapped import MappedLog, mapped_log
+from ubm_embed.data.mappings import joined_files
 from ubm_embed.data.mappings.mapping import Mapping
 from ubm_embed.data.tables.table_files import collect_tables
 from ubm_embed.errors import InvalidData, NotFound
@@ -253,6 +254,14 @@ def test_files_beside_are_joined(tmp_path: Path) -> None:
         read(tmp_path, toml, "item\n2\n")
     (tmp_path / "names.csv").unlink()
     with pytest.raises(NotFound, match=r"names\.csv; the mapping joins it"):
+        read(tmp_path, toml, "item\n2\n")
+
+
+def test_a_file_that_is_too_large_to_join_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(joined_files, "_MAX_BYTES", 10)
+    (tmp_path / "names.csv").write_text("item,name\n1,Shoe\n2,Sock\n")
+    toml = '[log]\njoin = [{file = "names.csv", on = "item"}]\n[log.columns]\naction = {value = "view"}\n'
+    with pytest.raises(InvalidData, match=r"names\.csv: too large to join"):
         read(tmp_path, toml, "item\n2\n")
 
 
