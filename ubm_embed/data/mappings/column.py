@@ -24,13 +24,19 @@ def _short(path: str) -> str:
 Path = Annotated[Name, pydantic.AfterValidator(_short)]
 
 
+def _reason(error: Exception) -> str:
+    """The line of the message of polars that says why."""
+    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
+    return next((line for line in lines if line.startswith("error:")), lines[0]).removeprefix("error: ")
+
+
 def _is_pattern(pattern: str) -> str:
     import polars as pl  # only here: the command line reads this module for its help
 
     try:
         pl.Series([""]).str.contains(pattern)
     except pl.exceptions.PolarsError as error:
-        raise ValueError(f"not a regular expression: {str(error).strip().splitlines()[-1]}") from None
+        raise ValueError(f"not a regular expression: {_reason(error)}") from None
     return pattern
 
 

@@ -44,6 +44,11 @@ def write(folder: Path, text: str) -> Path:
         ("[log]\ncsv = {separator = 'ab'}\n" + LOG, "log[0].csv.separator", "must"),
         ("[log]\ndrop = [{path = 'x'}]\n" + LOG, "log[0].drop[0]", "exactly one of is_in and matches"),
         ("[log]\ndrop = [{path = 'x', matches = '['}]\n" + LOG, "log[0].drop[0].matches", "not a regular expression"),
+        (
+            "[log]\ndrop = [{path = 'x', matches = '(a{1000}){1000}{1000}'}]\n" + LOG,
+            "log[0].drop[0].matches",
+            "size limit",
+        ),
         ("[log]\njoin = [{file = '../secret.csv', on = 'x'}]\n" + LOG, "log[0].join[0].file", "in the same folder"),
         (f"[log.columns]\naction = 'a{'.' * 40}'\n", "log[0].columns.action.path[0]", "at most 32 names"),
         (f"[log.columns]\naction = 'a{'.' * 10_000}'\n", "log[0].columns.action.path[0]", "at most"),

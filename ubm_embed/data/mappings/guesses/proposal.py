@@ -23,6 +23,7 @@ from ubm_embed.data.tables.text_stream import utf8_chunks
 from ubm_embed.errors import InvalidData
 
 _MAX_FILES = 50  # that are looked at
+_MAX_HEADER = 1 << 16  # characters; the parser of the standard library takes fields of twice as many
 _DATA = re.compile(r"^-?[0-9]+([.,][0-9]+)?$|^[0-9]{1,4}[-/.][0-9]{1,2}[-/.][0-9]{1,4}")
 
 
@@ -146,6 +147,8 @@ def _names(copy: Path, quote: str) -> tuple[str, ...] | None:
     """Names for the columns of a file whose first row is no header but has numbers or times."""
     with copy.open(encoding="utf-8", errors="replace", newline="") as lines:
         line = next(lines, "")
+    if len(line) > _MAX_HEADER:
+        return None
     separator = max(",;\t|", key=line.count)
     fields = next(csv.reader([line], delimiter=separator), []) if quote else line.split(separator)
     if not any(_DATA.search(name.strip()) for name in fields):

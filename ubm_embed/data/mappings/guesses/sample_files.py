@@ -15,6 +15,7 @@ from ubm_embed.errors import InvalidData
 
 MAX_ROWS = 2000
 _HEAD_BYTES, _PART_BYTES, _PARTS = 1 << 20, 1 << 17, 8
+_MAX_HEADER = 1 << 16  # characters; the parser of the standard library takes fields of twice as many
 _ROWS_LATER = 100  # of each part
 _MAX_ARRAY_BYTES = 64 << 20
 _COMPRESSIONS = (".gz", ".zst", ".zstd", ".bz2")
@@ -108,12 +109,12 @@ def _later_lines(file: Path) -> Iterator[bytes]:
 
 
 def _whole_records(header: bytes, lines: Iterable[bytes]) -> Iterator[bytes]:
-    """Lines that surely are a record of their own: without quotes, and with as many fields as the header."""
-    for line in lines:
-        if b'"' not in line and any(
-            len(next(csv.reader([header.decode("utf-8", "replace")], delimiter=separator)))
-            == line.count(separator.encode()) + 1
-            for separator in ",;\t|"
-            if separator.encode() in header
-        ):
-            yield line
+    """Lines that surely are a record of their own: without quotes, and with as many separators as the header."""
+    text = header.decode("utf-8", "replace")
+    if len(text) > _MAX_HEADER:
+        return
+    separators = [separator for separator in ",;\t|" if separator in text]
+    counts = {one.encode(): len(next(csv.reader([text], delimiter=one))) - 1 for one in separators}
+    yield from (
+        line for line in lines if b'"' not in line and any(line.count(one) == count for one, count in counts.items())
+    )

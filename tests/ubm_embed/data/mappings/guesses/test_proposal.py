@@ -228,6 +228,22 @@ def test_a_file_that_cannot_be_read_does_not_hide_the_others(tmp_path: Path) -> 
     assert "broken.csv, row 1" in proposal.unreadable[0]
 
 
+@pytest.mark.parametrize(
+    ("content", "problem"),
+    [
+        (b"", "empty"),
+        (b"a,b\n", "no rows"),
+        (bytes(range(256)) * 100, "not cp1252 text"),
+        (b"x" * 3_000_000, "header that is not readable"),
+        (b'"' + b"x" * 3_000_000, "empty|no rows"),
+    ],
+)
+def test_what_is_no_table_is_refused(tmp_path: Path, content: bytes, problem: str) -> None:
+    (tmp_path / "log.csv").write_bytes(content)
+    with pytest.raises(InvalidData, match=problem):
+        guess(tmp_path, tmp_path / "log.csv")
+
+
 def test_an_error_names_the_file_and_not_its_sample(tmp_path: Path) -> None:
     (tmp_path / "log.csv").write_text("a,b\n1,2,3\n")
     with pytest.raises(InvalidData, match=rf"^{tmp_path}/log\.csv"):
