@@ -52,7 +52,7 @@ NAMES: Final = _names(
             "productgroup maincategory googleproductcategory categories department breadcrumb breadcrumbs "
             "producttypename kategorie warengruppe genre type"
         ),
-        "price": "price unitprice itemprice productprice saleprice currentprice lineitemprice finalprice preis",
+        "price": "price unitprice itemprice productprice saleprice currentprice lineitemprice finalprice cost preis",
         "message_id": "messageid eventid insertid eventuuid uuid hitid",
         "order_id": "orderid transactionid invoiceno invoice ordernumber orderno bestellnummer purchaseid",
         "position": "position sequence seq eventindex eventsequence eventorder hitnumber eventnumber step",
@@ -71,6 +71,7 @@ ATTRIBUTES: Final = _names(
 
 # What the words of an action say, in this order: `remove_from_cart` is no `cart`, and a started checkout no purchase.
 _ACTIONS: Final = (
+    ("buy", r"(checkout|order).*(complet|success|finish)|\bpaid\b"),
     (
         "drop",
         r"wish|fav|impression|begin|start|checkout|page ?view|view ?(item ?list|cart)|login|sign|payment|shipping",

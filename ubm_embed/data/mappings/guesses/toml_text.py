@@ -66,7 +66,7 @@ def _column(name: str, guess: ColumnGuess, part: PartGuess) -> list[str]:
     if guess.value is not None:
         return [f"# {guess.reason}", f"{name} = {{value = {_quoted(guess.value)}}}"]
     lines = []
-    for column in guess.columns:
+    for column in guess.columns[-1:] if guess.joined else guess.columns:
         examples = ", ".join(map(_shown, list(dict.fromkeys(column.values))[:_EXAMPLES]))
         counts = f"{_count(column.distinct, 'value')} in {_rows(len(column.values))}, such as {examples}"
         lines.append(f"# {_shown(column.path)} {guess.reason}: {counts}")

@@ -282,6 +282,7 @@ def test_any_table_has_a_proposal_that_can_be_read(
         ("transaction", "buy"),
         ("view_search_results", "search"),
         ("Checkout Started", "drop"),
+        ("checkout_complete", "buy"),
         ("page_view", "drop"),
         ("add_to_wishlist", "drop"),
         ("scroll", None),
