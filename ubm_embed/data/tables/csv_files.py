@@ -13,6 +13,7 @@ import polars as pl
 
 from ubm_embed.data.tables.column_names import column_names
 from ubm_embed.data.tables.csv_structure import (
+    LONE_RETURN_PROBLEM,
     NUL_PROBLEM,
     QUOTE_ADVICE,
     Marks,
@@ -196,7 +197,8 @@ def _fields(record: str, separator: str, quote: str, file: Path) -> list[str]:
             quoting=csv.QUOTE_MINIMAL if quote else csv.QUOTE_NONE,
         )
     except csv.Error as error:
-        raise InvalidData(f"the header is not readable: {error}", file=file) from None
+        problem = LONE_RETURN_PROBLEM if "new-line" in str(error) else f"a header that is not readable: {error}"
+        raise InvalidData(problem, file=file) from None
     if not fields:
         raise InvalidData("a header without text", file=file)
     return fields

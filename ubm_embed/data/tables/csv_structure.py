@@ -18,6 +18,7 @@ from ubm_embed.errors import InvalidData
 _LF, _CR = 0x0A, 0x0D
 QUOTE_ADVICE = 'double the quote, or declare quote = "" in a mapping if quotes are characters like any other'
 
+LONE_RETURN_PROBLEM = "a carriage return without a line feed; expected lines that end in LF or CR LF"
 NUL_PROBLEM = "a NUL character; if the text is UTF-16, declare its encoding in a mapping"
 
 _Positions = NDArray[np.int64]
@@ -147,8 +148,7 @@ class RecordCheck:
         outside = np.searchsorted(marks.quotes, returns) % 2 == 0
         alone = returns[outside & (text[returns + 1] != _LF)]
         if alone.size:
-            problem = "a carriage return without a line feed; expected lines that end in LF or CR LF"
-            raise self._error(problem, buffer, marks, int(alone[0]), row)
+            raise self._error(LONE_RETURN_PROBLEM, buffer, marks, int(alone[0]), row)
 
     def _error(self, problem: str, buffer: bytes, marks: Marks, position: int, row: int) -> InvalidData:
         line, field = marks.place(position)

@@ -24,6 +24,9 @@ _BLANKS = b" \t\r"
 # polars turns the first half of a pair of surrogates into NUL if the second is missing.
 _SURROGATES = re.compile(rb"\\u[dD][89abAB][0-9a-fA-F]{2}(\\u[dD][c-fC-F][0-9a-fA-F]{2})?")
 
+# polars writes nested values as text without escaping backslashes, most control characters, and quotes in keys.
+_ESCAPES = re.compile(rb"\\(?:[^u]|u00(?:[01]|22|5[cC]))")
+
 
 @dataclass(frozen=True)
 class LineBlock:
@@ -116,8 +119,13 @@ class LineReader:
             return sorted(odd)
         declared = [(name, dtype) for name, dtype in self.schema.items() if name not in self.json_text]
         nested = [check for name, dtype in declared for check in _begins_like_json(pl.col(name), dtype)]
-        if nested:
-            odd.update(frame.select(pl.any_horizontal(nested).arg_true()).to_series())
+        odd.update(_rows_where(frame, nested))
+        if b"\\" in lines.block.text and _ESCAPES.search(lines.block.text):
+            texts = [
+                check for name in self.json_text if name in self.schema for check in _begins_like_json(pl.col(name))
+            ]
+            rows, in_line = _rows_where(frame, texts), lines.texts
+            odd.update(row for row in rows if _ESCAPES.search(in_line[row]))
         return sorted(odd)
 
     def _line_by_line(self, lines: _Lines, rows: Collection[int]) -> pl.DataFrame:
@@ -157,7 +165,12 @@ class LineReader:
         return frame.with_columns(marks).select(*self.schema, *(mark.name for mark in marks))
 
 
-def _begins_like_json(value: pl.Expr, dtype: pl.DataType | DataTypeClass) -> list[pl.Expr]:
+def _rows_where(frame: pl.DataFrame, conditions: list[pl.Expr]) -> list[int]:
+    """The 0-based rows where one of the conditions holds."""
+    return frame.select(pl.any_horizontal(conditions).arg_true()).to_series().to_list() if conditions else []
+
+
+def _begins_like_json(value: pl.Expr, dtype: pl.DataType | DataTypeClass = pl.String) -> list[pl.Expr]:
     """Conditions of which one holds where a text at any depth of `value` begins with a bracket."""
     if dtype == pl.String:
         return [value.str.starts_with("[") | value.str.starts_with("{")]

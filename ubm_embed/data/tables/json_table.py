@@ -51,6 +51,8 @@ def scan_json(
     if schema is None:
         keys = _keys(file, blocks(file, chunk_bytes), strict=problem is None)
         schema, json_text = dict.fromkeys(keys, pl.String()), keys
+    # A column of the file with the name of one that is added gives way.
+    schema = {name: dtype for name, dtype in schema.items() if name not in (row, problem)}
     columns = dict(schema)
     if row is not None:
         columns[row] = pl.Int64()

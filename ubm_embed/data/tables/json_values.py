@@ -77,7 +77,7 @@ class Fitting:
         for name, dtype in self.schema.items():
             value = row.get(name)
             if name in self.json_text and isinstance(value, dict | list):
-                fitted[name] = json.dumps(value, ensure_ascii=False)
+                fitted[name] = json.dumps(_with_whole_numbers(value), ensure_ascii=False)
             elif value is not None:
                 fitted[name] = self._value(value, dtype, name)
         return fitted
@@ -123,6 +123,15 @@ def shown(value: Any) -> str:
     """The beginning of a value's JSON."""
     text = whole_text(json.dumps(value, ensure_ascii=False))
     return text if len(text) <= _SHOWN else f"{text[: _SHOWN - 1]}…"
+
+
+def _with_whole_numbers(value: Any) -> Any:
+    """The value with 1 for 1.0, as polars writes it."""
+    if isinstance(value, dict):
+        return {key: _with_whole_numbers(inner) for key, inner in value.items()}
+    if isinstance(value, list):
+        return [_with_whole_numbers(inner) for inner in value]
+    return int(value) if isinstance(value, float) and value.is_integer() else value
 
 
 def _decoded(value: Any, kind: type) -> Any:

@@ -55,7 +55,7 @@ def scan_table(
             searches the file for them at once.
         csv: how CSV files are written; None is a header, separated by what it has, in UTF-8.
         row: adds a column of this name with the 1-based number of the row in its file: a record of CSV and Parquet,
-            a line of JSON Lines, an element of a JSON array.
+            a line of JSON Lines, an element of a JSON array. It replaces a column of the file with this name.
         problem: JSON only: adds a text column of this name that says what is wrong with a row, or is null. Values that
             do not fit `schema` are null then; without `problem` they are an error.
         json_text: columns of `schema` whose lists and objects are read as their JSON text. Elsewhere a list is joined
@@ -86,7 +86,8 @@ def scan_table(
 def _with_row(frame: pl.LazyFrame, row: str | None) -> pl.LazyFrame:
     if row is None:
         return frame
-    return frame.with_row_index(row, 1).select(pl.exclude(row), pl.col(row).cast(pl.Int64))
+    numbered = frame.select(pl.exclude(row)).with_row_index(row, 1)
+    return numbered.select(pl.exclude(row), pl.col(row).cast(pl.Int64))
 
 
 def _with_problem(frame: pl.LazyFrame, problem: str | None) -> pl.LazyFrame:
@@ -186,5 +187,6 @@ def table_batches(path: str | Path, rows: int) -> Iterator[pl.DataFrame]:
 
 
 def _explained(error: Exception, files: Iterable[Path]) -> InvalidData:
-    """Our own readers explain themselves; what is left is an error of polars in Parquet."""
-    return damaged([file for file in files if table_kind(file) == "Parquet"], error)
+    """Our own readers explain themselves; what is left is an error of polars, most often in Parquet."""
+    parquet = [file for file in files if table_kind(file) == "Parquet"]
+    return damaged(parquet, error) if parquet else InvalidData(f"not readable: {str(error).splitlines()[0]}")

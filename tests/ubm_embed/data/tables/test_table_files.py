@@ -117,6 +117,15 @@ def test_the_kind_is_by_content_where_the_name_does_not_tell(
     assert scan_table(tmp_path / name, row="row").collect().select(pl.first(), "row").row(0) == ("1", 1)
 
 
+def test_the_row_number_replaces_a_column_of_its_name(tmp_path: Path) -> None:
+    write(tmp_path / "t.csv", "row,a\n7,1\n")
+    write(tmp_path / "t.jsonl", '{"row": 7, "problem": 8, "a": "1"}\n')
+    pl.DataFrame({"row": [7], "a": ["1"]}).write_parquet(tmp_path / "t.parquet")
+    for name in ("t.csv", "t.jsonl", "t.parquet"):
+        frame = scan_table(tmp_path / name, row="row", problem="problem")
+        assert frame.select("a", "row", "problem").collect().rows() == [("1", 1, None)]
+
+
 def test_parquet_is_known_without_its_suffix(tmp_path: Path) -> None:
     pl.DataFrame({"a": [1]}).write_parquet(tmp_path / "part-0")
     assert scan_table(tmp_path / "part-0", row="row").collect().rows() == [(1, 1)]
