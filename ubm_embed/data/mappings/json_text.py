@@ -15,6 +15,8 @@ import polars as pl
 PROBLEM = "problem"
 KEYS = ("key", "name")  # of an entry with a `value`, in a list that stands for a record
 _NOT_JSON = "not JSON"
+# Made once: `json.loads` would make one for each text.
+_DECODER = json.JSONDecoder(parse_float=str, parse_constant=lambda _: None)
 
 
 def decode_records(texts: pl.Series, paths: Sequence[tuple[str, ...]]) -> pl.Series:
@@ -22,8 +24,15 @@ def decode_records(texts: pl.Series, paths: Sequence[tuple[str, ...]]) -> pl.Ser
 
     A list stays JSON text. Null, an empty text and an empty list are records without fields.
     """
-    rows = [_decode_record(text, paths) for text in texts]
-    return pl.Series(texts.name, rows, dtype=record_type(paths))
+    columns: list[list[str | None]] = [[] for _ in paths]
+    problems: list[str | None] = []
+    for text in texts:
+        record, problem = _record(text)
+        problems.append(problem)
+        for column, path in zip(columns, paths, strict=True):
+            column.append(None if record is None else as_text(at(record, path)))
+    named = {str(number): column for number, column in enumerate(columns)} | {PROBLEM: problems}
+    return pl.DataFrame(named, schema=dict.fromkeys(named, pl.String)).to_struct(texts.name)
 
 
 def record_type(paths: Sequence[tuple[str, ...]]) -> pl.Struct:
@@ -53,21 +62,20 @@ def loads(text: str) -> Any:
         ValueError: not JSON, or nested too deeply.
     """
     try:
-        return json.loads(text, parse_float=str, parse_constant=lambda _: None)
+        return _DECODER.decode(text)
     except RecursionError:
         raise ValueError("nested too deeply") from None
 
 
-def _decode_record(text: str | None, paths: Sequence[tuple[str, ...]]) -> dict[str, str | None]:
+def _record(text: str | None) -> tuple[Any, str | None]:
+    """An object or a list, or None, and what is wrong."""
     try:
-        record = loads(text) if text and text.strip() else None
+        record = loads(text) if text and not text.isspace() else None
     except ValueError:
-        return {PROBLEM: _NOT_JSON}
-    if record is None or record == []:
-        return {}
-    if not isinstance(record, dict | list):
-        return {PROBLEM: "expected a JSON object"}
-    return {str(number): as_text(at(record, path)) for number, path in enumerate(paths)}
+        return None, _NOT_JSON
+    if record is None or isinstance(record, dict | list):
+        return record, None
+    return None, "expected a JSON object"
 
 
 def _decode_list(text: str | None) -> list[str | None] | None:
