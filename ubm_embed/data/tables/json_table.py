@@ -12,7 +12,7 @@ import polars as pl
 from ubm_embed.data.tables.json_array import element_blocks
 from ubm_embed.data.tables.json_lines import LineBlock, LineReader, line_blocks, loads
 from ubm_embed.data.tables.json_values import shown, whole_text
-from ubm_embed.data.tables.streamed_table import in_advance, streamed_table
+from ubm_embed.data.tables.streamed_table import in_advance, in_parallel, streamed_table
 from ubm_embed.data.tables.text_stream import CHUNK_BYTES
 from ubm_embed.errors import InvalidData
 
@@ -64,7 +64,7 @@ def scan_json(
         # What is said of a row is about all of its columns.
         needed = {name: dtype for name, dtype in schema.items() if name in wanted or problem in wanted}
         narrow = replace(reader, schema=needed, row=row if row in wanted else None)
-        return (narrow.frame(block).select(wanted) for block in in_advance(blocks(file, chunk_bytes)))
+        return in_parallel(lambda block: narrow.frame(block).select(wanted), in_advance(blocks(file, chunk_bytes)))
 
     return streamed_table(file, columns, frames)
 

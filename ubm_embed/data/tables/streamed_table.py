@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import os
+from collections import deque
 from collections.abc import Callable, Iterator, Mapping
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 from typing import TypeVar
 
@@ -14,9 +15,12 @@ from polars.io.plugins import register_io_source
 from ubm_embed.errors import InvalidData
 
 T = TypeVar("T")
+S = TypeVar("S")
 # Given the columns to read, in their order.
 Reader = Callable[[list[str]], Iterator[pl.DataFrame]]
 _END = object()
+# A block is too small for polars to keep more than a core or two busy with it.
+_PARSERS = 2
 
 
 def streamed_table(file: Path, schema: Mapping[str, pl.DataType], read: Reader) -> pl.LazyFrame:
@@ -54,6 +58,21 @@ def in_advance(items: Iterator[T]) -> Iterator[T]:
     finally:
         # Not waited for: a generator that is not used up may be closed by any thread, also by this one.
         thread.shutdown(wait=False, cancel_futures=True)
+
+
+def in_parallel(function: Callable[[T], S], items: Iterator[T]) -> Iterator[S]:
+    """`function` of each item, in order, two at a time."""
+    threads = ThreadPoolExecutor(_PARSERS)
+    coming: deque[Future[S]] = deque()
+    try:
+        for item in items:
+            coming.append(threads.submit(function, item))
+            if len(coming) > _PARSERS:
+                yield coming.popleft().result()
+        while coming:
+            yield coming.popleft().result()
+    finally:
+        threads.shutdown(wait=False, cancel_futures=True)
 
 
 def _stamp(file: Path) -> tuple[int, int, int]:
