@@ -10,14 +10,16 @@ from dataclasses import dataclass
 from functools import partial
 from itertools import islice
 from pathlib import Path
+from typing import Any
 
 import polars as pl
 
 from ubm_embed.data.mappings.column import Fill
 from ubm_embed.data.mappings.joined_files import join_files
+from ubm_embed.data.mappings.json_schema import record_schema
 from ubm_embed.data.mappings.json_text import PROBLEM, decode_lists, decode_records, record_type
 from ubm_embed.data.mappings.mapping import CatalogueMapping, LogMapping
-from ubm_embed.data.mappings.paths import Location, instance, locate, top_level
+from ubm_embed.data.mappings.paths import Location, first_column, instance, locate
 from ubm_embed.data.tables.table_files import scan_table
 from ubm_embed.data.tables.table_kinds import holds_array, table_kind
 from ubm_embed.data.tables.text_stream import BrokenTextError, utf8_chunks
@@ -60,7 +62,8 @@ def map_rows(file: Path, part: LogMapping | CatalogueMapping) -> MappedRows:
     columns = dict(frame.collect_schema())
     # Of JSON only the columns that are read are in the frame, whether the file has them or not.
     in_lines = table_kind(file) in ("JSON", "JSON Lines") and not _reads_all(file, part)
-    names = tuple(_keys(file) if in_lines else (name for name in columns if not name.startswith("\0")))
+    keys = dict.fromkeys(key for row in _first_rows(file) for key in row) if in_lines else {}
+    names = tuple(keys if in_lines else (name for name in columns if not name.startswith("\0")))
     each, paths = part.each, part.paths()
     below = {path for path in paths if each is not None and (path == each or path.startswith(f"{each}."))}
     whole = [*(path for path in paths if path not in below), *([each] if each is not None else [])]
@@ -97,11 +100,9 @@ def missing_column(
 
 
 def _scan(file: Path, part: LogMapping | CatalogueMapping) -> pl.LazyFrame:
-    schema = None
-    if table_kind(file) in ("JSON", "JSON Lines"):
-        # Objects and lists are read as their text, and decoded with the paths that lead into them.
-        schema = dict.fromkeys(_json_columns(file, part), pl.String())
-    frame = scan_table(file, schema=schema, csv=part.csv, row=ROW, problem=UNREADABLE, json_text=schema or ())
+    schema = _json_schema(file, part) if table_kind(file) in ("JSON", "JSON Lines") else None
+    texts = [name for name, dtype in (schema or {}).items() if dtype == pl.String]
+    frame = scan_table(file, schema=schema, csv=part.csv, row=ROW, problem=UNREADABLE, json_text=texts)
     return _in_lower_case(frame, file) if part.ignore_case else frame
 
 
@@ -126,15 +127,30 @@ def _filled(frame: pl.LazyFrame, fill: Fill | None, file: Path) -> pl.LazyFrame:
     return frame.with_columns(value.forward_fill().over(fill.by) for value in values)
 
 
-def _json_columns(file: Path, part: LogMapping | CatalogueMapping) -> list[str]:
-    """The keys that the mapping reads, or all of them."""
+def _json_schema(file: Path, part: LogMapping | CatalogueMapping) -> dict[str, pl.DataType]:
+    """The columns that the mapping reads, or all of them.
+
+    Where the first rows do not agree on their form, objects and lists are read as their text, which is decoded with the
+    paths that lead into them.
+    """
     if _reads_all(file, part):
-        return scan_table(file).collect_schema().names()
-    keys = {key.lower() if part.ignore_case else key: key for key in _keys(file)}
+        return dict.fromkeys(scan_table(file).collect_schema().names(), pl.String())
+    rows = _first_rows(file)
+    keys = {key.lower() if part.ignore_case else key: key for row in rows for key in row}
     wanted = [*part.paths(), *([part.each] if part.each else []), *(join.on for join in part.join)]
     if part.fill:
         wanted += [part.fill.by, *part.fill.columns]
-    return [keys.get(name, name) for name in top_level(wanted, list(keys))]
+    below: dict[str, dict[str, tuple[str, ...]]] = {}
+    for path in wanted:
+        name = first_column(path, keys)
+        rest = path[len(name) + 1 :]
+        below.setdefault(name, {})[path] = tuple(rest.split(".")) if rest else ()
+    schema: dict[str, pl.DataType] = {}
+    for name, names in below.items():
+        each = names.pop(part.each, None) if part.each else None
+        dtype = None if part.ignore_case else record_schema([row.get(name) for row in rows], list(names.values()), each)
+        schema[keys.get(name, name)] = dtype or pl.String()
+    return schema
 
 
 def _reads_all(file: Path, part: LogMapping | CatalogueMapping) -> bool:
@@ -144,15 +160,15 @@ def _reads_all(file: Path, part: LogMapping | CatalogueMapping) -> bool:
     )
 
 
-def _keys(file: Path) -> list[str]:
-    """The keys of the first lines; malformed ones are for the reader to report."""
-    keys: dict[str, None] = {}
+def _first_rows(file: Path) -> list[dict[str, Any]]:
+    """Objects of the first lines; malformed ones are for the reader to report."""
+    rows = []
     with contextlib.suppress(BrokenTextError):
         for line in islice(next(utf8_chunks(file), b"").split(b"\n"), _SAMPLE_LINES):
             with contextlib.suppress(ValueError, RecursionError):
                 row = json.loads(line)
-                keys.update(dict.fromkeys(row if isinstance(row, dict) else ()))
-    return list(keys)
+                rows += [row] if isinstance(row, dict) else []
+    return rows
 
 
 def _entries(frame: pl.LazyFrame, list_: Location | None, path: str, file: Path) -> pl.LazyFrame:

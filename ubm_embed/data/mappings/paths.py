@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Container, Iterator, Mapping
 from dataclasses import dataclass
 
 import polars as pl
@@ -80,11 +80,6 @@ def _field(record: pl.Struct, name: str) -> pl.DataType:
     return instance(next(field.dtype for field in record.fields if field.name == name))
 
 
-def top_level(paths: Iterable[str], keys: Sequence[str]) -> list[str]:
-    """The columns that `paths` begin with, of those that a file has; the first name of a path that has none."""
-    known = set(keys)
-    found: dict[str, None] = {}
-    for path in paths:
-        prefixes = [prefix for prefix, _ in _splits(tuple(path.split(".")))]
-        found[next((prefix for prefix in prefixes if prefix in known), prefixes[-1])] = None
-    return list(found)
+def first_column(path: str, keys: Container[str]) -> str:
+    """The column that a path begins with, of the `keys` that a file has; the path's first name if it has none."""
+    return next((prefix for prefix, _ in _splits(tuple(path.split("."))) if prefix in keys), path.split(".")[0])

@@ -188,6 +188,22 @@ def test_json_that_cannot_be_read_costs_its_row_only(tmp_path: Path) -> None:
     assert events["dropped"].null_count() == 7
 
 
+def test_json_of_another_form_further_on_costs_its_row_only(tmp_path: Path) -> None:
+    usual = {"p": {"id": "a", "items": [{"id": "x"}]}}
+    odd = [{"p": "text"}, {"p": {"id": {"deep": 1}}}, {"p": {"items": 3}}, {"p": None}, {}]
+    toml = """
+        [log]
+        each = "p.items"
+        [log.columns]
+        action = {value = "view"}
+        product_id = {first = ["p.items.id", "p.id"]}
+        """
+    events = read(tmp_path, toml, lines(*[usual] * 1500, *odd, usual), "log.jsonl")
+    assert events.height == 1506
+    assert events["product_id"].drop_nulls().to_list() == ["x"] * 1501
+    assert [row for row, problem in events.select("row", "problem").rows() if problem] == [1501, 1502, 1503]
+
+
 @pytest.mark.parametrize(
     ("time", "text", "expected"),
     [
