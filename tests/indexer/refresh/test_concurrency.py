@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import multiprocessing
+import subprocess
+import sys
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -21,6 +23,7 @@ from tests.indexer.refresh.shop import SESSION
 from ubm_embed.errors import Conflict
 from ubm_embed.progress import Progress
 
+ROOT = Path(__file__).parents[3]
 NIGHTS = 10
 SETTINGS = RefreshSettings(shard_rows=3)
 ALLOW = ["neighbours", "centroid", "rows"]
@@ -52,6 +55,18 @@ def read_steadily(store: Path, versions: Any) -> None:
     except BaseException as error:
         versions.put(repr(error))
         raise
+
+
+@pytest.mark.skipif(not Path("/proc/self/task").exists(), reason="needs Linux to see the threads of a process")
+def test_importing_starts_no_threads_of_polars() -> None:
+    """Processes are forked from one that has imported everything, and would wait for such threads for ever."""
+    program = (
+        "import pathlib, sys\nimport indexer.refresh.refresh, indexer.search.retriever\n"
+        "threads = [(task / 'comm').read_text().strip() for task in pathlib.Path('/proc/self/task').iterdir()]\n"
+        "sys.exit(' '.join(name for name in threads if name.startswith('polars-') and name[7:].isdigit()) or 0)"
+    )
+    done = subprocess.run([sys.executable, "-c", program], cwd=ROOT, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
 
 
 def test_a_reader_sees_every_version_whole_and_no_error_through_ten_refreshes(

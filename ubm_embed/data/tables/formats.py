@@ -54,6 +54,8 @@ class TimeFormat(TomlModel):
 
     @pydantic.model_validator(mode="after")
     def _known(self) -> Self:
+        if self.zone == "UTC" and self.format is None:
+            return self  # a default, made on import: polars must not start its threads in a process that is yet to fork
         moment = pl.Series([datetime(2021, 12, 31)])
         try:
             moment.dt.replace_time_zone(self.zone)
