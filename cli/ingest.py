@@ -15,6 +15,7 @@ from cli.console import progress, say, write_table
 from cli.mapping_guess import guess_mapping
 from ubm_embed.data.logs.event_kind import EventKind
 from ubm_embed.data.mappings.ready_made import mapping_names
+from ubm_embed.wording import counted
 
 if TYPE_CHECKING:
     from ubm_embed.data.logs.ingestion import IngestReport
@@ -169,9 +170,8 @@ def _left_out(sources: Sequence[Path], mapping: Mapping) -> str:
     others = [file.name for file in files if not mapping.log_of(file) and not mapping.names_catalogue(file)]
     if not others:
         return ""
-    count = "1 file" if len(others) == 1 else f"{len(others):,} files"
     more = f" and {len(others) - 5:,} more" if len(others) > 5 else ""
-    return f"left out {count} that the mapping does not name: {', '.join(others[:5])}{more}"
+    return f"left out {counted(len(others), 'file')} that the mapping does not name: {', '.join(others[:5])}{more}"
 
 
 def _write_report(counts: IngestReport, file: Path) -> None:
@@ -184,19 +184,21 @@ def _write_report(counts: IngestReport, file: Path) -> None:
 def _summary(counts: IngestReport, out: Path) -> str:
     actions = ", ".join(f"{count:,} {action}" for action, count in counts.actions.items())
     lines = [
-        f"{out}: {counts.sessions:,} sessions ({counts.single_interaction_sessions:,} of one interaction), "
-        f"{counts.products:,} products",
-        f"kept {counts.interactions:,} of {counts.events:,} events: {actions}",
+        f"{out}: {counted(counts.sessions, 'session')} ({counts.single_interaction_sessions:,} of one interaction), "
+        f"{counted(counts.products, 'product')}",
+        f"kept {counts.interactions:,} of {counted(counts.events, 'event')}: {actions}",
     ]
     if counts.taken_back:
         lines.append(f"took back {counts.taken_back:,}: adds and the removals from the cart after them")
     lines += [f"dropped {count:,}: {reason}{_where(counts, reason)}" for reason, count in counts.dropped.items()]
     for what, fields in (("changed", counts.changed), ("lost", counts.lost)):
         lines += [
-            f"{what} {count:,} values of {name}{_where(counts, f'{what} {name}')}" for name, count in fields.items()
+            f"{what} {counted(count, 'value')} of {name}{_where(counts, f'{what} {name}')}"
+            for name, count in fields.items()
         ]
+    lines += [f"{Path(file).name}: {change}" for file, changes in counts.catalogues.items() for change in changes]
     if counts.products_without_text:
-        lines.append(f"left out {counts.products_without_text:,} products without text")
+        lines.append(f"left out {counted(counts.products_without_text, 'product')} without text")
     return "\n".join(lines)
 
 

@@ -80,7 +80,7 @@ def _write(report: CorpusReport, chosen: Format) -> None:
 
 def _write_tables(report: CorpusReport) -> None:
     from ubm_embed.data.inspection.sections import sections_of
-    from ubm_embed.data.inspection.wording import percent
+    from ubm_embed.wording import percent
 
     for finding in report.findings:
         typer.echo(f"{finding.severity}, {finding.section}: {finding.problem}\n    {finding.remedy}")
@@ -97,7 +97,7 @@ def _write_tables(report: CorpusReport) -> None:
 
 def _summary(report: CorpusReport) -> str:
     from ubm_embed.data.inspection.finding import Severity
-    from ubm_embed.data.inspection.wording import counted
+    from ubm_embed.wording import counted
 
     numbers = {severity: sum(finding.severity is severity for finding in report.findings) for severity in Severity}
     return ", ".join(counted(number, str(severity)) for severity, number in numbers.items() if number) or "no findings"

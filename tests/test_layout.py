@@ -50,6 +50,7 @@ LAYERS = (
     "ubm_embed.data.ids",
     # Needed everywhere: how errors, outputs and progress are expressed.
     "ubm_embed.validation",
+    "ubm_embed.wording",
     "ubm_embed.outputs",
     "ubm_embed.errors",
     "ubm_embed.progress",

@@ -80,8 +80,8 @@ def test_what_was_changed_is_said(build: Shell, feed: Callable[..., Path]) -> No
     text = csv_feed().replace("p1,red", "p1 ,Salt &amp; red").replace("socks", "\x1b[31msocks")
     ran = build(feed(text))
     assert ran.code == 0
-    assert "warning: changed 1 ids: 'p1 ' is 'p1'\n" in ran.err
-    assert "warning: changed 2 titles: HTML entities, control characters and blanks around them\n" in ran.err
+    assert "warning: changed 1 id: 'p1 ' is 'p1'\n" in ran.err
+    assert "warning: changed 2 titles: HTML entities, control characters, blanks at the ends\n" in ran.err
     assert "\x1b[31m" not in ran.err
 
 

@@ -19,6 +19,7 @@ from ubm_embed.data.tables.attributes import ATTRIBUTES
 from ubm_embed.data.tables.columns import as_text, conform
 from ubm_embed.data.texts import clean_texts
 from ubm_embed.errors import InvalidData
+from ubm_embed.wording import counted
 
 PRODUCT_SCHEMA: dict[str, pl.DataType] = {
     "product_id": pl.String(),
@@ -27,7 +28,11 @@ PRODUCT_SCHEMA: dict[str, pl.DataType] = {
     "attributes": ATTRIBUTES,
 }
 _LEVELS = " > "
-_CLEANED = {"title": "titles", "category": "categories", "attributes": "attribute values"}
+_CLEANED = {
+    "title": ("title", "titles"),
+    "category": ("category", "categories"),
+    "attributes": ("attribute value", "attribute values"),
+}
 
 
 @dataclass
@@ -53,13 +58,13 @@ class CatalogueChanges:
     def __iter__(self) -> Iterator[str]:
         """In words, one line each."""
         if self.first_id:
-            yield f"changed {self.ids:,} ids: {self.first_id[0]!r} is {self.first_id[1]!r}"
+            yield f"changed {counted(self.ids, 'id')}: {self.first_id[0]!r} is {self.first_id[1]!r}"
         for name, count in self.texts.items():
-            yield f"changed {count:,} {_CLEANED[name]}: HTML entities, control characters and blanks around them"
+            yield f"changed {counted(count, *_CLEANED[name])}: HTML entities, control characters, blanks at the ends"
         for name, count in self.lost.items():
-            yield f"{count:,} values of {name} do not fit the mapping's type and are empty"
+            yield f"lost {counted(count, 'value')} of {name}: not of the mapping's type"
         for reason, count in self.dropped.items():
-            yield f"left out {count:,} rows: {reason}"
+            yield f"left out {counted(count, 'row')}: {reason}"
         yield from self.nearly.values()
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from datetime import datetime
 from functools import cached_property
 from pathlib import Path
 
@@ -12,7 +13,7 @@ import polars as pl
 from ubm_embed.data.column_types import ColumnTypes, column_types, first_misfit
 from ubm_embed.data.mappings.column import ColumnType
 from ubm_embed.data.mappings.mapped_catalogue import dropped_rows, lost_values, mapped_catalogue
-from ubm_embed.data.mappings.mapping import Mapping
+from ubm_embed.data.mappings.mapping import LATEST, Mapping
 from ubm_embed.data.product_rows import PRODUCT_SCHEMA, CatalogueChanges, has_text, iter_products, product_rows
 from ubm_embed.data.tables.table_files import collect_tables, scan_table, table_files, table_kind
 from ubm_embed.errors import InvalidData
@@ -29,7 +30,8 @@ __all__ = [
 ]
 
 # No file has columns with these names.
-_ROW, _FILE = "\0row", "\0file"
+_ROW, _FILE, _ORDER = "\0row", "\0file", "\0order"
+_BEGINNING = datetime(1, 1, 1)
 
 
 def read_products(file: str | Path, mapping: Mapping | None = None) -> pl.DataFrame:
@@ -74,11 +76,13 @@ class CatalogueFile:
     Attributes:
         path: the file or folder.
         mapping: which of its columns are what; None if they have our names.
+        chosen: the files to read, if not all of them.
         changes: what the last reading changed.
     """
 
     path: Path
     mapping: Mapping | None = None
+    chosen: tuple[Path, ...] = ()
 
     def __post_init__(self) -> None:
         self.changes = CatalogueChanges()
@@ -121,7 +125,7 @@ class CatalogueFile:
             NotFound: no such file.
             InvalidData: a folder without files of products, or a file that the mapping does not name.
         """
-        files = table_files(self.path)
+        files = list(self.chosen) or table_files(self.path)
         if self.mapping is None:
             return files
         mapped = [file for file in files if self.mapping.catalogue_of(file)]
@@ -208,7 +212,8 @@ class CatalogueFile:
             part = self.mapping and self.mapping.catalogue_of(file)
             frame = mapped_catalogue(file, part, row=row) if part else scan_table(file, row=row)
             frames.append(frame.with_columns(pl.lit(number).alias(_FILE)))
-        return frames[0] if len(frames) == 1 else pl.concat(frames, how="diagonal_relaxed")
+        frame = frames[0] if len(frames) == 1 else pl.concat(frames, how="diagonal_relaxed")
+        return _only_latest(frame) if LATEST in frame.collect_schema() else frame
 
     @cached_property
     def _texts(self) -> list[str]:
@@ -225,3 +230,11 @@ class CatalogueFile:
     @cached_property
     def _types(self) -> ColumnTypes:
         return column_types(self._frame, self._texts, self.files)
+
+
+def _only_latest(history: pl.LazyFrame) -> pl.LazyFrame:
+    """Of the rows of a product the one with the latest time, of several the last; holds an id and a time for each."""
+    # Numbered outside the window, since `int_range` inside `over` counts each product from 0.
+    numbered = history.with_row_index(_ORDER)
+    latest = pl.col(_ORDER).sort_by(pl.col(LATEST).fill_null(_BEGINNING), _ORDER).last().over("product_id")
+    return numbered.filter((pl.col(_ORDER) == latest) | pl.col("product_id").is_null()).drop(LATEST, _ORDER)

@@ -198,7 +198,7 @@ class TestWhatIsChanged:
         assert changes[0] == r"changed 2 ids: ' 002\xa0' is '002'"
         assert [message.split(":")[0] for message in changes[1:]] == [
             "changed 2 titles",
-            "changed 1 categories",
+            "changed 1 category",
             "changed 2 attribute values",
         ]
         assert whole["product_id"].to_list()[:6] == ["000", "001", "002", "003", "004", "5"]
@@ -293,8 +293,8 @@ def test_a_mapping_says_which_columns_are_what_and_of_which_type(tmp_path: Path)
     assert products["code"].to_list() == ["1", "2"]
     changes = list(catalogue.changes)
     assert changes == [
-        "changed 1 ids: '17.0' is '17'",
-        "1 values of price do not fit the mapping's type and are empty",
+        "changed 1 id: '17.0' is '17'",
+        "lost 1 value of price: not of the mapping's type",
     ]
     assert pl.concat(catalogue.batches(1)).equals(products)
     assert list(catalogue.changes) == changes
@@ -311,3 +311,33 @@ def test_a_mapping_without_a_catalogue_is_refused(tmp_path: Path) -> None:
     write_csv(tmp_path / "p.csv", rows())
     with pytest.raises(InvalidData, match=r"reads no products of it; expected items\*"):
         read_catalogue(tmp_path / "p.csv", Mapping.read(tmp_path / "map.toml"))
+
+
+def test_the_latest_row_of_a_product_counts_wherever_it_is(tmp_path: Path) -> None:
+    (tmp_path / "map.toml").write_text(
+        '[catalogue]\nlatest = "at"\n[catalogue.columns]\nproduct_id = "id"\ntitle = "name"\nprice = "price"\n', "utf-8"
+    )
+    (tmp_path / "p.csv").write_text(
+        "id,name,price,at\nA,new,3,2024-03-03\nB,only,4,\nA,old,1,2024-03-01\nC,first,5,\nC,second,6,2024-01-01\n"
+        "C,third,7,2024-01-01\n",
+        "utf-8",
+    )
+    catalogue = CatalogueFile(tmp_path / "p.csv", Mapping.read(tmp_path / "map.toml"))
+    products = catalogue.read()
+    assert products.select("product_id", "title", "price").rows() == [
+        ("A", "new", 3),
+        ("B", "only", 4),
+        ("C", "third", 7),
+    ]
+    assert products.columns == ["product_id", "title", "category", "attributes", "price"]
+    assert pl.concat(catalogue.batches(1)).equals(products)
+    assert catalogue.locate(2) == (tmp_path / "p.csv", 6)
+
+
+def test_a_time_that_is_none_stops_a_history(tmp_path: Path) -> None:
+    (tmp_path / "map.toml").write_text(
+        '[catalogue]\nlatest = "at"\n[catalogue.columns]\nproduct_id = "id"\ntitle = "name"\n', "utf-8"
+    )
+    (tmp_path / "p.csv").write_text("id,name,at\nA,x,2024-03-03\nA,y,soon\n", "utf-8")
+    with pytest.raises(InvalidData, match=r"row 2, field 'at': expected a time.*'soon'"):
+        CatalogueFile(tmp_path / "p.csv", Mapping.read(tmp_path / "map.toml")).read()

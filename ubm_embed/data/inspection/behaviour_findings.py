@@ -12,9 +12,9 @@ from ubm_embed.data.inspection.popularity import PopularityStatistics
 from ubm_embed.data.inspection.sessions import SessionStatistics
 from ubm_embed.data.inspection.times import TimeStatistics
 from ubm_embed.data.inspection.traffic import TrafficStatistics
-from ubm_embed.data.inspection.wording import counted, percent
 from ubm_embed.data.session import Action
 from ubm_embed.data.tasks.task import MIN_COUNT
+from ubm_embed.wording import counted, percent
 
 _FEW_SESSIONS = 1_000
 _NO_NIGHT, _MIN_DAYS, _MIN_TIMES = 0.6, 7, 1_000

@@ -8,7 +8,7 @@ from html import escape
 from ubm_embed.data.inspection.corpus_report import CorpusReport
 from ubm_embed.data.inspection.finding import Finding
 from ubm_embed.data.inspection.sections import Row, Section, sections_of
-from ubm_embed.data.inspection.wording import percent, visible
+from ubm_embed.wording import percent, visible
 
 _WIDTH = 160  # of a bar, in pixels
 _STYLE = """

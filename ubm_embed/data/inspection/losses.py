@@ -9,7 +9,6 @@ from pathlib import Path
 from typing import Any
 
 from ubm_embed.data.inspection.finding import Finding, Severity
-from ubm_embed.data.inspection.wording import percent
 from ubm_embed.data.logs.event_table import (
     DUPLICATE_MESSAGE,
     DUPLICATE_ORDER,
@@ -19,6 +18,7 @@ from ubm_embed.data.logs.event_table import (
     UNKNOWN_PRODUCT,
 )
 from ubm_embed.errors import InvalidData, NotFound
+from ubm_embed.wording import percent
 
 _MAX_BYTES = 16 << 20
 # These are left out on purpose; all others are events that a better log or mapping would have kept.

@@ -6,7 +6,7 @@ import enum
 from dataclasses import dataclass
 
 from ubm_embed.data.inspection.order import Comparison, OrderStatistics
-from ubm_embed.data.inspection.wording import percent
+from ubm_embed.wording import percent
 
 _MIN_SESSIONS = 30  # the interval is that of a normal distribution
 _MIN_HITS = 20

@@ -16,7 +16,7 @@ from ubm_embed.data.inspection.tasks import TaskStatistics
 from ubm_embed.data.inspection.texts import TextStatistics
 from ubm_embed.data.inspection.times import TimeStatistics
 from ubm_embed.data.inspection.traffic import TrafficStatistics, Visitor
-from ubm_embed.data.inspection.wording import counted, percent, visible
+from ubm_embed.wording import counted, percent, visible
 
 
 @dataclass(frozen=True)

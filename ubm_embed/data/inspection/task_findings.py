@@ -6,8 +6,8 @@ from collections.abc import Iterator
 
 from ubm_embed.data.inspection.finding import Finding, Severity
 from ubm_embed.data.inspection.tasks import ENOUGH, TaskCounts, TaskStatistics
-from ubm_embed.data.inspection.wording import counted
 from ubm_embed.data.tasks.task import SplitKind, Task
+from ubm_embed.wording import counted
 
 
 def task_findings(tasks: TaskStatistics) -> Iterator[Finding]:

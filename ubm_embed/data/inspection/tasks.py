@@ -11,7 +11,6 @@ from numpy.typing import NDArray
 
 from ubm_embed.data.arrays import BoolArray
 from ubm_embed.data.inspection.numbered_corpus import NumberedCorpus
-from ubm_embed.data.inspection.wording import counted
 from ubm_embed.data.session import Action
 from ubm_embed.data.tasks.dataset import TaskDataset
 from ubm_embed.data.tasks.examples import (
@@ -22,6 +21,7 @@ from ubm_embed.data.tasks.examples import (
 )
 from ubm_embed.data.tasks.split import Split
 from ubm_embed.data.tasks.task import SplitKind, Task
+from ubm_embed.wording import counted
 
 HOLDOUT = 0.1  # as `pretrain --holdout` is unless it is given
 # A test of so many examples measures a rate within about 5 points: 1.96 * sqrt(0.25 / 385) = 0.05.

@@ -6,8 +6,8 @@ from collections.abc import Iterator
 
 from ubm_embed.data.inspection.finding import Finding, Severity
 from ubm_embed.data.inspection.texts import TextStatistics
-from ubm_embed.data.inspection.wording import counted, percent, visible
 from ubm_embed.data.text.tokenizer import MAX_TITLE_TOKENS, MAX_TOKENS
+from ubm_embed.wording import counted, percent, visible
 
 
 def text_findings(texts: TextStatistics, products: int) -> Iterator[Finding]:

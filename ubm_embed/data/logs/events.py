@@ -15,7 +15,7 @@ from ubm_embed.data.logs.event_table import EVENT_SCHEMA, mark_dropped
 from ubm_embed.data.logs.mapped import mapped_log
 from ubm_embed.data.logs.readers import READERS, is_beside
 from ubm_embed.data.mappings.mapping import Mapping
-from ubm_embed.data.products import read_catalogue
+from ubm_embed.data.products import CatalogueFile
 from ubm_embed.data.tables.table_files import table_files
 from ubm_embed.errors import InvalidData
 
@@ -27,12 +27,12 @@ class Events:
     Attributes:
         frame: `EVENT_SCHEMA`, `unclean` (see `mark_unclean`), `file` (an index of `files`) and `order`, the position in
             the log. A row with `dropped` set does not count.
-        products: catalogues of the sources that are corpus folders.
+        catalogues: of sources that are corpus folders, or files that a mapping reads as products; not read yet.
         files: those that `frame` is read from.
     """
 
     frame: pl.LazyFrame
-    products: tuple[pl.DataFrame, ...]
+    catalogues: tuple[CatalogueFile, ...]
     files: tuple[Path, ...]
 
 
@@ -48,14 +48,14 @@ def read_events(sources: Sequence[str | Path], kind: EventKind | Mapping | str) 
     """
     if isinstance(kind, Mapping):
         log = mapped_log([file for source in sources for file in table_files(source, mixed=True)], kind)
-        return _events(log.events, tuple(read_catalogue(file, kind) for file in log.catalogues), log.files)
+        return _events(log.events, _catalogues(log.catalogues, kind), log.files)
     kind = EventKind(kind)
     folders = [Path(source) for source in sources if kind is EventKind.NATIVE and _is_corpus(Path(source))]
     files = tuple(file for source in sources for file in _files(Path(source), folders) if not is_beside(file, kind))
     if not files:
         raise InvalidData("no file with events", file=sources[0])
-    products = tuple(read_catalogue(folder / PRODUCTS_FILE) for folder in folders)
-    return _events([READERS[kind](file) for file in files], products, files)
+    catalogues = tuple(CatalogueFile(folder / PRODUCTS_FILE) for folder in folders)
+    return _events([READERS[kind](file) for file in files], catalogues, files)
 
 
 def _is_corpus(folder: Path) -> bool:
@@ -66,9 +66,19 @@ def _files(source: Path, folders: list[Path]) -> list[Path]:
     return [source / INTERACTIONS_FILE] if source in folders else table_files(source)
 
 
-def _events(frames: Sequence[pl.LazyFrame], products: tuple[pl.DataFrame, ...], files: tuple[Path, ...]) -> Events:
+def _catalogues(files: Sequence[Path], mapping: Mapping) -> tuple[CatalogueFile, ...]:
+    """One for each file; the files of a history of changes are one, since the latest row counts of all of them."""
+    histories: dict[int, list[Path]] = {}
+    for number, file in enumerate(files):
+        part = mapping.catalogue_of(file)
+        history = part is not None and part.latest is not None
+        histories.setdefault(mapping.catalogue.index(part) if history else -1 - number, []).append(file)
+    return tuple(CatalogueFile(chosen[0], mapping, tuple(chosen)) for chosen in histories.values())
+
+
+def _events(frames: Sequence[pl.LazyFrame], catalogues: tuple[CatalogueFile, ...], files: tuple[Path, ...]) -> Events:
     numbered = [
         frame.select(*EVENT_SCHEMA, pl.lit(number, pl.UInt32).alias("file")) for number, frame in enumerate(frames)
     ]
     marked = mark_dropped(mark_unclean(pl.concat(numbered)))
-    return Events(marked.with_row_index("order"), products, files)
+    return Events(marked.with_row_index("order"), catalogues, files)

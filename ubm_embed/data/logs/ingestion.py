@@ -24,7 +24,7 @@ from ubm_embed.data.logs.report import IngestReport, Tally, count_dropped, rows_
 from ubm_embed.data.logs.sessions import are_repeated, named_sessions, number_interactions, ordered_sessions
 from ubm_embed.data.logs.taking_back import take_back
 from ubm_embed.data.mappings.mapping import Mapping
-from ubm_embed.data.products import read_catalogue
+from ubm_embed.data.products import CatalogueFile
 from ubm_embed.data.removals import are_frequent
 from ubm_embed.data.tables.table_files import collect_tables, refused_write
 from ubm_embed.errors import InvalidData
@@ -65,16 +65,19 @@ def ingest(
     if not session_gap_minutes > 0:
         raise ValueError(f"session_gap_minutes must be more than 0, got {session_gap_minutes}")
     require_free(out, overwrite=overwrite)
-    known = [read_catalogue(catalogue, catalogue_mapping)] if catalogue is not None else []
+    catalogues = [CatalogueFile(Path(catalogue), catalogue_mapping)] if catalogue is not None else []
+    known = [one.read() for one in catalogues]
     progress("ingest", 0, _STEPS, "reading events")
     events = read_events(sources, kind)
+    catalogues += reversed(events.catalogues)
+    known += [one.read() for one in reversed(events.catalogues)]
     gap = timedelta(minutes=session_gap_minutes)
     with _writing(out, overwrite) as aside, TemporaryDirectory(dir=aside) as name:
         folder, tally = Path(name), Tally()
         read = _read(events, folder)
         usable = _usable(read, folder, tally)
         progress("ingest", 1, _STEPS, "joining products")
-        products, without_text = join_products([*known, *reversed(events.products)], products_of(usable, tally))
+        products, without_text = join_products(known, products_of(usable, tally))
         progress("ingest", 2, _STEPS, "ordering sessions")
         people = name_people(usable.drop(PRODUCT_FIELDS), gap, folder)
         interactions = _interactions(people, products, gap, tally, folder)
@@ -84,7 +87,7 @@ def ingest(
         products.write_parquet(aside / PRODUCTS_FILE)
         interactions.sink_parquet(aside / INTERACTIONS_FILE)
         written = pl.scan_parquet(aside / INTERACTIONS_FILE, glob=False)
-        report = _report(written, products.height, without_text, tally, read, events.files)
+        report = _report(written, products.height, without_text, tally, read, events.files, catalogues)
     progress("ingest", _STEPS, _STEPS)
     return report
 
@@ -158,6 +161,7 @@ def _report(
     tally: Tally,
     read: pl.LazyFrame,
     files: Sequence[Path],
+    catalogues: Sequence[CatalogueFile],
 ) -> IngestReport:
     lengths = interactions.group_by("session_id").len().select(pl.len(), (pl.col("len") == 1).sum().alias("of_one"))
     actions = interactions.group_by("action").len().sort("len", "action", descending=[True, False])
@@ -176,5 +180,6 @@ def _report(
         products=products,
         products_without_text=without_text,
         actions=dict(counted.iter_rows()),
+        catalogues={str(one.path): changes for one in catalogues if (changes := list(one.changes))},
         examples=tally.examples(read, files),
     )

@@ -46,6 +46,7 @@ class IngestReport:
         products: products written, including those that no session holds.
         products_without_text: products of the catalogue or the log that were not written.
         actions: interactions written, by action.
+        catalogues: what was changed, lost or left out in reading the products of a file, in words.
         examples: the first rows of each reason in `dropped`, and of `changed FIELD` and `lost FIELD`.
     """
 
@@ -61,6 +62,7 @@ class IngestReport:
     products: int
     products_without_text: int
     actions: Mapping[str, int]
+    catalogues: Mapping[str, Sequence[str]]
     examples: Mapping[str, Sequence[Example]]
 
     def to_dict(self) -> dict[str, Any]:

@@ -28,6 +28,8 @@ def mapped_catalogue(file: Path, part: CatalogueMapping, *, row: str | None = No
     Args:
         row: adds a column of this name with the 1-based row of each product in the file.
 
+    Where the mapping has `latest`, a column `LATEST` is the time of each row; see `only_latest`.
+
     Raises:
         NotFound: no such file, or none beside it that is to be joined.
         InvalidData: not readable, a missing column, or a value that does not fit; names file, row and field.
@@ -99,7 +101,7 @@ def _text(values: dict[str, Values], name: str) -> pl.Expr:
 
 def _further(name: str, rows: MappedRows, part: CatalogueMapping, value: Values) -> pl.Expr:
     """In its declared type, else the type of its own column if it is one."""
-    column = part.columns[name]
+    column = part.our_columns()[name]
     plain = len(column.path) == 1 and not (column.values or column.remove) and column.join is None
     location = rows.locations[column.path[0]] if plain else None
     return location.value if value.type is None and location and location.dtype != pl.String else value.typed

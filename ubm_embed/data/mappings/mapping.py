@@ -35,7 +35,7 @@ from typing import Annotated, Any, Literal, Self, TypeVar
 import pydantic
 from pydantic import Field
 
-from ubm_embed.data.mappings.column import Column, Drop, Fill, Join, Name
+from ubm_embed.data.mappings.column import Column, ColumnType, Drop, Fill, Join, Name
 from ubm_embed.data.mappings.column import Path as ColumnPath
 from ubm_embed.data.mappings.ready_made import named_mapping
 from ubm_embed.data.tables.formats import CsvFormat, TimeFormat
@@ -43,6 +43,7 @@ from ubm_embed.errors import InvalidData, NotFound
 from ubm_embed.validation import TomlModel, invalid_data
 
 ATTRIBUTE = "attributes."  # before the name of an attribute, among columns
+LATEST = "\0latest"  # the time of a row of a catalogue; no file has a column of this name
 _LOG_TYPES = {"timestamp": ("time",), "position": ("integer",), "price": ("price", "number")}  # the others are texts
 _MAX_BYTES = 1 << 20  # of a mapping file
 _MAX_COLUMNS = 1000
@@ -160,11 +161,13 @@ class CatalogueMapping(_Part):
             all of them, as `{"colour": "red"}` or `[{"name": "colour", "value": "red"}]`.
         attributes: by name.
         keep_others: whether columns that are not named stay as further columns.
+        latest: path of a time: of the rows of a product the latest counts, as in a history of changes.
     """
 
     columns: dict[Name, Column] = Field(max_length=_MAX_COLUMNS)
     attributes: dict[Name, Column] = Field(default_factory=dict, max_length=_MAX_COLUMNS)
     keep_others: bool = False
+    latest: ColumnPath | None = None
 
     @pydantic.model_validator(mode="after")
     def _has_id(self) -> Self:
@@ -174,8 +177,9 @@ class CatalogueMapping(_Part):
         return self
 
     def our_columns(self) -> dict[str, Column]:
-        """See `_Part.our_columns`."""
-        return self.columns | _attributes(self.attributes)
+        """See `_Part.our_columns`, and the time of a row as `LATEST`."""
+        columns = self.columns | _attributes(self.attributes)
+        return columns | {LATEST: Column(path=(self.latest,), type=ColumnType.TIME)} if self.latest else columns
 
 
 def _attributes(columns: dict[str, Column]) -> dict[str, Column]:

@@ -70,6 +70,7 @@ def test_a_log_becomes_a_corpus_and_every_event_is_accounted_for(tmp_path: Path)
         actions={"view": 2, "add": 1, "search": 1},
         changed={},
         lost={},
+        catalogues={},
         examples={
             reason: [Example(str(tmp_path / "log.csv"), row)]
             for reason, row in (("no search phrase", 7), ("product without text", 5), ("repeated", 4))

@@ -9,7 +9,7 @@ A shape is a folder `samples/NAME`: the files as the tool writes them, and `expe
     sessions    by name, each a list of `ACTION ID` or `search PHRASE`, in order
     products    by id, the fields that are not empty; attributes as an object
     dropped     counts by reason
-    taken_back, lost: as in the report, if there are any
+    taken_back, lost, catalogues: as in the report, if there are any; the last by the file's name
 """
 
 from __future__ import annotations
@@ -48,6 +48,8 @@ def test_a_sample_becomes_the_expected_corpus(shape: str, tmp_path: Path, capsys
     assert report["dropped"] == expected["dropped"]
     assert report["taken_back"] == expected.get("taken_back", 0)
     assert report["lost"] == expected.get("lost", {})
+    changes = {Path(file).name: lines for file, lines in report["catalogues"].items()}
+    assert changes == expected.get("catalogues", {})
     kept = sum(map(len, expected["sessions"].values()))
     assert report["events"] == kept + report["taken_back"] + sum(expected["dropped"].values())
 

@@ -19,9 +19,9 @@ def percent(share: float) -> str:
     return f"over {99.9}%" if text == "100%" and share < 1 and points > 99.95 else text
 
 
-def counted(number: int, noun: str) -> str:
+def counted(number: int, noun: str, plural: str = "") -> str:
     """A number with its noun: "1 session", "1,200 sessions"."""
-    return f"{number:,} {noun}{'' if number == 1 else 's'}"
+    return f"{number:,} {noun if number == 1 else plural or noun + 's'}"
 
 
 def visible(name: str) -> str:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from ubm_embed.data.inspection.wording import counted, percent, visible
+from ubm_embed.wording import counted, percent, visible
 
 
 @pytest.mark.parametrize(
