@@ -13,6 +13,7 @@ from ubm_embed.data.ids import BLANKS
 _ENTITY = r"&(?:#[0-9]{1,7}|#[xX][0-9a-fA-F]{1,6}|[A-Za-z][A-Za-z0-9]{1,31});"
 _ODD = rf"{_ENTITY}|\p{{Cc}}"
 _WHITE_SPACE = re.compile(r"[\t\n\v\f\r\x85]+")
+_MAX_ESCAPES = 8  # of one another; more of them are no text of a shop
 _CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f]")
 
 
@@ -31,7 +32,13 @@ def filled(text: pl.Expr) -> pl.Expr:
 
 
 def _clean(text: str) -> str:
-    return _CONTROL.sub("", _WHITE_SPACE.sub(" ", re.sub(_ENTITY, _character, text)))
+    # Again until nothing changes, so that text which is read twice is the same: exports often escape what is escaped.
+    for _ in range(_MAX_ESCAPES):
+        decoded = re.sub(_ENTITY, _character, _CONTROL.sub("", _WHITE_SPACE.sub(" ", text)))
+        if decoded == text:
+            break
+        text = decoded
+    return _CONTROL.sub("", text)
 
 
 def _character(entity: re.Match[str]) -> str:

@@ -18,7 +18,8 @@ def clean(text: str | None) -> str | None:
         ("Salt &amp; pepper", "Salt & pepper"),
         ("Caf&eacute; &#39;noir&#x27;", "Café 'noir'"),
         ("&lt;b&gt;", "<b>"),
-        ("&amp;amp;", "&amp;"),
+        ("&amp;amp;", "&"),
+        ("&a\x00mp;", "&"),
         ("R&D, AT&T, black &notebook, pen & &notebook; a&b;", "R&D, AT&T, black &notebook, pen & &notebook; a&b;"),
         ("Boot \x00\x1b[31m", "Boot [31m"),
         ("two\r\n\tlines", "two lines"),
@@ -46,3 +47,9 @@ def test_other_texts_are_as_they_were_and_escaped_ones_come_back(text: str) -> N
 def test_nothing_odd_is_left(texts: list[str | None]) -> None:
     for text in clean_texts(pl.Series(texts, dtype=pl.String)):
         assert text is None or (text.strip() == text != "" and text.isprintable())
+
+
+@given(st.lists(st.sampled_from(["&", "amp;", "#38;", "lt;", "#0;", "\x00", " ", "a"]), max_size=8))
+def test_texts_that_are_read_twice_are_the_same(pieces: list[str]) -> None:
+    once = clean("".join(pieces))
+    assert clean(once) == once
