@@ -73,10 +73,15 @@ def known_action() -> Requirement:
     return Requirement("action", pl.col("action").is_in(list(ACTIONS)).fill_null(False), f"one of {', '.join(ACTIONS)}")
 
 
-def valid_timestamp(dtype: pl.DataType) -> Requirement:
-    """The requirement that a timestamp of type `dtype` is valid or empty."""
-    parsed = as_timestamp(pl.col("timestamp"), dtype)
-    empty = pl.col("timestamp").cast(pl.String).fill_null("").str.strip_chars() == ""
+def valid_timestamp(dtype: pl.DataType, parsed: pl.Expr | None = None) -> Requirement:
+    """The requirement that a timestamp of type `dtype` is valid or empty.
+
+    Args:
+        parsed: the timestamps as `TIMESTAMP`, if they are parsed already.
+    """
+    moment = pl.col("timestamp")
+    parsed = as_timestamp(moment, dtype) if parsed is None else parsed
+    empty = moment.str.strip_chars().fill_null("") == "" if dtype == pl.String else moment.is_null()
     return Requirement("timestamp", parsed.is_not_null() | empty, "an ISO 8601 time or a number since 1970")
 
 

@@ -41,6 +41,7 @@ PRODUCT_FIELDS = ("title", "category", "attributes", "price")
 
 OTHER_EVENT = "other event"
 ODD_RECORD = "odd record"
+INVALID = "invalid value"  # of a log in which that is an error
 DUPLICATE_MESSAGE = "duplicate message"
 DUPLICATE_ORDER = "duplicate order"
 NO_PRODUCT = "no product id"

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import polars as pl
@@ -11,8 +12,9 @@ import polars as pl
 from ubm_embed.data.corpus import INTERACTIONS_FILE, PRODUCTS_FILE
 from ubm_embed.data.logs.cleaning import mark_unclean
 from ubm_embed.data.logs.event_kind import EventKind
-from ubm_embed.data.logs.event_table import EVENT_SCHEMA, mark_dropped
+from ubm_embed.data.logs.event_table import EVENT_SCHEMA, INVALID, mark_dropped
 from ubm_embed.data.logs.mapped import mapped_log
+from ubm_embed.data.logs.native import require_valid
 from ubm_embed.data.logs.readers import READERS, is_beside
 from ubm_embed.data.mappings.mapping import Mapping
 from ubm_embed.data.products import CatalogueFile
@@ -29,11 +31,29 @@ class Events:
             the log. A row with `dropped` set does not count.
         catalogues: of sources that are corpus folders, or files that a mapping reads as products; not read yet.
         files: those that `frame` is read from.
+        checks: for each of `files`, raises for what is wrong in it; see `require_valid`.
     """
 
     frame: pl.LazyFrame
     catalogues: tuple[CatalogueFile, ...]
     files: tuple[Path, ...]
+    checks: tuple[Callable[[], None], ...]
+
+    def require_valid(self, read: pl.LazyFrame) -> None:
+        """Look again at each file in which a row is invalid or none is of use, for what is wrong in it.
+
+        Args:
+            read: `frame` once it is read, so that a log that is right is read only once.
+
+        Raises:
+            InvalidData: an invalid value or a missing column; names file, row and field.
+        """
+        dropped = pl.col("dropped")
+        wrong = (dropped.is_null().sum() == 0) | (dropped == INVALID).any()
+        by_file = dict(read.group_by("file").agg(wrong.alias("wrong")).collect(engine="streaming").iter_rows())
+        for number, check in enumerate(self.checks):
+            if by_file.get(number, True):
+                check()
 
 
 def read_events(sources: Sequence[str | Path], kind: EventKind | Mapping | str) -> Events:
@@ -44,18 +64,19 @@ def read_events(sources: Sequence[str | Path], kind: EventKind | Mapping | str) 
 
     Raises:
         NotFound: no such source.
-        InvalidData: not readable, a column missing, and in a native log an unknown action.
+        InvalidData: not readable, or a column missing.
     """
     if isinstance(kind, Mapping):
         log = mapped_log([file for source in sources for file in table_files(source, mixed=True)], kind)
-        return _events(log.events, _catalogues(log.catalogues, kind), log.files)
+        return Events(_marked(log.events), _catalogues(log.catalogues, kind), log.files, ())
     kind = EventKind(kind)
     folders = [Path(source) for source in sources if kind is EventKind.NATIVE and _is_corpus(Path(source))]
     files = tuple(file for source in sources for file in _files(Path(source), folders) if not is_beside(file, kind))
     if not files:
         raise InvalidData("no file with events", file=sources[0])
     catalogues = tuple(CatalogueFile(folder / PRODUCTS_FILE) for folder in folders)
-    return _events([READERS[kind](file) for file in files], catalogues, files)
+    checks = tuple(partial(require_valid, file) for file in files) if kind is EventKind.NATIVE else ()
+    return Events(_marked([READERS[kind](file) for file in files]), catalogues, files, checks)
 
 
 def _is_corpus(folder: Path) -> bool:
@@ -76,9 +97,9 @@ def _catalogues(files: Sequence[Path], mapping: Mapping) -> tuple[CatalogueFile,
     return tuple(CatalogueFile(chosen[0], mapping, tuple(chosen)) for chosen in histories.values())
 
 
-def _events(frames: Sequence[pl.LazyFrame], catalogues: tuple[CatalogueFile, ...], files: tuple[Path, ...]) -> Events:
+def _marked(frames: Sequence[pl.LazyFrame]) -> pl.LazyFrame:
+    """`Events.frame` of the raw events of some files."""
     numbered = [
         frame.select(*EVENT_SCHEMA, pl.lit(number, pl.UInt32).alias("file")) for number, frame in enumerate(frames)
     ]
-    marked = mark_dropped(mark_unclean(pl.concat(numbered)))
-    return Events(marked.with_row_index("order"), catalogues, files)
+    return mark_dropped(mark_unclean(pl.concat(numbered))).with_row_index("order")

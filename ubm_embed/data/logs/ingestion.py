@@ -106,7 +106,9 @@ def _read(events: Events, folder: Path) -> pl.LazyFrame:
     """The events on disk."""
     file = folder / "events.parquet"
     collect_tables([sink_aside(events.frame, file)], events.files)
-    return pl.scan_parquet(file, glob=False)
+    read = pl.scan_parquet(file, glob=False)
+    events.require_valid(read)
+    return read
 
 
 def _usable(read: pl.LazyFrame, folder: Path, tally: Tally) -> pl.LazyFrame:

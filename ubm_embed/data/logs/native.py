@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
+from functools import partial
 from pathlib import Path
 
 import polars as pl
 
 from ubm_embed.data.ids import clean_ids
 from ubm_embed.data.interactions import known_action, valid_timestamp
-from ubm_embed.data.logs.event_table import PRODUCT_FIELDS, ROW, event_columns, text_at, time_at
-from ubm_embed.data.tables.attributes import ATTRIBUTES, as_attributes
+from ubm_embed.data.logs.event_table import INVALID, PRODUCT_FIELDS, ROW, event_columns, text_at, time_at
+from ubm_embed.data.tables.attributes import ATTRIBUTES, EXPECTED_ATTRIBUTES, as_attributes
 from ubm_embed.data.tables.columns import Requirement, require_columns
 from ubm_embed.data.tables.table_files import collect_tables, scan_table, table_kind
 from ubm_embed.data.tables.timestamps import TIMESTAMP
@@ -26,71 +27,93 @@ NATIVE_SCHEMA: dict[str, pl.DataType] = {
 }
 # Columns that a corpus does not have, but a log may.
 _FURTHER = ("anonymous_id", "message_id", "order_id", *PRODUCT_FIELDS)
-_TEXTS = {*NATIVE_SCHEMA, *_FURTHER} - {"position", "timestamp", "attributes"}
+_TYPED = ("position", "timestamp", "attributes")
+_TEXTS = {*NATIVE_SCHEMA, *_FURTHER} - {*_TYPED}
 # Each row of JSON names its columns; looking through all of them takes longer than all the rest.
 _JSON_SCHEMA = dict.fromkeys((*NATIVE_SCHEMA, *_FURTHER), pl.String())
 
 
 def native_log(file: Path) -> pl.LazyFrame:
-    """The events of one file, in `EVENT_SCHEMA`.
+    """The events of one file, in `EVENT_SCHEMA`; in rows for which `require_valid` raises, `dropped` is `INVALID`.
 
     Raises:
         NotFound: no such file.
-        InvalidData: not readable; a missing column, an unknown action, an invalid timestamp, position or attributes:
-            names file, row and field.
+        InvalidData: not readable; of all formats but JSON, a missing column.
     """
-    log = _checked(file)
-    schema = log.collect_schema()
-    return log.select(
-        event_columns(
-            position=_whole(schema) if "position" in schema else pl.lit(None),
-            timestamp=time_at(schema, "timestamp"),
-            attributes=_attributes(log, schema, file),
-            row=pl.col(ROW),
-            **{name: text_at(schema, name) for name in _TEXTS},
-        )
-    )
+    log, schema = _typed(file)
+    invalid = ~pl.all_horizontal(requirement.condition for requirement in _requirements(schema))
+    typed = {name: pl.col(_in_type(name)) for name in _TYPED}
+    texts = {name: text_at(schema, name) for name in _TEXTS}
+    return log.select(event_columns(**typed, **texts, row=pl.col(ROW), dropped=pl.when(invalid).then(pl.lit(INVALID))))
 
 
-def _checked(file: Path) -> pl.LazyFrame:
-    """The rows of one file, of JSON only the columns that are used and not empty. Raises what `native_log` does."""
-    in_json = table_kind(file) in ("JSON", "JSON Lines")
-    log = scan_table(file, schema=_JSON_SCHEMA if in_json else None, row=ROW, json_text=["attributes"])
-    schema = log.collect_schema()
+def require_valid(file: Path) -> None:
+    """Look at a file in which a row is invalid, or none is of use, for what is wrong.
+
+    Raises:
+        InvalidData: a missing column, an unknown action, an invalid timestamp, position or attributes: names file, row
+            and field.
+    """
+    log, schema = _typed(file)
     requirements = _requirements(schema)
     failing = {requirement.field: (~requirement.condition).sum() for requirement in requirements}
-    names = [name for name in schema.names() if name != ROW]
-    # One pass for both, since parsing JSON takes longer than all the rest.
-    used = {f"uses {name}": pl.col(name).is_not_null().any() for name in names} if in_json else {}
-    (checks,) = collect_tables([log.select(**failing, **used)], [file])
-    if in_json:
-        filled = [name for name in names if checks[f"uses {name}"].item()]
+    filled = {f"uses {name}": pl.col(name).is_not_null().any() for name in schema}
+    (found,) = collect_tables([log.select(**failing, **filled)], [file])
+    columns = [name for name in schema if found[f"uses {name}"].item()]
+    if not set(_needed(columns)) <= set(columns):
         # An empty column and a missing one look the same: the rows are searched for the difference only then.
-        log = log.select(ROW, *filled) if set(_needed(filled)) <= set(filled) else scan_table(file, row=ROW)
-        names = [name for name in log.collect_schema().names() if name != ROW]
-    require_columns(names, _needed(names), NATIVE_SCHEMA, file)
+        columns = [name for name in scan_table(file, row=ROW).collect_schema() if name != ROW]
+        require_columns(columns, _needed(columns), NATIVE_SCHEMA, file)
     for requirement in requirements:
-        if requirement.field in names and (count := checks[requirement.field].item()):
+        if count := found[requirement.field].item():
             raise _failed(requirement, count, log, file)
-    return log
 
 
-def _requirements(schema: pl.Schema) -> list[Requirement]:
-    requirements = []
-    if "action" in schema:
-        requirements.append(known_action())
-    if "timestamp" in schema:
-        requirements.append(valid_timestamp(schema["timestamp"]))
-    if "position" in schema:
-        whole = _whole(schema).is_not_null() | pl.col("position").is_null()
-        requirements.append(Requirement("position", whole, "a whole number"))
-    return requirements
+def _typed(file: Path) -> tuple[pl.LazyFrame, pl.Schema]:
+    """The rows of a file, with a further column for each of `_TYPED`; and its schema without these and `ROW`."""
+    in_json = table_kind(file) in ("JSON", "JSON Lines")
+    log = scan_table(file, schema=_JSON_SCHEMA if in_json else None, row=ROW, json_text=["attributes"])
+    schema = pl.Schema((name, dtype) for name, dtype in log.collect_schema().items() if name != ROW)
+    if not in_json:
+        require_columns(schema.names(), _needed(schema.names()), NATIVE_SCHEMA, file)
+    typed = {"position": _whole(schema), "timestamp": time_at(schema, "timestamp"), "attributes": _pairs(schema, file)}
+    return log.with_columns(value.alias(_in_type(name)) for name, value in typed.items()), schema
+
+
+def _in_type(name: str) -> str:
+    return f"\0{name}"
 
 
 def _whole(schema: pl.Schema) -> pl.Expr:
     """The positions; a text may have an empty fraction, as an id may."""
+    if "position" not in schema:
+        return pl.lit(None, pl.Int64)
     position = pl.col("position")
     return (clean_ids(position) if schema["position"] == pl.String else position).cast(pl.Int64, strict=False)
+
+
+def _pairs(schema: pl.Schema, file: Path) -> pl.Expr:
+    if "attributes" not in schema:
+        return pl.lit(None, ATTRIBUTES)
+    as_attributes(pl.Series("attributes", [], schema["attributes"]), file=file)  # raises for a type that holds none
+    read = partial(as_attributes, strict=False)
+    return pl.col("attributes").map_batches(read, return_dtype=ATTRIBUTES, is_elementwise=True)
+
+
+def _requirements(schema: pl.Schema) -> list[Requirement]:
+    """What every row of `_typed` must meet."""
+    position, attributes = pl.col("position"), pl.col("attributes")
+    whole = position.is_null() | pl.col(_in_type("position")).is_not_null()
+    pairs = attributes.is_null() | pl.col(_in_type("attributes")).is_not_null()
+    if schema.get("attributes") == pl.String:
+        pairs |= attributes.str.strip_chars().is_in(["", "null"])
+    requirements = [
+        known_action(),
+        valid_timestamp(schema.get("timestamp", TIMESTAMP), pl.col(_in_type("timestamp"))),
+        Requirement("position", whole, "a whole number"),
+        Requirement("attributes", pairs, EXPECTED_ATTRIBUTES),
+    ]
+    return [requirement for requirement in requirements if requirement.field in schema]
 
 
 def _failed(requirement: Requirement, count: int, log: pl.LazyFrame, file: Path) -> InvalidData:
@@ -104,20 +127,6 @@ def _failed(requirement: Requirement, count: int, log: pl.LazyFrame, file: Path)
 
 def _needed(columns: list[str]) -> list[str]:
     """The columns that a log with these columns must have."""
-    session = ["session_id"] if "session_id" in columns or "user_id" not in columns else ["user_id", "timestamp"]
+    people = [name for name in ("user_id", "anonymous_id") if name in columns]
+    session = ["session_id"] if "session_id" in columns or not people else [people[0], "timestamp"]
     return ["action", *session, "query" if "query" in columns else "product_id"]
-
-
-def _attributes(log: pl.LazyFrame, schema: pl.Schema, file: Path) -> pl.Expr:
-    if "attributes" not in schema:
-        return pl.lit(None, ATTRIBUTES)
-    if schema["attributes"] == ATTRIBUTES:
-        return pl.col("attributes")
-    # Parsed here once for an error that names the row: inside the stream rows have no numbers.
-    (read,) = collect_tables([log.select(ROW, "attributes")], [file])
-    try:
-        as_attributes(read["attributes"], file=file)
-    except InvalidData as error:
-        row = None if error.row is None else read[ROW][error.row - 1]
-        raise InvalidData(error.problem, file=file, row=row, field=error.field) from None
-    return pl.col("attributes").map_batches(as_attributes, return_dtype=ATTRIBUTES, is_elementwise=True)

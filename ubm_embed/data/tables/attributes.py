@@ -11,21 +11,22 @@ import polars as pl
 from ubm_embed.errors import InvalidData
 
 ATTRIBUTES = pl.List(pl.Struct({"name": pl.String, "value": pl.String}))
-_EXPECTED = 'expected {"name": "value"} or a list of {"name", "value"}'
+EXPECTED_ATTRIBUTES = '{"name": "value"} or a list of {"name", "value"}'
 
 _Pairs: TypeAlias = list[dict[str, str]]
 
 
-def as_attributes(values: pl.Series, *, file: str | Path | None = None) -> pl.Series:
+def as_attributes(values: pl.Series, *, file: str | Path | None = None, strict: bool = True) -> pl.Series:
     """Attributes in the type `ATTRIBUTES`, without those that have no value.
 
     Args:
         values: `ATTRIBUTES` itself, lists of {key, value} (a Parquet map), structs, or JSON text of
             `{"colour": "red"}` or `[{"name": "colour", "value": "red"}]`; a value may be a list of values.
         file: named in errors.
+        strict: whether JSON of any other form is an error, or null.
 
     Raises:
-        InvalidData: names the row.
+        InvalidData: names the row; a type that holds no attributes.
     """
     dtype = values.dtype
     if dtype == ATTRIBUTES or dtype == pl.Null:
@@ -33,17 +34,19 @@ def as_attributes(values: pl.Series, *, file: str | Path | None = None) -> pl.Se
     if isinstance(dtype, pl.List) and isinstance(dtype.inner, pl.Struct):
         return _from_pairs(values, dtype.inner, file)
     if isinstance(dtype, pl.Struct):
-        return _from_text(values.struct.json_encode(), file, values.name)
+        return _from_text(values.struct.json_encode(), file, values.name, strict)
     if dtype == pl.String:
-        return _from_text(values, file, values.name)
-    raise InvalidData(f"{_EXPECTED}, found {dtype}", file=file, field=values.name)
+        return _from_text(values, file, values.name, strict)
+    raise InvalidData(f"expected {EXPECTED_ATTRIBUTES}, found {dtype}", file=file, field=values.name)
 
 
 def _from_pairs(values: pl.Series, pair: pl.Struct, file: str | Path | None) -> pl.Series:
     fields = [field.name for field in pair.fields]
     name = "name" if "name" in fields else "key"
     if not {name, "value"} <= set(fields):
-        raise InvalidData(f"{_EXPECTED}, found a list of {', '.join(fields)}", file=file, field=values.name)
+        raise InvalidData(
+            f"expected {EXPECTED_ATTRIBUTES}, found a list of {', '.join(fields)}", file=file, field=values.name
+        )
     element = pl.element().struct
     pairs = pl.struct(
         element.field(name).cast(pl.String).alias("name"), element.field("value").cast(pl.String).alias("value")
@@ -51,15 +54,17 @@ def _from_pairs(values: pl.Series, pair: pl.Struct, file: str | Path | None) -> 
     return values.list.eval(pairs.filter(element.field("value").is_not_null()))
 
 
-def _from_text(texts: pl.Series, file: str | Path | None, field: str) -> pl.Series:
+def _from_text(texts: pl.Series, file: str | Path | None, field: str, strict: bool) -> pl.Series:
     distinct = texts.unique(maintain_order=True)
     parsed: list[_Pairs | None] = []
     for text in distinct:
         try:
             parsed.append(_parse(text))
         except ValueError:
-            row = texts.to_list().index(text) + 1
-            raise InvalidData(f"{_EXPECTED}, got {text!r}", file=file, row=row, field=field) from None
+            if strict:
+                problem, row = f"expected {EXPECTED_ATTRIBUTES}, got {text!r}", texts.to_list().index(text) + 1
+                raise InvalidData(problem, file=file, row=row, field=field) from None
+            parsed.append(None)
     by_text = pl.DataFrame({"text": distinct, "pairs": pl.Series(parsed, dtype=ATTRIBUTES)})
     rows = texts.to_frame("text").join(by_text, on="text", how="left", nulls_equal=True, maintain_order="left")
     return rows["pairs"].alias(texts.name)
@@ -75,7 +80,7 @@ def _parse(text: str | None) -> _Pairs | None:
     elif isinstance(document, list) and all(isinstance(pair, dict) and "name" in pair for pair in document):
         pairs = [(pair["name"], pair.get("value")) for pair in document]
     else:
-        raise ValueError(_EXPECTED)
+        raise ValueError(EXPECTED_ATTRIBUTES)
     return [{"name": str(name), "value": _text(one)} for name, value in pairs for one in _each(value)]
 
 
@@ -86,5 +91,5 @@ def _each(value: Any) -> list[Any]:
 
 def _text(value: Any) -> str:
     if isinstance(value, dict | list):
-        raise ValueError(_EXPECTED)
+        raise ValueError(EXPECTED_ATTRIBUTES)
     return value if isinstance(value, str) else json.dumps(value)

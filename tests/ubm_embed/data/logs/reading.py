@@ -37,6 +37,7 @@ def collect(file: Path, kind: str) -> pl.DataFrame:
     """The events of a file or folder, cleaned, in order."""
     events = read_events([file], kind)
     (frame,) = collect_tables([events.frame], events.files)
+    events.require_valid(frame.lazy())
     assert frame["order"].to_list() == list(range(frame.height))
     with TemporaryDirectory() as folder:
         clean = cleaned(frame.lazy(), Path(folder) / "cleaned.parquet", Tally()).sort("order").collect()

@@ -5,7 +5,6 @@ import pytest
 
 from tests.ubm_embed.data.logs.reading import NOON, collect, dropped, kept, write
 from ubm_embed.data.corpus import Corpus
-from ubm_embed.data.logs.events import read_events
 from ubm_embed.data.logs.ingestion import ingest
 from ubm_embed.errors import InvalidData
 
@@ -43,6 +42,7 @@ def test_native_rows_are_taken_as_they_are(tmp_path: Path) -> None:
         ("session_id,action\ns,view\n", None, "product_id"),
         ("action,product_id\nview,p\n", None, "session_id"),
         ("user_id,action,product_id\n1,view,p\n", None, "timestamp"),
+        ("anonymous_id,action,product_id\n1,view,p\n", None, "timestamp"),
         ("user_id,timestamp,action,product_id\n1,noon,view,p\n", 1, "timestamp"),
         ("session_id,position,action,product_id\ns,first,view,p\n", 1, "position"),
         ("session_id,action,product_id,attributes\ns,view,p,\ns,view,p,red\n", 2, "attributes"),
@@ -53,7 +53,7 @@ def test_a_bad_native_log_is_named_by_file_row_and_field(
 ) -> None:
     (tmp_path / "log.csv").write_text(rows)
     with pytest.raises(InvalidData) as caught:
-        read_events([tmp_path], "native")
+        collect(tmp_path, "native")
     assert (caught.value.file, caught.value.row, caught.value.field) == (tmp_path / "log.csv", row, field)
 
 
@@ -68,7 +68,7 @@ def test_a_json_log_may_lack_columns_but_not_those_that_it_needs(tmp_path: Path)
     for lacking in view.keys() - {"further"}:
         file = write(tmp_path / "bad.jsonl", [{name: value for name, value in view.items() if name != lacking}])
         with pytest.raises(InvalidData, match="missing column") as caught:
-            read_events([file], "native")
+            collect(file, "native")
         assert (caught.value.file, caught.value.field) == (file, lacking)
 
 
@@ -82,7 +82,7 @@ def test_malformed_lines_of_a_native_log_are_named(tmp_path: Path, line: str) ->
     file = write(tmp_path / "log.jsonl", [{"session_id": "s", "action": "view", "product_id": "p"}] * 3)
     file.write_text(f"{file.read_text()}\n{line}\n")
     with pytest.raises(InvalidData) as caught:
-        read_events([file], "native")
+        collect(file, "native")
     assert (caught.value.file, caught.value.row) == (file, 4)
 
 
@@ -92,7 +92,7 @@ def test_lines_are_counted_as_a_text_editor_does(tmp_path: Path) -> None:
         file = tmp_path / "log.jsonl"
         file.write_text("\n\n".join(json.dumps(line) for line in (row, row | {"attributes": {}}, row | odd)))
         with pytest.raises(InvalidData) as caught:
-            read_events([file], "native")
+            collect(file, "native")
         assert (caught.value.row, caught.value.field) == (5, field)
 
 
@@ -112,6 +112,21 @@ def test_a_native_log_may_say_more_than_a_corpus_holds(tmp_path: Path) -> None:
     rows = corpus.interactions.select("action", "product_id", "user_id").rows()
     assert rows == [("add", "p", "u"), ("buy", "p", "u")]
     assert (report.taken_back, report.dropped) == (2, {"duplicate message": 1, "duplicate order": 1})
+
+
+@pytest.mark.parametrize("name", ["log.csv", "log.jsonl", "log.parquet"])
+def test_visitors_without_a_user_id_have_sessions(tmp_path: Path, name: str) -> None:
+    view = {"anonymous_id": "a", "timestamp": "2024-01-01 12:00", "action": "view", "product_id": "p"}
+    frame = collect(write(tmp_path / name, [view]), "native")
+    assert kept(frame, "anonymous_id", "timestamp", "product_id") == [("a", NOON, "p")]
+
+
+def test_the_first_file_that_is_wrong_is_named(tmp_path: Path) -> None:
+    for name, action in (("1.csv", "view"), ("2.csv", "wish"), ("3.csv", "wish")):
+        (tmp_path / name).write_text(f"session_id,action,product_id\ns,view,p\ns,{action},p\n")
+    with pytest.raises(InvalidData, match="'wish'") as caught:
+        collect(tmp_path, "native")
+    assert (caught.value.file, caught.value.row, caught.value.field) == (tmp_path / "2.csv", 2, "action")
 
 
 def test_positions_may_have_an_empty_fraction(tmp_path: Path) -> None:
