@@ -26,6 +26,7 @@ from ubm_embed.data.logs.taking_back import take_back
 from ubm_embed.data.mappings.mapping import Mapping
 from ubm_embed.data.products import CatalogueFile
 from ubm_embed.data.removals import are_frequent
+from ubm_embed.data.session import Action
 from ubm_embed.data.tables.table_files import collect_tables, refused_write
 from ubm_embed.errors import InvalidData
 from ubm_embed.outputs import output_folder, require_free
@@ -34,6 +35,7 @@ from ubm_embed.progress import Progress, silent
 __all__ = ["IngestReport", "ingest"]
 
 _STEPS = 4
+_ACTION = pl.Enum(Action)  # a byte for each event, while they are joined and sorted
 
 
 def ingest(
@@ -124,8 +126,10 @@ def _interactions(
     events: pl.LazyFrame, products: pl.DataFrame, gap: timedelta, tally: Tally, folder: Path
 ) -> pl.LazyFrame:
     """Interactions in the schema of a corpus. Events dropped here are counted."""
+    events = events.with_columns(pl.col("action").cast(_ACTION))
     with_text = products.lazy().select("product_id", pl.lit(True).alias("known"))
-    joined = named_sessions(events, gap, folder).join(with_text, on="product_id", how="left")
+    # In their order events pass through the join; without one polars holds ten million of them to choose a side.
+    joined = named_sessions(events, gap, folder).join(with_text, on="product_id", how="left", maintain_order="left")
     known = pl.col("product_id").is_null() | pl.col("known").fill_null(False)
     removals = pl.col("action") == "remove"
     sums = joined.select(pl.len(), (~known).sum().alias("unknown"), (known & removals).sum().alias("removals"))
@@ -143,7 +147,7 @@ def _interactions(
             further[name] |= interactions[name].null_count() < interactions.height
         parts.append(write_aside(interactions, folder / f"part-{len(parts)}.parquet"))
     columns = [*INTERACTION_SCHEMA, *(name for name, filled in further.items() if filled)]
-    return pl.concat(parts).select(columns)
+    return pl.concat(parts).select(columns).cast({"action": pl.String})
 
 
 def _nothing_left(tally: Tally) -> str:

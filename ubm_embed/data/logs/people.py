@@ -48,11 +48,12 @@ def name_people(events: pl.LazyFrame, gap: timedelta, folder: Path, *, rows: int
         events, pairs = events.with_columns(user), pairs.with_columns(user)
     owners = pairs.drop_nulls().group_by("anonymous_id").agg(pl.col("user_id").first(), pl.len().alias("users"))
     single = owners.filter(pl.col("users") == 1).select("anonymous_id", pl.col("user_id").alias("owner"))
-    owned = events.join(single.lazy(), on="anonymous_id", how="left")
+    # In their order events pass through the join; without one polars holds ten million of them to choose a side.
+    owned = events.join(single.lazy(), on="anonymous_id", how="left", maintain_order="left")
     shared = owners.filter(pl.col("users") > 1).select("anonymous_id")
     if shared.height:
         borrowed = _borrowers(events.join(shared.lazy(), on="anonymous_id", how="semi"), gap, folder, rows)
-        owned = owned.join(borrowed, on="order", how="left")
+        owned = owned.join(borrowed, on="order", how="left", maintain_order="left")
     else:
         owned = owned.with_columns(pl.lit(None, pl.String).alias("borrower"))
     person = pl.coalesce("user_id", "owner", "borrower", _anonymous(pairs))

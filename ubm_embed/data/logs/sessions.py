@@ -121,6 +121,7 @@ def ordered_sessions(events: pl.LazyFrame, folder: Path, *, rows: int = ROWS) ->
         rows: about how many events are in memory at once, at least all those of a session.
     """
     sessions = rank_sessions(events).with_columns((pl.col("before") // rows).alias("part")).drop("before")
-    joined = events.join(sessions.lazy(), on="session_id")
+    # In their order events pass through the join; without one polars holds ten million of them to choose a side.
+    joined = events.join(sessions.lazy(), on="session_id", maintain_order="left")
     for part in numbered_parts(joined, sessions["part"].n_unique(), folder / "sessions"):
         yield order_sessions(part)
