@@ -7,7 +7,7 @@ from pathlib import Path
 import polars as pl
 
 from ubm_embed.data.logs.event_table import DUPLICATE_MESSAGE, DUPLICATE_ORDER
-from ubm_embed.data.logs.parts import ROWS, parts_of
+from ubm_embed.data.logs.parts import ROWS, join_short, parts_of
 from ubm_embed.data.logs.report import Tally
 
 _ROWS_A_FILE = 1 << 40  # the rows of a file are fewer
@@ -55,4 +55,4 @@ def _dropped(events: pl.LazyFrame, orders: pl.Series, reason: str, tally: Tally)
     if orders.is_empty():
         return events
     tally.drop(reason, orders)
-    return events.join(orders.to_frame("order").lazy(), on="order", how="anti")
+    return join_short(events, orders.to_frame("order").lazy(), "order", "anti")

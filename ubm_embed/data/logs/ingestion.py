@@ -18,7 +18,7 @@ from ubm_embed.data.logs.event_kind import EventKind
 from ubm_embed.data.logs.event_table import PRODUCT_FIELDS, REPEATED, UNKNOWN_PRODUCT
 from ubm_embed.data.logs.events import Events, read_events
 from ubm_embed.data.logs.log_products import join_products, products_of
-from ubm_embed.data.logs.parts import sink_aside, write_aside
+from ubm_embed.data.logs.parts import join_short, sink_aside, write_aside
 from ubm_embed.data.logs.people import name_people
 from ubm_embed.data.logs.report import IngestReport, Tally, count_dropped, rows_by_file
 from ubm_embed.data.logs.sessions import are_repeated, named_sessions, number_interactions, ordered_sessions
@@ -128,8 +128,7 @@ def _interactions(
     """Interactions in the schema of a corpus. Events dropped here are counted."""
     events = events.with_columns(pl.col("action").cast(_ACTION))
     with_text = products.lazy().select("product_id", pl.lit(True).alias("known"))
-    # In their order events pass through the join; without one polars holds ten million of them to choose a side.
-    joined = named_sessions(events, gap, folder).join(with_text, on="product_id", how="left", maintain_order="left")
+    joined = join_short(named_sessions(events, gap, folder), with_text, "product_id", "left")
     known = pl.col("product_id").is_null() | pl.col("known").fill_null(False)
     removals = pl.col("action") == "remove"
     sums = joined.select(pl.len(), (~known).sum().alias("unknown"), (known & removals).sum().alias("removals"))

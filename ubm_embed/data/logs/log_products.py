@@ -7,6 +7,7 @@ from collections.abc import Sequence
 import polars as pl
 
 from ubm_embed.data.logs.event_table import PRODUCT_FIELDS
+from ubm_embed.data.logs.parts import join_short
 from ubm_embed.data.logs.report import EXAMPLES, Tally
 from ubm_embed.data.mappings.json_text import joined_lists
 from ubm_embed.data.products import PRODUCT_SCHEMA, has_text
@@ -40,7 +41,8 @@ def last_seen(events: pl.LazyFrame) -> pl.DataFrame:
     orders = moments.select((pl.col("moment") % _ORDERS).cast(pl.Int64).alias("order")).unique()
     needed = events.select("product_id", "timestamp", *PRODUCT_FIELDS, pl.col("order").cast(pl.Int64))
     last = [pl.col(name).sort_by("timestamp", "order").drop_nulls().last() for name in PRODUCT_FIELDS]
-    return needed.join(orders, on="order", how="semi").collect(engine="streaming").group_by("product_id").agg(last)
+    rows = join_short(needed, orders, "order", "semi")
+    return rows.collect(engine="streaming").group_by("product_id").agg(last)
 
 
 def _moment() -> pl.Expr:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Final
+from typing import Final, Literal
 
 import polars as pl
 
@@ -22,6 +22,14 @@ def write_aside(rows: pl.DataFrame, file: Path) -> pl.LazyFrame:
 def sink_aside(rows: pl.LazyFrame, file: Path) -> pl.LazyFrame:
     """A frame that writes rows to disk when it is collected."""
     return rows.sink_parquet(file, compression=_COMPRESSION, lazy=True)
+
+
+def join_short(
+    rows: pl.LazyFrame, short: pl.LazyFrame, on: str, how: Literal["inner", "left", "semi", "anti"]
+) -> pl.LazyFrame:
+    """The rows, in their order, joined with a table that fits in memory."""
+    # Without an order polars holds ten million rows before it chooses the side to look up in.
+    return rows.join(short, on=on, how=how, maintain_order="left")
 
 
 def parts_of(rows: pl.LazyFrame, key: pl.Expr, count: int, folder: Path) -> Iterator[pl.DataFrame]:

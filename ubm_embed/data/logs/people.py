@@ -10,7 +10,7 @@ from pathlib import Path
 
 import polars as pl
 
-from ubm_embed.data.logs.parts import ROWS, parts_of, sink_aside, write_aside
+from ubm_embed.data.logs.parts import ROWS, join_short, parts_of, sink_aside, write_aside
 from ubm_embed.data.tables.table_files import collect_tables
 
 # A user with more devices, counting cookies that were deleted, is a name for all who did not log in, such as "guest".
@@ -48,12 +48,11 @@ def name_people(events: pl.LazyFrame, gap: timedelta, folder: Path, *, rows: int
         events, pairs = events.with_columns(user), pairs.with_columns(user)
     owners = pairs.drop_nulls().group_by("anonymous_id").agg(pl.col("user_id").first(), pl.len().alias("users"))
     single = owners.filter(pl.col("users") == 1).select("anonymous_id", pl.col("user_id").alias("owner"))
-    # In their order events pass through the join; without one polars holds ten million of them to choose a side.
-    owned = events.join(single.lazy(), on="anonymous_id", how="left", maintain_order="left")
+    owned = join_short(events, single.lazy(), "anonymous_id", "left")
     shared = owners.filter(pl.col("users") > 1).select("anonymous_id")
     if shared.height:
-        borrowed = _borrowers(events.join(shared.lazy(), on="anonymous_id", how="semi"), gap, folder, rows)
-        owned = owned.join(borrowed, on="order", how="left", maintain_order="left")
+        borrowed = _borrowers(join_short(events, shared.lazy(), "anonymous_id", "semi"), gap, folder, rows)
+        owned = join_short(owned, borrowed, "order", "left")
     else:
         owned = owned.with_columns(pl.lit(None, pl.String).alias("borrower"))
     person = pl.coalesce("user_id", "owner", "borrower", _anonymous(pairs))

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import polars as pl
 
-from ubm_embed.data.logs.parts import ROWS, numbered_parts, parts_of, write_aside
+from ubm_embed.data.logs.parts import ROWS, join_short, numbered_parts, parts_of, write_aside
 
 
 def split_sessions(events: pl.DataFrame, gap: timedelta) -> pl.DataFrame:
@@ -103,7 +103,7 @@ def named_sessions(events: pl.LazyFrame, gap: timedelta, folder: Path, *, rows: 
 def _around(events: pl.LazyFrame, loose: pl.Expr) -> pl.LazyFrame:
     """What is needed of the events that have a session, of people who also have events that lack one."""
     people = events.filter(loose).select("user_id").unique()
-    named = events.filter(~loose & pl.col("timestamp").is_not_null()).join(people, on="user_id", how="semi")
+    named = join_short(events.filter(~loose & pl.col("timestamp").is_not_null()), people, "user_id", "semi")
     return named.select("session_id", "user_id", "timestamp", "order", pl.lit(True).alias("around"))
 
 
@@ -121,7 +121,6 @@ def ordered_sessions(events: pl.LazyFrame, folder: Path, *, rows: int = ROWS) ->
         rows: about how many events are in memory at once, at least all those of a session.
     """
     sessions = rank_sessions(events).with_columns((pl.col("before") // rows).alias("part")).drop("before")
-    # In their order events pass through the join; without one polars holds ten million of them to choose a side.
-    joined = events.join(sessions.lazy(), on="session_id", maintain_order="left")
+    joined = join_short(events, sessions.lazy(), "session_id", "inner")
     for part in numbered_parts(joined, sessions["part"].n_unique(), folder / "sessions"):
         yield order_sessions(part)
