@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
 import polars as pl
 
-from ubm_embed.data.logs.event_table import EVENT_SCHEMA, OTHER_EVENT, event_columns
-from ubm_embed.data.mappings.checks import check_values
+from ubm_embed.data.logs.event_table import EVENT_SCHEMA, INVALID, OTHER_EVENT, event_columns
+from ubm_embed.data.mappings.checks import require_fitting, strict_values, unseen_paths
 from ubm_embed.data.mappings.column import ColumnType
 from ubm_embed.data.mappings.conditions import drop_reason
+from ubm_embed.data.mappings.held_paths import without_key
 from ubm_embed.data.mappings.mapped_catalogue import attribute_pairs
 from ubm_embed.data.mappings.mapped_rows import ROW, UNREADABLE, MappedRows, map_rows, missing_column
 from ubm_embed.data.mappings.mapping import LogMapping, Mapping
@@ -30,13 +31,15 @@ class MappedLog:
     """Events of some files, not read yet.
 
     Attributes:
-        events: raw events (`EVENT_SCHEMA`) of each of `files`.
+        events: raw events (`EVENT_SCHEMA`) of each of `files`; `dropped` is `INVALID` where its check raises.
+        checks: for each of `files`, reads it and raises InvalidData for the first value that does not fit.
         catalogues: files that the mapping reads as products.
         left_out: files that no part of it names.
     """
 
     files: tuple[Path, ...]
     events: tuple[pl.LazyFrame, ...]
+    checks: tuple[Callable[[], None], ...]
     catalogues: tuple[Path, ...]
     left_out: tuple[Path, ...]
 
@@ -46,8 +49,7 @@ def mapped_log(files: Iterable[Path], mapping: Mapping) -> MappedLog:
 
     Raises:
         NotFound: no such file, or none beside it that is to be joined.
-        InvalidData: not readable; a column that a file lacks, or, of JSON, all of them; a value that does not fit; no
-            file of events.
+        InvalidData: not readable; a column that a file lacks, or, of JSON, all of them; no file of events.
     """
     files = list(files)
     catalogues = [file for file in files if mapping.names_catalogue(file)]
@@ -57,29 +59,38 @@ def mapped_log(files: Iterable[Path], mapping: Mapping) -> MappedLog:
         patterns = ", ".join(pattern for part in mapping.log for pattern in part.files)
         expected = f"a file named {patterns}" if patterns else "--catalogue for it: the mapping has no [log]"
         raise InvalidData(f"the mapping reads no events of it; expected {expected}", file=files[0] if files else None)
-    events, unseen = [], []
+    events, checks, unseen = [], [], []
     for file, part in parts:
         rows = map_rows(file, part)
-        frame, missing = _events(rows, part)
+        frame, check = _events(rows, part)
         events.append(frame)
-        unseen.append((rows, part, missing))
+        checks.append(check)
+        unseen.append((rows, part, unseen_paths(rows)))
     _require_seen(unseen)
     left_out = tuple(file for file in files if file not in read and file not in catalogues)
-    return MappedLog(tuple(read), tuple(events), tuple(catalogues), left_out)
+    return MappedLog(tuple(read), tuple(events), tuple(checks), tuple(catalogues), left_out)
 
 
-def _events(rows: MappedRows, part: LogMapping) -> tuple[pl.LazyFrame, frozenset[str]]:
-    """The events of one file, and the paths in JSON that none of its rows has."""
+def _events(rows: MappedRows, part: LogMapping) -> tuple[pl.LazyFrame, Callable[[], None]]:
+    """The events of one file, and what raises for a value that does not fit."""
     columns = part.our_columns()
     values = {
         name: column_values(name, column, rows.locations, part.time, _TYPES.get(name))
         for name, column in columns.items()
     }
     dropped = _dropped(part, rows, values["action"].text)
-    unseen = check_values(rows, columns, values, dropped.is_null() & pl.col(UNREADABLE).is_null())
+    used = dropped.is_null() & pl.col(UNREADABLE).is_null()
+    invalid = used & pl.any_horizontal(False, *(value.misfit for value in strict_values(columns, values).values()))
     if part.other_actions == "error":
-        _require_known(part, rows, values["action"].text)
-    return rows.frame.select(_columns(part, values, dropped)), unseen
+        invalid |= (dropped == OTHER_EVENT).fill_null(False)
+    marked = pl.when(invalid).then(pl.lit(INVALID)).otherwise(dropped)
+
+    def check() -> None:
+        require_fitting(rows, columns, values, used)
+        if part.other_actions == "error":
+            _require_known(part, rows, values["action"].text)
+
+    return rows.frame.select(_columns(part, values, marked)), check
 
 
 def _columns(part: LogMapping, values: dict[str, Values], dropped: pl.Expr) -> list[pl.Expr]:
@@ -135,6 +146,9 @@ def _require_seen(unseen: list[tuple[MappedRows, LogMapping, frozenset[str]]]) -
         by_part.setdefault(id(one[1]), []).append(one)
     for files in by_part.values():
         rows, part, _ = files[0]
-        lacking = part.lacks(frozenset.intersection(*(paths for _, _, paths in files)))
+        if part.lacks(frozenset.intersection(*(paths for _, _, paths in files))) is None:
+            continue
+        unheld = [without_key(rows, part, paths) for rows, part, paths in files]
+        lacking = part.lacks(frozenset.intersection(*unheld))
         if lacking is not None:
             raise missing_column(lacking, rows.columns, rows.file if len(files) == 1 else None, "no row has it")

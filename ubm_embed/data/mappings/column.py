@@ -108,6 +108,23 @@ class Column(TomlModel):
         return self.path or self.first
 
 
+class Each(TomlModel):
+    """A list of which each entry becomes a row.
+
+    Attributes:
+        path: as in `Column`.
+        optional: whether a file may lack it; its rows then stay as they are.
+    """
+
+    path: Path
+    optional: bool = False
+
+    @pydantic.model_validator(mode="before")
+    @classmethod
+    def _from_shorthand(cls, given: Any) -> Any:
+        return {"path": given} if isinstance(given, str) else given
+
+
 class Drop(TomlModel):
     """Rows to leave out, counted as `reason`: those where a value is one of `is_in`, or matches `matches`.
 

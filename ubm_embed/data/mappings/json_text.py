@@ -100,34 +100,34 @@ def _joined(text: str | None, separator: str) -> str | None:
     return separator.join(filled for entry in entries if (filled := as_text(entry)))
 
 
-def at(value: Any, names: tuple[str, ...]) -> Any:
-    """The value at a path inside a decoded one; None where there is none."""
+def at(value: Any, names: tuple[str, ...], default: Any = None) -> Any:
+    """The value at a path inside a decoded one; `default` where the path leads nowhere."""
     while names:
         if isinstance(value, str):
             try:
                 value = loads(value)
             except ValueError:
-                return None
+                return default
         if isinstance(value, list):
-            value, names = _entry(value, names[0]), names[1:]
+            value, names = _entry(value, names[0], default), names[1:]
         elif isinstance(value, dict):
             end = next((end for end in range(len(names), 0, -1) if ".".join(names[:end]) in value), 0)
             if not end:
-                return None
+                return default
             value, names = value[".".join(names[:end])], names[end:]
         else:
-            return None
+            return default
     return value
 
 
-def _entry(entries: list[Any], name: str) -> Any:
+def _entry(entries: list[Any], name: str, default: Any) -> Any:
     """By its index, or the value of the one with this key."""
     if name.isdecimal():
-        return entries[int(name)] if int(name) < len(entries) else None
+        return entries[int(name)] if int(name) < len(entries) else default
     for entry in entries:
         if isinstance(entry, dict) and any(entry.get(key) == name for key in KEYS):
             return entry.get("value")
-    return None
+    return default
 
 
 def as_text(value: Any) -> str | None:

@@ -8,6 +8,7 @@ import polars as pl
 
 from ubm_embed.data.mappings.checks import check_values, count_misfits
 from ubm_embed.data.mappings.conditions import drop_reason
+from ubm_embed.data.mappings.held_paths import without_key
 from ubm_embed.data.mappings.mapped_rows import ROW, UNREADABLE, MappedRows, map_rows, missing_column
 from ubm_embed.data.mappings.mapping import ATTRIBUTE, CatalogueMapping
 from ubm_embed.data.mappings.paths import Location
@@ -38,8 +39,7 @@ def mapped_catalogue(file: Path, part: CatalogueMapping, *, row: str | None = No
     values = _values(rows, part)
     kept = drop_reason(part.drop, rows.locations).is_null()
     unseen = check_values(rows, part.our_columns(), values, kept)
-    lacking = part.lacks(unseen)
-    if lacking is not None:
+    if part.lacks(unseen) is not None and (lacking := part.lacks(without_key(rows, part, unseen))) is not None:
         raise missing_column(lacking, rows.columns, file)
     _require_readable(rows)
     return rows.frame.filter(kept).select(_columns(rows, part, values, row))

@@ -6,7 +6,7 @@ import contextlib
 import difflib
 import json
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from itertools import islice
 from pathlib import Path
@@ -41,6 +41,7 @@ class MappedRows:
         unsure: required paths in JSON, of which only the rows can tell whether the file has them.
         columns: the names of the file's columns, as far as they are known.
         has_json: whether some of it is JSON, so that a row may be unreadable.
+        in_lines: whether it is JSON of which only the columns that are read are in `frame`.
     """
 
     file: Path
@@ -49,6 +50,7 @@ class MappedRows:
     unsure: frozenset[str]
     columns: tuple[str, ...]
     has_json: bool
+    in_lines: bool
 
 
 def map_rows(file: Path, part: LogMapping | CatalogueMapping) -> MappedRows:
@@ -64,15 +66,17 @@ def map_rows(file: Path, part: LogMapping | CatalogueMapping) -> MappedRows:
     in_lines = table_kind(file) in ("JSON", "JSON Lines") and not _reads_all(file, part)
     keys = dict.fromkeys(key for row in _first_rows(file) for key in row) if in_lines else {}
     names = tuple(keys if in_lines else (name for name in columns if not name.startswith("\0")))
-    each, paths = part.each, part.paths()
+    each, paths = part.each.path if part.each else None, part.paths()
     below = {path for path in paths if each is not None and (path == each or path.startswith(f"{each}."))}
     whole = [*(path for path in paths if path not in below), *([each] if each is not None else [])]
     frame, found = _decode(frame, {path: locate(path, columns) for path in whole})
     if each is not None:
-        frame = _entries(frame, found.pop(each), each, file)
+        list_ = found[each]
+        frame = _entries(frame, list_, each, file)
         entry = {_ENTRY: instance(frame.collect_schema()[_ENTRY])}
         frame, entries = _decode(frame, {path: locate(_ENTRY + path[len(each) :], entry) for path in below})
         found |= entries
+        found[each] = replace(list_, value=pl.col(_ENTRY), dtype=entry[_ENTRY]) if list_ else None
     lacking = part.lacks([path for path, location in found.items() if location is None])
     if lacking is not None:
         raise missing_column(lacking, names, file)
@@ -83,7 +87,7 @@ def map_rows(file: Path, part: LogMapping | CatalogueMapping) -> MappedRows:
         path for path, location in found.items() if path in required and location and (is_json or location.decoded)
     )
     has_json = is_json or each is not None or any(location.decoded for location in found.values() if location)
-    return MappedRows(file, frame, found, unsure, names, has_json)
+    return MappedRows(file, frame, found, unsure, names, has_json, in_lines)
 
 
 def missing_column(
@@ -91,7 +95,10 @@ def missing_column(
 ) -> InvalidData:
     """The error for a path that leads nowhere."""
     names = list(columns)
-    close = difflib.get_close_matches(path, names[:1000], 1) or [name for name in names if name.lower() == path.lower()]
+    others = [name for name in names if name != path]
+    close = difflib.get_close_matches(path, others[:1000], 1) or [
+        name for name in others if name.lower() == path.lower()
+    ]
     guess = f"; did you mean {close[0]!r}?" if close else ""
     more = f" and {len(names) - _NAMED_COLUMNS} more" if len(names) > _NAMED_COLUMNS else ""
     found = ", ".join(names[:_NAMED_COLUMNS]) + more
@@ -137,7 +144,8 @@ def _json_schema(file: Path, part: LogMapping | CatalogueMapping) -> dict[str, p
         return dict.fromkeys(scan_table(file).collect_schema().names(), pl.String())
     rows = _first_rows(file)
     keys = {key.lower() if part.ignore_case else key: key for row in rows for key in row}
-    wanted = [*part.paths(), *([part.each] if part.each else []), *(join.on for join in part.join)]
+    list_ = part.each.path if part.each else None
+    wanted = [*part.paths(), *([list_] if list_ else []), *(join.on for join in part.join)]
     if part.fill:
         wanted += [part.fill.by, *part.fill.columns]
     below: dict[str, dict[str, tuple[str, ...]]] = {}
@@ -147,7 +155,7 @@ def _json_schema(file: Path, part: LogMapping | CatalogueMapping) -> dict[str, p
         below.setdefault(name, {})[path] = tuple(rest.split(".")) if rest else ()
     schema: dict[str, pl.DataType] = {}
     for name, names in below.items():
-        each = names.pop(part.each, None) if part.each else None
+        each = names.pop(list_, None) if list_ else None
         dtype = None if part.ignore_case else record_schema([row.get(name) for row in rows], list(names.values()), each)
         schema[keys.get(name, name)] = dtype or pl.String()
     return schema

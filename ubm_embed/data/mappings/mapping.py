@@ -35,7 +35,7 @@ from typing import Annotated, Any, Literal, Self, TypeVar
 import pydantic
 from pydantic import Field
 
-from ubm_embed.data.mappings.column import Column, ColumnType, Drop, Fill, Join, Name
+from ubm_embed.data.mappings.column import Column, ColumnType, Drop, Each, Fill, Join, Name
 from ubm_embed.data.mappings.column import Path as ColumnPath
 from ubm_embed.data.mappings.ready_made import named_mapping
 from ubm_embed.data.tables.formats import CsvFormat, TimeFormat
@@ -54,8 +54,7 @@ class _Part(TomlModel):
 
     Attributes:
         files: patterns of the names of its files (`*clicks*.dat`); none is every file that no other part names.
-        each: path of a list (or of JSON text that holds one): a row becomes one for each entry, or stays one without
-            entries.
+        each: a list (or JSON text that holds one): a row becomes one for each entry, or stays one without entries.
         ignore_case: find columns in any case, as warehouses export them; names are then in lower case here.
         fill: columns that only the first of several rows has.
         drop: rows to leave out; the first condition that holds is counted.
@@ -64,7 +63,7 @@ class _Part(TomlModel):
     files: tuple[Name, ...] = ()
     csv: CsvFormat = CsvFormat()
     time: TimeFormat = TimeFormat()
-    each: ColumnPath | None = None
+    each: Each | None = None
     ignore_case: bool = False
     join: tuple[Join, ...] = ()
     fill: Fill | None = None
@@ -88,6 +87,8 @@ class _Part(TomlModel):
     def alternatives(self) -> list[tuple[str, ...]]:
         """Paths of which a file must have at least one."""
         required: list[tuple[str, ...]] = [(drop.path,) for drop in self.drop if not drop.optional]
+        if self.each is not None and not self.each.optional:
+            required.append((self.each.path,))
         for column in self.our_columns().values():
             if not column.optional:
                 required += [column.first] if column.first else [(path,) for path in column.path]

@@ -10,6 +10,7 @@ from typing import Any
 import polars as pl
 import pytest
 
+from ubm_embed.data.logs.event_table import INVALID
 from ubm_embed.data.logs.mapped import MappedLog, mapped_log
 from ubm_embed.data.mappings import joined_files
 from ubm_embed.data.mappings.mapping import Mapping
@@ -33,7 +34,11 @@ def read(folder: Path, toml: str, log: str | pl.DataFrame, name: str = "log.csv"
 
 
 def collect(log: MappedLog) -> pl.DataFrame:
-    return collect_tables([pl.concat(log.events)], log.files)[0]
+    (events,) = collect_tables([pl.concat(log.events)], log.files)
+    for check in log.checks:
+        check()
+    assert INVALID not in events["dropped"]
+    return events
 
 
 def column(folder: Path, toml: str, log: str | pl.DataFrame, name: str = "log.csv") -> list[Any]:
@@ -159,10 +164,10 @@ def test_each_takes_a_list_of_values_and_one_that_files_lack(tmp_path: Path) -> 
     toml = '[log]\neach = "ids"\n[log.columns]\naction = {value = "buy"}\nproduct_id = "ids"\n'
     log = lines({"ids": ["a", 2]}, {"ids": None}, {"ids": "[3]"})
     assert read(tmp_path, toml, log, "log.jsonl")["product_id"].to_list() == ["a", "2", None, "3"]
-    toml = (
-        '[log]\neach = "items"\n[log.columns]\naction = {value = "view"}\nproduct_id = {first = ["items.id", "id"]}\n'
-    )
+    columns = '[log.columns]\naction = {value = "view"}\nproduct_id = {first = ["items.id", "id"]}\n'
+    toml = '[log]\neach = {path = "items", optional = true}\n' + columns
     assert read(tmp_path, toml, "id\na\n")["product_id"].to_list() == ["a"]
+    assert read(tmp_path, toml, lines({"id": "a"}), "log.jsonl")["product_id"].to_list() == ["a"]
 
 
 def test_a_json_array_is_read_as_json_lines_are(tmp_path: Path) -> None:
@@ -175,6 +180,41 @@ def test_a_list_of_very_many_entries_is_read(tmp_path: Path) -> None:
     toml = '[log]\neach = "ids"\n[log.columns]\naction = {value = "buy"}\nproduct_id = "ids"\n'
     events = read(tmp_path, toml, lines({"ids": list(range(300_000))}), "log.jsonl")
     assert events["product_id"].n_unique() == events.height == 300_000
+
+
+@pytest.mark.parametrize(
+    ("row", "path"),
+    [
+        ({"x": None}, "x"),
+        ({"p": {"x": None}}, "p.x"),
+        ({"p": '{"x": null}'}, "p.x"),
+        ({"p": {"q.r": {"x": None}}}, "p.q.r.x"),
+        ({"p": [{"key": "x", "value": None}]}, "p.x"),
+    ],
+)
+def test_a_key_without_a_value_in_any_row_is_there(tmp_path: Path, row: dict[str, Any], path: str) -> None:
+    toml = f'[log.columns]\naction = {{value = "view"}}\nproduct_id = "{path}"\n'
+    others = [{"other": number} for number in range(1200)]  # more than are looked at to begin with
+    late = lines(*others, row)
+    assert read(tmp_path, toml, lines(row), "log.jsonl")["product_id"].to_list() == [None]
+    assert read(tmp_path, toml, late, "log.jsonl").height == 1201
+    assert read(tmp_path, toml, json.dumps([*others, row]), "log.json").height == 1201
+    if path != "x":
+        table = pl.DataFrame({"p": [None, json.dumps(row["p"])]})
+        assert read(tmp_path, toml, table, "log.parquet").height == 2
+    lower = toml.replace("[log.columns]", "[log]\nignore_case = true\n[log.columns]")
+    assert read(tmp_path, lower, lines({name.upper(): value for name, value in row.items()}), "log.jsonl").height == 1
+    with pytest.raises(InvalidData, match="no row has it"):
+        read(tmp_path, toml, lines({"other": f"x {path}"}), "log.jsonl")
+
+
+def test_a_key_without_a_value_in_any_entry_of_a_list_is_there(tmp_path: Path) -> None:
+    toml = '[log]\neach = "items"\n[log.columns]\naction = {value = "buy"}\nproduct_id = "items.x"\n'
+    for items in ([{"y": 1}, {"x": None}], '[{"x": null}]'):
+        assert read(tmp_path, toml, lines({"items": items}), "log.jsonl")["product_id"].to_list()[-1] is None
+        assert read(tmp_path, toml, json.dumps([{"items": items}]), "log.json")["product_id"].to_list()[-1] is None
+    with pytest.raises(InvalidData, match=r"field 'items\.x': no row has it"):
+        read(tmp_path, toml, lines({"items": [{"y": "items.x"}]}), "log.jsonl")
 
 
 def test_json_that_cannot_be_read_costs_its_row_only(tmp_path: Path) -> None:
@@ -379,6 +419,16 @@ class TestErrors:
             mapped_log([one], mapping(tmp_path, toml))
         with pytest.raises(InvalidData, match=r"field 'p\.query': no row has it"):
             mapped_log([one, one], mapping(tmp_path, toml))
+
+    def test_a_list_that_files_lack(self, tmp_path: Path) -> None:
+        toml = '[log]\neach = "itemz"\n' + self.COLUMNS + 'product_id = {first = ["itemz.id", "id"]}\n'
+        with pytest.raises(InvalidData, match=r"field 'itemz': missing column; did you mean 'items'"):
+            read(tmp_path, toml, "id,items\na,\n")
+        log = lines({"id": "a", "items": [{"id": "b"}]})
+        with pytest.raises(InvalidData, match=r"field 'itemz': no row has it; did you mean 'items'"):
+            read(tmp_path, toml, log, "log.jsonl")
+        with pytest.raises(InvalidData, match=r"field 'p.itemz': no row has it"):
+            read(tmp_path, toml.replace("itemz", "p.itemz"), lines({"id": "a", "p": {"items": []}}), "log.jsonl")
 
     def test_a_mapping_without_a_part_for_the_file(self, tmp_path: Path) -> None:
         only = mapping(tmp_path, '[catalogue.columns]\nproduct_id = "i"\ntitle = "t"\n')

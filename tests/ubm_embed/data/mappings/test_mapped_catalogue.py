@@ -119,3 +119,11 @@ def test_errors_name_file_row_and_column(
         read(tmp_path, f'[catalogue.columns]\n{COLUMNS}price = {{path = "p", type = "price"}}\n', text, name)
     assert problem in caught.value.problem
     assert (caught.value.file, caught.value.row, caught.value.field) == (tmp_path / name, row, field)
+
+
+def test_a_key_without_a_value_in_any_row_is_a_column(tmp_path: Path) -> None:
+    toml = f"[catalogue.columns]\n{COLUMNS}price = {{path = 'p', type = 'price'}}\n"
+    products = read(tmp_path, toml, '{"id": "1", "name": "Shoe", "p": null}\n', "items.jsonl")
+    assert products["price"].to_list() == [None]
+    with pytest.raises(InvalidData, match=r"field 'p': .*; found id, name;"):
+        read(tmp_path, toml, '{"id": "1", "name": "Shoe"}\n', "items.jsonl")
