@@ -81,7 +81,7 @@ class CatalogueInMemory:
         # a million rows took 60 ms in 150 chunks, and 0.03 ms in one.
         self.frame = frame.rechunk()
         self._positions: dict[str, int] = {name: row for row, name in enumerate(frame["product_id"])}
-        self._filters = Filters(frame.height, self._positions_where)
+        self._filters = Filters(frame.height, self._positions_where, frame.columns)
 
     @classmethod
     def from_frame(cls, frame: pl.DataFrame, product_ids: pl.Series, *, file: Path) -> CatalogueInMemory:

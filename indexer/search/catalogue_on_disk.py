@@ -27,7 +27,7 @@ class CatalogueOnDisk:
 
     def __init__(self, table: TableSnapshot) -> None:
         self._table = table
-        self._filters = Filters(len(table), self._positions_where)
+        self._filters = Filters(len(table), self._positions_where, self.columns)
 
     def __len__(self) -> int:
         return len(self._table)

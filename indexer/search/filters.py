@@ -6,7 +6,7 @@ Letters: M products.
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from threading import Lock
 
 import numpy as np
@@ -14,7 +14,7 @@ from cachetools import LRUCache
 from numpy.typing import NDArray
 
 from indexer.search.condition import check_condition
-from indexer.store.lance_errors import sentence_of
+from indexer.search.refusals import last_resort, refusal
 from ubm_embed.data.arrays import IntArray
 from ubm_embed.errors import InvalidData
 
@@ -32,12 +32,20 @@ class Filters:
     Args:
         count: M.
         scan: positions of the products that satisfy a condition; its errors are LanceDB's own.
+        columns: those that conditions may name, for errors.
         cache_bytes: how much the kept masks may take; at least one is kept.
     """
 
-    def __init__(self, count: int, scan: Callable[[str], IntArray], cache_bytes: int = _CACHE_BYTES) -> None:
+    def __init__(
+        self,
+        count: int,
+        scan: Callable[[str], IntArray],
+        columns: Sequence[str] = (),
+        cache_bytes: int = _CACHE_BYTES,
+    ) -> None:
         self._count = count
         self._scan = scan
+        self._columns = columns
         self._masks: LRUCache[str, NDArray[np.bool_]] = LRUCache(
             max(cache_bytes, count, _MIN_ENTRY_BYTES), getsizeof=lambda mask: max(mask.nbytes, _MIN_ENTRY_BYTES)
         )
@@ -61,17 +69,24 @@ class Filters:
             # In brackets, so that LanceDB reads it to its end: it stops where an expression is complete.
             positions = self._scan(f"({where})")
         except (ValueError, OSError, RuntimeError) as error:
-            raise self._explained(where, error) from None
+            raise InvalidData(
+                f"not a condition over the products: {self._explained(where, error)}", field="where"
+            ) from None
+        except InvalidData as error:  # of a table on disk, which cannot tell a bad condition from damage
+            if (why := refusal(error, self._columns)) is None:
+                raise
+            raise InvalidData(f"not a condition over the products: {why}", field="where") from None
         mask = np.zeros(self._count, bool)
         mask[positions] = True
         return mask
 
-    def _explained(self, where: str, error: Exception) -> InvalidData:
+    def _explained(self, where: str, error: Exception) -> str:
         """Why LanceDB refuses a condition in brackets, in words that do not speak of these brackets."""
+        rest = re.search(r"Expected: \), found: (.+?)\)", " ".join(str(error).split()))
+        if rest:
+            return f"it ends before {rest[1]!r}; join conditions with AND or OR"
         try:
             self._scan(where)
         except (ValueError, OSError, RuntimeError) as own:
-            return InvalidData(f"not a condition over the products: {sentence_of(own)}", field="where")
-        rest = re.search(r"Expected: \), found: (.+?)\)", sentence_of(error))
-        beginning = f"it ends before {rest[1]!r}" if rest else "only its beginning is one"
-        return InvalidData(f"not a single condition: {beginning}; join conditions with AND or OR", field="where")
+            return refusal(own, self._columns) or last_resort(own)
+        return "only its beginning is one; join conditions with AND or OR"

@@ -296,7 +296,7 @@ def test_wrong_usage(shell: Shell) -> None:
         assert "Traceback" not in done.stderr
     zero = shell("pretrain", "--corpus", "corpus", "--out", "m", "--learning-rate", "0")
     assert zero.returncode == 2
-    assert "learning_rate must be above 0, got 0.0" in zero.stderr
+    assert "--learning-rate must be above 0, got 0.0" in zero.stderr
 
 
 def test_options_come_from_the_environment(shell: Shell, session: dict[str, object]) -> None:

@@ -278,11 +278,11 @@ class TestRefusals:
     @pytest.mark.parametrize(
         ("arguments", "message"),
         [
-            (("pip", "--train-products"), "train_products"),  # it has no products to score
-            (("pip", "--all-positions"), "all_positions"),
-            (("nip", "--item-embeddings"), "item_embeddings needs train_products"),
-            (("nip", "--learning-rate", "0"), "learning_rate"),
-            (("nip", "--holdout", "1"), "holdout"),
+            (("pip", "--train-products"), "--train-products"),  # it has no products to score
+            (("pip", "--all-positions"), "--all-positions"),
+            (("nip", "--item-embeddings"), "--item-embeddings needs --train-products"),
+            (("nip", "--learning-rate", "0"), "--learning-rate"),
+            (("nip", "--holdout", "1"), "--holdout"),
             (("nip", "--device", "abacus"), "abacus"),
             (("nip", "--device", "meta"), "meta"),
             (("nip", "--device", "cuda:99"), "cuda:99"),
