@@ -1,6 +1,6 @@
 """One rule for ids, wherever they come from: events, catalogues, session files, files of rules.
 
-An id is text without blanks around it. A whole number with an empty fraction (`17.0`) is the number, since tables turn
+An id is text without blanks around it, or characters that nobody sees. A whole number with an empty fraction (`17.0`) is the number, since tables turn
 integers into floats where one is missing. What programs write for "no value" (`undefined`, `NaN`, `\\N`) is no id.
 """
 
@@ -28,12 +28,24 @@ PLACEHOLDERS = frozenset(
     }
 )
 _WHOLE = re.compile(r"^(-?\d+)\.0+$", re.ASCII)
-# What Python's `strip` takes off differs from what polars' `strip_chars` does; this is both, and U+FEFF.
-BLANKS = (
-    "".join(
-        map(chr, [*range(0x09, 0x0E), *range(0x1C, 0x21), 0x85, 0xA0, 0x1680, *range(0x2000, 0x200B), 0x2028, 0x2029])
+# What Python's `strip` takes off differs from what polars' `strip_chars` does; this is both, and what has no width:
+# joiners, marks of direction, U+FEFF.
+BLANKS = "".join(
+    map(
+        chr,
+        [
+            *range(0x09, 0x0E),
+            *range(0x1C, 0x21),
+            0x85,
+            0xA0,
+            0x1680,
+            *range(0x2000, 0x2010),
+            *range(0x2028, 0x2030),
+            *range(0x205F, 0x206A),
+            0x3000,
+            0xFEFF,
+        ],
     )
-    + "\u202f\u205f\u3000\ufeff"
 )
 _NO_ID = f"(?i:{'|'.join(map(re.escape, ['', *sorted(PLACEHOLDERS)]))})"
 # Whatever is no id, or not as it should be: blank at an end, or an empty fraction.

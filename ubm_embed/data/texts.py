@@ -1,4 +1,8 @@
-"""Texts of products as a shop's pages show them: entities decoded, without control characters and blanks around."""
+"""Texts of products as a shop's pages show them: entities decoded, without control characters and blanks around.
+
+Marks that turn the direction of what follows (U+202E) are control characters too; the joiners of emoji and of Persian
+words are not.
+"""
 
 from __future__ import annotations
 
@@ -11,10 +15,10 @@ import polars as pl
 from ubm_embed.data.ids import BLANKS
 
 _ENTITY = r"&(?:#[0-9]{1,7}|#[xX][0-9a-fA-F]{1,6}|[A-Za-z][A-Za-z0-9]{1,31});"
-_ODD = rf"{_ENTITY}|\p{{Cc}}"
-_WHITE_SPACE = re.compile(r"[\t\n\v\f\r\x85]+")
+_LINE_BREAKS = "[\t\n\x0b\f\r\x85\u2028\u2029]+"
+_CONTROLS = "[\x00-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069\ufeff]"
+_ODD = f"{_ENTITY}|{_LINE_BREAKS}|{_CONTROLS}"
 _MAX_ESCAPES = 8  # of one another; more of them are no text of a shop
-_CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f]")
 
 
 def clean_texts(texts: pl.Series) -> pl.Series:
@@ -23,6 +27,16 @@ def clean_texts(texts: pl.Series) -> pl.Series:
     if not odd.is_empty():
         texts = texts.replace(odd, pl.Series(map(_clean, odd), dtype=pl.String))
     return texts.to_frame("text").select(filled(pl.col("text"))).to_series().alias(texts.name)
+
+
+def has_controls(text: pl.Expr) -> pl.Expr:
+    """Whether `without_controls` changes a text; null stays null."""
+    return text.str.contains(f"{_LINE_BREAKS}|{_CONTROLS}")
+
+
+def without_controls(text: pl.Expr) -> pl.Expr:
+    """The texts with a blank for line breaks and tabs, and without other control characters."""
+    return text.str.replace_all(_LINE_BREAKS, " ").str.replace_all(_CONTROLS, "")
 
 
 def filled(text: pl.Expr) -> pl.Expr:
@@ -34,11 +48,15 @@ def filled(text: pl.Expr) -> pl.Expr:
 def _clean(text: str) -> str:
     # Again until nothing changes, so that text which is read twice is the same: exports often escape what is escaped.
     for _ in range(_MAX_ESCAPES):
-        decoded = re.sub(_ENTITY, _character, _CONTROL.sub("", _WHITE_SPACE.sub(" ", text)))
+        decoded = re.sub(_ENTITY, _character, _without_controls(text))
         if decoded == text:
             break
         text = decoded
-    return _CONTROL.sub("", text)
+    return _without_controls(text)
+
+
+def _without_controls(text: str) -> str:
+    return re.sub(_CONTROLS, "", re.sub(_LINE_BREAKS, " ", text))
 
 
 def _character(entity: re.Match[str]) -> str:

@@ -14,11 +14,17 @@ from ubm_embed.data.logs.event_table import PROBLEM, ROW, event_columns, text_at
 from ubm_embed.data.tables.columns import require_columns
 from ubm_embed.data.tables.table_files import scan_table
 
+PRODUCTS_MAPPING = "amazon_m2_products"  # of the files of products beside the sessions
 _COLUMNS: dict[str, pl.DataType] = {"prev_items": pl.String(), "next_item": pl.String(), "locale": pl.String()}
 _LIST = r"^\s*\[[^\[\]]*\]\s*$"
 _ID = r"[A-Za-z0-9]+"
 # `explode` would drop a session with an empty list.
 _ONE_MISSING = pl.lit([None], pl.List(pl.String))
+
+
+def is_products(file: Path) -> bool:
+    """Whether the file is one of products, as the data set names them."""
+    return file.name.startswith("products_")
 
 
 def amazon_m2_events(file: Path) -> pl.LazyFrame:
@@ -30,7 +36,7 @@ def amazon_m2_events(file: Path) -> pl.LazyFrame:
     """
     log = scan_table(file, row=ROW)
     schema = log.collect_schema()
-    require_columns(schema.names(), ["prev_items", "locale"], _COLUMNS, file)
+    require_columns([name for name in schema if name != ROW], ["prev_items", "locale"], _COLUMNS, file)
     previous = text_at(schema, "prev_items")
     is_list = previous.str.contains(_LIST).fill_null(False)
     items = pl.concat_list(previous.str.extract_all(_ID), text_at(schema, "next_item")).list.drop_nulls()

@@ -15,12 +15,12 @@ from ubm_embed.data.logs.event_table import LACKING, mark_dropped
 from ubm_embed.data.logs.report import EXAMPLES, Tally
 from ubm_embed.data.prices import is_plain_price, parse_prices
 from ubm_embed.data.tables.table_files import collect_tables
-from ubm_embed.data.texts import filled
+from ubm_embed.data.texts import filled, has_controls, without_controls
 
 _IDS = ("session_id", "user_id", "anonymous_id", "product_id", "message_id", "order_id")
 # A price that a cast reads; `parse_prices` reads all others.
 _PLAIN_PRICE = r"^[0-9]{1,12}(?:\.[0-9]+)?$"
-_ODD_PHRASE = rf"^[{BLANKS}]|[{BLANKS}]$|^$|\p{{Cc}}"
+_ODD_PHRASE = rf"^[{BLANKS}]|[{BLANKS}]$|^$"
 
 
 class _Field(NamedTuple):
@@ -38,7 +38,7 @@ def mark_unclean(events: pl.LazyFrame) -> pl.LazyFrame:
     """
     odd = [
         *(is_odd_id(pl.col(name)) for name in _IDS),
-        pl.col("query").str.contains(_ODD_PHRASE),
+        pl.col("query").str.contains(_ODD_PHRASE) | has_controls(pl.col("query")),
         ~pl.col("price").str.contains(_PLAIN_PRICE),
         pl.col("unread_timestamp").is_not_null(),
     ]
@@ -61,14 +61,10 @@ def cleaned(read: pl.LazyFrame, file: Path, tally: Tally) -> pl.LazyFrame:
     of_use = pl.col("dropped").is_null() | pl.col("dropped").is_in(LACKING)
     _count(unclean.filter(of_use), tally)
     found_anew = pl.when(~pl.col("dropped").is_in(LACKING)).then("dropped").alias("dropped")
-    columns = [*(clean_ids(pl.col(name)) for name in _IDS), _phrase(), parse_prices(pl.col("price")), found_anew]
+    phrase = filled(without_controls(pl.col("query")))
+    columns = [*(clean_ids(pl.col(name)) for name in _IDS), phrase, parse_prices(pl.col("price")), found_anew]
     collect_tables([mark_dropped(unclean.with_columns(columns)).sink_parquet(file, lazy=True)], [])
     return pl.concat([clean, pl.scan_parquet(file, glob=False)]).drop("unclean")
-
-
-def _phrase() -> pl.Expr:
-    spaced = pl.col("query").str.replace_all(r"[\t\n\x0B\f\r\x{85}]+", " ")
-    return filled(spaced.str.replace_all(r"\p{Cc}", ""))
 
 
 def _fields() -> dict[str, _Field]:

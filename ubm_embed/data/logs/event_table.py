@@ -75,8 +75,8 @@ def time_at(schema: pl.Schema, column: str) -> pl.Expr:
 
 
 def unread_time(schema: pl.Schema, column: str) -> pl.Expr:
-    """The texts of a column that `time_at` makes null; null elsewhere."""
-    text = text_at(schema, column)
+    """The texts of a column that `time_at` makes null, and `NO_TIMESTAMP` where it is missing; null elsewhere."""
+    text = text_at(schema, column).fill_null(NO_TIMESTAMP)
     return pl.when(time_at(schema, column).is_null()).then(text)
 
 

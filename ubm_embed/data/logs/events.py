@@ -15,7 +15,7 @@ from ubm_embed.data.logs.event_kind import EventKind
 from ubm_embed.data.logs.event_table import EVENT_SCHEMA, INVALID, mark_dropped
 from ubm_embed.data.logs.mapped import mapped_log
 from ubm_embed.data.logs.native import require_valid
-from ubm_embed.data.logs.readers import READERS, is_beside
+from ubm_embed.data.logs.readers import READERS, catalogue_mapping, is_beside
 from ubm_embed.data.mappings.mapping import Mapping
 from ubm_embed.data.products import CatalogueFile
 from ubm_embed.data.tables.table_files import table_files
@@ -68,13 +68,16 @@ def read_events(sources: Sequence[str | Path], kind: EventKind | Mapping | str) 
     """
     if isinstance(kind, Mapping):
         log = mapped_log([file for source in sources for file in table_files(source, mixed=True)], kind)
-        return Events(_marked(log.events), _catalogues(log.catalogues, kind), log.files, ())
+        return Events(_marked(log.events), _catalogues(log.catalogues, kind), log.files, log.checks)
     kind = EventKind(kind)
     folders = [Path(source) for source in sources if kind is EventKind.NATIVE and _is_corpus(Path(source))]
-    files = tuple(file for source in sources for file in _files(Path(source), folders) if not is_beside(file, kind))
+    found = [file for source in sources for file in _files(Path(source), folders) if not is_beside(file, kind)]
+    mappings = {file: name for file in found if (name := catalogue_mapping(file, kind))}
+    files = tuple(file for file in found if file not in mappings)
     if not files:
         raise InvalidData("no file with events", file=sources[0])
     catalogues = tuple(CatalogueFile(folder / PRODUCTS_FILE) for folder in folders)
+    catalogues += tuple(CatalogueFile(file, Mapping.open(name)) for file, name in mappings.items())
     checks = tuple(partial(require_valid, file) for file in files) if kind is EventKind.NATIVE else ()
     return Events(_marked([READERS[kind](file) for file in files]), catalogues, files, checks)
 

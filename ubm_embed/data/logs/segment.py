@@ -14,7 +14,6 @@ from ubm_embed.data.logs.event_table import (
     other_event,
     text_at,
     time_at,
-    unread_time,
 )
 
 ORDER = "Order Completed"
@@ -26,6 +25,7 @@ ACTION_OF = {
     "Product Removed": "remove",
     ORDER: "buy",
 }
+SENT = ("timestamp", "originalTimestamp", "sentAt", "receivedAt")  # when it was, the first of these that says so
 _OTHER_CALLS = ("page", "screen", "identify", "group", "alias")  # these name no event
 _PRODUCT = dict.fromkeys(("product_id", "sku", "name", "brand", "variant", "category", "price"), pl.String)
 _PROPERTIES: dict[str, pl.DataType | DataTypeClass] = {
@@ -35,9 +35,7 @@ _PROPERTIES: dict[str, pl.DataType | DataTypeClass] = {
 
 # How JSON is read: a price or an id may be a number or a string.
 SEGMENT_SCHEMA: dict[str, pl.DataType] = {
-    **dict.fromkeys(
-        ("type", "event", "messageId", "anonymousId", "userId", "timestamp", "originalTimestamp"), pl.String()
-    ),
+    **dict.fromkeys(("type", "event", "messageId", "anonymousId", "userId", *SENT), pl.String()),
     "properties": pl.Struct(_PROPERTIES),
 }
 
@@ -67,12 +65,12 @@ def _columns(schema: pl.Schema) -> list[pl.Expr]:
         line, call = text_at(schema, "products", name), text_at(schema, "properties", name)
         return pl.when(pl.col("action") == "buy").then(line).otherwise(call)
 
-    sent = time_at(schema, "originalTimestamp")
+    sent = pl.coalesce(time_at(schema, name) for name in SENT)
     return event_columns(
         user_id=text_at(schema, "userId"),
         anonymous_id=text_at(schema, "anonymousId"),
-        timestamp=pl.coalesce(time_at(schema, "timestamp"), sent),
-        unread_timestamp=pl.when(sent.is_null()).then(unread_time(schema, "timestamp")),
+        timestamp=sent,
+        unread_timestamp=pl.when(sent.is_null()).then(pl.coalesce(text_at(schema, name) for name in SENT)),
         action=pl.col("action"),
         product_id=first_id(value("product_id"), value("sku")),
         query=text_at(schema, "properties", "query"),

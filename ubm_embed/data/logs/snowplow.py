@@ -36,13 +36,14 @@ ACTION_OF = {
     "site_search": "search",
     "transaction_item": "buy",
 }
+TIMES = ("derived_tstamp", "collector_tstamp")  # the first of these that an event has
 _ECOMMERCE = "iglu:com.snowplowanalytics.snowplow.ecommerce/"
 _PRODUCT = ("id", "name", "category", "price", "brand", "variant", "size")
 _ENTITY = pl.Struct({"schema": pl.String, "data": pl.Struct(dict.fromkeys((*_PRODUCT, "transaction_id"), pl.String))})
 _ACTION = pl.Struct({"schema": pl.String, "data": pl.Struct({"type": pl.String, "terms": pl.List(pl.String)})})
 SNOWPLOW_SCHEMA: dict[str, pl.DataType] = {
     **dict.fromkeys(("event_id", "event_name", "user_id", "domain_userid", "domain_sessionid"), pl.String()),
-    **dict.fromkeys(("derived_tstamp", "collector_tstamp"), pl.String()),
+    **dict.fromkeys(TIMES, pl.String()),
     **dict.fromkeys(("ti_orderid", "ti_sku", "ti_name", "ti_category", "ti_price"), pl.String()),
     "contexts": pl.Struct({"data": pl.List(_ENTITY)}),
     "unstruct_event": pl.Struct({"data": _ACTION}),
@@ -88,7 +89,7 @@ def snowplow_events(log: pl.LazyFrame) -> pl.LazyFrame:
     event = log.with_columns(
         name.alias("name"),
         name.replace_strict(ACTION_OF, default=None, return_dtype=pl.String).alias("action"),
-        pl.coalesce(text_at(schema, "derived_tstamp"), text_at(schema, "collector_tstamp")).alias("time"),
+        pl.coalesce(text_at(schema, name) for name in TIMES).alias("time"),
         _terms(schema).alias("query"),
         _entities(schema, "product").alias("product"),
         _entities(schema, "transaction").list.first().struct.field("transaction_id").alias("order"),
@@ -118,7 +119,7 @@ def _terms(schema: pl.Schema) -> pl.Expr:
 
 def _has_header(file: Path) -> bool:
     with open_text(file) as lines:
-        return "event_id" in re.split(r"[\t,;|]", lines.readline(1 << 20).replace('"', ""))
+        return "event_id" in re.split(r"[\t,;|]", lines.readline(1 << 20).replace('"', "").lower())
 
 
 def _columns(schema: pl.Schema) -> list[pl.Expr]:

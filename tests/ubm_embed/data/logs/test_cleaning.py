@@ -79,6 +79,19 @@ def test_a_phrase_without_letters_is_no_phrase(tmp_path: Path) -> None:
     assert report.dropped == {"no search phrase": 2}
 
 
+def test_marks_that_nobody_sees_are_taken_off(tmp_path: Path) -> None:
+    shoe = {"product_id": "17", "title": "Shoe \u202ex"}
+    report, corpus = native(
+        tmp_path,
+        shoe,
+        {"action": "search", "query": "red\u2028shoe\u202e", "product_id": None},
+        shoe | {"product_id": "\u200b17\u2060"},
+    )
+    assert corpus.interactions.select("product_id", "query").rows() == [("17", None), (None, "red shoe"), ("17", None)]
+    assert corpus.products["title"].to_list() == ["Shoe x"]
+    assert report.changed["product_id"] == 1
+
+
 def test_a_clean_log_has_nothing_to_report(tmp_path: Path) -> None:
     report, _ = native(tmp_path, {"price": 12.5, "query": None}, {"product_id": "q", "price": 1e9})
     assert (report.changed, report.lost, report.examples) == ({}, {}, {})

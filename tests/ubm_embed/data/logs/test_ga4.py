@@ -218,3 +218,96 @@ def test_a_ga4_purchase_from_the_server_may_know_the_user_alone(tmp_path: Path) 
     interactions = Corpus.open(tmp_path / "out").interactions
     assert interactions.select("session_id", "user_id").unique().rows() == [("u-5", "u7")]
     assert report.actions == {"view": 2, "buy": 1}
+
+
+def test_a_ga4_event_without_a_time_is_kept_and_counted(tmp_path: Path) -> None:
+    timeless = {name: value for name, value in ga4("view_item", HAT).items() if name != "event_timestamp"}
+    scroll = {name: value for name, value in ga4("scroll").items() if name != "event_timestamp"}
+    log = write(tmp_path / "log.jsonl", [ga4("view_item", SHOE), timeless, scroll])
+    report = ingest([log], kind="ga4", out=tmp_path / "out")
+    assert (report.interactions, report.lost) == (2, {"timestamp": 1})
+    assert [(one.row, one.value) for one in report.examples["lost timestamp"]] == [(2, "no timestamp")]
+
+
+def test_ga4_events_in_two_tables_count_once_item_by_item(tmp_path: Path) -> None:
+    """A day is in the table of the day and in that of the day as it went on, whose prices in dollars are filled later."""
+    log = [
+        ga4("purchase", SHOE, HAT, minute=5) | {"ecommerce": {"transaction_id": "T1"}},
+        ga4("add_to_cart", SHOE, HAT, minute=3),
+        ga4("purchase", SHOE, minute=5) | {"ecommerce": {"transaction_id": "T2"}},
+    ]
+    write(tmp_path / "log" / "events_20240101.jsonl", log)
+    changed = [event | {"items": [item | {"price": 99.0} for item in event["items"]]} for event in log]
+    write(tmp_path / "log" / "events_intraday_20240101.jsonl", list(reversed(changed)))
+    report = ingest([tmp_path / "log"], kind="ga4", out=tmp_path / "out")
+    assert (report.events, report.dropped, report.actions) == (10, {"duplicate message": 5}, {"buy": 3, "add": 2})
+
+
+def test_a_ga4_purchase_that_two_tables_hold_in_part_is_whole(tmp_path: Path) -> None:
+    """The order is known by its number and its products, also where the events differ."""
+    write(tmp_path / "log" / "a.jsonl", [ga4("purchase", SHOE) | {"ecommerce": {"transaction_id": "T1"}}])
+    write(tmp_path / "log" / "b.jsonl", [ga4("purchase", SHOE, HAT) | {"ecommerce": {"transaction_id": "T1"}}])
+    report = ingest([tmp_path / "log"], kind="ga4", out=tmp_path / "out")
+    bought = Corpus.open(tmp_path / "out").interactions.filter(action="buy")
+    assert (report.dropped, bought["product_id"].to_list()) == ({"duplicate order": 1}, ["p1", "p2"])
+
+
+def test_ga4_batches_order_a_session_of_one_moment(tmp_path: Path) -> None:
+    """GA4 gives all events of a batch the time at which it was sent."""
+
+    def sent(batch: int, index: int, item: str) -> dict[str, Any]:
+        numbers = {"batch_page_id": 1_700_000_000_000, "batch_ordering_id": batch, "batch_event_index": index}
+        return ga4("view_item", SHOE | {"item_id": item}) | numbers
+
+    log = [sent(2, 1, "d"), sent(1, 10, "c"), sent(1, 2, "b"), sent(1, 1, "a")]
+    ingest([write(tmp_path / "log.jsonl", log)], kind="ga4", out=tmp_path / "out")
+    assert Corpus.open(tmp_path / "out").interactions["product_id"].to_list() == ["a", "b", "c", "d"]
+
+
+def test_the_time_of_a_ga4_event_counts_before_its_batch(tmp_path: Path) -> None:
+    later = ga4("view_item", SHOE, minute=1) | {"batch_page_id": 1, "batch_ordering_id": 1, "batch_event_index": 1}
+    earlier = ga4("view_item", HAT) | {"batch_page_id": 2, "batch_ordering_id": 1, "batch_event_index": 1}
+    ingest([write(tmp_path / "log.jsonl", [later, earlier])], kind="ga4", out=tmp_path / "out")
+    assert Corpus.open(tmp_path / "out").interactions["product_id"].to_list() == ["p2", "p1"]
+
+
+def test_a_ga4_cookie_is_one_person_in_all_its_sessions_after_a_login(tmp_path: Path) -> None:
+    log = [
+        ga4("view_item", SHOE, session=1),
+        ga4("view_item", HAT, session=1, minute=1) | {"user_id": "u7"},
+        ga4("view_item", SHOE, session=2, minute=90),
+        ga4("view_item", HAT, session=3, minute=200, user="other device") | {"user_id": "u7"},
+    ]
+    ingest([write(tmp_path / "log.jsonl", log)], kind="ga4", out=tmp_path / "out")
+    sessions = Corpus.open(tmp_path / "out").interactions.select("session_id", "user_id").unique().sort("session_id")
+    assert sessions.rows() == [("other device-3", "u7"), ("u-1", "u7"), ("u-2", "u7")]
+
+
+def test_ga4_sessions_of_two_visitors_with_one_number_are_two(tmp_path: Path) -> None:
+    log = [ga4("view_item", SHOE, session=1), ga4("view_item", HAT, session=1, user="v")]
+    report = ingest([write(tmp_path / "log.jsonl", log)], kind="ga4", out=tmp_path / "out")
+    assert report.sessions == 2
+
+
+@pytest.mark.parametrize("minute", [50, 300])
+def test_a_ga4_purchase_from_the_server_long_after_is_a_session_of_its_own(tmp_path: Path, minute: int) -> None:
+    log = [ga4("view_item", SHOE), ga4("purchase", SHOE, HAT, minute=minute, session=None)]
+    report = ingest([write(tmp_path / "log.jsonl", log)], kind="ga4", out=tmp_path / "out")
+    assert (report.sessions, report.actions) == (2, {"buy": 2, "view": 1})
+
+
+def test_ga4_purchases_from_the_server_alone_are_sessions_by_their_times(tmp_path: Path) -> None:
+    log = [
+        ga4("purchase", SHOE, session=None),
+        ga4("purchase", HAT, session=None, minute=10),
+        ga4("purchase", HAT, session=None, minute=100),
+        ga4("purchase", HAT, session=None, user="v"),
+    ]
+    report = ingest([write(tmp_path / "log.jsonl", log)], kind="ga4", out=tmp_path / "out")
+    assert (report.sessions, report.interactions) == (3, 4)
+
+
+def test_a_ga4_purchase_from_the_server_of_an_unknown_visitor_is_counted(tmp_path: Path) -> None:
+    log = [ga4("view_item", SHOE), ga4("purchase", SHOE, HAT, session=None, user=None)]
+    report = ingest([write(tmp_path / "log.jsonl", log)], kind="ga4", out=tmp_path / "out")
+    assert report.dropped == {"no session or user": 2}

@@ -16,7 +16,8 @@ ECOMMERCE = "iglu:com.snowplowanalytics.snowplow.ecommerce/"
 
 
 def _events(file: Path, **event: Any) -> pl.DataFrame:
-    file.write_text(json.dumps({"event_id": "e", "domain_sessionid": "s", "event_name": "other", **event}) + "\n")
+    plain = {"event_id": "e", "domain_sessionid": "s", "event_name": "other", "derived_tstamp": "2024-03-01 10:00:00"}
+    file.write_text(json.dumps({**plain, **event}) + "\n")
     return READ(file).collect()
 
 
