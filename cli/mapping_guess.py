@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 import typer
 
 from cli.console import say, warn
+from ubm_embed.wording import counted
 
 if TYPE_CHECKING:
     from ubm_embed.data.logs.trial import Trial
@@ -43,6 +44,9 @@ def _summary(proposal: Proposal, trial: Trial) -> list[str]:
         actions = ", ".join(f"{count:,} {action}" for action, count in trial.actions.items())
         lines.append(f"of a sample it would keep {kept:,} of {kept + dropped:,} events{': ' * bool(actions)}{actions}")
         lines += [f"it would drop {count:,}: {reason}" for reason, count in trial.dropped.items()]
+        lines += [f"it would lose {counted(count, 'value')} of {name}" for name, count in trial.lost.items()]
+    if trial.without_text:
+        lines.append(f"{trial.without_text:,} of these are of products without text: they need a --catalogue")
     if trial.products:
         lines.append(f"of a sample it would read {trial.products:,} products")
     if proposal.unseen:

@@ -153,9 +153,18 @@ def test_a_guess_goes_to_stdout_and_can_be_used(ubm: Shell, shop: Path) -> None:
     assert "of a sample it would keep 2 of 3 events: 1 view, 1 add" in guessed.err
     assert "it would drop 1: action wave" in guessed.err
     assert "not found: what these actions mean: wave" in guessed.err
+    assert "without text" not in guessed.err
     (shop / "guessed.toml").write_text(guessed.out)
     assert ubm("ingest", shop / "log.csv", "--map", shop / "guessed.toml", "--out", shop / "out").code == 0
     assert actions(shop / "out") == ["view", "add"]
+
+
+def test_a_guess_says_what_ingestion_would_drop_or_lose(ubm: Shell, shop: Path) -> None:
+    (shop / "log.csv").write_text("session,event,sku,price\ns,view,1,call us\ns,view,undefined,2\n")
+    said = ubm("ingest", shop / "log.csv", "--guess").err
+    assert "of a sample it would keep 1 of 2 events: 1 view" in said
+    assert "it would drop 1: no product id" in said
+    assert "1 of these are of products without text: they need a --catalogue" in said
 
 
 def test_standard_input_is_a_source(ubm: Shell, shop: Path, monkeypatch: pytest.MonkeyPatch) -> None:

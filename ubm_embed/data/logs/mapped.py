@@ -15,14 +15,12 @@ from ubm_embed.data.mappings.conditions import drop_reason
 from ubm_embed.data.mappings.held_paths import without_key
 from ubm_embed.data.mappings.mapped_catalogue import attribute_pairs
 from ubm_embed.data.mappings.mapped_rows import ROW, UNREADABLE, MappedRows, map_rows, missing_column
-from ubm_embed.data.mappings.mapping import LogMapping, Mapping
+from ubm_embed.data.mappings.mapping import OUR_ACTIONS, LogMapping, Mapping
 from ubm_embed.data.mappings.values import Values, column_values
-from ubm_embed.data.session import ACTIONS
 from ubm_embed.data.tables.table_files import collect_tables
 from ubm_embed.errors import InvalidData
 
 NO_ACTION = "no action"
-_OURS = (*ACTIONS, "remove")
 _TYPES = {"timestamp": ColumnType.TIME, "position": ColumnType.INTEGER, "price": ColumnType.PRICE}
 
 
@@ -107,7 +105,7 @@ def _columns(part: LogMapping, values: dict[str, Values], dropped: pl.Expr) -> l
 
 def _action(part: LogMapping, theirs: pl.Expr) -> pl.Expr:
     if not part.actions:
-        return pl.when(theirs.is_in(_OURS)).then(theirs)
+        return pl.when(theirs.is_in(OUR_ACTIONS)).then(theirs)
     ours = {name: action for name, action in part.actions.items() if action != "drop"}
     return theirs.replace_strict(ours, default=None, return_dtype=pl.String)
 
@@ -134,7 +132,7 @@ def _require_known(part: LogMapping, rows: MappedRows, theirs: pl.Expr) -> None:
     (first,) = collect_tables([other], [rows.file])
     if not first.is_empty():
         row, action = first.row(0)
-        expected = ", ".join(part.actions or _OURS)
+        expected = ", ".join(part.actions or OUR_ACTIONS)
         field = " ".join(part.columns.action.paths) or "action"
         raise InvalidData(f"expected one of {expected}, got {action!r}", file=rows.file, row=row, field=field)
 

@@ -30,7 +30,7 @@ import tomllib
 from collections.abc import Collection, Sequence
 from fnmatch import fnmatch
 from pathlib import Path
-from typing import Annotated, Any, Literal, Self, TypeVar
+from typing import Annotated, Any, Literal, Self, TypeVar, get_args
 
 import pydantic
 from pydantic import Field
@@ -42,6 +42,8 @@ from ubm_embed.data.tables.formats import CsvFormat, TimeFormat
 from ubm_embed.errors import InvalidData, NotFound
 from ubm_embed.validation import TomlModel, invalid_data
 
+_Action = Literal["search", "view", "add", "remove", "buy", "drop"]
+OUR_ACTIONS: tuple[str, ...] = get_args(_Action)[:-1]
 ATTRIBUTE = "attributes."  # before the name of an attribute, among columns
 LATEST = "\0latest"  # the time of a row of a catalogue; no file has a column of this name
 _LOG_TYPES = {"timestamp": ("time",), "position": ("integer",), "price": ("price", "number")}  # the others are texts
@@ -136,7 +138,7 @@ class LogMapping(_Part):
     """
 
     columns: LogColumns
-    actions: dict[str, Literal["search", "view", "add", "remove", "buy", "drop"]] = Field(default_factory=dict)
+    actions: dict[str, _Action] = Field(default_factory=dict)
     other_actions: Literal["error", "drop"] = "drop"
     session_gap_minutes: Annotated[float, Field(gt=0)] | None = None
 
@@ -146,6 +148,13 @@ class LogMapping(_Part):
             types = _LOG_TYPES.get(name, ("text",))
             if column.type is not None and column.type not in types:
                 raise ValueError(f"columns.{name}.type must be {' or '.join(types)} in a log, got {str(column.type)!r}")
+        return self
+
+    @pydantic.model_validator(mode="after")
+    def _knows_its_action(self) -> Self:
+        constant, known = self.columns.action.value, tuple(self.actions) or OUR_ACTIONS
+        if constant is not None and constant not in known:
+            raise ValueError(f"columns.action.value must be one of {', '.join(known)}, got {constant!r}")
         return self
 
     def our_columns(self) -> dict[str, Column]:
@@ -209,6 +218,14 @@ class Mapping(TomlModel):
             key: [value] if key in ("log", "catalogue") and isinstance(value, dict) else value
             for key, value in given.items()
         }
+
+    @pydantic.model_validator(mode="after")
+    def _each_part_reads_files(self) -> Self:
+        for name, parts in (("log", self.log), ("catalogue", self.catalogue)):
+            without = [f"{name}[{number}]" for number, part in enumerate(parts) if not part.files]
+            if len(without) > 1:
+                raise ValueError(f"expected `files` in all but one [[{name}]]; {' and '.join(without)} have none")
+        return self
 
     @classmethod
     def open(cls, name_or_file: str | Path) -> Mapping:

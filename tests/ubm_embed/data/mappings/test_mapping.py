@@ -36,6 +36,13 @@ def write(folder: Path, text: str) -> Path:
         (LOG + "price = {path = 'p', invalid = 'skip'}\n", "log[0].columns.price.invalid", "must be 'error' or 'null'"),
         (LOG + "title = {path = 't', optional = 'perhaps'}\n", "log[0].columns.title.optional", "must be"),
         (LOG + "title = {path = 't', remove = '('}\n", "log[0].columns.title.remove", "not a regular expression"),
+        ("[log.columns]\naction = {value = 'klick'}\n", "log[0]", "columns.action.value must be one of search, view"),
+        (
+            "[log.columns]\naction = {value = 'view'}\n[log.actions]\nlook = 'view'\n",
+            "log[0]",
+            "columns.action.value must be one of look, got 'view'",
+        ),
+        ("[[log]]\ncolumns = {action = 'a'}\n" * 2, None, "log[0] and log[1] have none"),
         ("[log]\nfiles = '*.csv'\n" + LOG, "log[0].files", "must be a list"),
         ("[log]\nsession_gap_minutes = 0\n" + LOG, "log[0].session_gap_minutes", "must be above 0"),
         ("[log]\nother_actions = 'keep'\n" + LOG, "log[0].other_actions", "must be 'error' or 'drop'"),

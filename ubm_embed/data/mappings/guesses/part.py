@@ -67,7 +67,9 @@ def guess_part(sample: Sample, csv: CsvFormat, files: tuple[str, ...] = ()) -> P
     """The proposal for the files that `sample` is of."""
     found = candidates(sample.columns.values(), LOG_ROLES)
     if _is_catalogue(found):
-        return _catalogue(sample, csv, files)
+        catalogue = _catalogue(sample, csv, files)
+        if {"product_id", "title"} <= catalogue.columns.keys():
+            return catalogue
     return _log(sample, csv, files, found)
 
 
@@ -86,8 +88,7 @@ def _catalogue(sample: Sample, csv: CsvFormat, files: tuple[str, ...]) -> PartGu
     chosen = assign(found)
     guesses = {role: _column(chosen[role], found) for role in CATALOGUE_ROLES if role in chosen}
     attributes = _attributes(columns, {guess.columns[0].path for guess in guesses.values()})
-    missing = [] if "product_id" in guesses else ["the id of a product"]
-    return PartGuess(sample, False, csv, files, guesses, attributes, missing=tuple(missing))
+    return PartGuess(sample, False, csv, files, guesses, attributes)
 
 
 def _log(sample: Sample, csv: CsvFormat, files: tuple[str, ...], found: Sequence[Candidate]) -> PartGuess:

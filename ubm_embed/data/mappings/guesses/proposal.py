@@ -24,6 +24,7 @@ from ubm_embed.errors import InvalidData
 
 _MAX_FILES = 50  # that are looked at
 _MAX_HEADER = 1 << 16  # characters; the parser of the standard library takes fields of twice as many
+_NULLS = ("\\N", "NULL", "null", "NaN", "nan", "<NA>")
 _DATA = re.compile(r"^-?[0-9]+([.,][0-9]+)?$|^[0-9]{1,4}[-/.][0-9]{1,2}[-/.][0-9]{1,4}")
 
 
@@ -125,13 +126,23 @@ def _sample(file: Path, folder: Path) -> tuple[Sample, CsvFormat]:
 def _read(file: Path, folder: Path, written: CsvFormat, *, is_csv: bool) -> tuple[Sample, CsvFormat]:
     copy = sample_file(file, folder, encoding=written.encoding, quote=written.quote)
     names = _names(copy, written.quote) if is_csv else None
+    written = written.replace(names=names)
     try:
-        sample = read_sample(copy, CsvFormat(names=names, quote=written.quote))
+        sample = read_sample(copy, written.replace(encoding=None))
+        nulls = _nulls(sample) if is_csv else ()
+        if nulls:
+            written = written.replace(nulls=nulls)
+            sample = read_sample(copy, written.replace(encoding=None))
     except InvalidData as error:
         raise InvalidData(error.problem, file=file, row=error.row, field=error.field) from None
     if not sample.rows:
         raise InvalidData("no rows; expected at least one", file=file)
-    return sample, written.replace(names=names)
+    return sample, written
+
+
+def _nulls(sample: Sample) -> tuple[str, ...]:
+    """What programs write for a missing value, as far as it occurs."""
+    return tuple(text for text in _NULLS if any(text in column.values for column in sample.columns.values()))
 
 
 def _is_utf8(file: Path) -> bool:
@@ -150,7 +161,10 @@ def _names(copy: Path, quote: str) -> tuple[str, ...] | None:
     if len(line) > _MAX_HEADER:
         return None
     separator = max(",;\t|", key=line.count)
-    fields = next(csv.reader([line], delimiter=separator), []) if quote else line.split(separator)
+    try:
+        fields = next(csv.reader([line], delimiter=separator), []) if quote else line.split(separator)
+    except csv.Error:
+        return None  # for the reader to explain
     if not any(_DATA.search(name.strip()) for name in fields):
         return None
     return tuple(f"column_{number}" for number in range(1, len(fields) + 1))

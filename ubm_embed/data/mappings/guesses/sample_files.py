@@ -114,7 +114,10 @@ def _whole_records(header: bytes, lines: Iterable[bytes]) -> Iterator[bytes]:
     if len(text) > _MAX_HEADER:
         return
     separators = [separator for separator in ",;\t|" if separator in text]
-    counts = {one.encode(): len(next(csv.reader([text], delimiter=one))) - 1 for one in separators}
+    try:
+        counts = {one.encode(): len(next(csv.reader([text], delimiter=one))) - 1 for one in separators}
+    except csv.Error:
+        return  # for the reader to explain
     yield from (
         line for line in lines if b'"' not in line and any(line.count(one) == count for one, count in counts.items())
     )

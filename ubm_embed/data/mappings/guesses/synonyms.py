@@ -26,7 +26,7 @@ NAMES: Final = _names(
         ),
         "session_id": (
             "sessionid session usersession sessionidhash visitid visit gasessionid contextsessionid "
-            "domainsessionid sessid sid sessionkey sitzung basketid"
+            "domainsessionid sessid sid sessionkey sessiontoken sessionuuid sessionnumber sess sitzung basketid"
         ),
         "user_id": (
             "userid user customerid customer uid visitorid clientid userpseudoid distinctid memberid accountid "

@@ -56,6 +56,8 @@ def _csv(part: PartGuess, kind: str) -> list[str]:
         lines.append('quote = ""  # there are quotes inside fields')
     if part.csv.encoding is not None:
         lines.append(f"encoding = {_quoted(part.csv.encoding)}  # it is not UTF-8")
+    if part.csv.nulls:
+        lines.append(f"nulls = [{', '.join(map(_quoted, part.csv.nulls))}]  # stand for missing values")
     if part.csv.names is not None:
         names = ", ".join(map(_quoted, part.csv.names))
         lines += ["# the first row is no header: give the columns their names", f"names = [{names}]"]

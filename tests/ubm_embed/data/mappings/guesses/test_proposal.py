@@ -219,6 +219,51 @@ def test_quotes_inside_fields_are_noticed(tmp_path: Path) -> None:
     assert try_mapping([tmp_path / "log.csv"], proposal.mapping).actions == {"view": 2}
 
 
+def test_what_stands_for_a_missing_value_is_noticed(tmp_path: Path) -> None:
+    log = "session_token,event,sku,price,name\ns,view,1,\\N,Shoe\ns,add,\\N,2,Sock\ns,buy,NULL,3,Sock\n"
+    (tmp_path / "log.csv").write_text(log)
+    proposal = guess(tmp_path, tmp_path / "log.csv")
+    assert proposal.mapping.log[0].csv.nulls == ("\\N", "NULL")
+    assert paths(proposal.mapping.log[0])["session_id"] == ("session_token",)
+    trial = try_mapping([tmp_path / "log.csv"], proposal.mapping)
+    assert (trial.actions, trial.dropped, trial.lost) == ({"view": 1}, {"no product id": 2}, {})
+
+
+def test_a_trial_tells_what_ingestion_would_drop_or_lose(tmp_path: Path) -> None:
+    (tmp_path / "log.csv").write_text(
+        "sess,event,sku,price,name\ns,view,undefined,1,Shoe\nnull,view,1,2,Shoe\ns,view,1,call,Shoe\ns,view,2,3,\n"
+    )
+    (tmp_path / "map.toml").write_text("""
+        [log.columns]
+        session_id = "sess"
+        action = "event"
+        product_id = "sku"
+        title = "name"
+        price = {path = "price", invalid = "null"}
+        """)
+    trial = try_mapping([tmp_path / "log.csv"], Mapping.read(tmp_path / "map.toml"))
+    assert trial.actions == {"view": 2}
+    assert trial.dropped == {"no product id": 1, "no session or user": 1}
+    assert trial.lost == {"price": 1}
+    assert trial.without_text == 1
+
+
+def test_titles_without_ids_are_no_catalogue(tmp_path: Path) -> None:
+    (tmp_path / "log.csv").write_text("0,name\n,Shoe\n")
+    proposal = guess(tmp_path, tmp_path / "log.csv")
+    assert not proposal.mapping.catalogue
+    assert "the id of a product" in proposal.missing
+
+
+def test_products_beside_a_log_may_have_its_texts(tmp_path: Path) -> None:
+    (tmp_path / "log.csv").write_text("session,event,sku\ns,view,1\n")
+    (tmp_path / "items.csv").write_text("id,title\n2,Shoe\n")
+    files = [tmp_path / "log.csv", tmp_path / "items.csv"]
+    proposal = guess(tmp_path, *files)
+    assert try_mapping(files[:1], proposal.mapping).without_text == 1
+    assert try_mapping(files, proposal.mapping).without_text == 0
+
+
 def test_a_file_that_cannot_be_read_does_not_hide_the_others(tmp_path: Path) -> None:
     (tmp_path / "log.csv").write_text("session,event,sku\ns,view,a\n")
     (tmp_path / "broken.csv").write_text("a,b\n1\n")
@@ -236,6 +281,8 @@ def test_a_file_that_cannot_be_read_does_not_hide_the_others(tmp_path: Path) -> 
         (bytes(range(256)) * 100, "not cp1252 text"),
         (b"x" * 3_000_000, "header that is not readable"),
         (b'"' + b"x" * 3_000_000, "empty|no rows"),
+        (b"session,event\rs,view\r", "carriage return|line break"),
+        (b"session,event\rs,view\r" + b"x,y\n" * 1_000_000, "carriage return|line break"),
     ],
 )
 def test_what_is_no_table_is_refused(tmp_path: Path, content: bytes, problem: str) -> None:
