@@ -22,8 +22,9 @@ _REFUSED = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 
 
 def require_free(path: str | Path, *, overwrite: bool = False) -> None:
-    """Raise `Conflict` when `path` holds something already: called before long work, not after it."""
+    """Raise `Conflict` when `path` holds something already or cannot: called before long work, not after it."""
     path = Path(path)
+    _require_folders_above(path)
     taken = path.exists() and not (path.is_dir() and not any(path.iterdir()))
     if taken and not overwrite:
         raise Conflict(f"{path} exists already; choose another path or pass --overwrite")
@@ -33,7 +34,7 @@ def require_writable(path: str | Path) -> None:
     """Raise as `output_file` would if a file cannot be written to `path`: called before long work, not after it.
 
     Raises:
-        Conflict: it exists and is not a file, such as a folder or a device.
+        Conflict: it exists and is not a file, such as a folder or a device, or it is below a file.
         OSError: the system refuses it.
     """
     path = Path(path).resolve()
@@ -45,8 +46,15 @@ def require_writable(path: str | Path) -> None:
 
 
 def _require_file(path: Path) -> None:
+    _require_folders_above(path)
     if path.exists() and not path.is_file():
         raise Conflict(f"{path} exists already and is not a file; choose another path")
+
+
+def _require_folders_above(path: Path) -> None:
+    above = next((parent for parent in path.parents if parent.exists()), None)
+    if above is not None and not above.is_dir():
+        raise Conflict(f"{above} is a file, so that nothing can be written to {path}; choose another path")
 
 
 @contextlib.contextmanager
@@ -56,7 +64,8 @@ def output_file(path: str | Path) -> Iterator[Path]:
     An existing file is replaced in one step. Through a symbolic link, its target is replaced.
 
     Raises:
-        Conflict: `path` exists and is not a file, such as a folder or a device. Checked before anything is written.
+        Conflict: `path` exists and is not a file, such as a folder or a device, or is below a file. Checked before
+            anything is written.
     """
     path = Path(path).resolve()
     _require_file(path)
@@ -80,7 +89,8 @@ def output_folder(path: str | Path, *, overwrite: bool = False) -> Iterator[Path
     With `overwrite`, whatever was at `path` is replaced as a whole. Through a symbolic link, its target is replaced.
 
     Raises:
-        Conflict: `path` exists, is not an empty folder, and `overwrite` is false. Checked before anything is written.
+        Conflict: `path` exists, is not an empty folder, and `overwrite` is false; or it is below a file. Checked before
+            anything is written.
     """
     path = Path(path).resolve()
     require_free(path, overwrite=overwrite)

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from ubm_embed.errors import Conflict
-from ubm_embed.outputs import output_file, output_folder, require_free
+from ubm_embed.outputs import output_file, output_folder, require_free, require_writable
 
 # How safetensors, polars and FAISS say it.
 REFUSALS = [
@@ -49,6 +49,15 @@ def write_folder(path, text="new", error=None, overwrite=False):
         (aside / "sub" / "file").write_text(text)
         if error:
             raise error
+
+
+@pytest.mark.parametrize("below", ["out", "sub/out"])
+@pytest.mark.parametrize("write", [write_file, write_folder, require_free, require_writable])
+def test_nothing_is_written_below_a_file(tmp_path, write, below):
+    (tmp_path / "log.csv").write_text("old")
+    with pytest.raises(Conflict, match=r"log\.csv is a file, so that nothing can be written to .*out"):
+        write(tmp_path / "log.csv" / below)
+    assert contents(tmp_path) == {"log.csv": "old"}
 
 
 class TestFile:

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from datetime import timedelta
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -27,7 +26,7 @@ from ubm_embed.data.mappings.mapping import Mapping
 from ubm_embed.data.products import CatalogueFile
 from ubm_embed.data.removals import are_frequent
 from ubm_embed.data.session import Action
-from ubm_embed.data.tables.table_files import collect_tables, refused_write
+from ubm_embed.data.tables.table_files import collect_tables
 from ubm_embed.errors import InvalidData
 from ubm_embed.outputs import output_folder, require_free
 from ubm_embed.progress import Progress, silent
@@ -74,7 +73,7 @@ def ingest(
     catalogues += reversed(events.catalogues)
     known += [one.read() for one in reversed(events.catalogues)]
     gap = timedelta(minutes=session_gap_minutes)
-    with _writing(out, overwrite) as aside, TemporaryDirectory(dir=aside) as name:
+    with output_folder(out, overwrite=overwrite) as aside, TemporaryDirectory(dir=aside) as name:
         folder, tally = Path(name), Tally()
         read = _read(events, folder)
         usable = _usable(read, folder, tally)
@@ -94,16 +93,6 @@ def ingest(
     return report
 
 
-@contextmanager
-def _writing(out: str | Path, overwrite: bool) -> Iterator[Path]:
-    """`output_folder`, with an OSError where polars reports that the system refused to write."""
-    try:
-        with output_folder(out, overwrite=overwrite) as aside:
-            yield aside
-    except (pl.exceptions.PolarsError, OSError) as error:
-        raise refused_write(error) or error from None
-
-
 def _read(events: Events, folder: Path) -> pl.LazyFrame:
     """The events on disk."""
     file = folder / "events.parquet"
@@ -119,7 +108,7 @@ def _usable(read: pl.LazyFrame, folder: Path, tally: Tally) -> pl.LazyFrame:
     count_dropped(events, tally)
     good = events.filter(pl.col("dropped").is_null())
     once = without_duplicates(good, folder, tally)
-    return once.drop("dropped", "problem", "unread_timestamp", "message_id", "order_id", "file", "row")
+    return once.drop("dropped", "problem", "unread_timestamp", "unread", "message_id", "order_id", "file", "row")
 
 
 def _interactions(

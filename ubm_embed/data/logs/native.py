@@ -12,6 +12,7 @@ from ubm_embed.data.interactions import known_action, valid_timestamp
 from ubm_embed.data.logs.event_table import INVALID, PRODUCT_FIELDS, ROW, event_columns, text_at, time_at
 from ubm_embed.data.tables.attributes import ATTRIBUTES, EXPECTED_ATTRIBUTES, as_attributes
 from ubm_embed.data.tables.columns import Requirement, require_columns
+from ubm_embed.data.tables.in_words import value_in_words
 from ubm_embed.data.tables.table_files import collect_tables, scan_table, table_kind
 from ubm_embed.data.tables.timestamps import TIMESTAMP
 from ubm_embed.errors import InvalidData
@@ -121,7 +122,7 @@ def _failed(requirement: Requirement, count: int, log: pl.LazyFrame, file: Path)
     rows = log.filter(~requirement.condition).select(ROW, requirement.field).head(1)
     row, value = collect_tables([rows], [file])[0].row(0)
     more = f" (and {count - 1:,} more rows)" if count > 1 else ""
-    problem = f"expected {requirement.expected}, got {value!r}{more}"
+    problem = f"expected {requirement.expected}, got {value_in_words(value)}{more}"
     return InvalidData(problem, file=file, row=row, field=requirement.field)
 
 

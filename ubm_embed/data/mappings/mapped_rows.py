@@ -21,7 +21,7 @@ from ubm_embed.data.mappings.json_text import PROBLEM, decode_lists, decode_reco
 from ubm_embed.data.mappings.mapping import CatalogueMapping, LogMapping
 from ubm_embed.data.mappings.paths import Location, first_column, instance, locate
 from ubm_embed.data.tables.table_files import scan_table
-from ubm_embed.data.tables.table_kinds import holds_array, table_kind
+from ubm_embed.data.tables.table_kinds import holds_elements, table_kind
 from ubm_embed.data.tables.text_stream import BrokenTextError, utf8_chunks
 from ubm_embed.errors import InvalidData
 
@@ -162,9 +162,9 @@ def _json_schema(file: Path, part: LogMapping | CatalogueMapping) -> dict[str, p
 
 
 def _reads_all(file: Path, part: LogMapping | CatalogueMapping) -> bool:
-    """Whether all columns of a JSON file are read: those of an array are known without reading it again."""
+    """Whether all columns of a JSON file are read: those of elements are known without reading it again."""
     return (isinstance(part, CatalogueMapping) and part.keep_others) or (
-        table_kind(file) == "JSON" and holds_array(file)
+        table_kind(file) == "JSON" and holds_elements(file)
     )
 
 

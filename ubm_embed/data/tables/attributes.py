@@ -8,6 +8,7 @@ from typing import Any, TypeAlias
 
 import polars as pl
 
+from ubm_embed.data.tables.in_words import type_in_words
 from ubm_embed.errors import InvalidData
 
 ATTRIBUTES = pl.List(pl.Struct({"name": pl.String, "value": pl.String}))
@@ -37,7 +38,7 @@ def as_attributes(values: pl.Series, *, file: str | Path | None = None, strict: 
         return _from_text(values.struct.json_encode(), file, values.name, strict)
     if dtype == pl.String:
         return _from_text(values, file, values.name, strict)
-    raise InvalidData(f"expected {EXPECTED_ATTRIBUTES}, found {dtype}", file=file, field=values.name)
+    raise InvalidData(f"expected {EXPECTED_ATTRIBUTES}, found {type_in_words(dtype)}", file=file, field=values.name)
 
 
 def _from_pairs(values: pl.Series, pair: pl.Struct, file: str | Path | None) -> pl.Series:

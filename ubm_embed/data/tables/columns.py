@@ -9,6 +9,7 @@ from pathlib import Path
 import polars as pl
 
 from ubm_embed.data.tables.attributes import ATTRIBUTES, as_attributes
+from ubm_embed.data.tables.in_words import type_in_words, value_in_words
 from ubm_embed.data.tables.table_files import locate_row
 from ubm_embed.errors import InvalidData
 
@@ -56,7 +57,7 @@ def require(
         index, value, _ = failing.row(0)
         more = f" (and {failing.height - 1} more rows)" if failing.height > 1 else ""
         source, row = locate_row(file, index)
-        raise InvalidData(f"expected {expected}, got {value!r}{more}", file=source, row=row, field=field)
+        raise InvalidData(f"expected {expected}, got {value_in_words(value)}{more}", file=source, row=row, field=field)
 
 
 @dataclass(frozen=True)
@@ -103,6 +104,8 @@ def _cast(column: pl.Series, dtype: pl.DataType, file: str | Path) -> pl.Series:
     except pl.exceptions.PolarsError:
         kind_fits = False
     if not kind_fits:
-        raise InvalidData(f"expected {dtype}, found {column.dtype}", file=file, field=column.name)
-    require(column.to_frame(), pl.lit(cast.is_not_null() | column.is_null()), file, column.name, str(dtype))
+        raise InvalidData(
+            f"expected {type_in_words(dtype)}, found {type_in_words(column.dtype)}", file=file, field=column.name
+        )
+    require(column.to_frame(), pl.lit(cast.is_not_null() | column.is_null()), file, column.name, type_in_words(dtype))
     return cast

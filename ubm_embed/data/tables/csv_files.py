@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import io
+import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -12,6 +13,7 @@ from pathlib import Path
 import polars as pl
 
 from ubm_embed.data.tables.column_names import column_names
+from ubm_embed.data.tables.csv_escapes import without_escapes
 from ubm_embed.data.tables.csv_structure import (
     LONE_RETURN_PROBLEM,
     NUL_PROBLEM,
@@ -28,10 +30,14 @@ from ubm_embed.data.tables.text_stream import CHUNK_BYTES, MAX_RECORD_BYTES, Bro
 from ubm_embed.errors import InvalidData
 
 _SEPARATORS = ",;\t|"
+# Excel reads such a line before the header as the separator of the file, and no program as a row.
+_EXCEL_LINE = re.compile(rb'("?)sep=([^\x80-\xff\0\r\n"])\1(?:\r?\n|\Z)', re.IGNORECASE)
+_EXCEL_LINE_BYTES = len(b'"sep=;"\r\n')
 
 
 def scan_csv(file: Path, written: CsvFormat, row: str | None = None, *, chunk_bytes: int = CHUNK_BYTES) -> pl.LazyFrame:
-    """The rows of a CSV file, every column as text. Lines that are empty stand for no row.
+    """The rows of a CSV file, every column as text. Lines that are empty stand for no row, nor does Excel's
+    `sep=;` before the header.
 
     Args:
         file: may be compressed.
@@ -63,7 +69,7 @@ class _CsvTable:
         if written.names is not None and written.separator is not None:
             return cls(file, column_names(written.names, file), written.separator, written, chunk_bytes)
         first = _first_record(file, written, chunk_bytes)
-        separator = written.separator or _separator(first, written.quote)
+        separator = written.separator or _excel_separator(file, written) or _separator(first, written.quote)
         columns = written.names or _fields(first, separator, written.quote, file)
         return cls(file, column_names(columns, file), separator, written, chunk_bytes)
 
@@ -147,7 +153,7 @@ class _Records:
 def _records(file: Path, written: CsvFormat, separator: str, chunk_bytes: int) -> Iterator[_Records]:
     quote = written.quote
     buffer, needed = b"", 0
-    for chunk in utf8_chunks(file, chunk_bytes, written.encoding):
+    for chunk in _chunks(file, written, chunk_bytes):
         buffer += chunk
         if len(buffer) < needed:
             continue
@@ -163,6 +169,26 @@ def _records(file: Path, written: CsvFormat, separator: str, chunk_bytes: int) -
         buffer += b"\n" * cut
         is_quoted = bool(quote) and quote.encode() in buffer
         yield _Records(buffer, separator, quote, is_quoted, final=True, cut=cut)
+
+
+def _chunks(file: Path, written: CsvFormat, chunk_bytes: int) -> Iterator[bytes]:
+    """The text without Excel's line before the header."""
+    chunks = utf8_chunks(file, chunk_bytes, written.encoding)
+    if written.escape:
+        chunks = without_escapes(chunks, written.escape)
+    beginning = next(chunks, b"")
+    while 0 < len(beginning) < _EXCEL_LINE_BYTES and (more := next(chunks, b"")):
+        beginning += more
+    line = _EXCEL_LINE.match(beginning)
+    if text := beginning[line.end() :] if line else beginning:
+        yield text
+    yield from chunks
+
+
+def _excel_separator(file: Path, written: CsvFormat) -> str | None:
+    """The separator that Excel's line before the header names, if there is one."""
+    line = _EXCEL_LINE.match(next(utf8_chunks(file, CHUNK_BYTES, written.encoding), b""))
+    return line[2].decode() if line else None
 
 
 def _first_record(file: Path, written: CsvFormat, chunk_bytes: int) -> str:

@@ -19,6 +19,8 @@ class CsvFormat(TomlModel):
         separator: None looks at the header: the one of comma, semicolon, tab and bar that it has, or a comma.
         encoding: a name that Python knows, such as `cp1252`; None is UTF-8, or what a byte order mark says.
         quote: an empty text if quotes are characters like any other.
+        escape: what stands before a tab or line break that is part of a value, and before itself; such a tab or line
+            break is read as a blank. For files that are separated by tabs.
         nulls: texts that mean "missing", beside the empty one.
         names: the columns, if there is no header.
     """
@@ -26,6 +28,7 @@ class CsvFormat(TomlModel):
     separator: Annotated[str, Field(min_length=1, max_length=1)] | None = None
     encoding: str | None = None
     quote: Annotated[str, Field(max_length=1)] = '"'
+    escape: Annotated[str, Field(max_length=1)] = ""
     nulls: tuple[str, ...] = ()
     names: tuple[Annotated[str, Field(min_length=1)], ...] | None = None
 
@@ -34,6 +37,8 @@ class CsvFormat(TomlModel):
         for name, character in (("separator", self.separator), ("quote", self.quote)):
             if character and (not character.isascii() or character in "\r\n\0"):
                 raise ValueError(f"{name} must be an ASCII character other than a line break, got {character!r}")
+        if self.escape and (self.separator != "\t" or not self.escape.isascii() or not self.escape.isprintable()):
+            raise ValueError('escape must be an ASCII character, and needs separator = "\\t"')
         if self.separator == self.quote:
             raise ValueError(f"separator and quote must differ, both are {self.quote!r}")
         return self

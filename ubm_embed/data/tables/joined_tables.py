@@ -7,6 +7,7 @@ from pathlib import Path
 
 import polars as pl
 
+from ubm_embed.data.tables.in_words import type_in_words
 from ubm_embed.errors import InvalidData
 
 
@@ -24,7 +25,11 @@ def joined_tables(frames: Sequence[pl.LazyFrame], files: Sequence[Path]) -> pl.L
             before, first = known.setdefault(name, (dtype, file))
             common = _common(before, dtype)
             if common is None:
-                raise InvalidData(f"expected {before} as in {first}, found {dtype}", file=file, field=name)
+                raise InvalidData(
+                    f"expected {type_in_words(before)} as in {first}, found {type_in_words(dtype)}",
+                    file=file,
+                    field=name,
+                )
             known[name] = common, first
     return pl.concat(frames, how="diagonal_relaxed")
 

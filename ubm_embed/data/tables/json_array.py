@@ -1,4 +1,4 @@
-"""A file that is one JSON array, read an element at a time."""
+"""A file that is one JSON array, or JSON objects over several lines, read an element at a time."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ _DECODER = json.JSONDecoder(parse_constant=refuse_constant)
 
 
 def element_blocks(file: Path, chunk_bytes: int = CHUNK_BYTES) -> Iterator[LineBlock]:
-    """The elements of the array as lines, numbered from 1, in blocks of about `chunk_bytes`.
+    """The elements of the array, or the objects, as lines, numbered from 1, in blocks of about `chunk_bytes`.
 
     Raises:
         InvalidData: malformed JSON, with the element, its line and column; damaged compression.
@@ -38,7 +38,7 @@ def element_blocks(file: Path, chunk_bytes: int = CHUNK_BYTES) -> Iterator[LineB
 
 
 class _Elements:
-    """The JSON text of each element of an array, found as more and more of the file is read."""
+    """The JSON text of each element of an array, or else of each value, found as more and more of the file is read."""
 
     def __init__(self, file: Path, chunk_bytes: int) -> None:
         self._file = file
@@ -48,17 +48,24 @@ class _Elements:
         self._done, self._line, self._column = 0, 1, 0
 
     def __iter__(self) -> Iterator[str]:
-        self._take("[")
+        if self._next_character() != "[":
+            while self._next_character():
+                yield self._counted()
+            return
+        self._at += 1
         if self._next_character() == "]":
             self._at += 1
         else:
-            while True:
-                yield self._element()
-                self._done += 1
-                if self._take(",", "]") == "]":
-                    break
+            yield self._counted()
+            while self._take(",", "]") == ",":
+                yield self._counted()
         if self._next_character():
             raise self._error("text after the array", self._at)
+
+    def _counted(self) -> str:
+        element = self._element()
+        self._done += 1
+        return element
 
     def _element(self) -> str:
         self._next_character()

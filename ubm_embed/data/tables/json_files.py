@@ -8,7 +8,6 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, TextIO
 
-from ubm_embed.data.tables.table_kinds import holds_array
 from ubm_embed.data.tables.text_stream import utf8_chunks
 from ubm_embed.errors import InvalidData
 
@@ -31,11 +30,6 @@ def read_json_object(file: Path) -> dict[str, Any]:
 def open_text(file: Path) -> TextIO:
     """The file as UTF-8 text without a byte order mark, decompressed by its content."""
     return io.TextIOWrapper(io.BufferedReader(_Chunks(utf8_chunks(file))), encoding="utf-8")
-
-
-def starts_with_array(file: Path) -> bool:
-    """As `holds_array`."""
-    return holds_array(file)
 
 
 class _Chunks(io.RawIOBase):

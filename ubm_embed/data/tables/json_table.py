@@ -22,7 +22,7 @@ Blocks = Callable[[Path, int], Iterator[LineBlock]]
 def scan_json(
     file: Path,
     *,
-    is_array: bool,
+    in_elements: bool,
     schema: Mapping[str, pl.DataType] | None = None,
     json_text: Collection[str] = (),
     row: str | None = None,
@@ -33,7 +33,7 @@ def scan_json(
 
     Args:
         file: may be compressed.
-        is_array: whether it is one array; otherwise one object a line.
+        in_elements: whether it is an array, or objects over several lines; otherwise one object a line.
         schema: columns and their types: text, lists and records. None reads every key as text, lists and objects as
             their JSON text; all of the file is searched for keys at once.
         json_text: columns of `schema` whose lists and objects are read as their JSON text. Elsewhere a list is joined
@@ -47,7 +47,7 @@ def scan_json(
         InvalidData: when the frame is collected, or here without `schema`: malformed JSON, by element or line and by
             column; without `problem` also a row that does not fit.
     """
-    blocks: Blocks = element_blocks if is_array else line_blocks
+    blocks: Blocks = element_blocks if in_elements else line_blocks
     if schema is None:
         keys = _keys(file, blocks(file, chunk_bytes), strict=problem is None)
         schema, json_text = dict.fromkeys(keys, pl.String()), keys

@@ -12,6 +12,7 @@ from pathlib import Path
 from ubm_embed.errors import InvalidData
 
 STDIN = Path("-")
+_NAME = "stdin"
 
 
 @contextmanager
@@ -21,7 +22,7 @@ def spooled_stdin(sources: Sequence[str | Path]) -> Iterator[list[Path]]:
     The copy is named `stdin`: errors say so, and its content decides what kind of table it is.
 
     Raises:
-        InvalidData: `-` is given twice.
+        InvalidData: `-` is given twice, or nothing comes from it.
         OSError: the copy does not fit on the disk.
     """
     paths = [Path(source) for source in sources]
@@ -31,12 +32,29 @@ def spooled_stdin(sources: Sequence[str | Path]) -> Iterator[list[Path]]:
         yield paths
         return
     with tempfile.TemporaryDirectory(prefix="ubm-embed-") as folder:
-        copy = Path(folder) / "stdin"
+        copy = Path(folder) / _NAME
         with copy.open("wb") as file:
             shutil.copyfileobj(sys.stdin.buffer, file)
+        if copy.stat().st_size == 0:
+            raise InvalidData("empty; expected a table", file=_NAME)
         try:
             yield [copy if path == STDIN else path for path in paths]
         except InvalidData as error:
-            if error.file is not None and Path(error.file) == copy:
-                raise InvalidData(error.problem, file="stdin", row=error.row, field=error.field) from None
-            raise
+            if str(copy) not in str(error):
+                raise
+            problem = error.problem.replace(str(copy), _NAME)
+            place = _NAME if str(error.file) == str(copy) else error.file
+            raise InvalidData(problem, file=place, row=error.row, field=error.field) from None
+
+
+def without_copy(text: str, sources: Sequence[str | Path], paths: Sequence[Path]) -> str:
+    """A text that names files, with `stdin` in place of the temporary copy.
+
+    Args:
+        sources: as they were given to `spooled_stdin`.
+        paths: what it made of them.
+    """
+    for source, path in zip(sources, paths, strict=True):
+        if Path(source) == STDIN:
+            text = text.replace(str(path), _NAME)
+    return text

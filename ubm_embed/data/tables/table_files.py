@@ -6,10 +6,7 @@ caller knows what a column means, and a guess would turn the id "007" into 7.
 
 from __future__ import annotations
 
-import errno
-import os
-import re
-from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from pathlib import Path
 
 import polars as pl
@@ -17,23 +14,21 @@ import polars as pl
 from ubm_embed.data.tables.csv_files import scan_csv
 from ubm_embed.data.tables.excel_files import scan_excel
 from ubm_embed.data.tables.formats import CsvFormat
+from ubm_embed.data.tables.found_files import find_files, table_files
 from ubm_embed.data.tables.joined_tables import joined_tables
 from ubm_embed.data.tables.json_table import scan_json
 from ubm_embed.data.tables.parquet_files import damaged, scan_parquet
-from ubm_embed.data.tables.table_kinds import EXPECTED, holds_array, kind_or_none, table_kind
+from ubm_embed.data.tables.table_kinds import EXPECTED, holds_elements, require_no_other, table_kind
 from ubm_embed.data.tables.xml_files import scan_xml
 from ubm_embed.errors import InvalidData, NotFound
+from ubm_embed.outputs import refused_write
 
-__all__ = ["collect_tables", "locate_row", "refused_write", "scan_table", "table_batches", "table_files", "table_kind"]
+__all__ = ["collect_tables", "find_files", "locate_row", "scan_table", "table_files", "table_kind"]
 
 _SCANS = {"Parquet": scan_parquet, "XML": scan_xml, "Excel": scan_excel}
-_HIDDEN = (".", "_")
 
 # What polars raises for a file that cannot be read: an error in decompression is an OSError.
 _READ_ERRORS = (pl.exceptions.PolarsError, OSError)
-
-# Errors of writing alone: a full disk, a full quota, a limit on the size of files.
-_REFUSED = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
 
 
 def scan_table(
@@ -72,9 +67,13 @@ def scan_table(
         if file.stat().st_size == 0:
             raise InvalidData(f"empty; expected {EXPECTED}", file=file)
         kind = table_kind(file)
+        if csv is None or csv.names is None:  # without a header the first value may be anything
+            require_no_other(file, kind)
         if kind in ("JSON", "JSON Lines"):
-            is_array = kind == "JSON" and holds_array(file)
-            frame = scan_json(file, is_array=is_array, schema=schema, json_text=json_text, row=row, problem=problem)
+            in_elements = kind == "JSON" and holds_elements(file)
+            frame = scan_json(
+                file, in_elements=in_elements, schema=schema, json_text=json_text, row=row, problem=problem
+            )
         elif kind == "CSV":
             frame = _with_problem(scan_csv(file, csv or CsvFormat(), row), problem)
         else:
@@ -92,44 +91,6 @@ def _with_row(frame: pl.LazyFrame, row: str | None) -> pl.LazyFrame:
 
 def _with_problem(frame: pl.LazyFrame, problem: str | None) -> pl.LazyFrame:
     return frame if problem is None else frame.with_columns(pl.lit(None, pl.String).alias(problem))
-
-
-def table_files(path: str | Path, *, mixed: bool = False) -> list[Path]:
-    """The files that `path` stands for: itself, or those in the folder and its folders, by path.
-
-    Left out are files whose name or folder begins with `.` or `_`, those that are no tables, and empty ones beside
-    others: programs that write in parallel leave one of each of these.
-
-    Args:
-        mixed: whether there may be files of several kinds.
-
-    Raises:
-        NotFound: no such path.
-        InvalidData: a folder without tables or, unless `mixed`, with several kinds of them.
-    """
-    path = Path(path)
-    if not path.exists():
-        raise NotFound(f"no such file: {path}")
-    if not path.is_dir():
-        return [path]
-    kinds = {file: kind for file in sorted(_files_below(path)) if (kind := kind_or_none(file))}
-    files = [file for file in kinds if file.stat().st_size] or list(kinds)
-    found = sorted({kinds[file] for file in files})
-    if not found or (len(found) > 1 and not mixed):
-        raise InvalidData(f"expected files of one kind ({EXPECTED}); found {' and '.join(found) or 'none'}", file=path)
-    return files
-
-
-def _files_below(folder: Path) -> Iterator[Path]:
-    seen: set[tuple[int, int]] = set()
-    for parent, folders, names in os.walk(folder, followlinks=True):
-        status = os.stat(parent)
-        if (status.st_dev, status.st_ino) in seen:  # a link to a folder that contains it
-            folders.clear()
-            continue
-        seen.add((status.st_dev, status.st_ino))
-        folders[:] = sorted(name for name in folders if not name.startswith(_HIDDEN))
-        yield from (file for name in names if not name.startswith(_HIDDEN) and (file := Path(parent, name)).is_file())
 
 
 def collect_tables(frames: Sequence[pl.LazyFrame], files: Iterable[Path]) -> list[pl.DataFrame]:
@@ -163,27 +124,6 @@ def locate_row(path: str | Path, index: int) -> tuple[str | Path, int]:
     except (InvalidData, NotFound):
         pass
     return path, index + 1
-
-
-def refused_write(error: Exception) -> OSError | None:
-    """The OSError behind an error of polars, if the system refused to write; polars reports it in its text alone."""
-    match = re.search(r"\(os error (\d+)\)", str(error))
-    number = int(match[1]) if match else None
-    return OSError(number, os.strerror(number)) if number in _REFUSED else None
-
-
-def table_batches(path: str | Path, rows: int) -> Iterator[pl.DataFrame]:
-    """The rows of what `scan_table` reads, in order, about `rows` of them at a time.
-
-    Raises:
-        NotFound: no such path.
-        InvalidData: as `scan_table` and `collect_tables`.
-    """
-    frame, files = scan_table(path), table_files(path)
-    try:
-        yield from frame.collect_batches(chunk_size=rows, maintain_order=True)
-    except _READ_ERRORS as error:
-        raise _explained(error, files) from None
 
 
 def _explained(error: Exception, files: Iterable[Path]) -> InvalidData:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import itertools
+import json
+import re
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -24,10 +26,15 @@ _BY_SUFFIX = {
     ".xlsx": "Excel",
 }
 _COMPRESSED = (".gz", ".zst", ".zstd")
+BINARY_KINDS = ("Parquet", "Excel")
 _TEXT_KINDS = ("CSV", "JSON", "JSON Lines", "XML")
 # Suffixes under which any text is found, among them that of Segment's `TIME.ID.1.1.1.gz` and none at all.
 _ANY_TEXT = ("", ".dat", ".txt", ".log", ".data", ".out", ".inter", ".item")
 _LOOKED_AT = 1 << 16
+_DECODER = json.JSONDecoder()
+# What no header of CSV begins with.
+_NO_HEADER = {re.compile(r'\{\s*"'): "JSON Lines", re.compile(r"\[\s*\{"): "JSON", re.compile(r"<\?xml|<rss"): "XML"}
+_MAGIC = {b"PAR1": "Parquet", b"PK\x03\x04": "a ZIP archive, as Excel's files are"}
 
 
 def table_kind(file: Path) -> str:
@@ -53,8 +60,8 @@ def kind_or_none(file: Path) -> str | None:
     return kind if kind in _TEXT_KINDS or plain == name else None
 
 
-def holds_array(file: Path) -> bool:
-    """Whether the first character of a JSON file that is not white space is `[`.
+def holds_elements(file: Path) -> bool:
+    """Whether a JSON file is an array, or has objects that go over several lines or follow one another in a line.
 
     Raises:
         InvalidData: only white space, or not readable.
@@ -62,7 +69,30 @@ def holds_array(file: Path) -> bool:
     beginning = _beginning(file)
     if not beginning:
         raise InvalidData("empty; expected JSON", file=file)
-    return beginning.startswith("[")
+    return _in_elements(beginning)
+
+
+def require_no_other(file: Path, kind: str) -> None:
+    """Raise `InvalidData` for a file that holds something else than its name says: errors in it would mislead."""
+    with file.open("rb") as stream:
+        held = _MAGIC.get(stream.read(4))
+    if held is None and kind == "CSV":
+        beginning = _beginning(file)
+        held = next((other for pattern, other in _NO_HEADER.items() if pattern.match(beginning)), None)
+    if held is not None and kind not in held:
+        raise InvalidData(f"expected {kind}, as its name says, found {held}", file=file)
+
+
+def _in_elements(beginning: str) -> bool:
+    if beginning.startswith("["):
+        return True
+    try:
+        _, end = _DECODER.raw_decode(beginning)
+    except json.JSONDecodeError as error:  # of a line, or of the beginning of an object that goes on
+        return "\n" in beginning[: error.pos]
+    except (ValueError, RecursionError):
+        return False
+    return "\n" in beginning[:end] or beginning[end:].lstrip(" \t").startswith("{")
 
 
 def _by_content(file: Path, suffix: str) -> str | None:
@@ -70,9 +100,10 @@ def _by_content(file: Path, suffix: str) -> str | None:
         if stream.read(4) == b"PAR1":
             return "Parquet"
     beginning = _beginning(file)
-    by_first = {"{": "JSON Lines", "[": "JSON", "<": "XML"}
-    if beginning[:1] in by_first:
-        return by_first[beginning[0]]
+    if beginning.startswith("{"):
+        return "JSON" if _in_elements(beginning) else "JSON Lines"
+    if beginning[:1] in ("[", "<"):
+        return "JSON" if beginning.startswith("[") else "XML"
     line = beginning.partition("\n")[0]
     is_text = "\0" not in line and any(separator in line for separator in ",;\t|")
     return "CSV" if is_text and (suffix in _ANY_TEXT or suffix[1:].isdigit()) else None

@@ -32,7 +32,7 @@ def scan_xml(file: Path, *, chunk_bytes: int = CHUNK_BYTES) -> pl.LazyFrame:
     attributes of an item are columns as well.
 
     Raises:
-        InvalidData: no rows, malformed XML, with its line, or entities of the file's own.
+        InvalidData: no rows, malformed XML, with its row, line and column, or entities of the file's own.
     """
     names: dict[str, None] = {}
     for row in _rows(file, chunk_bytes):
@@ -72,8 +72,8 @@ def _rows(file: Path, chunk_bytes: int) -> Iterator[dict[str, str]]:
             yield from reader.take()
         parser.Parse(b"", True)
     except expat.ExpatError as error:
-        problem = f"not XML: {expat.ErrorString(error.code)} at column {error.offset + 1}"
-        raise InvalidData(problem, file=file, row=error.lineno) from None
+        problem = f"not XML: {expat.ErrorString(error.code)} at line {error.lineno}, column {error.offset + 1}"
+        raise InvalidData(problem, file=file, row=reader.row) from None
     yield from reader.take()
 
 
@@ -100,6 +100,12 @@ class _FeedReader:
         self._open: list[_Element] = []  # the row that is read, and the elements within it
         self._size = 0
         self._rows: list[dict[str, str]] = []
+        self._done = 0
+
+    @property
+    def row(self) -> int | None:
+        """The 1-based number of the row that is read; None between two."""
+        return self._done + 1 if self._open else None
 
     def take(self) -> list[dict[str, str]]:
         """The rows since the last call."""
@@ -126,7 +132,7 @@ class _FeedReader:
             problem = (
                 f"an element of more than {MAX_RECORD_BYTES >> 20} MB, or more than {_MAX_DEPTH} within each other"
             )
-            raise InvalidData(problem, file=self._file)
+            raise InvalidData(problem, file=self._file, row=self.row)
 
     def end(self, tag: str) -> None:
         if not self._open:
@@ -138,6 +144,7 @@ class _FeedReader:
             row = {name: _single(values) for name, values in element.fields.items()}
             self._rows.append({name: _as_text(value) for name, value in row.items() if value is not None})
             self._size = 0
+            self._done += 1
 
     def refuse_entity(self, name: str, *_: Any) -> None:
         raise InvalidData(f"declares the entity {name!r}; expected XML without entities of its own", file=self._file)

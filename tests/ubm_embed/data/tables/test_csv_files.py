@@ -186,6 +186,24 @@ def test_the_separator_is_the_one_of_the_header(tmp_path: Path, header: str, sep
     assert frame.columns == next(csv.reader([header], delimiter=separator))
 
 
+@pytest.mark.parametrize("chunk_bytes", [1, 7, 1 << 20])
+@pytest.mark.parametrize("line", ["sep=;\r\n", "SEP=;\n", '"sep=;"\n', "\ufeffsep=;\n"])
+def test_the_line_of_excel_names_the_separator_and_is_no_row(tmp_path: Path, line: str, chunk_bytes: int) -> None:
+    file = write(tmp_path / "t.csv", f"{line}a, b;c,d\n1;2\n\n3;4\n")
+    assert read(file, row="row", chunk_bytes=chunk_bytes).rows() == [("1", "2", 1), ("3", "4", 2)]
+    assert read(file, names=("x", "y")).rows()[0] == ("a, b", "c,d")
+    with pytest.raises(InvalidData) as caught:
+        read(write(tmp_path / "t.csv", f"{line}a;b\n1;2\n3\n"), chunk_bytes=chunk_bytes)
+    assert caught.value.row == 2
+
+
+def test_a_file_with_the_line_of_excel_alone_is_empty(tmp_path: Path) -> None:
+    with pytest.raises(InvalidData, match="empty; expected CSV"):
+        read(write(tmp_path / "t.csv", "sep=;"))
+    for header in ("sep=;,b", "sep=", "my sep=;"):  # of a table all the same
+        assert len(read(write(tmp_path / "t.csv", f"{header}\n")).columns) >= 1
+
+
 @pytest.mark.parametrize("chunk_bytes", [1, 5, 1 << 20])
 @pytest.mark.parametrize(
     ("content", "encoding"),

@@ -11,6 +11,8 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from ubm_embed.data.tables.json_table import scan_json
+from ubm_embed.data.tables.table_files import scan_table
+from ubm_embed.data.tables.table_kinds import holds_elements
 from ubm_embed.errors import InvalidData
 
 FUZZ = settings(deadline=None, max_examples=200, suppress_health_check=[HealthCheck.function_scoped_fixture])
@@ -28,8 +30,8 @@ VALUES = st.recursive(
 OBJECTS = st.dictionaries(st.sampled_from("abc"), VALUES, max_size=3)
 
 
-def read(file: Path, *, is_array: bool = False, **options: Any) -> pl.DataFrame:
-    return scan_json(file, is_array=is_array, **options).collect(engine="streaming")
+def read(file: Path, *, in_elements: bool = False, **options: Any) -> pl.DataFrame:
+    return scan_json(file, in_elements=in_elements, **options).collect(engine="streaming")
 
 
 def lines(tmp_path: Path, *texts: str | bytes, end: bytes = b"\n") -> Path:
@@ -66,22 +68,22 @@ def found(text: str | None, like: Any) -> str | None:
     rows=st.lists(OBJECTS, min_size=1, max_size=5),
     chunk_bytes=st.integers(1, 60),
     ascii_only=st.booleans(),
-    is_array=st.booleans(),
+    in_elements=st.booleans(),
     line_end=st.sampled_from(["\n", "\r\n", "\n \n"]),
     mark=st.sampled_from(["", "\ufeff"]),
 )
 def test_every_row_arrives_and_plain_values_as_they_are(
-    tmp_path: Path, rows: list[Any], chunk_bytes: int, ascii_only: bool, is_array: bool, line_end: str, mark: str
+    tmp_path: Path, rows: list[Any], chunk_bytes: int, ascii_only: bool, in_elements: bool, line_end: str, mark: str
 ) -> None:
     file = tmp_path / "t.json"
-    if is_array:
+    if in_elements:
         text = json.dumps(rows, ensure_ascii=ascii_only, indent=1 if line_end == "\n" else None)
     else:
         text = line_end.join(json.dumps(row, ensure_ascii=ascii_only) for row in rows)
     file.write_bytes((mark + whole(text)).encode())
-    options = {"is_array": is_array, "row": "row", "problem": "problem", "chunk_bytes": chunk_bytes}
+    options = {"in_elements": in_elements, "row": "row", "problem": "problem", "chunk_bytes": chunk_bytes}
     frame = read(file, schema=SCHEMA, json_text=["c"], **options)
-    step = 2 if line_end == "\n \n" and not is_array else 1
+    step = 2 if line_end == "\n \n" and not in_elements else 1
     assert frame["row"].to_list() == [1 + step * row for row in range(len(rows))]
     for row, values in zip(rows, frame.to_dicts(), strict=True):
         for name in "ac":
@@ -272,14 +274,14 @@ def test_a_malformed_array_is_named_by_element(
     file = tmp_path / "t.json"
     file.write_text(text)
     with pytest.raises(InvalidData, match=message) as caught:
-        read(file, is_array=True, schema={"a": pl.String()}, chunk_bytes=chunk_bytes)
+        read(file, in_elements=True, schema={"a": pl.String()}, chunk_bytes=chunk_bytes)
     assert caught.value.file == file
     assert caught.value.row in (row, row + 1)
 
 
 def test_only_the_columns_that_are_asked_for_are_read(tmp_path: Path) -> None:
     file = lines(tmp_path, FITS, '{"a": 1, "b": 3}')
-    frame = scan_json(file, is_array=False, schema=SCHEMA, row="row", problem="problem")
+    frame = scan_json(file, in_elements=False, schema=SCHEMA, row="row", problem="problem")
     assert frame.select("a").collect()["a"].to_list() == ["1", "1"]
     assert frame.select("row").collect()["row"].to_list() == [1, 2]
     problems = frame.filter(pl.col("problem").is_not_null()).select("row", "problem").collect().rows()
@@ -295,5 +297,47 @@ def test_a_line_has_a_bound(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> 
     assert caught.value.row == 2
     (tmp_path / "t.json").write_text(f'[{{"a": 1}}, {long}]')
     with pytest.raises(InvalidData, match="an element of more than") as caught:
-        read(tmp_path / "t.json", is_array=True, schema={"a": pl.String()}, chunk_bytes=100)
+        read(tmp_path / "t.json", in_elements=True, schema={"a": pl.String()}, chunk_bytes=100)
     assert caught.value.row == 2
+
+
+PRETTY = """{
+ "a": "1",
+ "b": {"x": "{"}
+}"""
+
+
+@pytest.mark.parametrize("chunk_bytes", [1, 7, 1 << 20])
+@pytest.mark.parametrize(
+    ("text", "rows"),
+    [
+        (PRETTY, 1),
+        (f"{PRETTY}\n{PRETTY}\n\n{PRETTY}\n", 3),  # as `jq` prints them
+        ('{"a": "1"}{"a": "1"} {"a": "1"}', 3),  # as Firehose joins them
+        ('{"a": "1",\n"b": null}', 1),
+        ('\n{"a": "1"}\n{"a": "1"}\n', 2),
+        ('{"a": "1"}', 1),
+    ],
+)
+def test_objects_may_go_over_several_lines(tmp_path: Path, text: str, rows: int, chunk_bytes: int) -> None:
+    file = tmp_path / "t.json"
+    file.write_text(text)
+    assert scan_table(file).select("a").collect()["a"].to_list() == ["1"] * rows
+    if holds_elements(file):
+        frame = read(file, in_elements=True, schema={"a": pl.String()}, row="row", chunk_bytes=chunk_bytes)
+        assert frame.rows() == [("1", row) for row in range(1, rows + 1)]
+
+
+def test_a_malformed_object_over_lines_is_named_by_line(tmp_path: Path) -> None:
+    (tmp_path / "t.json").write_text(f'{PRETTY}\n{{\n "a": 1,\n}}')
+    with pytest.raises(InvalidData, match=r"not JSON: .* at line 7, column 1") as caught:
+        scan_table(tmp_path / "t.json")
+    assert caught.value.row == 2
+
+
+def test_an_object_longer_than_what_is_looked_at_is_known_by_its_beginning(tmp_path: Path) -> None:
+    events = [{"a": str(number)} for number in range(20_000)]
+    for indent in (1, None):
+        (tmp_path / "t.json").write_text(json.dumps({"events": events}, indent=indent))
+        (text,) = scan_table(tmp_path / "t.json").collect()["events"]
+        assert json.loads(text) == events

@@ -7,7 +7,8 @@ import polars as pl
 import pyarrow as pa
 import pytest
 
-from ubm_embed.data.tables.table_files import collect_tables, scan_table, table_files, table_kind
+from ubm_embed.data.tables.formats import CsvFormat
+from ubm_embed.data.tables.table_files import collect_tables, find_files, scan_table, table_files, table_kind
 from ubm_embed.errors import InvalidData, NotFound
 
 ROWS = [{"id": "007", "price": 1.5}, {"id": "x", "price": 2}]
@@ -172,6 +173,78 @@ def test_a_damaged_parquet_file_is_named(tmp_path: Path) -> None:
     assert caught.value.file == tmp_path / "b.parquet"
 
 
+@pytest.mark.parametrize(
+    ("size", "problem"), [(-9, "the file may be cut short"), (9, "cut short"), (3, "not Parquet, as its name says")]
+)
+def test_a_cut_parquet_file_is_called_so(tmp_path: Path, size: int, problem: str) -> None:
+    pl.DataFrame({"a": ["x"]}).write_parquet(tmp_path / "t.parquet")
+    (tmp_path / "t.parquet").write_bytes((tmp_path / "t.parquet").read_bytes()[:size])
+    with pytest.raises(InvalidData, match=problem):
+        scan_table(tmp_path / "t.parquet")
+
+
+def test_bytes_in_parquet_that_are_no_text_are_named(tmp_path: Path) -> None:
+    file = tmp_path / "t.parquet"
+    pl.DataFrame({"id": [b"a", b"b", None], "title": [b"x", None, b"\xff"]}).write_parquet(file)
+    with pytest.raises(InvalidData, match="not UTF-8 text") as caught:
+        collect_tables([scan_table(file)], [file])
+    assert (caught.value.file, caught.value.row, caught.value.field) == (file, 3, "title")
+    assert scan_table(file).select("id").collect()["id"].to_list() == ["a", "b", None]
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "problem"),
+    [
+        ("t.csv", b"PAR1....PAR1", "expected CSV, as its name says, found Parquet"),
+        ("t.json", b"PAR1....PAR1", "expected JSON, as its name says, found Parquet"),
+        ("t.csv", b'{"a": 1, "b": "x"}\n', "expected CSV, as its name says, found JSON Lines"),
+        ("t.csv.gz", gzip.compress(b'[{"a": 1}]', mtime=0), "expected CSV, as its name says, found JSON"),
+        ("t.tsv", b'<?xml version="1.0"?><rss/>', "expected CSV, as its name says, found XML"),
+        ("t.csv", b"PK\x03\x04...", "expected CSV, as its name says, found a ZIP archive"),
+        ("t.parquet", b"a,b\n1,2\n", "not Parquet, as its name says"),
+    ],
+)
+def test_a_file_that_is_something_else_than_its_name_says_is_called_so(
+    tmp_path: Path, name: str, content: bytes, problem: str
+) -> None:
+    (tmp_path / name).write_bytes(content)
+    with pytest.raises(InvalidData, match=problem):
+        scan_table(tmp_path / name)
+
+
+def test_a_table_without_a_header_may_begin_like_json(tmp_path: Path) -> None:
+    write(tmp_path / "t.csv", '{"a": 1}|x\n')
+    frame = scan_table(tmp_path / "t.csv", csv=CsvFormat(names=("a", "b"), separator="|", quote=""))
+    assert frame.collect().rows() == [('{"a": 1}', "x")]
+
+
+def test_a_file_that_occurs_again_is_read_once(tmp_path: Path) -> None:
+    (tmp_path / "logs").mkdir()
+    file = write(tmp_path / "logs" / "a.csv", csv())
+    (tmp_path / "logs" / "b.csv").symlink_to(file)
+    (tmp_path / "c.csv").symlink_to(file)
+    found = find_files([tmp_path / "logs", file, tmp_path / "c.csv"])
+    assert found.files == [file]
+    assert found.left_out == {
+        str(tmp_path / "logs" / "b.csv"): f"the same file as {file}",
+        str(file): "given twice",
+        str(tmp_path / "c.csv"): f"the same file as {file}",
+    }
+    assert scan_table(tmp_path / "logs").collect().height == 2
+
+
+def test_an_empty_file_among_others_is_left_out_unless_it_cannot_be_right(tmp_path: Path) -> None:
+    write(tmp_path / "a.csv", csv())
+    write(tmp_path / "b.csv", "")
+    assert find_files([tmp_path]).left_out == {str(tmp_path / "b.csv"): "empty"}
+    (tmp_path / "p").mkdir()
+    pl.DataFrame({"a": [1]}).write_parquet(tmp_path / "p" / "a.parquet")
+    (tmp_path / "p" / "b.parquet").touch()
+    with pytest.raises(InvalidData, match="empty") as caught:
+        scan_table(tmp_path / "p")
+    assert caught.value.file == tmp_path / "p" / "b.parquet"
+
+
 def test_columns_of_several_files_go_together_or_are_named(tmp_path: Path) -> None:
     def files(*frames: pl.DataFrame) -> Path:
         for number, frame in enumerate(frames):
@@ -182,7 +255,9 @@ def test_columns_of_several_files_go_together_or_are_named(tmp_path: Path) -> No
     assert scan_table(files(whole, texts)).collect().rows() == [("1", True), ("x", None)]
     assert scan_table(files(whole, pl.DataFrame({"a": [0.5]}))).collect()["a"].to_list() == [1.0, 0.5]
     for other in (pl.DataFrame({"a": [["x"]]}), pl.DataFrame({"a": [datetime(2024, 1, 1)]})):
-        with pytest.raises(InvalidData, match=r"expected Int64 as in .*0\.parquet, found") as caught:
+        with pytest.raises(
+            InvalidData, match=r"expected a whole number as in .*0\.parquet, found a (list|date)"
+        ) as caught:
             scan_table(files(whole, other))
         assert (caught.value.file, caught.value.field) == (tmp_path / "1.parquet", "a")
 

@@ -51,14 +51,18 @@ def test_entries_of_atom_have_links(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("text", "problem", "row"),
     [
-        ("<rss><item><id>1</id></item>", "not XML: no element found", 1),
-        ("<rss>\n<item><id>1</item></rss>", "not XML: mismatched tag at column", 2),
-        ("<rss>\n<item><id>&nbsp;</id></item></rss>", "not XML: undefined entity", 2),
+        ("<rss><item><id>1</id></item>", "not XML: no element found at line 1, column 29$", None),
+        ("<rss>\n<item><id>1</item></rss>", "not XML: mismatched tag at line 2, column", 1),
+        (
+            "<rss><item><id>1</id></item>\n<item>\n<id>&nbsp;</id></item></rss>",
+            "not XML: undefined entity at line 3",
+            2,
+        ),
         ("<rss><channel/></rss>", "no rows; expected elements item or entry", None),
         ('<!DOCTYPE r [<!ENTITY a "b">]><r><item><id>&a;</id></item></r>', "declares the entity 'a'", None),
         ('<!DOCTYPE r [<!ENTITY a SYSTEM "file:///etc/passwd">]><r><item>&a;</item></r>', "declares the entity", None),
         ('<!DOCTYPE r [<!ENTITY % a "b"> %a;]><r><item/></r>', "declares the entity", None),
-        ("<rss><item>" + "<a>" * 500 + "</a>" * 500 + "</item></rss>", "within each other", None),
+        ("<rss><item>" + "<a>" * 500 + "</a>" * 500 + "</item></rss>", "within each other", 1),
     ],
 )
 def test_a_malformed_feed_is_refused(tmp_path: Path, text: str, problem: str, row: int | None) -> None:
