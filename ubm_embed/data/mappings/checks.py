@@ -1,4 +1,4 @@
-"""What is wrong with the values of mapped rows, found in one pass before they are used."""
+"""What is wrong with the values of mapped rows."""
 
 from __future__ import annotations
 
@@ -13,43 +13,65 @@ from ubm_embed.data.tables.table_files import collect_tables
 from ubm_embed.errors import InvalidData
 
 _USED = "\0used"
+_FIRST_ROWS = 1000
 
 
-def check_values(
+def strict_values(columns: Mapping[str, Column], values: Mapping[str, Values]) -> dict[str, Values]:
+    """The values in which a misfit is an error."""
+    return {
+        name: value
+        for name, value in values.items()
+        if columns[name].invalid == "error" and columns[name].value is None
+    }
+
+
+def require_fitting(
     rows: MappedRows, columns: Mapping[str, Column], values: Mapping[str, Values], used: pl.Expr
-) -> frozenset[str]:
-    """The required paths that no row has.
+) -> None:
+    """Raise for the first row with a misfit in `strict_values`.
 
     Args:
         columns: ours, by name, with the `values` of each.
         used: whether a row counts; values of others may be anything.
 
     Raises:
-        InvalidData: a value that does not fit, in a column where that is an error; names the row of the first.
+        InvalidData: names the row.
     """
-    strict = [name for name in values if columns[name].invalid == "error" and columns[name].value is None]
-    unsure = sorted(rows.unsure)
-    absent = frozenset(path for path, location in rows.locations.items() if location is None)
+    strict = strict_values(columns, values)
+    if not strict:
+        return
     # Marked first and counted then: within one aggregation polars would work out each mark several times.
-    marks = [(values[name].misfit & pl.col(_USED)).alias(f"bad {number}") for number, name in enumerate(strict)]
+    marks = [(value.misfit & pl.col(_USED)).alias(f"bad {number}") for number, value in enumerate(strict.values())]
     results: list[pl.Expr] = []
-    for number in range(len(strict)):
+    for number in range(len(marks)):
         bad = pl.col(f"bad {number}")
         results += [pl.col(ROW).filter(bad).min().alias(f"row {number}"), bad.sum().alias(f"count {number}")]
-    for number, path in enumerate(unsure):
-        location = rows.locations[path]
-        assert location is not None
-        marks.append(location.value.is_not_null().alias(f"has {number}"))
-        results.append(pl.col(f"has {number}").any().alias(f"seen {number}"))
-    if not results:
-        return absent
     marked = rows.frame.with_columns(used.alias(_USED)).select(ROW, *marks)
     (found,) = collect_tables([marked.select(results)], [rows.file])
-    row = found.row(0, named=True)
-    for number, name in enumerate(strict):
-        if row[f"count {number}"]:
-            raise _misfit(rows, name, columns[name], values[name], used, row[f"row {number}"], row[f"count {number}"])
-    return absent.union(path for number, path in enumerate(unsure) if not row[f"seen {number}"])
+    for number, (name, value) in enumerate(strict.items()):
+        if count := found[f"count {number}"].item():
+            raise _misfit(rows, name, columns[name], value, used, found[f"row {number}"].item(), count)
+
+
+def unseen_paths(rows: MappedRows) -> frozenset[str]:
+    """The required paths that no row has. The first rows usually have all; only then is nothing else read."""
+    absent = frozenset(path for path, location in rows.locations.items() if location is None)
+    unseen = sorted(rows.unsure)
+    for frame in (rows.frame.head(_FIRST_ROWS), rows.frame):
+        locations = [rows.locations[path] for path in unseen]
+        seen = [location.value.is_not_null().any().alias(str(n)) for n, location in enumerate(locations) if location]
+        if seen:
+            (found,) = collect_tables([frame.select(seen)], [rows.file])
+            unseen = [path for path, is_seen in zip(unseen, found.row(0), strict=True) if not is_seen]
+    return absent.union(unseen)
+
+
+def check_values(
+    rows: MappedRows, columns: Mapping[str, Column], values: Mapping[str, Values], used: pl.Expr
+) -> frozenset[str]:
+    """The required paths that no row has. Raises what `require_fitting` does."""
+    require_fitting(rows, columns, values, used)
+    return unseen_paths(rows)
 
 
 def count_misfits(
