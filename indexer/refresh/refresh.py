@@ -82,7 +82,8 @@ def build_index(
         read_tags(target)  # pruning needs them: fail now if they are damaged
         plan = Plan.to_build(target, scan, counts, checkpoint)
         require_buildable(index, plan.dimension)
-        compared = compare_catalogues(target, plan, settings.gates.max_lost, notice)
+        may_fail = Gate.SCHEMA in allow
+        compared = compare_catalogues(target, plan, settings.gates.max_lost, notice, may_fail=may_fail)
         require_passed(compared, allow)
         copy_model(target, Path(model), checkpoint)
         candidate = write_rows(
@@ -207,7 +208,8 @@ def refresh(
             scan = CatalogueScan.read(products, mapping)
             scan.give_notice(notice)
             plan = Plan.to_refresh(target, scan, counts, checkpoint)
-            compared = compare_catalogues(target, plan, settings.gates.max_lost, notice)
+            may_fail = dry_run or Gate.SCHEMA in allow
+            compared = compare_catalogues(target, plan, settings.gates.max_lost, notice, may_fail=may_fail)
         index = _requested_index(plan, settings)
         report = _planned(plan, compared, index, seconds)
         if dry_run:

@@ -19,6 +19,7 @@ from indexer.store.table_schema import ADDED_COLUMNS
 from indexer.versions.version import ColumnSummary, StoreVersion
 from ubm_embed.data.column_types import is_price
 from ubm_embed.data.mappings.column import ColumnType
+from ubm_embed.data.tables.in_words import type_in_words
 from ubm_embed.progress import Notice
 
 # By how much the share of products without a value may move before it is worth a word.
@@ -38,17 +39,21 @@ class SchemaChange:
     breaks: bool = False
 
 
-def compare_catalogues(store: EmbeddingStore, plan: Plan, max_lost: float, notice: Notice) -> list[GateResult]:
+def compare_catalogues(
+    store: EmbeddingStore, plan: Plan, max_lost: float, notice: Notice, *, may_fail: bool
+) -> list[GateResult]:
     """The gates `schema` and `rows`, which need nothing encoded; none without a live version.
 
     Args:
-        notice: is told every difference of the columns, whether a gate fails for it or not.
+        notice: is told the differences of the columns.
+        may_fail: whether the gate `schema` may fail. If not, what breaks conditions is an error, and no notice as well.
     """
     if plan.base is None:
         return []
     changes = schema_changes(store, plan.base, plan.live_schema, plan.scan)
     for change in changes:
-        notice(change.message)
+        if may_fail or not change.breaks:
+            notice(change.message)
     return [schema_gate(changes), plan.rows_gate(max_lost)]
 
 
@@ -98,9 +103,11 @@ def _of_another_type(name: str, before: pl.DataType, scan: CatalogueScan) -> Sch
     """Text that became numbers can still be compared with text; nothing else can be compared with another type."""
     now = scan.schema[name]
     breaks = before != pl.String and _kind(before) != _kind(now)
-    message = f"the column {name} was {_kind(before)} and is {_kind(now)}"
     if _kind(before) == _kind(now):
-        return SchemaChange(f"the column {name} was {before} and is {now}")
+        words = (type_in_words(before), type_in_words(now))
+        was, became = words if words[0] != words[1] else (str(before), str(now))
+        return SchemaChange(f"the column {name} was {was} and is {became}")
+    message = f"the column {name} was {_kind(before)} and is {_kind(now)}"
     value = scan.first_misfit(name, _expected(name, before)) if breaks else None
     return SchemaChange(f"{message} ({value})" if value else message, breaks)
 
@@ -115,9 +122,7 @@ def _kind(dtype: pl.DataType) -> str:
     """A type in the words of somebody who writes conditions."""
     if dtype.is_numeric():
         return "a number"
-    if dtype == pl.String:
-        return "text"
-    return "a boolean" if dtype == pl.Boolean else f"{dtype}"
+    return "a boolean" if dtype == pl.Boolean else type_in_words(dtype)
 
 
 def _moved(name: str, base: StoreVersion, scan: CatalogueScan) -> SchemaChange | None:

@@ -13,7 +13,7 @@ from pathlib import Path
 import polars as pl
 
 from ubm_embed.data.mappings.column import ColumnType
-from ubm_embed.data.prices import parse_prices
+from ubm_embed.data.prices import is_plain_price, parse_prices
 from ubm_embed.data.tables.table_files import collect_tables
 from ubm_embed.data.texts import filled
 
@@ -35,6 +35,11 @@ class ColumnTypes:
 
     types: dict[str, ColumnType]
     nearly: dict[str, ColumnType]
+
+    @property
+    def prices(self) -> list[str]:
+        """The columns in which a price is not written as a number."""
+        return [name for name, kind in self.types.items() if kind is ColumnType.PRICE]
 
     @property
     def casts(self) -> list[pl.Expr]:
@@ -125,6 +130,16 @@ def typed(text: pl.Expr, kind: ColumnType) -> pl.Expr:
     if kind is ColumnType.PRICE:
         return parse_prices(value)
     return value.cast(pl.Int64 if kind is ColumnType.INTEGER else pl.Float64)
+
+
+def changed_price(prices: pl.Series) -> tuple[int, tuple[str, float]] | None:
+    """How many texts of a column of prices are not written as numbers, and the first, with its price; None if none."""
+    value = filled(pl.col(prices.name))
+    changed = prices.to_frame().select(value.filter(~is_plain_price(value)))
+    if changed.is_empty():
+        return None
+    first = changed.head(1).select(text=pl.first(), price=parse_prices(pl.first())).row(0)
+    return changed.height, first
 
 
 def first_misfit(frame: pl.LazyFrame, name: str, kind: ColumnType, files: Iterable[Path]) -> tuple[int, str] | None:

@@ -17,6 +17,7 @@ from ubm_embed.data.mappings.json_text import joined_lists
 from ubm_embed.data.session import Product
 from ubm_embed.data.tables.attributes import ATTRIBUTES
 from ubm_embed.data.tables.columns import as_text, conform
+from ubm_embed.data.tables.in_words import value_in_words
 from ubm_embed.data.texts import clean_texts
 from ubm_embed.errors import InvalidData
 from ubm_embed.wording import counted
@@ -42,6 +43,8 @@ class CatalogueChanges:
     Attributes:
         ids: ids that were written differently.
         first_id: the first of them, before and after.
+        prices: prices that are not written as numbers, by column.
+        first_prices: the first of each, as it is written and as it is read.
         texts: texts with entities, control characters or blanks around them, by column.
         lost: values that became empty because they do not fit what the mapping says, by column.
         dropped: rows that the mapping leaves out, by reason.
@@ -50,15 +53,25 @@ class CatalogueChanges:
 
     ids: int = 0
     first_id: tuple[str, str] | None = None
+    prices: Counter[str] = field(default_factory=Counter)
+    first_prices: dict[str, tuple[str, float]] = field(default_factory=dict)
     texts: Counter[str] = field(default_factory=Counter)
     lost: Counter[str] = field(default_factory=Counter)
     dropped: Counter[str] = field(default_factory=Counter)
     nearly: dict[str, str] = field(default_factory=dict)
 
+    def add_prices(self, name: str, count: int, first: tuple[str, float]) -> None:
+        """Count prices of a column, of which `first` is the first."""
+        self.prices[name] += count
+        self.first_prices.setdefault(name, first)
+
     def __iter__(self) -> Iterator[str]:
         """In words, one line each."""
         if self.first_id:
             yield f"changed {counted(self.ids, 'id')}: {self.first_id[0]!r} is {self.first_id[1]!r}"
+        for name, count in self.prices.items():
+            written, read = self.first_prices[name]
+            yield f"changed {counted(count, 'value')} of {name}: {written!r} is {read:g}"
         for name, count in self.texts.items():
             yield f"changed {counted(count, *_CLEANED[name])}: HTML entities, control characters, blanks at the ends"
         for name, count in self.lost.items():
@@ -103,7 +116,7 @@ def _cleaned_ids(ids: pl.Series, file: str | Path, changes: CatalogueChanges) ->
     if cleaned.has_nulls():
         row = cleaned.is_null().arg_max()
         assert row is not None
-        raise InvalidData(f"expected an id, got {ids[row]!r}", file=file, row=row + 1, field=ids.name)
+        raise InvalidData(f"expected an id, got {value_in_words(ids[row])}", file=file, row=row + 1, field=ids.name)
     changed = (ids != cleaned).arg_true()
     if changed.len():
         changes.ids += changed.len()

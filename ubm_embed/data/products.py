@@ -10,11 +10,12 @@ from pathlib import Path
 
 import polars as pl
 
-from ubm_embed.data.column_types import ColumnTypes, column_types, first_misfit
+from ubm_embed.data.column_types import ColumnTypes, changed_price, column_types, first_misfit
 from ubm_embed.data.mappings.column import ColumnType
-from ubm_embed.data.mappings.mapped_catalogue import dropped_rows, lost_values, mapped_catalogue
+from ubm_embed.data.mappings.mapped_catalogue import changed_prices, dropped_rows, lost_values, mapped_catalogue
 from ubm_embed.data.mappings.mapping import LATEST, Mapping
 from ubm_embed.data.product_rows import PRODUCT_SCHEMA, CatalogueChanges, has_text, iter_products, product_rows
+from ubm_embed.data.tables.in_words import value_in_words
 from ubm_embed.data.tables.table_files import collect_tables, scan_table, table_files, table_kind
 from ubm_embed.errors import InvalidData
 
@@ -157,7 +158,9 @@ class CatalogueFile:
         if row is not None:
             file, number = self.locate(before + row)
             text = "a title, a category or an attribute value: a product without text has no vector"
-            raise InvalidData(f"expected {text}, got {products['title'][row]!r}", file=file, row=number, field="title")
+            raise InvalidData(
+                f"expected {text}, got {value_in_words(products['title'][row])}", file=file, row=number, field="title"
+            )
 
     def require_ids_once(self, product_ids: pl.Series) -> None:
         """Raise `InvalidData` for the first of all products with the id of an earlier one."""
@@ -183,10 +186,15 @@ class CatalogueFile:
                 assert part is not None, "only such files are read"
                 self.changes.lost.update(lost_values(file, part))
                 self.changes.dropped.update(dropped_rows(file, part))
+                for name, changed in changed_prices(file, part).items():
+                    self.changes.add_prices(name, *changed)
         for name, kind in self._types.nearly.items():
             self.changes.nearly[name] = f"{name} is text and no {kind}: {self.first_misfit(name, kind)}"
 
     def _products(self, frame: pl.DataFrame, before: int) -> pl.DataFrame:
+        for name in self._types.prices:
+            if changed := changed_price(frame[name]):
+                self.changes.add_prices(name, *changed)
         try:
             return product_rows(frame, self.path, self.changes).with_columns(self._types.casts)
         except InvalidData as error:

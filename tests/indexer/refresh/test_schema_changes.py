@@ -52,8 +52,10 @@ def test_a_change_that_breaks_conditions_is_refused_before_encoding(
 ) -> None:
     feed.write(feed.products.with_columns(change))
     live = live_number(feed.opened)
+    notices: list[str] = []
     with pytest.raises(QualityGateFailed, match=f"^gate 'schema': {message}; to publish anyway: --allow schema"):
-        feed.refresh()
+        feed.refresh(notice=notices.append)
+    assert notices == [], "the error says it"
     assert (feed.encoded, live_number(feed.opened)) == ([], live)
     report = feed.refresh(allow={Gate.SCHEMA})
     assert report.published is not None
@@ -71,8 +73,10 @@ def test_a_column_that_is_gone_is_refused(feed: Shop, name: str) -> None:
 
 HARMLESS: list[tuple[list[pl.Expr], str]] = [
     ([pl.lit(1).alias("stock")], "the column stock (a number) is new"),
-    ([pl.col("price").cast(pl.Int64)], "the column price was Float64 and is Int64"),
+    ([pl.col("price").cast(pl.Int64)], "the column price was a number and is a whole number"),
     ([pl.lit(7).alias("brand")], "the column brand was text and is a number"),
+    ([pl.col("price").cast(pl.Float32)], "the column price was Float64 and is Float32"),
+    ([pl.lit("2026-01-01").str.to_date().alias("since")], "the column since (a date) is new"),
     (
         [pl.when(pl.col("product_id") > "p4").then("brand").alias("brand")],
         "the column brand is empty in 50% of the products, before in 0%",
@@ -116,16 +120,19 @@ def test_a_value_that_turns_a_column_of_a_text_file_into_text_is_named(shop: Sho
 
 
 def test_a_build_over_a_live_version_compares_too(feed: Shop, model_folder: Path) -> None:
-    feed.write(feed.products.drop("price"))
+    feed.write(feed.products.drop("price").with_columns(stock=pl.lit(1)))
     notices: list[str] = []
     with pytest.raises(QualityGateFailed, match="the column price is gone"):
         build_index(model=model_folder, products=feed.file, store=feed.store, notice=notices.append)
-    assert notices == ["the column price is gone"]
+    assert notices == ["the column stock (a number) is new"]
 
 
 def test_a_dry_run_reports_the_gate(feed: Shop) -> None:
     feed.write(feed.products.drop("price"))
-    assert feed.refresh(dry_run=True).gates["schema"] == {"value": 1, "limit": 0, "passed": False}
+    notices: list[str] = []
+    report = feed.refresh(dry_run=True, notice=notices.append)
+    assert report.gates["schema"] == {"value": 1, "limit": 0, "passed": False}
+    assert notices == ["the column price is gone"]
 
 
 def test_the_manifest_says_what_the_columns_hold(feed: Shop) -> None:

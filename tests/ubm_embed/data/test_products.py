@@ -252,6 +252,34 @@ def test_true_and_false_are_booleans_and_prices_numbers_in_files_of_text(tmp_pat
         assert products["sale"].to_list() == ["yes", "no"]
 
 
+def test_prices_that_are_not_written_as_numbers_are_counted_with_the_first(tmp_path: Path) -> None:
+    (tmp_path / "p.csv").write_text(
+        "product_id;title;price;old_price;cost\n1;shoe;5;7;1\n2;sock;5,50 €;8;2\n3;hat; 6 ;9;3\n4;cap;$1,299;;4\n"
+    )
+    catalogue = CatalogueFile(tmp_path / "p.csv")
+    expected = ["changed 2 values of price: '5,50 €' is 5.5"]
+    assert catalogue.read()["price"].to_list() == [5.0, 5.5, 6.0, 1299.0]
+    assert list(catalogue.changes) == expected
+    list(catalogue.batches(1))
+    assert list(catalogue.changes) == expected
+
+
+def test_prices_of_mapped_numbers_are_not_counted_and_neither_are_rows_that_are_left_out(tmp_path: Path) -> None:
+    (tmp_path / "p.jsonl").write_text(
+        '{"sku": 1, "name": "shoe", "cost": 5.5, "was": "€ 7"}\n'
+        '{"sku": 2, "name": "", "cost": 6, "was": "€ 8"}\n'
+        '{"sku": 3, "name": "hat", "cost": null, "was": null}\n'
+    )
+    (tmp_path / "map.toml").write_text(
+        '[catalogue]\ndrop = [{path = "name", is_in = [""], reason = "no name"}]\n[catalogue.columns]\n'
+        'product_id = "sku"\ntitle = "name"\nprice = {path = "cost", type = "price"}\n'
+        'was = {path = "was", type = "price"}\nfee = {value = "1 €", type = "price"}\n'
+    )
+    catalogue = CatalogueFile(tmp_path / "p.jsonl", Mapping.read(tmp_path / "map.toml"))
+    assert catalogue.read()["was"].to_list() == [7.0, None]
+    assert list(catalogue.changes) == ["changed 1 value of was: '€ 7' is 7", "left out 1 row: no name"]
+
+
 def test_a_list_of_levels_is_one_category(tmp_path: Path) -> None:
     levels = [["Shoes", "Men"], [], None]
     frame = pl.DataFrame({"product_id": ["1", "2", "3"], "title": "x", "category": levels})
@@ -294,6 +322,7 @@ def test_a_mapping_says_which_columns_are_what_and_of_which_type(tmp_path: Path)
     changes = list(catalogue.changes)
     assert changes == [
         "changed 1 id: '17.0' is '17'",
+        "changed 1 value of price: '19,90' is 19.9",
         "lost 1 value of price: not of the mapping's type",
     ]
     assert pl.concat(catalogue.batches(1)).equals(products)

@@ -7,12 +7,14 @@ from pathlib import Path
 import polars as pl
 
 from ubm_embed.data.mappings.checks import check_values, count_misfits
+from ubm_embed.data.mappings.column import ColumnType
 from ubm_embed.data.mappings.conditions import drop_reason
 from ubm_embed.data.mappings.held_paths import without_key
 from ubm_embed.data.mappings.mapped_rows import ROW, UNREADABLE, MappedRows, map_rows, missing_column
 from ubm_embed.data.mappings.mapping import ATTRIBUTE, CatalogueMapping
 from ubm_embed.data.mappings.paths import Location
 from ubm_embed.data.mappings.values import Values, column_values, text_of
+from ubm_embed.data.prices import is_plain_price
 from ubm_embed.data.tables.attributes import ATTRIBUTES, as_attributes
 from ubm_embed.data.tables.table_files import collect_tables
 from ubm_embed.errors import InvalidData
@@ -51,6 +53,25 @@ def lost_values(file: Path, part: CatalogueMapping) -> dict[str, int]:
     return count_misfits(
         rows, part.our_columns(), _values(rows, part), drop_reason(part.drop, rows.locations).is_null()
     )
+
+
+def changed_prices(file: Path, part: CatalogueMapping) -> dict[str, tuple[int, tuple[str, float]]]:
+    """How many prices are not written as numbers, and the first, as it is written and as it is read, by column."""
+    rows = map_rows(file, part)
+    columns = part.our_columns()
+    read = {name: value for name, value in _values(rows, part).items() if columns[name].value is None}
+    prices = {name: value for name, value in read.items() if value.type is ColumnType.PRICE}
+    if not prices:
+        return {}
+    kept = drop_reason(part.drop, rows.locations).is_null()
+    first = []
+    for name, value in prices.items():
+        both = pl.struct(text=value.text, price=value.typed)
+        changed = both.filter(kept & value.typed.is_not_null() & ~is_plain_price(value.text))
+        first.append(pl.struct(count=changed.len(), first=changed.first()).alias(name))
+    (found,) = collect_tables([rows.frame.select(first)], [file])
+    counts = found.row(0, named=True)
+    return {name: (one["count"], tuple(one["first"].values())) for name, one in counts.items() if one["count"]}
 
 
 def dropped_rows(file: Path, part: CatalogueMapping) -> dict[str, int]:
