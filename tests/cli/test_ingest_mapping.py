@@ -167,6 +167,24 @@ def test_a_guess_says_what_ingestion_would_drop_or_lose(ubm: Shell, shop: Path) 
     assert "1 of these are of products without text: they need a --catalogue" in said
 
 
+def test_values_that_become_null_are_counted_as_lost(ubm: Shell, shop: Path) -> None:
+    (shop / "shop.toml").write_text(
+        """
+        [log.columns]
+        session_id = "s"
+        action = "a"
+        product_id = "p"
+        title = {path = "t", invalid = "null"}
+        position = {path = "n", invalid = "null"}
+        """
+    )
+    (shop / "log.csv").write_text('s,a,p,t,n\n1,view,1,x,9.5\n1,view,2,"{""y"": 1}",zz\n1,view,2,y,2\n1,view,3,z,1\n')
+    ran = ubm("ingest", shop / "log.csv", "--map", shop / "shop.toml", "--out", shop / "out")
+    assert ran.code == 0, ran.err
+    assert "lost 2 values of position (log.csv row 1: '9.5', row 2: 'zz')" in ran.err
+    assert "lost 1 value of title (log.csv row 2: '{" in ran.err
+
+
 def test_standard_input_is_a_source(ubm: Shell, shop: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     for extra in (("--guess",), ("--map", shop / "shop.toml", "--out", shop / "out")):
         monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(LOG.encode())))

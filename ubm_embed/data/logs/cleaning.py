@@ -41,6 +41,7 @@ def mark_unclean(events: pl.LazyFrame) -> pl.LazyFrame:
         pl.col("query").str.contains(_ODD_PHRASE) | has_controls(pl.col("query")),
         ~pl.col("price").str.contains(_PLAIN_PRICE),
         pl.col("unread_timestamp").is_not_null(),
+        pl.col("unread").is_not_null(),
     ]
     texts = [filled(pl.col(name)) for name in ("title", "category")]
     attributes = pl.when(pl.col("attributes").list.len() > 0).then(pl.col("attributes"))
@@ -96,3 +97,8 @@ def _count(unclean: pl.LazyFrame, tally: Tally) -> None:
             (tally.changed if what == "changed" else tally.lost)[name] += count
             first = unclean.filter(marks[mark]).select("order", _fields()[name].text).head(EXAMPLES)
             tally.show(mark, dict(first.collect(engine="streaming").iter_rows()))
+    unread = unclean.select("order", "unread").drop_nulls("unread").explode("unread").unnest("unread")
+    for name, count in unread.group_by("name").len().sort("name").collect(engine="streaming").iter_rows():
+        tally.lost[name] += count
+        first = unread.filter(pl.col("name") == name).select("order", "value").head(EXAMPLES)
+        tally.show(f"lost {name}", dict(first.collect(engine="streaming").iter_rows()))

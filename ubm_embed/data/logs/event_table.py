@@ -20,6 +20,7 @@ EVENT_SCHEMA: dict[str, pl.DataType] = {
     "anonymous_id": pl.String(),  # the visitor before a login
     "timestamp": TIMESTAMP,
     "unread_timestamp": pl.String(),  # a time that is none; `timestamp` is then null
+    "unread": ATTRIBUTES,  # other values that could not be read and are null, by field
     "position": pl.Int64(),
     "action": pl.String(),
     "product_id": pl.String(),

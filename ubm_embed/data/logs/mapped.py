@@ -9,6 +9,7 @@ from pathlib import Path
 import polars as pl
 
 from ubm_embed.data.logs.event_table import EVENT_SCHEMA, INVALID, OTHER_EVENT, event_columns
+from ubm_embed.data.logs.event_table import attribute_pairs as name_value_pairs
 from ubm_embed.data.mappings.checks import require_fitting, strict_values, unseen_paths
 from ubm_embed.data.mappings.column import ColumnType
 from ubm_embed.data.mappings.conditions import drop_reason
@@ -21,6 +22,8 @@ from ubm_embed.data.tables.table_files import collect_tables
 from ubm_embed.errors import InvalidData
 
 NO_ACTION = "no action"
+# A value that does not fit is null and counted as lost. Times and prices are counted for logs of all kinds.
+_COUNTED = EVENT_SCHEMA.keys() - {"timestamp", "price", "action"}
 _TYPES = {"timestamp": ColumnType.TIME, "position": ColumnType.INTEGER, "price": ColumnType.PRICE}
 
 
@@ -98,6 +101,14 @@ def _columns(part: LogMapping, values: dict[str, Values], dropped: pl.Expr) -> l
     }
     if "timestamp" in values:
         columns["unread_timestamp"] = pl.when(values["timestamp"].misfit).then(values["timestamp"].text)
+    unread = {
+        name: pl.when(value.misfit).then(value.text)
+        for name, value in values.items()
+        if name in _COUNTED and part.our_columns()[name].invalid == "null"
+    }
+    if unread:
+        pairs = name_value_pairs(**unread)
+        columns["unread"] = pl.when(pairs.list.len() > 0).then(pairs)
     columns["action"] = _action(part, values["action"].text)
     columns["attributes"] = attribute_pairs(values)
     return event_columns(**columns, row=pl.col(ROW), problem=pl.col(UNREADABLE), dropped=dropped)
