@@ -8,13 +8,14 @@ from __future__ import annotations
 
 import re
 import reprlib
+import tomllib
 from pathlib import Path
 from typing import Any, Self
 
 import pydantic
 from pydantic_core import ErrorDetails
 
-from ubm_embed.errors import InvalidData
+from ubm_embed.errors import InvalidData, NotFound
 
 # What a value must be, by pydantic's type of the error; the braces are filled from its context.
 _EXPECTED = {
@@ -35,6 +36,7 @@ _EXPECTED = {
     "string_type": "a string",
     "tuple_type": "a list",
 }
+_MAX_TOML_BYTES = 1 << 20
 _SHORT = reprlib.Repr()
 _SHORT.maxstring = _SHORT.maxother = 100
 
@@ -83,6 +85,31 @@ class TomlModel(FrozenModel):
     """A table of a TOML file, whose lists may be tuples here."""
 
     model_config = pydantic.ConfigDict(strict=False)
+
+
+def read_toml(file: str | Path) -> dict[str, Any]:
+    """The document in a TOML file.
+
+    Raises:
+        NotFound: no such file.
+        InvalidData: a folder, too large, or not TOML in UTF-8; names the file.
+    """
+    path = Path(file)
+    try:
+        if path.stat().st_size > _MAX_TOML_BYTES:
+            raise InvalidData(f"too large; expected TOML of at most {_MAX_TOML_BYTES >> 20} MiB", file=file)
+        return tomllib.loads(path.read_text("utf-8-sig"))
+    except FileNotFoundError:
+        raise NotFound(f"no such file: {file}") from None
+    except IsADirectoryError:
+        raise InvalidData("not TOML but a folder; expected a file", file=file) from None
+    except UnicodeDecodeError as error:
+        position = f"it has the byte {error.object[error.start]:#04x} at position {error.start + 1:,}"
+        raise InvalidData(f"not TOML: it must be UTF-8, and {position}", file=file) from None
+    except RecursionError:
+        raise InvalidData("not TOML that can be read: too many brackets within one another", file=file) from None
+    except ValueError as error:
+        raise InvalidData(f"not TOML: {error}", file=file) from None
 
 
 def invalid_data(error: pydantic.ValidationError, *, file: str | Path) -> InvalidData:

@@ -15,7 +15,6 @@ kind = "auto"
 from __future__ import annotations
 
 import json
-import tomllib
 from pathlib import Path
 from typing import Annotated, Any, TypeVar
 
@@ -24,8 +23,8 @@ from pydantic import Field
 
 from indexer.index.index_request import IndexRequest
 from indexer.versions.pruning import KeepPolicy
-from ubm_embed.errors import InvalidData, NotFound
-from ubm_embed.validation import FrozenModel, invalid_data
+from ubm_embed.errors import InvalidData
+from ubm_embed.validation import FrozenModel, invalid_data, read_toml
 
 _Share = Annotated[float, Field(ge=0, le=1)]
 _Model = TypeVar("_Model", bound=FrozenModel)
@@ -114,12 +113,7 @@ class RefreshSettings(FrozenModel):
             NotFound: no such file.
             InvalidData: names the file and the field: not TOML, an unknown field, or a value outside its range.
         """
-        try:
-            document = tomllib.loads(Path(file).read_text("utf-8-sig"))
-        except FileNotFoundError:
-            raise NotFound(f"no such file: {file}") from None
-        except (tomllib.TOMLDecodeError, UnicodeDecodeError, IsADirectoryError) as error:
-            raise InvalidData(f"not TOML: {error}", file=file) from None
+        document = read_toml(file)
         section = document.pop("index", None)
         settings = _validated(cls, document, file)
         if section is None:

@@ -86,9 +86,8 @@ class Interaction:
         given = [name for name in ("product_id", "product", "query") if getattr(self, name) is not None]
         expected = ["query"] if self.action is Action.SEARCH else ["product_id", "product"]
         if len(given) != 1 or given[0] not in expected:
-            raise ValueError(
-                f"action {str(self.action)!r} needs {' or '.join(expected)}, got {given or 'none of them'}"
-            )
+            got = " and ".join(given) or "none of them"
+            raise ValueError(f"action {str(self.action)!r} needs {' or '.join(expected)}, got {got}")
 
 
 @dataclass(frozen=True, slots=True)
@@ -156,8 +155,12 @@ def _loads(text: str, name: str, line: int | None = None) -> Any:
     except json.JSONDecodeError as error:
         problem = f"not JSON: {error.msg} at column {error.colno}"
         raise InvalidData(problem, file=name, row=line or error.lineno) from None
-    except (ValueError, RecursionError) as error:  # such as a number of thousands of digits, or brackets thousands deep
-        raise InvalidData(f"not JSON that can be read: {error}", file=name, row=line) from None
+    except RecursionError:
+        problem = "not JSON that can be read: too many brackets within one another"
+        raise InvalidData(problem, file=name, row=line) from None
+    except ValueError:
+        problem = "not JSON that can be read: a number of thousands of digits"
+        raise InvalidData(problem, file=name, row=line) from None
 
 
 def parse_session(entry: Any, *, file: str | None = None, row: int | None = None) -> Session:
@@ -191,7 +194,8 @@ def _parse_interaction(entry: Any, field: str) -> Interaction:
     name = entry.get("action")
     if name not in list(ACTIONS):
         expected = f"expected one of {', '.join(ACTIONS)}"
-        raise InvalidData(f"unknown action {reprlib.repr(name)}, {expected}", field=f"{field}.action")
+        problem = f"unknown action {reprlib.repr(name)}, {expected}" if name is not None else f"{expected}, got nothing"
+        raise InvalidData(problem, field=f"{field}.action")
     product = entry.get("product")
     product_id, query = _identifier(entry, "product_id", field), _text(entry, "query", field)
     parsed = None if product is None else parse_product(product, f"{field}.product")
@@ -237,9 +241,9 @@ def _attributes(entry: Any, field: str) -> tuple[tuple[str, str], ...]:
         pairs = [(pair["name"], pair["value"]) for pair in entry]
     else:
         raise InvalidData('expected {"name": "value"} or a list of {"name", "value"}', field=field)
-    for pair in pairs:
-        if not all(isinstance(part, str | int | float) for part in pair):
-            raise InvalidData(f"expected text, got {reprlib.repr(pair)}", field=field)
+    for part in (part for pair in pairs for part in pair):
+        if not isinstance(part, str | int | float):
+            raise InvalidData(f"expected text as names and values, got {_kind(part)}", field=field)
     return tuple((encodable(str(name)), encodable(str(value))) for name, value in pairs)
 
 

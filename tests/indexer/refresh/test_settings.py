@@ -94,10 +94,21 @@ def test_a_mistake_is_named_with_its_file_and_field(file: Path, text: str, field
     assert (caught.value.file, caught.value.field) == (file, field)
 
 
-@pytest.mark.parametrize("data", [b"shard_rows", b"[gates", b"\xff", b"shard_rows = 1\nshard_rows = 2"])
-def test_a_file_that_is_not_toml_is_named(file: Path, data: bytes) -> None:
+@pytest.mark.parametrize(
+    ("data", "problem"),
+    [
+        (b"shard_rows", "not TOML"),
+        (b"[gates", "not TOML"),
+        (b"shard_rows = 1\nshard_rows = 2", "not TOML"),
+        ("# Größe\n".encode("latin-1"), "not TOML: it must be UTF-8, and it has the byte 0xf6 at position 5"),
+        (b"x = " + b"[" * 10_000, "not TOML that can be read: too many brackets within one another"),
+        (b"#" * (1 << 21), "too large; expected TOML of at most 1 MiB"),
+    ],
+    ids=lambda value: value if isinstance(value, str) else "",
+)
+def test_a_file_that_is_not_toml_is_named(file: Path, data: bytes, problem: str) -> None:
     file.write_bytes(data)
-    with pytest.raises(InvalidData, match=r"refresh\.toml: not TOML"):
+    with pytest.raises(InvalidData, match=rf"refresh\.toml: {problem}"):
         RefreshSettings.read(file)
 
 
@@ -105,7 +116,7 @@ def test_a_missing_file_is_named(file: Path) -> None:
     with pytest.raises(NotFound, match=r"no such file: .*refresh\.toml"):
         RefreshSettings.read(file)
     file.mkdir()
-    with pytest.raises(InvalidData, match=r"refresh\.toml"):
+    with pytest.raises(InvalidData, match=r"refresh\.toml: not TOML but a folder"):
         RefreshSettings.read(file)
 
 

@@ -128,7 +128,7 @@ def test_half_an_emoji_is_replaced_so_that_the_text_can_be_encoded():
     ("interaction", "field", "problem"),
     [
         ([], "", "expected an interaction object, got a list"),
-        ({}, ".action", "unknown action None, expected one of search, view, add, buy, remove"),
+        ({}, ".action", "^.*expected one of search, view, add, buy, remove, got nothing$"),
         ({"action": "click"}, ".action", "unknown action 'click'"),
         ({"action": []}, ".action", r"unknown action \[\]"),
         ({"action": "view"}, "", "action 'view' needs product_id or product, got none of them"),
@@ -154,7 +154,17 @@ def test_half_an_emoji_is_replaced_so_that_the_text_can_be_encoded():
         ({"action": "view", "product": {"category": {}}}, ".product.category", "expected a string, got an object"),
         ({"action": "view", "product": {"attributes": "red"}}, ".product.attributes", "expected {"),
         ({"action": "view", "product": {"attributes": [{"name": "a"}]}}, ".product.attributes", "expected {"),
-        ({"action": "view", "product": {"attributes": {"a": None}}}, ".product.attributes", "expected text"),
+        (
+            {"action": "view", "product": {"attributes": {"a": None}}},
+            ".product.attributes",
+            "expected text as .*, got nothing",
+        ),
+        (
+            {"action": "view", "product": {"attributes": {"a": [1]}}},
+            ".product.attributes",
+            "expected text as .*, got a list",
+        ),
+        ({"action": "search", "product_id": "p", "query": "q"}, "", "needs query, got product_id and query"),
     ],
 )
 def test_an_invalid_interaction_is_named_by_line_and_field(interaction, field, problem):
@@ -178,6 +188,19 @@ def test_an_invalid_interaction_is_named_by_line_and_field(interaction, field, p
 def test_an_invalid_session_is_named_by_its_field(entry, field, problem):
     error = error_of(entry)
     assert (error.row, error.field, error.problem) == (1, field, problem)
+
+
+@pytest.mark.parametrize(
+    ("text", "problem"),
+    [
+        ("[" * 100_000, "too many brackets within one another"),
+        ('{"interactions":' * 100_000, "too many brackets within one another"),
+        ("1" * 5_000, "a number of thousands of digits"),
+    ],
+    ids=["lists", "objects", "digits"],
+)
+def test_json_that_cannot_be_read_is_refused_in_words(text, problem):
+    assert error_of(text).problem == f"not JSON that can be read: {problem}"
 
 
 def test_a_session_has_a_limit_of_interactions():

@@ -26,7 +26,6 @@ title = "name"
 
 from __future__ import annotations
 
-import tomllib
 from collections.abc import Collection, Sequence
 from fnmatch import fnmatch
 from pathlib import Path
@@ -39,15 +38,13 @@ from ubm_embed.data.mappings.column import Column, ColumnType, Drop, Each, Fill,
 from ubm_embed.data.mappings.column import Path as ColumnPath
 from ubm_embed.data.mappings.ready_made import named_mapping
 from ubm_embed.data.tables.formats import CsvFormat, TimeFormat
-from ubm_embed.errors import InvalidData, NotFound
-from ubm_embed.validation import TomlModel, invalid_data
+from ubm_embed.validation import TomlModel, invalid_data, read_toml
 
 _Action = Literal["search", "view", "add", "remove", "buy", "drop"]
 OUR_ACTIONS: tuple[str, ...] = get_args(_Action)[:-1]
 ATTRIBUTE = "attributes."  # before the name of an attribute, among columns
 LATEST = "\0latest"  # the time of a row of a catalogue; no file has a column of this name
 _LOG_TYPES = {"timestamp": ("time",), "position": ("integer",), "price": ("price", "number")}  # the others are texts
-_MAX_BYTES = 1 << 20  # of a mapping file
 _MAX_COLUMNS = 1000
 
 
@@ -247,14 +244,7 @@ class Mapping(TomlModel):
             NotFound: no such file.
             InvalidData: names the file and the field: not TOML, an unknown or missing field, or a value that is wrong.
         """
-        try:
-            if Path(file).stat().st_size > _MAX_BYTES:
-                raise InvalidData(f"too large for a mapping; expected at most {_MAX_BYTES >> 20} MiB", file=file)
-            document = tomllib.loads(Path(file).read_text("utf-8-sig"))
-        except FileNotFoundError:
-            raise NotFound(f"no such file: {file}") from None
-        except (ValueError, RecursionError, IsADirectoryError) as error:
-            raise InvalidData(f"not TOML: {error}", file=file) from None
+        document = read_toml(file)
         try:
             return cls.model_validate(document)
         except pydantic.ValidationError as error:
