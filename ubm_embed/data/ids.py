@@ -1,7 +1,8 @@
 """One rule for ids, wherever they come from: events, catalogues, session files, files of rules.
 
-An id is text without blanks around it, or characters that nobody sees. A whole number with an empty fraction (`17.0`) is the number, since tables turn
-integers into floats where one is missing. What programs write for "no value" (`undefined`, `NaN`, `\\N`) is no id.
+An id is text without blanks around it, or marks that nobody sees. A whole number with an empty fraction (`17.0`) is
+the number, since tables turn integers into floats where one is missing. What programs write for "no value"
+(`undefined`, `NaN`, `\\N`) is no id.
 """
 
 from __future__ import annotations

@@ -9,24 +9,26 @@ from pathlib import Path
 
 import polars as pl
 
+from ubm_embed.data.logs.adobe_headers import HEADERS, LOOKUP_DATA, column_headers
 from ubm_embed.data.logs.event_table import OTHER_EVENT, ROW, event_columns, text_at, time_at, unread_time
+from ubm_embed.data.prices import parse_prices
 from ubm_embed.data.tables.formats import CsvFormat
 from ubm_embed.data.tables.table_files import scan_table
 from ubm_embed.errors import InvalidData
 
 EXCLUDED = "excluded hit"
 DUPLICATE_PURCHASE = "duplicate purchase"
-_HEADERS = "column_headers.tsv"
 # What a feed delivers beside the hits.
 _LOOKUPS = frozenset(
     {
         "browser.tsv",
         "browser_type.tsv",
         "color_depth.tsv",
-        _HEADERS,
+        HEADERS,
         "connection_type.tsv",
         "country.tsv",
         "event.tsv",
+        "event_list.tsv",
         "javascript_version.tsv",
         "languages.tsv",
         "operating_systems.tsv",
@@ -48,7 +50,7 @@ _ESCAPED = {"^^": "\ue000", "^,": "\ue001", "^;": "\ue002", "^=": "\ue003"}
 
 def is_lookup(file: Path) -> bool:
     """Whether the file explains the hits and has none."""
-    return file.name in _LOOKUPS
+    return file.name in _LOOKUPS or LOOKUP_DATA in file.parent.name
 
 
 def adobe_hits(file: Path) -> pl.LazyFrame:
@@ -66,13 +68,13 @@ def adobe_log(file: Path) -> pl.LazyFrame:
 
     Raises:
         NotFound: no such file.
-        InvalidData: no file with the names of the columns beside it, another number of columns, or a column missing.
+        InvalidData: no names of the columns, see `column_headers`; another number of columns, or a column missing.
     """
-    log = scan_table(file, csv=CsvFormat(separator="\t", quote="", names=_names(file)), row=ROW)
+    log = scan_table(file, csv=CsvFormat(separator="\t", quote="", escape="\\", names=column_headers(file)), row=ROW)
     names = log.collect_schema().names()
     for name in (*_VISIT, "hit_time_gmt"):
         if name not in names:
-            raise InvalidData(f"no such column in {_HEADERS}", file=file, field=name)
+            raise InvalidData(f"no such column in {HEADERS}", file=file, field=name)
     return log
 
 
@@ -91,16 +93,6 @@ def adobe_events(log: pl.LazyFrame) -> pl.LazyFrame:
     return entry.explode("product").select(_columns(schema))
 
 
-def _names(file: Path) -> tuple[str, ...]:
-    headers = file.parent / _HEADERS
-    try:
-        with headers.open(encoding="utf-8-sig") as lines:
-            return tuple(lines.readline(1 << 20).rstrip("\r\n").split("\t"))
-    except (FileNotFoundError, UnicodeDecodeError) as error:
-        problem = "no" if isinstance(error, FileNotFoundError) else "unreadable"
-        raise InvalidData(f"{problem} {_HEADERS} beside it, which names its columns", file=file) from None
-
-
 def _dropped(schema: pl.Schema) -> pl.Expr:
     excluded = (text_at(schema, "exclude_hit") != "0") | text_at(schema, "hit_source").is_in(_OTHER_SOURCES)
     again = text_at(schema, "duplicate_purchase") == "1"
@@ -117,9 +109,10 @@ def _columns(schema: pl.Schema) -> list[pl.Expr]:
             text = text.str.replace_all(stand_in, escaped[1], literal=True)
         return pl.when(text.str.strip_chars() != "").then(text)
 
-    # The price is that of all pieces.
+    # The price is that of all pieces. One that cannot be read stays as it is, to be counted.
     quantity = field(2).cast(pl.Float64, strict=False)
-    each = field(3).cast(pl.Float64, strict=False) / pl.when(quantity > 0).then(quantity).otherwise(1.0)
+    each = parse_prices(field(3)) / pl.when(quantity > 0).then(quantity).otherwise(1.0)
+    price = pl.coalesce(each.cast(pl.String), field(3))
     return event_columns(
         session_id=pl.concat_str([text_at(schema, name) for name in _VISIT], separator="-"),
         anonymous_id=pl.concat_str([text_at(schema, name) for name in _VISITOR], separator="-"),
@@ -129,7 +122,7 @@ def _columns(schema: pl.Schema) -> list[pl.Expr]:
         action=pl.col("action"),
         product_id=field(1),
         category=field(0),
-        price=each,
+        price=price,
         message_id=pl.concat_str([text_at(schema, name) for name in ("hitid_high", "hitid_low")], separator="-"),
         order_id=pl.coalesce(text_at(schema, "post_purchaseid"), text_at(schema, "purchaseid")),
         row=pl.col(ROW),

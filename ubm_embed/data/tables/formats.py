@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from datetime import datetime
-from typing import Annotated, Literal, Self
+from typing import Annotated, Any, Literal, Self
 
 import polars as pl
 import pydantic
@@ -18,6 +18,7 @@ class CsvFormat(TomlModel):
     Attributes:
         separator: None looks at the header: the one of comma, semicolon, tab and bar that it has, or a comma.
         encoding: a name that Python knows, such as `cp1252`; None is UTF-8, or what a byte order mark says.
+        fallback_encoding: of files that are neither.
         quote: an empty text if quotes are characters like any other.
         escape: what stands before a tab or line break that is part of a value, and before itself; such a tab or line
             break is read as a blank. For files that are separated by tabs.
@@ -27,6 +28,7 @@ class CsvFormat(TomlModel):
 
     separator: Annotated[str, Field(min_length=1, max_length=1)] | None = None
     encoding: str | None = None
+    fallback_encoding: str | None = None
     quote: Annotated[str, Field(max_length=1)] = '"'
     escape: Annotated[str, Field(max_length=1)] = ""
     nulls: tuple[str, ...] = ()
@@ -44,16 +46,21 @@ class CsvFormat(TomlModel):
         return self
 
 
+def _listed(given: Any) -> Any:
+    return [given] if isinstance(given, str) else given
+
+
 class TimeFormat(TomlModel):
     """How timestamps are written.
 
     Attributes:
-        format: of strftime, such as `%d/%m/%Y %H:%M`; None is ISO 8601 or a number since 1970.
+        format: of strftime, such as `%d/%m/%Y %H:%M`; of several the first that fits a value. None is ISO 8601 or a
+            number since 1970.
         zone: of times that name none, such as `Europe/Berlin`.
         unit: of numbers; None goes by their size.
     """
 
-    format: str | None = None
+    format: Annotated[tuple[str, ...], Field(min_length=1), pydantic.BeforeValidator(_listed)] | None = None
     zone: str = "UTC"
     unit: Literal["s", "ms", "us", "ns"] | None = None
 
@@ -66,14 +73,12 @@ class TimeFormat(TomlModel):
             moment.dt.replace_time_zone(self.zone)
         except pl.exceptions.PolarsError:
             raise ValueError(f"zone must be a name such as Europe/Berlin, got {self.zone!r}") from None
-        if self.format is not None:
+        for form in self.format or ():
             try:
-                text = moment.dt.replace_time_zone("UTC").dt.to_string(self.format)
-                known = (
-                    text.str.to_datetime(self.format, strict=False).dt.date().to_list() == moment.dt.date().to_list()
-                )
+                text = moment.dt.replace_time_zone("UTC").dt.to_string(form)
+                known = text.str.to_datetime(form, strict=False).dt.date().to_list() == moment.dt.date().to_list()
             except pl.exceptions.PolarsError:
                 known = False
             if not known:
-                raise ValueError(f"format must be one of strftime with a date, such as %d/%m/%Y, got {self.format!r}")
+                raise ValueError(f"format must be one of strftime with a date, such as %d/%m/%Y, got {form!r}")
         return self

@@ -1,11 +1,14 @@
 """Adobe's data feeds: what the sample of `named/` does not show."""
 
+import tarfile
 from pathlib import Path
 
 import polars as pl
 import pytest
 
+from tests.ubm_embed.data.logs.reading import collect
 from ubm_embed.data.logs.adobe import adobe_events, adobe_log
+from ubm_embed.data.logs.ingestion import ingest
 from ubm_embed.errors import InvalidData
 
 VISIT = ["post_visid_high", "post_visid_low", "visit_num", "visit_start_time_gmt"]
@@ -60,3 +63,65 @@ def test_a_feed_without_visits_is_refused(tmp_path: Path) -> None:
     columns = ["visit_nr" if name == "visit_num" else name for name in COLUMNS]
     with pytest.raises(InvalidData, match="visit_num"):
         adobe_log(_feed(tmp_path, "1", ";p", columns))
+
+
+def _delivery(folder: Path, where: str, columns: list[str] = COLUMNS, date: str = "2024-03-01") -> Path:
+    """A feed as it is delivered, with the names of its columns in lookup data."""
+    folder.mkdir(exist_ok=True)
+    hits = _feed(folder, "2", ";p", columns)
+    headers, lookup = folder / "column_headers.tsv", folder / f"suite_{date}-lookup_data"
+    if where == "folder":
+        lookup.mkdir()
+        headers.rename(lookup / headers.name)
+    else:
+        with tarfile.open(f"{lookup}.tar.gz", "w:gz") as archive:
+            archive.add(headers, "browser.tsv")
+            archive.add(headers, f"./{headers.name}")
+        headers.unlink()
+    (folder / f"suite_{date}.txt").write_text("Datafeed-Manifest-Version: 1.0\n\tLookup-Files: 1\n")
+    return hits.rename(folder / f"01-suite_{date.replace('-', '')}.tsv")
+
+
+@pytest.mark.parametrize("where", ["folder", "archive"])
+def test_a_delivery_is_read_as_it_is(tmp_path: Path, where: str) -> None:
+    _delivery(tmp_path / "feed", where)
+    assert collect(tmp_path / "feed", "adobe")["product_id"].to_list() == ["p"]
+
+
+@pytest.mark.parametrize("where", ["folder", "archive"])
+def test_each_day_has_columns_of_its_own(tmp_path: Path, where: str) -> None:
+    swapped = [*COLUMNS[:-2], *reversed(COLUMNS[-2:])]
+    _delivery(tmp_path / "feed", where)
+    other = _delivery(tmp_path / "feed", where, swapped, "2024-03-02")
+    assert collect(tmp_path / "feed", "adobe")["action"].to_list() == ["view", None]
+    with pytest.raises(InvalidData, match=r"expected one column_headers\.tsv"):
+        adobe_log(other.rename(tmp_path / "feed" / "hits.tsv"))
+
+
+def test_a_damaged_archive_is_an_error(tmp_path: Path) -> None:
+    hits = _delivery(tmp_path / "feed", "archive")
+    archive = tmp_path / "feed" / "suite_2024-03-01-lookup_data.tar.gz"
+    archive.write_bytes(archive.read_bytes()[:40])
+    with pytest.raises(InvalidData, match=r"unreadable column_headers\.tsv"):
+        adobe_log(hits)
+
+
+def test_tabs_and_line_breaks_of_a_value_are_blanks(tmp_path: Path) -> None:
+    """A backslash stands before them; so do two for one."""
+    columns = [*COLUMNS, "evar1"]
+    hits = _feed(tmp_path, "2", ";p\\\t1;;\tone\\\n\\\\two", columns)
+    hits.write_text(hits.read_text() + "1709287201\t7\t8\t1\t1709287200\t2\t;C:\\\\q\t\n")
+    frame = collect(hits, "adobe")
+    assert (frame["product_id"].to_list(), frame["row"].to_list()) == (["p 1", "C:\\q"], [1, 2])
+
+
+@pytest.mark.parametrize(
+    ("price", "expected", "lost"), [("$59.90", 29.95, None), ("59^,90", 29.95, None), ("free", None, "free")]
+)
+def test_prices_are_read_or_stay_to_be_counted(
+    tmp_path: Path, price: str, expected: float | None, lost: str | None
+) -> None:
+    hits = _feed(tmp_path, "12", f"Shoes;p;2;{price}")
+    assert collect(hits, "adobe")["price"].to_list() == [expected]
+    report = ingest([hits], kind="adobe", out=tmp_path / "out")
+    assert report.lost == ({} if lost is None else {"price": 1})

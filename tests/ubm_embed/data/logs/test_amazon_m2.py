@@ -34,5 +34,5 @@ def test_products_alone_are_no_sessions(tmp_path: Path) -> None:
 
 def test_other_columns_are_named(tmp_path: Path) -> None:
     (tmp_path / "sessions.csv").write_text("items,locale\nx,DE\n")
-    with pytest.raises(InvalidData, match="prev_items.*missing column.*found items, locale$"):
+    with pytest.raises(InvalidData, match=r"prev_items.*missing column.*found items, locale$"):
         amazon_m2_events(tmp_path / "sessions.csv")

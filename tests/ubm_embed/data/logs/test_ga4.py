@@ -230,7 +230,7 @@ def test_a_ga4_event_without_a_time_is_kept_and_counted(tmp_path: Path) -> None:
 
 
 def test_ga4_events_in_two_tables_count_once_item_by_item(tmp_path: Path) -> None:
-    """A day is in the table of the day and in that of the day as it went on, whose prices in dollars are filled later."""
+    """Prices in dollars may be filled only after the table of a day that goes on was copied."""
     log = [
         ga4("purchase", SHOE, HAT, minute=5) | {"ecommerce": {"transaction_id": "T1"}},
         ga4("add_to_cart", SHOE, HAT, minute=3),
