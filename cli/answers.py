@@ -8,9 +8,12 @@ from typing import TYPE_CHECKING, Any
 import typer
 
 from cli.console import Format, warn, write_json, write_json_line, write_table
+from ubm_embed.wording import counted
 
 if TYPE_CHECKING:
     from indexer.search.answer import Answer
+    from indexer.search.ranking import Rules
+    from indexer.search.retriever import Retriever
 
 _COLUMNS = ("rank", "score", "product id", "title", "category", "price")
 _MAX_IDS_NAMED = 10
@@ -63,6 +66,15 @@ def warn_about(answers: Sequence[Answer]) -> None:
         warn(f"{incomplete:,} of {len(answers):,} sessions name products that the store does not know: see `unknown`")
     if fallbacks:
         warn(f"{fallbacks:,} of {len(answers):,} sessions are answered by popularity: see `fallback`")
+
+
+def warn_about_rules(rules: Rules, retriever: Retriever) -> None:
+    """Warn of excluded and boosted products that the version does not know: their rules do nothing."""
+    for option, ids in (("--exclude", rules.exclude), ("--boost", rules.boost)):
+        known = retriever.catalogue.find(ids) if ids else {}
+        if unknown := sorted(set(ids).difference(known)):
+            count = f"{len(unknown):,} of {counted(len(ids), 'id')} in {option}"
+            warn(f"version {retriever.version.version} does not know {count}, such as {unknown[0]!r}")
 
 
 def _warn_about_one(answer: Answer) -> None:

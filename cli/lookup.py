@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -18,7 +17,7 @@ from cli.answer_options import (
     load_predictors,
     read_rules,
 )
-from cli.answers import warn_about, write_answers
+from cli.answers import warn_about, warn_about_rules, write_answers
 from cli.console import Format, choose_format
 from cli.inputs import read_text, source_name
 from cli.store_options import Store
@@ -70,6 +69,7 @@ def lookup(
     from indexer.search.retriever import Retriever
 
     retriever = Retriever.open(store, predictors=predictors)
+    warn_about_rules(rules, retriever)
     answer = retriever.lookup_id(product_id or "", k, rules) if product is None else retriever.lookup(product, k, rules)
     warn_about([answer])
     write_answers([answer], choose_format(output_format))
@@ -104,16 +104,12 @@ def _attribute(pair: str) -> tuple[str, str]:
 
 
 def _read_product(source: str) -> Product:
-    from ubm_embed.data.session import parse_product
+    from ubm_embed.data.session import parse_product, read_json
     from ubm_embed.errors import InvalidData
 
     name = source_name(source)
     try:
-        return parse_product(json.loads(read_text(source)))
-    except json.JSONDecodeError as error:
-        raise InvalidData(f"not JSON: {error.msg} at column {error.colno}", file=name, row=error.lineno) from None
-    except (ValueError, RecursionError) as error:
-        raise InvalidData(f"not JSON that can be read: {error}", file=name) from None
+        return parse_product(read_json(read_text(source), name))
     except InvalidData as error:
         if error.file is not None:
             raise

@@ -19,7 +19,7 @@ from cli.answer_options import (
     load_predictors,
     read_rules,
 )
-from cli.answers import warn_about, write_answers
+from cli.answers import warn_about, warn_about_rules, write_answers
 from cli.console import Format, choose_format
 from cli.inputs import read_text, source_name
 from cli.store_options import Store
@@ -78,6 +78,7 @@ def query(
     from indexer.search.retriever import Retriever
 
     retriever = Retriever.open(store, version=number, predictors=predictors)
+    warn_about_rules(rules, retriever)
     answers = [
         answer for part in _parts(sessions) for answer in retriever.recommend_many(part, k, rules, explain=explain)
     ]

@@ -251,6 +251,7 @@ class TestLookup:
         ("text", "problem"),
         [
             ("{", "not JSON: .* at column 2"),
+            ("[" * 100_000, "not JSON that can be read: too many brackets"),
             ("[]", "expected a product object"),
             ('{"title": 7}', "field 'title': expected a string"),
             ("{}", "a product without text"),
@@ -430,6 +431,13 @@ class TestInAShell:
         assert (done.returncode, done.stderr) == (0, "")
         assert {"purchase_intention", "remaining_length", "matches"} <= json.loads(done.stdout).keys()
 
+    def test_a_query_with_a_condition_in_double_quotes(self, store: Path) -> None:
+        arguments = ("--store", store, "--where", "\"category\" = 'shoes'")
+        done = shell("query", "--session", "-", *arguments, stdin=json.dumps(KNOWN))
+        assert (done.returncode, done.stdout) == (3, "")
+        message = "field 'where': \"category\" at character 1 stands in double quotes, which LanceDB reads as a text"
+        assert done.stderr.startswith(f"error: {message}")
+
     def test_a_query_with_a_model_for_another_task(self, store: Path, task_folders: dict[Task, Path]) -> None:
         arguments = ("--store", store, "--purchase-intention", task_folders[Task.RLP])
         done = shell("query", "--session", "-", *arguments, stdin=json.dumps(KNOWN))
@@ -456,7 +464,7 @@ class TestRules:
         }
 
     def test_the_error_says_what_is_wrong_with_a_condition(self, arguments: tuple[object, ...]) -> None:
-        with pytest.raises(InvalidData, match="No field named prize"):
+        with pytest.raises(InvalidData, match="no column 'prize'; did you mean 'price'"):
             run(*arguments, "--where", "prize < 5")
 
     def test_files_exclude_and_boost(self, arguments: tuple[object, ...], tmp_path: Path) -> None:
@@ -465,6 +473,22 @@ class TestRules:
         ids = self.ids(*arguments, "--exclude", tmp_path / "out.csv", "--boost", tmp_path / "up.csv")
         assert ids[0] == "p7"
         assert not {"p2", "p3"} & set(ids)
+
+    def test_excluded_and_boosted_products_that_are_unknown_are_counted(
+        self, arguments: tuple[object, ...], store: Path, tmp_path: Path
+    ) -> None:
+        (tmp_path / "out.csv").write_text("product_id\np2\ny\nx\n")
+        (tmp_path / "up.csv").write_text("product_id,boost\nz,2\n")
+        rules = ("--exclude", tmp_path / "out.csv", "--boost", tmp_path / "up.csv")
+        for command in (arguments, ("lookup", "--product-id", "p1", "--store", store)):
+            ran = run(*command, *rules)
+            assert (ran.exit_code, ran.stderr.splitlines()) == (
+                0,
+                [
+                    "warning: version 1 does not know 2 of 3 ids in --exclude, such as 'x'",
+                    "warning: version 1 does not know 1 of 1 id in --boost, such as 'z'",
+                ],
+            )
 
     def test_a_value_of_a_column_may_be_capped(self, arguments: tuple[object, ...]) -> None:
         matches = json.loads(run(*arguments, "--max-per", "category=1").stdout)["matches"]

@@ -121,9 +121,10 @@ def _entries(text: str, name: str) -> Iterator[tuple[int, Any]]:
     lines = [(number, line) for number, line in enumerate(text.split("\n"), start=1) if line.strip()]
     if len(lines) > 1 and _is_json(lines[0][1]):
         for number, line in lines:
-            yield number, _loads(line.removeprefix("\ufeff"), name, number)  # files that were joined have a mark each
+            # Files that were joined have a mark each.
+            yield number, read_json(line.removeprefix("\ufeff"), name, number)
         return
-    document = _loads(text, name)
+    document = read_json(text, name)
     if isinstance(document, list):
         yield from zip(_entry_lines(text, len(document)), document, strict=True)
     else:
@@ -149,7 +150,16 @@ def _is_json(line: str) -> bool:
     return True
 
 
-def _loads(text: str, name: str, line: int | None = None) -> Any:
+def read_json(text: str, name: str, line: int | None = None) -> Any:
+    """The value in a JSON document.
+
+    Args:
+        name: of the document, for errors.
+        line: where the text stands in it, if it is one line of many.
+
+    Raises:
+        InvalidData: not JSON, or nested too deeply to be read.
+    """
     try:
         return json.loads(text)
     except json.JSONDecodeError as error:
