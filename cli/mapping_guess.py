@@ -19,25 +19,25 @@ if TYPE_CHECKING:
 
 def guess_mapping(sources: Sequence[Path]) -> None:
     """Write a proposal to stdout, and to stderr what it lacks and what it would keep of the sample."""
-    from ubm_embed.data.logs.trial import try_mapping
+    from ubm_embed.data.logs.trial import reads_catalogue, reads_log, try_mapping
     from ubm_embed.data.mappings.guesses.proposal import propose
-    from ubm_embed.data.tables.table_files import table_files
+    from ubm_embed.data.tables.table_files import find_files
 
-    files = [file for source in sources for file in table_files(source, mixed=True)]
+    files = find_files(sources, mixed=True).files
     with TemporaryDirectory() as folder:
         proposal = propose(files, Path(folder))
         trial = try_mapping(proposal.samples, proposal.mapping)
+        logs = [name for name, samples in proposal.known.items() if reads_log(samples, name)]
+        catalogues = [name for name, samples in proposal.known_catalogues.items() if reads_catalogue(samples, name)]
     typer.echo(proposal.text, nl=False)
-    say("\n".join(_summary(proposal, trial)))
+    say("\n".join(_summary(proposal, trial, logs, catalogues)))
     for problem in (*proposal.unreadable, *trial.problems):
         warn(problem)
 
 
-def _summary(proposal: Proposal, trial: Trial) -> list[str]:
-    lines = [f"--from {name} reads files of this shape as they are" for name in proposal.known[:3]]
-    lines += [
-        f"--catalogue-map {name} reads products of this shape as they are" for name in proposal.known_catalogues[:3]
-    ]
+def _summary(proposal: Proposal, trial: Trial, logs: Sequence[str], catalogues: Sequence[str]) -> list[str]:
+    lines = [f"--from {name} reads files of this shape as they are" for name in logs[:3]]
+    lines += [f"--catalogue-map {name} reads products of this shape as they are" for name in catalogues[:3]]
     lines += [f"not found: {what}" for what in proposal.missing]
     kept, dropped = sum(trial.actions.values()), sum(trial.dropped.values())
     if kept or dropped:

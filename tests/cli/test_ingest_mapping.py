@@ -185,6 +185,24 @@ def test_values_that_become_null_are_counted_as_lost(ubm: Shell, shop: Path) -> 
     assert "lost 1 value of title (log.csv row 2: '{" in ran.err
 
 
+def test_a_guess_names_the_ready_made_mappings_that_read_the_files(ubm: Shell, shop: Path) -> None:
+    feed = "id\ttitle\tprice\tavailability\tlink\n1\tShoe\t9 EUR\tin stock\thttp://x\n"
+    (shop / "feed.tsv").write_text(feed)
+    assert (
+        "--catalogue-map google_merchant reads products of this shape"
+        in ubm("ingest", shop / "feed.tsv", "--guess").err
+    )
+    (shop / "feed.tsv").write_text(feed.replace("Shoe", 'Shoe 5" heel'))
+    said = ubm("ingest", shop / "feed.tsv", "--guess").err
+    assert "--catalogue-map google_merchant reads" not in said
+    assert "--catalogue-map google_merchant_unquoted reads" in said
+    log = "session_id,action,product_id,timestamp\ns,view,1,2024-01-01\n"
+    (shop / "log.csv").write_text(log)
+    assert "--from native reads files of this shape" in ubm("ingest", shop / "log.csv", "--guess").err
+    (shop / "log.csv").write_text(log.replace("2024-01-01", "01/02/2024"))
+    assert "--from native" not in ubm("ingest", shop / "log.csv", "--guess").err
+
+
 def test_standard_input_is_a_source(ubm: Shell, shop: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     for extra in (("--guess",), ("--map", shop / "shop.toml", "--out", shop / "out")):
         monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(LOG.encode())))

@@ -11,12 +11,14 @@ from tempfile import TemporaryDirectory
 import polars as pl
 
 from ubm_embed.data.logs.cleaning import cleaned
+from ubm_embed.data.logs.event_kind import EventKind
 from ubm_embed.data.logs.events import read_events
 from ubm_embed.data.logs.report import Tally
 from ubm_embed.data.mappings.mapped_catalogue import mapped_catalogue
 from ubm_embed.data.mappings.mapping import Mapping
+from ubm_embed.data.products import CatalogueFile
 from ubm_embed.data.tables.table_files import collect_tables
-from ubm_embed.errors import InvalidData
+from ubm_embed.errors import InvalidData, NotFound
 
 
 @dataclass(frozen=True)
@@ -70,9 +72,34 @@ def try_mapping(files: Sequence[Path], mapping: Mapping) -> Trial:
     )
 
 
-def _events(file: Path, mapping: Mapping, tally: Tally) -> pl.DataFrame:
+def reads_log(files: Sequence[Path], name: str) -> bool:
+    """Whether the reader or ready-made mapping of this name reads small files as a log."""
+    kind = EventKind(name) if name in list(EventKind) else Mapping.open(name)
+    try:
+        for file in files:
+            _events(file, kind, Tally())
+    except InvalidData:
+        return False
+    except NotFound:  # a file that stands beside the one that it is a sample of
+        return True
+    return True
+
+
+def reads_catalogue(files: Sequence[Path], name: str) -> bool:
+    """Whether the ready-made mapping of this name reads small files as products."""
+    try:
+        for file in files:
+            CatalogueFile(file, Mapping.open(name)).read()
+    except InvalidData:
+        return False
+    except NotFound:
+        return True
+    return True
+
+
+def _events(file: Path, kind: Mapping | EventKind, tally: Tally) -> pl.DataFrame:
     """The events of a file as ingestion cleans them."""
-    events = read_events([file], mapping)
+    events = read_events([file], kind)
     (read,) = collect_tables([events.frame], events.files)
     events.require_valid(read.lazy())
     with TemporaryDirectory() as folder:

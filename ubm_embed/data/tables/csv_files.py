@@ -26,7 +26,7 @@ from ubm_embed.data.tables.csv_structure import (
 )
 from ubm_embed.data.tables.formats import CsvFormat
 from ubm_embed.data.tables.streamed_table import in_advance, streamed_table
-from ubm_embed.data.tables.text_stream import CHUNK_BYTES, MAX_RECORD_BYTES, BrokenTextError, utf8_chunks
+from ubm_embed.data.tables.text_stream import CHUNK_BYTES, MAX_RECORD_BYTES, BrokenTextError, is_utf8, utf8_chunks
 from ubm_embed.errors import InvalidData
 
 _SEPARATORS = ",;\t|"
@@ -49,6 +49,8 @@ def scan_csv(file: Path, written: CsvFormat, row: str | None = None, *, chunk_by
         InvalidData: no header, or a column name that occurs twice. When the frame is collected: a row with another
             number of fields than the header, a quote inside a field, text in another encoding; names the row.
     """
+    if written.fallback_encoding is not None and not is_utf8(file):
+        written = written.replace(encoding=written.fallback_encoding)
     table = _CsvTable.open(file, written, chunk_bytes)
     schema: dict[str, pl.DataType] = dict.fromkeys(table.columns, pl.String())
     if row is not None:

@@ -85,6 +85,25 @@ def utf8_chunks(file: Path, size: int = CHUNK_BYTES, encoding: str | None = None
         yield from _transcoded(first, chunks, name)
 
 
+def is_utf8(file: Path) -> bool:
+    """Whether a file is UTF-8 to its end, or has a byte order mark.
+
+    Raises:
+        InvalidData: damaged compression.
+    """
+    decoder, first = codecs.getincrementaldecoder("utf-8")(), True
+    try:
+        for chunk in byte_chunks(file):
+            if first and chunk.startswith(tuple(mark for mark, _ in _BYTE_ORDER_MARKS)):
+                return True
+            decoder.decode(chunk)
+            first = False
+        decoder.decode(b"", final=True)
+    except UnicodeDecodeError:
+        return False
+    return True
+
+
 def _codec(encoding: str, file: Path) -> str:
     try:
         codec = codecs.lookup(encoding)

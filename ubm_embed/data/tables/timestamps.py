@@ -51,7 +51,7 @@ def as_timestamp(moment: pl.Expr, dtype: pl.DataType, written: TimeFormat | None
         return pl.lit(None, TIMESTAMP)
     text = moment.str.strip_chars()
     if written.format is not None:
-        return _from_format(text, written.format, written.zone)
+        return pl.coalesce(_from_format(text, form, written.zone) for form in written.format)
     return text.map_batches(lambda texts: _from_texts(texts, written), return_dtype=TIMESTAMP, is_elementwise=True)
 
 

@@ -204,6 +204,20 @@ def test_a_file_with_the_line_of_excel_alone_is_empty(tmp_path: Path) -> None:
         assert len(read(write(tmp_path / "t.csv", f"{header}\n")).columns) >= 1
 
 
+def test_a_file_that_is_not_utf8_is_read_in_the_fallback_encoding(tmp_path: Path) -> None:
+    late = "x\n" * 2_000_000
+    for text, encoding in (
+        ("é", "utf-8"),
+        ("é", "cp1252"),
+        ("é", "utf-16"),
+        (late + "é", "cp1252"),
+        (late + "é", "utf-8"),
+    ):
+        file = write(tmp_path / "t.csv", f"a\n{text}\n".encode(encoding))
+        frame = scan_csv(file, CsvFormat(fallback_encoding="cp1252")).collect()
+        assert frame["a"].to_list()[-1] == "é"
+
+
 @pytest.mark.parametrize("chunk_bytes", [1, 5, 1 << 20])
 @pytest.mark.parametrize(
     ("content", "encoding"),

@@ -57,6 +57,15 @@ def test_every_form_of_a_moment_is_the_same_moment(value: Any) -> None:
     assert moment(value) == NOON
 
 
+def test_of_several_formats_the_first_that_fits_counts() -> None:
+    formats = ["%Y-%m-%d %H:%M:%S", "%m/%d/%Y %H:%M"]
+    assert moment("2024-01-01 12:00:00", format=formats) == moment("1/1/2024 12:00", format=formats) == NOON
+    assert moment("2024-01-01", format=formats) is None
+    assert moment("02/01/2024 12:00", format=["%m/%d/%Y %H:%M", "%d/%m/%Y %H:%M"]) == NOON.replace(month=2)
+    with pytest.raises(ValueError, match="got '%q'"):
+        TimeFormat(format=["%Y-%m-%d", "%q"])
+
+
 def test_a_date_is_its_midnight_and_fractions_are_kept() -> None:
     assert moment(date(2024, 1, 1)) == moment("2024-01-01") == datetime(2024, 1, 1)
     for fraction in (".123456", ".123456789", ",123456"):

@@ -8,6 +8,7 @@ from typing import Final
 from ubm_embed.data.mappings.guesses.sample import Sample
 from ubm_embed.data.mappings.mapping import CatalogueMapping, LogMapping, Mapping
 from ubm_embed.data.mappings.ready_made import mapping_names
+from ubm_embed.data.tables.formats import CsvFormat
 
 # What readers in code know their logs by.
 _READERS: Final = {
@@ -19,17 +20,22 @@ _OURS = {"search", "view", "add", "remove", "buy"}
 _MIN_COLUMNS = 3  # that a file must have for its shape to be known by them
 
 
-def known_shapes(sample: Sample) -> tuple[list[str], list[str]]:
-    """The names of what reads the file as a log and as a catalogue, that which knows most of its columns first."""
-    logs = {name: len(columns) for name, columns in _READERS.items() if columns <= set(sample.names)}
+def known_shapes(sample: Sample, written: CsvFormat) -> tuple[list[str], list[str]]:
+    """The names of what reads the file as a log and as a catalogue, that which knows most of its columns first.
+
+    Args:
+        written: how the file is; its sample is UTF-8.
+    """
+    is_utf8 = written.encoding is None
+    logs = {name: len(columns) for name, columns in _READERS.items() if is_utf8 and columns <= set(sample.names)}
     actions = sample.columns.get("action")
     if actions is not None and not set(actions.values) <= _OURS:
         logs.pop("native", None)
     catalogues: dict[str, int] = {}
     for name, mapping in _ready_made().items():
         log, catalogue = mapping.log_of(sample.file), mapping.catalogue_of(sample.file)
-        logs[name] = _score(log, sample) if log else 0
-        catalogues[name] = _score(catalogue, sample) if catalogue else 0
+        logs[name] = _score(log, sample) if log and (is_utf8 or log.csv.fallback_encoding) else 0
+        catalogues[name] = _score(catalogue, sample) if catalogue and is_utf8 else 0
     return _ranked(logs), _ranked(catalogues)
 
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import csv
-import itertools
 import re
 import tomllib
 from collections.abc import Sequence
@@ -36,8 +35,9 @@ class Proposal:
         text: as TOML, with comments.
         samples: small copies of some of the files, that the mapping was proposed from.
         missing: what was not found, in words.
-        known: names of ready-made mappings that read these logs.
-        known_catalogues: likewise for files of products.
+        known: names of readers and ready-made mappings that know the columns of logs among these files, with their
+            samples.
+        known_catalogues: likewise of files of products.
         unreadable: why files were left out.
         unseen: how many files were not looked at, since others have the same name but for its numbers.
     """
@@ -46,8 +46,8 @@ class Proposal:
     mapping: Mapping
     samples: tuple[Path, ...]
     missing: tuple[str, ...]
-    known: tuple[str, ...]
-    known_catalogues: tuple[str, ...]
+    known: dict[str, list[Path]]
+    known_catalogues: dict[str, list[Path]]
     unreadable: tuple[str, ...]
     unseen: int
 
@@ -83,14 +83,19 @@ def propose(files: Sequence[Path], folder: Path) -> Proposal:
         patterns = tuple(dict.fromkeys(_pattern(seen[number].name) for number in numbers)) if len(groups) > 1 else ()
         parts.append(guess_part(sample, written, patterns))
     text = toml_text(parts)
-    logs, catalogues = zip(*(known_shapes(sample) for sample, _ in samples), strict=True)
+    known: dict[str, list[Path]] = {}
+    known_catalogues: dict[str, list[Path]] = {}
+    for sample, written in samples:
+        for names, found in zip(known_shapes(sample, written), (known, known_catalogues), strict=True):
+            for name in names:
+                found.setdefault(name, []).append(sample.file)
     return Proposal(
         text,
         Mapping.model_validate(tomllib.loads(text)),
         tuple(sample.file for sample, _ in samples),
         tuple(dict.fromkeys(what for part in parts for what in part.missing)),
-        tuple(dict.fromkeys(itertools.chain(*logs))),
-        tuple(dict.fromkeys(itertools.chain(*catalogues))),
+        known,
+        known_catalogues,
         tuple(map(str, unreadable)),
         len(files) - len(looked_at),
     )
