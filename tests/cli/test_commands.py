@@ -299,6 +299,21 @@ def test_wrong_usage(shell: Shell) -> None:
     assert "--learning-rate must be above 0, got 0.0" in zero.stderr
 
 
+def test_a_broken_log_leaves_nothing(shell: Shell, tmp_path: Path) -> None:
+    (tmp_path / "log.csv").write_text("session_id,action,product_id\ns,view,1\ns,view,2,3\ns,buy,2\n")
+    done = shell("ingest", tmp_path / "log.csv", "--from", "native", "--out", tmp_path / "corpus")
+    assert (done.returncode, done.stdout) == (3, "")
+    assert done.stderr.splitlines()[-1].startswith(f"error: {tmp_path / 'log.csv'}, row 2: ")
+    assert [file.name for file in tmp_path.iterdir()] == ["log.csv"]
+
+
+def test_a_catalogue_that_breaks_conditions_is_refused_in_one_line(shell: Shell, tmp_path: Path) -> None:
+    pl.read_parquet(shell.folder / "corpus/products.parquet").drop("price").write_parquet(tmp_path / "half.parquet")
+    done = shell("refresh", "--products", tmp_path / "half.parquet", "--store", "store")
+    message = "gate 'schema': the column price is gone; to publish anyway: --allow schema; nothing was published"
+    assert (done.returncode, done.stdout, done.stderr) == (6, "", f"error: {message}\n")
+
+
 def test_options_come_from_the_environment(shell: Shell, session: dict[str, object]) -> None:
     stdin = json.dumps(session)
     done = shell("query", "--session", "-", stdin=stdin, environment={"UBM_EMBED_STORE": "store", "UBM_EMBED_K": "2"})
