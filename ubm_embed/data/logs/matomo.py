@@ -11,7 +11,8 @@ from polars.datatypes import DataTypeClass
 from ubm_embed.data.logs.event_table import PROBLEM, ROW, event_columns, other_event, text_at, time_at, unread_time
 
 _ORDER, _CART = "ecommerceOrder", "ecommerceAbandonedCart"
-_ITEM = dict.fromkeys(("itemSKU", "itemName", "itemCategory", "price"), pl.String)
+# `categories` joins the levels; older versions have the first one alone.
+_ITEM = dict.fromkeys(("itemSKU", "itemName", "itemCategory", "categories", "price"), pl.String)
 _ACTION: dict[str, DataTypeClass | pl.DataType] = {
     **dict.fromkeys(("type", "timestamp", "pageId", "siteSearchKeyword", "orderId"), pl.String),
     **dict.fromkeys(("productViewSku", "productViewName", "productViewPrice"), pl.String),
@@ -73,7 +74,7 @@ def _columns(schema: pl.Schema) -> list[pl.Expr]:
         product_id=product("productViewSku", "itemSKU"),
         query=done("siteSearchKeyword"),
         title=product("productViewName", "itemName"),
-        category=product("productViewCategories", "itemCategory"),
+        category=pl.coalesce(product("productViewCategories", "categories"), text_at(schema, "item", "itemCategory")),
         price=product("productViewPrice", "price"),
         # Pages of the API overlap when visits arrive between two of them.
         message_id=pl.concat_str([text_at(schema, "idVisit"), pl.coalesce(done("pageId"), when)], separator="-"),

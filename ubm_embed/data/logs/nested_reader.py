@@ -52,19 +52,30 @@ class NestedReader:
         """
         logs = [decode_nested(self._scan(file, self.schema), self.schema)]
         if not _has_any(logs[0], [self.event], file):
-            found = self._columns(file)
+            found = self._columns(file, logs[0])
             logs = [log for log in self._as_others_write(file, found) if _has_any(log, [self.event], file)]
             if not logs:
                 problem = f"no row names its event; expected a log of {self.kind}; {_found(found)}"
                 raise InvalidData(problem, file=file, field=self.event)
         if self.times and not _has_any(logs[0], self.times, file):
-            problem = f"no row has a time; expected {' or '.join(self.times)}; {_found(self._columns(file))}"
+            problem = f"no row has a time; expected {' or '.join(self.times)}; {_found(self._columns(file, logs[0]))}"
             raise InvalidData(problem, file=file, field=self.times[0])
         return self.events(logs[0])
 
-    def _columns(self, file: Path) -> list[str]:
-        """The names of a file's own columns."""
-        return [name for name in self._scan(file, None).collect_schema() if name not in (ROW, PROBLEM)]
+    def _columns(self, file: Path, log: pl.LazyFrame) -> list[str]:
+        """The names of a file's own columns.
+
+        Raises:
+            InvalidData: it has none, since no row is an object.
+        """
+        try:
+            names = self._scan(file, None).collect_schema().names()
+        except InvalidData:
+            odd = log.select(ROW, PROBLEM).filter(pl.col(PROBLEM).is_not_null()).head(1)
+            for row, problem in collect_tables([odd], [file])[0].iter_rows():
+                raise InvalidData(problem, file=file, row=row) from None
+            raise
+        return [name for name in names if name not in (ROW, PROBLEM)]
 
     def _scan(self, file: Path, schema: Mapping[str, pl.DataType] | None) -> pl.LazyFrame:
         csv = self.csv(file) if self.csv else None
