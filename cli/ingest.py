@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from ubm_embed.data.mappings.mapping import Mapping
 
 _DEFAULT_GAP = 30.0
+_SHOWN_FILES = 5
 
 
 def register(app: typer.Typer) -> None:
@@ -100,13 +101,15 @@ def ingest(
         raise typer.BadParameter("missing --out DIR")
 
     from ubm_embed.data.logs.ingestion import ingest as write_corpus
-    from ubm_embed.outputs import require_writable
+    from ubm_embed.data.tables.stdin_file import without_copy
+    from ubm_embed.outputs import output_file, require_writable
 
     if report is not None:
         require_writable(report)
     gap = session_gap or (None if isinstance(kind, EventKind) else kind.session_gap_minutes) or _DEFAULT_GAP
     catalogue_mapping = _catalogue_mapping(catalogue, catalogue_map, kind)
-    with _spooled([*sources, *([catalogue] if catalogue else [])]) as paths, progress() as report_progress:
+    given = [*sources, *([catalogue] if catalogue else [])]
+    with _spooled(given) as paths, progress() as report_progress:
         logs = paths[: len(sources)]
         counts = write_corpus(
             logs,
@@ -121,7 +124,9 @@ def ingest(
         left_out = "" if isinstance(kind, EventKind) else _left_out(logs, kind)
     say("\n".join(filter(None, [_summary(counts, out), left_out])))
     if report is not None:  # last, so that what was written is said if it fails
-        _write_report(counts, report)
+        text = json.dumps(counts.to_dict(), ensure_ascii=False, indent=2) + "\n"
+        with output_file(report) as aside:
+            aside.write_text(without_copy(text, given, paths), "utf-8")
 
 
 def _spooled(sources: Sequence[Path]) -> AbstractContextManager[list[Path]]:
@@ -164,21 +169,18 @@ def _catalogue_mapping(catalogue: Path | None, catalogue_map: str | None, kind: 
 
 def _left_out(sources: Sequence[Path], mapping: Mapping) -> str:
     """What to say of files that no part of the mapping names; nothing if there are none."""
-    from ubm_embed.data.tables.table_files import table_files
+    from ubm_embed.data.tables.table_files import find_files
 
-    files = [file for source in sources for file in table_files(source, mixed=True)]
+    files = find_files(sources, mixed=True).files
     others = [file.name for file in files if not mapping.log_of(file) and not mapping.names_catalogue(file)]
     if not others:
         return ""
-    more = f" and {len(others) - 5:,} more" if len(others) > 5 else ""
-    return f"left out {counted(len(others), 'file')} that the mapping does not name: {', '.join(others[:5])}{more}"
+    return f"left out {counted(len(others), 'file')} that the mapping does not name: {_first(others)}"
 
 
-def _write_report(counts: IngestReport, file: Path) -> None:
-    from ubm_embed.outputs import output_file
-
-    with output_file(file) as aside:
-        aside.write_text(json.dumps(counts.to_dict(), ensure_ascii=False, indent=2) + "\n", "utf-8")
+def _first(files: Sequence[str]) -> str:
+    more = f" and {len(files) - _SHOWN_FILES:,} more" if len(files) > _SHOWN_FILES else ""
+    return ", ".join(files[:_SHOWN_FILES]) + more
 
 
 def _summary(counts: IngestReport, out: Path) -> str:
@@ -199,6 +201,8 @@ def _summary(counts: IngestReport, out: Path) -> str:
     lines += [f"{Path(file).name}: {change}" for file, changes in counts.catalogues.items() for change in changes]
     if counts.products_without_text:
         lines.append(f"left out {counted(counts.products_without_text, 'product')} without text")
+    if counts.left_out:
+        lines.append(f"left out {_first([f'{Path(file).name} ({why})' for file, why in counts.left_out.items()])}")
     return "\n".join(lines)
 
 

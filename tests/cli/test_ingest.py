@@ -47,3 +47,22 @@ def test_bad_input_raises_our_own_error(app: typer.Typer, tmp_path: Path) -> Non
 def test_wrong_options_are_usage_errors(app: typer.Typer, tmp_path: Path, extra: list[str]) -> None:
     result = CliRunner().invoke(app, ["log.csv", "--out", str(tmp_path / "out"), *extra])
     assert result.exit_code == 2
+
+
+def test_standard_input_is_called_so_in_the_report(app: typer.Typer, tmp_path: Path) -> None:
+    arguments = ["-", "--from", "native", "--out", str(tmp_path / "out"), "--report", str(tmp_path / "report.json")]
+    result = CliRunner().invoke(app, arguments, input=LOG)
+    assert result.exit_code == 0, result.output
+    report = json.loads((tmp_path / "report.json").read_text())
+    assert report["rows"] == {"stdin": 3}
+    assert report["examples"]["repeated"][0]["file"] == "stdin"
+
+
+def test_what_was_not_read_of_a_folder_is_said(app: typer.Typer, tmp_path: Path) -> None:
+    (tmp_path / "logs").mkdir()
+    (tmp_path / "logs" / "a.csv").write_text(LOG)
+    (tmp_path / "logs" / "b.csv").touch()
+    (tmp_path / "logs" / "c.csv").symlink_to("a.csv")
+    result = CliRunner().invoke(app, [str(tmp_path / "logs"), "--from", "native", "--out", str(tmp_path / "out")])
+    assert result.exit_code == 0, result.output
+    assert f"left out b.csv (empty), c.csv (the same file as {tmp_path / 'logs' / 'a.csv'})" in result.stderr

@@ -18,7 +18,7 @@ from ubm_embed.data.logs.native import require_valid
 from ubm_embed.data.logs.readers import READERS, catalogue_mapping, is_beside
 from ubm_embed.data.mappings.mapping import Mapping
 from ubm_embed.data.products import CatalogueFile
-from ubm_embed.data.tables.table_files import table_files
+from ubm_embed.data.tables.table_files import find_files
 from ubm_embed.errors import InvalidData
 
 
@@ -32,12 +32,14 @@ class Events:
         catalogues: of sources that are corpus folders, or files that a mapping reads as products; not read yet.
         files: those that `frame` is read from.
         checks: for each of `files`, raises for what is wrong in it; see `require_valid`.
+        left_out: why files among the sources are not read, by their paths.
     """
 
     frame: pl.LazyFrame
     catalogues: tuple[CatalogueFile, ...]
     files: tuple[Path, ...]
     checks: tuple[Callable[[], None], ...]
+    left_out: dict[str, str]
 
     def require_valid(self, read: pl.LazyFrame) -> None:
         """Look again at each file in which a row is invalid or none is of use, for what is wrong in it.
@@ -67,27 +69,30 @@ def read_events(sources: Sequence[str | Path], kind: EventKind | Mapping | str) 
         InvalidData: not readable, or a column missing.
     """
     if isinstance(kind, Mapping):
-        log = mapped_log([file for source in sources for file in table_files(source, mixed=True)], kind)
-        return Events(_marked(log.events), _catalogues(log.catalogues, kind), log.files, log.checks)
+        mixed = find_files(sources, mixed=True)
+        log = mapped_log(mixed.files, kind)
+        catalogues = _catalogues(log.catalogues, kind)
+        return Events(_marked(log.events), catalogues, log.files, log.checks, mixed.left_out)
     kind = EventKind(kind)
     folders = [Path(source) for source in sources if kind is EventKind.NATIVE and _is_corpus(Path(source))]
-    found = [file for source in sources for file in _files(Path(source), folders) if not is_beside(file, kind)]
-    mappings = {file: name for file in found if (name := catalogue_mapping(file, kind))}
-    files = tuple(file for file in found if file not in mappings)
+    found = find_files(_log_of(Path(source), folders) for source in sources)
+    logs = [file for file in found.files if not is_beside(file, kind)]
+    mappings = {file: name for file in logs if (name := catalogue_mapping(file, kind))}
+    files = tuple(file for file in logs if file not in mappings)
     if not files:
         raise InvalidData("no file with events", file=sources[0])
     catalogues = tuple(CatalogueFile(folder / PRODUCTS_FILE) for folder in folders)
     catalogues += tuple(CatalogueFile(file, Mapping.open(name)) for file, name in mappings.items())
     checks = tuple(partial(require_valid, file) for file in files) if kind is EventKind.NATIVE else ()
-    return Events(_marked([READERS[kind](file) for file in files]), catalogues, files, checks)
+    return Events(_marked([READERS[kind](file) for file in files]), catalogues, files, checks, found.left_out)
 
 
 def _is_corpus(folder: Path) -> bool:
     return (folder / PRODUCTS_FILE).is_file() and (folder / INTERACTIONS_FILE).is_file()
 
 
-def _files(source: Path, folders: list[Path]) -> list[Path]:
-    return [source / INTERACTIONS_FILE] if source in folders else table_files(source)
+def _log_of(source: Path, folders: list[Path]) -> Path:
+    return source / INTERACTIONS_FILE if source in folders else source
 
 
 def _catalogues(files: Sequence[Path], mapping: Mapping) -> tuple[CatalogueFile, ...]:

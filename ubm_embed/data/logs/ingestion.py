@@ -88,7 +88,7 @@ def ingest(
         products.write_parquet(aside / PRODUCTS_FILE)
         interactions.sink_parquet(aside / INTERACTIONS_FILE)
         written = pl.scan_parquet(aside / INTERACTIONS_FILE, glob=False)
-        report = _report(written, products.height, without_text, tally, read, events.files, catalogues)
+        report = _report(written, products.height, without_text, tally, read, events, catalogues)
     progress("ingest", _STEPS, _STEPS)
     return report
 
@@ -154,7 +154,7 @@ def _report(
     without_text: int,
     tally: Tally,
     read: pl.LazyFrame,
-    files: Sequence[Path],
+    events: Events,
     catalogues: Sequence[CatalogueFile],
 ) -> IngestReport:
     lengths = interactions.group_by("session_id").len().select(pl.len(), (pl.col("len") == 1).sum().alias("of_one"))
@@ -162,7 +162,8 @@ def _report(
     sessions, counted = pl.collect_all([lengths, actions], engine="streaming")
     total = int(counted["len"].sum())
     return IngestReport(
-        rows=rows_by_file(read, files),
+        rows=rows_by_file(read, events.files),
+        left_out=events.left_out,
         events=total + tally.taken_back + tally.dropped.total(),
         interactions=total,
         taken_back=tally.taken_back,
@@ -175,5 +176,5 @@ def _report(
         products_without_text=without_text,
         actions=dict(counted.iter_rows()),
         catalogues={str(one.path): changes for one in catalogues if (changes := list(one.changes))},
-        examples=tally.examples(read, files),
+        examples=tally.examples(read, events.files),
     )

@@ -34,6 +34,7 @@ class IngestReport:
 
     Attributes:
         rows: rows read, by file. A row is an event or, with several products, one event for each of them.
+        left_out: why files are not read, by their paths: those without a byte, and those that occur again.
         events: events read: the sum of `interactions`, `taken_back` and `dropped`.
         interactions: interactions written.
         taken_back: adds that a removal from the cart takes back, and these removals.
@@ -51,6 +52,7 @@ class IngestReport:
     """
 
     rows: Mapping[str, int]
+    left_out: Mapping[str, str]
     events: int
     interactions: int
     taken_back: int

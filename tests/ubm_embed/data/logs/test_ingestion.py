@@ -14,6 +14,7 @@ from ubm_embed.data.corpus import Corpus
 from ubm_embed.data.logs.ingestion import IngestReport, ingest
 from ubm_embed.data.logs.report import Example
 from ubm_embed.data.logs.sessions import named_sessions, ordered_sessions
+from ubm_embed.data.mappings.mapping import Mapping
 from ubm_embed.errors import Conflict, InvalidData, NotFound
 
 HEADER = "user_id,timestamp,action,product_id,query,title,price\n"
@@ -59,6 +60,7 @@ def test_a_log_becomes_a_corpus_and_every_event_is_accounted_for(tmp_path: Path)
     report = ingest([write(tmp_path / "log.csv", LOG)], kind="native", out=tmp_path / "out")
     assert report == IngestReport(
         rows={str(tmp_path / "log.csv"): 7},
+        left_out={},
         events=7,
         interactions=4,
         taken_back=0,
@@ -83,6 +85,24 @@ def test_a_log_becomes_a_corpus_and_every_event_is_accounted_for(tmp_path: Path)
         (2, "add", "p1", None),
         (0, "view", "p2", None),
     ]
+
+
+@pytest.mark.parametrize("kind", ["native", "mapping"])
+def test_a_log_that_is_given_twice_or_empty_counts_once(tmp_path: Path, kind: str) -> None:
+    columns = {name: name for name in ("user_id", "timestamp", "action", "product_id", "title")}
+    form = Mapping.model_validate({"log": {"columns": columns}}) if kind == "mapping" else kind
+    (tmp_path / "logs").mkdir()
+    file = write(tmp_path / "logs" / "a.csv", LOG)
+    once = ingest([tmp_path / "logs"], kind=form, out=tmp_path / "once")
+    write(tmp_path / "logs" / "b.csv", "")
+    (tmp_path / "logs" / "c.csv").symlink_to(file)
+    report = ingest([tmp_path / "logs", file], kind=form, out=tmp_path / "out")
+    assert (report.events, report.rows) == (once.events, once.rows)
+    assert report.left_out == {
+        str(tmp_path / "logs" / "b.csv"): "empty",
+        str(tmp_path / "logs" / "c.csv"): f"the same file as {file}",
+        str(file): "given twice",
+    }
 
 
 def test_the_last_seen_values_of_a_product_are_kept(tmp_path: Path) -> None:

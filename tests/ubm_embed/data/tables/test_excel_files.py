@@ -20,9 +20,10 @@ _FORMATS = '<cellXfs><xf numFmtId="0"/><xf numFmtId="22"/></cellXfs>'
 DATE = 45352.4375  # 2024-03-01 10:30
 
 
-def workbook(file: Path, *sheets: Sequence[Sequence[Any]]) -> Path:
+def workbook(file: Path, *sheets: Sequence[Sequence[Any]], settings: str = "") -> Path:
     numbers = range(1, len(sheets) + 1)
     names = "".join(f'<sheet name="S{number}" sheetId="{number}" r:id="r{number}"/>' for number in numbers)
+    names = f"<sheets>{names}</sheets>"
     links = "".join(
         f'<Relationship Id="r{number}" Type="{_OFFICE}/worksheet" Target="worksheets/sheet{number}.xml"/>'
         for number in numbers
@@ -32,7 +33,7 @@ def workbook(file: Path, *sheets: Sequence[Sequence[Any]]) -> Path:
     parts = {
         "[Content_Types].xml": f'<Types xmlns="{_PACKAGE}/content-types"/>',
         "_rels/.rels": f"{_LINKS}{root}</Relationships>",
-        "xl/workbook.xml": f'<workbook xmlns="{_MAIN}" xmlns:r="{_OFFICE}"><sheets>{names}</sheets></workbook>',
+        "xl/workbook.xml": f'<workbook xmlns="{_MAIN}" xmlns:r="{_OFFICE}">{settings}{names}</workbook>',
         "xl/_rels/workbook.xml.rels": f"{_LINKS}{links}{styles}</Relationships>",
         "xl/styles.xml": f'<styleSheet xmlns="{_MAIN}">{_FORMATS}</styleSheet>',
     }
@@ -66,6 +67,16 @@ def test_every_cell_is_text_and_sheets_of_the_same_columns_are_one_table(tmp_pat
         ("85048", "2.55", "2024-03-01 10:30:00", None, 2, None),
         ("9", None, None, "y", 3, None),
     ]
+
+
+@pytest.mark.parametrize(("settings", "day"), [("", "2024-03-01"), ('<workbookPr date1904="1"/>', "2028-03-02")])
+def test_a_time_that_lost_its_format_is_a_time(tmp_path: Path, settings: str, day: str) -> None:
+    rows = [[DATE, DATE], [45352.5, 3], [DATE, 45352.5], [7, 4], [DATE, None]]
+    file = workbook(tmp_path / "t.xlsx", [["time", "price"], *rows], settings=settings)
+    frame = scan_table(file).collect()
+    date = f"{day} 10:30:00"
+    assert frame["time"].to_list() == [date, f"{day} 12:00:00", date, "7", date]  # 7 is no plausible day
+    assert frame["price"].to_list() == [date, "3", "45352.5", "4", None]  # most are numbers
 
 
 def test_sheets_with_different_columns_are_refused(tmp_path: Path) -> None:

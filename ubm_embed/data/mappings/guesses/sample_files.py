@@ -9,7 +9,7 @@ from pathlib import Path
 
 import polars as pl
 
-from ubm_embed.data.tables.table_files import table_kind
+from ubm_embed.data.tables.table_kinds import holds_elements, table_kind
 from ubm_embed.data.tables.text_stream import BrokenTextError, byte_chunks, utf8_chunks
 from ubm_embed.errors import InvalidData
 
@@ -37,9 +37,10 @@ def sample_file(file: Path, folder: Path, *, encoding: str | None = None, quote:
     if kind == "Parquet":
         _sample_parquet(file).write_parquet(target)
         return target
-    if kind == "JSON" and _begins_with(file, b"["):
+    if kind == "JSON" and holds_elements(file):
         if file.stat().st_size > _MAX_ARRAY_BYTES:
-            raise InvalidData(f"an array of more than {_MAX_ARRAY_BYTES >> 20} MB; give one object a line", file=file)
+            problem = f"JSON of more than {_MAX_ARRAY_BYTES >> 20} MB that is not one object a line"
+            raise InvalidData(problem, file=file)
         target.write_bytes(_text(file, encoding, file.stat().st_size * 20))
         return target
     lines = _records if kind == "CSV" and quote else _lines
@@ -62,10 +63,6 @@ def _sample_parquet(file: Path) -> pl.DataFrame:
         return pl.concat([table.head(MAX_ROWS), *(later if rest > MAX_ROWS else [])]).collect()
     except (pl.exceptions.PolarsError, OSError) as error:
         raise InvalidData(f"not readable as Parquet: {str(error).splitlines()[0]}", file=file) from None
-
-
-def _begins_with(file: Path, mark: bytes) -> bool:
-    return next(utf8_chunks(file, 4096), b"").lstrip().startswith(mark)
 
 
 def _text(file: Path, encoding: str | None, size: int) -> bytes:
