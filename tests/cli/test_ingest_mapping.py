@@ -55,10 +55,17 @@ def test_a_mapping_reads_a_log_and_its_catalogue(ubm: Shell, shop: Path) -> None
     common = ("ingest", shop / "log.csv", "--map", shop / "shop.toml")
     ran = ubm(*common, "--catalogue", shop / "items.csv", "--out", shop / "out")
     assert ran.code == 0, ran.err
-    assert "dropped 1: other event (log.csv row 3)" in ran.err
+    assert "dropped 1: other event (log.csv row 3: 'wave')" in ran.err
     corpus = Corpus.open(shop / "out")
     assert actions(shop / "out") == ["view", "add"]
     assert corpus.products.sort("product_id").select("title", "price").rows() == [("Red shoe", 9.5), ("Sock", None)]
+
+
+def test_unknown_actions_are_named_each_once(ubm: Shell, shop: Path) -> None:
+    others = "".join(f"u,2024-05-01 11:00,{what},2,\n" for what in ["wave"] * 5 + ["wink", "wave", "nod", "jump"])
+    (shop / "log.csv").write_text(LOG + others)
+    ran = ubm("ingest", shop / "log.csv", "--map", shop / "shop.toml", "--out", shop / "out")
+    assert "dropped 10: other event (log.csv row 3: 'wave', row 9: 'wink', row 11: 'nod')" in ran.err
 
 
 def test_the_mapping_of_a_log_may_be_given_beside_native(ubm: Shell, shop: Path) -> None:

@@ -111,7 +111,10 @@ def _columns(part: LogMapping, values: dict[str, Values], dropped: pl.Expr) -> l
         columns["unread"] = pl.when(pairs.list.len() > 0).then(pairs)
     columns["action"] = _action(part, values["action"].text)
     columns["attributes"] = attribute_pairs(values)
-    return event_columns(**columns, row=pl.col(ROW), problem=pl.col(UNREADABLE), dropped=dropped)
+    # The report shows which action it is.
+    unknown = pl.when(dropped == OTHER_EVENT).then(values["action"].text)
+    problem = pl.coalesce(UNREADABLE, unknown)
+    return event_columns(**columns, row=pl.col(ROW), problem=problem, dropped=dropped)
 
 
 def _action(part: LogMapping, theirs: pl.Expr) -> pl.Expr:

@@ -11,6 +11,7 @@ from typing import Any
 import polars as pl
 
 EXAMPLES = 3  # of each reason
+_LOOKED_AT = 100_000  # events of a reason, for its examples
 
 
 @dataclass(frozen=True)
@@ -41,7 +42,7 @@ class IngestReport:
         dropped: events dropped, by reason.
         changed: values that were read as something else than they are written, by field: ids with blanks around them or
             in the form `17.0`, prices with a currency.
-        lost: values that could not be read, by field: they are missing now.
+        lost: values that could not be read, and times that are not there, by field: they are missing now.
         sessions: sessions written.
         single_interaction_sessions: those of one interaction.
         products: products written, including those that no session holds.
@@ -123,7 +124,14 @@ def count_dropped(events: pl.LazyFrame, tally: Tally) -> None:
     """Count the events that have a reason in `dropped`."""
     counts = events.group_by("dropped").len().drop_nulls("dropped").collect(engine="streaming")
     for reason, count in counts.sort("dropped").iter_rows():
-        tally.drop_all(reason, count, events.filter(pl.col("dropped") == reason))
+        tally.drop_all(reason, count, _of_each_kind(events.filter(pl.col("dropped") == reason)))
+
+
+def _of_each_kind(events: pl.LazyFrame) -> pl.LazyFrame:
+    """The first events, those with a problem that an earlier one has only if there are no others."""
+    some = events.select("order", "problem").head(_LOOKED_AT).sort("order")
+    repeats = pl.int_range(pl.len()).over("problem").alias("repeats")
+    return some.with_columns(repeats).sort("repeats", "order").head(EXAMPLES)
 
 
 def rows_by_file(read: pl.LazyFrame, files: Sequence[Path]) -> dict[str, int]:
