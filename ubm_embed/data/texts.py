@@ -17,7 +17,8 @@ from ubm_embed.data.ids import BLANKS
 _ENTITY = r"&(?:#[0-9]{1,7}|#[xX][0-9a-fA-F]{1,6}|[A-Za-z][A-Za-z0-9]{1,31});"
 _LINE_BREAKS = "[\t\n\x0b\f\r\x85\u2028\u2029]+"
 _CONTROLS = "[\x00-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069\ufeff]"
-_ODD = f"{_ENTITY}|{_LINE_BREAKS}|{_CONTROLS}"
+CONTROLS = f"{_LINE_BREAKS}|{_CONTROLS}"  # a pattern of what `without_controls` changes
+_ODD = f"{_ENTITY}|{CONTROLS}"
 _MAX_ESCAPES = 8  # of one another; more of them are no text of a shop
 
 
@@ -27,11 +28,6 @@ def clean_texts(texts: pl.Series) -> pl.Series:
     if not odd.is_empty():
         texts = texts.replace(odd, pl.Series(map(_clean, odd), dtype=pl.String))
     return texts.to_frame("text").select(filled(pl.col("text"))).to_series().alias(texts.name)
-
-
-def has_controls(text: pl.Expr) -> pl.Expr:
-    """Whether `without_controls` changes a text; null stays null."""
-    return text.str.contains(f"{_LINE_BREAKS}|{_CONTROLS}")
 
 
 def without_controls(text: pl.Expr) -> pl.Expr:

@@ -15,12 +15,12 @@ from ubm_embed.data.logs.event_table import LACKING, mark_dropped
 from ubm_embed.data.logs.report import EXAMPLES, Tally
 from ubm_embed.data.prices import is_plain_price, parse_prices
 from ubm_embed.data.tables.table_files import collect_tables
-from ubm_embed.data.texts import filled, has_controls, without_controls
+from ubm_embed.data.texts import CONTROLS, filled, without_controls
 
 _IDS = ("session_id", "user_id", "anonymous_id", "product_id", "message_id", "order_id")
 # A price that a cast reads; `parse_prices` reads all others.
 _PLAIN_PRICE = r"^[0-9]{1,12}(?:\.[0-9]+)?$"
-_ODD_PHRASE = rf"^[{BLANKS}]|[{BLANKS}]$|^$"
+_ODD_PHRASE = rf"^[{BLANKS}]|[{BLANKS}]$|^$|{CONTROLS}"
 
 
 class _Field(NamedTuple):
@@ -38,7 +38,7 @@ def mark_unclean(events: pl.LazyFrame) -> pl.LazyFrame:
     """
     odd = [
         *(is_odd_id(pl.col(name)) for name in _IDS),
-        pl.col("query").str.contains(_ODD_PHRASE) | has_controls(pl.col("query")),
+        pl.col("query").str.contains(_ODD_PHRASE),
         ~pl.col("price").str.contains(_PLAIN_PRICE),
         pl.col("unread_timestamp").is_not_null(),
         pl.col("unread").is_not_null(),

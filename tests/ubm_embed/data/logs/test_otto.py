@@ -33,3 +33,11 @@ def test_sessions_of_otto_become_interactions(tmp_path: Path) -> None:
     ]
     assert report.rows == {str(log): 4}
     assert report.dropped == {"other event": 2, "odd record": 1}
+
+
+def test_an_event_without_a_time_is_kept_and_counted(tmp_path: Path) -> None:
+    session = {"session": 7, "events": [{"aid": 1, "ts": 1661724000278, "type": "clicks"}, {"aid": 2, "type": "carts"}]}
+    (tmp_path / "train.jsonl").write_text(json.dumps(session))
+    (tmp_path / "products.csv").write_text("product_id,title\n1,Shoe\n2,Hat\n")
+    report = ingest([tmp_path / "train.jsonl"], kind="otto", out=tmp_path / "out", catalogue=tmp_path / "products.csv")
+    assert (report.interactions, report.lost) == (2, {"timestamp": 1})
