@@ -41,6 +41,7 @@ class CatalogueChanges:
     """What reading a catalogue changed or left out, counted while it is read.
 
     Attributes:
+        left_out: why files are not read, by their paths.
         ids: ids that were written differently.
         first_id: the first of them, before and after.
         prices: prices that are not written as numbers, by column.
@@ -51,6 +52,7 @@ class CatalogueChanges:
         nearly: columns of text in which nearly all values are of another type, each with a value that is not.
     """
 
+    left_out: dict[str, str] = field(default_factory=dict)
     ids: int = 0
     first_id: tuple[str, str] | None = None
     prices: Counter[str] = field(default_factory=Counter)
@@ -67,6 +69,8 @@ class CatalogueChanges:
 
     def __iter__(self) -> Iterator[str]:
         """In words, one line each."""
+        for file, why in self.left_out.items():
+            yield f"left out {Path(file).name} ({why})"
         if self.first_id:
             yield f"changed {counted(self.ids, 'id')}: {self.first_id[0]!r} is {self.first_id[1]!r}"
         for name, count in self.prices.items():

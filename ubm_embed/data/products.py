@@ -16,7 +16,7 @@ from ubm_embed.data.mappings.mapped_catalogue import changed_prices, dropped_row
 from ubm_embed.data.mappings.mapping import LATEST, Mapping
 from ubm_embed.data.product_rows import PRODUCT_SCHEMA, CatalogueChanges, has_text, iter_products, product_rows
 from ubm_embed.data.tables.in_words import value_in_words
-from ubm_embed.data.tables.table_files import collect_tables, scan_table, table_files, table_kind
+from ubm_embed.data.tables.table_files import collect_tables, find_files, scan_table, table_files, table_kind
 from ubm_embed.errors import InvalidData
 
 __all__ = [
@@ -180,6 +180,8 @@ class CatalogueFile:
 
     def _begin(self) -> None:
         self.changes = CatalogueChanges()
+        if not self.chosen:
+            self.changes.left_out.update(find_files([self.path], mixed=True).left_out)
         if self.mapping is not None:
             for file in self.files:
                 part = self.mapping.catalogue_of(file)

@@ -370,3 +370,15 @@ def test_a_time_that_is_none_stops_a_history(tmp_path: Path) -> None:
     (tmp_path / "p.csv").write_text("id,name,at\nA,x,2024-03-03\nA,y,soon\n", "utf-8")
     with pytest.raises(InvalidData, match=r"row 2, field 'at': expected a time.*'soon'"):
         CatalogueFile(tmp_path / "p.csv", Mapping.read(tmp_path / "map.toml")).read()
+
+
+def test_files_of_a_folder_that_are_not_read_are_said(tmp_path: Path) -> None:
+    (tmp_path / "a.csv").write_text("product_id,title\n1,shoe\n")
+    (tmp_path / "b.csv").touch()
+    (tmp_path / "c.csv").symlink_to("a.csv")
+    catalogue = CatalogueFile(tmp_path)
+    assert catalogue.read()["product_id"].to_list() == ["1"]
+    said = ["left out b.csv (empty)", f"left out c.csv (the same file as {tmp_path / 'a.csv'})"]
+    assert list(catalogue.changes) == said
+    assert [batch.height for batch in catalogue.batches()] == [1]
+    assert list(catalogue.changes) == said

@@ -20,7 +20,11 @@ def read_json_object(file: Path) -> dict[str, Any]:
     """
     try:
         document = json.loads(file.read_text("utf-8"))
-    except (ValueError, RecursionError) as error:
+    except UnicodeDecodeError:
+        raise InvalidData("not JSON: not UTF-8 text", file=file) from None
+    except RecursionError:
+        raise InvalidData("not JSON that can be read: nested too deeply", file=file) from None
+    except ValueError as error:
         raise InvalidData(f"not JSON: {error}", file=file) from None
     if not isinstance(document, dict):
         raise InvalidData("expected a JSON object", file=file)

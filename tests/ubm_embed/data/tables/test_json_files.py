@@ -18,8 +18,8 @@ def test_reads_an_object(tmp_path: Path) -> None:
     [
         (b"", "not JSON"),
         (b"{", "not JSON"),
-        (b"\xff", "not JSON"),
-        (b"[" * 100_000, "not JSON"),
+        (b"\xff", "not UTF-8 text$"),
+        (b"[" * 100_000, "nested too deeply$"),
         (b"[1]", "expected a JSON object"),
     ],
 )
