@@ -172,7 +172,11 @@ def _left_out(sources: Sequence[Path], mapping: Mapping) -> str:
     from ubm_embed.data.tables.table_files import find_files
 
     files = find_files(sources, mixed=True).files
-    others = [file.name for file in files if not mapping.log_of(file) and not mapping.names_catalogue(file)]
+    others = [
+        file.name
+        for file in files
+        if not (mapping.log_of(file) or mapping.names_catalogue(file) or mapping.joins(file))
+    ]
     if not others:
         return ""
     return f"left out {counted(len(others), 'file')} that the mapping does not name: {_first(others)}"

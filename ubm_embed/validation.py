@@ -6,11 +6,13 @@ A `FrozenModel` is checked whenever it is made. Its constructor raises ValueErro
 
 from __future__ import annotations
 
+import difflib
 import re
 import reprlib
 import tomllib
+from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Any, Self
+from typing import Any, Self, get_args
 
 import pydantic
 from pydantic_core import ErrorDetails
@@ -112,9 +114,17 @@ def read_toml(file: str | Path) -> dict[str, Any]:
         raise InvalidData(f"not TOML: {error}", file=file) from None
 
 
-def invalid_data(error: pydantic.ValidationError, *, file: str | Path) -> InvalidData:
-    """The first fault of a document as an error that names the file, the field and what was expected."""
+def invalid_data(
+    error: pydantic.ValidationError, *, file: str | Path, model: type[pydantic.BaseModel] | None = None
+) -> InvalidData:
+    """The first fault of a document as an error that names the file, the field and what was expected.
+
+    Args:
+        model: of a document that a person wrote: where a key is unknown, those that it has are named.
+    """
     first = error.errors()[0]
+    if model is not None and first["type"] == "extra_forbidden":
+        return InvalidData(_unknown_key(first["loc"], model), file=file, field=_field(first))
     if first["type"] == "json_invalid":
         return InvalidData(f"not JSON: {first['ctx']['error']}", file=file)
     return InvalidData(_problem(first), file=file, field=_field(first) or None)
@@ -132,6 +142,22 @@ def value_error(error: pydantic.ValidationError) -> ValueError:
 def _field(fault: ErrorDetails) -> str:
     """Where it is, such as `files.ids.bytes` or `history[2]`."""
     return "".join(f"[{part}]" if isinstance(part, int) else f".{part}" for part in fault["loc"]).removeprefix(".")
+
+
+def _unknown_key(location: Sequence[str | int], model: type[pydantic.BaseModel]) -> str:
+    for name in location[:-1]:
+        field = model.model_fields.get(str(name))
+        model = next(_models(field.annotation), model) if field else model
+    similar = difflib.get_close_matches(str(location[-1]), model.model_fields, 1)
+    guess = f"; did you mean {similar[0]!r}?" if similar else ""
+    return f"unknown{guess}; expected {', '.join(model.model_fields)}"
+
+
+def _models(annotation: Any) -> Iterator[type[pydantic.BaseModel]]:
+    if isinstance(annotation, type) and issubclass(annotation, pydantic.BaseModel):
+        yield annotation
+    for inner in get_args(annotation):
+        yield from _models(inner)
 
 
 def _problem(fault: ErrorDetails) -> str:

@@ -234,3 +234,20 @@ def test_what_is_changed_or_lost_is_said_with_its_row(ubm: Shell, shop: Path) ->
     ran = ubm("ingest", shop / "log.csv", "--from", "native", "--out", shop / "out")
     assert "changed 1 value of product_id (log.csv row 1" in ran.err
     assert "lost 1 value of price (log.csv row 1: 'call us')" in ran.err
+
+
+def test_files_that_are_joined_are_not_left_out(ubm: Shell, tmp_path: Path) -> None:
+    (tmp_path / "shop").mkdir()
+    for name, text in (("log", "s,a,p\n1,view,2\n"), ("items", "p,t\n2,Shoe\n"), ("notes", "x\n1\n")):
+        (tmp_path / "shop" / f"{name}.csv").write_text(text)
+    (tmp_path / "map.toml").write_text(
+        """
+        [log]
+        files = ["log*"]
+        join = [{file = "items.csv", on = "p"}]
+        columns = {session_id = "s", action = "a", product_id = "p", title = "t"}
+        """
+    )
+    ran = ubm("ingest", tmp_path / "shop", "--map", tmp_path / "map.toml", "--out", tmp_path / "out")
+    assert ran.code == 0, ran.err
+    assert "left out 1 file that the mapping does not name: notes.csv" in ran.err

@@ -68,7 +68,7 @@ def mapped_log(files: Iterable[Path], mapping: Mapping) -> MappedLog:
         checks.append(check)
         unseen.append((rows, part, unseen_paths(rows)))
     _require_seen(unseen)
-    left_out = tuple(file for file in files if file not in read and file not in catalogues)
+    left_out = tuple(file for file in files if not (file in read or file in catalogues or mapping.joins(file)))
     return MappedLog(tuple(read), tuple(events), tuple(checks), tuple(catalogues), left_out)
 
 
@@ -163,4 +163,4 @@ def _require_seen(unseen: list[tuple[MappedRows, LogMapping, frozenset[str]]]) -
         unheld = [without_key(rows, part, paths) for rows, part, paths in files]
         lacking = part.lacks(frozenset.intersection(*unheld))
         if lacking is not None:
-            raise missing_column(lacking, rows.columns, rows.file if len(files) == 1 else None, "no row has it")
+            raise missing_column(lacking, rows.columns, rows.file if len(files) == 1 else None, part, "no row has it")

@@ -42,7 +42,7 @@ def mapped_catalogue(file: Path, part: CatalogueMapping, *, row: str | None = No
     kept = drop_reason(part.drop, rows.locations).is_null()
     unseen = check_values(rows, part.our_columns(), values, kept)
     if part.lacks(unseen) is not None and (lacking := part.lacks(without_key(rows, part, unseen))) is not None:
-        raise missing_column(lacking, rows.columns, file)
+        raise missing_column(lacking, rows.columns, file, part)
     _require_readable(rows)
     return rows.frame.filter(kept).select(_columns(rows, part, values, row))
 

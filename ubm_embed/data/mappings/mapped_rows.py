@@ -14,7 +14,6 @@ from typing import Any
 
 import polars as pl
 
-from ubm_embed.data.mappings.column import Fill
 from ubm_embed.data.mappings.joined_files import join_files
 from ubm_embed.data.mappings.json_schema import record_schema
 from ubm_embed.data.mappings.json_text import PROBLEM, decode_lists, decode_records, record_type
@@ -60,7 +59,7 @@ def map_rows(file: Path, part: LogMapping | CatalogueMapping) -> MappedRows:
         NotFound: no such file, or none beside it that is to be joined.
         InvalidData: not readable, or a column that is not there and not optional; names it and those that are there.
     """
-    frame = _filled(join_files(_scan(file, part), part.join, file), part.fill, file)
+    frame = _filled(join_files(_scan(file, part), part.join, file), part, file)
     columns = dict(frame.collect_schema())
     # Of JSON only the columns that are read are in the frame, whether the file has them or not.
     in_lines = table_kind(file) in ("JSON", "JSON Lines") and not _reads_all(file, part)
@@ -79,7 +78,7 @@ def map_rows(file: Path, part: LogMapping | CatalogueMapping) -> MappedRows:
         found[each] = replace(list_, value=pl.col(_ENTRY), dtype=entry[_ENTRY]) if list_ else None
     lacking = part.lacks([path for path, location in found.items() if location is None])
     if lacking is not None:
-        raise missing_column(lacking, names, file)
+        raise missing_column(lacking, names, file, part)
     # Whether JSON has a column, only its rows tell.
     is_json = table_kind(file).startswith("JSON")
     required = {path for paths in part.alternatives() for path in paths}
@@ -91,7 +90,11 @@ def map_rows(file: Path, part: LogMapping | CatalogueMapping) -> MappedRows:
 
 
 def missing_column(
-    path: str, columns: Iterable[str], file: Path | None, problem: str = "missing column"
+    path: str,
+    columns: Iterable[str],
+    file: Path | None,
+    part: LogMapping | CatalogueMapping,
+    problem: str = "missing column",
 ) -> InvalidData:
     """The error for a path that leads nowhere."""
     names = list(columns)
@@ -102,7 +105,10 @@ def missing_column(
     guess = f"; did you mean {close[0]!r}?" if close else ""
     more = f" and {len(names) - _NAMED_COLUMNS} more" if len(names) > _NAMED_COLUMNS else ""
     found = ", ".join(names[:_NAMED_COLUMNS]) + more
-    problem = f"{problem}{guess}; found {found}; if files may lack it, say optional = true in the mapping"
+    advice = "if files may lack it, say optional = true in the mapping"
+    if part.ready_made is not None:
+        advice = f"{part.ready_made} reads no files without it, and `ingest --guess` names what does"
+    problem = f"{problem}{guess}; found {found}; {advice}"
     return InvalidData(problem, file=file, field=path)
 
 
@@ -122,12 +128,13 @@ def _in_lower_case(frame: pl.LazyFrame, file: Path) -> pl.LazyFrame:
     return frame.rename({name: lower for lower, name in names.items()})
 
 
-def _filled(frame: pl.LazyFrame, fill: Fill | None, file: Path) -> pl.LazyFrame:
+def _filled(frame: pl.LazyFrame, part: LogMapping | CatalogueMapping, file: Path) -> pl.LazyFrame:
+    fill = part.fill
     if fill is None:
         return frame
     schema = frame.collect_schema()
     if fill.by not in schema:
-        raise missing_column(fill.by, [name for name in schema if not name.startswith("\0")], file)
+        raise missing_column(fill.by, [name for name in schema if not name.startswith("\0")], file, part)
     columns = [pl.col(name) for name in fill.columns if name in schema]
     # Text files have no nulls of their own.
     values = [pl.when(column.cast(pl.String).str.strip_chars() != "").then(column) for column in columns]

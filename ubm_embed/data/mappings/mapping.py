@@ -67,6 +67,12 @@ class _Part(TomlModel):
     join: tuple[Join, ...] = ()
     fill: Fill | None = None
     drop: tuple[Drop, ...] = ()
+    _ready_made: str | None = pydantic.PrivateAttr(None)
+
+    @property
+    def ready_made(self) -> str | None:
+        """The name of the ready-made mapping that it is of."""
+        return self._ready_made
 
     def names(self, file: str | Path) -> bool:
         """Whether a pattern of `files` matches the file's name."""
@@ -233,8 +239,12 @@ class Mapping(TomlModel):
             InvalidData: see `read`.
         """
         path = Path(name_or_file)
-        is_file = path.suffix.lower() == ".toml" or path.name != str(name_or_file)
-        return cls.read(path if is_file else named_mapping(str(name_or_file)))
+        if path.suffix.lower() == ".toml" or path.name != str(name_or_file):
+            return cls.read(path)
+        mapping = cls.read(named_mapping(str(name_or_file)))
+        for part in (*mapping.log, *mapping.catalogue):
+            part._ready_made = path.name
+        return mapping
 
     @classmethod
     def read(cls, file: str | Path) -> Mapping:
@@ -248,7 +258,7 @@ class Mapping(TomlModel):
         try:
             return cls.model_validate(document)
         except pydantic.ValidationError as error:
-            raise invalid_data(error, file=file) from None
+            raise invalid_data(error, file=file, model=cls) from None
 
     def log_of(self, file: str | Path) -> LogMapping | None:
         """The part that reads a file of events; None for a file that no part names, or one of the catalogue."""
@@ -262,6 +272,10 @@ class Mapping(TomlModel):
         """Whether a file among those of a log is one of products, by the patterns of both."""
         of_log, of_catalogue = (any(part.names(file) for part in parts) for parts in (self.log, self.catalogue))
         return of_catalogue and not of_log
+
+    def joins(self, file: str | Path) -> bool:
+        """Whether a part joins a file of this name to the rows of another one."""
+        return any(join.file == Path(file).name for part in (*self.log, *self.catalogue) for join in part.join)
 
     @property
     def session_gap_minutes(self) -> float | None:

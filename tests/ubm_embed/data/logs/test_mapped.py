@@ -420,6 +420,12 @@ class TestErrors:
         with pytest.raises(InvalidData, match=r"field 'p\.query': no row has it"):
             mapped_log([one, one], mapping(tmp_path, toml))
 
+    def test_a_column_that_a_ready_made_mapping_needs(self, tmp_path: Path) -> None:
+        (tmp_path / "a.csv").write_text("event,time\nView,1\n")
+        with pytest.raises(InvalidData, match=r"mixpanel reads no files without it, and `ingest --guess`") as caught:
+            mapped_log([tmp_path / "a.csv"], Mapping.open("mixpanel"))
+        assert "optional" not in str(caught.value)
+
     def test_a_list_that_files_lack(self, tmp_path: Path) -> None:
         toml = '[log]\neach = "itemz"\n' + self.COLUMNS + 'product_id = {first = ["itemz.id", "id"]}\n'
         with pytest.raises(InvalidData, match=r"field 'itemz': missing column; did you mean 'items'"):
