@@ -93,7 +93,8 @@ def _catalogue(sample: Sample, csv: CsvFormat, files: tuple[str, ...]) -> PartGu
 
 def _log(sample: Sample, csv: CsvFormat, files: tuple[str, ...], found: Sequence[Candidate]) -> PartGuess:
     each = next((one.column.each for one in found if one.role == "product_id" and one.column.each is not None), None)
-    found = [one for one in found if one.column.each in (None, each) and _belongs(one)]
+    of_events = each is not None and _is_of_events(each, found)
+    found = [one for one in found if one.column.each in (None, each) and (of_events or _belongs(one))]
     chosen = assign(found)
     guesses = {role: _column(chosen[role], found, each) for role in LOG_ROLES if role in chosen}
     if "session_id" in guesses and "user_id" in guesses and _is_count(guesses["session_id"].columns[0]):
@@ -109,6 +110,12 @@ def _log(sample: Sample, csv: CsvFormat, files: tuple[str, ...], found: Sequence
     missing = tuple(_missing(guesses, actions))
     written = time_format(times)[0]
     return PartGuess(sample, True, csv, files, guesses, attributes, each, written, actions, missing)
+
+
+def _is_of_events(each: str, found: Sequence[Candidate]) -> bool:
+    """Whether what was done and when stands in the entries of a list, and not beside it."""
+    inside, outside = ({one.role for one in found if one.column.each == place} for place in (each, None))
+    return "action" in inside and not outside & {"action", "timestamp"}
 
 
 def _belongs(candidate: Candidate) -> bool:

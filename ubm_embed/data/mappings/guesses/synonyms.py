@@ -37,7 +37,8 @@ NAMES: Final = _names(
         "product_id": (
             "productid itemid sku productsku skuid parentasin asin articleid articleno stockcode productcode "
             "productskuhash contentid goodsid objectid offerid listingid variantid gtin ean pid aid itemno "
-            "itemcode product item article id produktid artikelid artikelnummer artikelnr artikel handle"
+            "itemcode product item article id produktid artikelid artikelnummer artikelnr artikel handle "
+            "movieid bookid songid trackid courseid"
         ),
         "query": (
             "query searchquery searchterm searchphrase searchtext searchstring searchkeyword searchkeywords "

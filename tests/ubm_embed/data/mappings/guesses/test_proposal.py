@@ -112,6 +112,24 @@ def test_a_shape_is_guessed_and_the_guess_reads_it(tmp_path: Path, shape: str, f
     assert sum(trial.actions.values()) == (3 if shape == "a list" else 2)
 
 
+@pytest.mark.parametrize("form", ["{}", "[{}]"])
+def test_a_list_of_events_is_guessed_as_the_events_are(tmp_path: Path, form: str) -> None:
+    events = [
+        {"user": "a", "time": "2024-03-01T10:00:00Z", "type": "view", "sku": "1", "name": "Shoe"},
+        {"user": "b", "time": "2024-03-01T10:01:00Z", "type": "purchase", "sku": "2", "name": "Boot"},
+    ]
+    (tmp_path / "log.json").write_text(form.format(json.dumps({"meta": {"n": 2}, "events": events})))
+    proposal = guess(tmp_path, tmp_path / "log.json")
+    assert {
+        "user_id": ("events.user",),
+        "timestamp": ("events.time",),
+        "action": ("events.type",),
+        "product_id": ("events.sku",),
+        "title": ("events.name",),
+    }.items() <= paths(proposal.mapping.log[0]).items()
+    assert try_mapping([tmp_path / "log.json"], proposal.mapping).actions == {"view": 1, "buy": 1}
+
+
 def test_actions_are_translated_and_unknown_ones_are_asked_about(tmp_path: Path) -> None:
     file = tmp_path / "log.csv"
     file.write_text("session,event,sku\n" + "".join(f"s,{action},a\n" for action in ("view", "zoom", "zoom", 'a"b')))
