@@ -14,6 +14,7 @@ import polars as pl
 
 from ubm_embed.data.tables.column_names import column_names
 from ubm_embed.data.tables.csv_escapes import without_escapes
+from ubm_embed.data.tables.csv_separators import STAND_IN, with_stand_in
 from ubm_embed.data.tables.csv_structure import (
     LONE_RETURN_PROBLEM,
     NUL_PROBLEM,
@@ -68,11 +69,14 @@ class _CsvTable:
 
     @classmethod
     def open(cls, file: Path, written: CsvFormat, chunk_bytes: int) -> _CsvTable:
-        if written.names is not None and written.separator is not None:
-            return cls(file, column_names(written.names, file), written.separator, written, chunk_bytes)
+        given = STAND_IN if _is_long(written) else written.separator
+        if written.names is not None and given is not None:
+            return cls(file, column_names(written.names, file), given, written, chunk_bytes)
         first = _first_record(file, written, chunk_bytes)
-        separator = written.separator or _excel_separator(file, written) or _separator(first, written.quote)
+        separator = given or _excel_separator(file, written) or _separator(first, written.quote)
         columns = written.names or _fields(first, separator, written.quote, file)
+        if _is_long(written):
+            columns = [name.replace(STAND_IN, written.separator or "") for name in columns]
         return cls(file, column_names(columns, file), separator, written, chunk_bytes)
 
     def frames(self, columns: list[str], row: str | None) -> Iterator[pl.DataFrame]:
@@ -90,7 +94,7 @@ class _CsvTable:
 
     def _parse(self, block: bytes, columns: Sequence[str]) -> pl.DataFrame:
         try:
-            return pl.read_csv(
+            frame = pl.read_csv(
                 io.BytesIO(block),
                 has_header=False,
                 schema=dict.fromkeys(self.columns, pl.String),
@@ -101,6 +105,9 @@ class _CsvTable:
             )
         except pl.exceptions.PolarsError as error:
             raise InvalidData(f"not readable as CSV: {str(error).splitlines()[0]}", file=self.file) from None
+        if _is_long(self.written) and self.written.quote:  # then a field may have the separator in it
+            return frame.with_columns(pl.all().str.replace_all(STAND_IN, self.written.separator or "", literal=True))
+        return frame
 
     def _blocks(self) -> Iterator[tuple[bytes, int]]:
         """Complete, checked records without the header, and how many they are."""
@@ -178,6 +185,8 @@ def _chunks(file: Path, written: CsvFormat, chunk_bytes: int) -> Iterator[bytes]
     chunks = utf8_chunks(file, chunk_bytes, written.encoding)
     if written.escape:
         chunks = without_escapes(chunks, written.escape)
+    if _is_long(written):
+        chunks = with_stand_in(chunks, written.separator or "")
     beginning = next(chunks, b"")
     while 0 < len(beginning) < _EXCEL_LINE_BYTES and (more := next(chunks, b"")):
         beginning += more
@@ -185,6 +194,10 @@ def _chunks(file: Path, written: CsvFormat, chunk_bytes: int) -> Iterator[bytes]
     if text := beginning[line.end() :] if line else beginning:
         yield text
     yield from chunks
+
+
+def _is_long(written: CsvFormat) -> bool:
+    return written.separator is not None and len(written.separator) > 1
 
 
 def _excel_separator(file: Path, written: CsvFormat) -> str | None:

@@ -16,7 +16,8 @@ class CsvFormat(TomlModel):
     """How a CSV file is written.
 
     Attributes:
-        separator: None looks at the header: the one of comma, semicolon, tab and bar that it has, or a comma.
+        separator: of one character or several, such as `::`. None looks at the header: the one of comma, semicolon,
+            tab and bar that it has, or a comma.
         encoding: a name that Python knows, such as `cp1252`; None is UTF-8, or what a byte order mark says.
         fallback_encoding: of files that are neither.
         quote: an empty text if quotes are characters like any other.
@@ -26,7 +27,7 @@ class CsvFormat(TomlModel):
         names: the columns, if there is no header.
     """
 
-    separator: Annotated[str, Field(min_length=1, max_length=1)] | None = None
+    separator: Annotated[str, Field(min_length=1, max_length=8)] | None = None
     encoding: str | None = None
     fallback_encoding: str | None = None
     quote: Annotated[str, Field(max_length=1)] = '"'
@@ -37,12 +38,14 @@ class CsvFormat(TomlModel):
     @pydantic.model_validator(mode="after")
     def _one_byte_each(self) -> Self:
         for name, character in (("separator", self.separator), ("quote", self.quote)):
-            if character and (not character.isascii() or character in "\r\n\0"):
+            if character and (not character.isascii() or set(character) & set("\r\n\0")):
                 raise ValueError(f"{name} must be an ASCII character other than a line break, got {character!r}")
         if self.escape and (self.separator != "\t" or not self.escape.isascii() or not self.escape.isprintable()):
             raise ValueError('escape must be an ASCII character, and needs separator = "\\t"')
         if self.separator == self.quote:
             raise ValueError(f"separator and quote must differ, both are {self.quote!r}")
+        if self.separator and self.quote and self.quote in self.separator:
+            raise ValueError(f"separator must not hold the quote {self.quote!r}, got {self.separator!r}")
         return self
 
 

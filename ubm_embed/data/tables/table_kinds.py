@@ -105,7 +105,7 @@ def _by_content(file: Path, suffix: str) -> str | None:
     if beginning[:1] in ("[", "<"):
         return "JSON" if beginning.startswith("[") else "XML"
     line = beginning.partition("\n")[0]
-    is_text = "\0" not in line and any(separator in line for separator in ",;\t|")
+    is_text = "\0" not in line and any(separator in line for separator in (*",;\t|", "::"))
     return "CSV" if is_text and (suffix in _ANY_TEXT or suffix[1:].isdigit()) else None
 
 

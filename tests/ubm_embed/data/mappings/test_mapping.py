@@ -52,7 +52,7 @@ def write(folder: Path, text: str) -> Path:
         ("[log]\nother_actions = 'keep'\n" + LOG, "log[0].other_actions", "must be 'error' or 'drop'"),
         (LOG + "[log.actions]\nwish = 'like'\n", "log[0].actions.wish", "must be"),
         ("[log]\ntime = {zone = 'Europe/Nowhere'}\n" + LOG, "log[0].time", "Europe/Nowhere"),
-        ("[log]\ncsv = {separator = 'ab'}\n" + LOG, "log[0].csv.separator", "must"),
+        ("[log]\ncsv = {separator = ''}\n" + LOG, "log[0].csv.separator", "must"),
         ("[log]\ndrop = [{path = 'x'}]\n" + LOG, "log[0].drop[0]", "exactly one of is_in and matches"),
         ("[log]\ndrop = [{path = 'x', matches = '['}]\n" + LOG, "log[0].drop[0].matches", "not a regular expression"),
         (

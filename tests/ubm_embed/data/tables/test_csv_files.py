@@ -204,6 +204,38 @@ def test_a_file_with_the_line_of_excel_alone_is_empty(tmp_path: Path) -> None:
         assert len(read(write(tmp_path / "t.csv", f"{header}\n")).columns) >= 1
 
 
+@settings(max_examples=200, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(
+    st.lists(st.lists(st.text("a:|é ", max_size=5), min_size=2, max_size=2), max_size=6),
+    st.sampled_from(["::", "||", ":|:"]),
+    st.integers(1, 9),
+)
+def test_a_separator_of_several_characters(
+    tmp_path: Path, rows: list[list[str]], separator: str, chunk_bytes: int
+) -> None:
+    lines = [separator.join(row) for row in rows]
+    expected = [line.split(separator) for line in lines if line]
+    file = write(tmp_path / "t.csv", "".join(f"{line}\n" for line in [f"x{separator}y", *lines]))
+    written = CsvFormat(separator=separator, quote="")
+    frame = scan_csv(file, written, chunk_bytes=chunk_bytes)
+    if any(len(row) != 2 for row in expected):
+        with pytest.raises(InvalidData, match=r"row \d"):
+            frame.collect()
+    else:
+        assert [[text or "" for text in row] for row in frame.collect().rows()] == expected
+
+
+def test_a_separator_of_several_characters_inside_quotes(tmp_path: Path) -> None:
+    file = write(tmp_path / "t.csv", 'a::"b::c"\n1::"2::""3"""\n::4:\n')
+    assert scan_csv(file, CsvFormat(separator="::")).collect().rows() == [("1", '2::"3"'), (None, "4:")]
+    named = CsvFormat(separator="::", names=("a", "b"))
+    assert scan_csv(write(tmp_path / "t.csv", "1::2\n"), named).collect().rows() == [("1", "2")]
+    with pytest.raises(InvalidData, match=r"U\+001F"):
+        scan_csv(write(tmp_path / "t.csv", "a::b\n1::2\x1f\n"), CsvFormat(separator="::")).collect()
+    with pytest.raises(ValueError, match="must not hold the quote"):
+        CsvFormat(separator='":"')
+
+
 def test_a_file_that_is_not_utf8_is_read_in_the_fallback_encoding(tmp_path: Path) -> None:
     late = "x\n" * 2_000_000
     for text, encoding in (

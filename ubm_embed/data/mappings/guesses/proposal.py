@@ -130,8 +130,10 @@ def _sample(file: Path, folder: Path) -> tuple[Sample, CsvFormat]:
 
 def _read(file: Path, folder: Path, written: CsvFormat, *, is_csv: bool) -> tuple[Sample, CsvFormat]:
     copy = sample_file(file, folder, encoding=written.encoding, quote=written.quote)
-    names = _names(copy, written.quote) if is_csv else None
-    written = written.replace(names=names)
+    if is_csv:
+        line = _first_line(copy)
+        separator = "::" if "::" in line and not any(one in line for one in ",;\t|") else None
+        written = written.replace(separator=separator, names=_names(line, separator, written.quote))
     try:
         sample = read_sample(copy, written.replace(encoding=None))
         nulls = _nulls(sample) if is_csv else ()
@@ -159,15 +161,19 @@ def _is_utf8(file: Path) -> bool:
     return True
 
 
-def _names(copy: Path, quote: str) -> tuple[str, ...] | None:
-    """Names for the columns of a file whose first row is no header but has numbers or times."""
+def _first_line(copy: Path) -> str:
     with copy.open(encoding="utf-8", errors="replace", newline="") as lines:
-        line = next(lines, "")
+        return next(lines, "")
+
+
+def _names(line: str, separator: str | None, quote: str) -> tuple[str, ...] | None:
+    """Names for the columns of a file whose first row is no header but has numbers or times."""
     if len(line) > _MAX_HEADER:
         return None
-    separator = max(",;\t|", key=line.count)
+    delimiter = separator or max(",;\t|", key=line.count)
     try:
-        fields = next(csv.reader([line], delimiter=separator), []) if quote else line.split(separator)
+        plain = len(delimiter) > 1 or not quote
+        fields = line.split(delimiter) if plain else next(csv.reader([line], delimiter=delimiter), [])
     except csv.Error:
         return None  # for the reader to explain
     if not any(_DATA.search(name.strip()) for name in fields):

@@ -52,6 +52,8 @@ _PEOPLE = {"user_id", "anonymous_id"}
 
 def _csv(part: PartGuess, kind: str) -> list[str]:
     lines = []
+    if part.csv.separator is not None:
+        lines.append(f"separator = {_quoted(part.csv.separator)}")
     if not part.csv.quote:
         lines.append('quote = ""  # there are quotes inside fields')
     if part.csv.encoding is not None:

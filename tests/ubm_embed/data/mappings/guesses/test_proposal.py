@@ -237,6 +237,13 @@ def test_quotes_inside_fields_are_noticed(tmp_path: Path) -> None:
     assert try_mapping([tmp_path / "log.csv"], proposal.mapping).actions == {"view": 2}
 
 
+def test_a_separator_of_two_characters_is_noticed(tmp_path: Path) -> None:
+    (tmp_path / "ratings.dat").write_text("1::1193::5::978300760\n1::661::3::978302109\n")
+    (part,) = guess(tmp_path, tmp_path / "ratings.dat").mapping.log
+    assert part.csv.separator == "::"
+    assert part.csv.names == ("column_1", "column_2", "column_3", "column_4")
+
+
 def test_what_stands_for_a_missing_value_is_noticed(tmp_path: Path) -> None:
     log = "session_token,event,sku,price,name\ns,view,1,\\N,Shoe\ns,add,\\N,2,Sock\ns,buy,NULL,3,Sock\n"
     (tmp_path / "log.csv").write_text(log)
