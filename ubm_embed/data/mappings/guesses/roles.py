@@ -96,7 +96,7 @@ def time_format(values: Sequence[str]) -> tuple[str | None, float]:
     texts = pl.DataFrame({"text": values[:_CHECKED]}, schema={"text": pl.String})
     best: tuple[str | None, float] = (None, 0.0)
     for written in TIME_FORMATS:
-        time = as_timestamp(pl.col("text"), pl.String(), TimeFormat(format=written))
+        time = as_timestamp(pl.col("text"), pl.String(), TimeFormat(format=(written,) if written else None))
         fits = time.is_between(pl.datetime(1980, 1, 1), pl.datetime(2100, 1, 1))
         share = float(texts.select(fits.fill_null(False).mean()).item() or 0.0)
         if share > best[1]:
