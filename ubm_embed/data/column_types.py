@@ -1,17 +1,21 @@
 """What the further columns of a text file hold: numbers, prices, true and false, or text.
 
 A file of text has no types, and a condition such as `price < 50 AND in_stock` needs them. A column has a type if every
-value that is filled has it; `007` is no number, and `1` is no boolean.
+value has it that is filled and does not stand for none, as `NaN` does; `007` is no number. Two kinds of columns are
+known by their names: in one of prices it is enough if half of the values are prices, and in one such as `in_stock`, `1`
+and `0` are true and false. Values that do not fit become null, and are counted.
 """
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import polars as pl
 
+from ubm_embed.data.ids import PLACEHOLDERS
 from ubm_embed.data.mappings.column import ColumnType
 from ubm_embed.data.prices import is_plain_price, parse_prices
 from ubm_embed.data.tables.table_files import collect_tables
@@ -20,8 +24,12 @@ from ubm_embed.data.texts import filled
 _NUMBER = r"^-?(0|[1-9]\d*)(\.\d+)?([eE][+-]?\d+)?$"
 _CODE = r"^[+-]?0\d"
 _BOOLEANS = ("false", "true")
-# A column in which at most this share of the values has another type was probably meant to have that type.
-_STRAY = 0.1
+# What else is false and true in a column whose name says that it holds nothing else.
+_FLAG_PAIRS = (("0", "1"), ("no", "yes"), ("out of stock", "in stock"))
+_FLAG = re.compile(r"in_stock|available|(is|has)_.+", re.IGNORECASE)
+_TRUE, _FALSE = ([pair[side] for pair in (_BOOLEANS, *_FLAG_PAIRS)] for side in (1, 0))
+# Beside what is no id either; in text, they may have a meaning.
+_NO_VALUE = f"^(?i:{'|'.join(map(re.escape, sorted(PLACEHOLDERS | {'-', 'na'})))})$"
 
 
 @dataclass(frozen=True)
@@ -30,11 +38,13 @@ class ColumnTypes:
 
     Attributes:
         types: by name, of those that are not text.
-        nearly: the type that nearly all values of a column of text have, by name.
+        nearly: the type that more than half of the values of a column of text have, by name.
+        lost: how many filled values do not have the type of their column, by name; none of zero.
     """
 
     types: dict[str, ColumnType]
     nearly: dict[str, ColumnType]
+    lost: dict[str, int]
 
     @property
     def prices(self) -> list[str]:
@@ -53,8 +63,8 @@ def column_types(frame: pl.LazyFrame, names: Sequence[str], files: Sequence[Path
     Raises:
         InvalidData: as `collect_tables`.
     """
-    found = ColumnTypes({}, {})
-    counted = _counted(frame, {name: _counts(pl.col(name)) for name in names}, files)
+    found = ColumnTypes({}, {}, {})
+    counted = _counted(frame, {name: _counts(name) for name in names}, files)
     prices = [name for name in names if is_price(name) and 0 < counted[name]["filled"] != counted[name]["number"]]
     # Apart, since it takes ten times as long to look for a price as for a number.
     as_prices = _counted(frame, {name: {"price": _number_of(pl.col(name), ColumnType.PRICE)} for name in prices}, files)
@@ -71,16 +81,27 @@ def _counted(
         return {}
     flat = [count.alias(f"{len(name)} {name}{what}") for name, ours in counts.items() for what, count in ours.items()]
     # The values first, as a step of their own: otherwise polars strips them again for each of the counts.
-    values = frame.select(filled(pl.col(name)) for name in counts)
+    values = frame.select(filled(pl.col(name)) for name in counts).select(
+        *(known(pl.col(name)) for name in counts),
+        *(pl.col(name).str.contains(_NO_VALUE).alias(_missing(name)) for name in counts),
+    )
     (results,) = collect_tables([values.select(flat)], files)
     row = results.row(0, named=True)
     return {name: {what: row[f"{len(name)} {name}{what}"] for what in ours} for name, ours in counts.items()}
 
 
-def _counts(value: pl.Expr) -> dict[str, pl.Expr]:
+def _missing(name: str) -> str:
+    return f"\0{name}"  # no file has a column of such a name
+
+
+def _counts(name: str) -> dict[str, pl.Expr]:
+    value = pl.col(name)
+    flags = _FLAG_PAIRS if _FLAG.fullmatch(name) else ()
     kinds = (ColumnType.NUMBER, ColumnType.INTEGER, ColumnType.BOOLEAN)
     return {
         "filled": value.count(),
+        "missing": pl.col(_missing(name)).sum(),
+        **{" ".join(pair): value.str.to_lowercase().is_in(pair).sum() for pair in flags},
         "fractions": value.str.contains(r"[.eE]").sum(),
         "codes": value.str.contains(_CODE).sum(),
         **{str(kind): _number_of(value, kind) for kind in kinds},
@@ -93,16 +114,30 @@ def _number_of(value: pl.Expr, kind: ColumnType) -> pl.Expr:
 
 def _classify(name: str, counts: Mapping[str, int], found: ColumnTypes) -> None:
     every = counts["filled"]
+    if not every:
+        return
     # A whole number beyond 64 bits stays text.
     number = ColumnType.NUMBER if counts["fractions"] else ColumnType.INTEGER
     kind = next((kind for kind in (number, ColumnType.BOOLEAN, ColumnType.PRICE) if counts.get(kind) == every), None)
-    if every and kind:
+    if any(counts.get(" ".join(pair)) == every for pair in _FLAG_PAIRS):
+        kind = ColumnType.BOOLEAN
+    fitting = every
+    if kind is None and 2 * counts.get(ColumnType.PRICE, 0) >= every:
+        kind, fitting = ColumnType.PRICE, counts[ColumnType.PRICE]
+    if kind:
         found.types[name] = kind
+        if lost := every - fitting + counts["missing"]:
+            found.lost[name] = lost
         return
-    likely = [kind for kind in (ColumnType.PRICE, ColumnType.NUMBER, ColumnType.BOOLEAN) if kind in counts]
-    kind = next((kind for kind in likely if (1 - _STRAY) * every <= counts[kind] < every), None)
-    if kind and not counts["codes"]:
+    kind = next((kind for kind in (ColumnType.NUMBER, ColumnType.BOOLEAN) if every < 2 * counts[kind]), None)
+    if kind and counts[kind] < every and not counts["codes"]:
         found.nearly[name] = kind
+
+
+def known(text: pl.Expr) -> pl.Expr:
+    """The texts that are filled and do not stand for a missing value, without blanks around them; else null."""
+    value = filled(text)
+    return pl.when(~value.str.contains(_NO_VALUE)).then(value)
 
 
 def is_price(name: str) -> bool:
@@ -123,19 +158,20 @@ def fits(value: pl.Expr, kind: ColumnType) -> pl.Expr:
 
 
 def typed(text: pl.Expr, kind: ColumnType) -> pl.Expr:
-    """A column of text in a type that all of its values have."""
-    value = filled(text)
+    """A column of text in the type that `column_types` found; null for values without it."""
+    value = known(text)
     if kind is ColumnType.BOOLEAN:
-        return value.str.to_lowercase() == "true"
+        word = value.str.to_lowercase()
+        return pl.when(word.is_in(_TRUE)).then(True).when(word.is_in(_FALSE)).then(False)
     if kind is ColumnType.PRICE:
         return parse_prices(value)
     return value.cast(pl.Int64 if kind is ColumnType.INTEGER else pl.Float64)
 
 
 def changed_price(prices: pl.Series) -> tuple[int, tuple[str, float]] | None:
-    """How many texts of a column of prices are not written as numbers, and the first, with its price; None if none."""
+    """How many prices of a column of text are not written as numbers, and the first, with its price; None if none."""
     value = filled(pl.col(prices.name))
-    changed = prices.to_frame().select(value.filter(~is_plain_price(value)))
+    changed = prices.to_frame().select(value.filter(~is_plain_price(value) & parse_prices(value).is_not_null()))
     if changed.is_empty():
         return None
     first = changed.head(1).select(text=pl.first(), price=parse_prices(pl.first())).row(0)
@@ -143,12 +179,24 @@ def changed_price(prices: pl.Series) -> tuple[int, tuple[str, float]] | None:
 
 
 def first_misfit(frame: pl.LazyFrame, name: str, kind: ColumnType, files: Iterable[Path]) -> tuple[int, str] | None:
-    """The position, from 0, and the value of the first that is filled and does not have the type.
+    """The position, from 0, and the text of the first value that is not missing and does not have the type.
 
     Raises:
         InvalidData: as `collect_tables`.
     """
-    value = filled(pl.col(name))
-    misfits = frame.select(name).with_row_index("\0row").filter(~fits(value, kind)).head(1)
-    (found,) = collect_tables([misfits], files)
+    return _first(frame, name, ~fits(known(pl.col(name)), kind), files)
+
+
+def first_lost(frame: pl.LazyFrame, name: str, kind: ColumnType, files: Iterable[Path]) -> tuple[int, str] | None:
+    """The position, from 0, and the text of the first value that is filled and that `typed` makes null.
+
+    Raises:
+        InvalidData: as `collect_tables`.
+    """
+    text = pl.col(name)
+    return _first(frame, name, filled(text).is_not_null() & typed(text, kind).is_null(), files)
+
+
+def _first(frame: pl.LazyFrame, name: str, chosen: pl.Expr, files: Iterable[Path]) -> tuple[int, str] | None:
+    (found,) = collect_tables([frame.select(name).with_row_index("\0row").filter(chosen).head(1)], files)
     return None if found.is_empty() else (found.item(0, 0), found.item(0, 1))

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import polars as pl
 
-from ubm_embed.data.ids import clean_ids, is_odd_id
+from ubm_embed.data.ids import clean_ids, is_no_id, is_odd_id
 from ubm_embed.data.mappings.json_text import joined_lists
 from ubm_embed.data.session import Product
 from ubm_embed.data.tables.attributes import ATTRIBUTES
@@ -48,8 +48,11 @@ class CatalogueChanges:
         first_prices: the first of each, as it is written and as it is read.
         texts: texts with entities, control characters or blanks around them, by column.
         lost: values that became empty because they do not fit what the mapping says, by column.
+        unread: columns with values that do not have the type of the others, in words, each with the first of them.
+        missing: titles and categories that stand for none, by column.
+        first_missing: the first of each.
         dropped: rows that the mapping leaves out, by reason.
-        nearly: columns of text in which nearly all values are of another type, each with a value that is not.
+        nearly: columns of text in which most values are of another type, each with a value that is not.
     """
 
     left_out: dict[str, str] = field(default_factory=dict)
@@ -59,6 +62,9 @@ class CatalogueChanges:
     first_prices: dict[str, tuple[str, float]] = field(default_factory=dict)
     texts: Counter[str] = field(default_factory=Counter)
     lost: Counter[str] = field(default_factory=Counter)
+    unread: dict[str, str] = field(default_factory=dict)
+    missing: Counter[str] = field(default_factory=Counter)
+    first_missing: dict[str, str] = field(default_factory=dict)
     dropped: Counter[str] = field(default_factory=Counter)
     nearly: dict[str, str] = field(default_factory=dict)
 
@@ -80,6 +86,9 @@ class CatalogueChanges:
             yield f"changed {counted(count, *_CLEANED[name])}: HTML entities, control characters, blanks at the ends"
         for name, count in self.lost.items():
             yield f"lost {counted(count, 'value')} of {name}: not of the mapping's type"
+        yield from self.unread.values()
+        for name, count in self.missing.items():
+            yield f"lost {counted(count, *_CLEANED[name])}: {self.first_missing[name]!r} stands for no value"
         for reason, count in self.dropped.items():
             yield f"left out {counted(count, 'row')}: {reason}"
         yield from self.nearly.values()
@@ -131,7 +140,13 @@ def _cleaned_ids(ids: pl.Series, file: str | Path, changes: CatalogueChanges) ->
 def _cleaned_texts(texts: pl.Series, changes: CatalogueChanges) -> pl.Series:
     cleaned = clean_texts(texts)
     _count(texts, cleaned, texts.name, changes)
-    return cleaned
+    name = texts.name
+    absent = cleaned.filter(cleaned.to_frame().select(is_no_id(pl.col(name))).to_series())
+    if absent.is_empty():
+        return cleaned
+    changes.missing[name] += absent.len()
+    changes.first_missing.setdefault(name, absent[0])
+    return cleaned.to_frame().select(pl.when(~is_no_id(pl.col(name))).then(pl.col(name)).alias(name)).to_series()
 
 
 def _cleaned_attributes(attributes: pl.Series, changes: CatalogueChanges) -> pl.Series:

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import polars as pl
 
-from ubm_embed.data.column_types import ColumnTypes, changed_price, column_types, first_misfit
+from ubm_embed.data.column_types import ColumnTypes, changed_price, column_types, first_lost, first_misfit
 from ubm_embed.data.mappings.column import ColumnType
 from ubm_embed.data.mappings.mapped_catalogue import changed_prices, dropped_rows, lost_values, mapped_catalogue
 from ubm_embed.data.mappings.mapping import LATEST, Mapping
@@ -18,6 +18,7 @@ from ubm_embed.data.product_rows import PRODUCT_SCHEMA, CatalogueChanges, has_te
 from ubm_embed.data.tables.in_words import value_in_words
 from ubm_embed.data.tables.table_files import collect_tables, find_files, scan_table, table_files, table_kind
 from ubm_embed.errors import InvalidData
+from ubm_embed.wording import counted
 
 __all__ = [
     "PRODUCT_SCHEMA",
@@ -141,11 +142,7 @@ class CatalogueFile:
         """The first value of a column of text that is not of a type, in words; None if there is none."""
         if column not in self._texts:
             return None
-        found = first_misfit(self._frame, column, kind, self.files)
-        if found is None:
-            return None
-        file, row = self.locate(found[0])
-        return f"{file.name}, row {row}: {found[1]!r}"
+        return self._in_words(first_misfit(self._frame, column, kind, self.files))
 
     def require_text(self, products: pl.DataFrame, before: int = 0) -> None:
         """Raise `InvalidData` for the first product that has no text.
@@ -178,6 +175,12 @@ class CatalogueFile:
         row, file = frame.row(0)
         return self.files[file], row
 
+    def _in_words(self, value: tuple[int, str] | None) -> str | None:
+        if value is None:
+            return None
+        file, row = self.locate(value[0])
+        return f"{file.name}, row {row}: {value[1]!r}"
+
     def _begin(self) -> None:
         self.changes = CatalogueChanges()
         if not self.chosen:
@@ -190,6 +193,10 @@ class CatalogueFile:
                 self.changes.dropped.update(dropped_rows(file, part))
                 for name, changed in changed_prices(file, part).items():
                     self.changes.add_prices(name, *changed)
+        for name, count in self._types.lost.items():
+            kind = self._types.types[name]
+            first = self._in_words(first_lost(self._frame, name, kind, self.files))
+            self.changes.unread[name] = f"lost {counted(count, 'value')} of {name}, not of type {kind}: {first}"
         for name, kind in self._types.nearly.items():
             self.changes.nearly[name] = f"{name} is text and no {kind}: {self.first_misfit(name, kind)}"
 

@@ -1,4 +1,4 @@
-"""A column of a text file has a type if each of its values has it."""
+"""A column of a text file has a type if each of its values has it, or stands for none."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ubm_embed.data.column_types import column_types, first_misfit, fits
+from ubm_embed.data.column_types import column_types, first_lost, first_misfit, fits
 from ubm_embed.data.mappings.column import ColumnType
 from ubm_embed.data.texts import filled
 
@@ -38,7 +38,23 @@ def values_of(name: str, texts: list[str | None]) -> list[object]:
         ("code", ["007", "12"], ["007", "12"]),
         ("code", ["0", "1"], [0, 1]),
         ("code", ["9" * 30, "1"], ["9" * 30, "1"]),
-        ("size", ["NaN", "1"], ["NaN", "1"]),
+        ("size", ["NaN", "1"], [None, 1]),
+        ("size", ["NaN", "XL", "1"], ["NaN", "XL", "1"]),
+        ("size", ["NaN", "-"], ["NaN", "-"]),
+        ("weight", ["0.5", "nan", "null", "N/A", "undefined", "\\N", "(not set)", "-", " NA "], [0.5, *[None] * 8]),
+        ("new", ["True", "false", "NaN", "true"], [True, False, None, True]),
+        ("price", ["19,90 €", "call us", "null", "5"], [19.9, None, None, 5.0]),
+        ("sale_price", ["call us", "5"], [None, 5.0]),
+        ("price", ["call us", "ask", "5"], ["call us", "ask", "5"]),
+        ("in_stock", ["1", "0", "", "N/A"], [True, False, None, None]),
+        ("is_new", ["Yes", "no"], [True, False]),
+        ("has_video", ["no", "no"], [False, False]),
+        ("available", ["in stock", "Out of stock"], [True, False]),
+        ("in_stock", ["1", "yes"], ["1", "yes"]),
+        ("in_stock", ["1", "0", "7"], [1, 0, 7]),
+        ("in_stock", ["in stock", "preorder"], ["in stock", "preorder"]),
+        ("new", ["yes", "no"], ["yes", "no"]),
+        ("stock", ["1", "0"], [1, 0]),
         ("note", [None, ""], [None, ""]),
     ],
 )
@@ -91,10 +107,10 @@ def test_one_value_at_the_end_decides_for_the_whole_column() -> None:
     assert types_of(n=[*numbers, "0.5"])[0] == {"n": FRACTION}
 
 
-def test_a_column_that_nearly_has_a_type_is_reported_and_left_as_it_is() -> None:
-    prices = [f"{number}.5" for number in range(20)]
-    assert types_of(price=[*prices, "call us"]) == ({}, {"price": ColumnType.PRICE})
-    assert types_of(weight=[*prices, "call us"]) == ({}, {"weight": ColumnType.NUMBER})
+def test_a_column_in_which_most_values_have_a_type_is_reported_and_left_as_it_is() -> None:
+    numbers = [f"{number}.5" for number in range(20)]
+    assert types_of(weight=["1", "2", "NaN", "heavy"]) == ({}, {"weight": ColumnType.NUMBER})
+    assert types_of(weight=[*numbers, "call us"]) == ({}, {"weight": ColumnType.NUMBER})
     assert types_of(new=["true"] * 20 + ["?"]) == ({}, {"new": ColumnType.BOOLEAN})
     # Codes, and a column in which text is as common as numbers, were never meant to be numbers.
     assert types_of(code=[*(str(number) for number in range(1, 20)), "007"]) == ({}, {})
@@ -105,6 +121,22 @@ def test_the_first_value_that_does_not_fit_is_found() -> None:
     frame = pl.LazyFrame({"price": ["1", None, " ", "call us", "ask"]})
     assert first_misfit(frame, "price", ColumnType.PRICE, []) == (3, "call us")
     assert first_misfit(frame.head(3), "price", ColumnType.PRICE, []) is None
+
+
+def test_values_that_a_typed_column_loses_are_counted_and_the_first_is_found() -> None:
+    columns: dict[str, list[str | None]] = {
+        "price": ["5", "", "call us", "null", "6"],
+        "weight": ["5", None, "6", "-", "NaN"],
+        "is_new": ["1", "0", None, " NaN ", "1"],
+        "size": ["XL", "-", "NaN", "M", "S"],
+        "stock": ["1", "2", "3", "", "4"],
+    }
+    frame = pl.LazyFrame(columns)
+    found = column_types(frame, list(columns), [])
+    assert found.lost == {"price": 2, "weight": 2, "is_new": 1}
+    firsts = {name: first_lost(frame, name, found.types[name], []) for name in found.lost}
+    assert firsts == {"price": (2, "call us"), "weight": (3, "-"), "is_new": (3, " NaN ")}
+    assert first_lost(frame, "stock", found.types["stock"], []) is None
 
 
 TEXTS = st.sampled_from(["1", "-2", "0.5", "1e3", "true", "False", "007", "x", "", " ", " 7", "9" * 25]) | st.none()

@@ -10,7 +10,14 @@ import polars as pl
 import pytest
 
 from ubm_embed.data.mappings.mapping import Mapping
-from ubm_embed.data.products import PRODUCT_SCHEMA, CatalogueFile, product_batches, read_catalogue, read_products
+from ubm_embed.data.products import (
+    PRODUCT_SCHEMA,
+    CatalogueFile,
+    has_text,
+    product_batches,
+    read_catalogue,
+    read_products,
+)
 from ubm_embed.errors import InvalidData, NotFound
 
 COUNT = 23
@@ -292,10 +299,44 @@ def test_a_list_of_levels_is_one_category(tmp_path: Path) -> None:
 
 
 def test_a_value_that_keeps_a_column_from_being_a_number_is_named(tmp_path: Path) -> None:
-    write_csv(tmp_path / "p.csv", rows(price={18: "call us"}))
+    write_csv(tmp_path / "p.csv", rows(stock=dict(enumerate(["-", "many", *"123456"]))))
     catalogue = CatalogueFile(tmp_path / "p.csv")
-    assert catalogue.read()["price"].dtype == pl.String
-    assert list(catalogue.changes) == ["price is text and no price: p.csv, row 19: 'call us'"]
+    assert catalogue.read()["stock"].dtype == pl.String
+    assert list(catalogue.changes) == ["stock is text and no number: p.csv, row 2: 'many'"]
+
+
+@pytest.mark.parametrize("name", ["p.csv", "p.jsonl"])
+def test_what_is_no_price_or_stands_for_no_value_is_lost_and_said(tmp_path: Path, name: str) -> None:
+    odd = rows(price={18: "call us", 19: "NaN"}, stock={3: "N/A", 4: "5"}, code={1: "-", 20: "NaN"})
+    FORMS[name](tmp_path / name, odd)
+    catalogue = CatalogueFile(tmp_path / name)
+    whole = catalogue.read()
+    assert whole["price"].to_list()[17:21] == [17.0, None, None, 20.5]
+    assert whole["stock"].to_list()[3:5] == [None, 5]
+    assert (whole["code"][1], whole["code"][20]) == ("-", "NaN")
+    lost = [
+        f"lost 2 values of price, not of type price: {name}, row 19: 'call us'",
+        f"lost 1 value of stock, not of type integer: {name}, row 4: 'N/A'",
+    ]
+    assert list(catalogue.changes) == lost
+    clean = catalogue.read().filter(has_text())
+    assert pl.concat(CatalogueFile(tmp_path / name).batches(4)).equals(clean)
+    assert list(catalogue.changes) == lost
+
+
+def test_titles_and_categories_that_stand_for_none_are_missing_and_counted(tmp_path: Path) -> None:
+    text = "product_id,title,category\n1,shoe,(not set)\n2, NaN ,hats\n3,undefined,null\n4,\\N,\n"
+    (tmp_path / "p.csv").write_text(text)
+    catalogue = CatalogueFile(tmp_path / "p.csv")
+    products = catalogue.read()
+    assert products["title"].to_list() == ["shoe", None, None, None]
+    assert products["category"].to_list() == [None, "hats", None, None]
+    said = list(catalogue.changes)
+    assert "lost 3 titles: 'NaN' stands for no value" in said
+    assert "lost 2 categories: '(not set)' stands for no value" in said
+    with pytest.raises(InvalidData) as caught:
+        read_products(tmp_path / "p.csv")
+    assert caught.value.row == 3
 
 
 MAPPING = """
