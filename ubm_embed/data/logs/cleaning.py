@@ -20,7 +20,9 @@ from ubm_embed.data.texts import CONTROLS, filled, without_controls
 _IDS = ("session_id", "user_id", "anonymous_id", "product_id", "message_id", "order_id")
 # A price that a cast reads; `parse_prices` reads all others.
 _PLAIN_PRICE = r"^[0-9]{1,12}(?:\.[0-9]+)?$"
-_ODD_PHRASE = rf"^[{BLANKS}]|[{BLANKS}]$|^$|{CONTROLS}"
+# What programs write where nothing was searched for; other placeholders of ids may be words.
+_NO_PHRASE = r"^(?i:undefined|null|nan|\\N|\(not set\)|\(data deleted\)|\[object object\])$"
+_ODD_PHRASE = rf"^[{BLANKS}]|[{BLANKS}]$|^$|{_NO_PHRASE}|{CONTROLS}"
 
 
 class _Field(NamedTuple):
@@ -63,6 +65,7 @@ def cleaned(read: pl.LazyFrame, file: Path, tally: Tally) -> pl.LazyFrame:
     _count(unclean.filter(of_use), tally)
     found_anew = pl.when(~pl.col("dropped").is_in(LACKING)).then("dropped").alias("dropped")
     phrase = filled(without_controls(pl.col("query")))
+    phrase = pl.when(~phrase.str.contains(_NO_PHRASE)).then(phrase)
     columns = [*(clean_ids(pl.col(name)) for name in _IDS), phrase, parse_prices(pl.col("price")), found_anew]
     collect_tables([mark_dropped(unclean.with_columns(columns)).sink_parquet(file, lazy=True)], [])
     return pl.concat([clean, pl.scan_parquet(file, glob=False)]).drop("unclean")

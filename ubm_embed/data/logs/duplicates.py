@@ -17,7 +17,8 @@ def without_duplicates(events: pl.LazyFrame, folder: Path, tally: Tally, *, rows
     """The events without those that came before; these are counted.
 
     An event came before if another row has its `message_id`; a product of a purchase, if it is in another row with the
-    same `order_id`. The earliest counts. Without such ids nothing is read but these two columns.
+    same `order_id`. The earliest counts; one with a time and a session of its own before others. Without such ids
+    nothing is read but these two columns.
 
     Args:
         events: on disk.
@@ -39,11 +40,13 @@ def without_duplicates(events: pl.LazyFrame, folder: Path, tally: Tally, *, rows
 
 
 def _repeated(events: pl.LazyFrame, keys: list[str], parts: int, folder: Path) -> pl.Series:
-    """The `order` of the events that are in a later row than the earliest one with their keys."""
+    """The `order` of the events that are in another row than the one that counts of those with their keys."""
     row = (pl.col("file").cast(pl.Int64) * _ROWS_A_FILE + pl.col("row")).alias("event")
-    needed = events.select(*keys, "timestamp", "order", row)
+    # The copy that a shop's server sends is in no session, that of the browser is.
+    loose = [pl.col(name).is_null().alias(f"no {name}") for name in ("timestamp", "session_id")]
+    needed = events.select(*keys, "timestamp", "order", row, *loose)
     again = [
-        part.sort("timestamp", "event", nulls_last=True)
+        part.sort("no timestamp", "no session_id", "timestamp", "event")
         .filter(pl.col("event") != pl.col("event").first().over(keys))
         .get_column("order")
         for part in parts_of(needed, pl.struct(keys), parts, folder)

@@ -21,6 +21,7 @@ from ubm_embed.data.logs.parts import join_short, sink_aside, write_aside
 from ubm_embed.data.logs.people import name_people
 from ubm_embed.data.logs.report import IngestReport, Tally, count_dropped, rows_by_file
 from ubm_embed.data.logs.sessions import are_repeated, named_sessions, number_interactions, ordered_sessions
+from ubm_embed.data.logs.sightings import find_sightings
 from ubm_embed.data.logs.taking_back import take_back
 from ubm_embed.data.mappings.mapping import Mapping
 from ubm_embed.data.products import CatalogueFile
@@ -76,11 +77,14 @@ def ingest(
     with output_folder(out, overwrite=overwrite) as aside, TemporaryDirectory(dir=aside) as name:
         folder, tally = Path(name), Tally()
         read = _read(events, folder)
-        usable = _usable(read, folder, tally)
+        clean = cleaned(read, folder / "cleaned.parquet", tally)
+        count_dropped(clean, tally)
+        sightings = find_sightings(clean, folder)
+        usable = _usable(clean, folder, tally)
         progress("ingest", 1, _STEPS, "joining products")
         products, without_text = join_products(known, products_of(usable, tally))
         progress("ingest", 2, _STEPS, "ordering sessions")
-        people = name_people(usable.drop(PRODUCT_FIELDS), gap, folder)
+        people = name_people(usable.drop(PRODUCT_FIELDS), gap, folder, sightings=sightings)
         interactions = _interactions(people, products, gap, tally, folder)
         if not interactions.select(pl.len()).collect().item():
             raise InvalidData(_nothing_left(tally), file=sources[0] if len(sources) == 1 else None)
@@ -102,10 +106,8 @@ def _read(events: Events, folder: Path) -> pl.LazyFrame:
     return read
 
 
-def _usable(read: pl.LazyFrame, folder: Path, tally: Tally) -> pl.LazyFrame:
-    """The events that count, cleaned, each once."""
-    events = cleaned(read, folder / "cleaned.parquet", tally)
-    count_dropped(events, tally)
+def _usable(events: pl.LazyFrame, folder: Path, tally: Tally) -> pl.LazyFrame:
+    """Of clean events those that count, each once."""
     good = events.filter(pl.col("dropped").is_null())
     once = without_duplicates(good, folder, tally)
     return once.drop("dropped", "problem", "unread_timestamp", "unread", "message_id", "order_id", "file", "row")

@@ -11,6 +11,7 @@ from pathlib import Path
 import polars as pl
 
 from ubm_embed.data.logs.parts import ROWS, join_short, parts_of, sink_aside, write_aside
+from ubm_embed.data.logs.sightings import COLUMNS
 from ubm_embed.data.tables.table_files import collect_tables
 
 # A user with more devices, counting cookies that were deleted, is a name for all who did not log in, such as "guest".
@@ -18,7 +19,9 @@ MAX_DEVICES = 1_000
 _PAIR = ("anonymous_id", "user_id")
 
 
-def name_people(events: pl.LazyFrame, gap: timedelta, folder: Path, *, rows: int = ROWS) -> pl.LazyFrame:
+def name_people(
+    events: pl.LazyFrame, gap: timedelta, folder: Path, *, sightings: pl.LazyFrame | None = None, rows: int = ROWS
+) -> pl.LazyFrame:
     """The events without `anonymous_id`, and in `user_id` the person: a user, or who stayed anonymous.
 
     An anonymous id that was seen with several users (a shared device) does not make them one. Its events without a user
@@ -29,29 +32,32 @@ def name_people(events: pl.LazyFrame, gap: timedelta, folder: Path, *, rows: int
         events: on disk, in any order.
         gap: the pause that ends a visit.
         folder: for temporary files.
+        sightings: who was seen with which device besides, as `find_sightings` returns it.
         rows: about how many events are in memory at once, at least all those of a shared device.
     """
     used = events.select(pl.col(_PAIR).is_not_null().any()).collect(engine="streaming")
     if not used["anonymous_id"].item():
         return events.drop("anonymous_id")
-    if not used["user_id"].item():
+    if not used["user_id"].item() and sightings is None:
         return events.drop("user_id").rename({"anonymous_id": "user_id"})
+    sightings = events.select(COLUMNS).clear() if sightings is None else sightings
     # Before a login some tools write the device in place of the user.
     is_device = (pl.col("user_id") == pl.col("anonymous_id")).fill_null(False)
-    events = events.with_columns(pl.when(~is_device).then("user_id"))
-    pairs = events.select(_PAIR).unique().collect(engine="streaming")
+    events, sightings = (frame.with_columns(pl.when(~is_device).then("user_id")) for frame in (events, sightings))
+    pairs = pl.concat([events.select(_PAIR), sightings.select(_PAIR)]).unique().collect(engine="streaming")
     devices = pairs.drop_nulls().group_by("user_id").len()
     crowds = devices.filter(pl.col("len") > MAX_DEVICES)["user_id"]
     if crowds.len():
         in_crowd = pl.col("anonymous_id").is_not_null() & pl.col("user_id").is_in(crowds.implode())
         user = pl.when(~in_crowd.fill_null(False)).then("user_id")
-        events, pairs = events.with_columns(user), pairs.with_columns(user)
+        events, sightings, pairs = events.with_columns(user), sightings.with_columns(user), pairs.with_columns(user)
     owners = pairs.drop_nulls().group_by("anonymous_id").agg(pl.col("user_id").first(), pl.len().alias("users"))
     single = owners.filter(pl.col("users") == 1).select("anonymous_id", pl.col("user_id").alias("owner"))
     owned = join_short(events, single.lazy(), "anonymous_id", "left")
     shared = owners.filter(pl.col("users") > 1).select("anonymous_id")
     if shared.height:
-        borrowed = _borrowers(join_short(events, shared.lazy(), "anonymous_id", "semi"), gap, folder, rows)
+        seen = pl.concat([events.select(COLUMNS), sightings.select(COLUMNS)])
+        borrowed = _borrowers(join_short(seen, shared.lazy(), "anonymous_id", "semi"), gap, folder, rows)
         owned = join_short(owned, borrowed, "order", "left")
     else:
         owned = owned.with_columns(pl.lit(None, pl.String).alias("borrower"))
@@ -78,7 +84,7 @@ def _anonymous(pairs: pl.DataFrame) -> pl.Expr:
 
 def _borrowers(events: pl.LazyFrame, gap: timedelta, folder: Path, rows: int) -> pl.LazyFrame:
     """Of the events of shared devices without a user `order` and `borrower`, the one that used the device then."""
-    timed = events.filter(pl.col("timestamp").is_not_null()).select("order", "timestamp", *_PAIR)
+    timed = events.filter(pl.col("timestamp").is_not_null())
     count = timed.select(pl.len()).collect(engine="streaming").item()
     files = [
         write_aside(_borrower(part, gap), folder / f"devices-{number}.parquet")

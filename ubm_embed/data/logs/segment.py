@@ -29,7 +29,7 @@ SENT = ("timestamp", "originalTimestamp", "sentAt", "receivedAt")  # when it was
 _OTHER_CALLS = ("page", "screen", "identify", "group", "alias")  # these name no event
 _PRODUCT = dict.fromkeys(("product_id", "sku", "name", "brand", "variant", "category", "price"), pl.String)
 _PROPERTIES: dict[str, pl.DataType | DataTypeClass] = {
-    **dict.fromkeys((*_PRODUCT, "query", "order_id"), pl.String),
+    **dict.fromkeys((*_PRODUCT, "query", "order_id", "orderId"), pl.String),
     "products": pl.List(pl.Struct(_PRODUCT)),
 }
 
@@ -79,7 +79,7 @@ def _columns(schema: pl.Schema) -> list[pl.Expr]:
         attributes=attribute_pairs(brand=value("brand"), variant=value("variant")),
         price=value("price"),
         message_id=text_at(schema, "messageId"),
-        order_id=text_at(schema, "properties", "order_id"),
+        order_id=first_id(*(text_at(schema, "properties", name) for name in ("order_id", "orderId"))),
         row=pl.col(ROW),
         problem=pl.col(PROBLEM),
         dropped=other_event(pl.col("event").is_not_null() | text_at(schema, "type").is_in(_OTHER_CALLS)),

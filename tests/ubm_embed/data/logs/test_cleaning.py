@@ -40,6 +40,14 @@ def test_ids_are_one_id_however_they_are_written(tmp_path: Path) -> None:
     ]
 
 
+def test_a_placeholder_is_no_phrase_but_a_word_is(tmp_path: Path) -> None:
+    phrases = ["undefined", " NULL", "NaN", "(not set)", "(data deleted)", "\\N", "[object Object]", "none", "nil"]
+    searches = [{"action": "search", "query": phrase} for phrase in [*phrases, "null hypothesis"]]
+    report, corpus = native(tmp_path, {}, *searches)
+    assert corpus.interactions["query"].drop_nulls().to_list() == ["none", "nil", "null hypothesis"]
+    assert report.dropped == {"no search phrase": 7}
+
+
 def test_prices_are_parsed_or_counted_as_lost(tmp_path: Path) -> None:
     prices = ["$1,299.00", "19,90", "12.5", "call us", "-1", "null", None, "2e1"]
     report, corpus = native(

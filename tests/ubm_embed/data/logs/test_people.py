@@ -1,3 +1,4 @@
+from collections.abc import Sequence
 from datetime import datetime, timedelta
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -13,15 +14,22 @@ GAP = timedelta(minutes=30)
 SCHEMA = {"anonymous_id": pl.String, "user_id": pl.String, "timestamp": pl.Datetime("us")}
 
 
-def people(*events: tuple[str | None, str | None, int | None], rows: int = 100) -> list[str | None]:
-    """Whose the events of (anonymous id, user id, minute) are."""
+Seen = tuple[str | None, str | None, int | None]
+
+
+def log(events: Sequence[Seen]) -> pl.LazyFrame:
     timed = [
         (anonymous, user, None if minute is None else NOON + timedelta(minutes=minute))
         for anonymous, user, minute in events
     ]
-    log = pl.LazyFrame(timed, schema=SCHEMA, orient="row").with_row_index("order")
+    return pl.LazyFrame(timed, schema=SCHEMA, orient="row").with_row_index("order")
+
+
+def people(*events: Seen, sightings: Sequence[Seen] = (), rows: int = 100) -> list[str | None]:
+    """Whose the events of (anonymous id, user id, minute) are."""
+    seen = log(sightings) if sightings else None
     with TemporaryDirectory() as folder:
-        named = name_people(log, GAP, Path(folder), rows=rows).collect().sort("order")
+        named = name_people(log(events), GAP, Path(folder), sightings=seen, rows=rows).collect().sort("order")
     assert set(named.columns) == {"order", "user_id", "timestamp"}
     return named["user_id"].to_list()
 
@@ -33,6 +41,18 @@ def test_an_anonymous_id_and_its_user_are_one_person_before_and_after() -> None:
 
 def test_a_user_on_two_devices_is_one_person() -> None:
     assert people(("a", "u", 0), ("b", "u", 1), ("a", None, 2), ("b", None, 3)) == ["u"] * 4
+
+
+def test_a_device_and_a_user_that_no_event_shows_together() -> None:
+    assert people(("a", None, 0), (None, "u", 1), ("b", None, 2), sightings=[("a", "u", 9), ("b", "b", 9)]) == [
+        *("u", "u", "b")
+    ]
+    assert people(("a", None, 0), ("b", None, 1), sightings=[("a", "u", 9)]) == ["u", "b"]
+
+
+def test_logins_tell_who_used_a_shared_device_then() -> None:
+    events = [("a", None, 0), ("a", None, 10), ("a", None, 100), ("a", None, 105), ("a", None, 900)]
+    assert people(*events, sightings=[("a", "u", 5), ("a", "v", 103)]) == ["u", "u", "v", "v", "a"]
 
 
 def test_a_log_without_anonymous_ids_stays() -> None:
