@@ -113,9 +113,9 @@ def test_a_version_of_older_software_says_nothing_of_its_columns(feed: Shop) -> 
 
 def test_a_value_that_turns_a_column_of_a_text_file_into_text_is_named(shop: Shop) -> None:
     file = shop.file.with_suffix(".csv")
-    prices = pl.when(pl.col("product_id") == "p3").then(pl.lit("call us")).otherwise(pl.col("price").cast(pl.String))
+    prices = pl.when(pl.col("product_id") == "p1").then(pl.col("price").cast(pl.String)).otherwise(pl.lit("call us"))
     shop.products.drop("attributes").with_columns(price=prices).write_csv(file)
-    with pytest.raises(QualityGateFailed, match=r"price was a number and is text \(.*\.csv, row 3: 'call us'\)"):
+    with pytest.raises(QualityGateFailed, match=r"price was a number and is text \(.*\.csv, row 2: 'call us'\)"):
         shop.refresh(products=file)
 
 
