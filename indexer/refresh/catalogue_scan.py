@@ -12,6 +12,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from hashlib import blake2b
 from pathlib import Path
+from typing import Any
 
 import polars as pl
 
@@ -47,6 +48,7 @@ class CatalogueScan:
         stamps: the state that its files were in.
         empty: share of the products without a value, by column.
         notices: what a person should know about it, in words.
+        last: values of the last product, by column.
     """
 
     file: Path
@@ -57,6 +59,7 @@ class CatalogueScan:
     stamps: Stamps = ()
     empty: dict[str, float] = field(default_factory=dict)
     notices: tuple[str, ...] = ()
+    last: dict[str, Any] = field(default_factory=dict)
 
     @classmethod
     def read(cls, file: str | Path, mapping: Mapping | None = None, *, batch_rows: int = _BATCH_ROWS) -> CatalogueScan:
@@ -71,6 +74,7 @@ class CatalogueScan:
         before = require_settled(catalogue.files)
         parts: list[pl.DataFrame] = []
         schema, empty = pl.Schema(), Counter[str]()
+        last: dict[str, Any] = {}
         try:
             for batch in catalogue.batches(batch_rows):
                 schema = batch.schema
@@ -78,6 +82,7 @@ class CatalogueScan:
                     require_storable(batch, file)
                 parts.append(with_hashes(batch).select("product_id", TEXT_HASH, ROW_HASH))
                 empty.update(_empty_values(batch))
+                last = batch.row(-1, named=True)
         except InvalidData:
             require_unchanged(catalogue.files, before)  # if it changed meanwhile, that is why
             raise
@@ -86,7 +91,7 @@ class CatalogueScan:
         catalogue.require_ids_once(rows["product_id"])
         shares = {name: empty[name] / rows.height for name in schema}
         notices = (*catalogue.changes, *_cut_short(catalogue, rows["product_id"]))
-        return cls(Path(file), schema, rows, batch_rows, catalogue, before, shares, notices)
+        return cls(Path(file), schema, rows, batch_rows, catalogue, before, shares, notices, last)
 
     def __len__(self) -> int:
         return self.rows.height
@@ -217,10 +222,10 @@ def _has_no_rows(path: Path) -> bool:
 
 def _is_blank(file: Path) -> bool:
     """Whether a file of text has nothing, or an empty JSON array."""
-    if file.stat().st_size == 0:
-        return True
     if table_kind(file) == "Parquet":
         return False
+    if file.stat().st_size == 0:
+        return True
     with open_text(file) as stream:
         start = stream.read(_BLANK)
     return len(start) < _BLANK and start.strip().removeprefix("\ufeff").strip() in ("", "[]")

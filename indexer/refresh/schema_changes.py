@@ -12,6 +12,7 @@ from dataclasses import dataclass
 import polars as pl
 
 from indexer.refresh.catalogue_scan import CatalogueScan
+from indexer.refresh.cut_feed import require_last_field
 from indexer.refresh.gates import Gate, GateResult
 from indexer.refresh.plan import Plan
 from indexer.store.embedding_store import EmbeddingStore
@@ -47,9 +48,13 @@ def compare_catalogues(
     Args:
         notice: is told the differences of the columns.
         may_fail: whether the gate `schema` may fail. If not, what breaks conditions is an error, and no notice as well.
+
+    Raises:
+        InvalidData: the catalogue seems to be cut short, as `require_last_field` finds.
     """
     if plan.base is None:
         return []
+    require_last_field(store, plan)
     changes = schema_changes(store, plan.base, plan.live_schema, plan.scan)
     for change in changes:
         if may_fail or not change.breaks:

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from itertools import islice
 from pathlib import Path
 
 import polars as pl
 
 from ubm_embed.data.ids import clean_ids
 from ubm_embed.data.tables.columns import conform, require, require_columns
-from ubm_embed.data.tables.table_files import collect_tables, scan_table, table_files
+from ubm_embed.data.tables.table_files import collect_tables, scan_table, table_files, table_kind
+from ubm_embed.data.tables.text_stream import byte_chunks
 
 # What a program writes that has no rules to write; a byte order mark and white space aside.
 _EMPTY = (b"", b"[]")
@@ -53,6 +55,8 @@ def _read(file: str | Path, schema: dict[str, pl.DataType]) -> pl.DataFrame:
 
 
 def _is_empty(file: Path) -> bool:
-    if file.stat().st_size > _MAX_EMPTY_BYTES:
+    """Whether a file of text, which may be compressed, has nothing in it; an empty Parquet file is an error."""
+    if file.stat().st_size > _MAX_EMPTY_BYTES or table_kind(file) == "Parquet":
         return False
-    return file.read_bytes().removeprefix(b"\xef\xbb\xbf").strip() in _EMPTY
+    text = b"".join(islice(byte_chunks(file, _MAX_EMPTY_BYTES), 2))
+    return text.removeprefix(b"\xef\xbb\xbf").strip() in _EMPTY

@@ -66,6 +66,11 @@ class ProductTable:
         assert isinstance(frame, pl.DataFrame)
         return frame
 
+    def row(self, version: int, position: int, columns: Sequence[str]) -> dict[str, Any]:
+        """The values of one row of a version, by column."""
+        with self._pinned(version) as dataset:
+            return dict(dataset.take([position], columns=list(columns)).to_pylist()[0])
+
     def schema(self, version: int) -> pa.Schema:
         """Columns of a version and their types, the vector among them."""
         with self._pinned(version) as dataset:

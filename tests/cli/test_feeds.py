@@ -133,6 +133,36 @@ def test_a_feed_that_ends_within_a_row_is_refused_and_one_without_its_newline_re
     )
 
 
+def test_a_feed_that_ends_within_its_last_field_is_refused_if_the_live_version_has_more(
+    ubm: Shell, build: Shell, feed: Callable[..., Path], tmp_path: Path
+) -> None:
+    def priced(last: str) -> Path:
+        rows = "product_id,title,price\np1,red shoes,9.5\np2,blue shoes,19.5\n"
+        return feed(f"{rows}{last}")
+
+    def refresh(last: str) -> Any:
+        return ubm("refresh", "--products", priced(last), "--store", tmp_path / "store", *ALLOW)
+
+    assert build(priced("p3,red shirt,16.5\n")).code == 0
+    for given in ("16", "1", ""):
+        ran = refresh(f"p3,red shirt,{given}")
+        assert ran.code == 3
+        said = f"seems cut short: the last row ends in '{given}' where the live version has '16.5', and the file has no"
+        assert said in ran.err, ran.err
+        assert ("feed.csv" in ran.err, "row 3" in ran.err) == (True, True)
+        assert answered(ubm, tmp_path, "price = 16.5") == ["p3"]
+    for whole in ("p3,red shirt,17", "p3,red shirt,16\n", "p3,red shirt,165\np4,socks,1"):
+        assert refresh(whole).code == 0  # another price; a whole file; a new product
+
+
+def test_a_difference_before_the_last_field_does_not_make_a_feed_cut(
+    ubm: Shell, build: Shell, feed: Callable[..., Path], tmp_path: Path
+) -> None:
+    assert build(feed(csv_feed())).code == 0
+    cheaper = feed(csv_feed(p4="4")[:-1])
+    assert ubm("refresh", "--products", cheaper, "--store", tmp_path / "store", *ALLOW).code == 0
+
+
 @pytest.mark.parametrize("text", ["", "\n", "session_id,position,action,product_id\n"])
 def test_a_file_without_interactions_means_none(
     ubm: Shell, build: Shell, feed: Callable[..., Path], tmp_path: Path, text: str

@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import polars as pl
+import pyarrow as pa
 import pytest
 
 from indexer.search.rule_files import read_boosts, read_excluded
@@ -42,6 +43,23 @@ def test_an_empty_file_has_no_rules(tmp_path: Path, name: str, text: str, mark: 
     (tmp_path / name).write_text(mark + text, "utf-8")
     assert read_excluded(tmp_path / name) == frozenset()
     assert read_boosts(tmp_path / name) == {}
+
+
+@pytest.mark.parametrize("text", [b"", b"\n", b"[]"])
+@pytest.mark.parametrize(("suffix", "codec"), [("gz", "gzip"), ("zst", "zstd")])
+def test_a_compressed_empty_file_has_no_rules(tmp_path: Path, text: bytes, suffix: str, codec: str) -> None:
+    name = "x.json" if text == b"[]" else "x.csv"
+    file = tmp_path / f"{name}.{suffix}"
+    with pa.CompressedOutputStream(str(file), codec) as stream:
+        stream.write(text)
+    assert read_excluded(file) == frozenset()
+    assert read_boosts(file) == {}
+
+
+def test_an_empty_parquet_file_is_an_error(tmp_path: Path) -> None:
+    (tmp_path / "x.parquet").touch()
+    with pytest.raises(InvalidData, match="empty"):
+        read_excluded(tmp_path / "x.parquet")
 
 
 def test_a_table_without_rows_has_no_rules_but_its_columns(tmp_path: Path) -> None:

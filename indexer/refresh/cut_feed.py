@@ -1,0 +1,54 @@
+"""Whether a feed ends within the last field of its last row, which no count of fields tells: the live version does."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from indexer.refresh.plan import Plan
+from indexer.refresh.settled_files import cut_short
+from indexer.store.embedding_store import EmbeddingStore
+from ubm_embed.data.products import CatalogueFile
+from ubm_embed.data.tables.table_files import scan_table, table_kind
+from ubm_embed.errors import InvalidData
+
+
+def require_last_field(store: EmbeddingStore, plan: Plan) -> None:
+    """Raise `InvalidData` if the last product differs from the live version as if its last field had been cut.
+
+    Only a CSV file without a final newline is looked at, and of several files the last.
+    """
+    catalogue, changes = plan.scan.source, plan.changes
+    if catalogue is None or plan.base is None or changes.live_rows[-1] < 0 or not changes.row_differs[-1]:
+        return
+    file = catalogue.files[-1]
+    if table_kind(file) != "CSV" or not cut_short([file]):
+        return
+    now = plan.scan.last
+    names = [name for name in now if name in plan.live_schema]
+    live = store.table.row(plan.base.table_version, int(changes.live_rows[-1]), names)
+    different = [name for name in names if now[name] != live[name]]
+    if len(different) != 1 or not _may_be_last(catalogue, different[0]):
+        return
+    name = different[0]
+    given, whole = _text(now[name]), _text(live[name])
+    if whole.startswith(given):
+        row = catalogue.locate(len(plan.scan) - 1)[1]
+        raise InvalidData(
+            f"seems cut short: the last row ends in {given!r} where the live version has {whole!r}, and the file has "
+            "no final newline; end it with a newline if it is whole",
+            file=file,
+            row=row,
+            field=name,
+        )
+
+
+def _may_be_last(catalogue: CatalogueFile, name: str) -> bool:
+    """Whether a column is the last of the file; a mapping may make any column of it."""
+    return catalogue.mapping is not None or scan_table(catalogue.files[-1]).collect_schema().names()[-1] == name
+
+
+def _text(value: Any) -> str:
+    """A value as a feed has it: a whole number without a fraction, a missing value as nothing."""
+    if isinstance(value, float) and value.is_integer():
+        return str(int(value))
+    return "" if value is None else str(value)
