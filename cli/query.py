@@ -23,6 +23,7 @@ from cli.answers import warn_about, warn_about_rules, write_answers
 from cli.console import Format, choose_format
 from cli.inputs import read_text, source_name
 from cli.store_options import Store
+from ubm_embed.errors import InvalidData
 
 if TYPE_CHECKING:
     from ubm_embed.data.session import Session
@@ -70,6 +71,8 @@ def query(
 
     text = read_text(session)
     sessions = [one for _, one in read_sessions(io.StringIO(text), name=source_name(session))]
+    if not sessions:
+        raise InvalidData("no session; expected at least one in the list", file=source_name(session))
     is_list = text.lstrip("\ufeff \t\r\n").startswith("[")
 
     rules = read_rules(where, diversity, max_per, exclude, boost, include_seen=include_seen)

@@ -132,6 +132,10 @@ class TestQuery:
             result = run("query", "--session", session_file(tmp_path, sessions), "--store", store)
             assert [answer["session_id"] for answer in json.loads(result.stdout)] == ["s1", "s2"][: len(sessions)]
 
+    def test_a_list_without_sessions_is_an_error(self, tmp_path: Path, store: Path) -> None:
+        with pytest.raises(InvalidData, match=r"no session; expected at least one in the list"):
+            run("query", "--session", session_file(tmp_path, " [ ]\n"), "--store", store)
+
     def test_lines_are_answered_with_lines(self, tmp_path: Path, store: Path) -> None:
         result = run("query", "--session", session_file(tmp_path, lines(KNOWN, STRANGE)), "--store", store)
         assert [json.loads(line)["session_id"] for line in result.stdout.splitlines()] == ["s1", "s2"]

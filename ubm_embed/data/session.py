@@ -163,7 +163,8 @@ def read_json(text: str, name: str, line: int | None = None) -> Any:
     try:
         return json.loads(text)
     except json.JSONDecodeError as error:
-        problem = f"not JSON: {error.msg} at column {error.colno}"
+        what = error.msg.removesuffix(" at")  # as some of Python's messages end
+        problem = f"not JSON: {what} at column {error.colno}"
         raise InvalidData(problem, file=name, row=line or error.lineno) from None
     except RecursionError:
         problem = "not JSON that can be read: too many brackets within one another"

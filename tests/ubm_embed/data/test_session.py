@@ -223,6 +223,7 @@ def test_an_invalid_session_of_a_list_is_named_by_its_line():
         ('{\n"interactions": [}', 2, "not JSON: Expecting value at column 18"),
         ('{"interactions": []}\n{"interactions": [}', 2, "not JSON: Expecting value at column 19"),
         ('{"interactions": []}\n\nnonsense', 3, "not JSON"),
+        ('{"interactions', 1, "not JSON: Unterminated string starting at column 2"),
         ("nonsense\nnonsense", 1, "not JSON"),
         ("[" * 100_000, None, "not JSON that can be read"),
         ("1" * 5000, None, "not JSON that can be read"),

@@ -16,7 +16,10 @@ from numpy.typing import NDArray
 from ubm_embed.errors import InvalidData
 
 _LF, _CR = 0x0A, 0x0D
-QUOTE_ADVICE = 'double the quote, or declare quote = "" in a mapping if quotes are characters like any other'
+QUOTE_ADVICE = (
+    'double the quote, or, if quotes are characters like any other, declare quote = "" in a mapping or take a '
+    "ready-made one that does, such as google_merchant_unquoted"
+)
 
 LONE_RETURN_PROBLEM = "a carriage return without a line feed; expected lines that end in LF or CR LF"
 NUL_PROBLEM = "a NUL character; if the text is UTF-16, declare its encoding in a mapping"

@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from ubm_embed.data.tables.json_lines import LineBlock
-from ubm_embed.data.tables.json_values import refuse_constant
+from ubm_embed.data.tables.json_values import json_problem, refuse_constant
 from ubm_embed.data.tables.text_stream import CHUNK_BYTES, MAX_RECORD_BYTES, BrokenTextError, utf8_chunks
 from ubm_embed.errors import InvalidData
 
@@ -74,7 +74,7 @@ class _Elements:
                 _, end = _DECODER.raw_decode(self._text, self._at)
             except json.JSONDecodeError as error:
                 if not self._read_more():
-                    raise self._error(error.msg, error.pos) from None
+                    raise self._error(json_problem(error), error.pos) from None
             except RecursionError:
                 raise self._error("nested too deeply", self._at) from None
             except ValueError as error:

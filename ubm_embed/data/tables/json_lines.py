@@ -13,7 +13,7 @@ from typing import Any
 import polars as pl
 from polars.datatypes import DataTypeClass
 
-from ubm_embed.data.tables.json_values import Fitting, Misfit, parse_json, shown, whole_text
+from ubm_embed.data.tables.json_values import Fitting, Misfit, json_problem, parse_json, shown, whole_text
 from ubm_embed.data.tables.text_stream import CHUNK_BYTES, MAX_RECORD_BYTES, BrokenTextError, utf8_chunks
 from ubm_embed.errors import InvalidData
 
@@ -210,7 +210,7 @@ def loads(text: bytes, file: Path, number: int) -> Any:
     except UnicodeDecodeError as error:
         raise InvalidData(f"not UTF-8 text: {error.reason}", file=file, row=number) from None
     except json.JSONDecodeError as error:
-        raise InvalidData(f"not JSON: {error.msg} at column {error.colno}", file=file, row=number) from None
+        raise InvalidData(f"not JSON: {json_problem(error)} at column {error.colno}", file=file, row=number) from None
     except RecursionError:
         raise InvalidData("not readable as JSON: nested too deeply", file=file, row=number) from None
     except ValueError as error:

@@ -30,6 +30,11 @@ def parse_json(text: str) -> Any:
     return json.loads(text, parse_constant=refuse_constant, parse_float=_number)
 
 
+def json_problem(error: json.JSONDecodeError) -> str:
+    """What is wrong with a JSON text, to be followed by " at" and where: some of Python's messages end in it."""
+    return error.msg.removesuffix(" at")
+
+
 def refuse_constant(constant: str) -> NoReturn:
     """Raise for `NaN` and the like, which Python's parser takes for JSON."""
     raise ValueError(f"{constant} is not a JSON value")

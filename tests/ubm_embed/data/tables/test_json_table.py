@@ -209,6 +209,7 @@ def test_one_odd_row_among_many_costs_no_other(tmp_path: Path) -> None:
     [
         ('{"a": }', "not JSON: Expecting value at column 7"),
         ('{"a": 1} {"a": 2}', "not JSON: Extra data at column 10"),
+        ('{"a": "\x01"}', "not JSON: Invalid control character at column 8"),
         ('{"a": 1', "not JSON"),
         ('{"a": NaN}', "NaN is not a JSON value"),
         (b'{"a": "\xff"}', "not UTF-8 text"),
@@ -259,6 +260,7 @@ def test_without_a_schema_every_key_is_text_and_nested_values_are_json(tmp_path:
     ("text", "row", "message"),
     [
         ('[{"a": 1},\n {"a": }]', 2, "Expecting value at line 2, column 8"),
+        ('[{"a": "b', 1, "Unterminated string starting at line 1, column 8"),
         ('[{"a": 1}, {"a": 2}', 2, r"expected , or \] at line 1, column 20"),
         ('[{"a": 1} {"a": 2}]', 1, r"expected , or \]"),
         ('[{"a": 1}] x', 1, "text after the array"),

@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Sequence
 
 from ubm_embed.data.mappings.guesses.part import ColumnGuess, PartGuess
 
 _EXAMPLES, _EXAMPLE_LENGTH = 3, 40
 _WIDTH = 118
+# What JSON leaves as it is and a terminal obeys: control characters, marks and overrides of the direction of writing,
+# and separators of lines.
+_UNPRINTABLE = re.compile("[\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069\ufeff]")
 
 
 def toml_text(parts: Sequence[PartGuess]) -> str:
@@ -112,8 +116,8 @@ def _count(count: int, what: str) -> str:
 
 
 def _quoted(text: str) -> str:
-    """A TOML string."""
-    return json.dumps(text, ensure_ascii=False).replace("\x7f", "\\u007f")
+    """A TOML string, which a terminal can show."""
+    return _UNPRINTABLE.sub(lambda match: f"\\u{ord(match[0]):04x}", json.dumps(text, ensure_ascii=False))
 
 
 def _shown(text: str) -> str:

@@ -237,6 +237,17 @@ def test_quotes_inside_fields_are_noticed(tmp_path: Path) -> None:
     assert try_mapping([tmp_path / "log.csv"], proposal.mapping).actions == {"view": 2}
 
 
+@pytest.mark.parametrize("sign", ["\x1b", "\x7f", "\x85", "\x9b", "\u200f", "\u202e", "\u2028", "\u2066", "\ufeff"])
+def test_what_a_terminal_obeys_is_escaped(tmp_path: Path, sign: str) -> None:
+    header = f"session_id,action,product_id,na{sign}me,col{sign}our"
+    rows = f"s{sign}m,view,P{sign}1,red shoe,r{sign}ed\nt,wi{sign}sh,P2,blue shoe,blue\n"
+    (tmp_path / "log.csv").write_text(f"{header}\n{rows}", "utf-8")
+    proposal = guess(tmp_path, tmp_path / "log.csv")
+    assert sign not in proposal.text
+    assert f"P\\u{ord(sign):04x}1" in proposal.text
+    assert f"wi{sign}sh" in proposal.mapping.log[0].actions
+
+
 def test_a_separator_of_two_characters_is_noticed(tmp_path: Path) -> None:
     (tmp_path / "ratings.dat").write_text("1::1193::5::978300760\n1::661::3::978302109\n")
     (part,) = guess(tmp_path, tmp_path / "ratings.dat").mapping.log
