@@ -66,10 +66,14 @@ def column_types(frame: pl.LazyFrame, names: Sequence[str], files: Sequence[Path
     found = ColumnTypes({}, {}, {})
     counted = _counted(frame, {name: _counts(name) for name in names}, files)
     prices = [name for name in names if is_price(name) and 0 < counted[name]["filled"] != counted[name]["number"]]
-    # Apart, since it takes ten times as long to look for a price as for a number.
-    as_prices = _counted(frame, {name: {"price": _number_of(pl.col(name), ColumnType.PRICE)} for name in prices}, files)
+    # Apart, since it takes ten times as long to look for a price as for a number, and most columns are of one kind.
+    mixed = [name for name in names if name in prices or _is_mixed(counted[name])]
+    more = {name: {"missing": pl.col(name).str.contains(_NO_VALUE).sum()} for name in mixed}
+    for name in prices:
+        more[name]["price"] = _number_of(pl.col(name), ColumnType.PRICE)
+    counted_more = _counted(frame, more, files)
     for name in names:
-        _classify(name, counted[name] | as_prices.get(name, {}), found)
+        _classify(name, {"missing": 0} | counted[name] | counted_more.get(name, {}), found)
     return found
 
 
@@ -81,17 +85,17 @@ def _counted(
         return {}
     flat = [count.alias(f"{len(name)} {name}{what}") for name, ours in counts.items() for what, count in ours.items()]
     # The values first, as a step of their own: otherwise polars strips them again for each of the counts.
-    values = frame.select(filled(pl.col(name)) for name in counts).select(
-        *(known(pl.col(name)) for name in counts),
-        *(pl.col(name).str.contains(_NO_VALUE).alias(_missing(name)) for name in counts),
-    )
+    values = frame.select(filled(pl.col(name)) for name in counts)
     (results,) = collect_tables([values.select(flat)], files)
     row = results.row(0, named=True)
     return {name: {what: row[f"{len(name)} {name}{what}"] for what in ours} for name, ours in counts.items()}
 
 
-def _missing(name: str) -> str:
-    return f"\0{name}"  # no file has a column of such a name
+def _is_mixed(counts: Mapping[str, int]) -> bool:
+    """Whether some values, but not all, have a type; the others may stand for none."""
+    every = counts["filled"]
+    fitting = [count for what, count in counts.items() if what not in ("filled", "fractions", "codes")]
+    return any(fitting) and every not in fitting
 
 
 def _counts(name: str) -> dict[str, pl.Expr]:
@@ -100,9 +104,8 @@ def _counts(name: str) -> dict[str, pl.Expr]:
     kinds = (ColumnType.NUMBER, ColumnType.INTEGER, ColumnType.BOOLEAN)
     return {
         "filled": value.count(),
-        "missing": pl.col(_missing(name)).sum(),
         **{" ".join(pair): value.str.to_lowercase().is_in(pair).sum() for pair in flags},
-        "fractions": value.str.contains(r"[.eE]").sum(),
+        "fractions": value.str.contains(r"[0-9][.eE]").sum(),
         "codes": value.str.contains(_CODE).sum(),
         **{str(kind): _number_of(value, kind) for kind in kinds},
     }
@@ -113,7 +116,7 @@ def _number_of(value: pl.Expr, kind: ColumnType) -> pl.Expr:
 
 
 def _classify(name: str, counts: Mapping[str, int], found: ColumnTypes) -> None:
-    every = counts["filled"]
+    every = counts["filled"] - counts["missing"]
     if not every:
         return
     # A whole number beyond 64 bits stays text.
