@@ -45,10 +45,10 @@ def whole(text: str) -> str:
 
 
 def as_text(value: Any) -> str | None:
-    """A plain value as text; numbers are compared by their value."""
+    """A plain value as text; numbers are compared by their value, where -0.0 is 0.0."""
     if value is None or isinstance(value, bool):
         return None if value is None else json.dumps(value)
-    return whole(value) if isinstance(value, str) else f"number {float(value)!r}"
+    return whole(value) if isinstance(value, str) else f"number {float(value) + 0.0!r}"
 
 
 def comparable(value: Any) -> Any:
@@ -60,7 +60,7 @@ def comparable(value: Any) -> Any:
 
 def found(text: str | None, like: Any) -> str | None:
     is_number = isinstance(like, int | float) and not isinstance(like, bool)
-    return f"number {float(text)!r}" if is_number and text is not None else text
+    return f"number {float(text) + 0.0!r}" if is_number and text is not None else text
 
 
 @FUZZ

@@ -9,7 +9,6 @@ from collections.abc import Sequence
 from ubm_embed.data.mappings.guesses.part import ColumnGuess, PartGuess
 
 _EXAMPLES, _EXAMPLE_LENGTH = 3, 40
-_WIDTH = 118
 # What JSON leaves as it is and a terminal obeys: control characters, marks and overrides of the direction of writing,
 # and separators of lines.
 _UNPRINTABLE = re.compile("[\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069\ufeff]")
