@@ -1,4 +1,4 @@
-"""Options of earlier versions, so that whoever still uses one is told its new name."""
+"""Options of earlier versions and their new names, for the message to those who still use one."""
 
 from __future__ import annotations
 

@@ -11,13 +11,13 @@ from time import sleep, time
 from typing import TypeAlias
 
 from ubm_embed.data.tables.table_files import table_kind
+from ubm_embed.data.tables.text_stream import COMPRESSED
 from ubm_embed.errors import Conflict
 
 # A file that was written so recently is looked at a second time, and so is one without a newline at its end.
 _RECENT_SECONDS = 2.0
 _WAIT_SECONDS = 1.0
 _LINES = ("CSV", "JSON", "JSON Lines")
-_COMPRESSED = (b"\x1f\x8b", b"\x28\xb5\x2f\xfd")
 
 # Size and time of the last change of each file.
 Stamps: TypeAlias = tuple[tuple[int, int], ...]
@@ -65,7 +65,7 @@ def ends(file: Path) -> bool:
 
 def _has_lines(file: Path) -> bool:
     with file.open("rb") as stream:
-        return table_kind(file) in _LINES and not stream.read(4).startswith(_COMPRESSED)
+        return table_kind(file) in _LINES and not stream.read(4).startswith(COMPRESSED)
 
 
 def _is_recent(file: Path) -> bool:

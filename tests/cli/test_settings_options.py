@@ -262,7 +262,7 @@ def test_the_layers_of_the_option_are_those_that_a_model_may_have() -> None:
 
 
 class TestRenamed:
-    """Whoever uses an option of an earlier version is told its new name."""
+    """An option of an earlier version is an error that says its new name."""
 
     def test_every_new_name_is_an_option(self) -> None:
         group: Any = typer.main.get_command(app)

@@ -26,7 +26,7 @@ class Row:
     Attributes:
         label: what it is.
         value: the figure as text.
-        share: of the whole, between 0 and 1; None where it is no share.
+        share: of the whole, between 0 and 1; None if it is not a share.
     """
 
     label: str

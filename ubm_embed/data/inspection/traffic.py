@@ -23,7 +23,7 @@ class Visitor:
         name: its id.
         interactions: how many.
         products: different ones.
-        per_minute: interactions per minute; None where there are fewer than 20, no timestamps, or one for all, and
+        per_minute: interactions per minute; None if there are fewer than 20, no timestamps, or one for all, and
             of users.
     """
 

@@ -25,7 +25,7 @@ def name_people(
     """The events without `anonymous_id`, and in `user_id` the person: a user, or who stayed anonymous.
 
     An anonymous id that was seen with several users (a shared device) does not make them one. Its events without a user
-    belong to whoever logs in next during the same visit, else to whoever was logged in before. A user with more than
+    belong to the user who logs in next during the same visit, else to the one logged in before. A user with more than
     `MAX_DEVICES` anonymous ids is nobody.
 
     Args:

@@ -66,14 +66,6 @@ def unseen_paths(rows: MappedRows) -> frozenset[str]:
     return absent.union(unseen)
 
 
-def check_values(
-    rows: MappedRows, columns: Mapping[str, Column], values: Mapping[str, Values], used: pl.Expr
-) -> frozenset[str]:
-    """The required paths that no row has. Raises what `require_fitting` does."""
-    require_fitting(rows, columns, values, used)
-    return unseen_paths(rows)
-
-
 def count_misfits(
     rows: MappedRows, columns: Mapping[str, Column], values: Mapping[str, Values], used: pl.Expr
 ) -> dict[str, int]:

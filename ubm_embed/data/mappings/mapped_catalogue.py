@@ -6,7 +6,7 @@ from pathlib import Path
 
 import polars as pl
 
-from ubm_embed.data.mappings.checks import check_values, count_misfits
+from ubm_embed.data.mappings.checks import count_misfits, require_fitting, unseen_paths
 from ubm_embed.data.mappings.column import ColumnType
 from ubm_embed.data.mappings.conditions import drop_reason
 from ubm_embed.data.mappings.held_paths import without_key
@@ -31,7 +31,7 @@ def mapped_catalogue(file: Path, part: CatalogueMapping, *, row: str | None = No
     Args:
         row: adds a column of this name with the 1-based row of each product in the file.
 
-    Where the mapping has `latest`, a column `LATEST` is the time of each row; see `only_latest`.
+    Where the mapping has `latest`, a column `LATEST` is the time of each row; `CatalogueFile` keeps the latest by it.
 
     Raises:
         NotFound: no such file, or none beside it that is to be joined.
@@ -40,7 +40,8 @@ def mapped_catalogue(file: Path, part: CatalogueMapping, *, row: str | None = No
     rows = map_rows(file, part)
     values = _values(rows, part)
     kept = drop_reason(part.drop, rows.locations).is_null()
-    unseen = check_values(rows, part.our_columns(), values, kept)
+    require_fitting(rows, part.our_columns(), values, kept)
+    unseen = unseen_paths(rows)
     if part.lacks(unseen) is not None and (lacking := part.lacks(without_key(rows, part, unseen))) is not None:
         raise missing_column(lacking, rows.columns, file, part)
     _require_readable(rows)

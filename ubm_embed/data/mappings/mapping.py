@@ -26,6 +26,7 @@ title = "name"
 
 from __future__ import annotations
 
+from abc import abstractmethod
 from collections.abc import Collection, Sequence
 from fnmatch import fnmatch
 from pathlib import Path
@@ -78,9 +79,9 @@ class _Part(TomlModel):
         """Whether a pattern of `files` matches the file's name."""
         return any(fnmatch(Path(file).name.lower(), pattern.lower()) for pattern in self.files)
 
+    @abstractmethod
     def our_columns(self) -> dict[str, Column]:
         """Every column by its name here, attributes as `attributes.NAME`."""
-        raise NotImplementedError
 
     def paths(self) -> list[str]:
         """Every path that is read."""

@@ -19,6 +19,7 @@ CHUNK_BYTES = 2 << 20
 MAX_RECORD_BYTES = 64 << 20
 
 _GZIP, _ZSTD = b"\x1f\x8b", b"\x28\xb5\x2f\xfd"
+COMPRESSED = (_GZIP, _ZSTD)  # how a compressed file begins
 # The longer marks first: that of UTF-32 begins with that of UTF-16.
 _BYTE_ORDER_MARKS = (
     (codecs.BOM_UTF8, "utf-8"),
@@ -30,7 +31,7 @@ _BYTE_ORDER_MARKS = (
 
 
 class BrokenTextError(Exception):
-    """Text that cannot be read on. Whoever counts rows turns it into an error that names the row."""
+    """Text that cannot be read any further; readers, which count rows, turn it into an error that names the row."""
 
 
 def byte_chunks(file: Path, size: int = CHUNK_BYTES) -> Iterator[bytes]:
