@@ -167,10 +167,10 @@ def _geometry(experiment: Experiment, start: Checkpoint, corpus: TokenizedCorpus
     sessions = experiment.examples.prefixes.take(chosen).last(start.model.config.max_interactions)
     masked = frozenset({"action_and_item_token_masking"})
     views = session_views(start.tokenizer, corpus.texts, sessions, masked, rng).to(start.model.device)
-    vectors = start.model.eval()(views.batch)
+    vectors = start.model.eval()(views.batch).numpy(force=True)
     pairs = views.pairs["action_and_item_token_masking"]
-    anchors = vectors[pairs.anchors]
-    return alignment(anchors, vectors[pairs.positives]).item(), uniformity(anchors).item()
+    anchors = vectors[pairs.anchors.numpy(force=True)]
+    return alignment(anchors, vectors[pairs.positives.numpy(force=True)]), uniformity(anchors)
 
 
 @dataclass(frozen=True)

@@ -14,7 +14,6 @@ from pathlib import Path
 
 import numpy as np
 import polars as pl
-import torch
 
 from indexer.index.index_request import IndexRequest, IndexTarget
 from indexer.index.kinds import DISK, IndexSpec
@@ -262,7 +261,7 @@ def _target_gates(built: BenchmarkResult, target: IndexTarget, limits: GateLimit
 def _uniformity(table: ProductTable, candidate: ReleaseCandidate) -> float | None:
     """Uniformity of a sample of the vectors (paper 4.6); None of fewer than two."""
     sample = table.vectors(candidate.table_version, evenly_spaced(len(candidate.product_ids), _SAMPLE))
-    return float(uniformity(torch.from_numpy(sample))) if len(sample) > 1 else None
+    return uniformity(sample) if len(sample) > 1 else None
 
 
 def _alignment(table: ProductTable, candidate: ReleaseCandidate) -> float | None:
@@ -274,8 +273,7 @@ def _alignment(table: ProductTable, candidate: ReleaseCandidate) -> float | None
     if not known.size:
         return None
     sample = known[evenly_spaced(known.size, _SAMPLE)]
-    x, y = (torch.from_numpy(table.vectors(candidate.table_version, side[sample])) for side in rows)
-    return float(alignment(x, y))
+    return alignment(*(table.vectors(candidate.table_version, side[sample]) for side in rows))
 
 
 def software() -> str:

@@ -5,16 +5,25 @@ Letters: N vectors, D width.
 
 from __future__ import annotations
 
-import torch
-from torch import Tensor
-from torch.nn.functional import normalize
+import numpy as np
+from numpy.typing import NDArray
+
+from ubm_embed.data.arrays import FloatArray
 
 
-def alignment(x: Tensor, y: Tensor) -> Tensor:
-    """E |f(x) - f(x+)|^2 over positive pairs: two [N, D], normalised here -> a scalar, 0 to 4."""
-    return (normalize(x, dim=1) - normalize(y, dim=1)).square().sum(dim=1).mean()
+def alignment(x: FloatArray, y: FloatArray) -> float:
+    """E |f(x) - f(x+)|^2 over positive pairs: two [N, D], normalised here -> 0 to 4."""
+    return float(np.square(_normalized(x) - _normalized(y)).sum(axis=1).mean())
 
 
-def uniformity(x: Tensor) -> Tensor:
-    """log E exp(-2 |f(x) - f(z)|^2) over pairs of rows: [N, D], N >= 2, normalised here -> a scalar, -8 to 0."""
-    return torch.pdist(normalize(x, dim=1)).square().mul(-2).exp().mean().log()
+def uniformity(x: FloatArray) -> float:
+    """log E exp(-2 |f(x) - f(z)|^2) over pairs of rows: [N, D], N >= 2, normalised here -> -8 to 0."""
+    unit = _normalized(x)
+    cosines = (unit @ unit.T)[np.triu_indices(len(unit), k=1)]
+    return float(np.log(np.exp(4 * (cosines - 1)).mean()))  # |a - b|^2 is 2 - 2 a.b of unit vectors
+
+
+def _normalized(vectors: FloatArray) -> NDArray[np.float64]:
+    """Rows of length 1, in float64: of equal rows the difference of 1 and their cosine is nothing but rounding."""
+    exact = vectors.astype(np.float64)
+    return exact / np.maximum(np.linalg.norm(exact, axis=1, keepdims=True), 1e-12)

@@ -13,14 +13,14 @@ from typing import Any, TypeVar
 
 import numpy as np
 import torch
-from torch import Tensor, nn
+from torch import nn
 
 from ubm_embed.data.arrays import IntArray
-from ubm_embed.evaluation.uniformity import alignment, uniformity
 from ubm_embed.model.user_behavior_model import UserBehaviorModel
 from ubm_embed.progress import Progress, silent
 from ubm_embed.training.encoding import CHUNK_TOKENS, Encoding
 from ubm_embed.training.pretraining.config import PretrainingConfig
+from ubm_embed.training.pretraining.geometry import geometry
 from ubm_embed.training.pretraining.losses import batch_losses
 from ubm_embed.training.pretraining.stages import Stage, batches, stage_steps
 from ubm_embed.training.pretraining.views import Views
@@ -30,9 +30,6 @@ from ubm_embed.training.step import learning_rate, take_step
 
 Item = TypeVar("Item")
 Value = TypeVar("Value")
-
-# Vectors whose uniformity is logged: all pairs of a batch of thousands would take more memory than a chunk.
-_UNIFORMITY_SAMPLE = 2048
 
 
 class Pretrainer:
@@ -107,7 +104,7 @@ class Pretrainer:
             "steps": total,
             "loss": loss.item(),
             **{name: value.item() for name, value in losses.items()},
-            **_geometry(vectors.detach(), views),
+            **geometry(vectors.detach(), views),
             **_negatives(views),
             "learning_rate": rate,
             "gradient_norm": norm,
@@ -159,15 +156,4 @@ def _negatives(views: Views) -> dict[str, int]:
     return {
         "negatives": sum(count for count, _ in counts),
         "num_masked": sum(masked for _, masked in counts),
-    }
-
-
-@torch.no_grad()
-def _geometry(vectors: Tensor, views: Views) -> dict[str, float]:
-    """Alignment and uniformity of a batch: that of a collapsed model is near 0."""
-    pairs = next(iter(views.pairs.values())).to(vectors.device)
-    different = vectors[torch.unique(pairs.anchors)[:_UNIFORMITY_SAMPLE]]
-    return {
-        "alignment": alignment(vectors[pairs.anchors], vectors[pairs.positives]).item(),
-        "uniformity": uniformity(different).item() if len(different) > 1 else 0.0,
     }
