@@ -21,8 +21,8 @@ from benchmarks.quality.baselines.static_text import StaticText
 from benchmarks.quality.experiment import Experiment
 from benchmarks.quality.row_training import RowResult, train_checkpoint, train_language_model, train_tower
 from ubm_embed.data.tasks.task import Task
-from ubm_embed.model.bert import MAX_LAYERS
 from ubm_embed.model.checkpoint import Checkpoint
+from ubm_embed.model.config import MAX_LAYERS
 from ubm_embed.training.pretraining.config import LOSSES
 from ubm_embed.training.recipes import Recipe
 

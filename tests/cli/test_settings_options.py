@@ -15,9 +15,7 @@ from cli.main import app, run
 from cli.renamed import RENAMED
 from cli.settings_options import After, OptionsOf, usage_error, with_options
 from ubm_embed.data.tasks.task import SplitKind, Task
-from ubm_embed.model import bert
 from ubm_embed.model.precision import Precision
-from ubm_embed.training import model_sizes
 from ubm_embed.training.finetuning.config import FinetuningConfig
 from ubm_embed.training.model_sizes import ModelSizes
 from ubm_embed.training.pretraining.config import Loss, PretrainingConfig
@@ -255,10 +253,6 @@ def test_a_setting_out_of_bounds_is_a_usage_error_before_anything_is_read(
 ) -> None:
     assert run(["pretrain", "--corpus", "nowhere", "--out", "nowhere", *arguments]) == 2
     assert message in capsys.readouterr().err
-
-
-def test_the_layers_of_the_option_are_those_that_a_model_may_have() -> None:
-    assert model_sizes.MAX_LAYERS == bert.MAX_LAYERS
 
 
 class TestRenamed:

@@ -9,12 +9,15 @@ Letters: K adds and removals.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
 import numpy as np
-import polars as pl
 
 from ubm_embed.data.arrays import BoolArray, IntArray
 from ubm_embed.data.session import Action, Interaction, Product
+
+if TYPE_CHECKING:
+    import polars as pl
 
 # Of rarer removals a model would learn a token that says little: their sessions are read by taking the adds back.
 MIN_REMOVALS = 1_000
@@ -61,6 +64,8 @@ def taken_back(interactions: pl.DataFrame) -> pl.Series:
     Args:
         interactions: session_id, action and product_id, each session's in their order.
     """
+    import polars as pl
+
     action = interactions["action"]
     removes = action == str(Action.REMOVE)
     if not removes.any():

@@ -15,10 +15,8 @@ from transformers.utils import logging
 
 from ubm_embed.data.text.tokenizer import MAX_TOKENS
 from ubm_embed.errors import InvalidData, NotFound
+from ubm_embed.model.config import MAX_LAYERS
 from ubm_embed.model.transformer import zero_branches
-
-# More than any encoder has: a configuration that asks for a billion must be refused before it is built.
-MAX_LAYERS = 128
 
 BertLike = PreTrainedConfig | PreTrainedModel
 """The configuration of an encoder, or an encoder with weights."""

@@ -10,12 +10,13 @@ from pydantic import AliasChoices, Field, ValidationError, model_validator
 
 from ubm_embed.data.tasks.task import Task
 from ubm_embed.errors import InvalidData, NotFound
-from ubm_embed.model.bert import MAX_LAYERS
 from ubm_embed.validation import FrozenModel, invalid_data
 
 CONFIG_FILE = "config.json"
 ARCHITECTURE = "ubm"
 _PAPERS_ACTIONS = 4
+# More than any encoder has: a configuration that asks for a billion must be refused before it is built.
+MAX_LAYERS = 128
 
 
 class UBMConfig(FrozenModel):

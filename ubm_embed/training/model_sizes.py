@@ -7,9 +7,9 @@ from typing import Annotated
 
 from pydantic import Field
 
+from ubm_embed.model.config import MAX_LAYERS
 from ubm_embed.training.settings import Setting, Settings
 
-MAX_LAYERS = 128  # that of `ubm_embed.model.bert`, which would import PyTorch
 _model = partial(Setting, panel="Model")
 
 

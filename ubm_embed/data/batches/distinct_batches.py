@@ -9,14 +9,17 @@ Letters: B sessions, I interactions of all sessions end to end, N distinct inter
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
 
 from ubm_embed.data.arrays import IntArray, offsets_of, ragged_index
-from ubm_embed.data.batches.packing import SessionBatch
 from ubm_embed.data.text.token_table import TokenTable
 from ubm_embed.data.text.tokenizer import InteractionTokenizer
+
+if TYPE_CHECKING:
+    from ubm_embed.data.batches.packing import SessionBatch
 
 NO_ACTION = -1
 _ROW_BITS = 40
@@ -61,6 +64,8 @@ def session_batch(
     tokenizer: InteractionTokenizer, texts: TokenTable, sessions: Sequence[tuple[IntArray, IntArray]]
 ) -> SessionBatch:
     """A batch of sessions, each as its actions [S] and text rows [S]."""
+    from ubm_embed.data.batches.packing import SessionBatch
+
     lengths = np.array([actions.size for actions, _ in sessions], dtype=np.int64)
     actions = np.concatenate([actions for actions, _ in sessions]).astype(np.int64)
     rows = np.concatenate([rows for _, rows in sessions]).astype(np.int64)

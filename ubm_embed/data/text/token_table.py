@@ -10,7 +10,6 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
-import polars as pl
 import pyarrow as pa
 from numpy.typing import NDArray
 
@@ -88,6 +87,6 @@ class TokenTable:
         rows = pa.LargeBinaryArray.from_buffers(
             pa.large_binary(), len(self), [None, pa.py_buffer(bounds), pa.py_buffer(ids)]
         )
-        # Through polars: pyarrow's own conversion imports pandas if it is installed, which takes a quarter of a second.
-        which: NDArray[np.int64] = pl.Series(rows.dictionary_encode().indices).to_numpy().astype(np.int64)
+        # From the buffer: to_numpy imports pandas if it is installed, which takes a quarter of a second.
+        which = np.frombuffer(rows.dictionary_encode().indices.buffers()[1], np.int32, len(self)).astype(np.int64)
         return np.unique(which, return_index=True)[1], which

@@ -13,18 +13,20 @@ import re
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
-import polars as pl
 from numpy.typing import NDArray
 from tokenizers import Tokenizer, models, normalizers, pre_tokenizers
 
 from ubm_embed.data.arrays import BoolArray, offsets_of
 from ubm_embed.data.session import Product
-from ubm_embed.data.text.product_pieces import CATEGORY, TITLE, distinct_strings, product_pieces
 from ubm_embed.data.text.token_table import TokenTable
 from ubm_embed.data.text.vocabulary import TOKENIZER_FILE, bert_vocabulary, learned_words
 from ubm_embed.errors import InvalidData, NotFound
+
+if TYPE_CHECKING:
+    import polars as pl
 
 MAX_TOKENS = 64
 MAX_TITLE_TOKENS = 32
@@ -172,12 +174,14 @@ class InteractionTokenizer:
 
     def search_phrases(self, phrases: Sequence[str] | pl.Series) -> TokenTable:
         """Search phrases as texts: one row each, at most `MAX_TEXT_TOKENS` tokens. A series is faster for many."""
-        if isinstance(phrases, pl.Series):
-            return self._table(phrases).heads(MAX_TEXT_TOKENS)
-        words = self._words(phrases)
-        return TokenTable.from_rows([words[phrase][:MAX_TEXT_TOKENS] for phrase in phrases])
+        if isinstance(phrases, Sequence):
+            words = self._words(phrases)
+            return TokenTable.from_rows([words[phrase][:MAX_TEXT_TOKENS] for phrase in phrases])
+        return self._table(phrases).heads(MAX_TEXT_TOKENS)
 
     def _product_texts(self, products: pl.DataFrame) -> TokenTable:
+        from ubm_embed.data.text.product_pieces import TITLE, product_pieces
+
         pieces = product_pieces(products)
         is_title = pieces["kind"].to_numpy() == TITLE
         words = self._table(pieces["text"]).heads(np.where(is_title, MAX_TITLE_TOKENS, MAX_TEXT_TOKENS))
@@ -187,6 +191,8 @@ class InteractionTokenizer:
 
     def _marks_before(self, pieces: pl.DataFrame) -> NDArray[np.int32]:
         """[P] the mark before each piece."""
+        from ubm_embed.data.text.product_pieces import CATEGORY, TITLE, distinct_strings
+
         names, which = distinct_strings(pieces["name"])
         of_name = np.fromiter(map(self._attribute, names), np.int32, len(names))
         kind = pieces["kind"].to_numpy()
@@ -205,6 +211,8 @@ class InteractionTokenizer:
 
     def _table(self, strings: pl.Series) -> TokenTable:
         """The tokens of each string. A catalogue repeats its words: each distinct one is split into tokens once."""
+        from ubm_embed.data.text.product_pieces import distinct_strings
+
         distinct, which = distinct_strings(strings)
         if not self._splits_at_spaces():
             return TokenTable.from_rows(self._encode(distinct.to_list())).take(which)
@@ -236,6 +244,8 @@ def attribute_names(products: pl.DataFrame) -> list[str]:
 
 def training_texts(products: pl.DataFrame, phrases: Iterable[str] = ()) -> Iterator[str]:
     """The texts that a vocabulary is learned from: titles, categories, attribute values and search phrases."""
+    from ubm_embed.data.text.product_pieces import product_pieces
+
     yield from product_pieces(products)["text"]
     yield from phrases
 
