@@ -4,29 +4,13 @@ from __future__ import annotations
 
 import os
 import sys
-import traceback
 from collections.abc import Callable
 from functools import partial
 from typing import Annotated, Any
 
 import typer
-from typer.core import TyperGroup, TyperOption
 
-from cli import (
-    build_index,
-    demo,
-    doctor,
-    evaluate,
-    export,
-    finetune,
-    ingest,
-    inspect,
-    lookup,
-    pretrain,
-    query,
-    refresh,
-    versions,
-)
+from cli.commands import Commands, name_environment_variables
 from cli.console import complain, printable, warn
 from cli.renamed import new_name, renamed_variables
 from ubm_embed.errors import UbmError
@@ -35,6 +19,7 @@ UNEXPECTED, USAGE, INTERRUPTED = 1, 2, 130
 
 app = typer.Typer(
     name="ubm-embed",
+    cls=Commands,
     help="Embed products and live sessions of a shop with one User Behavior Model, and answer next-item queries.",
     no_args_is_help=True,
     add_completion=False,
@@ -42,22 +27,6 @@ app = typer.Typer(
     context_settings={"help_option_names": ["-h", "--help"]},
     epilog="Every option is also UBM_EMBED_<OPTION> in the environment. Data goes to stdout, messages to stderr.",
 )
-for command in (
-    demo,
-    ingest,
-    inspect,
-    pretrain,
-    finetune,
-    evaluate,
-    build_index,
-    refresh,
-    query,
-    lookup,
-    export,
-    versions,
-    doctor,
-):
-    command.register(app)
 
 
 def _version(wanted: bool) -> None:
@@ -90,7 +59,7 @@ def run(arguments: list[str]) -> int:
     # Otherwise a first build warns that there is no table yet. Read once, when lance is imported.
     os.environ.setdefault("LANCE_LOG", "error")
     command = typer.main.get_command(app)
-    _name_environment_variables(command)
+    name_environment_variables(command)
     for renamed in renamed_variables(os.environ):
         warn(renamed)
     try:
@@ -127,6 +96,8 @@ def _describe(error: Any) -> None:
 
 def _unexpected(error: Exception, *, debug: bool) -> int:
     if debug:
+        import traceback
+
         traceback.print_exception(error)
     elif isinstance(error, OSError) and error.errno is not None:
         # The operating system refused, as for a full disk. Only the writer of an output knows whether it changed: a
@@ -136,18 +107,3 @@ def _unexpected(error: Exception, *, debug: bool) -> int:
     else:
         complain(f"unexpected {type(error).__name__}: {error}; run again with --debug for the traceback")
     return UNEXPECTED
-
-
-def _name_environment_variables(command: Any) -> None:
-    """Name the environment variable `UBM_EMBED_<OPTION>` of every option, after its long name."""
-    for parameter in command.params:
-        if isinstance(parameter, TyperOption) and not parameter.is_eager:
-            parameter.envvar = "UBM_EMBED_" + _long_name(parameter).upper().replace("-", "_")
-            parameter.show_envvar = False  # the epilog gives the rule; fifty names would drown the help
-    if isinstance(command, TyperGroup):
-        for inner in command.commands.values():
-            _name_environment_variables(inner)
-
-
-def _long_name(option: TyperOption) -> str:
-    return next((name for name in option.opts if name.startswith("--")), option.opts[0]).lstrip("-")

@@ -207,8 +207,7 @@ def test_options_offer_the_library_s_own_words() -> None:
 
 
 def types_of_options(command: str) -> dict[str, Any]:
-    (callback,) = [info.callback for info in app.registered_commands if info.name == command]
-    assert callback is not None
+    callback = typer.main.get_command(app).commands[command].callback  # type: ignore[attr-defined]
     return {name: get_args(option.annotation)[0] for name, option in inspect.signature(callback).parameters.items()}
 
 
