@@ -106,7 +106,8 @@ def load_predictors(purchase_intention: Path | None, remaining_length: Path | No
 
 def _load_predictor(task: Task, folder: Path) -> Predictor:
     from ubm_embed.inference.predictor import Predictor
-    from ubm_embed.model.checkpoint import Checkpoint, require_task
+    from ubm_embed.model.checkpoint import Checkpoint
+    from ubm_embed.model.folder import require_task
 
     checkpoint = Checkpoint.from_pretrained(folder)
     require_task(checkpoint, task)

@@ -237,7 +237,7 @@ def open_model(model: str | Path) -> Checkpoint:
         InvalidData: it is damaged, or was fine-tuned for another task than next items.
     """
     from ubm_embed.data.tasks.task import Task
-    from ubm_embed.model.checkpoint import require_task
+    from ubm_embed.model.folder import require_task
 
     checkpoint = Checkpoint.from_pretrained(model)
     require_task(checkpoint, Task.NIP)

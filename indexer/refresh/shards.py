@@ -32,7 +32,7 @@ from ubm_embed.data.arrays import FloatArray, IntArray
 from ubm_embed.errors import Conflict, InvalidData
 from ubm_embed.inference.embedder import Embedder
 from ubm_embed.inference.runtimes.runtime_name import RuntimeName
-from ubm_embed.model.checkpoint import model_id_of
+from ubm_embed.model.folder import model_id_of
 from ubm_embed.progress import Progress, silent
 from ubm_embed.validation import FrozenModel
 

@@ -30,7 +30,8 @@ from indexer.store.embedding_store import MODEL_LAST_FILE, EmbeddingStore, model
 from indexer.store.table_schema import ROW_HASH, TEXT_HASH, table_schema
 from ubm_embed.errors import Conflict
 from ubm_embed.inference.runtimes.runtime_name import RuntimeName
-from ubm_embed.model.checkpoint import PRODUCT_TOWER, Checkpoint, copy_checkpoint, model_id_of
+from ubm_embed.model.checkpoint import Checkpoint
+from ubm_embed.model.folder import PRODUCT_TOWER, copy_checkpoint, model_id_of
 from ubm_embed.progress import Progress
 
 # Two rows that agree in these agree in all their columns.

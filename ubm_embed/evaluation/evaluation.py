@@ -27,7 +27,8 @@ from ubm_embed.evaluation.next_item import SessionModel, ranks_of
 from ubm_embed.evaluation.unseen import CorpusOverlap, UnseenPart
 from ubm_embed.inference.embedder import Embedder
 from ubm_embed.inference.predictor import Predictor
-from ubm_embed.model.checkpoint import RECORD_FILE, Checkpoint, require_task
+from ubm_embed.model.checkpoint import Checkpoint
+from ubm_embed.model.folder import RECORD_FILE, require_task
 from ubm_embed.progress import Progress, silent
 
 MODEL, OTHER = "UBM", "the other model"

@@ -18,7 +18,8 @@ from ubm_embed.data.tasks.split import Split, SplitParts
 from ubm_embed.data.tasks.task import SplitKind
 from ubm_embed.data.tasks.training_ids import TRAINING_IDS_FILE, TrainingIds
 from ubm_embed.errors import Conflict, InvalidData
-from ubm_embed.model.checkpoint import RECORD_FILE, Checkpoint
+from ubm_embed.model.checkpoint import Checkpoint
+from ubm_embed.model.folder import RECORD_FILE
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -30,6 +30,7 @@ from ubm_embed.model.bert import (
     stable_settings,
 )
 from ubm_embed.model.config import CONFIG_FILE, UBMConfig
+from ubm_embed.model.folder import WEIGHTS_FILE
 from ubm_embed.model.heads import build_head
 from ubm_embed.model.item_embeddings import ItemEmbeddings
 from ubm_embed.model.transformer import (
@@ -44,7 +45,7 @@ from ubm_embed.model.transformer import (
     sinusoidal_positions,
     zero_branches,
 )
-from ubm_embed.model.weights import WEIGHTS_FILE, load_model, save_weights
+from ubm_embed.model.weights import load_model, save_weights
 
 
 class InteractionEncoder(nn.Module):

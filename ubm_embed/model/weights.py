@@ -17,7 +17,6 @@ from ubm_embed.model.bert import one_line
 
 Model = TypeVar("Model", bound=nn.Module)
 
-WEIGHTS_FILE = "model.safetensors"
 # Names of version 0.1.
 _RENAMED = (
     (re.compile(r"^interaction_encoder\.known\."), "interaction_encoder.item_embeddings."),

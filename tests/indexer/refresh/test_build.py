@@ -18,7 +18,7 @@ from indexer.versions.version import StoreVersion, read_version, require_files
 from tests.indexer.refresh.shop import SESSION, VECTOR_ATOL, answer_of, stored
 from ubm_embed.errors import NotFound
 from ubm_embed.inference.embedder import Embedder
-from ubm_embed.model.checkpoint import model_id_of
+from ubm_embed.model.folder import model_id_of
 
 
 def test_a_version_describes_itself(store: Path, model_folder: Path) -> None:

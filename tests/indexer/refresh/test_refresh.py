@@ -18,7 +18,7 @@ from indexer.versions.version import read_version
 from tests.indexer.refresh.shop import SESSION, Shop
 from ubm_embed.data.session import Session
 from ubm_embed.errors import Conflict
-from ubm_embed.model.checkpoint import model_id_of
+from ubm_embed.model.folder import model_id_of
 
 
 def test_each_kind_of_change_is_counted_and_answers(shop: Shop, model_folder: Path, tmp_path: Path) -> None:

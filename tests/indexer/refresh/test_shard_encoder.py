@@ -22,7 +22,7 @@ from indexer.store.table_schema import POPULARITY, table_schema
 from indexer.versions.version import read_version
 from ubm_embed.errors import Conflict, QualityGateFailed
 from ubm_embed.inference.embedder import Embedder
-from ubm_embed.model.checkpoint import model_id_of
+from ubm_embed.model.folder import model_id_of
 
 
 def test_lengths_within_a_thousandth_of_1_pass() -> None:

@@ -16,7 +16,8 @@ from ubm_embed.data.corpus import iter_products
 from ubm_embed.data.session import Action, Interaction, Session
 from ubm_embed.errors import Conflict, InvalidData
 from ubm_embed.inference.embedder import Embedder
-from ubm_embed.model.checkpoint import PRODUCT_TOWER, Checkpoint, model_id_of
+from ubm_embed.model.checkpoint import Checkpoint
+from ubm_embed.model.folder import PRODUCT_TOWER, model_id_of
 
 SESSION = Session((Interaction(Action.VIEW, product_id="p1"), Interaction(Action.SEARCH, query="red")))
 

@@ -22,7 +22,7 @@ from indexer.versions.version import MANIFEST_FILE
 from ubm_embed.data.corpus import iter_products
 from ubm_embed.data.session import Action, Interaction, Product, Session
 from ubm_embed.errors import Conflict, InvalidData, NotFound
-from ubm_embed.model.checkpoint import model_id_of
+from ubm_embed.model.folder import model_id_of
 
 
 def view(product_id: str) -> Interaction:

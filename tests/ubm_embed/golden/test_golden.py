@@ -12,7 +12,8 @@ import pytest
 from tests.rounding import LAYER, rounding_error
 from tests.ubm_embed.golden.make_golden import HERE, MODELS, OUTPUTS, outputs_of
 from ubm_embed.data.tasks.task import Task
-from ubm_embed.model.checkpoint import Checkpoint, model_id_of
+from ubm_embed.model.checkpoint import Checkpoint
+from ubm_embed.model.folder import model_id_of
 
 # Both encoders and a head; no sum has more terms than the inside of a layer is wide.
 ATOL = rounding_error(4 * LAYER + 3, 128)

@@ -10,18 +10,10 @@ from ubm_embed.data.batches.distinct_batches import session_batch
 from ubm_embed.data.tasks.task import Task
 from ubm_embed.data.text.tokenizer import TOKENIZER_FILE, InteractionTokenizer
 from ubm_embed.errors import Conflict, InvalidData, NotFound
-from ubm_embed.model.checkpoint import (
-    PRODUCT_TOWER,
-    RECORD_FILE,
-    Checkpoint,
-    copy_checkpoint,
-    model_id_of,
-    require_task,
-    save_checkpoint,
-)
+from ubm_embed.model.checkpoint import Checkpoint, save_checkpoint
 from ubm_embed.model.config import CONFIG_FILE
+from ubm_embed.model.folder import PRODUCT_TOWER, RECORD_FILE, WEIGHTS_FILE, copy_checkpoint, model_id_of, require_task
 from ubm_embed.model.user_behavior_model import UserBehaviorModel
-from ubm_embed.model.weights import WEIGHTS_FILE
 
 RECORD = {"pretraining": {"holdout": 0.1}, "products": 8}
 

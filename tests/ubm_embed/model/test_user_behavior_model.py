@@ -13,9 +13,9 @@ from ubm_embed.data.session import Action
 from ubm_embed.data.tasks.task import Task
 from ubm_embed.errors import InvalidData, NotFound
 from ubm_embed.model.config import CONFIG_FILE, UBMConfig
+from ubm_embed.model.folder import WEIGHTS_FILE
 from ubm_embed.model.heads import PurchaseIntentionHead, RemainingLengthHead
 from ubm_embed.model.user_behavior_model import UserBehaviorModel
-from ubm_embed.model.weights import WEIGHTS_FILE
 
 # Both encoders of the tiny model: two layers each, and no sum of more than 64 terms.
 ATOL = rounding_error(4 * LAYER, 64)

@@ -22,7 +22,8 @@ from ubm_embed.data.tasks.training_ids import TrainingIds
 from ubm_embed.data.text.tokenizer import InteractionTokenizer
 from ubm_embed.errors import Conflict, InvalidData
 from ubm_embed.inference.embedder import Embedder
-from ubm_embed.model.checkpoint import Checkpoint, require_task, save_checkpoint
+from ubm_embed.model.checkpoint import Checkpoint, save_checkpoint
+from ubm_embed.model.folder import require_task
 from ubm_embed.model.heads import PurchaseIntentionHead, RemainingLengthHead
 from ubm_embed.model.tower import CachedInteractions, TextInteractions, Tower, UBMTower
 from ubm_embed.model.user_behavior_model import UserBehaviorModel

@@ -21,7 +21,7 @@ from tests.ubm_embed.training.runs import metrics_of, without_times
 from ubm_embed.data.tasks.split import Split
 from ubm_embed.data.tasks.task import Task
 from ubm_embed.inference.predictor import Predictor
-from ubm_embed.model.checkpoint import PRODUCT_TOWER, model_id_of
+from ubm_embed.model.folder import PRODUCT_TOWER, model_id_of
 from ubm_embed.training.finetuning.finetune import objective_of
 
 

@@ -9,7 +9,8 @@ from tests.ubm_embed.training.runs import Cut, cut_at, die, metrics_of, without_
 from ubm_embed import outputs
 from ubm_embed.data.corpus import Corpus
 from ubm_embed.errors import Conflict, InvalidData, NotFound, QualityGateFailed
-from ubm_embed.model.checkpoint import Checkpoint, copy_checkpoint, save_checkpoint
+from ubm_embed.model.checkpoint import Checkpoint, save_checkpoint
+from ubm_embed.model.folder import copy_checkpoint
 from ubm_embed.training.finetuning import finetune as finetuning
 from ubm_embed.training.finetuning.finetune import finetune
 

@@ -12,7 +12,7 @@ from ubm_embed.data.corpus import ATTRIBUTES, Corpus
 from ubm_embed.data.session import Action
 from ubm_embed.data.tasks.split import Split, held_out
 from ubm_embed.errors import InvalidData, QualityGateFailed
-from ubm_embed.model.checkpoint import model_id_of
+from ubm_embed.model.folder import model_id_of
 from ubm_embed.training.pretraining import pretrainer, stages
 from ubm_embed.training.pretraining.config import ITEM_LOSSES, LOSSES, SESSION_LOSSES
 from ubm_embed.training.pretraining.pretrain import pretrain, stages_of, training_sessions
