@@ -12,8 +12,9 @@ import typer
 
 from cli.commands import Commands, name_environment_variables
 from cli.console import complain, printable, warn
+from cli.extras import missing_library
 from cli.renamed import new_name, renamed_variables
-from ubm_embed.errors import UbmError
+from ubm_embed.errors import NotFound, UbmError
 
 UNEXPECTED, USAGE, INTERRUPTED = 1, 2, 130
 
@@ -79,6 +80,9 @@ def run(arguments: list[str]) -> int:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 0
     except Exception as error:
+        if isinstance(error, ImportError) and (missing := missing_library(error)):
+            complain(missing)
+            return NotFound.exit_code
         return _unexpected(
             error, debug="--debug" in arguments or os.environ.get("UBM_EMBED_DEBUG", "") not in ("", "0")
         )
