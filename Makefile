@@ -8,21 +8,23 @@ FAISS := $(shell nvidia-smi >/dev/null 2>&1 && echo gpu || echo cpu)
 DEMO_HOME ?= demo
 BENCH_HOME ?= .benchmarks
 
-.PHONY: help setup demo test test-slow test-cpus bench-index lint format clean
+.PHONY: help setup demo test test-slow test-install test-cpus bench-index lint format clean
 
 help: ## this list
 	@grep -E '^[a-z-]+:.*##' Makefile | sed -E 's/:.*## /\t/' | expand -t 12
 
-setup: $(VENV)/.installed ## make .venv with pinned versions
+setup: $(VENV)/.tests ## make .venv with pinned versions of everything that is tested
 
-$(VENV)/.installed: pyproject.toml constraints.txt
+# The demo needs the product alone: about 2 GB less than the tests with their rivals, clusters and object stores.
+$(VENV)/.demo: EXTRAS := $(FAISS),train
+$(VENV)/.tests: EXTRAS := $(FAISS),dev
+$(VENV)/.demo $(VENV)/.tests: pyproject.toml constraints.txt
 	@$(PYTHON) -c 'import sys; sys.exit("Python 3.11 or newer is needed, this is " + sys.version.split()[0] if sys.version_info < (3, 11) else 0)'
 	$(PYTHON) -m venv $(VENV)
-	$(BIN)/pip install --quiet --constraint constraints.txt torch
-	$(BIN)/pip install --quiet --constraint constraints.txt --editable '.[$(FAISS),dev]'
+	$(BIN)/pip install --quiet --constraint constraints.txt --editable '.[$(EXTRAS)]'
 	touch $@
 
-demo: setup ## the whole way on a made-up shop; leaves it in ./demo
+demo: $(VENV)/.demo ## the whole way on a made-up shop; leaves it in ./demo
 	$(BIN)/ubm-embed demo --home $(DEMO_HOME) --overwrite
 
 test: setup ## lint, types and the tests
@@ -33,6 +35,9 @@ test: setup ## lint, types and the tests
 
 test-slow: setup ## the tests that take minutes
 	$(BIN)/pytest -q -m slow
+
+test-install: setup ## a fresh environment without PyTorch reads, refreshes, rolls back and exports
+	$(BIN)/pytest -q -m install
 
 test-cpus: setup ## the tests under several instruction sets, one and two threads, and on busy cores: an hour
 	PYTHON=$(abspath $(BIN)/python) tests/cpus.sh

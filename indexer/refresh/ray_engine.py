@@ -21,13 +21,11 @@ from importlib import import_module
 from pathlib import Path
 from typing import Any
 
-import torch
-
 from indexer.refresh.settings import RayWorkers
 from indexer.refresh.shards import EncodingJob, Shard, ShardEncoder, rows_file
 from indexer.store.embedding_store import staging_folder
 from ubm_embed.errors import NotFound, UbmError
-from ubm_embed.inference.process import set_up_process
+from ubm_embed.inference.process import set_threads, set_up_process
 from ubm_embed.progress import Progress
 
 # How many workers may die over one shard. Ray replaces them for ever, and a night job would never end.
@@ -41,7 +39,7 @@ class ShardWorker:
 
     def __init__(self, job: EncodingJob, threads: int, run: str) -> None:
         set_up_process()  # the process is this worker's own
-        torch.set_num_threads(threads)
+        set_threads(threads)
         self.encoder = ShardEncoder(job)
         self.run = run
 

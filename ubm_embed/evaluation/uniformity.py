@@ -26,4 +26,5 @@ def uniformity(x: FloatArray) -> float:
 def _normalized(vectors: FloatArray) -> NDArray[np.float64]:
     """Rows of length 1, in float64: of equal rows the difference of 1 and their cosine is nothing but rounding."""
     exact = vectors.astype(np.float64)
-    return exact / np.maximum(np.linalg.norm(exact, axis=1, keepdims=True), 1e-12)
+    unit: NDArray[np.float64] = exact / np.maximum(np.linalg.norm(exact, axis=1, keepdims=True), 1e-12)
+    return unit

@@ -41,6 +41,13 @@ def keep_freed_memory() -> bool:
     return bool(mallopt(_MMAP_THRESHOLD, _MAX_MMAP_THRESHOLD)) and bool(mallopt(_TRIM_THRESHOLD, _NEVER))
 
 
+def set_threads(count: int) -> None:
+    """Let the libraries that read models use `count` threads each. Call it before a model is opened."""
+    os.environ["OMP_NUM_THREADS"] = str(count)  # read by ONNX Runtime's sessions, and by PyTorch when it is imported
+    if "torch" in sys.modules:
+        sys.modules["torch"].set_num_threads(count)
+
+
 def disable_telemetry() -> None:
     """Keep OpenVINO and NNCF from reporting their use to Intel. Call it before either is imported."""
     os.environ.setdefault("NNCF_CI", "1")

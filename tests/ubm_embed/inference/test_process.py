@@ -78,3 +78,9 @@ def test_converters_are_quiet_and_everything_else_is_heard() -> None:
     first, *lines = output(QUIET).splitlines()
     assert first == "1 None"
     assert lines == ["an error", "of the shop", "of another library"]
+
+
+@pytest.mark.parametrize("order", ["set_threads(1); import torch", "import torch; set_threads(1)"])
+def test_torch_takes_the_number_of_threads_whenever_it_is_imported(order: str) -> None:
+    program = f"from ubm_embed.inference.process import set_threads; {order}; print(torch.get_num_threads())"
+    assert output(f"import os; os.environ.pop('OMP_NUM_THREADS', None); {program}") == "1\n"
