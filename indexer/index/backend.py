@@ -13,6 +13,7 @@ from typing import Any, NamedTuple, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
+from indexer.index.selection import Selection
 from ubm_embed.data.arrays import FloatArray, IntArray
 
 # How far apart two float32 sums of the same inner product may lie, when the terms of two unit vectors are added up in
@@ -58,16 +59,14 @@ class IndexBackend(Protocol):
 
     def __len__(self) -> int: ...
 
-    def search(
-        self, queries: FloatArray, count: int, search_value: int, allowed: NDArray[np.bool_] | None
-    ) -> Neighbours:
+    def search(self, queries: FloatArray, count: int, search_value: int, allowed: Selection | None) -> Neighbours:
         """The C vectors that seem nearest to each query: [B, C], best first, padded at the end with -1.
 
         Args:
             queries: [B, D].
             count: C.
             search_value: of the kind's search parameter, `nprobe` or `efSearch`.
-            allowed: which vectors may be found, [M]; None for all of them.
+            allowed: which of the M vectors may be found; None for all of them.
         """
         ...
 
@@ -83,12 +82,12 @@ class SearchRequest:
     Attributes:
         k: neighbours of each query.
         available: how many vectors may be found at all.
-        allowed: which these are, [M]; None for all of them.
+        allowed: which these are; None for all of them.
     """
 
     k: int
     available: int
-    allowed: NDArray[np.bool_] | None
+    allowed: Selection | None
 
 
 @dataclass(slots=True)
@@ -129,16 +128,16 @@ class Candidates:
         return self.has_enough(k) & (beyond_the_tie | self.complete)
 
 
-def count_before_filter(count: int, total: int, allowed: NDArray[np.bool_] | None) -> int:
+def count_before_filter(count: int, total: int, allowed: Selection | None) -> int:
     """How many candidates to ask of a backend that cannot filter, so that about `count` allowed ones remain."""
     if allowed is None:
         return count
-    return min(math.ceil(1.5 * count / max(float(allowed.mean()), 1e-9)), total)
+    return min(math.ceil(1.5 * count * total / max(allowed.count, 1)), total)
 
 
-def filter_candidates(found: Neighbours, allowed: NDArray[np.bool_], count: int) -> Neighbours:
+def filter_candidates(found: Neighbours, allowed: Selection, count: int) -> Neighbours:
     """The first C candidates that are allowed, in their order: for a backend that cannot filter."""
-    dropped = (found.positions < 0) | ~allowed[found.positions]
+    dropped = (found.positions < 0) | ~allowed.mask[found.positions]
     first = np.argsort(dropped, axis=1, kind="stable")[:, :count]
     scores, positions = np.where(dropped, -np.inf, found.scores), np.where(dropped, -1, found.positions)
     return Neighbours(np.take_along_axis(scores, first, axis=1), np.take_along_axis(positions, first, axis=1))

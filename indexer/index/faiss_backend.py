@@ -12,7 +12,6 @@ from threading import Lock
 from typing import Any, Self
 
 import numpy as np
-from numpy.typing import NDArray
 
 from indexer.index.backend import Neighbours, count_before_filter, filter_candidates
 from indexer.index.faiss_factory import (
@@ -24,6 +23,7 @@ from indexer.index.faiss_factory import (
     structure_of,
 )
 from indexer.index.kinds import EF_SEARCH, FACTORY, FLAT, FP16, IVF_FP16, IVF_SQ8, NPROBE, IndexKind, IndexSpec
+from indexer.index.selection import Selection
 from ubm_embed.data.arrays import FloatArray, IntArray
 from ubm_embed.errors import InvalidData
 
@@ -93,9 +93,7 @@ class FaissBackend:
         vectors: FloatArray = self._index.reconstruct_batch(np.asarray(positions, np.int64))
         return vectors
 
-    def search(
-        self, queries: FloatArray, count: int, search_value: int, allowed: NDArray[np.bool_] | None
-    ) -> Neighbours:
+    def search(self, queries: FloatArray, count: int, search_value: int, allowed: Selection | None) -> Neighbours:
         """As `IndexBackend`."""
         found = self._gpu.search(queries, count, search_value, allowed) if self._gpu else None
         if found is not None:
@@ -103,8 +101,7 @@ class FaissBackend:
         if allowed is None:
             parameters = self._parameters(count, search_value)
         else:
-            selector = load_faiss().IDSelectorBitmap(np.packbits(allowed, bitorder="little"))
-            parameters = self._make_parameters(count, search_value, sel=selector)
+            parameters = self._make_parameters(count, search_value, sel=load_faiss().IDSelectorBitmap(allowed.bitmap))
         return Neighbours(*self._index.search(queries, count, params=parameters))
 
     def _make_parameters(self, count: int, search_value: int, **options: Any) -> Any:
@@ -158,7 +155,7 @@ class GpuCopy:
         return cls(copy, spec)
 
     def search(
-        self, queries: FloatArray, count: int, search_value: int, allowed: NDArray[np.bool_] | None
+        self, queries: FloatArray, count: int, search_value: int, allowed: Selection | None
     ) -> Neighbours | None:
         """As `IndexBackend`, or None if the GPU cannot give as many candidates, or as thoroughly.
 

@@ -6,10 +6,10 @@ Letters: B queries, C candidates, M vectors, D width.
 from __future__ import annotations
 
 import numpy as np
-from numpy.typing import NDArray
 
 from indexer.index.backend import Neighbours, count_before_filter, filter_candidates
 from indexer.index.kinds import DISK
+from indexer.index.selection import Selection
 from indexer.store.table_snapshot import TableSnapshot
 from ubm_embed.data.arrays import FloatArray, IntArray
 from ubm_embed.errors import InvalidData
@@ -39,9 +39,7 @@ class LanceBackend:
         """As `IndexBackend`."""
         return self._table.vectors(positions)
 
-    def search(
-        self, queries: FloatArray, count: int, search_value: int, allowed: NDArray[np.bool_] | None
-    ) -> Neighbours:
+    def search(self, queries: FloatArray, count: int, search_value: int, allowed: Selection | None) -> Neighbours:
         """As `IndexBackend`: one query after the other, each read by all threads of LanceDB."""
         fetched = count_before_filter(count, len(self), allowed)
         scores = np.full((len(queries), fetched), -np.inf, np.float32)

@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from indexer.index.backend import NOISE, Candidates, IndexBackend, Neighbours, SearchRequest
 from indexer.index.faiss_backend import FaissBackend
 from indexer.index.kinds import EF_SEARCH, FLAT, IndexKind, IndexSpec
+from indexer.index.selection import Selection
 from ubm_embed.data.arrays import FloatArray, IntArray
 
 INDEX_FILE = "index.faiss"
@@ -139,20 +140,20 @@ class VectorIndex:
         scores: FloatArray = self._scores(query[None], np.asarray(positions, np.int64)[None])[0]
         return scores
 
-    def search(self, queries: FloatArray, k: int, allowed: NDArray[np.bool_] | None = None) -> Neighbours:
+    def search(self, queries: FloatArray, k: int, allowed: Selection | None = None) -> Neighbours:
         """The K nearest of each query: K = min(k, M). Equal scores are ordered by position.
 
         K come back whatever the kind: a search that finds too few goes on, and in the end compares all vectors.
 
         Args:
             queries: [B, D], of length 1.
-            allowed: which vectors may be found, [M]; K is then at most their number. None for all of them.
+            allowed: which of the M vectors may be found; K is then at most their number. None for all of them.
 
         Raises:
             ValueError: `k` is below 1, or the queries have another width or are not finite.
         """
         queries = self._checked(queries, k)
-        available = len(self) if allowed is None else int(np.count_nonzero(allowed))
+        available = len(self) if allowed is None else allowed.count
         k = min(k, available)
         if allowed is not None and available <= _SCANNED:
             return self._scan(queries, k, allowed)
@@ -225,9 +226,9 @@ class VectorIndex:
             raise ValueError("a query is not finite")
         return queries
 
-    def _scan(self, queries: FloatArray, k: int, allowed: NDArray[np.bool_] | None) -> Neighbours:
+    def _scan(self, queries: FloatArray, k: int, allowed: Selection | None) -> Neighbours:
         """The best K of all allowed vectors, each of them scored."""
-        positions = np.arange(len(self)) if allowed is None else np.flatnonzero(allowed)
+        positions = np.arange(len(self)) if allowed is None else allowed.positions
         best = [self._rank(query[None], positions[None], k) for query in queries]  # one by one, to save memory
         if not best:
             return Neighbours(np.empty((0, k), np.float32), np.empty((0, k), np.int64))

@@ -10,6 +10,7 @@ from indexer.index.backend import NOISE
 from indexer.index.faiss_factory import training_sample
 from indexer.index.kinds import DISK, FLAT, FP16, HNSW, KINDS, IndexKind, kind_from_name
 from indexer.index.lance_backend import LanceBackend
+from indexer.index.selection import Selection
 from indexer.index.vector_index import VectorIndex
 from tests.indexer.index.disk_world import on_disk
 from tests.indexer.index.toy_vectors import EPS, unit
@@ -105,14 +106,14 @@ class TestContract:
         allowed = np.zeros(COUNT, bool)
         for group in range(GROUPS):
             allowed[np.flatnonzero(group == GROUP)[:members]] = True
-        nearest = index.search(CENTRES[:50], members, allowed)
+        nearest = index.search(CENTRES[:50], members, Selection(allowed))
         assert allowed[nearest.positions].all()
         assert (GROUP[nearest.positions] == np.arange(50)[:, None]).all()
 
     def test_all_allowed_vectors_may_be_far_away(self, index: VectorIndex) -> None:
         query = CENTRES[:1]
         allowed = VECTORS @ query[0] < 0  # about half
-        nearest = index.search(query, 30, allowed)
+        nearest = index.search(query, 30, Selection(allowed))
         assert nearest.positions.shape == (1, 30)
         assert allowed[nearest.positions].all()
         assert np.unique(nearest.positions).size == 30
@@ -121,7 +122,7 @@ class TestContract:
     def test_k_is_cut_to_the_number_of_allowed_vectors(self, index: VectorIndex, available: int) -> None:
         allowed = np.zeros(COUNT, bool)
         allowed[[17, 3, 9_999][:available]] = True
-        nearest = index.search(CENTRES[:2], 10, allowed)
+        nearest = index.search(CENTRES[:2], 10, Selection(allowed))
         assert [sorted(row) for row in nearest.positions.tolist()] == [sorted([17, 3, 9_999][:available])] * 2
 
     @pytest.mark.parametrize("k", [COUNT - 1, COUNT, 2 * COUNT])

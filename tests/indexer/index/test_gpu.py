@@ -12,6 +12,7 @@ from indexer.index.backend import NOISE
 from indexer.index.faiss_backend import MAX_ON_GPU, FaissBackend, GpuCopy
 from indexer.index.faiss_factory import load_faiss
 from indexer.index.kinds import kind_from_name
+from indexer.index.selection import Selection
 from indexer.index.vector_index import VectorIndex
 from tests.indexer.index.toy_vectors import unit
 
@@ -21,8 +22,8 @@ VECTORS = unit(
     RANDOM.standard_normal((500, WIDTH))[np.arange(COUNT) % 500] + 0.2 * RANDOM.standard_normal((COUNT, WIDTH))
 )
 QUERIES = VECTORS[:20]
-HALF = np.arange(COUNT) % 2 == 0
-QUARTER = np.arange(COUNT) % 4 == 0  # more than are compared one by one
+HALF = Selection(np.arange(COUNT) % 2 == 0)
+QUARTER = Selection(np.arange(COUNT) % 4 == 0)  # more than are compared one by one
 
 
 class SelectorIgnoringIndex:
@@ -79,7 +80,7 @@ def comparisons(index: VectorIndex, moved: VectorIndex) -> Iterator[bool]:
             before, after = index.search(QUERIES, k, allowed), moved.search(QUERIES, k, allowed)
             yield bool((before.positions == after.positions).mean() > 0.999)
             yield bool(np.abs(before.scores - after.scores).max() < 1e-5)
-            yield allowed is None or bool(allowed[after.positions].all())
+            yield allowed is None or bool(allowed.mask[after.positions].all())
 
 
 def test_filters_and_large_k_get_the_same_answer(index: VectorIndex) -> None:
@@ -90,9 +91,9 @@ def test_filters_and_large_k_get_the_same_answer(index: VectorIndex) -> None:
 
 
 def test_a_filter_that_leaves_too_few_is_searched_on_the_cpu(index: VectorIndex) -> None:
-    moved, far = with_copy(index, SelectorIgnoringIndex(index)), VECTORS @ QUERIES[0] < 0
+    moved, far = with_copy(index, SelectorIgnoringIndex(index)), Selection(VECTORS @ QUERIES[0] < 0)
     before, after = index.search(QUERIES[:1], 10, far), moved.search(QUERIES[:1], 10, far)
-    assert far[after.positions].all()
+    assert far.mask[after.positions].all()
     assert np.allclose(before.scores, after.scores, atol=NOISE) or index.spec.kind.search_parameter
     assert after.positions.shape == before.positions.shape == (1, 10)
 

@@ -7,6 +7,7 @@ import pytest
 
 from indexer.index.kinds import IVF_FP16, kind_from_name
 from indexer.index.recall import TuningQueries, midpoints_of
+from indexer.index.selection import Selection
 from indexer.index.tuning import tune
 from indexer.index.vector_index import VectorIndex
 from tests.indexer.index.toy_vectors import counted, exact_neighbours, unit, unit_vectors
@@ -47,13 +48,13 @@ def test_it_compares_as_many_lists_as_it_was_tuned_to(lists: VectorIndex) -> Non
 
 def test_few_allowed_vectors_are_each_read_once_and_the_backend_is_not_asked(lists: VectorIndex) -> None:
     index, backend = counted(lists)
-    index.search(QUERIES[:5], 10, np.arange(COUNT) < 300)
+    index.search(QUERIES[:5], 10, Selection(np.arange(COUNT) < 300))
     assert (backend.searches, backend.vectors_read) == ([], 5 * 300)
 
 
 def test_a_filter_widens_the_search_by_what_it_leaves_out(lists: VectorIndex) -> None:
     index, backend = counted(lists)
-    index.search(QUERIES, 10, np.arange(COUNT) % 2 == 0)
+    index.search(QUERIES, 10, Selection(np.arange(COUNT) % 2 == 0))
     assert backend.searches[0] == (64, 11, 16)
 
 

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import numpy as np
-from numpy.typing import NDArray
 
 from indexer.index.backend import IndexBackend, Neighbours
+from indexer.index.selection import Selection
 from indexer.index.vector_index import VectorIndex
 
 EPS = float(np.finfo(np.float32).eps)
@@ -45,9 +45,7 @@ class CountingBackend:
     def __len__(self) -> int:
         return len(self._backend)
 
-    def search(
-        self, queries: np.ndarray, count: int, search_value: int, allowed: NDArray[np.bool_] | None
-    ) -> Neighbours:
+    def search(self, queries: np.ndarray, count: int, search_value: int, allowed: Selection | None) -> Neighbours:
         self.searches.append((len(queries), count, search_value))
         return self._backend.search(queries, count, search_value, allowed)
 
