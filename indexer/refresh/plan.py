@@ -7,7 +7,6 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field, replace
 from functools import cached_property
-from pathlib import Path
 
 import numpy as np
 import polars as pl
@@ -21,7 +20,7 @@ from indexer.versions.live import Live, read_live
 from indexer.versions.version import StoreVersion, read_version
 from ubm_embed.data.arrays import BoolArray
 from ubm_embed.errors import InvalidData, NotFound
-from ubm_embed.model.checkpoint import Checkpoint
+from ubm_embed.model.folder import ModelFolder
 
 _HASHED = ["product_id", TEXT_HASH, ROW_HASH, POPULARITY]
 
@@ -137,7 +136,7 @@ class Plan:
 
     @classmethod
     def to_build(
-        cls, store: EmbeddingStore, scan: CatalogueScan, counts: InteractionCounts | None, checkpoint: Checkpoint
+        cls, store: EmbeddingStore, scan: CatalogueScan, counts: InteractionCounts | None, model: ModelFolder
     ) -> Plan:
         """Write every product, whatever the store holds; a live version is only compared with.
 
@@ -145,15 +144,15 @@ class Plan:
             InvalidData: live.json is damaged.
         """
         live = read_live(store) if store.storage.exists(LIVE_FILE) else None
-        counted, tower = counts or InteractionCounts.empty(), checkpoint.product_tower
+        counted, tower = counts or InteractionCounts.empty(), model.product_tower
         plan = cls(
             scan=scan,
             changes=Changes.between(None, scan, counted.popularity),
             live=live,
             base=None,
-            model_id=checkpoint.model_id,
+            model_id=model.model_id,
             product_model_id=tower.model_id if tower else None,
-            dimension=checkpoint.model.config.dimension,
+            dimension=model.config.dimension,
             reuse=None,
             rewrite_reason="a build writes every product",
             pairs=None if counts is None else counts.pairs,
@@ -161,19 +160,19 @@ class Plan:
         if live is None:
             return plan
         try:
-            compared = cls.to_refresh(store, scan, counted, checkpoint)
+            compared = cls.to_refresh(store, scan, counted, model)
         except (InvalidData, NotFound):
             return plan  # a build is how a store with a damaged live version is repaired
         return replace(plan, base=compared.base, live_schema=compared.live_schema, changes=compared.changes)
 
     @classmethod
     def to_refresh(
-        cls, store: EmbeddingStore, scan: CatalogueScan, counts: InteractionCounts | None, checkpoint: Checkpoint | None
+        cls, store: EmbeddingStore, scan: CatalogueScan, counts: InteractionCounts | None, model: ModelFolder | None
     ) -> Plan:
         """Write what the live version lacks.
 
         Args:
-            checkpoint: the model that takes over, None for the model of the live version.
+            model: the model that takes over, None for the model of the live version.
 
         Raises:
             InvalidData: live.json, the version's manifest or the table is damaged.
@@ -183,17 +182,17 @@ class Plan:
         columns = pl.DataFrame(pl.from_arrow(store.table.schema(base.table_version).empty_table())).schema
         hashed = TEXT_HASH in columns
         rows = store.table.read(base.table_version, _HASHED) if hashed else _without_hashes(store, base)
-        same_model = checkpoint is None or checkpoint.model_id == base.model_id
-        tower = checkpoint and checkpoint.product_tower
+        same_model = model is None or model.model_id == base.model_id
+        tower = model and model.product_tower
         return cls(
             scan=scan,
             changes=Changes.between(rows, scan, None if counts is None else counts.popularity),
             live=live,
             base=base,
             live_schema=columns,
-            model_id=checkpoint.model_id if checkpoint else base.model_id,
-            product_model_id=(tower.model_id if tower else None) if checkpoint else base.product_model_id,
-            dimension=checkpoint.model.config.dimension if checkpoint else base.dimension,
+            model_id=model.model_id if model else base.model_id,
+            product_model_id=(tower.model_id if tower else None) if model else base.product_model_id,
+            dimension=model.config.dimension if model else base.dimension,
             reuse=base.table_version if same_model and hashed else None,
             rewrite_reason=_rewrite_reason(base, columns, scan, same_model=same_model, hashed=hashed),
             pairs=None if counts is None else counts.pairs,
@@ -227,21 +226,6 @@ class Plan:
         """Ids whose rows of the live version are deleted: the product was removed, or its row is replaced."""
         replaced = pl.Series(self.changes.row_differs & (self.changes.live_rows >= 0))
         return pl.concat([self.scan.rows.filter(replaced)["product_id"], self.changes.removed])
-
-
-def open_model(model: str | Path) -> Checkpoint:
-    """Open a model folder whose vectors can be searched.
-
-    Raises:
-        NotFound: there is no such folder.
-        InvalidData: it is damaged, or was fine-tuned for another task than next items.
-    """
-    from ubm_embed.data.tasks.task import Task
-    from ubm_embed.model.folder import require_task
-
-    checkpoint = Checkpoint.from_pretrained(model)
-    require_task(checkpoint, Task.NIP)
-    return checkpoint
 
 
 def _rewrite_reason(

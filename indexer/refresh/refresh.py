@@ -19,12 +19,13 @@ from indexer.index.index_request import IndexRequest
 from indexer.index.tuning import require_buildable
 from indexer.refresh.catalogue_scan import CatalogueScan, read_counts
 from indexer.refresh.gates import Gate, GateResult, require_passed
-from indexer.refresh.plan import ChangeCounts, Plan, open_model
+from indexer.refresh.model_copy import copy_model, open_model, open_model_copy
+from indexer.refresh.plan import ChangeCounts, Plan
 from indexer.refresh.publication import publish
 from indexer.refresh.schema_changes import compare_catalogues
 from indexer.refresh.settings import RefreshSettings
-from indexer.refresh.shards import ExecutionEngine, encode_locally, open_model_copy
-from indexer.refresh.writing import copy_model, timed, write_rows
+from indexer.refresh.shards import ExecutionEngine, encode_locally
+from indexer.refresh.writing import timed, write_rows
 from indexer.store.embedding_store import STAGING, EmbeddingStore, staging_folder
 from indexer.versions.pruning import try_prune
 from indexer.versions.rollback import require_complete
@@ -73,19 +74,19 @@ def build_index(
     load_faiss()  # fail now if it is missing, not after hours of embedding
     settings = settings or RefreshSettings()
     index = settings.index or IndexRequest()
-    checkpoint = open_model(model)
+    folder = open_model(model)
     scan = CatalogueScan.read(products, mapping)
     scan.give_notice(notice)
     counts = read_counts(interactions, notice)
     target = EmbeddingStore.create(store)
     with target.write_lock():
         read_tags(target)  # pruning needs them: fail now if they are damaged
-        plan = Plan.to_build(target, scan, counts, checkpoint)
+        plan = Plan.to_build(target, scan, counts, folder)
         require_buildable(index, plan.dimension)
         may_fail = Gate.SCHEMA in allow
         compared = compare_catalogues(target, plan, settings.gates.max_lost, notice, may_fail=may_fail)
         require_passed(compared, allow)
-        copy_model(target, Path(model), checkpoint)
+        copy_model(target, folder)
         candidate = write_rows(
             target,
             plan,
@@ -201,13 +202,13 @@ def refresh(
     settings, seconds = settings or RefreshSettings(), dict[str, float]()
     target = EmbeddingStore.open(store)
     read_tags(target)  # pruning needs them: fail now if they are damaged
-    checkpoint = None if model is None else open_model(model)
+    folder = None if model is None else open_model(model)
     with nullcontext() if dry_run else target.write_lock():
         with timed(seconds, "compare"):
             counts = read_counts(interactions, notice)
             scan = CatalogueScan.read(products, mapping)
             scan.give_notice(notice)
-            plan = Plan.to_refresh(target, scan, counts, checkpoint)
+            plan = Plan.to_refresh(target, scan, counts, folder)
             may_fail = dry_run or Gate.SCHEMA in allow
             compared = compare_catalogues(target, plan, settings.gates.max_lost, notice, may_fail=may_fail)
         index = _requested_index(plan, settings)
@@ -215,8 +216,8 @@ def refresh(
         if dry_run:
             return report
         require_passed(compared, allow)
-        if checkpoint is not None and model is not None:
-            copy_model(target, Path(model), checkpoint)
+        if folder is not None:
+            copy_model(target, folder)
         if plan.is_empty and report.index is None:
             require_complete(target, read_version(target, report.base))
         else:

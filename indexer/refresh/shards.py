@@ -11,28 +11,26 @@ Letters: M products of the catalogue, K rows of a shard, D width.
 
 from __future__ import annotations
 
-import contextlib
 import io
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property, partial
 from hashlib import blake2b
-from pathlib import Path
 
 import numpy as np
 import polars as pl
 from pydantic import AliasChoices, Field
 
 from indexer.refresh.gates import Gate, GateResult, require_passed
+from indexer.refresh.model_copy import open_model_copy
 from indexer.refresh.plan import Plan
 from indexer.storage.storage import Storage
-from indexer.store.embedding_store import EmbeddingStore, model_folder, staging_folder
+from indexer.store.embedding_store import EmbeddingStore, staging_folder
 from indexer.store.table_schema import POPULARITY, ROW_HASH, TEXT_HASH
 from ubm_embed.data.arrays import FloatArray, IntArray
 from ubm_embed.errors import Conflict, InvalidData
 from ubm_embed.inference.embedder import Embedder
 from ubm_embed.inference.runtimes.runtime_name import RuntimeName
-from ubm_embed.model.folder import model_id_of
 from ubm_embed.progress import Progress, silent
 from ubm_embed.validation import FrozenModel
 
@@ -208,27 +206,8 @@ class ShardEncoder:
     @cached_property
     def embedder(self) -> Embedder:
         """The model, opened from the store's copy, which is proven to be that model."""
-        with open_model_copy(self.store, self.job.model_id) as folder:
-            return Embedder.from_pretrained(folder, device=self.job.device, runtime=self.job.runtime)
-
-
-@contextlib.contextmanager
-def open_model_copy(store: EmbeddingStore, model_id: str) -> Iterator[Path]:
-    """A folder with the store's copy of a model, whose files are hashed first: they must be those of this model.
-
-    Raises:
-        InvalidData: the copy is missing.
-        Conflict: its files are not those of the model.
-    """
-    name = f"{store.uri}/{model_folder(model_id)}"
-    remedy = "give the model's own folder: ubm-embed refresh --model DIR"
-    try:
-        with store.storage.open_folder(model_folder(model_id)) as folder:
-            if (actual := model_id_of(folder)) != model_id:
-                raise Conflict(f"{name} holds model {actual}, not {model_id}, so it is damaged; {remedy}")
-            yield folder
-    except FileNotFoundError:
-        raise InvalidData(f"missing; {remedy}", file=name) from None
+        with open_model_copy(self.store, self.job.model_id) as model:
+            return Embedder.from_pretrained(model.path, device=self.job.device, runtime=self.job.runtime)
 
 
 def encode_locally(job: EncodingJob, shards: Sequence[Shard], progress: Progress) -> None:

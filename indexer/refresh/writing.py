@@ -1,11 +1,10 @@
-"""A plan carried out up to the table: the model copied, shards encoded, rows committed."""
+"""A plan carried out up to the table: shards encoded, rows committed."""
 
 from __future__ import annotations
 
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from pathlib import Path
 
 import polars as pl
 
@@ -26,12 +25,9 @@ from indexer.refresh.shards import (
     runtimes_of,
     stage_shards,
 )
-from indexer.store.embedding_store import MODEL_LAST_FILE, EmbeddingStore, model_folder
+from indexer.store.embedding_store import EmbeddingStore
 from indexer.store.table_schema import ROW_HASH, TEXT_HASH, table_schema
-from ubm_embed.errors import Conflict
 from ubm_embed.inference.runtimes.runtime_name import RuntimeName
-from ubm_embed.model.checkpoint import Checkpoint
-from ubm_embed.model.folder import PRODUCT_TOWER, copy_checkpoint, model_id_of
 from ubm_embed.progress import Progress
 
 # Two rows that agree in these agree in all their columns.
@@ -124,40 +120,6 @@ def _written_gate(rows: pl.DataFrame, scan: CatalogueScan) -> GateResult:
     surplus = rows.join(scan.rows, on=_IDENTITY, how="anti").height
     message = f"{missing + surplus} rows of the table are not those of the catalogue"
     return GateResult(Gate.WRITTEN, missing + surplus + abs(rows.height - len(scan)), 0, True, message)
-
-
-def copy_model(store: EmbeddingStore, model: Path, checkpoint: Checkpoint) -> None:
-    """Copy a model into the store, unless a whole copy is there. Call it inside `store.write_lock`.
-
-    Raises:
-        Conflict: the folder changed while it was copied.
-    """
-    name = model_folder(checkpoint.model_id)
-    if _has_copy(store, name, checkpoint):
-        return
-    with store.storage.write_folder(name, last=MODEL_LAST_FILE) as aside:
-        copy_checkpoint(model, aside)
-        if not _holds(aside, checkpoint):
-            raise Conflict(f"{model} changed while it was copied")
-
-
-def _has_copy(store: EmbeddingStore, name: str, checkpoint: Checkpoint) -> bool:
-    try:
-        with store.storage.open_folder(name) as folder:
-            return _holds(folder, checkpoint)
-    except FileNotFoundError:
-        return False
-
-
-def _holds(folder: Path, checkpoint: Checkpoint) -> bool:
-    """Whether a folder holds this model, and its product tower if it has one."""
-    try:
-        if model_id_of(folder) != checkpoint.model_id:
-            return False
-    except (FileNotFoundError, NotADirectoryError):
-        return False
-    tower = checkpoint.product_tower
-    return tower is None or _holds(folder / PRODUCT_TOWER, tower)
 
 
 @contextmanager

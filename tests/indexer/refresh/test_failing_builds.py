@@ -16,7 +16,7 @@ import pytest
 
 from indexer.index import recall
 from indexer.index import vector_index as index
-from indexer.refresh import publication, refresh, shards, writing
+from indexer.refresh import model_copy, publication, refresh, shards, writing
 from indexer.refresh.refresh import build_index
 from indexer.store.embedding_store import EmbeddingStore
 from indexer.store.product_table import ProductTable
@@ -30,7 +30,7 @@ from ubm_embed.inference.embedder import Embedder
 
 STEPS: list[tuple[Any, str]] = [
     (shutil, "copyfile"),
-    (writing, "model_id_of"),
+    (model_copy, "model_id_of"),
     (writing, "stage_shards"),
     (Embedder, "embed_products"),
     (shards, "require_unit_length"),
@@ -43,7 +43,7 @@ STEPS: list[tuple[Any, str]] = [
     (ProductTable, "pin"),
     (ProductTable, "batches"),
     (index.VectorIndex, "save"),
-    (publication, "write_ids"),
+    (publication, "write_version_catalogue"),
     (index.VectorIndex, "load"),
     (publication, "exact_scan"),
     (ProductTable, "vectors"),
@@ -84,7 +84,7 @@ def test_an_interrupted_build_changes_nothing(
         raise KeyboardInterrupt
 
     before = answer_of(store)
-    monkeypatch.setattr(publication, "write_ids", interrupt)
+    monkeypatch.setattr(publication, "write_version_catalogue", interrupt)
     with pytest.raises(KeyboardInterrupt):
         build_index(model=other_model_folder, products=products_file, store=store)
     assert answer_of(store) == before
