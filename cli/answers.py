@@ -1,13 +1,14 @@
-"""Answers of a store, written for a person or a program."""
+"""Answers of a store, written for a person or a program as they come."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from typing import TYPE_CHECKING, Any
+from types import TracebackType
+from typing import TYPE_CHECKING, Any, Self
 
 import typer
 
-from cli.console import Format, warn, write_json, write_json_line, write_table
+from cli.console import Format, json_text, warn, write_table
 from ubm_embed.wording import counted
 
 if TYPE_CHECKING:
@@ -19,23 +20,65 @@ _COLUMNS = ("rank", "score", "product id", "title", "category", "price")
 _MAX_IDS_NAMED = 10
 
 
-def write_answers(answers: Sequence[Answer], output_format: Format, *, as_list: bool = False) -> None:
-    """Write answers to stdout in a format.
+class AnswerWriter:
+    """Writes answers to stdout in a format, and warns at its end of what was not as requested.
+
+    A JSON list is closed even after an error, so that what was answered can be read.
 
     Args:
-        as_list: whether JSON is a list even for a single answer.
+        several: whether several answers may come: JSON is then a list, and each table has a title.
     """
-    if output_format is Format.JSONL:
-        for answer in answers:
-            write_json_line(answer.to_dict())
-    elif output_format is Format.JSON:
-        documents = [answer.to_dict() for answer in answers]
-        write_json(documents if as_list or len(documents) != 1 else documents[0])
-    else:
-        for number, answer in enumerate(answers, start=1):
-            title = f"session {answer.session_id or number}" if len(answers) > 1 else None
+
+    def __init__(self, output_format: Format, *, several: bool = False) -> None:
+        self._format, self._several = output_format, several
+        self._count = self._incomplete = self._fallbacks = 0
+        self._first: Answer | None = None
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if self._format is Format.JSON and self._several and self._count:
+            typer.echo("\n]")
+        if kind is None:
+            self._warn()
+
+    def write(self, answers: Sequence[Answer]) -> None:
+        """Write answers, which are out when it returns."""
+        if self._format is Format.TABLE:
+            self._write_tables(answers)
+        elif self._format is Format.JSONL:
+            typer.echo("\n".join(json_text(answer.to_dict()) for answer in answers))
+        elif self._several:
+            for number, answer in enumerate(answers, start=self._count):
+                entry = json_text(answer.to_dict(), indent=2).replace("\n", "\n  ")
+                typer.echo(f"{',' if number else '['}\n  {entry}", nl=False)
+        else:
+            for answer in answers:
+                typer.echo(json_text(answer.to_dict(), indent=2))
+        self._first = self._first or next(iter(answers), None)
+        self._count += len(answers)
+        self._incomplete += sum(bool(answer.unknown) for answer in answers)
+        self._fallbacks += sum(answer.fallback is not None for answer in answers)
+
+    def _write_tables(self, answers: Sequence[Answer]) -> None:
+        for number, answer in enumerate(answers, start=self._count + 1):
+            title = f"session {answer.session_id or number}" if self._several else None
             write_table(_COLUMNS, _rows(answer), title=title)
             _write_predictions(answer)
+
+    def _warn(self) -> None:
+        """Warn of products that were skipped and of answers by popularity; for several answers, only count them."""
+        if self._count == 1 and self._first is not None:
+            _warn_about(self._first)
+            return
+        of = f"of {self._count:,} sessions"
+        if self._incomplete:
+            warn(f"{self._incomplete:,} {of} name products that the store does not know: see `unknown`")
+        if self._fallbacks:
+            warn(f"{self._fallbacks:,} {of} are answered by popularity: see `fallback`")
 
 
 def _rows(answer: Answer) -> Iterable[Sequence[Any]]:
@@ -55,17 +98,12 @@ def _write_predictions(answer: Answer) -> None:
         typer.echo(", ".join(predictions))
 
 
-def warn_about(answers: Sequence[Answer]) -> None:
-    """Warn of products that were skipped and of answers by popularity; for many sessions, only count them."""
-    if len(answers) == 1:
-        _warn_about_one(answers[0])
-        return
-    incomplete = sum(bool(answer.unknown) for answer in answers)
-    fallbacks = sum(answer.fallback is not None for answer in answers)
-    if incomplete:
-        warn(f"{incomplete:,} of {len(answers):,} sessions name products that the store does not know: see `unknown`")
-    if fallbacks:
-        warn(f"{fallbacks:,} of {len(answers):,} sessions are answered by popularity: see `fallback`")
+def _warn_about(answer: Answer) -> None:
+    if answer.unknown:
+        more = f" and {len(answer.unknown) - _MAX_IDS_NAMED:,} more" if len(answer.unknown) > _MAX_IDS_NAMED else ""
+        warn(f"version {answer.version} does not know {', '.join(answer.unknown[:_MAX_IDS_NAMED])}{more}")
+    if answer.fallback is not None:
+        warn(f"answered by popularity: {answer.fallback}")
 
 
 def warn_about_rules(rules: Rules, retriever: Retriever) -> None:
@@ -75,11 +113,3 @@ def warn_about_rules(rules: Rules, retriever: Retriever) -> None:
         if unknown := sorted(set(ids).difference(known)):
             count = f"{len(unknown):,} of {counted(len(ids), 'id')} in {option}"
             warn(f"version {retriever.version.version} does not know {count}, such as {unknown[0]!r}")
-
-
-def _warn_about_one(answer: Answer) -> None:
-    if answer.unknown:
-        more = f" and {len(answer.unknown) - _MAX_IDS_NAMED:,} more" if len(answer.unknown) > _MAX_IDS_NAMED else ""
-        warn(f"version {answer.version} does not know {', '.join(answer.unknown[:_MAX_IDS_NAMED])}{more}")
-    if answer.fallback is not None:
-        warn(f"answered by popularity: {answer.fallback}")

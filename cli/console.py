@@ -73,15 +73,15 @@ def _escape(text: str) -> str:
 
 def write_json(document: Any) -> None:
     """Write a document to stdout, indented."""
-    typer.echo(_json(document, indent=2))
+    typer.echo(json_text(document, indent=2))
 
 
 def write_json_line(document: Any) -> None:
     """Write a document to stdout, as one line."""
-    typer.echo(_json(document))
+    typer.echo(json_text(document))
 
 
-def _json(document: Any, *, indent: int | None = None) -> str:
+def json_text(document: Any, *, indent: int | None = None) -> str:
     """JSON that shows text as it is, but for what `printable` escapes; line feeds stand between values only."""
     text = json.dumps(document, ensure_ascii=False, indent=indent)
     return _UNPRINTABLE.sub(lambda match: match[0] if match[0] == "\n" else f"\\u{ord(match[0]):04x}", text)
@@ -109,7 +109,7 @@ def _cell(value: Any) -> str:
     if isinstance(value, float):
         return f"{value:.4f}"
     if isinstance(value, Mapping | list | tuple):
-        return _json(value)
+        return json_text(value)
     return str(value)
 
 

@@ -1,14 +1,19 @@
-"""The text of a file or of stdin, read whole."""
+"""The text of a file or of stdin, whole or as it comes."""
 
 from __future__ import annotations
 
 import codecs
+import contextlib
 import sys
+from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 from ubm_embed.errors import InvalidData, NotFound
 
-MAX_BYTES = 64 * 2**20
+# In characters.
+MAX_TEXT = 64 * 2**20
+_CHUNK_BYTES = 2**18
 # UTF-32 first: its mark begins with that of UTF-16. The decoders named here take the mark off.
 _ENCODINGS = {
     codecs.BOM_UTF8: "utf-8-sig",
@@ -26,26 +31,62 @@ def read_text(source: str) -> str:
         NotFound: no such file.
         InvalidData: larger than 64 MB, or not text.
     """
-    name, data = source_name(source), _read(source)
-    if len(data) > MAX_BYTES:
-        raise InvalidData(f"larger than {MAX_BYTES / 2**20:.0f} MB; give it in several parts", file=name)
-    encoding = next((encoding for mark, encoding in _ENCODINGS.items() if data.startswith(mark)), "utf-8")
-    try:
-        return data.decode(encoding)
-    except UnicodeDecodeError as error:
-        written = encoding.removesuffix("-sig").upper()
-        raise InvalidData(f"not {written} text: {error.reason} at byte {error.start}", file=name) from None
+    parts, size = [], 0
+    with open_chunks(source) as chunks:
+        for chunk in chunks:
+            parts.append(chunk)
+            size += len(chunk)
+            if size > MAX_TEXT:
+                problem = f"larger than {MAX_TEXT / 2**20:.0f} MB; give it in several parts"
+                raise InvalidData(problem, file=source_name(source))
+    return "".join(parts)
 
 
-def _read(source: str) -> bytes:
-    """At most one byte more than may be read."""
+@contextlib.contextmanager
+def open_chunks(source: str) -> Iterator[Iterator[str]]:
+    """The text as `read_text` has it, in parts as they come: a part is what waits, and it is not waited for more.
+
+    Raises:
+        NotFound: no such file.
+        InvalidData: not text, when it is come to; what stands before has been read by then.
+    """
     if source == "-":
-        return sys.stdin.buffer.read(MAX_BYTES + 1)
+        yield _decode(sys.stdin.buffer, source_name(source))
+        return
     # Not `is_file`: a shell's <(command) is a pipe.
     if not Path(source).exists() or Path(source).is_dir():
         raise NotFound(f"no file at {source}")
     with Path(source).open("rb") as stream:
-        return stream.read(MAX_BYTES + 1)
+        yield _decode(stream, source)
+
+
+def _decode(stream: Any, name: str) -> Iterator[str]:
+    data, taken = _beginning(stream), 0
+    encoding = next((encoding for mark, encoding in _ENCODINGS.items() if data.startswith(mark)), "utf-8")
+    decoder = codecs.getincrementaldecoder(encoding)()
+    while True:
+        try:
+            yield decoder.decode(data, final=not data)
+        except UnicodeDecodeError as error:
+            yield error.object[: error.start].decode(error.encoding)
+            position = taken + len(data) - len(error.object) + error.start
+            written = encoding.removesuffix("-sig").upper()
+            raise InvalidData(f"not {written} text: {error.reason} at byte {position}", file=name) from None
+        if not data:
+            return
+        taken += len(data)
+        data = stream.read1(_CHUNK_BYTES)
+
+
+def _beginning(stream: Any) -> bytes:
+    """The first bytes, as many as show whether they are a byte order mark."""
+    data: bytes = b""
+    while any(len(data) < len(mark) and mark.startswith(data) for mark in _ENCODINGS):
+        more = stream.read1(_CHUNK_BYTES)
+        if not more:
+            break
+        data += more
+    return data
 
 
 def source_name(source: str) -> str:

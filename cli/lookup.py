@@ -17,7 +17,7 @@ from cli.answer_options import (
     load_predictors,
     read_rules,
 )
-from cli.answers import warn_about, warn_about_rules, write_answers
+from cli.answers import AnswerWriter, warn_about_rules
 from cli.console import Format, choose_format
 from cli.inputs import read_text, source_name
 from cli.store_options import Store
@@ -71,8 +71,8 @@ def lookup(
     retriever = Retriever.open(store, predictors=predictors)
     warn_about_rules(rules, retriever)
     answer = retriever.lookup_id(product_id or "", k, rules) if product is None else retriever.lookup(product, k, rules)
-    warn_about([answer])
-    write_answers([answer], choose_format(output_format))
+    with AnswerWriter(choose_format(output_format)) as writer:
+        writer.write([answer])
 
 
 def _require_one_source(words: list[str], product_id: str | None, file: str | None) -> None:

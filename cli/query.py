@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import io
-from collections.abc import Iterator, Sequence
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 import typer
 
@@ -19,17 +17,10 @@ from cli.answer_options import (
     load_predictors,
     read_rules,
 )
-from cli.answers import warn_about, warn_about_rules, write_answers
+from cli.answers import AnswerWriter, warn_about_rules
 from cli.console import Format, choose_format
-from cli.inputs import read_text, source_name
+from cli.inputs import open_chunks, source_name
 from cli.store_options import Store
-from ubm_embed.errors import InvalidData
-
-if TYPE_CHECKING:
-    from ubm_embed.data.session import Session
-
-# Sessions in one search: enough to be fast, and few enough for the memory.
-_SESSIONS_AT_ONCE = 256
 
 
 def register(app: typer.Typer) -> None:
@@ -39,7 +30,12 @@ def register(app: typer.Typer) -> None:
 
 def query(
     session: Annotated[
-        str, typer.Option("--session", metavar="FILE", help="One session as JSON, a list, or JSON Lines; - is stdin.")
+        str,
+        typer.Option(
+            "--session",
+            metavar="FILE",
+            help="One session as JSON, a list, or JSON Lines, answered as they come; - is stdin.",
+        ),
     ],
     store: Store,
     k: Annotated[int, typer.Option("-k", "--k", min=1, help="Matches for each session.")] = 10,
@@ -67,31 +63,20 @@ def query(
 
     A product is named by its id in the store, or given inline with title, category and attributes.
     """
-    from ubm_embed.data.session import read_sessions
+    with open_chunks(session) as chunks:
+        rules = read_rules(where, diversity, max_per, exclude, boost, include_seen=include_seen)
+        predictors = load_predictors(purchase_intention, remaining_length)
 
-    text = read_text(session)
-    sessions = [one for _, one in read_sessions(io.StringIO(text), name=source_name(session))]
-    if not sessions:
-        raise InvalidData("no session; expected at least one in the list", file=source_name(session))
-    is_list = text.lstrip("\ufeff \t\r\n").startswith("[")
+        from indexer.search.retriever import Retriever
+        from ubm_embed.data.session_file import SessionFile, SessionLayout
 
-    rules = read_rules(where, diversity, max_per, exclude, boost, include_seen=include_seen)
-    predictors = load_predictors(purchase_intention, remaining_length)
-
-    from indexer.search.retriever import Retriever
-
-    retriever = Retriever.open(store, version=number, predictors=predictors)
-    warn_about_rules(rules, retriever)
-    answers = [
-        answer for part in _parts(sessions) for answer in retriever.recommend_many(part, k, rules, explain=explain)
-    ]
-    warn_about(answers)
-    chosen = choose_format(output_format)
-    if output_format is None and chosen is Format.JSON and len(sessions) > 1 and not is_list:
-        chosen = Format.JSONL  # lines in, lines out
-    write_answers(answers, chosen, as_list=is_list)
-
-
-def _parts(sessions: Sequence[Session]) -> Iterator[Sequence[Session]]:
-    for first in range(0, len(sessions), _SESSIONS_AT_ONCE):
-        yield sessions[first : first + _SESSIONS_AT_ONCE]
+        retriever = Retriever.open(store, version=number, predictors=predictors)
+        warn_about_rules(rules, retriever)
+        file = SessionFile(chunks, name=source_name(session))
+        chosen = choose_format(output_format)
+        if output_format is None and chosen is Format.JSON and file.layout is SessionLayout.LINES:
+            chosen = Format.JSONL  # lines in, lines out
+        with AnswerWriter(chosen, several=file.layout is not SessionLayout.SESSION) as writer:
+            for batch in file.batches():
+                sessions = [one for _, one in batch]
+                writer.write(retriever.recommend_many(sessions, k, rules, explain=explain))

@@ -1,4 +1,4 @@
-"""What a command reads whole: a file, a pipe or stdin, in any Unicode encoding that says which it is."""
+"""What a command reads: a file, a pipe or stdin, in any Unicode encoding that says which it is."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from cli import inputs
-from cli.inputs import read_text
+from cli.inputs import open_chunks, read_text
 from ubm_embed.errors import InvalidData, NotFound
 
 TEXT = '{"title": "Größe 👟"}\n'
@@ -55,8 +55,33 @@ def test_what_is_no_text_is_named(tmp_path: Path, data: bytes, problem: str) -> 
     assert caught.value.file == str(file)
 
 
+@pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig", "utf-16", "utf-32"])
+def test_a_text_may_come_byte_by_byte(encoding: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(ByteByByte(TEXT.encode(encoding))))
+    assert read_text("-") == TEXT
+
+
+@pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig"])
+def test_what_stands_before_a_wrong_byte_is_read(encoding: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    data = TEXT.encode(encoding)
+    for stream in (io.BytesIO(data + b"abc\xff"), ByteByByte(data + b"abc\xff")):
+        monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(stream))
+        read: list[str] = []
+        problem = f"stdin: not UTF-8 text: invalid start byte at byte {len(data) + 3}$"
+        with open_chunks("-") as chunks, pytest.raises(InvalidData, match=problem):
+            read.extend(chunks)
+        assert "".join(read) == f"{TEXT}abc"
+
+
+class ByteByByte(io.BytesIO):
+    """A pipe whose writer is slow."""
+
+    def read1(self, size: int | None = -1, /) -> bytes:
+        return super().read1(min(1, size or 0))
+
+
 def test_no_more_is_read_than_the_limit(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(inputs, "MAX_BYTES", 2**20)
+    monkeypatch.setattr(inputs, "MAX_TEXT", 2**20)
     (tmp_path / "x.json").write_bytes(b" " * 2**20)
     assert len(read_text(str(tmp_path / "x.json"))) == 2**20
     stdin = io.BytesIO(b" " * 2**24)

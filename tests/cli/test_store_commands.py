@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import json
 import os
 import re
@@ -78,6 +79,18 @@ def session_file(folder: Path, text: Any) -> Path:
 
 def lines(*documents: Any) -> str:
     return "".join(json.dumps(document) + "\n" for document in documents)
+
+
+class Pipe(io.BytesIO):
+    """Lines that come from a program. It notes what had been answered whenever more was read."""
+
+    def __init__(self, texts: list[str], capsys: pytest.CaptureFixture[str]) -> None:
+        super().__init__()
+        self.texts, self.capsys, self.answered = texts, capsys, list[str]()
+
+    def read1(self, size: int | None = -1, /) -> bytes:
+        self.answered.append(self.capsys.readouterr().out)
+        return self.texts.pop(0).encode() if self.texts else b""
 
 
 class TestBuildIndex:
@@ -175,13 +188,36 @@ class TestQuery:
         assert json.loads(run(*arguments, stdin=json.dumps(KNOWN)).stdout)["version"] == 2
         assert json.loads(run(*arguments, "--version", 1, stdin=json.dumps(KNOWN)).stdout)["version"] == 1
 
-    def test_an_error_on_the_second_line_leaves_no_half_output(self, store: Path) -> None:
-        text = lines(KNOWN, {"interactions": [{"action": "fly"}]})
-        result = CliRunner().invoke(APP, ["query", "--session", "-", "--store", str(store)], input=text)
+    @pytest.mark.parametrize("output", ["jsonl", "json", "table"])
+    def test_sessions_before_an_invalid_line_are_answered(self, store: Path, output: str) -> None:
+        text = lines(KNOWN, {"interactions": [{"action": "fly"}]}, KNOWN)
+        result = CliRunner().invoke(
+            APP, ["query", "--session", "-", "--store", str(store), "--format", output], input=text
+        )
         assert isinstance(result.exception, InvalidData)
         assert (result.exception.file, result.exception.row) == ("stdin", 2)
         assert result.exception.field == "interactions[0].action"
+        if output == "table":
+            assert result.stdout.startswith("session s1\n")
+        else:
+            answers = json.loads(result.stdout)
+            answers = answers if output == "json" else [answers]
+            assert [answer["session_id"] for answer in answers] == ["s1"]
+
+    def test_an_invalid_session_of_a_list_leaves_no_half_output(self, store: Path) -> None:
+        text = json.dumps([KNOWN, {"interactions": [{"action": "fly"}]}])
+        result = CliRunner().invoke(APP, ["query", "--session", "-", "--store", str(store)], input=text)
+        assert isinstance(result.exception, InvalidData)
         assert result.stdout == ""
+
+    def test_lines_are_answered_as_they_come(
+        self, store: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    ) -> None:
+        pipe = Pipe([lines(KNOWN), lines(KNOWN | {"session_id": "x"}, STRANGE)], capsys)
+        monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(pipe))
+        assert main.run(["query", "--session", "-", "--store", str(store)]) == 0
+        answered = [[json.loads(line)["session_id"] for line in out.splitlines()] for out in pipe.answered]
+        assert answered == [[], ["s1"], ["x", "s2"]]
 
     def test_bytes_that_are_not_utf_8_are_invalid_data(self, tmp_path: Path, store: Path) -> None:
         (tmp_path / "latin").write_bytes(b'{"session_id": "\xe9"}')
@@ -404,7 +440,7 @@ class TestHostileInput:
         [
             ('{"interactions": ' + "[" * 100_000, "not JSON that can be read"),
             (json.dumps({"interactions": [{"action": "search", "query": "x" * 10**7}]}), "at most 100,000 characters"),
-            (json.dumps({"interactions": [1] * 10**6}), "at most 100,000 interactions, got 1,000,000"),
+            (json.dumps({"interactions": [1] * 10**6}), "field 'interactions[999000]': expected an interaction object"),
         ],
         ids=["deep", "wide", "long"],
     )

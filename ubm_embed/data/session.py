@@ -1,4 +1,4 @@
-"""Products, interactions and sessions, and the session file a query reads (paper section 3).
+"""Products, interactions and sessions, and how they are written as JSON (paper section 3).
 
 A session is `s = [b_1 .. b_l]`; an interaction `b` is an action with a product or with a search phrase.
 """
@@ -7,11 +7,10 @@ from __future__ import annotations
 
 import enum
 import json
-import re
 import reprlib
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, TextIO
+from typing import Any
 
 from ubm_embed.errors import InvalidData
 
@@ -36,13 +35,12 @@ class Action(enum.StrEnum):
 
 
 ACTIONS: tuple[Action, ...] = tuple(Action)
+_ACTIONS = {str(action): action for action in ACTIONS}
 
-# Beyond what a shopper does or a shop writes: the price of a request must not depend on who sends it.
-MAX_INTERACTIONS = 100_000
+# The price of a request must not depend on who sends it. Of a longer session only the last interactions are parsed, far
+# more than a model reads; a longer text is beyond what a shop writes, and refused.
+MAX_INTERACTIONS = 1_000
 MAX_CHARACTERS = 100_000
-
-_DECODER = json.JSONDecoder()
-_BETWEEN_ENTRIES = re.compile(r"[\s,]*")
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,11 +81,14 @@ class Interaction:
     query: str | None = None
 
     def __post_init__(self) -> None:
-        given = [name for name in ("product_id", "product", "query") if getattr(self, name) is not None]
-        expected = ["query"] if self.action is Action.SEARCH else ["product_id", "product"]
-        if len(given) != 1 or given[0] not in expected:
-            got = " and ".join(given) or "none of them"
-            raise ValueError(f"action {str(self.action)!r} needs {' or '.join(expected)}, got {got}")
+        subjects = (self.product_id is not None) + (self.product is not None) + (self.query is not None)
+        is_search = self.action is Action.SEARCH
+        if subjects != 1 or (self.query is not None) != is_search:
+            given = [name for name in ("product_id", "product", "query") if getattr(self, name) is not None]
+            expected = "query" if is_search else "product_id or product"
+            raise ValueError(
+                f"action {str(self.action)!r} needs {expected}, got {' and '.join(given) or 'none of them'}"
+            )
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,58 +97,6 @@ class Session:
 
     interactions: tuple[Interaction, ...]
     session_id: str | None = None
-
-
-def read_sessions(stream: TextIO, *, name: str) -> Iterator[tuple[int, Session]]:
-    """Sessions of a JSON document (one session, or a list of them) or of JSON Lines, with the line each starts on.
-
-    Args:
-        stream: text to read to its end.
-        name: of the stream, for errors.
-
-    Raises:
-        InvalidData: malformed JSON or not a session; names the line and the field.
-    """
-    text = stream.read().removeprefix("\ufeff")
-    if not text.strip():
-        raise InvalidData("empty; expected a session as JSON", file=name)
-    for line, entry in _entries(text, name):
-        yield line, parse_session(entry, file=name, row=line)
-
-
-def _entries(text: str, name: str) -> Iterator[tuple[int, Any]]:
-    """The JSON values in `text`, each with the line it starts on."""
-    # Not splitlines: a title may contain a line separator (U+2028).
-    lines = [(number, line) for number, line in enumerate(text.split("\n"), start=1) if line.strip()]
-    if len(lines) > 1 and _is_json(lines[0][1]):
-        for number, line in lines:
-            # Files that were joined have a mark each.
-            yield number, read_json(line.removeprefix("\ufeff"), name, number)
-        return
-    document = read_json(text, name)
-    if isinstance(document, list):
-        yield from zip(_entry_lines(text, len(document)), document, strict=True)
-    else:
-        yield lines[0][0], document
-
-
-def _entry_lines(text: str, entries: int) -> Iterator[int]:
-    """The line on which each entry of a JSON list starts; `text` must be a valid one."""
-    counted, line = 0, 1
-    end = text.index("[") + 1
-    for _ in range(entries):
-        start = _BETWEEN_ENTRIES.match(text, end).end()  # type: ignore[union-attr]  # it matches an empty text, too
-        counted, line = start, line + text.count("\n", counted, start)
-        yield line
-        _, end = _DECODER.raw_decode(text, start)
-
-
-def _is_json(line: str) -> bool:
-    try:
-        json.loads(line)
-    except (ValueError, RecursionError):
-        return False
-    return True
 
 
 def read_json(text: str, name: str, line: int | None = None) -> Any:
@@ -175,7 +124,7 @@ def read_json(text: str, name: str, line: int | None = None) -> Any:
 
 
 def parse_session(entry: Any, *, file: str | None = None, row: int | None = None) -> Session:
-    """A session from its JSON object.
+    """A session from its JSON object: its last `MAX_INTERACTIONS` interactions, the others are not looked at.
 
     Raises:
         InvalidData: names the field, as in `interactions[2].action`.
@@ -192,28 +141,32 @@ def _parse_session(entry: Any) -> Session:
     interactions = entry.get("interactions")
     if not isinstance(interactions, list):
         raise InvalidData(f"expected a list of interactions, got {_kind(interactions)}", field="interactions")
-    if len(interactions) > MAX_INTERACTIONS:
-        problem = f"expected at most {MAX_INTERACTIONS:,} interactions, got {len(interactions):,}"
-        raise InvalidData(problem, field="interactions")
-    parsed = [_parse_interaction(item, f"interactions[{position}]") for position, item in enumerate(interactions)]
+    recent = interactions[-MAX_INTERACTIONS:]
+    parsed = []
+    for number, item in enumerate(recent, start=len(interactions) - len(recent)):
+        try:
+            parsed.append(_parse_interaction(item))
+        except InvalidData as error:
+            raise InvalidData(error.problem, field=_under(f"interactions[{number}]", error.field or "")) from None
     return Session(tuple(parsed), _identifier(entry, "session_id"))
 
 
-def _parse_interaction(entry: Any, field: str) -> Interaction:
+def _parse_interaction(entry: Any) -> Interaction:
     if not isinstance(entry, Mapping):
-        raise InvalidData(f"expected an interaction object, got {_kind(entry)}", field=field)
+        raise InvalidData(f"expected an interaction object, got {_kind(entry)}")
     name = entry.get("action")
-    if name not in list(ACTIONS):
+    action = _ACTIONS.get(name) if isinstance(name, str) else None
+    if action is None:
         expected = f"expected one of {', '.join(ACTIONS)}"
         problem = f"unknown action {reprlib.repr(name)}, {expected}" if name is not None else f"{expected}, got nothing"
-        raise InvalidData(problem, field=f"{field}.action")
+        raise InvalidData(problem, field="action")
     product = entry.get("product")
-    product_id, query = _identifier(entry, "product_id", field), _text(entry, "query", field)
-    parsed = None if product is None else parse_product(product, f"{field}.product")
+    product_id, query = _identifier(entry, "product_id"), _text(entry, "query")
+    parsed = None if product is None else parse_product(product, "product")
     try:
-        return Interaction(Action(name), product_id=product_id, product=parsed, query=query)
+        return Interaction(action, product_id=product_id, product=parsed, query=query)
     except ValueError as error:
-        raise InvalidData(str(error), field=field) from None
+        raise InvalidData(str(error)) from None
 
 
 def parse_product(entry: Any, field: str = "") -> Product:
@@ -281,11 +234,11 @@ def _text(entry: Mapping[str, Any], key: str, parent: str = "") -> str | None:
 
 def encodable(text: str) -> str:
     """The text with `?` for halves of surrogate pairs, which UTF-8 cannot encode: a page may cut within an emoji."""
-    return text.encode("utf-8", "replace").decode("utf-8")
+    return text if text.isascii() else text.encode("utf-8", "replace").decode("utf-8")
 
 
 def _under(parent: str, key: str) -> str:
-    return f"{parent}.{key}" if parent else key
+    return f"{parent}.{key}" if parent and key else parent or key
 
 
 def _kind(value: Any) -> str:
