@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable
 from pathlib import Path
 from typing import TypeVar
@@ -14,14 +13,9 @@ from torch import nn
 
 from ubm_embed.errors import InvalidData, NotFound
 from ubm_embed.model.bert import one_line
+from ubm_embed.model.stored_weights import current_name
 
 Model = TypeVar("Model", bound=nn.Module)
-
-# Names of version 0.1.
-_RENAMED = (
-    (re.compile(r"^interaction_encoder\.known\."), "interaction_encoder.item_embeddings."),
-    (re.compile(r"^head\.spread$"), "head.std"),
-)
 
 
 def load_model(build: Callable[[], Model], file: Path, *, config_file: Path) -> Model:
@@ -42,7 +36,7 @@ def load_model(build: Callable[[], Model], file: Path, *, config_file: Path) -> 
         raise InvalidData(f"not a model configuration: {one_line(error)}", file=config_file) from None
     _require_shapes(outline, file, config_file)
     model = build()
-    model.load_state_dict({_current_name(name): tensor for name, tensor in load_file(file).items()})
+    model.load_state_dict({current_name(name): tensor for name, tensor in load_file(file).items()})
     return model
 
 
@@ -51,7 +45,7 @@ def _require_shapes(outline: nn.Module, file: Path, config_file: Path) -> None:
     try:
         with safe_open(file, framework="pt") as weights:
             names = weights.keys()
-            shapes = {_current_name(name): tuple(weights.get_slice(name).get_shape()) for name in names}
+            shapes = {current_name(name): tuple(weights.get_slice(name).get_shape()) for name in names}
     except SafetensorError as error:
         raise InvalidData(f"truncated or not a safetensors file: {error}", file=file) from None
     expected = {name: tuple(tensor.shape) for name, tensor in outline.state_dict().items()}
@@ -65,9 +59,3 @@ def save_weights(model: nn.Module, file: Path) -> None:
     """Write a model's weights."""
     weights = {name: tensor.detach().cpu().contiguous() for name, tensor in model.state_dict().items()}
     save_file(weights, file, metadata={"format": "pt"})
-
-
-def _current_name(stored: str) -> str:
-    for pattern, name in _RENAMED:
-        stored = pattern.sub(name, stored)
-    return stored

@@ -17,10 +17,13 @@ class ModelRuntime(Protocol):
 
     Attributes:
         name: its name.
+        tokens_per_batch: about how many tokens a batch should hold, at which it is fast.
     """
 
     @property
     def name(self) -> RuntimeName: ...
+    @property
+    def tokens_per_batch(self) -> int: ...
 
     def encode_interactions(self, sequences: TokenTable) -> FloatArray:
         """b' of token sequences `[CLS] action text [SEP]`, in one batch (paper 3.1.2): [N, D] float32.

@@ -1,0 +1,130 @@
+"""A model's graphs in its folder, which ONNX Runtime reads instead of the weights.
+
+graphs/interactions.onnx  token ids to vectors of interactions
+graphs/sessions.onnx      vectors of interactions to vectors of sessions
+graphs/head.onnx          those to predictions, of a model with a head
+graphs/NAME.weights       the weights of NAME.onnx, apart so that processes share their memory
+graphs/graphs.json        the model that they were made from, and the size and the digest of each file
+
+They are derived: a folder without them is the same model. A product tower has its own, in its own folder.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated
+
+from pydantic import Field
+
+from ubm_embed.errors import Conflict, InvalidData
+from ubm_embed.model.folder import GRAPHS
+from ubm_embed.validation import FrozenModel
+
+DESCRIPTION_FILE = "graphs.json"
+INTERACTIONS_FILE, SESSIONS_FILE, HEAD_FILE = "interactions.onnx", "sessions.onnx", "head.onnx"
+_CHUNK = 1 << 22
+
+_FileName = Annotated[str, Field(pattern=r"^[a-z]+\.(onnx|weights)$")]
+
+
+class GraphFile(FrozenModel):
+    """What a file must be.
+
+    Attributes:
+        size: in bytes.
+        sha256: of its content, in hexadecimal digits.
+    """
+
+    size: int
+    sha256: str
+
+    @classmethod
+    def from_file(cls, file: Path) -> GraphFile:
+        """What a file is."""
+        digest = hashlib.sha256()
+        with open(file, "rb") as stream:
+            while chunk := stream.read(_CHUNK):
+                digest.update(chunk)
+        return cls(size=file.stat().st_size, sha256=digest.hexdigest())
+
+
+class GraphsDescription(FrozenModel):
+    """graphs.json.
+
+    Attributes:
+        model_id: of the model that the graphs were made from.
+        software: the version of this package that made them.
+        files: by name.
+    """
+
+    model_id: str
+    software: str
+    files: dict[_FileName, GraphFile]
+
+
+@dataclass(frozen=True)
+class Graphs:
+    """The graphs of one model, each file as long as it was when it was written."""
+
+    folder: Path
+    description: GraphsDescription
+
+    @property
+    def interactions(self) -> Path:
+        """Token ids to b'."""
+        return self.folder / INTERACTIONS_FILE
+
+    @property
+    def sessions(self) -> Path:
+        """b' to h'."""
+        return self.folder / SESSIONS_FILE
+
+    @property
+    def head(self) -> Path | None:
+        """h' to predictions; None for a model without a head."""
+        return self.folder / HEAD_FILE if HEAD_FILE in self.description.files else None
+
+
+def read_graphs(folder: str | Path, model_id: str) -> Graphs | None:
+    """The graphs in a model folder, or None if it has none. Only sizes are checked: see `verify_graphs`.
+
+    Args:
+        model_id: of the model in that folder.
+
+    Raises:
+        InvalidData: a file is missing, damaged or not as long as it was.
+        Conflict: they were made from another model.
+    """
+    folder = Path(folder) / GRAPHS
+    if not folder.is_dir():
+        return None
+    file = folder / DESCRIPTION_FILE
+    if not file.is_file():
+        raise InvalidData(f"missing; remove {folder}, from which it is derived", file=file)
+    description = GraphsDescription.from_json(file.read_bytes(), file=file)
+    if description.model_id != model_id:
+        raise Conflict(
+            f"the graphs in {folder} do not belong to the weights: they were made from model {description.model_id}, "
+            f"and this is {model_id}; remove the folder {GRAPHS}"
+        )
+    for name in {INTERACTIONS_FILE, SESSIONS_FILE} | description.files.keys():
+        _require_size(folder / name, description.files.get(name), file)
+    return Graphs(folder, description)
+
+
+def _require_size(file: Path, expected: GraphFile | None, description: Path) -> None:
+    if expected is None:
+        raise InvalidData(f"{file.name} is not named", file=description, field="files")
+    size = file.stat().st_size if file.is_file() else None
+    if size != expected.size:
+        problem = "missing" if size is None else f"it has {size} bytes"
+        raise InvalidData(f"{problem}, expected {expected.size} bytes: truncated, or changed since", file=file)
+
+
+def verify_graphs(graphs: Graphs) -> None:
+    """Raise InvalidData, which names the file, unless each is byte for byte the one that was written."""
+    for name, expected in graphs.description.files.items():
+        if GraphFile.from_file(graphs.folder / name).sha256 != expected.sha256:
+            raise InvalidData("damaged: its digest is not the one that was recorded", file=graphs.folder / name)
