@@ -28,6 +28,7 @@ LAYERS = (
     "indexer.refresh",
     "indexer.export",
     "indexer.search",
+    "indexer.catalogue",
     "indexer.versions",
     "indexer.index",
     "indexer.store",

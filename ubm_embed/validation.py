@@ -38,6 +38,8 @@ _EXPECTED = {
     "string_type": "a string",
     "tuple_type": "a list",
 }
+# How an error ends that is no damage.
+NEWER = "written by newer software; upgrade ubm-embed"
 _MAX_TOML_BYTES = 1 << 20
 _SHORT = reprlib.Repr()
 _SHORT.maxstring = _SHORT.maxother = 100
@@ -135,7 +137,7 @@ def value_error(error: pydantic.ValidationError) -> ValueError:
     first = error.errors()[0]
     field, problem = _field(first), _problem(first)
     if first["type"] in ("missing", "extra_forbidden"):
-        problem = f"is {problem.partition(';')[0]}"
+        problem = f"is {problem.partition(':')[0]}"
     return ValueError(f"{field} {problem}" if field else problem)
 
 
@@ -165,7 +167,7 @@ def _problem(fault: ErrorDetails) -> str:
     if kind == "missing":
         return "missing"
     if kind == "extra_forbidden":
-        return "unknown; a newer ubm-embed may have written it"
+        return f"unknown: {NEWER}"
     if kind == "value_error":  # raised by a validator, which says it all
         return str(context["error"])
     if kind in _EXPECTED:

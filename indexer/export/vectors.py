@@ -13,13 +13,13 @@ import polars as pl
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from indexer.catalogue.version_catalogue import open_catalogue
 from indexer.export.formats import ExportFormat
 from indexer.index.kinds import DISK
 from indexer.index.vector_index import INDEX_FILE
-from indexer.search.catalogue import IDS_FILE, read_ids
 from indexer.store.embedding_store import EmbeddingStore, version_folder
 from indexer.store.table_schema import VECTOR
-from indexer.versions.version import StoreVersion, read_version, require_files
+from indexer.versions.version import StoreVersion, read_version, require_digests
 from ubm_embed.errors import InvalidData
 from ubm_embed.outputs import output_file, output_folder, require_free
 from ubm_embed.progress import Progress, silent
@@ -107,9 +107,10 @@ def _write_npy(store: EmbeddingStore, version: StoreVersion, folder: Path, progr
 
 def _write_faiss(store: EmbeddingStore, version: StoreVersion, folder: Path) -> None:
     with store.storage.open_folder(version_folder(version.version)) as source:
-        require_files(version, source)
+        require_digests(version, source)
         shutil.copyfile(source / INDEX_FILE, folder / INDEX_FILE)
-        _write_ids(read_ids(source / IDS_FILE), folder)
+        ids = open_catalogue(store, version, source).table(["product_id"])
+        _write_ids(pl.Series("product_id", ids["product_id"]), folder)
 
 
 def _write_ids(ids: pl.Series, folder: Path) -> None:

@@ -8,12 +8,15 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
+import polars as pl
+
+from indexer.catalogue.product_file import PRODUCTS_FILE
+from indexer.catalogue.version_catalogue import open_catalogue
 from indexer.health.disk_index import require_searchable
 from indexer.index.kinds import DISK
 from indexer.index.vector_index import INDEX_FILE
 from indexer.refresh.catalogue_scan import with_hashes
 from indexer.refresh.shards import not_unit_length
-from indexer.search.catalogue import IDS_FILE, read_ids
 from indexer.store.embedding_store import (
     LIVE_FILE,
     STAGING,
@@ -28,12 +31,13 @@ from indexer.store.table_schema import TEXT_HASH, VECTOR
 from indexer.versions.live import Live, read_live, version_numbers
 from indexer.versions.rollback import lost_its_rows
 from indexer.versions.tags import read_tags
-from indexer.versions.version import StoreVersion, manifest_name, read_version, require_files
+from indexer.versions.version import StoreVersion, manifest_name, read_version, require_digests
 from indexer.versions.version_index import open_index
 from ubm_embed.data.corpus import PRODUCT_SCHEMA
 from ubm_embed.errors import Conflict, InvalidData, NotFound, UbmError
 from ubm_embed.model.checkpoint import Checkpoint
 from ubm_embed.progress import Progress, silent
+from ubm_embed.validation import NEWER
 
 
 class Severity(enum.StrEnum):
@@ -83,6 +87,7 @@ def examine(uri: str | Path, *, progress: Progress = silent) -> list[Finding]:
     return sorted(examination.findings(), key=lambda finding: list(Severity).index(finding.severity))
 
 
+_UPGRADE = "pip install --upgrade ubm-embed"
 # The command for a version. It is made at the end, when it is known which versions are whole.
 _Remedy = Callable[[int | None], str]
 
@@ -110,7 +115,7 @@ class _Examination:
         return None
 
     def check_version(self, number: int, version: StoreVersion | None) -> None:
-        """Read a version's rows, index, ids and model."""
+        """Read a version's rows, index, products and model."""
         if version is None:
             return
         with self._collecting(number, self._repair):
@@ -193,15 +198,16 @@ class _Examination:
     def _check_files(self, version: StoreVersion) -> None:
         table = self.store.table
         with self.store.storage.open_folder(version_folder(version.version)) as folder:
-            require_files(version, folder)
+            require_digests(version, folder)
             index = open_index(table, version.table_version, version.index_spec, folder)
-            ids, table_ids = read_ids(folder / IDS_FILE), table.read(version.table_version, ["product_id"])
-            if not len(index) == ids.len() == version.products or index.dimension != version.dimension:
-                actual = f"{len(index)} vectors of width {index.dimension} and {ids.len()} ids"
+            if len(index) != version.products or index.dimension != version.dimension:
+                actual = f"{len(index)} vectors of width {index.dimension}"
                 expected = f"the manifest says {version.products} of width {version.dimension}"
                 raise InvalidData(f"{actual}, but {expected}", file=folder / INDEX_FILE)
-            if not ids.sort().equals(table_ids["product_id"].sort()):
-                raise InvalidData("its ids are not those of the table", file=folder / IDS_FILE)
+            with contextlib.closing(open_catalogue(self.store, version, folder)) as catalogue:
+                ids = pl.Series("product_id", catalogue.table(["product_id"])["product_id"])
+            if not ids.sort().equals(table.read(version.table_version, ["product_id"])["product_id"].sort()):
+                raise InvalidData("its ids are not those of the table", file=folder / PRODUCTS_FILE)
             if version.index_spec.kind is DISK:
                 require_searchable(table, version, index)
 
@@ -223,7 +229,8 @@ class _Examination:
         except (UbmError, OSError) as error:
             if number is not None:
                 self.damaged.add(number)
-            self._add(Severity.ERROR, number, str(error), remedy)
+            newer = isinstance(error, InvalidData) and NEWER in error.problem
+            self._add(Severity.ERROR, number, str(error), _always(_UPGRADE) if newer else remedy)
 
     def _add(self, severity: Severity, number: int | None, problem: str, remedy: _Remedy) -> None:
         self.faults.append((severity, number, problem, remedy))

@@ -19,7 +19,7 @@ _UNKNOWN = "unknown: the manifest was lost"
 
 
 def repair(uri: str | Path) -> list[StoreVersion]:
-    """Rebuild the versions of a store whose index, ids or manifest is missing or damaged, and return them.
+    """Rebuild the versions of a store whose index, products or manifest is missing or damaged, and return them.
 
     Raises:
         NotFound: there is no store.
@@ -33,7 +33,7 @@ def repair(uri: str | Path) -> list[StoreVersion]:
 
 
 def rebuild(store: EmbeddingStore, number: int) -> StoreVersion:
-    """Write a version's index, ids and manifest again, from the table. Call it inside `store.write_lock`.
+    """Write a version's index, products and manifest again, from the table. Call it inside `store.write_lock`.
 
     Only the version's own folder changes, so the same version stays live.
 
@@ -58,6 +58,7 @@ def rebuild(store: EmbeddingStore, number: int) -> StoreVersion:
     if known is None:
         return made
     repaired = known.replace(
+        layout=made.layout,
         table_version=made.table_version,
         dimension=made.dimension,
         products=made.products,

@@ -15,6 +15,7 @@ from pathlib import Path
 import numpy as np
 import polars as pl
 
+from indexer.catalogue.version_catalogue import write_version_catalogue
 from indexer.index.index_request import IndexRequest, IndexTarget
 from indexer.index.kinds import DISK, IndexSpec
 from indexer.index.lance_backend import LanceBackend
@@ -25,11 +26,10 @@ from indexer.refresh.exact_scan import ScanStatistics, compare_with_live, exact_
 from indexer.refresh.gates import Gate, GateResult, require_passed
 from indexer.refresh.plan import ChangeCounts
 from indexer.refresh.settings import GateLimits, RefreshSettings
-from indexer.search.catalogue import IDS_FILE, write_ids
 from indexer.store.embedding_store import EmbeddingStore, version_folder
 from indexer.store.product_table import ProductTable
 from indexer.versions.live import Live, make_live, version_numbers
-from indexer.versions.version import MANIFEST_FILE, METRIC, ColumnSummary, StoreVersion, digests
+from indexer.versions.version import LAYOUT, MANIFEST_FILE, METRIC, ColumnSummary, StoreVersion, digests
 from indexer.versions.version_index import open_index
 from ubm_embed.data.arrays import FloatArray, evenly_spaced
 from ubm_embed.evaluation.uniformity import alignment, uniformity
@@ -106,7 +106,7 @@ def make_version(
     settings: RefreshSettings,
     allowed: Collection[Gate] = (),
 ) -> StoreVersion:
-    """Write a version's index, ids and manifest into its folder, if it passes its gates.
+    """Write a version's index, products and manifest into its folder, if it passes its gates.
 
     Call it inside `store.write_lock`.
 
@@ -124,11 +124,12 @@ def make_version(
             candidate = replace(candidate, table_version=vectors.table_version)
             store.table.pin(number, candidate.table_version)
             store.table.fsync()
-        write_ids(aside / IDS_FILE, candidate.product_ids)
+        write_version_catalogue(aside, store.table, candidate.table_version)
         measured = _uniformity(store.table, candidate)
         results = _gate_results(store.table, candidate, statistics, queries, built, measured, settings.gates)
         require_passed(results, allowed)
         version = StoreVersion(
+            layout=LAYOUT,
             version=number,
             table_version=candidate.table_version,
             model_id=candidate.model_id,
@@ -191,7 +192,7 @@ class _TableVectors:
 
     def build_on_disk(self, spec: IndexSpec) -> VectorIndex:
         """LanceDB's own index over them; building it commits a version of the table."""
-        self.table_version = self.table.create_indexes(self.table_version, spec.nlist)
+        self.table_version = self.table.create_index(self.table_version, spec.nlist)
         return VectorIndex(LanceBackend(self.table.snapshot(self.table_version), spec.nlist), spec)
 
 

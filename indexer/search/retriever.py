@@ -14,11 +14,10 @@ from typing import Self
 
 import numpy as np
 
-from indexer.index.kinds import DISK
+from indexer.catalogue.catalogue import Catalogue, find_products
+from indexer.catalogue.version_catalogue import open_catalogue
 from indexer.index.vector_index import INDEX_FILE, VectorIndex
 from indexer.search.answer import Answer, Match, Reason
-from indexer.search.catalogue import IDS_FILE, Catalogue, CatalogueInMemory, find_products, read_ids
-from indexer.search.catalogue_on_disk import CatalogueOnDisk
 from indexer.search.matcher import Hits, Matcher
 from indexer.search.prediction import Prediction, Predictors
 from indexer.search.ranking import Rules
@@ -38,8 +37,8 @@ from ubm_embed.inference.predictor import Predictor
 class Retriever:
     """Answers from one version of a store, undisturbed by what is published later.
 
-    All of it is held in memory, unless the index is of the kind `disk`: then it answers for as long as the store keeps
-    the version. Several threads may ask at once.
+    Its files are mapped: opening takes the same time for any number of products, and processes share the memory. An
+    index of the kind `disk` answers for as long as the store keeps the version. Several threads may ask at once.
 
     Args:
         predictors: models that predict how a session will go on, at most one for each task; answers then say so.
@@ -107,7 +106,7 @@ class Retriever:
             index = open_index(store.table, version.table_version, version.index_spec, folder)
             _require_equal("vectors", len(index), version.indexed, folder / INDEX_FILE)
             _require_equal("width", index.dimension, version.dimension, folder / INDEX_FILE)
-            catalogue = _open_catalogue(store, version, folder)
+            catalogue = open_catalogue(store, version, folder)
         gpu = gpu_number(device)
         if gpu is not None:
             index.move_to_gpu(gpu)
@@ -260,14 +259,6 @@ def gpu_number(device: str) -> int | None:
 def _require_positive(k: int) -> None:
     if k < 1:
         raise ValueError(f"k must be at least 1, got {k}")
-
-
-def _open_catalogue(store: EmbeddingStore, version: StoreVersion, folder: Path) -> Catalogue:
-    if version.index_spec.kind is DISK:
-        return CatalogueOnDisk(store.table.snapshot(version.table_version))
-    ids = read_ids(folder / IDS_FILE)
-    _require_equal("ids", ids.len(), version.indexed, folder / IDS_FILE)
-    return CatalogueInMemory.from_frame(store.table.read(version.table_version), ids, file=folder / IDS_FILE)
 
 
 def _open_model(store: EmbeddingStore, version: StoreVersion, device: str) -> Embedder:

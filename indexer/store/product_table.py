@@ -12,9 +12,8 @@ import contextlib
 import json
 from collections.abc import Iterator, Sequence
 from datetime import timedelta
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
-import polars as pl
 import pyarrow as pa
 
 from indexer.storage.storage import Storage
@@ -22,6 +21,9 @@ from indexer.store.lance_errors import translated
 from indexer.store.table_schema import ROW_HASH, TEXT_HASH, VECTOR, table_schema, vectors_in
 from indexer.store.table_snapshot import TableSnapshot
 from ubm_embed.data.arrays import FloatArray, IntArray
+
+if TYPE_CHECKING:
+    import polars as pl  # inside the methods that need it: those who read a version open a store without it
 
 TABLE = "products"
 
@@ -60,11 +62,11 @@ class ProductTable:
         Raises:
             InvalidData: the table or this version of it is missing or damaged.
         """
+        import polars as pl
+
         with self._pinned(version) as dataset:
             names = columns or [name for name in dataset.schema.names if name not in (VECTOR, TEXT_HASH, ROW_HASH)]
-            frame = pl.from_arrow(dataset.to_table(columns=list(names)))
-        assert isinstance(frame, pl.DataFrame)
-        return frame
+            return pl.DataFrame(dataset.to_table(columns=list(names)))
 
     def row(self, version: int, position: int, columns: Sequence[str]) -> dict[str, Any]:
         """The values of one row of a version, by column."""
@@ -82,6 +84,8 @@ class ProductTable:
         Raises:
             InvalidData: the table or this version of it is missing or damaged.
         """
+        import polars as pl
+
         with self._pinned(version) as dataset:
             # Read only a little ahead, for memory: the default is sixteen batches.
             limits = {"batch_size": _ROWS_PER_BATCH, "batch_readahead": 2, "fragment_readahead": 2}
@@ -177,8 +181,8 @@ class ProductTable:
             dataset.restore()
             return int(dataset.latest_version)
 
-    def create_indexes(self, version: int, nlist: int) -> int:
-        """Commit the rows of `version` with LanceDB's indexes over the vectors and the ids, and return the number.
+    def create_index(self, version: int, nlist: int) -> int:
+        """Commit the rows of `version` with LanceDB's index over the vectors, and return the number.
 
         Args:
             nlist: into how many lists the index divides the vectors.
@@ -187,7 +191,6 @@ class ProductTable:
         with self._writing():
             dataset = self._open().checkout_version(newest)
             dataset.create_index(VECTOR, "IVF_SQ", metric="dot", num_partitions=nlist, replace=True)
-            dataset.create_scalar_index("product_id", "BTREE", replace=True)
             return int(dataset.latest_version)
 
     def drop_indexes(self) -> None:

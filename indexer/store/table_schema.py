@@ -7,12 +7,15 @@ from __future__ import annotations
 
 import re
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-import polars as pl
 import pyarrow as pa
 
 from ubm_embed.data.arrays import FloatArray
 from ubm_embed.errors import InvalidData
+
+if TYPE_CHECKING:
+    import polars as pl
 
 VECTOR, POPULARITY, TEXT_HASH, ROW_HASH = "vector", "popularity", "text_hash", "row_hash"
 ADDED_COLUMNS = (VECTOR, POPULARITY, TEXT_HASH, ROW_HASH)
@@ -24,12 +27,14 @@ _NAME = re.compile(r"(?!_row|_distance$)(?!\*$)[^.`]+")
 
 def require_storable(products: pl.DataFrame, file: str | Path) -> None:
     """Raise `InvalidData` for a column whose name or type the table cannot hold. Call it before long work."""
+    from polars.exceptions import PolarsError
+
     for name, dtype in products.schema.items():
         if name in ADDED_COLUMNS or not _NAME.fullmatch(name):
             raise InvalidData("a column of this name cannot be stored; rename it", file=file, field=name)
         try:
             products[name].head(0).to_arrow()
-        except (pa.ArrowException, pl.exceptions.PolarsError):
+        except (pa.ArrowException, PolarsError):
             raise InvalidData(f"values of type {dtype} cannot be stored", file=file, field=name) from None
 
 

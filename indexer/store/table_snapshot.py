@@ -7,24 +7,22 @@ Letters: M products, K positions, D width.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from functools import cached_property
 from typing import Any, NamedTuple
 
 import numpy as np
-import polars as pl
 import pyarrow as pa
 from numpy.typing import NDArray
 
 from indexer.store.lance_errors import translated
-from indexer.store.table_schema import VECTOR, vectors_in
+from indexer.store.table_schema import ROW_HASH, TEXT_HASH, VECTOR, vectors_in
 from ubm_embed.data.arrays import FloatArray, IntArray
 from ubm_embed.errors import InvalidData
 
-POSITION = "position"
 _ROW_ID = "_rowid"
-_IDS_PER_QUERY = 1000
+_ROWS_PER_BATCH = 8192
 
 
 class NearestRows(NamedTuple):
@@ -72,37 +70,22 @@ class TableSnapshot:
                 return 0
             return int(self._dataset.stats.index_stats(names[0])["indices"][0]["num_partitions"])
 
-    def rows(self, positions: IntArray, columns: Sequence[str]) -> pl.DataFrame:
-        """Rows at these positions, in the order of the positions, which may repeat."""
-        table, order = self._read(positions, columns)
-        frame = pl.from_arrow(table)
-        assert isinstance(frame, pl.DataFrame)
-        return frame[order]
+    @property
+    def row_schema(self) -> pa.Schema:
+        """The shop's columns and popularity."""
+        return pa.schema([field for field in self.schema if field.name not in (VECTOR, TEXT_HASH, ROW_HASH)])
+
+    def row_batches(self) -> Iterator[pa.RecordBatch]:
+        """All rows in order, with the columns of `row_schema`, some thousands at a time."""
+        with self._translated():
+            # Read only a little ahead, for memory.
+            limits = {"batch_size": _ROWS_PER_BATCH, "batch_readahead": 2, "fragment_readahead": 2}
+            yield from self._dataset.to_batches(columns=self.row_schema.names, **limits)
 
     def vectors(self, positions: IntArray) -> FloatArray:
         """Vectors at these positions: [K] -> [K, D]."""
         table, order = self._read(positions, [VECTOR])
         return vectors_in(table.column(VECTOR).combine_chunks(), self.dimension)[order]
-
-    def scan(self, where: str, columns: Sequence[str] = ()) -> pl.DataFrame:
-        """Rows that satisfy a condition in LanceDB's SQL: these columns, and their `position`."""
-        with self._translated():
-            table = self._dataset.scanner(columns=list(columns), filter=where, with_row_id=True).to_table()
-        positions = pl.Series(POSITION, self._positions(table.column(_ROW_ID).to_numpy()))
-        if not columns:
-            return positions.to_frame()
-        frame = pl.from_arrow(table.drop_columns([_ROW_ID]))
-        assert isinstance(frame, pl.DataFrame)
-        return frame.with_columns(positions)
-
-    def find(self, product_ids: Iterable[str]) -> dict[str, int]:
-        """Positions by product id, of the products that the version has."""
-        names, positions = list(dict.fromkeys(product_ids)), dict[str, int]()
-        for first in range(0, len(names), _IDS_PER_QUERY):
-            quoted = ", ".join("'" + name.replace("'", "''") + "'" for name in names[first : first + _IDS_PER_QUERY])
-            rows = self.scan(f"product_id IN ({quoted})", ["product_id"])
-            positions.update(rows.select("product_id", POSITION).iter_rows())
-        return positions
 
     def nearest(self, query: FloatArray, k: int, nprobe: int, refine_factor: int) -> NearestRows:
         """At most K rows by LanceDB's index over the vectors, scored with the vectors as they are stored.

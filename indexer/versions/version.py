@@ -1,6 +1,6 @@
 """A version of a store: one immutable state of the products and the index built from it.
 
-versions/<number>/manifest.json    describes the version; its index and ids lie beside it
+versions/<number>/manifest.json    describes the version; its index and products lie beside it
 """
 
 from __future__ import annotations
@@ -19,9 +19,11 @@ from indexer.index.kinds import IndexSpec
 from indexer.store.embedding_store import EmbeddingStore, version_folder
 from indexer.versions.live import VersionNumber, live_number, version_numbers
 from ubm_embed.errors import InvalidData, NotFound
-from ubm_embed.validation import FrozenModel
+from ubm_embed.validation import NEWER, FrozenModel
 
 MANIFEST_FILE = "manifest.json"
+# Which files lie beside the manifest. 1: ids.parquet; 2: those of `indexer.catalogue`.
+LAYOUT = 2
 METRIC: Literal["inner_product"] = "inner_product"
 
 _Count = Annotated[int, Field(ge=1)]
@@ -45,6 +47,7 @@ class StoreVersion(FrozenModel):
     """The manifest of a version. Fields with a default are missing in manifests of older software.
 
     Attributes:
+        layout: which files lie beside the manifest, at most `LAYOUT`.
         version: its number; later versions have higher numbers.
         table_version: the version of the LanceDB table that has its rows and vectors.
         model_id: the model that reads sessions, the only one whose vectors may search it.
@@ -72,6 +75,8 @@ class StoreVersion(FrozenModel):
         ValueError: an invalid value, or two values that contradict each other.
     """
 
+    # First, as its error is the reason for all others.
+    layout: _Count = 1
     version: VersionNumber
     table_version: _Count
     model_id: str
@@ -95,6 +100,13 @@ class StoreVersion(FrozenModel):
     columns: Mapping[str, ColumnSummary] = Field(default_factory=dict)
     gates: Mapping[str, Any] = Field(default_factory=dict)
     files: Mapping[str, FileDigest] = Field(default_factory=dict)
+
+    @pydantic.field_validator("layout")
+    @classmethod
+    def _require_known_layout(cls, layout: int) -> int:
+        if layout > LAYOUT:
+            raise ValueError(f"must be at most {LAYOUT}, got {layout}: {NEWER}")
+        return layout
 
     @pydantic.field_validator("model_id")
     @classmethod
@@ -175,10 +187,10 @@ def digests(folder: Path) -> dict[str, FileDigest]:
 
 
 def require_files(version: StoreVersion, folder: Path) -> None:
-    """Read the files of a version and compare them with the digests in its manifest.
+    """Compare the files of a version with the sizes in its manifest: in moments, however large they are.
 
     Raises:
-        InvalidData: names the file that is missing, truncated or damaged.
+        InvalidData: names the file that is missing or truncated.
     """
     for name, expected in version.files.items():
         file = folder / name
@@ -187,8 +199,18 @@ def require_files(version: StoreVersion, folder: Path) -> None:
         size = file.stat().st_size
         if size != expected.bytes:
             raise InvalidData(f"truncated or damaged: {size:,} bytes, expected {expected.bytes:,}", file=file)
-        if _digest(file) != expected:
-            raise InvalidData("damaged: its content is not what was published", file=file)
+
+
+def require_digests(version: StoreVersion, folder: Path) -> None:
+    """Read the files of a version and compare them with the digests in its manifest.
+
+    Raises:
+        InvalidData: names the file that is missing, truncated or damaged.
+    """
+    require_files(version, folder)
+    for name, expected in version.files.items():
+        if _digest(folder / name) != expected:
+            raise InvalidData("damaged: its content is not what was published", file=folder / name)
 
 
 def _digest(file: Path) -> FileDigest:

@@ -83,7 +83,7 @@ def test_repair_rebuilds_an_index_from_the_table(ubm: Shell, damaged: Path) -> N
 
 def test_what_repair_cannot_mend_is_reported(ubm: Shell, nights: Path) -> None:
     (nights / "live.json").write_text("garbage")
-    (nights / "versions/1/ids.parquet").unlink()
+    (nights / "versions/1/id_hashes.npy").unlink()
     ran = ubm("doctor", "--repair", "--store", nights)
     assert ran.code == 3
     (finding,) = json.loads(ran.out)

@@ -64,7 +64,7 @@ FAULTS = [
     ('{"number": 1, "even": 3}', "even", "must be even, got 3"),
     ('{"number": 13}', None, "13 of 12 products are indexed"),
     ("{}", "number", "missing"),
-    ('{"number": 1, "colour": "red"}', "colour", "unknown; a newer ubm-embed may have written it"),
+    ('{"number": 1, "colour": "red"}', "colour", "unknown: written by newer software; upgrade ubm-embed"),
     ("[]", None, "must be an object, got []"),
 ]
 

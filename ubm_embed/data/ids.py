@@ -8,8 +8,10 @@ the number, since tables turn integers into floats where one is missing. What pr
 from __future__ import annotations
 
 import re
+from typing import TYPE_CHECKING
 
-import polars as pl
+if TYPE_CHECKING:
+    import polars as pl
 
 # In lower case; an id is compared without regard to case.
 PLACEHOLDERS = frozenset(
@@ -63,6 +65,8 @@ def clean_id(text: str) -> str | None:
 
 def clean_ids(text: pl.Expr) -> pl.Expr:
     """As `clean_id`, for a column of text; null stays null."""
+    import polars as pl  # here, as queries use `clean_id` and need not wait for it
+
     stripped = text.str.strip_chars(BLANKS)
     known = pl.when((stripped != "") & ~stripped.str.to_lowercase().is_in(sorted(PLACEHOLDERS))).then(stripped)
     return known.str.replace(r"^(-?[0-9]+)\.0+$", "${1}")

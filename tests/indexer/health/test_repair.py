@@ -33,7 +33,7 @@ def test_a_whole_store_is_left_alone(nights: Path) -> None:
     assert {file: file.read_bytes() for file in before} == before
 
 
-@pytest.mark.parametrize("lost", ["index.faiss", "ids.parquet", "manifest.json", ""])
+@pytest.mark.parametrize("lost", ["index.faiss", "products.arrow", "popular.npy", "manifest.json", ""])
 def test_a_rebuilt_version_answers_as_before(nights: Path, lost: str) -> None:
     before = recommend(nights)
     path = nights / "versions/3" / lost

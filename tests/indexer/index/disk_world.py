@@ -22,7 +22,7 @@ def on_disk(folder: Path, parts: Sequence[np.ndarray]) -> VectorIndex:
     spec = DISK.spec_for(len(vectors), vectors.shape[1])
     if spec.kind is not DISK:
         return VectorIndex.build([vectors], kind=spec.kind)
-    version = written(folder, parts).create_indexes(1, spec.nlist)
+    version = written(folder, parts).create_index(1, spec.nlist)
     return opened(folder, version, spec)
 
 

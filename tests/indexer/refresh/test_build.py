@@ -7,14 +7,14 @@ import numpy as np
 import polars as pl
 import pytest
 
+from indexer.catalogue.mapped_catalogue import CATALOGUE_FILES, MappedCatalogue
 from indexer.index import vector_index as index
 from indexer.refresh.refresh import build_index
 from indexer.refresh.settings import RefreshSettings
-from indexer.search import catalogue
 from indexer.search.retriever import Retriever
 from indexer.store.embedding_store import EmbeddingStore
 from indexer.versions.live import live_number, version_numbers
-from indexer.versions.version import StoreVersion, read_version, require_files
+from indexer.versions.version import LAYOUT, StoreVersion, read_version, require_digests
 from tests.indexer.refresh.shop import SESSION, VECTOR_ATOL, answer_of, stored
 from ubm_embed.errors import NotFound
 from ubm_embed.inference.embedder import Embedder
@@ -36,8 +36,9 @@ def test_a_version_describes_itself(store: Path, model_folder: Path) -> None:
     assert version.alignment is not None  # there are interactions
     assert set(version.gates) >= {"vectors", "indexed", "recall", "uniformity"}
     assert all(gate["passed"] for gate in version.gates.values())
-    assert set(version.files) == {index.INDEX_FILE, catalogue.IDS_FILE}
-    require_files(version, store / "versions" / "1")
+    assert set(version.files) == {index.INDEX_FILE, *CATALOGUE_FILES}
+    assert version.layout == LAYOUT
+    require_digests(version, store / "versions" / "1")
 
 
 def test_the_store_keeps_the_model(store: Path, model_folder: Path) -> None:
@@ -111,7 +112,8 @@ def test_a_damaged_copy_of_the_model_is_replaced(store: Path, model_folder: Path
 def test_ids_are_in_the_order_of_their_vectors(store: Path) -> None:
     rows, vectors = stored(store)
     folder = store / "versions" / "1"
-    assert catalogue.read_ids(folder / catalogue.IDS_FILE).equals(rows["product_id"])
+    catalogue = MappedCatalogue.open(folder, 8)
+    assert catalogue.values("product_id", np.arange(8)) == rows["product_id"].to_list()
     assert (index.VectorIndex.load(folder / index.INDEX_FILE).vectors(np.arange(8)) == vectors).all()
 
 

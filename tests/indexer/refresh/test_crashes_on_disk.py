@@ -26,7 +26,7 @@ pytestmark = pytest.mark.timeout(1800)
 
 # The steps that an index on disk adds, and the one that makes it live.
 STEPS_ON_DISK: list[tuple[Any, str]] = [
-    *((ProductTable, name) for name in ("drop_indexes", "create_indexes", "pin")),
+    *((ProductTable, name) for name in ("drop_indexes", "create_index", "pin")),
     (LocalStorage, "compare_and_swap"),
 ]
 

@@ -1,4 +1,4 @@
-"""Rows of one version by position and id, and searches with LanceDB's indexes, also after rows were removed."""
+"""Rows of one version by position, and searches with LanceDB's indexes, also after rows were removed."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ from pathlib import Path
 
 import numpy as np
 import polars as pl
+import pyarrow as pa
 import pytest
 
 from indexer.storage.local_storage import LocalStorage
@@ -35,12 +36,12 @@ def products() -> pl.DataFrame:
 def table(
     tmp_path_factory: pytest.TempPathFactory, products: pl.DataFrame, vectors: np.ndarray
 ) -> tuple[ProductTable, int]:
-    """A table without its first 20 products, with indexes; and its version."""
+    """A table without its first 20 products, with an index; and its version."""
     table = ProductTable(LocalStorage(Path(tmp_path_factory.mktemp("table"))))
     fragments = table.write_fragments(products, vectors, overwrite=True)
     table.replace(fragments, table_schema(products, WIDTH), model_id="m1")
     without = table.remove(products["product_id"].head(20))
-    return table, table.create_indexes(without, nlist=4)
+    return table, table.create_index(without, nlist=4)
 
 
 @pytest.fixture
@@ -53,28 +54,16 @@ def test_it_describes_the_version(snapshot: TableSnapshot) -> None:
     assert snapshot.schema.names == ["product_id", "price", "vector"]
 
 
-def test_rows_and_vectors_come_by_position_in_any_order_and_repeatedly(
-    snapshot: TableSnapshot, products: pl.DataFrame, vectors: np.ndarray
-) -> None:
+def test_vectors_come_by_position_in_any_order_and_repeatedly(snapshot: TableSnapshot, vectors: np.ndarray) -> None:
     positions = np.array([7, 0, 7, 279])
-    assert snapshot.rows(positions, ["price", "product_id"])["price"].to_list() == [27.0, 20.0, 27.0, 299.0]
     assert (snapshot.vectors(positions) == vectors[20:][positions]).all()
-    assert snapshot.rows(np.array([], np.int64), ["price"]).is_empty()
     assert snapshot.vectors(np.array([], np.int64)).shape == (0, WIDTH)
 
 
-def test_products_are_found_by_id(snapshot: TableSnapshot) -> None:
-    assert snapshot.find(["it's 21", "it's 299", "it's 3", "it's 21"]) == {"it's 21": 1, "it's 299": 279}
-    many = [f"it's {number}" for number in range(5000)]  # in several queries
-    assert snapshot.find(many) == {f"it's {number}": number - 20 for number in range(20, ROWS)}
-
-
-def test_a_scan_has_positions_and_columns(snapshot: TableSnapshot) -> None:
-    assert snapshot.scan("price < 23").to_dict(as_series=False) == {"position": [0, 1, 2]}
-    rows = snapshot.scan("price >= 298", ["price"])
-    assert rows.to_dict(as_series=False) == {"price": [298.0, 299.0], "position": [278, 279]}
-    with pytest.raises(InvalidData, match=r"products\.lance: .*colour"):
-        snapshot.scan("colour = 'red'")
+def test_all_rows_come_in_order_without_what_was_added_to_them(snapshot: TableSnapshot, products: pl.DataFrame) -> None:
+    assert snapshot.row_schema.names == ["product_id", "price"]
+    rows = pa.Table.from_batches(snapshot.row_batches(), snapshot.row_schema)
+    assert rows.to_pydict() == products[20:].to_dict(as_series=False)
 
 
 def test_a_search_of_all_lists_finds_the_nearest_with_exact_scores(

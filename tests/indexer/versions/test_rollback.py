@@ -142,7 +142,7 @@ class TestToADamagedVersion:
         ("name", "problem"),
         [
             ("versions/2/index.faiss", r"versions/2/index\.faiss: missing; version 2 is damaged"),
-            ("versions/2/ids.parquet", r"versions/2/ids\.parquet: missing"),
+            ("versions/2/products.arrow", r"versions/2/products\.arrow: missing"),
             ("versions/2/manifest.json", r"versions/2/manifest\.json: missing"),
             ("models", r"models/\w+/config\.json: missing"),
             ("products.lance", r"products\.lance: "),
@@ -154,7 +154,7 @@ class TestToADamagedVersion:
             roll_back(opened, 2)
         assert live_number(opened) == 3
 
-    @pytest.mark.parametrize("name", ["index.faiss", "ids.parquet"])
+    @pytest.mark.parametrize("name", ["index.faiss", "products.arrow"])
     def test_with_a_truncated_file(self, nights: Path, opened: EmbeddingStore, name: str) -> None:
         file = nights / "versions/2" / name
         file.write_bytes(file.read_bytes()[:-1])

@@ -8,7 +8,7 @@ import pytest
 
 from indexer.store.embedding_store import EmbeddingStore
 from indexer.versions.live import make_live, version_numbers
-from indexer.versions.version import MANIFEST_FILE, StoreVersion, digests, read_version, require_files
+from indexer.versions.version import MANIFEST_FILE, StoreVersion, digests, read_version, require_digests, require_files
 from ubm_embed.errors import InvalidData, NotFound
 
 OLD = {
@@ -65,6 +65,7 @@ def test_a_manifest_of_older_software_has_defaults(store: EmbeddingStore, manife
     version = read_version(store)
     assert {name: value for name, value in version.to_dict().items() if name in OLD} == OLD
     assert (version.product_model_id, version.base, version.uniformity, version.alignment) == (None,) * 4
+    assert version.layout == 1
     assert version.parameters == version.changes == version.gates == version.files == {}
 
 
@@ -121,6 +122,9 @@ def test_an_invalid_field_is_named(store: EmbeddingStore, manifest: Path, change
 @pytest.mark.parametrize(
     ("change", "problem"),
     [
+        ({"layout": 3, "kind": "new"}, "field 'layout': must be at most 2, got 3: written by newer software; upgrade"),
+        ({"shards": 4}, "field 'shards': unknown: written by newer software; upgrade ubm-embed"),
+        ({"layout": 0}, "field 'layout': must be at least 1"),
         ({"kind": "tree"}, "kind must be one of flat"),
         ({"kind": "hnsw"}, "parameters of the kind 'hnsw' must have efSearch of at least 1, got None"),
         ({"kind": "ivf-fp16", "parameters": {"nprobe": 3}}, "must have a FAISS factory string, got None"),
@@ -178,7 +182,7 @@ def described(tmp_path: Path) -> tuple[StoreVersion, Path]:
 
 def test_files_match_their_digests(described: tuple[StoreVersion, Path]) -> None:
     version, folder = described
-    require_files(version, folder)
+    require_digests(version, folder)
     assert sorted(version.files) == ["ids.parquet", "index.faiss"]
     assert version.files["ids.parquet"].bytes == 3
     assert digests(folder) == version.files, "the manifest has no digest of itself"
@@ -195,8 +199,17 @@ def test_a_missing_or_changed_file_is_named(
     if data is not None:
         (folder / "index.faiss").write_bytes(data)
     with pytest.raises(InvalidData, match=problem) as caught:
-        require_files(version, folder)
+        require_digests(version, folder)
     assert caught.value.file == folder / "index.faiss"
+
+
+def test_at_opening_sizes_are_compared_and_no_content(described: tuple[StoreVersion, Path]) -> None:
+    version, folder = described
+    (folder / "index.faiss").write_bytes(b"Vectors")
+    require_files(version, folder)
+    (folder / "index.faiss").write_bytes(b"vector")
+    with pytest.raises(InvalidData, match="truncated"):
+        require_files(version, folder)
 
 
 def test_a_version_of_older_software_has_no_digests(described: tuple[StoreVersion, Path]) -> None:

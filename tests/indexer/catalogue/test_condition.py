@@ -11,8 +11,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from indexer.search.condition import MAX_CHAIN, MAX_CHARACTERS, check_condition
-from indexer.search.filters import Filters
+from indexer.catalogue.condition import MAX_CHAIN, MAX_CHARACTERS, check_condition
+from indexer.catalogue.filters import Filters
 from indexer.store.memory_table import MemoryTable
 from ubm_embed.errors import InvalidData
 
@@ -71,7 +71,7 @@ def problem(where: str) -> str:
 
 @given(CONDITIONS)
 def test_a_plain_condition_is_answered_as_lancedb_answers_it(where: str) -> None:
-    mask = Filters(ROWS.num_rows, TABLE.positions_where).allowed(where)
+    mask = Filters(ROWS.num_rows, TABLE.positions_where).where(where).mask
     np.testing.assert_array_equal(np.flatnonzero(mask), TABLE.positions_where(where))
 
 
@@ -83,9 +83,9 @@ def test_nothing_after_a_condition_is_lost_without_a_word(where: str, rest: str)
     filters = Filters(ROWS.num_rows, TABLE.positions_where)
     if rest.strip():
         with pytest.raises(InvalidData):
-            filters.allowed(where + rest)
+            filters.where(where + rest)
     else:
-        np.testing.assert_array_equal(filters.allowed(where + rest), filters.allowed(where))
+        np.testing.assert_array_equal(filters.where(where + rest).mask, filters.where(where).mask)
 
 
 @given(st.text(max_size=30))
@@ -159,14 +159,14 @@ def test_the_longest_and_deepest_conditions_do_not_end_the_process() -> None:
     # In a process of its own: an overflow of the stack ends it.
     script = f"""
 import pyarrow as pa
-from indexer.search.filters import Filters
+from indexer.catalogue.filters import Filters
 from indexer.store.memory_table import MemoryTable
 filters = Filters(2, MemoryTable(pa.table({{"a": [1, 2], "b": [True, None]}})).positions_where)
 half = {MAX_CHAIN} // 2
 for where in ("b" + " OR b" * ({MAX_CHARACTERS} // 5 - 1), "b" + " AND b OR b" * ({MAX_CHARACTERS} // 11 - 1),
               "b" + " IS NULL" * (half - 1), "a" + "+1" * (half - 2) + " > 3", "'x'" + "||'x'" * (half - 2) + "='x'",
               "(" * 40 + "a" + ("+1" + ")") * 40 + " = 1", "a IN (1" + ",1" * ({MAX_CHARACTERS} // 2 - 10) + ")"):
-    print(filters.allowed(where).tolist())
+    print(filters.where(where).mask.tolist())
 """
     done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=False)
     assert (done.returncode, done.stderr) == (0, "")

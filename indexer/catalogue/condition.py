@@ -8,7 +8,7 @@ written is refused here; all other mistakes are left for LanceDB to report.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import NamedTuple, NoReturn
 
@@ -104,6 +104,15 @@ def check_condition(where: str) -> None:
     tokens = list(_tokens(where))
     _check_brackets(tokens)
     _check_comparisons(tokens)
+
+
+def columns_named(where: str, columns: Iterable[str]) -> list[str]:
+    """Those of the columns that a condition may speak of, in their order. Too many do no harm.
+
+    LanceDB takes a name without backticks in any case, and one before a point as a column of structs.
+    """
+    named = {token.text.strip("`").lower() for token in _tokens(where) if token.kind == "name"}
+    return [column for column in columns if column.lower() in named]
 
 
 def _tokens(where: str) -> Iterator[_Token]:

@@ -7,33 +7,29 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Sequence
-from threading import Lock
 
-import numpy as np
-from cachetools import LRUCache
-from numpy.typing import NDArray
-
-from indexer.search.condition import check_condition
-from indexer.search.refusals import last_resort, refusal
+from indexer.catalogue.condition import check_condition
+from indexer.catalogue.refusals import last_resort, refusal
+from indexer.catalogue.single_flight_cache import SingleFlightCache
+from indexer.index.selection import Selection
 from ubm_embed.data.arrays import IntArray
 from ubm_embed.errors import InvalidData
 
-# 128 conditions over a million products, 12 over ten million.
+# At least 14 conditions over a million products, and over a hundred if few products satisfy each.
 _CACHE_BYTES = 2**27
-# An entry also has its condition, so a small catalogue keeps 2,048 of them and not millions.
-_MIN_ENTRY_BYTES = 2**16
 
 
 class Filters:
     """Answers conditions in LanceDB's SQL (DataFusion).
 
-    The masks of recent conditions are kept, a byte for each product. Several threads may ask at once.
+    The selections of recent conditions are kept. Several threads may ask at once: a condition is evaluated once, and
+    holds up only those who ask for the same.
 
     Args:
         count: M.
         scan: positions of the products that satisfy a condition; its errors are LanceDB's own.
         columns: those that conditions may name, for errors.
-        cache_bytes: how much the kept masks may take; at least one is kept.
+        cache_bytes: how much the kept selections may take; at least one is kept.
     """
 
     def __init__(
@@ -46,24 +42,22 @@ class Filters:
         self._count = count
         self._scan = scan
         self._columns = columns
-        self._masks: LRUCache[str, NDArray[np.bool_]] = LRUCache(
-            max(cache_bytes, count, _MIN_ENTRY_BYTES), getsizeof=lambda mask: max(mask.nbytes, _MIN_ENTRY_BYTES)
-        )
-        self._lock = Lock()
+        self._selections = SingleFlightCache[str, Selection](cache_bytes, lambda selection: selection.nbytes)
 
-    def allowed(self, where: str) -> NDArray[np.bool_]:
-        """Which products satisfy a condition such as `price < 50 AND category LIKE 'Shoes%'`: [M]. Do not write to it.
+    @property
+    def nbytes(self) -> int:
+        """Bytes of the selections that are kept."""
+        return self._selections.nbytes
+
+    def where(self, condition: str) -> Selection:
+        """The products that satisfy a condition such as `price < 50 AND category LIKE 'Shoes%'`.
 
         Raises:
             InvalidData: the condition is invalid, or names a column that is not there.
         """
-        with self._lock:
-            mask = self._masks.get(where)
-            if mask is None:
-                mask = self._masks[where] = self._evaluate(where)
-            return mask
+        return self._selections.get(condition, lambda: self._evaluate(condition))
 
-    def _evaluate(self, where: str) -> NDArray[np.bool_]:
+    def _evaluate(self, where: str) -> Selection:
         check_condition(where)
         try:
             # In brackets, so that LanceDB reads it to its end: it stops where an expression is complete.
@@ -72,13 +66,7 @@ class Filters:
             raise InvalidData(
                 f"not a condition over the products: {self._explained(where, error)}", field="where"
             ) from None
-        except InvalidData as error:  # of a table on disk, which cannot tell a bad condition from damage
-            if (why := refusal(error, self._columns)) is None:
-                raise
-            raise InvalidData(f"not a condition over the products: {why}", field="where") from None
-        mask = np.zeros(self._count, bool)
-        mask[positions] = True
-        return mask
+        return Selection.from_positions(positions, self._count)
 
     def _explained(self, where: str, error: Exception) -> str:
         """Why LanceDB refuses a condition in brackets, in words that do not speak of these brackets."""

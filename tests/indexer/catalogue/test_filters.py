@@ -2,18 +2,17 @@
 
 from __future__ import annotations
 
-from pathlib import Path
+from concurrent.futures import ThreadPoolExecutor
+from threading import Event
 
 import numpy as np
 import polars as pl
 import pytest
 
-from indexer.search.catalogue import Catalogue, CatalogueInMemory
-from indexer.search.catalogue_on_disk import CatalogueOnDisk
-from indexer.search.filters import Filters
-from indexer.storage.local_storage import LocalStorage
-from indexer.store.product_table import ProductTable
-from indexer.store.table_schema import table_schema
+from indexer.catalogue.condition import columns_named
+from indexer.catalogue.filters import Filters
+from indexer.catalogue.mapped_catalogue import MappedCatalogue
+from indexer.index.selection import Selection
 from ubm_embed.errors import InvalidData
 
 FRAME = pl.DataFrame(
@@ -28,14 +27,9 @@ FRAME = pl.DataFrame(
 )
 
 
-@pytest.fixture(params=["in memory", "on disk"])
-def catalogue(request: pytest.FixtureRequest, tmp_path: Path) -> Catalogue:
-    if request.param == "in memory":
-        return CatalogueInMemory(FRAME)
-    table, rows = ProductTable(LocalStorage(tmp_path)), FRAME.with_columns(popularity=pl.lit(0))
-    fragments = table.write_fragments(rows, np.eye(6, dtype=np.float32), overwrite=True)
-    version = table.replace(fragments, table_schema(rows, 6), model_id="m1")
-    return CatalogueOnDisk(table.snapshot(version))
+@pytest.fixture(scope="module")
+def catalogue() -> MappedCatalogue:
+    return MappedCatalogue.from_table(FRAME.to_arrow())
 
 
 @pytest.mark.parametrize(
@@ -52,8 +46,10 @@ def catalogue(request: pytest.FixtureRequest, tmp_path: Path) -> Catalogue:
         ("product_id = 'p4'", [4]),
     ],
 )
-def test_a_condition_allows_the_products_that_satisfy_it(catalogue: Catalogue, where: str, expected: list[int]) -> None:
-    assert np.flatnonzero(catalogue.allowed(where)).tolist() == expected
+def test_a_condition_allows_the_products_that_satisfy_it(
+    catalogue: MappedCatalogue, where: str, expected: list[int]
+) -> None:
+    assert catalogue.where(where).positions.tolist() == expected
 
 
 @pytest.mark.parametrize(
@@ -97,58 +93,74 @@ def test_a_condition_allows_the_products_that_satisfy_it(catalogue: Catalogue, w
         ("category = '\ud83d'", "half a character"),
     ],
 )
-def test_the_error_says_what_is_wrong_with_a_condition(catalogue: Catalogue, where: str, problem: str) -> None:
+def test_the_error_says_what_is_wrong_with_a_condition(catalogue: MappedCatalogue, where: str, problem: str) -> None:
     with pytest.raises(InvalidData, match=problem) as caught:
-        catalogue.allowed(where)
+        catalogue.where(where)
     assert caught.value.field == "where"
     said = str(caught.value)
     assert not any(word in said for word in (".rs:", "Utf8", "Int64", "Float64", "user input", "LanceDB cannot"))
 
 
+@pytest.mark.parametrize(
+    ("where", "expected"),
+    [
+        ("PRICE < 1 and `Price per m` > 3", ["Price per m", "price"]),
+        ("lower(Brand) LIKE 'price%'", ["brand"]),
+        ("sizes.width > 3 AND array_has(tags, 'price')", ["sizes", "tags"]),
+        ("stock IS NOT NULL OR in = 1", ["stock"]),
+        ("`größe` = 3 OR GRÖßE = 4", ["Größe"]),
+        ("1 = 1", []),
+    ],
+)
+def test_only_the_columns_of_a_condition_are_copied(where: str, expected: list[str]) -> None:
+    columns = ["product_id", "Price per m", "price", "brand", "sizes", "tags", "stock", "Größe", "width"]
+    assert sorted(columns_named(where, columns)) == sorted([*expected, *(["width"] if "width" in where else [])])
+
+
+def test_columns_of_any_name_can_be_named() -> None:
+    names = ["Price", "price per m", "Größe", "sizes", "select"]
+    frame = pl.DataFrame({"product_id": ["a", "b"], **{name: [1, 2] for name in names[:3]}})
+    frame = frame.with_columns(sizes=pl.struct(width=pl.col("Price")), select=pl.col("Price"))
+    catalogue = MappedCatalogue.from_table(frame.to_arrow())
+    for where in ("Price > 1", "`Price` > 1", "`price per m` > 1", "`Größe` > 1", "sizes.width > 1", "`select` > 1"):
+        assert catalogue.where(where).positions.tolist() == [1], where
+    assert catalogue.where("1 = 1").count == 2
+
+
 class TestCache:
-    """How often the products are scanned, and how much memory the answers take."""
+    """How often the products are scanned, who waits for it, and how much memory the answers take."""
 
     COUNT = 2**18
+    # What a selection of three products is counted as, its condition among it.
+    ENTRY = Selection.from_positions(np.arange(3), COUNT).nbytes + 2**12
 
-    @pytest.fixture
-    def scanned(self) -> list[str]:
-        """The conditions that were scanned for, in order."""
-        return []
-
-    def filters(self, scanned: list[str], cache_bytes: int, count: int = COUNT) -> Filters:
+    def filters(self, scanned: list[str], cache_bytes: int = 2**27) -> Filters:
         def scan(where: str) -> np.ndarray:
             scanned.append(where)
             return np.arange(3)
 
-        return Filters(count, scan, cache_bytes=cache_bytes)
+        return Filters(self.COUNT, scan, cache_bytes=cache_bytes)
 
-    def test_the_same_condition_is_scanned_for_once(self, scanned: list[str]) -> None:
-        filters = self.filters(scanned, cache_bytes=2 * self.COUNT)
-        assert filters.allowed("a") is filters.allowed("a")
+    def test_the_same_condition_is_scanned_for_once(self) -> None:
+        filters = self.filters(scanned := [])
+        assert filters.where("a") is filters.where("a")
         assert scanned == ["(a)"]
 
-    def test_masks_take_bounded_bytes_and_the_least_recently_used_goes_first(self, scanned: list[str]) -> None:
-        filters = self.filters(scanned, cache_bytes=2 * self.COUNT)
+    def test_selections_take_bounded_bytes_and_the_least_recently_used_goes_first(self) -> None:
+        filters = self.filters(scanned := [], cache_bytes=2 * self.ENTRY)
         for where in ("a", "b", "a", "c"):
-            filters.allowed(where)
-        assert filters._masks.currsize == 2 * self.COUNT
-        filters.allowed("a")
+            filters.where(where)
+        assert filters.nbytes == 2 * self.ENTRY
+        filters.where("a")
         assert scanned == ["(a)", "(b)", "(c)"], "a was used after b"
-        filters.allowed("b")
+        filters.where("b")
         assert scanned == ["(a)", "(b)", "(c)", "(b)"]
 
-    def test_a_mask_larger_than_the_cache_is_still_kept_alone(self, scanned: list[str]) -> None:
-        filters = self.filters(scanned, cache_bytes=0)
-        for where in ("a", "a", "b"):
-            filters.allowed(where)
-        assert scanned == ["(a)", "(b)"]
-        assert filters._masks.currsize == self.COUNT
-
-    def test_a_small_catalogue_does_not_keep_any_number_of_conditions(self, scanned: list[str]) -> None:
-        filters = self.filters(scanned, cache_bytes=2**20, count=8)
-        for number in range(100):
-            filters.allowed(f"price < {number}")
-        assert len(filters._masks) == 2**20 // 2**16
+    def test_a_selection_larger_than_the_cache_is_still_kept_alone(self) -> None:
+        filters = self.filters(scanned := [], cache_bytes=1)
+        for where in ("a", "a", "b", "b", "a"):
+            filters.where(where)
+        assert scanned == ["(a)", "(b)", "(a)"]
 
     def test_a_refused_condition_is_not_kept(self) -> None:
         def refuse(where: str) -> np.ndarray:
@@ -157,4 +169,26 @@ class TestCache:
         filters = Filters(8, refuse)
         for _ in range(2):
             with pytest.raises(InvalidData, match="no column 'prize'"):
-                filters.allowed("prize < 3")
+                filters.where("prize < 3")
+        assert filters.nbytes == 0
+
+    def test_a_slow_condition_holds_up_nobody_but_those_who_ask_for_the_same(self) -> None:
+        begun, may_end, scanned = Event(), Event(), list[str]()
+
+        def scan(where: str) -> np.ndarray:
+            scanned.append(where)
+            if where == "(slow)":
+                begun.set()
+                assert may_end.wait(60)
+            return np.arange(3)
+
+        filters = Filters(8, scan)
+        with ThreadPoolExecutor(2) as pool:
+            slow = [pool.submit(filters.where, "slow")]
+            assert begun.wait(60)
+            assert filters.where("quick").count == 3
+            slow.append(pool.submit(filters.where, "slow"))
+            assert not any(one.done() for one in slow)
+            may_end.set()
+            assert slow[0].result() is slow[1].result()
+        assert scanned == ["(slow)", "(quick)"]

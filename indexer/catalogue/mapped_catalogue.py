@@ -1,0 +1,154 @@
+"""A version's products, read from the version's files by mapping them.
+
+Letters: M products.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from functools import cached_property
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any, Self
+
+import numpy as np
+import pyarrow as pa
+from numpy.typing import NDArray
+
+from indexer.catalogue.catalogue_writer import POPULAR_FILE, write_catalogue
+from indexer.catalogue.column_codes import codes_of
+from indexer.catalogue.condition import columns_named
+from indexer.catalogue.file_guard import FileGuard
+from indexer.catalogue.filters import Filters
+from indexer.catalogue.product_file import PRODUCTS_FILE, ProductFile
+from indexer.catalogue.product_ids import ID_HASHES_FILE, ID_POSITIONS_FILE, ProductIds, mapped_array
+from indexer.catalogue.single_flight_cache import SingleFlightCache
+from indexer.index.selection import Selection
+from indexer.store.memory_table import MemoryTable
+from indexer.store.table_schema import POPULARITY
+from ubm_embed.data.arrays import IntArray
+from ubm_embed.data.session import Product
+from ubm_embed.errors import InvalidData
+
+CATALOGUE_FILES = (PRODUCTS_FILE, ID_HASHES_FILE, ID_POSITIONS_FILE, POPULAR_FILE)
+_PRODUCT = ("product_id", "title", "category", "attributes")
+
+# Copies of columns that conditions name: a number of ten million products takes 80 MB.
+_COPIES_BYTES = 2**28
+_CODES_BYTES = 2**27
+
+
+class MappedCatalogue:
+    """A `Catalogue` over the files that `catalogue_writer` writes. Opening it does not grow with the products.
+
+    The files may be removed while it is open.
+
+    Args:
+        folder: of the files.
+        count: M.
+        guard: watches the files.
+
+    Raises:
+        InvalidData: a file is missing, truncated, damaged or of other products; also from any method.
+    """
+
+    def __init__(self, folder: Path, count: int, guard: FileGuard) -> None:
+        self._guard = guard
+        self._products = ProductFile(folder / PRODUCTS_FILE, count)
+        self._ids = ProductIds(folder, self._products)
+        self._popular_file = folder / POPULAR_FILE
+        self._popular = mapped_array(self._popular_file, np.dtype("<i8"))
+        self._filters = Filters(count, self._positions_where, self.columns)
+        self._copies = SingleFlightCache[tuple[str, ...], MemoryTable](_COPIES_BYTES, lambda copy: copy.nbytes)
+        self._codes = SingleFlightCache[str, NDArray[np.int32]](_CODES_BYTES, lambda codes: codes.nbytes)
+
+    @classmethod
+    def open(cls, folder: Path, count: int, others: Iterable[Path] = ()) -> Self:
+        """The catalogue of M products in a folder.
+
+        Args:
+            others: further files that `require_unchanged` watches.
+        """
+        files = [folder / name for name in CATALOGUE_FILES]
+        if missing := [file for file in files if not file.is_file()]:
+            raise InvalidData("missing; the store is damaged", file=missing[0])
+        return cls(folder, count, FileGuard([*files, *others]))
+
+    @classmethod
+    def from_batches(cls, schema: pa.Schema, batches: Iterable[pa.RecordBatch], others: Iterable[Path] = ()) -> Self:
+        """The catalogue of these rows, through files in TMPDIR that are removed at once: as `write_catalogue`."""
+        with TemporaryDirectory(prefix="ubm-embed-") as folder:
+            count = write_catalogue(Path(folder), schema, batches)
+            return cls.open(Path(folder), count, others)
+
+    @classmethod
+    def from_table(cls, table: pa.Table) -> Self:
+        """The catalogue of a table in memory."""
+        return cls.from_batches(table.schema, table.to_batches())
+
+    def __len__(self) -> int:
+        return len(self._products)
+
+    @property
+    def columns(self) -> Sequence[str]:
+        """As `Catalogue`."""
+        return list(self._products.schema.names)
+
+    def find(self, product_ids: Iterable[str]) -> Mapping[str, int]:
+        """As `Catalogue`."""
+        return self._ids.find(product_ids)
+
+    def products(self, positions: Iterable[int]) -> dict[int, Product]:
+        """As `Catalogue`."""
+        distinct = list(dict.fromkeys(positions))
+        return dict(zip(distinct, map(_product, self._products.rows(_PRODUCT, distinct)), strict=True))
+
+    def rows(self, positions: Iterable[int]) -> dict[int, dict[str, Any]]:
+        """As `Catalogue`."""
+        distinct = list(dict.fromkeys(positions))
+        return dict(zip(distinct, self._products.rows(self._shown, distinct), strict=True))
+
+    def values(self, column: str, positions: IntArray) -> Sequence[Any]:
+        """As `Catalogue`."""
+        return self._products.values(column, positions.tolist())
+
+    def codes(self, column: str) -> NDArray[np.int32]:
+        """As `Catalogue`. The codes of the columns that were used last are kept."""
+        return self._codes.get(column, lambda: codes_of(self._products.column(column)))
+
+    def where(self, condition: str) -> Selection:
+        """As `Catalogue`. The selections of the conditions that were used last are kept."""
+        return self._filters.where(condition)
+
+    @cached_property
+    def popular(self) -> NDArray[np.int64]:
+        """As `Catalogue`."""
+        if self._popular.size and not 0 <= self._popular.min() <= self._popular.max() < len(self):
+            raise InvalidData("damaged: it names products that are not there", file=self._popular_file)
+        return self._popular
+
+    def table(self, columns: Sequence[str]) -> pa.Table:
+        """All values of these columns, without a copy."""
+        return self._products.table(columns)
+
+    def require_unchanged(self) -> None:
+        """As `Catalogue`."""
+        self._guard.require_unchanged()
+
+    def close(self) -> None:
+        """Give the files back once nothing reads them any more."""
+        self._guard.close()
+
+    @cached_property
+    def _shown(self) -> list[str]:
+        return [name for name in self.columns if name not in ("attributes", POPULARITY)]
+
+    def _positions_where(self, condition: str) -> IntArray:
+        names = tuple(columns_named(condition, self.columns)) or ("product_id",)
+        copy = self._copies.get(names, lambda: MemoryTable(self._products.table(names)))
+        return copy.positions_where(condition)
+
+
+def _product(row: Mapping[str, Any]) -> Product:
+    pairs = tuple((pair["name"] or "", pair["value"] or "") for pair in row["attributes"] or ())
+    return Product(row["title"] or "", row["category"], pairs, row["product_id"])

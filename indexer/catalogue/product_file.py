@@ -1,0 +1,106 @@
+"""The products of a version as an Arrow file, mapped: a row costs microseconds and memory is shared by processes.
+
+Every part is checked in full before its first use, so that a damaged file is an error and not a crash.
+
+Letters: M products, K positions.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from threading import Lock
+from typing import Any
+
+import pyarrow as pa
+
+from ubm_embed.errors import InvalidData
+
+PRODUCTS_FILE = "products.arrow"
+# In the file's metadata: the rows of every record batch but the last.
+ROWS_PER_BATCH_KEY = b"ubm_embed.rows_per_batch"
+
+
+class ProductFile:
+    """Products by position.
+
+    Args:
+        file: as `catalogue_writer` writes it. It may be removed once it is mapped.
+        count: M.
+
+    Raises:
+        InvalidData: from any method: the file is damaged.
+    """
+
+    def __init__(self, file: Path, count: int) -> None:
+        self.file = file
+        try:
+            self._reader = pa.ipc.open_file(pa.memory_map(str(file)))
+            self.schema: pa.Schema = self._reader.schema
+            self._rows_per_batch = int(self.schema.metadata[ROWS_PER_BATCH_KEY])
+            ids = self.schema.field("product_id").type
+        except FileNotFoundError:
+            raise InvalidData("missing; the store is damaged", file=file) from None
+        except (pa.ArrowException, OSError, ValueError, KeyError, TypeError) as error:
+            raise self._damaged(error) from None
+        if not (pa.types.is_string(ids) or pa.types.is_large_string(ids)) or self._rows_per_batch < 1:
+            raise self._damaged("it has other columns than products have")
+        if self._reader.num_record_batches != -(-count // self._rows_per_batch):
+            raise self._damaged(f"its parts do not hold {count:,} products")
+        self._count = count
+        self._batches: list[dict[str, pa.Array] | None] = [None] * self._reader.num_record_batches
+        self._lock = Lock()
+
+    def __len__(self) -> int:
+        return self._count
+
+    def values(self, column: str, positions: Iterable[int]) -> list[Any]:
+        """A column's values at these positions, as Python has them: [K]."""
+        return [columns[column][row].as_py() for columns, row in map(self._at, positions)]
+
+    def rows(self, columns: Sequence[str], positions: Iterable[int]) -> list[dict[str, Any]]:
+        """Values of these columns by name, at these positions: [K]."""
+        return [{name: batch[name][row].as_py() for name in columns} for batch, row in map(self._at, positions)]
+
+    def column(self, name: str) -> pa.ChunkedArray:
+        """All values of a column: [M], without a copy."""
+        number, kind = self.schema.get_field_index(name), self.schema.field(name).type
+        chunks = [self._read_batch(batch).column(number) for batch in range(len(self._batches))]
+        self._check(*chunks)
+        return pa.chunked_array(chunks, kind)
+
+    def table(self, columns: Sequence[str]) -> pa.Table:
+        """All values of these columns, without a copy."""
+        return pa.table({name: self.column(name) for name in columns})
+
+    def _at(self, position: int) -> tuple[dict[str, pa.Array], int]:
+        """The batch that holds a position, and its row there."""
+        number, row = divmod(int(position), self._rows_per_batch)
+        columns = self._batches[number]
+        if columns is None:
+            batch = self._read_batch(number)
+            self._check(batch)
+            columns = self._batches[number] = dict(zip(self.schema.names, batch.columns, strict=True))
+        return columns, row
+
+    def _read_batch(self, number: int) -> pa.RecordBatch:
+        try:
+            with self._lock:
+                batch = self._reader.get_batch(number)
+        except (pa.ArrowException, OSError) as error:
+            raise self._damaged(error) from None
+        if batch.num_rows != min(self._rows_per_batch, self._count - number * self._rows_per_batch):
+            raise self._damaged(f"part {number + 1} has {batch.num_rows:,} products")
+        return batch
+
+    def _check(self, *parts: pa.RecordBatch | pa.Array) -> None:
+        """Check lengths, offsets and UTF-8: Arrow trusts what it maps, and would read outside of it."""
+        try:
+            for part in parts:
+                part.validate(full=True)
+        except pa.ArrowException as error:
+            raise self._damaged(error) from None
+
+    def _damaged(self, why: Exception | str) -> InvalidData:
+        first = str(why).partition("\n")[0]
+        return InvalidData(f"truncated or damaged, or not a file of products: {first}", file=self.file)

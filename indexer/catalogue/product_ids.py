@@ -1,0 +1,94 @@
+"""Products found by id, through files of sorted hashes that are mapped.
+
+Letters: M products.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from indexer.catalogue.id_hashes import id_hashes
+from indexer.catalogue.product_file import ProductFile
+from ubm_embed.data.arrays import evenly_spaced
+from ubm_embed.errors import InvalidData
+
+ID_HASHES_FILE, ID_POSITIONS_FILE = "id_hashes.npy", "id_positions.npy"
+_SAMPLE = 4
+
+
+class ProductIds:
+    """Positions by product id.
+
+    Args:
+        folder: with both files, as `catalogue_writer` writes them.
+        products: which they belong to: equal hashes are told apart by the ids themselves.
+
+    Raises:
+        InvalidData: from any method: a file is missing or damaged, or belongs to other products.
+    """
+
+    def __init__(self, folder: Path, products: ProductFile) -> None:
+        self._products = products
+        self._file = folder / ID_HASHES_FILE
+        self._hashes = mapped_array(self._file, np.dtype("<u8"), len(products))
+        self._positions = mapped_array(folder / ID_POSITIONS_FILE, np.dtype("<u4"), len(products))
+        self._require_sample()
+
+    def find(self, product_ids: Iterable[str]) -> dict[str, int]:
+        """Positions by id, of the products that are there."""
+        names = list(dict.fromkeys(product_ids))
+        if not names or not self._hashes.size:
+            return {}
+        wanted = id_hashes(names)
+        ranks = np.searchsorted(self._hashes, wanted)
+        there = np.flatnonzero(self._hashes[np.minimum(ranks, self._hashes.size - 1)] == wanted)
+        found = ((names[index], self._position(names[index], int(ranks[index]))) for index in there)
+        return {name: position for name, position in found if position is not None}
+
+    def _position(self, name: str, rank: int) -> int | None:
+        """The position of an id among those with its hash, of which the first has this rank."""
+        wanted = self._hashes[rank]
+        while rank < self._hashes.size and self._hashes[rank] == wanted:
+            position = int(self._positions[rank])
+            if position >= len(self._products):
+                raise self._damaged()
+            if self._products.values("product_id", [position]) == [name]:
+                return position
+            rank += 1
+        return None
+
+    def _require_sample(self) -> None:
+        positions = evenly_spaced(len(self._products), _SAMPLE).tolist()
+        expected = dict(zip(self._products.values("product_id", positions), positions, strict=True))
+        if self.find(expected) != expected:
+            raise self._damaged()
+
+    def _damaged(self) -> InvalidData:
+        return InvalidData(f"damaged: it does not find the ids of {self._products.file.name}", file=self._file)
+
+
+def mapped_array(file: Path, dtype: np.dtype[Any], count: int | None = None) -> NDArray[Any]:
+    """An array of one dimension that numpy saved, mapped for reading.
+
+    Args:
+        count: its length, if that is known.
+
+    Raises:
+        InvalidData: the file is missing or damaged, or holds another array.
+    """
+    try:
+        # As a plain array: indexing numpy's own class for mapped ones takes ten times as long.
+        array = np.asarray(np.lib.format.open_memmap(file, mode="r"))
+    except FileNotFoundError:
+        raise InvalidData("missing; the store is damaged", file=file) from None
+    except Exception as error:  # numpy reads the header as Python, which fails in many ways
+        raise InvalidData(f"truncated or damaged: {str(error).partition(chr(10))[0]}", file=file) from None
+    if array.dtype != dtype or array.ndim != 1 or count not in (None, array.size):
+        expected = f"{'some' if count is None else format(count, ',')} numbers of type {dtype}"
+        raise InvalidData(f"damaged: expected {expected}, got {array.shape} of type {array.dtype}", file=file)
+    return array

@@ -1,0 +1,91 @@
+"""The products of a version, ready to be read: mapped from its files, or derived from the table for older versions.
+
+Versions of layout 1 have `ids.parquet`, the product id of each row of the index, and no other file of products.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from indexer.catalogue.catalogue_writer import write_catalogue
+from indexer.catalogue.mapped_catalogue import MappedCatalogue
+from indexer.index.kinds import DISK
+from indexer.store.embedding_store import EmbeddingStore
+from indexer.store.product_table import ProductTable
+from indexer.versions.version import StoreVersion
+from ubm_embed.errors import InvalidData
+
+if TYPE_CHECKING:
+    import polars as pl
+    import pyarrow as pa
+
+IDS_FILE = "ids.parquet"
+
+
+def write_version_catalogue(folder: Path, table: ProductTable, table_version: int) -> None:
+    """Write the files of products of a version, in the table's order and memory that hardly grows with them.
+
+    Raises:
+        InvalidData: the table is damaged.
+        OSError: the disk is full, or the like.
+    """
+    snapshot = table.snapshot(table_version)
+    write_catalogue(folder, snapshot.row_schema, snapshot.row_batches())
+
+
+def open_catalogue(store: EmbeddingStore, version: StoreVersion, folder: Path) -> MappedCatalogue:
+    """The products of a version, in its index's order.
+
+    It watches all files of the version, the index among them. For a version of layout 1 the files are made from the
+    table in TMPDIR first, which takes some seconds for a million products; the next refresh writes them to the store.
+
+    Args:
+        folder: the version's folder, which may be removed once this returns.
+
+    Raises:
+        InvalidData: a file is missing, truncated or damaged, or has other products than the manifest says.
+    """
+    files = [folder / name for name in version.files]
+    if version.layout > 1:
+        return MappedCatalogue.open(folder, version.indexed, files)
+    schema, batches = _rows_in_order(store.table, version, folder)
+    return MappedCatalogue.from_batches(schema, batches, files)
+
+
+def read_ids(file: Path) -> pl.Series:
+    """The ids in the file of a version of layout 1.
+
+    Raises:
+        InvalidData: the file is missing or damaged.
+    """
+    import polars as pl
+
+    try:
+        frame = pl.read_parquet(file, columns=["product_id"], glob=False, hive_partitioning=False)
+    except (pl.exceptions.PolarsError, OSError) as error:
+        raise InvalidData(f"missing or damaged: {str(error).splitlines()[0]}", file=file) from None
+    return frame["product_id"].cast(pl.String)
+
+
+def _rows_in_order(
+    table: ProductTable, version: StoreVersion, folder: Path
+) -> tuple[pa.Schema, Iterable[pa.RecordBatch]]:
+    """The rows of a version of layout 1 in the order of its index's ids, which is almost always the table's."""
+    snapshot = table.snapshot(version.table_version)
+    if version.index_spec.kind is DISK:
+        return snapshot.row_schema, snapshot.row_batches()
+    file = folder / IDS_FILE
+    ids, table_ids = read_ids(file), table.read(version.table_version, ["product_id"])["product_id"]
+    if ids.len() != version.indexed:
+        raise InvalidData(f"{ids.len()} ids, but the manifest says {version.indexed}", file=file)
+    if ids.equals(table_ids):
+        return snapshot.row_schema, snapshot.row_batches()
+    frame = table.read(version.table_version)
+    ordered = ids.to_frame("product_id").join(frame, on="product_id", how="inner", maintain_order="left")
+    if not ordered.height == ids.len() == frame.height:
+        problem = f"{ids.len()} ids, of which the table's {frame.height} products have {ordered.height}"
+        raise InvalidData(problem, file=file)
+    rows = ordered.select(frame.columns).to_arrow()
+    return rows.schema, rows.to_batches()
