@@ -5,7 +5,7 @@ from __future__ import annotations
 import ast
 import functools
 import graphlib
-from collections.abc import Iterator
+from collections.abc import Iterator, Set
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -69,6 +69,23 @@ HOME = {
 }
 # What makes `--help` slow.
 HEAVY = {"torch", "faiss", "lancedb", "polars", "transformers", "pyarrow", "tokenizers", "safetensors"}
+# What a command that only reads a store must not wait for: each costs more than its answer.
+TRAINING = {"torch", "transformers", "sklearn", "scipy", "safetensors.torch"}
+TABLES = {"polars", "lance", "lancedb", "pyarrow.dataset", "pyarrow.compute"}
+READING = (
+    "indexer.index",
+    "indexer.search",
+    "indexer.storage",
+    "indexer.versions",
+    "ubm_embed.data.session",
+    "ubm_embed.data.text.tokenizer",
+    "ubm_embed.inference.embedder",
+    "ubm_embed.inference.predictor",
+    "ubm_embed.model.folder",
+)
+# They read files of the shop's, or all rows of a version, and are imported by those who ask for that.
+TABLE_READERS = ("indexer.search.rule_files", "indexer.versions.difference")
+SUBMODULES = {library for library in TRAINING | TABLES if "." in library}
 
 
 @dataclass(frozen=True)
@@ -109,7 +126,7 @@ def _imports(node: ast.AST, module: str, is_package: bool, *, at_once: bool) -> 
             base = _absolute(child, module, is_package)
             yield Import(base, child.lineno, at_once)
             inner = (f"{base}.{alias.name}" for alias in child.names)
-            yield from (Import(name, child.lineno, at_once) for name in inner if file_of(name))
+            yield from (Import(name, child.lineno, at_once) for name in inner if file_of(name) or name in SUBMODULES)
         else:
             deferred = isinstance(child, ast.FunctionDef | ast.AsyncFunctionDef | ast.Lambda) or _for_types_only(child)
             yield from _imports(child, module, is_package, at_once=at_once and not deferred)
@@ -135,18 +152,18 @@ def file_of(module: str) -> Path | None:
     return next((file for file in (path.with_suffix(".py"), path / "__init__.py") if file.is_file()), None)
 
 
-def ways_to_heavy(file: Path) -> Iterator[str]:
-    """Each heavy library that importing `file` imports, and by which way."""
+def ways_to(libraries: Set[str], file: Path) -> Iterator[str]:
+    """Each of these libraries that importing `file` imports, and by which way."""
     seen, queue = {file}, [(file, module_of(file))]
     while queue:
         current, way = queue.pop()
         for found in imports_of(current):
             if not found.at_once:
                 continue
-            if found.module.split(".")[0] in HEAVY:
-                yield f"{way} -> {found.module}"
             names = found.module.split(".")
-            packages = (".".join(names[:end]) for end in range(1, len(names) + 1))
+            packages = [".".join(names[:end]) for end in range(1, len(names) + 1)]
+            if not libraries.isdisjoint(packages):
+                yield f"{way} -> {found.module}"
             for inner in filter(None, map(file_of, packages)):
                 if inner not in seen:
                     seen.add(inner)
@@ -217,7 +234,19 @@ def test_no_module_is_longer_than_300_lines(file: Path) -> None:
 
 @pytest.mark.parametrize("file", [file for file in FILES if file.is_relative_to(ROOT / "cli")], ids=name)
 def test_commands_import_heavy_libraries_inside_functions(file: Path) -> None:
-    assert list(ways_to_heavy(file)) == []
+    assert list(ways_to(HEAVY, file)) == []
+
+
+def files_of(modules: tuple[str, ...]) -> list[Path]:
+    """The files of modules and of all modules of folders."""
+    wanted = [module.split(".") for module in modules]
+    return [file for file in FILES if any(module_of(file).split(".")[: len(names)] == names for names in wanted)]
+
+
+@pytest.mark.parametrize("file", files_of(READING), ids=name)
+def test_reading_a_store_imports_nothing_that_training_or_tables_need(file: Path) -> None:
+    heavy = TRAINING if module_of(file) in TABLE_READERS else TRAINING | TABLES
+    assert list(ways_to(heavy, file)) == []
 
 
 def test_a_module_is_named_by_its_noun() -> None:
@@ -275,6 +304,6 @@ class C:
         assert layer_of(module) == layer
 
     def test_a_way_to_a_heavy_library_is_found_through_our_own_modules(self) -> None:
-        ways = set(ways_to_heavy(ROOT / "ubm_embed" / "model" / "tower.py"))
+        ways = set(ways_to(HEAVY, ROOT / "ubm_embed" / "model" / "tower.py"))
         assert any(way.endswith("-> ubm_embed.data.batches.packing -> torch") for way in ways)
         assert any(way.endswith("-> ubm_embed.data.text.tokenizer -> tokenizers") for way in ways)
