@@ -33,7 +33,7 @@ def reasons_for(
         products: the matches, K.
         vectors: of the matches, [K, D].
     """
-    first = max(0, len(session.interactions) - embedder.model.config.max_interactions)
+    first = max(0, len(session.interactions) - embedder.max_interactions)
     interactions = session.interactions[first:]
     without = np.zeros((len(interactions), query.size), np.float32)
     if len(interactions) > 1:  # without its only interaction nothing is left of a session

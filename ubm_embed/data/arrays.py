@@ -11,6 +11,8 @@ IntArray: TypeAlias = NDArray[np.integer[Any]]
 FloatArray: TypeAlias = NDArray[np.float32]
 BoolArray: TypeAlias = NDArray[np.bool_]
 
+_MIN_LENGTH = np.float32(1e-12)  # as of `torch.nn.functional.normalize`
+
 
 def offsets_of(lengths: IntArray) -> NDArray[np.int64]:
     """Where rows of these lengths begin and end when laid end to end: [R] -> [R + 1], from 0 to the total."""
@@ -32,3 +34,9 @@ def ragged_index(starts: IntArray, lengths: IntArray) -> NDArray[np.int64]:
 def evenly_spaced(count: int, limit: int) -> IntArray:
     """At most `limit` of the numbers below `count`, evenly spaced."""
     return np.unique(np.linspace(0, count - 1, min(limit, count)).astype(np.int64))
+
+
+def unit_rows(vectors: FloatArray) -> FloatArray:
+    """The rows [N, D] divided by their lengths; a row of zeros stays one."""
+    unit: FloatArray = vectors / np.maximum(np.sqrt(np.vecdot(vectors, vectors)), _MIN_LENGTH)[:, None]
+    return unit

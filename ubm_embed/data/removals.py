@@ -36,7 +36,7 @@ def are_frequent(removals: int, interactions: int) -> bool:
 
 def take_back(interactions: Sequence[Interaction]) -> tuple[Interaction, ...]:
     """A session's interactions without its removals and the adds that they take back."""
-    if not any(interaction.action is Action.REMOVE for interaction in interactions):
+    if Action.REMOVE not in [interaction.action for interaction in interactions]:
         return tuple(interactions)
     adds: dict[str | Product | None, list[int]] = {}
     left: dict[int, Interaction] = {}

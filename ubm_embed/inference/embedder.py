@@ -6,103 +6,97 @@ Letters: B sessions, M products, N distinct interactions, D width (256).
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from copy import deepcopy
-from dataclasses import replace
 from functools import partial
+from itertools import chain, compress
 from pathlib import Path
 from threading import Lock
-from typing import NamedTuple, Self
+from typing import TYPE_CHECKING, Self
 
 import numpy as np
-import polars as pl
-import torch
-from torch import Tensor
-from torch.nn.functional import normalize
 
-from ubm_embed.data.arrays import FloatArray, IntArray
+from ubm_embed.data.arrays import FloatArray, IntArray, unit_rows
 from ubm_embed.data.batches.distinct_batches import NO_ACTION, interaction_sequences
-from ubm_embed.data.batches.packing import Packing, TokenBatch
 from ubm_embed.data.batches.session_table import SessionTable
 from ubm_embed.data.removals import take_back
 from ubm_embed.data.session import Interaction, Product, Session
 from ubm_embed.data.text.token_table import TokenTable
+from ubm_embed.inference.runtimes.opening import open_model_runtime
 from ubm_embed.inference.runtimes.runtime import TextRuntime, encode_all
 from ubm_embed.inference.runtimes.runtime_name import RuntimeName
-from ubm_embed.inference.runtimes.selection import choose_runtime
-from ubm_embed.inference.runtimes.torch_runtime import TOKENS_PER_BATCH
 from ubm_embed.inference.shared_cache import SharedCache
-from ubm_embed.model.checkpoint import Checkpoint
-from ubm_embed.model.device import choose_device
-from ubm_embed.model.user_behavior_model import UserBehaviorModel
+from ubm_embed.inference.token_sequences import TokenSequences
+from ubm_embed.model.device_name import device_name
+from ubm_embed.model.folder import ModelFolder
 from ubm_embed.progress import Progress, silent
 
+if TYPE_CHECKING:
+    import polars as pl
 
-class _Sequence(NamedTuple):
-    """An interaction's tokens as the bytes of int32 ids, and whether one of them is a word that the model knows."""
+    from ubm_embed.model.checkpoint import Checkpoint
 
-    tokens: bytes
-    has_words: bool
+# What lies further back in a session than this is not looked at, however much of the rest is unreadable.
+MAX_LOOKED_AT = 1_000
 
 
 class Embedder:
     """Turns products and sessions into float32 vectors of length 1, so that an inner product is a cosine.
 
-    The product tower reads products if the model has one; the model itself reads sessions.
+    The product tower reads products if the model has one; the model itself reads sessions. On a CPU, ONNX Runtime reads
+    a model folder that has graphs; PyTorch reads everything else.
 
     Interaction vectors are cached by their token sequence, which holds the action and the text, and token sequences by
     the interaction: a live session of known interactions costs one small pass of the session encoder. The caches belong
     to this model, so vectors of two models never mix. Several threads may call it.
 
-    The checkpoint's models are left as they are: one that is on another device or in training mode is copied. One that
-    is not copied must keep its weights and its mode.
-
     Args:
+        model: a model folder; or a checkpoint, whose models are left as they are: one that is on another device or in
+            training mode is copied, one that is not must keep its weights and its mode.
         device: "auto" is a GPU if there is one.
-        cache_size: limit of cached interaction vectors; the least recently used are dropped first. One takes about
-            3 KB at D = 256, with its text.
-        runtime: what reads the texts of products, a `RuntimeName`. It is chosen when the first products are embedded,
-            and unless it is "torch" compared with float32. PyTorch reads sessions.
+        runtime: what reads the texts of products, a `RuntimeName`; None for what reads the sessions. It is chosen when
+            the first products are embedded, and unless it computes in float32 compared with it.
+        cache_bytes: limit of the caches, texts included. What was used longest ago is dropped first. An interaction
+            takes about 3 KB at D = 256.
         products_per_chunk: products that are tokenised at once.
-        tokens_per_batch: tokens that are read at once; None for what suits the device.
+        tokens_per_batch: tokens that are read at once; None for what suits the runtime.
+
+    Raises:
+        NotFound: the library that would read the model is not installed.
+        InvalidData: the weights or the graphs are damaged.
+        Conflict: the graphs are those of another model.
+        ValueError: no such device or runtime.
     """
 
     def __init__(
         self,
-        checkpoint: Checkpoint,
+        model: ModelFolder | Checkpoint,
         *,
         device: str = "auto",
-        cache_size: int = 100_000,
-        runtime: str = "torch",
+        runtime: str | None = None,
+        cache_bytes: int = 256 << 20,
         products_per_chunk: int = 50_000,
         tokens_per_batch: int | None = None,
     ) -> None:
-        self.checkpoint = checkpoint
-        self.device = choose_device(device)
-        self.model = _for_inference(checkpoint.model, self.device)
-        products = checkpoint.products.model
-        self._product_model = self.model if products is checkpoint.model else _for_inference(products, self.device)
-        self._runtime_name = RuntimeName(runtime)
+        self.device = device_name(device)
+        self.config, self.tokenizer, self.model_id = model.config, model.tokenizer, model.model_id
+        self.model_runtime = open_model_runtime(model, self.device)
+        self._products = model.products
+        self._product_runtime = self.model_runtime if model.product_tower is None else None
+        self._runtime_name = None if runtime is None else RuntimeName(runtime)
         self._runtime: TextRuntime | None = None
         self._runtime_lock = Lock()
-        self.tokenizer = checkpoint.tokenizer
         self._products_per_chunk = products_per_chunk
-        self._tokens_per_batch = tokens_per_batch or TOKENS_PER_BATCH["cuda" if self.device.type == "cuda" else "cpu"]
-        self._session_encoder = self.model.session_encoder.frozen()
-        self._sequences: SharedCache[Interaction, _Sequence] = SharedCache(cache_size)
-        self._vectors: SharedCache[bytes, Tensor] = SharedCache(cache_size)
+        self._tokens_per_batch = tokens_per_batch or self.model_runtime.tokens_per_batch
+        self._sequences = TokenSequences(self.tokenizer, cache_bytes // 2)
+        self._vectors: SharedCache[bytes, FloatArray] = SharedCache(cache_bytes // 2)
 
     @classmethod
-    def from_pretrained(cls, folder: str | Path, *, device: str = "auto", runtime: str = "torch") -> Self:
-        """An embedder over the model of a folder."""
-        checkpoint = Checkpoint.from_pretrained(folder)
-        for model in (checkpoint.model, checkpoint.products.model):
-            model.to(choose_device(device))  # nobody else has them: moved, they need no copy
-        return cls(checkpoint, device=device, runtime=runtime)
+    def from_pretrained(cls, folder: str | Path, *, device: str = "auto", runtime: str | None = None) -> Self:
+        """An embedder over the model of a folder.
 
-    @property
-    def model_id(self) -> str:
-        """The id of the model that makes the vectors."""
-        return self.checkpoint.model_id
+        Raises:
+            NotFound, InvalidData, Conflict: as `ModelFolder.open`, or as of the class.
+        """
+        return cls(ModelFolder.open(folder), device=device, runtime=runtime)
 
     @property
     def runtime(self) -> RuntimeName | None:
@@ -112,7 +106,17 @@ class Embedder:
     @property
     def dimension(self) -> int:
         """Width of the vectors, D."""
-        return self.model.config.dimension
+        return self.config.dimension
+
+    @property
+    def max_interactions(self) -> int:
+        """Of a longer session, as many of the last interactions are read."""
+        return self.config.max_interactions
+
+    @property
+    def cached_bytes(self) -> int:
+        """What the caches hold, at most `cache_bytes`."""
+        return self._sequences.size + self._vectors.size
 
     def embed_products(self, products: pl.DataFrame, *, progress: Progress = silent) -> FloatArray:
         """Vectors of a frame with title, category and attributes: [M, D]. Equal texts are read once.
@@ -142,49 +146,46 @@ class Embedder:
             ValueError: a session has no interactions to read, or an interaction names a product by id: resolve it
                 first.
         """
-        return _unit(self.encode_sessions(sessions))
+        return unit_rows(self.encode_sessions(sessions))
 
     def readable_session(self, session: Session) -> Session:
         """The session without interactions of whose text the model knows no word, such as Chinese for an English model.
 
         Adds that were taken back are gone, too, unless the model has a token for removals. The session may be empty.
-        Interactions before those that the model reads are left as they are.
+        Of its last `MAX_LOOKED_AT` interactions, those before the ones that the model reads are left as they are.
         """
-        limit, interactions = self.model.config.max_interactions, self._readable(session)
+        limit, interactions = self.max_interactions, self._recent(session)
         kept: tuple[Interaction, ...] = ()
         end = len(interactions)
         while end and len(kept) < limit:
-            part = interactions[max(0, end - limit) : end]
-            sequences = self._sequences.get(part, self._tokenised)
-            kept = (*(one for one, sequence in zip(part, sequences, strict=True) if sequence.has_words), *kept)
-            end -= len(part)
-        return replace(session, interactions=(*interactions[:end], *kept))
+            begin = max(0, end - limit)
+            part = interactions[begin:end]
+            kept = (*compress(part, [sequence.has_words for sequence in self._sequences.read(part)]), *kept)
+            end = begin
+        return Session((*interactions[:end], *kept), session.session_id)
 
-    def encode_sessions(self, sessions: Sequence[Session]) -> Tensor:
-        """h' of sessions, not normalised, on the model's device: [B, D].
+    def encode_sessions(self, sessions: Sequence[Session]) -> FloatArray:
+        """h' of sessions, not normalised: [B, D].
 
         Raises:
             ValueError: as `embed_sessions`.
         """
-        limit = self.model.config.max_interactions
-        recent = [self._readable(session)[-limit:] for session in sessions]
+        limit = self.max_interactions
+        recent = [self._recent(session)[-limit:] for session in sessions]
         if not all(recent):
             raise ValueError("a session without interactions has no vector")
-        lengths = np.array([len(interactions) for interactions in recent], dtype=np.int64)
-        sequences = self._sequences_of([interaction for interactions in recent for interaction in interactions])
-        return self._encode_sessions(sequences, lengths)
+        sequences = self._sequences.read([*chain.from_iterable(recent)])
+        return self._encode([sequence.tokens for sequence in sequences], np.array([*map(len, recent)], np.int64))
 
-    def encode_product_as_session(self, product: Product) -> Tensor:
+    def encode_product_as_session(self, product: Product) -> FloatArray:
         """h' of a session of this product alone, without an action: [1, D]."""
-        text = TokenTable.from_rows([self.tokenizer.product_text(product)])
-        sequence = interaction_sequences(self.tokenizer, text, np.array([NO_ACTION]), np.array([0]))
-        return self._encode_sessions(_rows(sequence), np.array([1]))
+        return self._encode([self._sequences.of_product(product)], np.ones(1, np.int64))
 
     def embed_table(self, texts: TokenTable, sessions: SessionTable) -> FloatArray:
         """Unit vectors of sessions over a token table: [B, D]. The last `max_interactions` of each are read."""
-        return _unit(self.encode_table(texts, sessions))
+        return unit_rows(self.encode_table(texts, sessions))
 
-    def encode_table(self, texts: TokenTable, sessions: SessionTable) -> Tensor:
+    def encode_table(self, texts: TokenTable, sessions: SessionTable) -> FloatArray:
         """h' of sessions over a token table: [B, D]. The last `max_interactions` of each are read.
 
         It is 0 for a session without interactions.
@@ -193,12 +194,33 @@ class Embedder:
             sessions = sessions.take_back()
         filled = np.flatnonzero(sessions.lengths)
         if filled.size < len(sessions):
-            vectors = torch.zeros(len(sessions), self.dimension, device=self.device)
-            vectors[torch.from_numpy(filled)] = self.encode_table(texts, sessions.take(filled))
+            vectors = np.zeros((len(sessions), self.dimension), np.float32)
+            vectors[filled] = self.encode_table(texts, sessions.take(filled))
             return vectors
-        last = sessions.last(self.model.config.max_interactions)
+        last = sessions.last(self.max_interactions)
         sequences = interaction_sequences(self.tokenizer, texts, last.actions, last.rows)
-        return self._encode_sessions(_rows(sequences), last.lengths)
+        return self._encode([sequences.row(row).tobytes() for row in range(len(sequences))], last.lengths)
+
+    def _recent(self, session: Session) -> tuple[Interaction, ...]:
+        """The last interactions of a session, without what this model does not read of the cart."""
+        recent = session.interactions[-max(MAX_LOOKED_AT, self.max_interactions) :]
+        return recent if self.tokenizer.reads_removals else take_back(recent)
+
+    def _encode(self, sequences: Sequence[bytes], lengths: IntArray) -> FloatArray:
+        """h' of sessions whose interactions are these token sequences, end to end: [B, D]."""
+        if not len(lengths):
+            return np.empty((0, self.dimension), np.float32)
+        vectors = np.concatenate(self._vectors.get(sequences, self._read)).reshape(len(sequences), -1)
+        return self.model_runtime.encode_sessions(vectors, lengths)
+
+    def _read(self, sequences: list[bytes]) -> list[FloatArray]:
+        """b' of distinct token sequences, the bytes of int32 ids: N times [D]."""
+        table = TokenTable.from_rows([np.frombuffer(sequence, np.int32) for sequence in sequences])
+        vectors: list[FloatArray] = []
+        for part in table.batches(self._tokens_per_batch, by_length=False):
+            # Rows are views, and one of them would keep the whole batch in memory.
+            vectors.extend(row.copy() for row in self.model_runtime.encode_interactions(table.take(part)))
+        return vectors
 
     def _embed_texts(self, texts: TokenTable, report: Callable[[int, int], None] | None = None) -> FloatArray:
         distinct, which = texts.distinct()
@@ -211,62 +233,18 @@ class Embedder:
         """The runtime for all products, chosen by the first ones: vectors of two runtimes differ slightly."""
         with self._runtime_lock:
             if self._runtime is None:
-                self._runtime = choose_runtime(self._runtime_name, self._product_model, sequences)
+                self._runtime = self._choose(sequences)
             return self._runtime
 
-    @torch.inference_mode()
-    def _encode_sessions(self, sequences: Sequence[bytes], lengths: IntArray) -> Tensor:
-        if not len(lengths):
-            return torch.empty(0, self.dimension, device=self.device)
-        vectors = torch.stack(self._vectors.get(sequences, self._read))
-        return self._session_encoder(vectors, Packing.from_lengths(lengths).to(self.device))
+    def _choose(self, sequences: TokenTable) -> TextRuntime:
+        if self._product_runtime is None:
+            self._product_runtime = open_model_runtime(self._products, self.device)
+        exact = self._product_runtime
+        if self._runtime_name is None:
+            return exact
+        from ubm_embed.inference.runtimes.selection import choose_runtime
 
-    def _read(self, sequences: list[bytes]) -> list[Tensor]:
-        """b' of distinct token sequences, the bytes of int32 ids: N times [D]."""
-        table = TokenTable.from_rows([np.frombuffer(sequence, np.int32) for sequence in sequences])
-        vectors: list[Tensor] = []
-        for part in table.batches(self._tokens_per_batch, by_length=False):
-            encoded = self.model.interaction_encoder(TokenBatch.from_table(table.take(part)).to(self.device))
-            # Rows are views, and one of them would keep the whole batch in memory.
-            vectors.extend(vector.clone() for vector in encoded)
-        return vectors
-
-    def _readable(self, session: Session) -> tuple[Interaction, ...]:
-        return session.interactions if self.tokenizer.reads_removals else take_back(session.interactions)
-
-    def _sequences_of(self, interactions: Sequence[Interaction]) -> list[bytes]:
-        """Token sequences of interactions, as the bytes of their ids."""
-        return [sequence.tokens for sequence in self._sequences.get(interactions, self._tokenised)]
-
-    def _tokenised(self, interactions: list[Interaction]) -> list[_Sequence]:
-        texts = TokenTable.from_rows([self._text(interaction) for interaction in interactions])
-        actions = np.array([interaction.action.code for interaction in interactions])
-        table = interaction_sequences(self.tokenizer, texts, actions, np.arange(len(interactions)))
-        is_word = self.tokenizer.is_word
-        return [_Sequence(table.row(row).tobytes(), bool(is_word[table.row(row)].any())) for row in range(len(table))]
-
-    def _text(self, interaction: Interaction) -> IntArray:
-        if interaction.product is not None:
-            return self.tokenizer.product_text(interaction.product)
-        if interaction.query is not None:
-            return self.tokenizer.search_phrases([interaction.query]).ids
-        raise ValueError(f"product {interaction.product_id!r} is named by its id only: resolve it first")
-
-
-def _for_inference(model: UserBehaviorModel, device: torch.device) -> UserBehaviorModel:
-    """The model itself if it is on the device and in evaluation mode, else a copy that is."""
-    if model.device == device and not any(module.training for module in model.modules()):
-        return model
-    return deepcopy(model).to(device).eval()
-
-
-def _rows(sequences: TokenTable) -> list[bytes]:
-    return [sequences.row(index).tobytes() for index in range(len(sequences))]
-
-
-def _unit(vectors: Tensor) -> FloatArray:
-    unit: FloatArray = normalize(vectors, dim=1).cpu().numpy()
-    return unit
+        return choose_runtime(self._runtime_name, self._products, exact, sequences, self.device)
 
 
 def _report(progress: Progress, first: int, size: int, total: int, done: int, of: int) -> None:

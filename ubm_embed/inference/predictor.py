@@ -7,11 +7,9 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Self
+from typing import TYPE_CHECKING, Self
 
 import numpy as np
-import torch
-from torch import Tensor
 
 from ubm_embed.data.arrays import FloatArray
 from ubm_embed.data.batches.session_table import SessionTable
@@ -20,34 +18,40 @@ from ubm_embed.data.tasks.task import Task
 from ubm_embed.data.text.token_table import TokenTable
 from ubm_embed.errors import InvalidData
 from ubm_embed.inference.embedder import Embedder
-from ubm_embed.model.checkpoint import Checkpoint
 from ubm_embed.model.config import CONFIG_FILE
-from ubm_embed.model.heads import Head, PurchaseIntentionHead
+from ubm_embed.model.folder import WEIGHTS_FILE, ModelFolder
+from ubm_embed.model.stored_weights import map_weights
+
+if TYPE_CHECKING:
+    from ubm_embed.model.checkpoint import Checkpoint
+
+_PURCHASE_SHARE = "head.purchase_share"
 
 
 class Predictor:
     """A model with a head, fine-tuned for purchase intention or remaining length.
 
     Use `from_checkpoint` or `from_pretrained`.
+
+    Args:
+        threshold: a probability above it counts as a purchase; meaningless for lengths.
     """
 
-    def __init__(self, embedder: Embedder, head: Head, task: Task) -> None:
-        self.embedder, self.head, self.task = embedder, head, task
+    def __init__(self, embedder: Embedder, task: Task, threshold: float) -> None:
+        self.embedder, self.task, self.threshold = embedder, task, threshold
 
     @classmethod
-    def from_checkpoint(cls, checkpoint: Checkpoint, *, device: str = "auto") -> Self:
+    def from_checkpoint(cls, model: ModelFolder | Checkpoint, *, device: str = "auto") -> Self:
         """A predictor over an opened model, which is left as it is (see `Embedder`).
 
         Raises:
             InvalidData: the model has no head.
         """
-        config = checkpoint.model.config
-        if checkpoint.model.head is None or config.task is None:
+        task = model.config.task
+        if task not in (Task.PIP, Task.RLP):
             problem = "the model has no head to predict with: fine-tune one with `ubm-embed finetune pip` or `rlp`"
-            raise InvalidData(problem, file=checkpoint.folder and checkpoint.folder / CONFIG_FILE, field="task")
-        embedder = Embedder(checkpoint, device=device)
-        assert embedder.model.head is not None, "a copy has the head of its original"
-        return cls(embedder, embedder.model.head, Task(config.task))
+            raise InvalidData(problem, file=model.path and model.path / CONFIG_FILE, field="task")
+        return cls(Embedder(model, device=device), task, _purchase_share(model) if task is Task.PIP else 0.5)
 
     @classmethod
     def from_pretrained(cls, folder: str | Path, *, device: str = "auto") -> Self:
@@ -57,12 +61,7 @@ class Predictor:
             NotFound: a file is missing.
             InvalidData: not a model, or one without a head.
         """
-        return cls.from_checkpoint(Checkpoint.from_pretrained(folder), device=device)
-
-    @property
-    def threshold(self) -> float:
-        """A probability above it counts as a purchase; meaningless for lengths."""
-        return self.head.threshold if isinstance(self.head, PurchaseIntentionHead) else 0.5
+        return cls.from_checkpoint(ModelFolder.open(folder), device=device)
 
     def predict(self, sessions: Sequence[Session]) -> FloatArray:
         """The probability of a purchase, or the number of interactions still to come: [B] float32.
@@ -87,7 +86,16 @@ class Predictor:
         predictions = [self._predict(self.embedder.encode_table(texts, sessions.take(part))) for part in parts]
         return np.concatenate(predictions) if predictions else np.empty(0, np.float32)
 
-    @torch.inference_mode()
-    def _predict(self, vectors: Tensor) -> FloatArray:
-        predictions: FloatArray = self.head.predict(vectors).cpu().numpy()
-        return predictions
+    def _predict(self, vectors: FloatArray) -> FloatArray:
+        return self.embedder.model_runtime.predict(vectors) if len(vectors) else np.empty(0, np.float32)
+
+
+def _purchase_share(model: ModelFolder | Checkpoint) -> float:
+    """The fraction of sessions with a purchase, which is the threshold (see `PurchaseIntentionHead`)."""
+    if not isinstance(model, ModelFolder):
+        return float(model.model.state_dict()[_PURCHASE_SHARE])
+    file = model.path / WEIGHTS_FILE
+    share = map_weights(file).get(_PURCHASE_SHARE)
+    if share is None:
+        raise InvalidData(f"weights do not fit {CONFIG_FILE}: {_PURCHASE_SHARE} is missing", file=file)
+    return float(share)

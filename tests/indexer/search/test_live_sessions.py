@@ -3,19 +3,19 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 import polars as pl
 import pytest
 
 from indexer.search.answer import Answer
 from indexer.search.retriever import Retriever
+from ubm_embed.data.arrays import FloatArray
 from ubm_embed.data.corpus import iter_products
 from ubm_embed.data.session import Action, Interaction, Session
+from ubm_embed.data.text.token_table import TokenTable
 
 DOCS = Path(__file__).parents[3] / "docs" / "store.md"
 SEARCH = Interaction(Action.SEARCH, query="red running shoes")
@@ -34,14 +34,14 @@ def retriever(store: Path) -> Retriever:
 def encoded(retriever: Retriever, monkeypatch: pytest.MonkeyPatch) -> list[int]:
     """How many interactions each call of the interaction encoder was given."""
     counts: list[int] = []
-    encoder = retriever.embedder.model.interaction_encoder
-    forward: Callable[..., Any] = encoder.forward
+    runtime = retriever.embedder.model_runtime
+    encode = runtime.encode_interactions
 
-    def counted(tokens: Any) -> Any:
-        counts.append(tokens.packing.rank.numel())
-        return forward(tokens)
+    def counted(sequences: TokenTable) -> FloatArray:
+        counts.append(len(sequences))
+        return encode(sequences)
 
-    monkeypatch.setattr(encoder, "forward", counted)
+    monkeypatch.setattr(runtime, "encode_interactions", counted)
     return counts
 
 

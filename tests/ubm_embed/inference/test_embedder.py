@@ -17,9 +17,9 @@ from ubm_embed.data.batches.session_table import SessionTable
 from ubm_embed.data.corpus import iter_products
 from ubm_embed.data.session import Action, Interaction, Product, Session
 from ubm_embed.data.tasks.task import Task
-from ubm_embed.inference import embedder as embedder_module
 from ubm_embed.inference.embedder import Embedder
-from ubm_embed.inference.runtimes.torch_runtime import TorchRuntime
+from ubm_embed.inference.runtimes import selection
+from ubm_embed.inference.runtimes.torch_model import TorchModel
 from ubm_embed.model.checkpoint import Checkpoint, save_checkpoint
 
 # Both encoders of the tiny model: two layers each, and no sum of more than 64 terms.
@@ -61,16 +61,19 @@ def sessions(shop):
 
 
 @pytest.fixture
-def encoded(embedder, monkeypatch):
-    """How many sequences each call of the interaction encoder was given."""
+def encoded(monkeypatch):
+    """How many sequences were read in each batch."""
     counts = []
-    real = embedder.model.interaction_encoder.forward
 
-    def forward(tokens):
-        counts.append(tokens.packing.rank.numel())
-        return real(tokens)
+    def counted(real):
+        def encode(self, sequences):
+            counts.append(len(sequences))
+            return real(self, sequences)
 
-    monkeypatch.setattr(embedder.model.interaction_encoder, "forward", forward)
+        return encode
+
+    for name in ("encode", "encode_interactions"):
+        monkeypatch.setattr(TorchModel, name, counted(getattr(TorchModel, name)))
     return counts
 
 
@@ -163,9 +166,10 @@ class TestEncoded:
 
     def test_sessions_are_the_unit_vectors_before_they_are_made_unit(self, embedder, sessions):
         encoded = embedder.encode_sessions(sessions)
-        assert encoded.shape == (len(sessions), 16)
-        assert close(normalize(encoded, dim=1).numpy(), embedder.embed_sessions(sessions))
-        assert (torch.linalg.vector_norm(encoded, dim=1) - 1).abs().min() > 1e-3
+        lengths = np.linalg.norm(encoded, axis=1)
+        assert (encoded.shape, encoded.dtype) == ((len(sessions), 16), np.float32)
+        assert close(encoded / lengths[:, None], embedder.embed_sessions(sessions))
+        assert np.abs(lengths - 1).min() > 1e-3
 
     def test_of_no_sessions_there_are_none(self, embedder):
         assert embedder.encode_sessions([]).shape == (0, 16)
@@ -177,36 +181,40 @@ class TestEncoded:
         kept = [(np.full(8, Action.VIEW.code), rows[3:11]), (np.full(8, Action.VIEW.code), rows[11:])]
         with torch.no_grad():
             expected = model(session_batch(tokenizer, texts, kept))
-        torch.testing.assert_close(embedder.encode_table(texts, table), expected, atol=ATOL, rtol=0)
+        assert close(embedder.encode_table(texts, table), expected.numpy())
         assert close(embedder.embed_table(texts, table), normalize(expected, dim=1).numpy())
 
     def test_a_product_as_a_session_has_no_action(self, embedder, model, tokenizer, products, shop):
         texts = tokenizer.product_texts(products)
         with torch.no_grad():
             expected = model(session_batch(tokenizer, texts, [(np.array([NO_ACTION]), np.array([3]))]))
-        torch.testing.assert_close(embedder.encode_product_as_session(shop[3]), expected, atol=ATOL, rtol=0)
+        assert close(embedder.encode_product_as_session(shop[3]), expected.numpy())
 
 
 class TestProductTower:
     """Products are read by the product tower, sessions by the model itself."""
 
     @pytest.fixture
-    def towers(self, model, tokenizer, stir):
+    def tuned(self, model, stir):
         tuned = model.fine_tuned(task=Task.NIP, product_tower="base")
         stir(tuned)
+        return tuned
+
+    @pytest.fixture
+    def towers(self, model, tuned, tokenizer):
         return Embedder(Checkpoint(tuned, tokenizer, "tuned", product_tower=Checkpoint(model, tokenizer, "base")))
 
     def test_products_are_those_of_the_tower(self, towers, embedder, products):
         assert np.array_equal(towers.embed_products(products), embedder.embed_products(products))
         assert np.array_equal(towers.embed_product(NEW), embedder.embed_product(NEW))
 
-    def test_sessions_are_not(self, towers, embedder, tokenizer, sessions):
+    def test_sessions_are_not(self, towers, tuned, embedder, tokenizer, sessions):
         found = towers.embed_sessions(sessions)
         assert not close(found, embedder.embed_sessions(sessions))
-        alone = Embedder(Checkpoint(towers.model, tokenizer, "tuned"), device="cpu")
+        alone = Embedder(Checkpoint(tuned, tokenizer, "tuned"), device="cpu")
         assert np.array_equal(found, alone.embed_sessions(sessions))
         encoded, expected = (one.encode_product_as_session(NEW) for one in (towers, alone))
-        assert torch.equal(encoded, expected)
+        assert np.array_equal(encoded, expected)
 
     def test_their_id_is_the_session_tower_s(self, towers):
         assert towers.model_id == "tuned"
@@ -253,7 +261,7 @@ class TestSharing:
         encoded.clear()
         assert np.array_equal(embedder.embed_sessions(sessions), first)
         assert encoded == []
-        assert close(make(cache_size=0).embed_sessions(sessions), first)
+        assert close(make(cache_bytes=0).embed_sessions(sessions), first)
 
     def test_a_text_that_came_before_is_not_split_into_tokens_again(self, embedder, sessions, monkeypatch):
         expected = embedder.embed_sessions(sessions)
@@ -281,23 +289,22 @@ class TestSharing:
         assert sum(encoded) == 8 - 3
         assert close(embedder.embed_sessions(sessions[2:])[0], together[2])
 
-    @pytest.mark.parametrize("cache_size", [0, 1, 3, 8])
-    def test_a_full_cache_forgets_and_stays_right(self, make, sessions, cache_size):
+    @pytest.mark.parametrize("cache_bytes", [0, 1_000, 5_000, 1 << 20])
+    def test_a_full_cache_forgets_and_stays_right(self, make, sessions, cache_bytes):
         expected = make().embed_sessions(sessions)
-        embedder = make(cache_size=cache_size)
+        embedder = make(cache_bytes=cache_bytes)
         for order in ([0, 1, 2, 3], [3, 2], [1], [2, 0], [0, 0, 3]):
             assert close(embedder.embed_sessions([sessions[row] for row in order]), expected[order])
-            assert len(embedder._vectors.entries) <= cache_size
+            assert embedder.cached_bytes <= cache_bytes
 
-    def test_keeps_no_batch_alive_for_one_vector(self, embedder, sessions):
+    def test_counts_what_it_keeps(self, embedder, sessions):
         embedder.embed_sessions(sessions)
-        assert len(embedder._vectors.entries) == 8
-        for vector in embedder._vectors.entries.values():
-            assert vector.untyped_storage().nbytes() == embedder.dimension * 4
+        # Eight interactions: their vectors, and at least a byte for each letter of their texts.
+        assert 8 * 4 * embedder.dimension < embedder.cached_bytes < 8 * 3_000
 
     def test_threads_get_right_answers(self, make, sessions):
         expected = make().embed_sessions(sessions)
-        embedder, together = make(cache_size=2), Barrier(4)
+        embedder, together = make(cache_bytes=3_000), Barrier(4)
 
         def all_right(first):
             together.wait()  # so that all threads are in the caches at once
@@ -315,14 +322,14 @@ class TestTheCallersModel:
         return [module.training for module in model.modules()]
 
     def test_keeps_its_training_mode(self, model, make, products, sessions):
+        expected = make().embed_sessions(sessions)
         model.train()
         model.session_encoder.eval()  # as fine-tuning has it, which may leave one encoder alone
         before = self.modes(model)
         embedder = make()
         embedder.embed_products(products)
-        embedder.embed_sessions(sessions)
+        assert np.array_equal(embedder.embed_sessions(sessions), expected)
         assert self.modes(model) == before
-        assert not any(self.modes(embedder.model))
 
     def test_stays_on_its_device(self, model, tokenizer):
         # "meta" is the one other device that every machine has; its tensors hold no data, so they cannot be copied.
@@ -339,7 +346,7 @@ class TestTheCallersModel:
         assert all(self.modes(model))
 
     def test_is_not_copied_if_it_is_ready(self, model, make):
-        assert make().model is model
+        assert make().model_runtime.model is model
 
     def test_embedding_asks_nothing_of_the_c_library(self, make, products, sessions, monkeypatch):
         # Memory settings hold for the whole process, so commands make them.
@@ -384,11 +391,17 @@ class TestRuntime:
         """The names by which a runtime was chosen, and for how many texts."""
         calls = []
 
-        def choose(name, model, sequences):
-            calls.append((str(name), len(sequences)))
-            return TorchRuntime(model, name)
+        class Chosen:
+            tokens_per_batch = 1_000
 
-        monkeypatch.setattr(embedder_module, "choose_runtime", choose)
+            def __init__(self, name, exact):
+                self.name, self.encode = name, exact.encode
+
+        def choose(name, model, exact, sequences, device):
+            calls.append((str(name), len(sequences)))
+            return Chosen(name, exact)
+
+        monkeypatch.setattr(selection, "choose_runtime", choose)
         return calls
 
     def test_is_chosen_once_with_the_first_texts(self, make, products, chosen):
@@ -400,9 +413,11 @@ class TestRuntime:
         assert chosen == [("openvino", 3)]
         assert embedder.runtime == "openvino"
 
-    def test_is_plain_float32_unless_told_otherwise(self, make, products, chosen):
-        make().embed_products(products)
-        assert chosen == [("torch", products.height)]
+    def test_is_what_reads_the_sessions_unless_told_otherwise(self, make, products, chosen):
+        embedder = make()
+        embedder.embed_products(products)
+        assert chosen == []
+        assert embedder.runtime == "torch"
 
     def test_of_another_name_is_refused(self, make):
         with pytest.raises(ValueError, match="tensorflow"):

@@ -38,7 +38,7 @@ def test_vectors_of_products_and_sessions_are_the_same(model, tokenizer, product
 def test_the_callers_model_stays_on_the_cpu(model, tokenizer, products):
     embedder = Embedder(Checkpoint(model, tokenizer, "toy"), device="cuda")
     embedder.embed_products(products)
-    assert (model.device.type, embedder.model.device.type) == ("cpu", "cuda")
+    assert (model.device.type, embedder.model_runtime.model.device.type) == ("cpu", "cuda")
 
 
 @pytest.mark.parametrize("negatives", [None, 5])

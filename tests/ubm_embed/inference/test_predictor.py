@@ -53,7 +53,8 @@ def table():
 
 def test_is_the_heads_prediction_for_the_embedders_vectors(predictor, checkpoint, sessions):
     with torch.no_grad():
-        expected = checkpoint.model.head.predict(predictor.embedder.encode_sessions(sessions)).numpy()
+        vectors = torch.from_numpy(predictor.embedder.encode_sessions(sessions))
+        expected = checkpoint.model.head.predict(vectors).numpy()
     found = predictor.predict(sessions)
     assert found.dtype == np.float32
     assert np.array_equal(found, expected)
@@ -81,7 +82,8 @@ def test_no_sessions_have_no_predictions(predictor, tokenizer, products, table):
 def test_a_product_is_a_session_that_holds_nothing_else(predictor, checkpoint):
     product = Product("green hat", "hats", (("colour", "green"),))
     with torch.no_grad():
-        expected = checkpoint.model.head.predict(predictor.embedder.encode_product_as_session(product))
+        vectors = torch.from_numpy(predictor.embedder.encode_product_as_session(product))
+        expected = checkpoint.model.head.predict(vectors)
     found = predictor.predict_product(product)
     assert isinstance(found, float)
     assert found == pytest.approx(expected.item())
@@ -95,6 +97,7 @@ def test_opens_a_folder(checkpoint, tmp_path, sessions, predictor, tokenizer):
     save_checkpoint(tmp_path, checkpoint.model, tokenizer, {})
     opened = Predictor.from_pretrained(tmp_path, device="cpu")
     assert np.array_equal(opened.predict(sessions), predictor.predict(sessions))
+    assert opened.threshold == predictor.threshold
     with pytest.raises(NotFound, match="no model at"):
         Predictor.from_pretrained(tmp_path / "gone")
 

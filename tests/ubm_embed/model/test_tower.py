@@ -65,7 +65,8 @@ class TestAgainstTheEmbedder:
     @torch.no_grad()
     def test_sessions(self, model, interactions, embedder, texts):
         found = UBMTower(model, interactions, None).sessions(table())
-        torch.testing.assert_close(found, embedder.encode_table(texts, table()), atol=ATOL, rtol=0)
+        encoded = torch.from_numpy(embedder.encode_table(texts, table()))
+        torch.testing.assert_close(found, encoded, atol=ATOL, rtol=0)
         unit = torch.from_numpy(embedder.embed_table(texts, table()))
         torch.testing.assert_close(normalize(found, dim=1), unit, atol=ATOL, rtol=0)
 

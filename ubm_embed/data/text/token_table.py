@@ -82,6 +82,8 @@ class TokenTable:
 
     def _distinct(self) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
         """Indices of the distinct rows, in order of first occurrence, and for every row which of them it is: [R]."""
+        if len(self) < 2:
+            return np.arange(len(self)), np.arange(len(self))
         ids = np.ascontiguousarray(self.ids)
         bounds = self.offsets * ids.itemsize
         rows = pa.LargeBinaryArray.from_buffers(

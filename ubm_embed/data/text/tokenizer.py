@@ -12,6 +12,7 @@ from __future__ import annotations
 import re
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
+from itertools import chain, islice
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -33,6 +34,9 @@ MAX_TITLE_TOKENS = 32
 # [CLS], an action and [SEP] surround a text. A product alone has no action token, but its text is cut to the same
 # length, so that a text has one token sequence wherever it is read.
 MAX_TEXT_TOKENS = MAX_TOKENS - 3
+# A longer title, category, attribute or phrase is cut before anything is done with it: the price of a text must not
+# depend on who sends it. A word of over 100 letters is one unknown token, so those tokens seldom need more.
+MAX_TEXT_CHARACTERS = 8_192
 # A marketplace can have any number of attribute names; beyond these, the rarer ones share the generic token.
 MAX_ATTRIBUTE_NAMES = 512
 
@@ -45,10 +49,26 @@ RESERVED = frozenset(WORD_MARKS + TEXT_MARKS + ACTION_MARKS)
 _SPECIAL = re.compile(r"\[.+\]")
 _CHUNK = 100_000  # products whose strings are in memory at once
 
+ProductText = tuple[str, str | None, tuple[tuple[str, str], ...]]
+"""Title, category and attributes of a product."""
+
+
+def cut_product(product: Product) -> ProductText:
+    """As much of a product as its tokens depend on."""
+    category, attributes = product.category, product.attributes
+    if category is not None:
+        category = category[:MAX_TEXT_CHARACTERS]
+    if len(attributes) > MAX_TEXT_TOKENS or max(map(len, chain.from_iterable(attributes)), default=0) > (
+        MAX_TEXT_CHARACTERS
+    ):
+        filled = islice((pair for pair in attributes if pair[1]), MAX_TEXT_TOKENS)  # each is at least one token
+        attributes = tuple((name[:MAX_TEXT_CHARACTERS], value[:MAX_TEXT_CHARACTERS]) for name, value in filled)
+    return product.title[:MAX_TEXT_CHARACTERS], category, attributes
+
 
 def attribute_mark(name: str) -> str:
     """The token of an attribute name: `Shoe size` -> `[SHOE SIZE]`; the generic one if that is a reserved mark."""
-    mark = f"[{' '.join(name.upper().split())}]"
+    mark = f"[{' '.join(name[:MAX_TEXT_CHARACTERS].upper().split())}]"
     return "[ATTRIBUTE]" if mark in RESERVED or mark == "[]" else mark
 
 
@@ -161,13 +181,14 @@ class InteractionTokenizer:
 
     def product_text(self, product: Product) -> NDArray[np.int32]:
         """One product's text, as `product_texts` has it."""
-        words = self._words([product.title, product.category or "", *(value for _, value in product.attributes)])
+        title, category, attributes = cut_product(product)
+        words = self._words([title, category or "", *(value for _, value in attributes)])
         text: list[int] = []
-        if product.title:
-            text += [self._marks["[TITLE]"], *words[product.title][:MAX_TITLE_TOKENS]]
-        if product.category:
-            text += [self._marks["[CATEGORY]"], *words[product.category]]
-        for name, value in product.attributes:
+        if title:
+            text += [self._marks["[TITLE]"], *words[title][:MAX_TITLE_TOKENS]]
+        if category:
+            text += [self._marks["[CATEGORY]"], *words[category]]
+        for name, value in attributes:
             if value:
                 text += [self._attribute(name), *words[value]]
         return np.array(text[:MAX_TEXT_TOKENS], dtype=np.int32)
@@ -175,8 +196,9 @@ class InteractionTokenizer:
     def search_phrases(self, phrases: Sequence[str] | pl.Series) -> TokenTable:
         """Search phrases as texts: one row each, at most `MAX_TEXT_TOKENS` tokens. A series is faster for many."""
         if isinstance(phrases, Sequence):
-            words = self._words(phrases)
-            return TokenTable.from_rows([words[phrase][:MAX_TEXT_TOKENS] for phrase in phrases])
+            cut = [phrase[:MAX_TEXT_CHARACTERS] for phrase in phrases]
+            words = self._words(cut)
+            return TokenTable.from_rows([words[phrase][:MAX_TEXT_TOKENS] for phrase in cut])
         return self._table(phrases).heads(MAX_TEXT_TOKENS)
 
     def _product_texts(self, products: pl.DataFrame) -> TokenTable:
@@ -213,6 +235,8 @@ class InteractionTokenizer:
         """The tokens of each string. A catalogue repeats its words: each distinct one is split into tokens once."""
         from ubm_embed.data.text.product_pieces import distinct_strings
 
+        if (strings.str.len_bytes() > MAX_TEXT_CHARACTERS).any():
+            strings = strings.str.head(MAX_TEXT_CHARACTERS)
         distinct, which = distinct_strings(strings)
         if not self._splits_at_spaces():
             return TokenTable.from_rows(self._encode(distinct.to_list())).take(which)
