@@ -62,6 +62,9 @@ class Catalogue(Protocol):
     def require_unchanged(self) -> None:
         """Raise `InvalidData` if a file of the version was cut or grew since it was opened."""
 
+    def close(self) -> None:
+        """Give the files back once nothing reads them any more."""
+
 
 def find_products(catalogue: Catalogue, written: Iterable[str]) -> dict[str, int]:
     """Positions of products by their ids as they were written, such as `17.0` for 17 (see `ubm_embed.data.ids`)."""

@@ -9,27 +9,28 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from numpy.typing import NDArray
 
+from indexer.catalogue.catalogue import Catalogue
+from indexer.index.selection import Selection
 from indexer.index.vector_index import VectorIndex
-from indexer.search.catalogue import Catalogue
-from indexer.search.ranking import Ranked, Rules, select
-from ubm_embed.data.arrays import FloatArray, IntArray
-from ubm_embed.errors import InvalidData
+from indexer.search.bound_rules import BoundRules, RulesCache
+from indexer.search.ranking import Ranked, Rules, num_candidates
+from indexer.search.reranker import Reranker
+from ubm_embed.data.arrays import FloatArray
 
-# Candidates for each match, and at least, if rules take others than simply the best K. When rules leave too few of
-# them, four times as many are ranked.
-_CANDIDATES_PER_MATCH, _MIN_CANDIDATES = 10, 100
-_DEEPENING = 4
+# What is hidden counts in steps, so that few searches serve a whole batch.
 _HIDDEN_STEP = 8
+# How often the next candidates are searched for where caps leave too few, before all products are scored.
+_MAX_ROUNDS = 8
+_POPULAR_AT_ONCE = 4_096
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class Hits:
     """Positions and scores of one answer, best first; no scores if popularity chose."""
 
-    positions: IntArray
-    scores: FloatArray | None = None
+    positions: Sequence[int] = ()
+    scores: Sequence[float] | None = None
 
 
 class Matcher:
@@ -38,6 +39,7 @@ class Matcher:
     def __init__(self, index: VectorIndex, catalogue: Catalogue) -> None:
         self.index = index
         self.catalogue = catalogue
+        self._rules = RulesCache(catalogue)
 
     def nearest(self, vectors: FloatArray, k: int, hidden: Sequence[frozenset[int]], rules: Rules) -> list[Hits]:
         """The K best products for each vector, without those that are hidden from it.
@@ -51,80 +53,105 @@ class Matcher:
         Raises:
             InvalidData: the rules name a column that is not there, or their condition is invalid.
         """
-        allowed = self._allowed(rules)
-        boosts = self._boosts(rules, allowed)
-        hits: list[Hits] = [Hits(np.empty(0, np.int64))] * len(vectors)
-        depth = k if rules.best_only else max(_CANDIDATES_PER_MATCH * k, _MIN_CANDIDATES)
-        left = list(range(len(vectors)))
-        while left:
-            short: list[int] = []
-            for count, rows in _by_count(left, hidden, depth).items():
-                near = self.index.search(vectors[rows], count, allowed)
-                for row, scores, positions in zip(rows, near.scores, near.positions, strict=True):
-                    candidates = _without(Ranked(positions, scores), hidden[row]).first(depth)
-                    candidates = self._with_boosts(candidates, vectors[row], _without(boosts, hidden[row]))
-                    selected = select(candidates, k, rules, self.catalogue.values, self.index.vectors)
-                    hits[row] = Hits(selected.positions, selected.scores)
-                    if selected.positions.size < k and positions.size == count:
-                        short.append(row)
-            left, depth = short, _DEEPENING * depth
-        return hits
+        bound = self._rules.bind(rules)
+        k = min(k, bound.max_matches)
+        if not k:
+            return [Hits(scores=())] * len(vectors)
+        count = num_candidates(k) if bound.caps or rules.diversity else k
+        candidates = self._candidates(vectors, count, hidden, bound.searched)
+        if count == k and not len(bound.boosts):
+            return [Hits(one.positions.tolist(), one.scores.tolist()) for one in candidates]
+        rerankers = [Reranker(k, bound.caps, rules.diversity, self.index.vectors) for _ in candidates]
+        for row, reranker in enumerate(rerankers):
+            self._rerank(reranker, vectors[row], candidates[row], count, hidden[row], bound)
+        return [Hits(one.positions, one.scores) for one in rerankers]
 
     def popular(self, k: int, hidden: frozenset[int], rules: Rules) -> Hits:
-        """The K most popular products under the same rules; except diversity, which needs scores.
+        """The K most popular products under the same rules; except boosts and diversity, which need scores.
 
         Raises:
             InvalidData: as `nearest`.
         """
-        allowed = self._allowed(rules)
+        bound = self._rules.bind(rules)
+        chosen = Reranker(min(k, bound.max_matches), bound.caps)
         positions = self.catalogue.popular
-        positions = positions if allowed is None else positions[allowed[positions]]
-        candidates = _without(Ranked(positions, np.zeros(positions.size, np.float32)), hidden)
-        rules = rules.model_copy(update={"diversity": 0.0})
-        return Hits(select(candidates, k, rules, self.catalogue.values, self.index.vectors).positions)
+        for first in range(0, positions.size, _POPULAR_AT_ONCE):
+            if chosen.is_full:
+                break
+            block = positions[first : first + _POPULAR_AT_ONCE]
+            block = block if bound.allowed is None else block[bound.allowed.mask[block]]
+            chosen.add(Ranked(block, np.zeros(block.size, np.float32)).without(hidden))
+        return Hits(chosen.positions)
 
-    def _allowed(self, rules: Rules) -> NDArray[np.bool_] | None:
-        """Which products may match at all: [M]; None if all may."""
-        for column in rules.max_per:
-            if column not in self.catalogue.columns:
-                known = ", ".join(self.catalogue.columns)
-                raise InvalidData(f"no such column; there is: {known}", field=column)
-        allowed = None if rules.where is None else self.catalogue.allowed(rules.where)
-        excluded = list(self.catalogue.find(rules.exclude).values())
-        if excluded:
-            allowed = np.ones(len(self.catalogue), bool) if allowed is None else allowed.copy()
-            allowed[excluded] = False
-        return allowed
+    def _candidates(
+        self, vectors: FloatArray, count: int, hidden: Sequence[frozenset[int]], allowed: Selection | None
+    ) -> list[Ranked]:
+        """The nearest C of each query that are not hidden from it; fewer only if there are no more."""
+        candidates: dict[int, Ranked] = {}
+        for fetched, rows in _by_fetched(count, hidden).items():
+            near = self.index.search(vectors if len(rows) == len(vectors) else vectors[rows], fetched, allowed)
+            for row, scores, positions in zip(rows, near.scores, near.positions, strict=True):
+                visible = Ranked(positions, scores).without(hidden[row])
+                if len(visible) < count and positions.size == fetched:
+                    again = self.index.search(vectors[row : row + 1], count + len(hidden[row]), allowed)
+                    visible = Ranked(again.positions[0], again.scores[0]).without(hidden[row])
+                candidates[row] = visible.part(0, count)
+        return [candidates[row] for row in range(len(vectors))]
 
-    def _boosts(self, rules: Rules, allowed: NDArray[np.bool_] | None) -> Ranked:
-        """Positions of boosted products that may match, in their order, and by how much each is boosted."""
-        found = self.catalogue.find(rules.boost) if rules.boost else {}
-        visible = {row: rules.boost[name] for name, row in found.items() if allowed is None or allowed[row]}
-        positions = sorted(visible)
-        boosts = [visible[position] for position in positions]
-        return Ranked(np.array(positions, np.int64), np.array(boosts, np.float32))
+    def _rerank(
+        self,
+        chosen: Reranker,
+        query: FloatArray,
+        candidates: Ranked,
+        count: int,
+        hidden: frozenset[int],
+        bound: BoundRules,
+    ) -> None:
+        """Choose among the first C candidates of one query, and among the next ones while caps leave too few.
 
-    def _with_boosts(self, candidates: Ranked, query: FloatArray, boosts: Ranked) -> Ranked:
-        """The candidates with boosted scores; a boosted product is one of them even if it was not near enough."""
-        if not boosts.positions.size:
-            return candidates
-        others = ~np.isin(candidates.positions, boosts.positions)
-        scores = self.index.scores(query, boosts.positions) + boosts.scores
-        positions = np.concatenate([candidates.positions[others], boosts.positions])
-        return Ranked(positions, np.concatenate([candidates.scores[others], scores])).by_score()
+        The next ones are searched for among products whose values still have room, so that each search finds matches,
+        however many products share a value. If that takes too many searches, all products that are left are scored.
+
+        Args:
+            candidates: the nearest C that are neither hidden nor boosted; fewer only if there are no more.
+        """
+        boosts, left = bound.boosts.without(hidden), bound.searched
+        boosted = Ranked(boosts.positions, self.index.scores(query, boosts.positions) + boosts.scores)
+        for _ in range(_MAX_ROUNDS):
+            pool, is_last = candidates.merged(boosted), len(candidates) < count
+            # In parts even if there are no more: diversity compares all of a part with one another.
+            for first in range(0, len(pool) if is_last else count, count):
+                chosen.add(pool.part(first, first + count))
+            if is_last or chosen.is_full:
+                return
+            looked_at = pool.part(0, count).positions
+            boosted = boosted.where(~np.isin(boosted.positions, looked_at))
+            left = self._left(left, chosen, hidden.union(looked_at.tolist()))
+            candidates = self._candidates(query[None], count, [frozenset()], left)[0]
+        chosen.add_in_order(self._scored(query, left).merged(boosted))
+
+    def _left(self, selection: Selection | None, chosen: Reranker, out: frozenset[int]) -> Selection:
+        """The selected products that the caps have room for, without those that are out."""
+        mask = np.ones(len(self.index), bool) if selection is None else selection.mask
+        mask = mask & chosen.has_room()
+        mask[list(out)] = False
+        return Selection(mask)
+
+    def _scored(self, query: FloatArray, selection: Selection | None) -> Ranked:
+        """All products selected, best first."""
+        positions = np.arange(len(self.index)) if selection is None else selection.positions
+        scores = self.index.scores(query, positions)
+        order = np.lexsort((positions, -scores))
+        return Ranked(positions[order], scores[order])
 
 
-def _by_count(rows: Sequence[int], hidden: Sequence[frozenset[int]], depth: int) -> dict[int, list[int]]:
-    """Queries by the number of candidates that they want: as many as each would get alone.
+def _by_fetched(count: int, hidden: Sequence[frozenset[int]]) -> dict[int, list[int]]:
+    """Queries by the number of products that they fetch to have C of them: as many as each would alone.
 
-    What is hidden counts in steps, so that few searches serve a whole batch.
+    Of many hidden products most are not near: those that are fetched instead of them are as many as C at most.
     """
     grouped: dict[int, list[int]] = {}
-    for row in rows:
-        grouped.setdefault(depth + -(-len(hidden[row]) // _HIDDEN_STEP) * _HIDDEN_STEP, []).append(row)
+    for row, positions in enumerate(hidden):
+        steps = -(-min(len(positions), count) // _HIDDEN_STEP)
+        grouped.setdefault(count + steps * _HIDDEN_STEP, []).append(row)
     return grouped
-
-
-def _without(ranked: Ranked, hidden: frozenset[int]) -> Ranked:
-    visible = ~np.isin(ranked.positions, list(hidden))
-    return Ranked(ranked.positions[visible], ranked.scores[visible])

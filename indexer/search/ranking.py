@@ -1,32 +1,37 @@
-"""From candidates to matches: which are left out, which are boosted, and how similar the matches may be.
+"""What a shop's rules are, and candidates in their order.
 
-All of it works on positions of products and their scores, wherever these come from. Equal scores are ordered by
-position, so that the same question always gets the same answer.
+Candidates are positions of products and their scores, wherever these come from. Equal scores are ordered by position,
+so that the same question always gets the same answer.
 
-Letters: C candidates, K matches, D width.
+Letters: C candidates, K matches.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Annotated
 
 import numpy as np
 from pydantic import Field, Strict
 
-from ubm_embed.data.arrays import FloatArray, IntArray
+from ubm_embed.data.arrays import BoolArray, FloatArray, IntArray
 from ubm_embed.validation import FrozenModel
+
+# Candidates for each match, at least and at most, if rules take others than simply the best K. Diversity compares each
+# of them with each match, which is why there is a most.
+_CANDIDATES_PER_MATCH, _MIN_CANDIDATES, _MAX_CANDIDATES = 10, 100, 2_000
 
 
 class Rules(FrozenModel):
     """What a shop wants of an answer, besides that it fits the session.
 
     Attributes:
-        where: a condition that every match satisfies, in SQL; see `indexer.search.filters`.
+        where: a condition that every match satisfies, in SQL; see `indexer.catalogue.filters`.
         exclude_seen: leave out products that the session holds.
         exclude: ids of products that never match.
-        boost: what is added to a product's score, by its id. Scores are cosines, so 0.1 is a lot.
+        boost: what is added to a product's score, by its id; a negative one lets others pass. Scores are cosines, so
+            0.1 is a lot.
         diversity: 0 takes the best; 1 only avoids matches that are similar to one above (maximal marginal relevance).
         max_per: how many matches may share a value of a column, by the column's name. Products without a value there
             are not limited.
@@ -42,13 +47,8 @@ class Rules(FrozenModel):
     diversity: Annotated[float, Field(ge=0, le=1)] = 0.0
     max_per: Mapping[str, Annotated[int, Field(ge=1)]] = {}
 
-    @property
-    def best_only(self) -> bool:
-        """Whether the K best candidates are the answer, so that no others need be looked at."""
-        return not (self.diversity or self.max_per)
 
-
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class Ranked:
     """Positions of products, best first.
 
@@ -60,78 +60,34 @@ class Ranked:
     positions: IntArray
     scores: FloatArray
 
-    def first(self, count: int) -> Ranked:
-        """The best `count`, or all if there are fewer."""
-        return Ranked(self.positions[:count], self.scores[:count])
+    def __len__(self) -> int:
+        """C."""
+        return self.positions.size
 
-    def by_score(self) -> Ranked:
-        """The same, sorted: best first, equal scores by position."""
-        order = np.lexsort((self.positions, -self.scores))
-        return Ranked(self.positions[order], self.scores[order])
+    def part(self, first: int, end: int) -> Ranked:
+        """Some that follow each other, of those that there are."""
+        return Ranked(self.positions[first:end], self.scores[first:end])
 
+    def where(self, mask: BoolArray) -> Ranked:
+        """Those that a mask [C] selects."""
+        return Ranked(self.positions[mask], self.scores[mask])
 
-def select(
-    candidates: Ranked,
-    k: int,
-    rules: Rules,
-    values: Callable[[str, IntArray], Sequence[object]],
-    vectors: Callable[[IntArray], FloatArray],
-) -> Ranked:
-    """At most K of the candidates, in the order of the answer.
+    def without(self, positions: frozenset[int]) -> Ranked:
+        """The same without these positions."""
+        if not positions:
+            return self
+        return self.where(np.array([position not in positions for position in self.positions.tolist()], bool))
 
-    Args:
-        candidates: best first.
-        values: of a column at positions; called for the columns of `max_per` only.
-        vectors: at positions: [C] -> [C, D], of length 1; called only if diversity is above 0.
-    """
-    if rules.best_only:
-        return candidates.first(k)
-    caps = [_Cap(values(column, candidates.positions), limit) for column, limit in rules.max_per.items()]
-    similarity = _Similarity(vectors(candidates.positions)) if rules.diversity else None
-    taken: list[int] = []
-    open_ = np.ones(candidates.positions.size, bool)
-    while len(taken) < k and open_.any():
-        worth = candidates.scores
-        if similarity is not None:
-            worth = (1 - rules.diversity) * candidates.scores - rules.diversity * similarity.highest
-        best = int(np.argmax(np.where(open_, worth, -np.inf)))
-        open_[best] = False
-        if not all(cap.has_room(best) for cap in caps):
-            continue
-        taken.append(best)
-        for cap in caps:
-            cap.take(best)
-        if similarity is not None:
-            similarity.take(best)
-    return Ranked(candidates.positions[taken], candidates.scores[taken])
+    def merged(self, others: Ranked) -> Ranked:
+        """These and others in one order: best first, equal scores by position."""
+        if not len(others):
+            return self
+        positions = np.concatenate([self.positions, others.positions])
+        scores = np.concatenate([self.scores, others.scores])
+        order = np.lexsort((positions, -scores))
+        return Ranked(positions[order], scores[order])
 
 
-class _Cap:
-    """How often each value of a column was taken, and how often it may be."""
-
-    def __init__(self, values: Sequence[object], limit: int) -> None:
-        # Lists and structs cannot be keys; equal ones have the same repr.
-        self._values = [repr(value) if isinstance(value, list | dict) else value for value in values]
-        self._limit, self._taken = limit, dict[object, int]()
-
-    def has_room(self, candidate: int) -> bool:
-        return self._taken.get(self._values[candidate], 0) < self._limit
-
-    def take(self, candidate: int) -> None:
-        value = self._values[candidate]
-        if value is not None:
-            self._taken[value] = self._taken.get(value, 0) + 1
-
-
-class _Similarity:
-    """The cosine of each candidate and the taken one that it is most similar to; 0 before any was taken."""
-
-    def __init__(self, vectors: FloatArray) -> None:
-        self._vectors = vectors
-        self.highest = np.zeros(len(vectors), np.float32)
-        self._any_taken = False
-
-    def take(self, candidate: int) -> None:
-        cosines = self._vectors @ self._vectors[candidate]
-        self.highest = np.maximum(self.highest, cosines) if self._any_taken else cosines
-        self._any_taken = True
+def num_candidates(k: int) -> int:
+    """How many candidates are looked at for K matches under caps or with diversity."""
+    return max(k, _MIN_CANDIDATES, min(_CANDIDATES_PER_MATCH * k, _MAX_CANDIDATES))

@@ -6,30 +6,29 @@ Letters: B sessions, K matches, D width.
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from types import TracebackType
 from typing import Self
 
 import numpy as np
 
 from indexer.catalogue.catalogue import Catalogue, find_products
-from indexer.catalogue.version_catalogue import open_catalogue
-from indexer.index.vector_index import INDEX_FILE, VectorIndex
+from indexer.index.vector_index import VectorIndex
 from indexer.search.answer import Answer, Match, Reason
+from indexer.search.limits import Limits
 from indexer.search.matcher import Hits, Matcher
+from indexer.search.open_version import open_version
 from indexer.search.prediction import Prediction, Predictors
 from indexer.search.ranking import Rules
 from indexer.search.reasons import reasons_for
 from indexer.search.resolution import UNREADABLE, ResolvedSession, as_read, resolve_sessions
-from indexer.store.embedding_store import EmbeddingStore, model_folder, version_folder
-from indexer.versions.live import live_number
-from indexer.versions.version import StoreVersion, read_version, require_files
-from indexer.versions.version_index import open_index
+from indexer.store.embedding_store import EmbeddingStore
+from indexer.versions.version import StoreVersion
 from ubm_embed.data.arrays import FloatArray
 from ubm_embed.data.session import Action, Interaction, Product, Session
-from ubm_embed.errors import Conflict, InvalidData, NotFound
+from ubm_embed.errors import InvalidData, NotFound
 from ubm_embed.inference.embedder import Embedder
 from ubm_embed.inference.predictor import Predictor
 
@@ -42,6 +41,7 @@ class Retriever:
 
     Args:
         predictors: models that predict how a session will go on, at most one for each task; answers then say so.
+        limits: what a request may ask at most.
 
     Raises:
         ValueError: two predictors for one task.
@@ -54,13 +54,13 @@ class Retriever:
         index: VectorIndex,
         catalogue: Catalogue,
         predictors: Sequence[Predictor] = (),
+        limits: Limits | None = None,
     ) -> None:
         self.version = version
         self.embedder = embedder
-        self.index = index
-        self.catalogue = catalogue
-        self.matcher = Matcher(index, catalogue)
+        self.limits = limits or Limits()
         self.predictors = Predictors(predictors)
+        self._matcher: Matcher | None = Matcher(index, catalogue)
         readers = (embedder, *(predictor.embedder for predictor in predictors))
         self._reads_removals = all(reader.tokenizer.reads_removals for reader in readers)
 
@@ -72,45 +72,60 @@ class Retriever:
         version: int | None = None,
         device: str = "auto",
         predictors: Sequence[Predictor] = (),
+        embedder: Embedder | None = None,
+        limits: Limits | None = None,
     ) -> Self:
         """The live version of a store, or another one by its number.
 
         Args:
             device: where the model and the index are: "cpu", "cuda", "cuda:1", ...; "auto" takes a GPU if there is one.
                 An index of a kind that FAISS cannot hold on a GPU stays in memory.
-            predictors: as of the class.
+            predictors, limits: as of the class.
+            embedder: of another retriever. If it has this version's model, it and its caches are shared.
 
         Raises:
-            NotFound: no such store or version.
+            NotFound: no such store or version, or a library that reads it is not installed.
             InvalidData: a part of the version is damaged or missing, or contradicts its manifest.
             Conflict: the model in the store is not the one that made the vectors, or its product tower is another.
             ValueError: two predictors for one task, or no such device.
         """
-        opened = EmbeddingStore.open(store)
-        number = live_number(opened) if version is None else version
-        while True:
-            try:
-                return cls._open_version(opened, read_version(opened, number), device, predictors)
-            except (InvalidData, NotFound, OSError):
-                # While a version is read, later ones may be published and this one pruned: then the live one is tried.
-                if version is not None or live_number(opened) == number:
-                    raise
-                number = live_number(opened)
+        opened = open_version(EmbeddingStore.open(store), version, device, embedder)
+        return cls(opened.version, opened.embedder, opened.index, opened.catalogue, predictors, limits)
 
-    @classmethod
-    def _open_version(
-        cls, store: EmbeddingStore, version: StoreVersion, device: str, predictors: Sequence[Predictor]
-    ) -> Self:
-        with _open_folder(store, version_folder(version.version)) as folder:
-            require_files(version, folder)
-            index = open_index(store.table, version.table_version, version.index_spec, folder)
-            _require_equal("vectors", len(index), version.indexed, folder / INDEX_FILE)
-            _require_equal("width", index.dimension, version.dimension, folder / INDEX_FILE)
-            catalogue = open_catalogue(store, version, folder)
-        gpu = gpu_number(device)
-        if gpu is not None:
-            index.move_to_gpu(gpu)
-        return cls(version, _open_model(store, version, device), index, catalogue, predictors)
+    def close(self) -> None:
+        """Let the version's files go; a request after that is an error. Let requests end first."""
+        matcher, self._matcher = self._matcher, None
+        if matcher is not None:
+            matcher.catalogue.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        self.close()
+
+    @property
+    def matcher(self) -> Matcher:
+        """What searches and ranks.
+
+        Raises:
+            ValueError: the retriever is closed.
+        """
+        if self._matcher is None:
+            raise ValueError("the retriever is closed")
+        return self._matcher
+
+    @property
+    def index(self) -> VectorIndex:
+        """The version's vectors."""
+        return self.matcher.index
+
+    @property
+    def catalogue(self) -> Catalogue:
+        """The version's products."""
+        return self.matcher.catalogue
 
     def recommend(self, session: Session, k: int = 10, rules: Rules | None = None, *, explain: bool = False) -> Answer:
         """The next products of a session. As `recommend_many`, for one."""
@@ -122,31 +137,29 @@ class Retriever:
         """The next products of each session, all read and searched at once.
 
         Products named by id are read as the version has them. A session in which nothing can be read is answered by the
-        most popular products under the same rules, without a prediction, and `fallback` says why.
+        most popular products under the same rules, without a prediction, and `fallback` says why. Of a session only the
+        last `limits.interactions` are looked at.
 
         Args:
             rules: what else an answer must satisfy; by default it only leaves out products that the session holds.
             explain: say for each match which interactions pulled it up.
 
         Raises:
-            InvalidData: the rules name a column that is not there, or their condition is invalid.
-            ValueError: `k` is below 1.
+            InvalidData: the rules name a column that is not there, their condition is invalid, or the request asks for
+                more than `limits`; or the version's files were changed.
+            ValueError: `k` is below 1, or the retriever is closed.
         """
-        _require_positive(k)
-        started, rules = time.perf_counter(), rules or Rules()
-        resolved = resolve_sessions(sessions, self.catalogue, reads_removals=self._reads_removals)
+        started, rules = time.perf_counter(), rules or _NO_RULES
+        matcher = self._ready_for(k, rules, len(sessions))
+        recent = [_last(session, self.limits.interactions) for session in sessions]
+        resolved = resolve_sessions(recent, matcher.catalogue, reads_removals=self._reads_removals)
         resolved = [as_read(one, self.embedder) for one in resolved]
-        hidden = [one.seen if rules.exclude_seen else frozenset[int]() for one in resolved]
+        hidden = [one.seen if rules.exclude_seen else _NOTHING for one in resolved]
         readable = [row for row, one in enumerate(resolved) if one.fallback is None]
-        read = [resolved[row].session for row in readable]
-        vectors = self.embedder.embed_sessions(read)
-        nearest = self.matcher.nearest(vectors, k, [hidden[row] for row in readable], rules)
-        predictions = self.predictors.predict_sessions(read)
-        reasons = map(self._reasons, read, vectors, nearest) if explain else [None] * len(read)
-        results = dict(zip(readable, map(_Result, nearest, predictions, reasons), strict=True))
+        results = dict(zip(readable, self._read(resolved, readable, hidden, k, rules, explain), strict=True))
         for row in range(len(sessions)):
             if row not in results:
-                results[row] = _Result(self.matcher.popular(k, hidden[row], rules))
+                results[row] = _Result(matcher.popular(k, hidden[row], rules))
         return self._answers(resolved, [results[row] for row in range(len(sessions))], started)
 
     def lookup(self, product: Product, k: int = 10, rules: Rules | None = None) -> Answer:
@@ -157,53 +170,81 @@ class Retriever:
 
         Raises:
             InvalidData: the product has no text, or as `recommend_many`.
-            ValueError: `k` is below 1.
+            ValueError: as `recommend_many`.
         """
-        _require_positive(k)
-        started = time.perf_counter()
+        started, rules = time.perf_counter(), rules or _NO_RULES
+        self._ready_for(k, rules)
         if not product.has_text:
             raise InvalidData("a product without text has no vector: expected a title, a category or an attribute")
         if not self._can_read(product):
-            return self._popular_instead(k, frozenset(), rules or Rules(), started)
-        vectors = self.embedder.embed_product(product)[None]
-        (hits,) = self.matcher.nearest(vectors, k, [frozenset()], rules or Rules())
-        return self._answers([_NO_SESSION], [_Result(hits, self.predictors.predict_product(product))], started)[0]
+            return self._popular_instead(k, _NOTHING, rules, started)
+        return self._similar(product, self.embedder.embed_product(product), k, _NOTHING, rules, started)
 
     def lookup_id(self, product_id: str, k: int = 10, rules: Rules | None = None) -> Answer:
         """The products most like one of the store, by its stored vector, without itself; otherwise as `lookup`.
 
         Raises:
             NotFound: the version does not know the product.
-            InvalidData: as `recommend_many`.
-            ValueError: `k` is below 1.
+            InvalidData, ValueError: as `recommend_many`.
         """
-        _require_positive(k)
-        started = time.perf_counter()
-        position = find_products(self.catalogue, [product_id]).get(product_id)
+        started, rules = time.perf_counter(), rules or _NO_RULES
+        matcher = self._ready_for(k, rules)
+        position = find_products(matcher.catalogue, [product_id]).get(product_id)
         if position is None:
             raise NotFound(f"version {self.version.version} has no product {product_id!r}")
-        product, itself = self.catalogue.products([position])[position], frozenset({position})
+        product, itself = matcher.catalogue.products([position])[position], frozenset({position})
         if not self._can_read(product):
-            return self._popular_instead(k, itself, rules or Rules(), started)
-        vectors = self.index.vectors(np.array([position]))
-        (hits,) = self.matcher.nearest(vectors, k, [itself], rules or Rules())
-        return self._answers([_NO_SESSION], [_Result(hits, self.predictors.predict_product(product))], started)[0]
+            return self._popular_instead(k, itself, rules, started)
+        return self._similar(product, matcher.index.vectors(np.array([position]))[0], k, itself, rules, started)
+
+    def _ready_for(self, k: int, rules: Rules, sessions: int = 1) -> Matcher:
+        """The matcher, once a request is within the limits and the version's files are what they were."""
+        self.limits.check(k, rules, sessions=sessions)
+        matcher = self.matcher
+        matcher.catalogue.require_unchanged()
+        return matcher
+
+    def _read(
+        self,
+        resolved: Sequence[ResolvedSession],
+        readable: Sequence[int],
+        hidden: Sequence[frozenset[int]],
+        k: int,
+        rules: Rules,
+        explain: bool,
+    ) -> list[_Result]:
+        """What the model finds for the sessions that it can read."""
+        if not readable:
+            return []
+        sessions = [resolved[row].session for row in readable]
+        vectors = self.embedder.embed_sessions(sessions)
+        nearest = self.matcher.nearest(vectors, k, [hidden[row] for row in readable], rules)
+        predictions = self.predictors.predict_sessions(sessions)
+        reasons = map(self._reasons, sessions, vectors, nearest) if explain else [None] * len(sessions)
+        return list(map(_Result, nearest, predictions, reasons))
 
     def _can_read(self, product: Product) -> bool:
         view = Interaction(Action.VIEW, product=product)
         return bool(self.embedder.readable_session(Session((view,))).interactions)
+
+    def _similar(
+        self, product: Product, vector: FloatArray, k: int, hidden: frozenset[int], rules: Rules, started: float
+    ) -> Answer:
+        (hits,) = self.matcher.nearest(vector[None], k, [hidden], rules)
+        return self._answers([_NO_SESSION], [_Result(hits, self.predictors.predict_product(product))], started)[0]
 
     def _popular_instead(self, k: int, hidden: frozenset[int], rules: Rules, started: float) -> Answer:
         unreadable = ResolvedSession(Session(()), fallback=UNREADABLE)
         return self._answers([unreadable], [_Result(self.matcher.popular(k, hidden, rules))], started)[0]
 
     def _reasons(self, session: Session, vector: FloatArray, hits: Hits) -> list[tuple[Reason, ...]]:
-        products = self.catalogue.products(hits.positions.tolist())
-        matches = [products[position] for position in hits.positions.tolist()]
-        return reasons_for(self.embedder, session, vector, matches, self.index.vectors(hits.positions))
+        products = self.catalogue.products(hits.positions)
+        matches = [products[position] for position in hits.positions]
+        vectors = self.index.vectors(np.array(hits.positions, np.int64))
+        return reasons_for(self.embedder, session, vector, matches, vectors)
 
     def _answers(self, sessions: Sequence[ResolvedSession], results: Sequence[_Result], started: float) -> list[Answer]:
-        rows = self.catalogue.rows(int(position) for result in results for position in result.hits.positions)
+        rows = self.catalogue.rows(position for result in results for position in result.hits.positions)
         matches = [result.matches(rows) for result in results]
         took_ms = (time.perf_counter() - started) * 1000
         return [
@@ -227,13 +268,15 @@ class Retriever:
         return f"{session.fallback}; no popularity is known, so there is nothing to answer with"
 
 
+_NO_RULES = Rules()
+_NOTHING = frozenset[int]()
 # A lookup is answered like a session without interactions.
 _NO_SESSION = ResolvedSession(Session(()))
 # No model predicts anything about a session in which nothing can be read.
 _NO_PREDICTION = Prediction()
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class _Result:
     """What was found for one session or product."""
 
@@ -243,49 +286,15 @@ class _Result:
 
     def matches(self, rows: dict[int, dict[str, object]]) -> tuple[Match, ...]:
         """The hits with their rows of the table, by position."""
-        positions = self.hits.positions.tolist()
-        scores = [None] * len(positions) if self.hits.scores is None else self.hits.scores.tolist()
+        positions = self.hits.positions
+        scores: Sequence[float | None] = self.hits.scores or [None] * len(positions)
         reasons: Sequence[tuple[Reason, ...] | None] = self.reasons or [None] * len(positions)
         ranked = enumerate(zip(positions, scores, reasons, strict=True), start=1)
         return tuple(Match.from_row(rank, score, rows[position], why) for rank, (position, score, why) in ranked)
 
 
-def gpu_number(device: str) -> int | None:
-    """The number of the GPU that a device's name means for an index: 0 for "auto" and "cuda", None for "cpu"."""
-    kind, _, number = device.partition(":")
-    return None if kind == "cpu" else int(number) if number.isdecimal() else 0
-
-
-def _require_positive(k: int) -> None:
-    if k < 1:
-        raise ValueError(f"k must be at least 1, got {k}")
-
-
-def _open_model(store: EmbeddingStore, version: StoreVersion, device: str) -> Embedder:
-    name = f"{store.uri}/{model_folder(version.model_id)}"
-    try:
-        with store.storage.open_folder(model_folder(version.model_id)) as folder:
-            embedder = Embedder.from_pretrained(folder, device=device)
-    except FileNotFoundError:
-        raise InvalidData(f"missing; version {version.version} needs this model", file=name) from None
-    except NotFound as error:
-        raise InvalidData(f"version {version.version} needs this model: {error}", file=name) from None
-    if embedder.model_id != version.model_id:
-        raise Conflict(f"{name} holds model {embedder.model_id}, which did not make version {version.version}")
-    _require_equal("width", embedder.dimension, version.dimension, name)
-    return embedder
-
-
-@contextmanager
-def _open_folder(store: EmbeddingStore, name: str) -> Iterator[Path]:
-    """As `Storage.open_folder`; a missing folder is damage to the store."""
-    try:
-        with store.storage.open_folder(name) as folder:
-            yield folder
-    except FileNotFoundError as error:
-        raise InvalidData("missing; the store is damaged", file=error.filename or f"{store.uri}/{name}") from None
-
-
-def _require_equal(what: str, actual: int, expected: int, file: Path | str) -> None:
-    if actual != expected:
-        raise InvalidData(f"{actual} {what}, but the manifest says {expected}", file=file)
+def _last(session: Session, count: int) -> Session:
+    """A session with its last interactions only."""
+    if len(session.interactions) <= count:
+        return session
+    return Session(session.interactions[-count:], session.session_id)

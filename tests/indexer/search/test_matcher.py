@@ -6,21 +6,15 @@ import numpy as np
 import polars as pl
 import pytest
 
-from indexer.index.backend import Neighbours
+from indexer.catalogue.mapped_catalogue import MappedCatalogue
 from indexer.index.kinds import kind_from_name
 from indexer.index.vector_index import VectorIndex
-from indexer.search.catalogue import CatalogueInMemory
-from indexer.search.matcher import Matcher
+from indexer.search.matcher import Hits, Matcher
 from indexer.search.ranking import Rules
+from tests.indexer.search.toy_matcher import NOTHING, CountingIndex, best, unit
 from ubm_embed.errors import InvalidData
 
-COUNT, WIDTH = 6000, 16
-NOTHING: list[frozenset[int]] = [frozenset()]
-
-
-def unit(count: int, seed: int) -> np.ndarray:
-    vectors = np.random.default_rng(seed).standard_normal((count, WIDTH))
-    return (vectors / np.linalg.norm(vectors, axis=1, keepdims=True)).astype(np.float32)
+COUNT = 6000
 
 
 @pytest.fixture(scope="module")
@@ -35,13 +29,7 @@ def matcher(vectors: np.ndarray) -> Matcher:
     frame = pl.DataFrame(
         {"product_id": [f"p{row}" for row in rows], "brand": rows % 10, "price": rows, "popularity": rows}
     )
-    return Matcher(VectorIndex.build([vectors]), CatalogueInMemory(frame))
-
-
-def best(vectors: np.ndarray, query: np.ndarray, rows: np.ndarray, k: int) -> list[int]:
-    """The slow obvious way."""
-    order = np.argsort(-(vectors[rows].astype(np.float64) @ query), kind="stable")
-    return rows[order[:k]].tolist()
+    return Matcher(VectorIndex.build([vectors]), MappedCatalogue.from_table(frame.to_arrow()))
 
 
 @pytest.mark.parametrize(
@@ -59,7 +47,7 @@ def test_k_products_match_whenever_k_satisfy_a_condition(
 ) -> None:
     for query in unit(3, 1):
         (hits,) = matcher.nearest(query[None], 10, NOTHING, Rules(where=where))
-        assert hits.positions.tolist() == best(vectors, query, rows, 10)
+        assert list(hits.positions) == best(vectors, query, rows, 10)
 
 
 def test_hidden_and_excluded_products_do_not_match(matcher: Matcher, vectors: np.ndarray) -> None:
@@ -67,7 +55,7 @@ def test_hidden_and_excluded_products_do_not_match(matcher: Matcher, vectors: np
     first = best(vectors, query[0], np.arange(COUNT), 30)
     rules = Rules(exclude=frozenset(f"p{row}" for row in first[10:20]) | {"unknown"})
     (hits,) = matcher.nearest(query, 10, [frozenset(first[:10])], rules)
-    assert hits.positions.tolist() == first[20:30]
+    assert list(hits.positions) == first[20:30]
 
 
 def test_a_boosted_product_comes_up_from_anywhere_unless_it_may_not_match(
@@ -77,17 +65,17 @@ def test_a_boosted_product_comes_up_from_anywhere_unless_it_may_not_match(
     last = int(np.argmin(vectors @ query[0]))
     plain = matcher.nearest(query, 3, NOTHING, Rules())[0]
     (hits,) = matcher.nearest(query, 3, NOTHING, Rules(boost={f"p{last}": 3.0, "unknown": 1.0}))
-    assert hits.positions.tolist() == [last, *plain.positions[:2].tolist()]
+    assert list(hits.positions) == [last, *plain.positions[:2]]
     assert hits.scores is not None
     assert hits.scores[0] == pytest.approx(float(vectors[last] @ query[0]) + 3, abs=1e-6)
     (hidden,) = matcher.nearest(query, 3, [frozenset({last})], Rules(boost={f"p{last}": 3.0}))
-    assert hidden.positions.tolist() == plain.positions.tolist()
+    assert hidden.positions == plain.positions
     (filtered,) = matcher.nearest(query, 3, NOTHING, Rules(boost={f"p{last}": 3.0}, where=f"price <> {last}"))
-    assert filtered.positions.tolist() == plain.positions.tolist()
+    assert filtered.positions == plain.positions
     # One that is near already is there once.
     near = int(plain.positions[1])
     (pushed,) = matcher.nearest(query, 3, NOTHING, Rules(boost={f"p{near}": 1.0}))
-    assert pushed.positions.tolist() == [near, *(row for row in plain.positions.tolist() if row != near)]
+    assert pushed.positions == [near, *(row for row in plain.positions if row != near)]
 
 
 def test_a_cap_considers_as_many_candidates_as_it_must(matcher: Matcher, vectors: np.ndarray) -> None:
@@ -98,9 +86,9 @@ def test_a_cap_considers_as_many_candidates_as_it_must(matcher: Matcher, vectors
         (best(vectors, query[0], np.arange(brand, COUNT, 10), 1)[0] for brand in range(10)),
         key=lambda row: -float(vectors[row] @ query[0]),
     )
-    assert hits.positions.tolist() == expected
+    assert list(hits.positions) == expected
     (all_of_them,) = matcher.nearest(query, 30, NOTHING, Rules(max_per={"brand": 2}))
-    assert all_of_them.positions.size == 20
+    assert len(all_of_them.positions) == 20
 
 
 def test_many_are_answered_as_each_alone(matcher: Matcher) -> None:
@@ -109,7 +97,7 @@ def test_many_are_answered_as_each_alone(matcher: Matcher) -> None:
         together = matcher.nearest(queries, 7, hidden, rules)
         for row in range(5):
             (alone,) = matcher.nearest(queries[row : row + 1], 7, hidden[row : row + 1], rules)
-            assert alone.positions.tolist() == together[row].positions.tolist()
+            assert alone.positions == together[row].positions
 
 
 @pytest.mark.parametrize("kind", ["flat", "ivf-fp16", "hnsw"])
@@ -121,7 +109,7 @@ def test_the_rest_of_a_batch_changes_nothing(matcher: Matcher, vectors: np.ndarr
     together = approximate.nearest(queries, 10, hidden, rules)
     for query, out, hits in zip(queries, hidden, together, strict=True):
         (alone,) = approximate.nearest(query[None], 10, [out], rules)
-        assert hits.positions.tolist() == alone.positions.tolist()
+        assert list(hits.positions) == alone.positions
 
 
 def test_a_cap_may_be_on_lists_and_structs() -> None:
@@ -133,39 +121,22 @@ def test_a_cap_may_be_on_lists_and_structs() -> None:
             "popularity": range(9),
         }
     )
-    small = Matcher(VectorIndex.build([unit(9, 1)]), CatalogueInMemory(frame))
+    small = Matcher(VectorIndex.build([unit(9, 1)]), MappedCatalogue.from_table(frame.to_arrow()))
     for column in ("tags", "maker"):
         (hits,) = small.nearest(unit(1, 2), 9, NOTHING, Rules(max_per={column: 1}))
-        assert sorted(row % 3 for row in hits.positions.tolist()) == [0, 1, 2]
+        assert sorted(row % 3 for row in list(hits.positions)) == [0, 1, 2]
 
 
 def test_the_most_popular_answer_under_the_same_rules(matcher: Matcher) -> None:
     rules = Rules(where="price < 50", exclude=frozenset({"p48"}), max_per={"brand": 1}, diversity=0.5)
-    assert matcher.popular(3, frozenset({49}), rules).positions.tolist() == [47, 46, 45]
+    assert matcher.popular(3, frozenset({49}), rules).positions == [47, 46, 45]
     assert matcher.popular(3, frozenset(), rules).scores is None
-    assert matcher.popular(100, frozenset(), Rules(where="price < 5")).positions.tolist() == [4, 3, 2, 1]
+    assert matcher.popular(100, frozenset(), Rules(where="price < 5")).positions == [4, 3, 2, 1]
 
 
 def test_an_unknown_column_is_named(matcher: Matcher) -> None:
     with pytest.raises(InvalidData, match=r"'colour': no such column; there is: product_id, brand"):
         matcher.nearest(unit(1, 0), 3, NOTHING, Rules(max_per={"colour": 1}))
-
-
-class CountingIndex(VectorIndex):
-    """Notes how many queries and candidates each search is for, and counts the vectors that are read."""
-
-    def __init__(self, index: VectorIndex) -> None:
-        super().__init__(index.backend, index.spec)
-        self.searches: list[tuple[int, int]] = []
-        self.vectors_read = 0
-
-    def search(self, queries: np.ndarray, k: int, allowed: np.ndarray | None = None) -> Neighbours:
-        self.searches.append((len(queries), k))
-        return super().search(queries, k, allowed)
-
-    def vectors(self, positions: np.ndarray) -> np.ndarray:
-        self.vectors_read += len(positions)
-        return super().vectors(positions)
 
 
 class TestCost:
@@ -190,6 +161,17 @@ class TestCost:
         counted.nearest(unit(1, 1), 10, [frozenset(range(hidden))], Rules())
         assert self.index(counted).searches == [(1, candidates)]
 
+    def test_many_hidden_products_are_fetched_only_if_they_are_near(
+        self, counted: Matcher, vectors: np.ndarray
+    ) -> None:
+        query = unit(1, 1)
+        nearest = best(vectors, query[0], np.arange(COUNT), COUNT)
+        counted.nearest(query, 10, [frozenset(nearest[-1000:])], Rules())
+        assert self.index(counted).searches == [(1, 26)]
+        (hits,) = counted.nearest(query, 10, [frozenset(nearest[:1000])], Rules())
+        assert self.index(counted).searches[1:] == [(1, 26), (1, 1010)]
+        assert list(hits.positions) == nearest[1000:1010]
+
     def test_a_batch_takes_one_search_for_each_number_of_candidates(self, counted: Matcher) -> None:
         hidden = [frozenset(range(count)) for count in (0, 3, 8, 0, 12)]
         counted.nearest(unit(5, 1), 10, hidden, Rules())
@@ -200,11 +182,14 @@ class TestCost:
         assert self.index(counted).searches == [(1, 100)]
         assert self.index(counted).vectors_read <= 100 + 20, "a few more only where scores lie within rounding"
 
-    def test_a_cap_that_leaves_too_few_takes_four_times_as_many(self, counted: Matcher) -> None:
-        counted.nearest(unit(1, 1), 30, NOTHING, Rules(max_per={"brand": 2}))
-        candidates = [count for _, count in self.index(counted).searches]
-        assert candidates[:3] == [300, 1200, 4800]
-        assert candidates[3:] == [4 * 4800], "and stops where there are no more products"
+    def test_a_search_stops_at_the_matches_that_caps_allow(self, counted: Matcher) -> None:
+        (hits,) = counted.nearest(unit(1, 1), 30, NOTHING, Rules(max_per={"brand": 2}))
+        assert len(hits.positions) == 20
+        assert self.index(counted).searches == [(1, 200)], "of ten brands with two each"
+
+    def test_nothing_is_searched_for_if_nothing_may_match(self, counted: Matcher) -> None:
+        assert counted.nearest(unit(1, 1), 10, NOTHING, Rules(where="price < 0")) == [Hits(scores=())]
+        assert self.index(counted).searches == []
 
     def test_popular_products_are_not_searched_for(self, counted: Matcher) -> None:
         counted.popular(10, frozenset(range(5)), Rules(where="price > 100", diversity=0.5))

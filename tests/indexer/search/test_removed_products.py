@@ -6,6 +6,7 @@ from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
+import numpy as np
 import pytest
 
 from indexer.search.resolution import ALL_TAKEN_BACK, NOTHING_KNOWN, resolve_sessions
@@ -81,7 +82,6 @@ def test_removals_are_read_where_every_model_reads_them(
     retriever: Retriever,
     tokenizer: InteractionTokenizer,
     removal_tokenizer: InteractionTokenizer,
-    monkeypatch: pytest.MonkeyPatch,
     embedder: bool,
     predictor: bool,
 ) -> None:
@@ -91,9 +91,13 @@ def test_removals_are_read_where_every_model_reads_them(
         lengths.extend(len(one.interactions) for one in sessions)
         return SimpleNamespace(tolist=lambda: [1.0] * len(sessions))
 
-    readers = [SimpleNamespace(tokenizer=removal_tokenizer if reads else tokenizer) for reads in (embedder, predictor)]
-    model: Any = SimpleNamespace(task="rlp", embedder=readers[1], predict=predict)
-    monkeypatch.setattr(retriever.embedder, "tokenizer", readers[0].tokenizer)
-    both = Retriever(retriever.version, retriever.embedder, retriever.index, retriever.catalogue, [model])
+    tokenizers = [removal_tokenizer if reads else tokenizer for reads in (embedder, predictor)]
+    model: Any = SimpleNamespace(task="rlp", embedder=SimpleNamespace(tokenizer=tokenizers[1]), predict=predict)
+    reader: Any = SimpleNamespace(
+        tokenizer=tokenizers[0],
+        readable_session=lambda session: session,
+        embed_sessions=lambda sessions: retriever.index.vectors(np.zeros(len(sessions), np.int64)),
+    )
+    both = Retriever(retriever.version, reader, retriever.index, retriever.catalogue, [model])
     both.recommend(session((ADD, "p1"), (VIEW, "p2"), (REMOVE, "p1")))
     assert lengths == [3 if embedder and predictor else 1]

@@ -1,0 +1,135 @@
+"""Rules compiled for one version: which of its products they mean, as arrays that a search needs, and remembered.
+
+Letters: M products.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Hashable
+from dataclasses import dataclass
+from threading import Lock
+
+import numpy as np
+from cachetools import LRUCache
+from numpy.typing import NDArray
+
+from indexer.catalogue.catalogue import Catalogue
+from indexer.index.selection import Selection
+from indexer.search.ranking import Ranked, Rules
+from indexer.search.reranker import Cap
+from ubm_embed.data.arrays import IntArray
+from ubm_embed.errors import InvalidData
+
+# 250 of the largest rules over a million products, all small ones.
+_CACHE_BYTES = 2**28
+# What an id of a rule takes, and an entry besides.
+_ID_BYTES, _ENTRY_BYTES = 128, 4096
+
+
+@dataclass(frozen=True, slots=True)
+class BoundRules:
+    """What rules say about the products of one version.
+
+    Attributes:
+        allowed: the products that may match; None if all may.
+        searched: those of them that are not boosted; None if these are all.
+        boosts: the boosted products that may match, by position, with what is added to their scores.
+        caps: how many matches may share a value.
+        max_matches: no answer has more.
+    """
+
+    allowed: Selection | None
+    searched: Selection | None
+    boosts: Ranked
+    caps: tuple[Cap, ...]
+    max_matches: int
+
+    @classmethod
+    def bind(cls, rules: Rules, catalogue: Catalogue) -> BoundRules:
+        """The rules over the products of a catalogue; ids that it does not have are ignored.
+
+        Raises:
+            InvalidData: the rules name a column that is not there, or their condition is invalid.
+        """
+        for column in rules.max_per:
+            if column not in catalogue.columns:
+                known = ", ".join(catalogue.columns)
+                raise InvalidData(f"no such column; there is: {known}", field=column)
+        allowed = None if rules.where is None else catalogue.where(rules.where)
+        allowed = _without(allowed, np.array(list(catalogue.find(rules.exclude).values()), np.int64), len(catalogue))
+        boosts = _boosts(rules, catalogue, allowed)
+        caps = tuple(_cap(catalogue.codes(column), limit) for column, limit in rules.max_per.items())
+        return cls(
+            allowed,
+            _without(allowed, boosts.positions, len(catalogue)),
+            boosts,
+            caps,
+            min([_num_allowed(allowed, len(catalogue)), *(_max_matches(cap, allowed) for cap in caps)]),
+        )
+
+    @property
+    def nbytes(self) -> int:
+        """The most that it takes in memory; codes and selections that others hold, too, are counted as its own."""
+        selections = sum(one.nbytes for one in (self.allowed, self.searched) if one is not None)
+        return selections + sum(cap.codes.nbytes for cap in self.caps) + 12 * len(self.boosts)
+
+
+class RulesCache:
+    """Rules bound to one version, those used last remembered by their value. Several threads may ask at once."""
+
+    def __init__(self, catalogue: Catalogue, max_bytes: int = _CACHE_BYTES) -> None:
+        self._catalogue = catalogue
+        self._entries: LRUCache[Hashable, tuple[BoundRules, int]] = LRUCache(
+            max_bytes, getsizeof=lambda entry: entry[1]
+        )
+        self._lock = Lock()
+
+    def bind(self, rules: Rules) -> BoundRules:
+        """As `BoundRules.bind`. Two threads may compile the same rules at the same time."""
+        key = _key(rules)
+        with self._lock:
+            entry = self._entries.get(key)
+        if entry is not None:
+            return entry[0]
+        bound = BoundRules.bind(rules, self._catalogue)
+        size = bound.nbytes + _ID_BYTES * (len(rules.exclude) + len(rules.boost)) + _ENTRY_BYTES
+        if size <= self._entries.maxsize:
+            with self._lock:
+                self._entries[key] = bound, size
+        return bound
+
+
+def _key(rules: Rules) -> Hashable:
+    """What rules say about products: equal for rules that are compiled to the same.
+
+    Excluded ids are many and boosts are few: a frozenset computes its hash once.
+    """
+    return rules.where, rules.exclude, frozenset(rules.boost.items()), frozenset(rules.max_per.items())
+
+
+def _without(allowed: Selection | None, positions: IntArray, size: int) -> Selection | None:
+    if not positions.size:
+        return allowed
+    return (allowed or Selection(np.ones(size, bool))).without(positions)
+
+
+def _boosts(rules: Rules, catalogue: Catalogue, allowed: Selection | None) -> Ranked:
+    found = catalogue.find(rules.boost) if rules.boost else {}
+    pairs = sorted((row, rules.boost[name]) for name, row in found.items() if allowed is None or allowed.mask[row])
+    positions, boosts = [row for row, _ in pairs], [boost for _, boost in pairs]
+    return Ranked(np.array(positions, np.int64), np.array(boosts, np.float32))
+
+
+def _cap(codes: NDArray[np.int32], limit: int) -> Cap:
+    return Cap(codes, int(codes.max(initial=-1)) + 1, min(limit, codes.size))
+
+
+def _num_allowed(allowed: Selection | None, size: int) -> int:
+    return size if allowed is None else allowed.count
+
+
+def _max_matches(cap: Cap, allowed: Selection | None) -> int:
+    """How many of the allowed products a cap lets through."""
+    codes = cap.codes if allowed is None else cap.codes[allowed.positions]
+    unlimited, *_ = counts = np.bincount(codes + 1, minlength=cap.num_values + 1)
+    return int(unlimited + np.minimum(counts[1:], cap.limit).sum())

@@ -1,0 +1,61 @@
+"""The most that one request may ask of a store, so that none costs more than its share of time and memory."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Annotated
+
+from pydantic import Field
+
+from ubm_embed.errors import InvalidData
+from ubm_embed.validation import FrozenModel
+
+if TYPE_CHECKING:
+    from indexer.search.ranking import Rules
+
+Count = Annotated[int, Field(ge=1)]
+
+
+class Limits(FrozenModel):
+    """What a request may ask at most. Beyond a limit it is refused; only sessions are cut.
+
+    Attributes:
+        k: matches of an answer.
+        sessions: sessions of one call.
+        interactions: the last ones of a session that are looked at; earlier ones are as if they had not been.
+        excluded: ids in `Rules.exclude`.
+        boosted: ids in `Rules.boost`.
+        capped_columns: columns in `Rules.max_per`.
+        condition_characters: length of `Rules.where`.
+
+    Raises:
+        ValueError: a limit below 1.
+    """
+
+    k: Count = 1_000
+    sessions: Count = 1_000
+    interactions: Count = 1_000
+    excluded: Count = 100_000
+    boosted: Count = 10_000
+    capped_columns: Count = 8
+    condition_characters: Count = 10_000
+
+    def check(self, k: int, rules: Rules, *, sessions: int = 1) -> None:
+        """Refuse a request that asks for too much.
+
+        Raises:
+            InvalidData: names the field and its limit.
+            ValueError: `k` is below 1.
+        """
+        if k < 1:
+            raise ValueError(f"k must be at least 1, got {k}")
+        _check("k", k, self.k)
+        _check("sessions", sessions, self.sessions, "sessions in one call")
+        _check("exclude", len(rules.exclude), self.excluded, "ids")
+        _check("boost", len(rules.boost), self.boosted, "ids")
+        _check("max_per", len(rules.max_per), self.capped_columns, "columns")
+        _check("where", len(rules.where or ""), self.condition_characters, "characters")
+
+
+def _check(field: str, value: int, limit: int, what: str = "") -> None:
+    if value > limit:
+        raise InvalidData(f"expected at most {f'{limit:,} {what}'.strip()}, got {value:,}", field=field)

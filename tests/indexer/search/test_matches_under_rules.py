@@ -1,0 +1,123 @@
+"""Matches under rules of all kinds at once, and under caps that the nearest products use up."""
+
+from __future__ import annotations
+
+import numpy as np
+import polars as pl
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from indexer.catalogue.mapped_catalogue import MappedCatalogue
+from indexer.index.vector_index import VectorIndex
+from indexer.search.matcher import Matcher
+from indexer.search.ranking import Rules
+from tests.indexer.search.toy_matcher import NOTHING, CountingIndex, best, unit
+
+FEW = 30
+FEW_VECTORS = unit(FEW, 11)
+FEW_ROWS = np.arange(FEW)
+FEW_FRAME = pl.DataFrame(
+    {
+        "product_id": [f"p{row}" for row in FEW_ROWS],
+        "brand": [None if row % 4 == 3 else f"b{row % 4}" for row in FEW_ROWS],
+        "shape": [[row % 3, row % 2] for row in FEW_ROWS],
+        "price": FEW_ROWS,
+        "popularity": FEW_ROWS % 7,
+    }
+)
+COLUMNS = FEW_FRAME.to_dict(as_series=False)
+
+
+@pytest.fixture(scope="module")
+def few() -> Matcher:
+    return Matcher(VectorIndex.build([FEW_VECTORS]), MappedCatalogue.from_table(FEW_FRAME.to_arrow()))
+
+
+ids = st.sampled_from(FEW_FRAME["product_id"].to_list())
+some_rules = st.builds(
+    Rules,
+    where=st.none() | st.integers(0, FEW).map(lambda price: f"price < {price}"),
+    exclude=st.frozensets(ids, max_size=10),
+    boost=st.dictionaries(ids, st.floats(-2, 2, width=32), max_size=8),
+    max_per=st.dictionaries(st.sampled_from(["brand", "shape"]), st.integers(1, 4)),
+)
+
+
+def slow(rules: Rules, order: list[int], hidden: frozenset[int], k: int) -> list[int]:
+    """The obvious way: all products in their order, each looked at once."""
+    limit = FEW if rules.where is None else int(rules.where.removeprefix("price < "))
+    taken: list[int] = []
+    for row in order:
+        out = row in hidden or row >= limit or f"p{row}" in rules.exclude
+        full = any(
+            COLUMNS[column][row] is not None
+            and sum(COLUMNS[column][other] == COLUMNS[column][row] for other in taken) >= cap
+            for column, cap in rules.max_per.items()
+        )
+        taken += [] if out or full or len(taken) >= k else [row]
+    return taken
+
+
+@settings(max_examples=60)
+@given(some_rules, st.frozensets(st.integers(0, FEW - 1), max_size=12), st.integers(1, FEW + 5), st.integers(0, 5))
+def test_matches_are_those_of_the_slow_obvious_way(
+    few: Matcher, rules: Rules, hidden: frozenset[int], k: int, seed: int
+) -> None:
+    query = unit(1, seed)
+    scores = few.index.scores(query[0], FEW_ROWS)
+    scores += np.array([rules.boost.get(f"p{row}", 0.0) for row in FEW_ROWS], np.float32)
+    (hits,) = few.nearest(query, k, [hidden], rules)
+    expected = slow(rules, np.lexsort((FEW_ROWS, -scores)).tolist(), hidden, k)
+    assert list(hits.positions) == expected
+    assert list(hits.scores or ()) == pytest.approx(scores[expected].tolist(), abs=1e-5)
+    by_popularity: list[int] = few.catalogue.popular.tolist()
+    assert list(few.popular(k, hidden, rules).positions) == slow(rules, by_popularity, hidden, k)
+
+
+def test_a_demotion_lets_the_next_product_up(few: Matcher) -> None:
+    query = unit(1, 1)
+    first, second, third = few.nearest(query, 3, NOTHING, Rules())[0].positions
+    (hits,) = few.nearest(query, 2, NOTHING, Rules(boost={f"p{first}": -2.0}))
+    assert list(hits.positions) == [second, third]
+
+
+BRANDS, EACH = 20, 300
+
+
+class TestTightCaps:
+    """A brand has many products that lie together, so that the nearest are all of one brand."""
+
+    @pytest.fixture
+    def vectors(self) -> np.ndarray:
+        vectors = np.repeat(unit(BRANDS, 1), EACH, axis=0) + 0.05 * unit(BRANDS * EACH, 2)
+        return (vectors / np.linalg.norm(vectors, axis=1, keepdims=True)).astype(np.float32)
+
+    @pytest.fixture
+    def matcher(self, vectors: np.ndarray) -> Matcher:
+        rows = np.arange(len(vectors))
+        frame = pl.DataFrame({"product_id": [f"p{row}" for row in rows], "brand": rows // EACH, "popularity": rows})
+        catalogue = MappedCatalogue.from_table(frame.to_arrow())
+        return Matcher(CountingIndex(VectorIndex.build([vectors])), catalogue)
+
+    @pytest.mark.parametrize("k", [3, 8, 20, 50])
+    def test_are_met_in_a_bounded_number_of_searches(self, matcher: Matcher, vectors: np.ndarray, k: int) -> None:
+        query = unit(1, 3)[0]
+        (hits,) = matcher.nearest(query[None], k, NOTHING, Rules(max_per={"brand": 1}))
+        nearest_of_each = [
+            best(vectors, query, np.arange(first, first + EACH), 1)[0] for first in range(0, len(vectors), EACH)
+        ]
+        expected = best(vectors, query, np.array(sorted(nearest_of_each)), k)
+        assert sorted(hits.positions) == sorted(expected[:k])
+        assert list(hits.positions) == sorted(hits.positions, key=lambda row: -float(vectors[row] @ query))
+        assert isinstance(matcher.index, CountingIndex)
+        assert len(matcher.index.searches) <= 9
+        assert matcher.index.scored <= len(vectors), "all products once at most"
+
+    def test_diversity_goes_on_where_caps_leave_too_few(self, matcher: Matcher) -> None:
+        (hits,) = matcher.nearest(unit(1, 3), 20, NOTHING, Rules(max_per={"brand": 1}, diversity=0.5))
+        assert sorted(row // EACH for row in hits.positions) == list(range(BRANDS))
+
+    def test_the_popular_are_looked_at_once(self, matcher: Matcher) -> None:
+        hits = matcher.popular(BRANDS, frozenset(), Rules(max_per={"brand": 1}))
+        assert list(hits.positions) == [brand * EACH + EACH - 1 for brand in reversed(range(BRANDS))]
