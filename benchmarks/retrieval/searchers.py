@@ -78,7 +78,7 @@ class Parts:
                 product_ids[first : first + _SHARD], np.asarray(self._vectors[first : first + _SHARD]), overwrite=True
             )
         ]
-        version = self._table.create_indexes(self._table.replace(fragments, schema, model_id="none"), spec.nlist)
+        version = self._table.create_index(self._table.replace(fragments, schema, model_id="none"), spec.nlist)
         return VectorIndex(LanceBackend(self._table.snapshot(version), spec.nlist), spec)
 
 
@@ -153,7 +153,7 @@ class Unwrapped:
             if index.spec.kind.search_parameter == EF_SEARCH
             else index.spec.search_value
         )
-        self._parameters = index.backend._make_parameters(k, search_value)
+        self._parameters = index.backend._make_parameters(search_value, index.spec.kind.refine_factor)
         self.search_values: Sequence[int] = (index.spec.search_value,)
         self.search_value = index.spec.search_value
 

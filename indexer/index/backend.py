@@ -70,6 +70,10 @@ class IndexBackend(Protocol):
         """
         ...
 
+    def search_all(self, query: FloatArray, allowed: Selection | None) -> Neighbours | None:
+        """All that may be found for one query [1, D], best first, in one pass; None if that takes reading them all."""
+        ...
+
     def vectors(self, positions: IntArray) -> FloatArray:
         """Vectors at these positions, as they are stored: [K] -> [K, D]."""
         ...

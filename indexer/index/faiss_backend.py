@@ -5,6 +5,7 @@ Letters: B queries, C candidates, M vectors, D width.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable
 from functools import lru_cache
 from pathlib import Path
@@ -22,6 +23,7 @@ from indexer.index.faiss_factory import (
     load_faiss,
     structure_of,
 )
+from indexer.index.index_file import IndexFile, read_index, write_index
 from indexer.index.kinds import EF_SEARCH, FACTORY, FLAT, FP16, IVF_FP16, IVF_SQ8, NPROBE, IndexKind, IndexSpec
 from indexer.index.selection import Selection
 from ubm_embed.data.arrays import FloatArray, IntArray
@@ -33,21 +35,21 @@ MAX_ON_GPU = 2048
 _MIN_VECTORS_ON_GPU = 10_000
 _KINDS_ON_GPU = (FLAT, FP16, IVF_FP16, IVF_SQ8)
 _ROWS_AT_ONCE = 65_536
-# Requests differ in K and in how thoroughly they search; each pair's parameters take FAISS longer to make than to use.
-_CACHED_PARAMETERS = 1024
+# Most searches are alike; FAISS makes the parameters of another in some microseconds.
+_CACHED_PARAMETERS = 16
 
 
 class FaissBackend:
     """An `IndexBackend` over a FAISS index by inner product. Several threads may search at once: it never changes."""
 
-    def __init__(self, index: Any, spec: IndexSpec, gpu: GpuCopy | None = None) -> None:
+    def __init__(self, file: IndexFile, spec: IndexSpec, gpu: GpuCopy | None = None) -> None:
         self.spec = spec
-        self._index = index
-        self._layers = layers_of(index)
+        self._file, self._index = file, file.index
+        self._layers = layers_of(file.index)
         self._gpu = gpu
         # Read once: each attribute of a FAISS index costs as much as everything else that is done for a query.
-        self._count = int(index.ntotal)
-        self.dimension = int(index.d)
+        self._count = int(file.index.ntotal)
+        self.dimension = int(file.index.d)
         self.max_search_value = spec.nlist if spec.kind.search_parameter == NPROBE else self._count
         # A GPU adds up in another way, and how the codes of an arbitrary factory string are compared is not known.
         self.exact_scores = gpu is None and spec.kind.name != FACTORY
@@ -56,55 +58,68 @@ class FaissBackend:
     @classmethod
     def build(cls, parts: Iterable[FloatArray], kind: IndexKind, expected: int, held_out: IntArray | None) -> Self:
         """As `VectorIndex.build`."""
-        return cls(*build_faiss_index(parts, kind, expected, held_out))
+        index, spec = build_faiss_index(parts, kind, expected, held_out)
+        return cls(IndexFile(index), spec)
 
     @classmethod
     def load(cls, file: str | Path, spec: IndexSpec) -> Self:
         """As `VectorIndex.load`."""
-        faiss = load_faiss()
-        if not Path(file).is_file():
-            raise InvalidData("missing; the store is damaged", file=file)
-        try:
-            index = faiss.read_index(str(file))
-        except (RuntimeError, MemoryError):  # a damaged header may ask for any amount of memory
-            raise InvalidData("truncated or damaged; not an index that can be read", file=file) from None
-        expected = empty_index(spec.factory, index.d)
-        if index.metric_type != faiss.METRIC_INNER_PRODUCT or structure_of(index) != structure_of(expected):
+        opened = read_index(file)
+        index, expected = opened.index, empty_index(spec.factory, opened.index.d)
+        is_by_inner_product = index.metric_type == load_faiss().METRIC_INNER_PRODUCT
+        if not is_by_inner_product or structure_of(index) != structure_of(expected):
             problem = f"expected an index {spec.factory!r} by inner product, found {type(index).__name__}"
             raise InvalidData(problem, file=file)
-        return cls(index, spec)
+        return cls(opened, spec)
 
     def save(self, file: str | Path) -> None:
         """As `VectorIndex.save`."""
-        faiss = load_faiss()
-        with open(file, "wb") as stream:
-            faiss.write_index(self._index, faiss.PyCallbackIOWriter(stream.write))
+        write_index(self._index, file, self._file.lists.layout if self._file.lists else None)
 
     def on_gpu(self, gpu: int) -> FaissBackend | None:
         """The same index with a copy on a GPU that finds the candidates; None if that GPU or kind cannot."""
         copy = GpuCopy.create(self._index, self.spec, gpu)
-        return None if copy is None else FaissBackend(self._index, self.spec, copy)
+        return None if copy is None else FaissBackend(self._file, self.spec, copy)
 
     def __len__(self) -> int:
         return self._count
 
     def vectors(self, positions: IntArray) -> FloatArray:
         """As `IndexBackend`."""
-        vectors: FloatArray = self._index.reconstruct_batch(np.asarray(positions, np.int64))
-        return vectors
+        self._file.require_whole()
+        return self._file.vectors(np.asarray(positions, np.int64))
 
     def search(self, queries: FloatArray, count: int, search_value: int, allowed: Selection | None) -> Neighbours:
         """As `IndexBackend`."""
+        self._file.require_whole()
         found = self._gpu.search(queries, count, search_value, allowed) if self._gpu else None
         if found is not None:
             return found
-        if allowed is None:
-            parameters = self._parameters(count, search_value)
-        else:
-            parameters = self._make_parameters(count, search_value, sel=load_faiss().IDSelectorBitmap(allowed.bitmap))
+        factor = max(1.0, min(self.spec.kind.refine_factor, self._count / count))
+        parameters = self._parameters_for(search_value, factor, allowed)
         return Neighbours(*self._index.search(queries, count, params=parameters))
 
-    def _make_parameters(self, count: int, search_value: int, **options: Any) -> Any:
+    def search_all(self, query: FloatArray, allowed: Selection | None) -> Neighbours | None:
+        """As `IndexBackend`; None for graphs, whose links may not lead everywhere, and for inexact scores."""
+        available = self._count if allowed is None else allowed.count
+        if EF_SEARCH in self._layers or self.spec.kind.name == FACTORY or not available:
+            return None
+        self._file.require_whole()
+        parameters = self._parameters_for(self.max_search_value, 1.0, allowed)
+        if self._layers != [NPROBE]:
+            return Neighbours(*self._index.search(query, available, params=parameters))
+        # Three times as fast as a search with K = P, but only where there are lists.
+        _, scores, positions = self._index.range_search(query, -math.inf, params=parameters)
+        order = np.argsort(-scores)[None]
+        return Neighbours(scores[order], positions[order])
+
+    def _parameters_for(self, search_value: int, refine_factor: float, allowed: Selection | None) -> Any:
+        if allowed is None:
+            return self._parameters(search_value, refine_factor)
+        selector = load_faiss().IDSelectorBitmap(allowed.bitmap)
+        return self._make_parameters(search_value, refine_factor, sel=selector)
+
+    def _make_parameters(self, search_value: int, refine_factor: float, **options: Any) -> Any:
         """FAISS's search parameters for each layer of the index: how thoroughly, and with which selector."""
         faiss = load_faiss()
         *outer, core = self._layers
@@ -118,8 +133,7 @@ class FaissBackend:
             if layer == TRANSFORM:
                 parameters = faiss.SearchParametersPreTransform(index_params=parameters)
             else:
-                factor = max(1.0, min(self.spec.kind.refine_factor, len(self) / count))
-                parameters = faiss.IndexRefineSearchParameters(k_factor=factor, base_index_params=parameters)
+                parameters = faiss.IndexRefineSearchParameters(k_factor=refine_factor, base_index_params=parameters)
         return parameters
 
 

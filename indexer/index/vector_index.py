@@ -6,7 +6,7 @@ Letters: B queries, C candidates, K matches, M products, D width.
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Self
 
@@ -14,8 +14,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from indexer.index.backend import NOISE, Candidates, IndexBackend, Neighbours, SearchRequest
+from indexer.index.exact_ranking import exact_scores, in_exact_order, rank
 from indexer.index.faiss_backend import FaissBackend
 from indexer.index.kinds import EF_SEARCH, FLAT, IndexKind, IndexSpec
+from indexer.index.scanned_selections import ScannedSelections
 from indexer.index.selection import Selection
 from ubm_embed.data.arrays import FloatArray, IntArray
 
@@ -24,12 +26,9 @@ INDEX_FILE = "index.faiss"
 # Candidates beyond K. One shows whether a tie was cut at the K-th place, which is enough where scores are exact;
 # otherwise exact scores may bring up some more.
 _MARGIN, _MARGIN_OF_INEXACT = 1, 8
-_ROWS_AT_ONCE = 512
 # An index is tuned for ten matches. At the same recall, 100 took 1.5 to 2 times as many lists and 500 took 2.5 to 3
 # times, besides the lists that so many matches fill.
 _TUNED_K, _WIDENING = 10, 0.25
-# Up to this many allowed vectors are compared one by one, whatever the index: a selective filter never finds too few.
-_SCANNED = 4096
 # How many times more candidates the next search fetches, if one was not enough.
 _DEEPENING = 4
 
@@ -46,6 +45,7 @@ class VectorIndex:
     def __init__(self, backend: IndexBackend, spec: IndexSpec) -> None:
         self.backend = backend
         self.spec = spec
+        self._selections = ScannedSelections(self.vectors)
 
     @classmethod
     def build(
@@ -137,7 +137,7 @@ class VectorIndex:
 
     def scores(self, query: FloatArray, positions: IntArray) -> FloatArray:
         """Inner products of a query [D] and the vectors at these positions: [K] -> [K]."""
-        scores: FloatArray = self._scores(query[None], np.asarray(positions, np.int64)[None])[0]
+        scores: FloatArray = exact_scores(self.vectors, query[None], np.asarray(positions, np.int64)[None])[0]
         return scores
 
     def search(self, queries: FloatArray, k: int, allowed: Selection | None = None) -> Neighbours:
@@ -155,13 +155,29 @@ class VectorIndex:
         queries = self._checked(queries, k)
         available = len(self) if allowed is None else allowed.count
         k = min(k, available)
-        if allowed is not None and available <= _SCANNED:
-            return self._scan(queries, k, allowed)
+        if allowed is not None and ScannedSelections.are_faster(allowed):
+            return self._selections.search(queries, k, allowed)
         request = SearchRequest(k, available, allowed)
         candidates = self._find_candidates(queries, request)
         if len(queries) == 1 and self.backend.exact_scores and candidates.has_certain_order(k):
             return Neighbours(candidates.scores[:, :k], candidates.positions[:, :k])
         return self._nearest(queries, request, candidates)
+
+    def search_all(self, query: FloatArray, allowed: Selection | None = None) -> Iterator[Neighbours]:
+        """All that may be found for one query [D], best first as of `search`, in parts of some hundreds: [1, N] each.
+
+        One pass over the vectors, and four numbers in memory for each of them. A part is put into its exact order when
+        it is asked for.
+
+        Raises:
+            ValueError: as of `search`.
+        """
+        query = self._checked(query[None], 1)
+        candidates = self.backend.search_all(query, allowed)
+        if candidates is None:
+            positions = np.arange(len(self)) if allowed is None else allowed.positions
+            candidates = rank(exact_scores(self.vectors, query, positions[None]), positions[None], len(positions))
+        return in_exact_order(self.vectors, query, candidates)
 
     def _find_candidates(
         self, queries: FloatArray, request: SearchRequest, *, factor: int = 1, everywhere: bool = False
@@ -227,35 +243,11 @@ class VectorIndex:
         return queries
 
     def _scan(self, queries: FloatArray, k: int, allowed: Selection | None) -> Neighbours:
-        """The best K of all allowed vectors, each of them scored."""
+        """The best K of all vectors that may be found, each of them scored."""
         positions = np.arange(len(self)) if allowed is None else allowed.positions
         best = [self._rank(query[None], positions[None], k) for query in queries]  # one by one, to save memory
-        if not best:
-            return Neighbours(np.empty((0, k), np.float32), np.empty((0, k), np.int64))
         return Neighbours(*(np.concatenate(parts) for parts in zip(*best, strict=True)))
 
     def _rank(self, queries: FloatArray, candidates: NDArray[np.int64], k: int) -> Neighbours:
         """The best K candidates of each query by exact scores: [B, C] -> [B, K]."""
-        scores = self._scores(queries, candidates)
-        best = np.lexsort((candidates, -scores))[:, :k]
-        rows = np.arange(len(queries))[:, None]
-        return Neighbours(scores[rows, best], candidates[rows, best])
-
-    def _scores(self, queries: FloatArray, candidates: NDArray[np.int64]) -> FloatArray:
-        """Inner products of each query and its own candidates: [B, D] and [B, C] -> [B, C]; -inf for a position -1."""
-        (rows, columns), missing = candidates.shape, candidates < 0
-        positions, scores = np.where(missing, 0, candidates), np.empty((rows, columns), np.float32)
-        rows_at_once = max(_ROWS_AT_ONCE // max(columns, 1), 1)
-        for row in range(0, rows, rows_at_once):
-            for column in range(0, columns, _ROWS_AT_ONCE):
-                part = slice(row, row + rows_at_once), slice(column, column + _ROWS_AT_ONCE)
-                vectors = self.vectors(positions[part].ravel()).reshape(*positions[part].shape, -1)
-                scores[part] = _inner_products(vectors, queries[part[0], None])
-        scores[missing] = -np.inf
-        return scores
-
-
-def _inner_products(vectors: FloatArray, queries: FloatArray) -> FloatArray:
-    """[..., D] and [..., D] -> [...]. Not a matrix product: BLAS adds up some rows in another order than others."""
-    products: FloatArray = np.vecdot(vectors.astype(np.float64), queries.astype(np.float64)).astype(np.float32)
-    return products
+        return rank(exact_scores(self.vectors, queries, candidates), candidates, k)

@@ -11,6 +11,7 @@ import pytest
 from indexer.index.backend import NOISE
 from indexer.index.faiss_backend import MAX_ON_GPU, FaissBackend, GpuCopy
 from indexer.index.faiss_factory import load_faiss
+from indexer.index.index_file import IndexFile
 from indexer.index.kinds import kind_from_name
 from indexer.index.selection import Selection
 from indexer.index.vector_index import VectorIndex
@@ -66,7 +67,7 @@ class FakeFaiss:
 
 def with_copy(index: VectorIndex, copy: SelectorIgnoringIndex) -> VectorIndex:
     assert isinstance(index.backend, FaissBackend)
-    return VectorIndex(FaissBackend(index.backend._index, index.spec, GpuCopy(copy, index.spec)), index.spec)
+    return VectorIndex(FaissBackend(IndexFile(index.backend._index), index.spec, GpuCopy(copy, index.spec)), index.spec)
 
 
 @pytest.fixture(params=["flat", "fp16", "ivf-fp16", "ivf-sq8"])

@@ -49,6 +49,10 @@ class CountingBackend:
         self.searches.append((len(queries), count, search_value))
         return self._backend.search(queries, count, search_value, allowed)
 
+    def search_all(self, query: np.ndarray, allowed: Selection | None) -> Neighbours | None:
+        self.searches.append((1, len(self) if allowed is None else allowed.count, self.max_search_value))
+        return self._backend.search_all(query, allowed)
+
     def vectors(self, positions: np.ndarray) -> np.ndarray:
         self.vectors_read += len(positions)
         return self._backend.vectors(positions)
