@@ -6,13 +6,15 @@ Letters: S interactions, K matches, D width.
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from typing import NamedTuple
 
 import numpy as np
 
 from indexer.search.answer import Reason
 from ubm_embed.data.arrays import FloatArray
 from ubm_embed.data.session import Interaction, Product, Session
+from ubm_embed.data.text.tokenizer import MAX_TEXT_CHARACTERS, cut_product
 from ubm_embed.inference.embedder import Embedder
 
 _MAX_REASONS = 3
@@ -40,33 +42,40 @@ def reasons_for(
         rests = [interactions[:index] + interactions[index + 1 :] for index in range(len(interactions))]
         without = embedder.embed_sessions([Session(rest) for rest in rests])
     effects: FloatArray = (query - without).astype(np.float32) @ vectors.T
-    return [_strongest(interactions, first, effects[:, match], product) for match, product in enumerate(products)]
+    read = [_Read(first + index, one, _words_read(one)) for index, one in enumerate(interactions, start=1)]
+    return [_strongest(read, effects[:, match], product) for match, product in enumerate(products)]
 
 
-def _strongest(
-    interactions: Sequence[Interaction], first: int, effects: FloatArray, product: Product
-) -> tuple[Reason, ...]:
-    strongest = np.argsort(-effects, kind="stable")[:_MAX_REASONS].tolist()
-    return tuple(
-        _reason(interactions[index], first + index + 1, float(effects[index]), product)
-        for index in strongest
-        if effects[index] > 0
-    )
+class _Read(NamedTuple):
+    """An interaction that the model read: its number in the session, and its words, each once."""
+
+    number: int
+    interaction: Interaction
+    words: Mapping[str, None]
 
 
-def _reason(interaction: Interaction, number: int, effect: float, match: Product) -> Reason:
-    product = interaction.product
-    words = _words(interaction.query or "") if product is None else _words_of(product)
-    shared = tuple(word for word in _words_of(match) if word in words)
+def _strongest(read: Sequence[_Read], effects: FloatArray, match: Product) -> tuple[Reason, ...]:
+    strongest = [index for index in np.argsort(-effects, kind="stable")[:_MAX_REASONS].tolist() if effects[index] > 0]
+    words = _words_of(match) if strongest else {}
+    return tuple(_reason(read[index], float(effects[index]), words) for index in strongest)
+
+
+def _reason(read: _Read, effect: float, words: Mapping[str, None]) -> Reason:
+    interaction, product = read.interaction, read.interaction.product
     product_id = None if product is None else product.product_id
-    return Reason(number, str(interaction.action), product_id, interaction.query, effect, shared)
+    shared = tuple(word for word in words if word in read.words)
+    return Reason(read.number, str(interaction.action), product_id, interaction.query, effect, shared)
+
+
+def _words_read(interaction: Interaction) -> dict[str, None]:
+    return _words(interaction.query or "") if interaction.product is None else _words_of(interaction.product)
 
 
 def _words_of(product: Product) -> dict[str, None]:
-    values = (value for _, value in product.attributes)
-    return _words(" ".join([product.title, product.category or "", *values]))
+    title, category, attributes = cut_product(product)
+    return _words(" ".join([title, category or "", *(value for _, value in attributes)]))
 
 
 def _words(text: str) -> dict[str, None]:
-    """Each word once, in order."""
-    return dict.fromkeys(_WORD.findall(text.lower()))
+    """Each word once, in order, of as much as the model may read."""
+    return dict.fromkeys(_WORD.findall(text[:MAX_TEXT_CHARACTERS].lower()))
