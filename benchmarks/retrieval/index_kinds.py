@@ -30,7 +30,7 @@ from benchmarks.report import markdown_table, report_header
 from benchmarks.retrieval.other_searchers import OTHERS
 from benchmarks.retrieval.query_times import BATCH_SIZE, SINGLE_QUERIES, batch_ms, pairs_ms, single_ms
 from benchmarks.retrieval.searchers import OURS, Ours, Searcher, Unwrapped
-from benchmarks.retrieval.trained_shop import TrainedShop
+from benchmarks.retrieval.shop_home import TrainedShop
 from indexer.index.backend import Neighbours
 from indexer.index.faiss_backend import FaissBackend
 from indexer.index.faiss_factory import load_faiss

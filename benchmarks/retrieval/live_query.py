@@ -3,14 +3,16 @@
 python -m benchmarks.retrieval.live_query HOME
 
 HOME is a folder of `trained_shop`. Each session is queried twice: cold, when the text encoder has to encode its
-interactions, and warm, with all of them in the cache, as for the next event of a live session. Each step is timed where
-it is called; the rest is "else". Encoder and search alone are timed for the same sessions.
+interactions, and warm, with all of them in the cache, as for the next event of a live session. The model, the index and
+the catalogue are timed where they are called; the rest is "else". OMP_NUM_THREADS sets the threads.
+`benchmarks.retrieval.reader` has the whole, and compares it with what it was.
 """
 
 from __future__ import annotations
 
 import argparse
 import json
+import os
 import time
 from collections import defaultdict
 from collections.abc import Callable, Sequence
@@ -18,14 +20,11 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import torch
 
 from benchmarks.command_line import add_quick_option, load_or_measure, parse_with_quick, runner_parser
 from benchmarks.report import markdown_table, report_header
-from benchmarks.retrieval.trained_shop import TrainedShop
-from indexer.search import retriever as retriever_module
+from benchmarks.retrieval.shop_home import TrainedShop
 from indexer.search.ranking import Rules
-from indexer.search.resolution import resolve_sessions
 from indexer.search.retriever import Retriever
 from ubm_embed.data.session import parse_session
 
@@ -34,48 +33,41 @@ OLD_KEYS = {"first": "cold", "alone": "encode_and_search"}  # of reports before 
 QUICK = {"sessions": 300}
 _K = 10
 _WARM_UP = 20
-_READ, _LOOK_UP, _ENCODE, _SEARCH, _MATCHES, _WRITE = (
-    "read JSON",
-    "look up",
-    "encode",
-    "search",
-    "matches",
-    "write JSON",
-)
-_STEPS = (_READ, _LOOK_UP, _ENCODE, _SEARCH, _MATCHES, _WRITE)
+_READ, _CATALOGUE, _ENCODE, _SEARCH, _WRITE = "read JSON", "catalogue", "encode", "search", "write JSON"
+# Of reports before 2026-11-30: "look up" and "matches" were timed whole, with what they did beside the catalogue.
+_STEPS = (_READ, "look up", _CATALOGUE, _ENCODE, _SEARCH, "matches", _WRITE, "else", "all")
 
 
 def measure(options: argparse.Namespace) -> dict[str, Any]:
     """The report: every session is queried cold and warm."""
-    torch.set_num_threads(options.threads)
-    settings = {name: getattr(options, name) for name in ("sessions", "threads", "where", "explain")}
-    report = report_header(NAME, settings, packages=("faiss-cpu", "pylance"))
+    settings = {name: getattr(options, name) for name in ("sessions", "where", "explain")}
+    settings["threads"] = os.environ.get("OMP_NUM_THREADS", "all")
+    report = report_header(NAME, settings, packages=("faiss-cpu", "onnxruntime", "pylance"))
     shop = TrainedShop(options.home)
-    retriever = Retriever.open(shop.store, device="cpu")
-    documents = [json.dumps(document) for document in shop.sessions()[: options.sessions + _WARM_UP]]
-    rules = Rules(where=options.where)
-    query = TimedQuery(retriever)
-    for document in documents[-_WARM_UP:]:
-        query.run(document, rules, explain=options.explain)
-    documents = documents[:-_WARM_UP]
-    report["products"] = len(retriever.catalogue)
-    report["index"] = {"kind": retriever.version.kind, **retriever.version.parameters}
-    report["cold"] = query.summary(documents, rules, explain=options.explain)
-    report["warm"] = query.summary(documents, rules, explain=options.explain)
-    report["encode_and_search"] = encode_and_search(retriever, documents)
+    with Retriever.open(shop.store, device="cpu") as retriever:
+        documents = [json.dumps(document) for document in shop.sessions()[: options.sessions + _WARM_UP]]
+        rules = Rules(where=options.where)
+        query = TimedQuery(retriever)
+        for document in documents[-_WARM_UP:]:
+            query.run(document, rules, explain=options.explain)
+        documents = documents[:-_WARM_UP]
+        report["products"] = len(retriever.catalogue)
+        report["index"] = {"kind": retriever.version.kind, **retriever.version.parameters}
+        report["cold"] = query.summary(documents, rules, explain=options.explain)
+        report["warm"] = query.summary(documents, rules, explain=options.explain)
     return report
 
 
 class TimedQuery:
-    """Queries a retriever and times the functions that it calls, which it replaces by timed ones."""
+    """Queries a retriever and times what it calls: its model, its index and its catalogue, in place of their own."""
 
     def __init__(self, retriever: Retriever) -> None:
         self._retriever = retriever
         self._times: dict[str, float] = defaultdict(float)
-        retriever.embedder.embed_sessions = self._timed(_ENCODE, retriever.embedder.embed_sessions)  # type: ignore[method-assign]
-        retriever.matcher.nearest = self._timed(_SEARCH, retriever.matcher.nearest)  # type: ignore[method-assign]
-        retriever._answers = self._timed(_MATCHES, retriever._answers)  # type: ignore[method-assign]
-        retriever_module.resolve_sessions = self._timed(_LOOK_UP, resolve_sessions)  # type: ignore[attr-defined]
+        calls = [(_ENCODE, retriever.embedder, "embed_sessions"), (_SEARCH, retriever.index, "search")]
+        calls += [(_CATALOGUE, retriever.catalogue, name) for name in ("find", "products", "rows")]
+        for step, owner, name in calls:
+            setattr(owner, name, self._timed(step, getattr(owner, name)))
 
     def run(self, document: str, rules: Rules, *, explain: bool) -> dict[str, float]:
         """Milliseconds of each step and of the whole query."""
@@ -92,7 +84,7 @@ class TimedQuery:
         times = [self.run(document, rules, explain=explain) for document in documents]
         whole = sum(one["all"] for one in times)
         steps = {}
-        for step in (*_STEPS, "else", "all"):
+        for step in (step for step in _STEPS if any(step in one for one in times)):
             values = [one.get(step, 0.0) for one in times]
             p50, p99 = np.percentile(values, [50, 99])
             steps[step] = {
@@ -113,34 +105,19 @@ class TimedQuery:
         return timed
 
 
-def encode_and_search(retriever: Retriever, documents: Sequence[str]) -> dict[str, float]:
-    """Percentiles of encoder and search alone, for sessions that were resolved before."""
-    sessions = [parse_session(json.loads(document)) for document in documents]
-    resolved = [one.session for one in resolve_sessions(sessions, retriever.catalogue) if one.fallback is None]
-    times = []
-    for session in resolved:
-        started = time.perf_counter()
-        retriever.index.search(retriever.embedder.embed_sessions([session]), _K)
-        times.append((time.perf_counter() - started) * 1000)
-    p50, p99 = np.percentile(times, [50, 99])
-    return {"p50_ms": round(float(p50), 4), "p99_ms": round(float(p99), 4)}
-
-
 def table(report: dict[str, Any]) -> str:
-    """The table of a report, with the ratio to encoder and search alone."""
+    """The table of a report."""
     rows = [
         (
             step,
             *(f"{report[cache][step][name]:.2f}" for cache in ("warm", "cold") for name in ("p50_ms", "p99_ms")),
             f"{100 * report['warm'][step]['share']:.0f}%",
         )
-        for step in (*_STEPS, "else", "all")
+        for step in _STEPS
+        if step in report["warm"]
     ]
     columns = (f"{report['products']:,} products, ms", "warm p50", "p99", "cold p50", "p99", "share, warm")
-    core = report["encode_and_search"]["p50_ms"]
-    ratio = report["warm"]["all"]["p50_ms"] / core
-    line = f"Encoder and search alone: p50 {core:.2f} ms; the whole is {ratio:.2f} times that."
-    return f"{markdown_table(columns, rows)}\n\n{line}"
+    return markdown_table(columns, rows)
 
 
 def parse(arguments: Sequence[str] | None = None) -> argparse.Namespace:
@@ -150,7 +127,6 @@ def parse(arguments: Sequence[str] | None = None) -> argparse.Namespace:
     add = parser.add_argument
     add("home", type=Path, metavar="HOME", nargs="?", help="a folder of benchmarks.retrieval.trained_shop")
     add("--sessions", type=int, default=2000)
-    add("--threads", type=int, default=torch.get_num_threads(), help="threads of the session encoder")
     add("--where", help="a condition that every match must satisfy")
     add("--explain", action="store_true", help="compute the reasons of each match")
     return parse_with_quick(parser, QUICK, arguments)

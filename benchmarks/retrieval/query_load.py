@@ -26,12 +26,11 @@ from typing import Any
 from unittest.mock import patch
 
 import numpy as np
-import torch
 
 from benchmarks.command_line import load_or_measure, runner_parser
 from benchmarks.report import machine, markdown_table, report_header
 from benchmarks.retrieval.request_schedule import RequestSchedule, Seconds
-from benchmarks.retrieval.trained_shop import TrainedShop
+from benchmarks.retrieval.shop_home import TrainedShop
 from indexer.index.faiss_factory import load_faiss
 from indexer.search.retriever import Retriever
 from ubm_embed.data.session import parse_session
@@ -61,7 +60,7 @@ class Setting:
 
     Attributes:
         workers: Python threads that take requests.
-        threads: of PyTorch and FAISS in a call of each worker.
+        threads: of FAISS in a call of each worker; the encoder has one.
         max_batch: the most waiting requests that a worker answers in one call.
     """
 
@@ -116,8 +115,7 @@ def answerer(retriever: Retriever) -> Answerer:
 
 
 def _set_threads(threads: int) -> None:
-    """Set the threads of PyTorch and FAISS for calls of this Python thread: OpenMP counts them for each caller."""
-    torch.set_num_threads(threads)
+    """Set the threads of FAISS for calls of this Python thread: OpenMP counts them for each caller."""
     load_faiss().omp_set_num_threads(threads)
 
 
@@ -254,7 +252,7 @@ def parse(arguments: Sequence[str] | None = None) -> argparse.Namespace:
     add("--rates", type=float, nargs="+", default=[50, 200, 400, 800], help="requests a second")
     add("--seconds", type=float, default=10, help="duration of each measurement")
     add("--workers", type=int, nargs="+", default=counts, help="Python threads that take requests")
-    add("--threads", type=int, nargs="+", default=counts, help="threads of PyTorch and FAISS in a call")
+    add("--threads", type=int, nargs="+", default=counts, help="threads of FAISS in a call")
     add("--max-batch", type=int, nargs="+", default=[1, 32], help="the most requests of a call in the open loop")
     add("--batch-sizes", type=int, nargs="+", default=[1, 8, 64, 512], help="sessions of a call in the closed loop")
     add("--wait-policies", nargs="+", default=[_UNSET, "passive"], help=f"values of {_POLICY}")

@@ -12,25 +12,24 @@ from __future__ import annotations
 import argparse
 import sys
 import time
-from collections.abc import Collection, Sequence
-from dataclasses import dataclass
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
-from typing import Any, cast
 
 import numpy as np
 import polars as pl
 
 from benchmarks.command_line import add_quick_option, parse_with_quick
+from benchmarks.retrieval.shop_home import QUERIES_FILE, TrainedShop
 from indexer.export.formats import ExportFormat
 from indexer.export.vectors import VECTORS_FILE, export_vectors
 from indexer.refresh.gates import Gate
 from indexer.refresh.refresh import build_index
-from indexer.search.catalogue import CatalogueInMemory
-from indexer.search.resolution import resolve_sessions
 from ubm_embed.data.arrays import FloatArray
 from ubm_embed.data.corpus import PRODUCTS_FILE, Corpus
+from ubm_embed.data.product_rows import iter_products
 from ubm_embed.data.sample_shop import write_sample_shop
-from ubm_embed.data.session import parse_session
+from ubm_embed.data.session import Product, Session, parse_session
 from ubm_embed.inference.embedder import Embedder
 from ubm_embed.model.start import fresh_model
 from ubm_embed.outputs import output_folder
@@ -50,56 +49,8 @@ SESSIONS = 4000
 # Vectors of a model that has learned little: for a first look at times, not at recall.
 QUICK = {"products": 10_000, "steps": 20}
 _VOCAB_SIZE = 8192
-_QUERIES, _NUM_QUERIES = "queries.npy", 1000
+_NUM_QUERIES = 1000
 _SECONDS_BETWEEN_LINES = 20
-
-
-@dataclass(frozen=True)
-class TrainedShop:
-    """The contents of HOME.
-
-    Attributes:
-        home: the folder.
-    """
-
-    home: Path
-
-    @property
-    def model(self) -> Path:
-        """Folder of the trained model."""
-        return self.home / "model"
-
-    @property
-    def corpus(self) -> Path:
-        """Folder of the large shop."""
-        return self.home / "corpus"
-
-    @property
-    def store(self) -> Path:
-        """Folder of the store with its products."""
-        return self.home / "store"
-
-    @property
-    def vectors(self) -> FloatArray:
-        """Vectors of the products in the order of the store's table, memory-mapped: [M, D]."""
-        return cast(FloatArray, np.load(self.home / VECTORS_FILE, mmap_mode="r"))
-
-    @property
-    def queries(self) -> FloatArray:
-        """Vectors of sessions: [B, D]."""
-        return cast(FloatArray, np.load(self.home / _QUERIES))
-
-    def sessions(self) -> list[dict[str, Any]]:
-        """Session documents as in a session file, with product ids, without the last interaction of each."""
-        interactions = Corpus.open(self.corpus).interactions.sort("session_id", "position")
-        grouped = interactions.group_by("session_id", maintain_order=True)
-        return [_document(str(name), rows) for (name,), rows in grouped if rows.height > 1]
-
-
-def _document(session_id: str, rows: pl.DataFrame) -> dict[str, Any]:
-    interactions = rows.select("action", "product_id", "query").head(rows.height - 1).iter_rows(named=True)
-    entries = [{name: value for name, value in row.items() if value is not None} for row in interactions]
-    return {"session_id": session_id, "interactions": entries}
 
 
 def make_trained_shop(
@@ -121,16 +72,26 @@ def make_trained_shop(
         with output_folder(home / "exported", overwrite=True) as aside:
             export_vectors(shop.store, aside / "npy", ExportFormat.NPY)
         (home / "exported" / "npy" / VECTORS_FILE).rename(home / VECTORS_FILE)
-    if not (home / _QUERIES).exists():
-        np.save(home / _QUERIES, _session_vectors(shop))
+    if not (home / QUERIES_FILE).exists():
+        np.save(home / QUERIES_FILE, _session_vectors(shop))
     return shop
 
 
 def _session_vectors(shop: TrainedShop) -> FloatArray:
-    catalogue = CatalogueInMemory(Corpus.open(shop.corpus).products)
     sessions = [parse_session(document) for document in shop.sessions()]
-    resolved = [one.session for one in resolve_sessions(sessions, catalogue) if one.fallback is None]
-    return Embedder.from_pretrained(shop.model).embed_sessions(resolved[:_NUM_QUERIES])
+    sessions = [session for session in sessions if session.interactions][:_NUM_QUERIES]
+    names = {one.product_id for session in sessions for one in session.interactions}
+    rows = Corpus.open(shop.corpus).products.filter(pl.col("product_id").is_in(names - {None}))
+    products = dict(zip(rows["product_id"], iter_products(rows), strict=True))
+    return Embedder.from_pretrained(shop.model).embed_sessions([_in_full(one, products) for one in sessions])
+
+
+def _in_full(session: Session, products: Mapping[str, Product]) -> Session:
+    interactions = tuple(
+        one if one.product_id is None else replace(one, product_id=None, product=products[one.product_id])
+        for one in session.interactions
+    )
+    return replace(session, interactions=interactions)
 
 
 class Lines:

@@ -10,12 +10,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from benchmarks.refresh.toy_store import ALLOW, write_catalogue, write_model
 from benchmarks.report import RESULTS
 from benchmarks.retrieval import query_load
 from benchmarks.retrieval.query_load import Setting, closed_loop, open_loop
 from benchmarks.retrieval.request_schedule import RequestSchedule
-from benchmarks.retrieval.trained_shop import TrainedShop, make_trained_shop
+from benchmarks.retrieval.shop_home import TrainedShop
 
 DOCUMENTS = ["a", "b", "c"]
 SERVICE = 0.02  # seconds that an answer takes
@@ -39,14 +38,6 @@ class Clock:
 
     def schedule(self, times: Sequence[float], **options: float) -> RequestSchedule:
         return RequestSchedule(np.array(times), clock=self, sleep=self.sleep, **options)
-
-
-@pytest.fixture(scope="module")
-def shop(tmp_path_factory: pytest.TempPathFactory) -> TrainedShop:
-    """With an untrained model."""
-    home = tmp_path_factory.mktemp("home")
-    write_model(home, write_catalogue(home / "learned", 300, seed=1), "tiny", seed=0)
-    return make_trained_shop(home, 300, ALLOW)
 
 
 def test_arrivals_are_random_at_the_given_rate_and_reproducible() -> None:
@@ -148,7 +139,7 @@ def test_a_report_has_every_setting_and_can_be_printed_again(
     assert [one["size"] for one in figures["closed_loop"]] == [1, 8]
     assert all(one["answered"] == 4 and one["p50_ms"] > 0 for one in figures["open_loop"])
     measured = capsys.readouterr().out
-    assert "300 products" in measured
+    assert "1,200 products" in measured
     query_load.main(["--show", str(out)])
     assert capsys.readouterr().out == measured, "the table comes from the saved report alone"
 

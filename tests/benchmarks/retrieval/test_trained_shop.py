@@ -11,23 +11,16 @@ from types import ModuleType
 import numpy as np
 import pytest
 
-from benchmarks.refresh.toy_store import ALLOW, write_catalogue, write_model
+from benchmarks.refresh.toy_store import ALLOW
 from benchmarks.report import RESULTS
 from benchmarks.retrieval import index_kinds, live_query
-from benchmarks.retrieval.trained_shop import TrainedShop, make_trained_shop
+from benchmarks.retrieval.shop_home import TrainedShop
+from benchmarks.retrieval.trained_shop import make_trained_shop
+from tests.benchmarks.retrieval.conftest import PRODUCTS
 from tests.rounding import rounding_error
 
-PRODUCTS = 1200
 # Those that need no extra package.
 INDEXES = ["auto", "flat", "ivf-fp16", "disk", "FAISS Flat", "FAISS IVF,Flat"]
-
-
-@pytest.fixture(scope="module")
-def shop(tmp_path_factory: pytest.TempPathFactory) -> TrainedShop:
-    """With an untrained model."""
-    home = tmp_path_factory.mktemp("home")
-    write_model(home, write_catalogue(home / "learned", 300, seed=1), "tiny", seed=0)
-    return make_trained_shop(home, PRODUCTS, ALLOW)
 
 
 def test_it_has_vectors_of_products_and_of_sessions(shop: TrainedShop) -> None:
@@ -66,15 +59,14 @@ def test_every_index_is_built_tuned_and_timed_alike(shop: TrainedShop) -> None:
 
 
 def test_a_live_query_is_the_sum_of_its_steps(shop: TrainedShop) -> None:
-    options = argparse.Namespace(home=shop.home, sessions=10, threads=1, where="price < 80", explain=True)
+    options = argparse.Namespace(home=shop.home, sessions=10, where="price < 80", explain=True)
     report = live_query.measure(options)
     for cache in ("cold", "warm"):
         shares = [step["share"] for name, step in report[cache].items() if name != "all"]
         assert sum(shares) == pytest.approx(1, abs=0.01)
         assert min(shares) >= 0
         assert report[cache]["encode"]["p50_ms"] <= report[cache]["all"]["p50_ms"]
-    assert report["encode_and_search"]["p50_ms"] > 0
-    assert "times that" in live_query.table(report)
+    assert "encode" in live_query.table(report)
 
 
 def test_the_command_lines_name_their_folder(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
