@@ -33,7 +33,6 @@ from cli.store_options import (
     read_mapping,
     read_settings,
 )
-from ubm_embed.inference.runtimes.runtime_name import RuntimeName
 
 if TYPE_CHECKING:
     from indexer.versions.version import StoreVersion
@@ -64,7 +63,7 @@ def build_index(
     allow: Allow = None,
     engine: Engine = EngineName.LOCAL,
     device: Device = "auto",
-    runtime: Runtime = RuntimeName.TORCH,
+    runtime: Runtime = None,
     output_format: Annotated[
         Format | None, typer.Option("--format", help="json or jsonl: also write the version's manifest to stdout.")
     ] = None,

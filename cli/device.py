@@ -14,9 +14,9 @@ def device_option(panel: str | None = None) -> Any:
 
 def usable_device(name: str) -> str:
     """The device of this name, the one chosen for "auto"; one that is not there is a usage error."""
-    from ubm_embed.model.device import choose_device
+    from ubm_embed.model.device_name import device_name
 
     try:
-        return str(choose_device(name))
+        return device_name(name)
     except ValueError as error:
         raise typer.BadParameter(f"--device: {error}") from None

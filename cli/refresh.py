@@ -40,7 +40,6 @@ from cli.store_options import (
     read_mapping,
     read_settings,
 )
-from ubm_embed.inference.runtimes.runtime_name import RuntimeName
 
 if TYPE_CHECKING:
     from indexer.refresh.refresh import RefreshReport
@@ -78,7 +77,7 @@ def refresh(
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Only report what would happen.")] = False,
     engine: Engine = EngineName.LOCAL,
     device: Device = "auto",
-    runtime: Runtime = RuntimeName.TORCH,
+    runtime: Runtime = None,
     output_format: Annotated[
         Format | None, typer.Option("--format", help="Default: a table on a terminal, else JSON.")
     ] = None,

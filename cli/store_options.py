@@ -57,10 +57,11 @@ Engine = Annotated[
     EngineName, typer.Option("--engine", help="Encode in this process, or on a Ray cluster (RAY_ADDRESS).")
 ]
 Runtime = Annotated[
-    RuntimeName,
+    RuntimeName | None,
     typer.Option(
         "--runtime",
-        help="What reads the products' texts; auto measures which one is fastest among those that agree with torch.",
+        help="What reads the products' texts; auto measures which one is fastest among those that agree with float32.",
+        show_default="onnx on a CPU, torch on a GPU",
     ),
 ]
 Index = Annotated[
@@ -148,11 +149,11 @@ def encoding_device(engine: EngineName, device: str) -> str:
     return device if engine is EngineName.RAY else usable_device(device)
 
 
-def encoding_runtime(engine: EngineName, runtime: RuntimeName) -> str:
+def encoding_runtime(engine: EngineName, runtime: RuntimeName | None) -> str | None:
     """The runtime to encode with; a cluster's workers could each choose another one, so there it must be named."""
     if engine is EngineName.RAY and runtime is RuntimeName.AUTO:
         raise typer.BadParameter("--runtime auto measures on one machine; with --engine ray, name the runtime")
-    return str(runtime)
+    return None if runtime is None else str(runtime)
 
 
 def execution_engine(name: EngineName, settings: RefreshSettings) -> ExecutionEngine:

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import os
+import shutil
 from collections.abc import Callable
+from pathlib import Path
 
 import hypothesis
 import polars as pl
@@ -13,8 +15,10 @@ from torch import nn
 
 from ubm_embed.data.corpus import PRODUCT_SCHEMA
 from ubm_embed.data.text.tokenizer import InteractionTokenizer, attribute_names, training_texts
+from ubm_embed.inference.runtimes.graph_writer import write_graphs
 from ubm_embed.model.bert import bert_config
 from ubm_embed.model.config import UBMConfig
+from ubm_embed.model.folder import GRAPHS, PRODUCT_TOWER, model_id_of
 from ubm_embed.model.user_behavior_model import InteractionEncoder, UserBehaviorModel
 
 
@@ -74,6 +78,23 @@ def model(tokenizer: InteractionTokenizer) -> UserBehaviorModel:
     built = UserBehaviorModel(config, InteractionEncoder(encoder, config.dimension))
     stir(built)
     return built.eval()
+
+
+@pytest.fixture(scope="session")
+def with_graphs(tmp_path_factory: pytest.TempPathFactory) -> Callable[[Path], Path]:
+    """Gives a saved model its graphs, and returns its folder. The graphs of a model are made once for all tests."""
+    made = tmp_path_factory.mktemp("graphs")
+
+    def complete(folder: Path) -> Path:
+        if not (known := made / model_id_of(folder)).is_dir():
+            write_graphs(folder)
+            shutil.copytree(folder / GRAPHS, known)
+        shutil.copytree(known, folder / GRAPHS, dirs_exist_ok=True)
+        if (folder / PRODUCT_TOWER).is_dir():
+            complete(folder / PRODUCT_TOWER)
+        return folder
+
+    return complete
 
 
 @pytest.fixture(name="stir")

@@ -19,7 +19,7 @@ from indexer.index.index_request import IndexRequest
 from indexer.index.tuning import require_buildable
 from indexer.refresh.catalogue_scan import CatalogueScan, read_counts
 from indexer.refresh.gates import Gate, GateResult, require_passed
-from indexer.refresh.model_copy import copy_model, open_model, open_model_copy
+from indexer.refresh.model_copy import complete_graphs, copy_model, open_model, open_model_copy
 from indexer.refresh.plan import ChangeCounts, Plan
 from indexer.refresh.publication import publish
 from indexer.refresh.schema_changes import compare_catalogues
@@ -45,7 +45,7 @@ def build_index(
     allow: Collection[Gate] = (),
     engine: ExecutionEngine = encode_locally,
     device: str = "auto",
-    runtime: str = "torch",
+    runtime: str | None = None,
     mapping: Mapping | None = None,
     progress: Progress = silent,
     notice: Notice = unsaid,
@@ -61,7 +61,7 @@ def build_index(
         allow: gates that may fail.
         engine: encodes the shards.
         device: "auto" takes a GPU if there is one.
-        runtime: the text runtime, a `RuntimeName`.
+        runtime: the text runtime, a `RuntimeName`; None for what reads the model on this device.
         mapping: which columns of the catalogue are what; None if they have our names.
         notice: is told what was changed in the catalogue, and how its columns differ from those of the live version.
 
@@ -87,6 +87,7 @@ def build_index(
         compared = compare_catalogues(target, plan, settings.gates.max_lost, notice, may_fail=may_fail)
         require_passed(compared, allow)
         copy_model(target, folder)
+        complete_graphs(target, plan.model_id, notice)
         candidate = write_rows(
             target,
             plan,
@@ -169,7 +170,7 @@ def refresh(
     dry_run: bool = False,
     engine: ExecutionEngine = encode_locally,
     device: str = "auto",
-    runtime: str = "torch",
+    runtime: str | None = None,
     mapping: Mapping | None = None,
     progress: Progress = silent,
     notice: Notice = unsaid,
@@ -186,7 +187,7 @@ def refresh(
         dry_run: only report what would happen.
         engine: encodes the shards.
         device: "auto" takes a GPU if there is one.
-        runtime: the text runtime, a `RuntimeName`.
+        runtime: the text runtime, a `RuntimeName`; None for what reads the model on this device.
         mapping: which columns of the catalogue are what; None if they have our names.
         notice: is told what was changed in the catalogue, and how its columns differ from those of the live version.
 
@@ -221,6 +222,7 @@ def refresh(
         if plan.is_empty and report.index is None:
             require_complete(target, read_version(target, report.base))
         else:
+            complete_graphs(target, plan.model_id, notice)
             with open_model_copy(target, plan.model_id):
                 pass  # a version that a damaged model would have to read must not go live, encoded or not
             candidate = write_rows(

@@ -79,7 +79,7 @@ class EncodingJob:
         reuse: version of the table that the vectors of rows that are not encoded are copied from.
         rewrite: whether the whole table is written again.
         device: "auto" takes a GPU if there is one.
-        runtime: the text runtime, a `RuntimeName`.
+        runtime: the text runtime, a `RuntimeName`; None for what reads the model on the device.
     """
 
     store: str
@@ -87,7 +87,7 @@ class EncodingJob:
     reuse: int | None
     rewrite: bool
     device: str = "auto"
-    runtime: str = "torch"
+    runtime: str | None = None
 
 
 # Encodes shards: every shard it is given is done when it returns. Progress counts encoded products.
@@ -207,7 +207,7 @@ class ShardEncoder:
     def embedder(self) -> Embedder:
         """The model, opened from the store's copy, which is proven to be that model."""
         with open_model_copy(self.store, self.job.model_id) as model:
-            return Embedder.from_pretrained(model.path, device=self.job.device, runtime=self.job.runtime)
+            return Embedder(model, device=self.job.device, runtime=self.job.runtime)
 
 
 def encode_locally(job: EncodingJob, shards: Sequence[Shard], progress: Progress) -> None:

@@ -43,7 +43,7 @@ def write_rows(
     shard_rows: int,
     engine: ExecutionEngine,
     device: str,
-    runtime: str,
+    runtime: str | None,
     progress: Progress,
     seconds: dict[str, float],
 ) -> ReleaseCandidate:

@@ -89,9 +89,8 @@ class LocalStorage:
 
     def remove_leftovers(self) -> None:
         with self._swap_lock():  # the temporary file of a swap under way is no leftover
-            for folder in (self.path, *(entry for entry in self.path.iterdir() if entry.is_dir())):
-                for leftover in folder.glob(_LEFTOVER):
-                    shutil.rmtree(leftover) if leftover.is_dir() else leftover.unlink()
+            for leftover in list(self.path.rglob(_LEFTOVER)):
+                shutil.rmtree(leftover) if leftover.is_dir() else leftover.unlink(missing_ok=True)
 
     def require_lock(self) -> None:
         pass  # the operating system takes a file lock only from a process that died

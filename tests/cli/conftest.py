@@ -50,11 +50,13 @@ def ubm(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> 
 
 
 @pytest.fixture
-def model_folder(tmp_path: Path, model: UserBehaviorModel, tokenizer: InteractionTokenizer) -> Path:
+def model_folder(
+    tmp_path: Path, model: UserBehaviorModel, tokenizer: InteractionTokenizer, with_graphs: Callable[[Path], Path]
+) -> Path:
     """A folder with the tiny model."""
     (tmp_path / "model").mkdir()
     save_checkpoint(tmp_path / "model", model, tokenizer, {})
-    return tmp_path / "model"
+    return with_graphs(tmp_path / "model")
 
 
 @pytest.fixture

@@ -11,10 +11,11 @@ import pytest
 
 from indexer.store.embedding_store import EmbeddingStore
 from indexer.versions.version import read_version
-from ubm_embed.inference.runtimes import onnx_export as onnx_folder
 from ubm_embed.inference.runtimes import selection as choice
+from ubm_embed.inference.runtimes.opening import open_torch_model
 from ubm_embed.inference.runtimes.runtime_name import RuntimeName
-from ubm_embed.inference.runtimes.torch_runtime import TorchRuntime
+from ubm_embed.inference.runtimes.torch_model import TorchModel
+from ubm_embed.model.folder import ModelFolder
 
 Shell = Callable[..., Any]
 
@@ -22,8 +23,11 @@ Shell = Callable[..., Any]
 @pytest.fixture(autouse=True)
 def openvino(monkeypatch: pytest.MonkeyPatch) -> None:
     """PyTorch under the name of another runtime, so that every machine has it."""
-    makers = {RuntimeName.OPENVINO: lambda model: TorchRuntime(model, RuntimeName.OPENVINO)}
-    monkeypatch.setattr(choice, "BUILDS", makers)
+
+    def build(model: ModelFolder, device: str) -> TorchModel:
+        return TorchModel(open_torch_model(model, device).model, RuntimeName.OPENVINO)
+
+    monkeypatch.setattr(choice, "BUILDS", {**choice.BUILDS, RuntimeName.OPENVINO: build})
 
 
 def test_the_runtime_is_an_option_and_an_environment_variable(
@@ -55,9 +59,7 @@ def test_the_workers_of_a_cluster_do_not_each_choose_a_runtime(
     assert (refused.code, "name the runtime" in refused.err) == (2, True)
 
 
-def test_a_model_is_exported(ubm: Shell, tmp_path: Path, model_folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    graphs = {name: lambda model, name=name: name.encode() for name in onnx_folder._GRAPHS}
-    monkeypatch.setattr(onnx_folder, "_GRAPHS", graphs)
+def test_a_model_is_exported(ubm: Shell, tmp_path: Path, model_folder: Path) -> None:
     ran = ubm("export", "--to", "onnx", "--model", model_folder, "--out", tmp_path / "out")
     assert (ran.code, "the encoders of model" in ran.err) == (0, True)
     assert sorted(file.name for file in (tmp_path / "out").iterdir()) == [

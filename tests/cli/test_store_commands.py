@@ -8,6 +8,7 @@ import os
 import re
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -44,10 +45,12 @@ def run(*arguments: object, stdin: str | None = None) -> Result:
 
 
 @pytest.fixture
-def model_folder(tmp_path: Path, model: UserBehaviorModel, tokenizer: InteractionTokenizer) -> Path:
+def model_folder(
+    tmp_path: Path, model: UserBehaviorModel, tokenizer: InteractionTokenizer, with_graphs: Callable[[Path], Path]
+) -> Path:
     (tmp_path / "model").mkdir()
     save_checkpoint(tmp_path / "model", model, tokenizer, {})
-    return tmp_path / "model"
+    return with_graphs(tmp_path / "model")
 
 
 @pytest.fixture

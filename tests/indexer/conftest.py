@@ -35,11 +35,13 @@ def no_second_look(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.fixture
-def model_folder(tmp_path: Path, model: UserBehaviorModel, tokenizer: InteractionTokenizer) -> Path:
+def model_folder(
+    tmp_path: Path, model: UserBehaviorModel, tokenizer: InteractionTokenizer, with_graphs: Callable[[Path], Path]
+) -> Path:
     """A folder with the tiny model."""
     (tmp_path / "model").mkdir()
     save_checkpoint(tmp_path / "model", model, tokenizer, {"note": "toy"})
-    return tmp_path / "model"
+    return with_graphs(tmp_path / "model")
 
 
 @pytest.fixture
@@ -49,12 +51,13 @@ def other_model_folder(
     model: UserBehaviorModel,
     tokenizer: InteractionTokenizer,
     stir: Callable[[nn.Module], None],
+    with_graphs: Callable[[Path], Path],
 ) -> Path:
     """A folder with a model of the same shape and other weights."""
     (tmp_path / "other_model").mkdir()
     stir(model)
     save_checkpoint(tmp_path / "other_model", model, tokenizer, {})
-    return tmp_path / "other_model"
+    return with_graphs(tmp_path / "other_model")
 
 
 @pytest.fixture
@@ -64,6 +67,7 @@ def session_model_folder(
     model: UserBehaviorModel,
     tokenizer: InteractionTokenizer,
     stir: Callable[[nn.Module], None],
+    with_graphs: Callable[[Path], Path],
 ) -> Path:
     """A folder with a model that reads sessions only; the tiny model is its product tower."""
     tower = Checkpoint.from_pretrained(model_folder)
@@ -71,7 +75,7 @@ def session_model_folder(
     stir(tuned)
     (tmp_path / "session_model").mkdir()
     save_checkpoint(tmp_path / "session_model", tuned, tokenizer, {}, tower)
-    return tmp_path / "session_model"
+    return with_graphs(tmp_path / "session_model")
 
 
 @pytest.fixture

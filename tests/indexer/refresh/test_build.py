@@ -42,10 +42,10 @@ def test_a_version_describes_itself(store: Path, model_folder: Path) -> None:
 
 
 def test_the_store_keeps_the_model(store: Path, model_folder: Path) -> None:
-    copy = store / "models" / model_id_of(model_folder)
-    assert {file.name: file.read_bytes() for file in copy.iterdir()} == {
-        file.name: file.read_bytes() for file in model_folder.iterdir()
-    }
+    def contents(folder: Path) -> dict[Path, bytes]:
+        return {file.relative_to(folder): file.read_bytes() for file in folder.rglob("*") if file.is_file()}
+
+    assert contents(store / "models" / model_id_of(model_folder)) == contents(model_folder)
 
 
 def test_vectors_are_those_of_the_model(store: Path, model_folder: Path, products: pl.DataFrame) -> None:

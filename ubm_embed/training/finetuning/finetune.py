@@ -22,6 +22,7 @@ from ubm_embed.data.tasks.training_ids import TrainingIds
 from ubm_embed.data.text.tokenizer import InteractionTokenizer
 from ubm_embed.errors import Conflict, InvalidData
 from ubm_embed.inference.embedder import Embedder
+from ubm_embed.inference.runtimes.graph_writer import write_graphs
 from ubm_embed.model.checkpoint import Checkpoint, save_checkpoint
 from ubm_embed.model.folder import require_task
 from ubm_embed.model.heads import PurchaseIntentionHead, RemainingLengthHead
@@ -108,6 +109,7 @@ def finetune(
             earlier = None if checkpoint.folder is None else TrainingIds.load(checkpoint.folder)
             (ids if earlier is None else ids.union(earlier)).save(folder)
             shutil.copy(run.metrics, folder / METRICS_FILE)
+        write_graphs(out)
         run.discard()
     return Checkpoint.from_pretrained(out)
 

@@ -25,6 +25,7 @@ from ubm_embed.data.tasks.split import Split, Splittable
 from ubm_embed.data.tasks.training_ids import TrainingIds
 from ubm_embed.data.text.tokenizer import InteractionTokenizer
 from ubm_embed.errors import Conflict, InvalidData
+from ubm_embed.inference.runtimes.graph_writer import write_graphs
 from ubm_embed.model.checkpoint import Checkpoint, save_checkpoint
 from ubm_embed.model.user_behavior_model import UserBehaviorModel
 from ubm_embed.outputs import output_folder, require_free
@@ -91,6 +92,7 @@ def pretrain(
                 ids = TrainingIds.from_split(corpus, tokenized, split_of(tokenized, config))
                 (ids if earlier_ids is None else ids.union(earlier_ids)).save(folder)
                 shutil.copy(run.metrics, folder / METRICS_FILE)
+            write_graphs(out)
             run.discard()
 
         processes.on_rank_zero(publish)
