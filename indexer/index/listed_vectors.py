@@ -96,19 +96,20 @@ class ListedVectors:
 
     def _coded(self, positions: IntArray) -> NDArray[np.uint8]:
         """Codes as FAISS decodes them, with the number of the list before each: [K] -> [K, bytes]."""
-        lists, rows = self._slots(positions)
+        lists, starts, rows = self._slots(positions)
         coded = np.empty((len(positions), self._list_bytes + self._code_size), np.uint8)
         coded[:, : self._list_bytes] = lists.astype("<i8").view(np.uint8).reshape(-1, 8)[:, : self._list_bytes]
-        codes = self._codes[self._starts[lists] + rows * self._code_size]
+        codes = self._codes[starts + rows * self._code_size]
         coded[:, self._list_bytes :] = codes.view(np.uint8).reshape(-1, self._code_size)
         return coded
 
-    def _slots(self, positions: IntArray) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-        """The list of each position, and its index in the list: [K] and [K]. IndexError if the map is damaged."""
+    def _slots(self, positions: IntArray) -> tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.int64]]:
+        """The list of each position, where it begins, and the index in it: [K] each. IndexError if there is no such."""
         slots = self._direct_map[positions]
         if slots.min(initial=0) < 0:
             raise IndexError("a list before the first")
-        return slots >> 32, slots & 0xFFFFFFFF
+        lists = slots >> 32
+        return lists, self._starts[lists], slots & 0xFFFFFFFF
 
     def require_agreement(self) -> None:
         """Check with some vectors that the lists have them where they should be.
@@ -120,8 +121,8 @@ class ListedVectors:
         index, positions = self._index, evenly_spaced(len(self._direct_map), _CHECKED_VECTORS)
         if (index.ntotal, index.nlist) != (len(self._direct_map), len(self._starts)):
             raise ValueError("another number of vectors or lists")
-        lists, rows = self._slots(positions)
+        lists, starts, rows = self._slots(positions)
         sizes = np.array([index.get_list_size(int(one)) for one in lists])
-        ids = self._ids[self._starts[lists] + sizes * self._code_size + rows * _ID_BYTES].view("<i8")
+        ids = self._ids[starts + sizes * self._code_size + rows * _ID_BYTES].view("<i8")
         if (ids != positions).any():
             raise ValueError("vectors are not where the map says")
