@@ -16,7 +16,7 @@ def codes_of(column: pa.ChunkedArray) -> NDArray[np.int32]:
     """A number for each value: [M]. Equal values have equal numbers; a missing one has -1."""
     if pa.types.is_nested(column.type) or pa.types.is_null(column.type):
         return _codes_of_nested(column)
-    encoded = column.dictionary_encode().unify_dictionaries()
+    encoded = column.dictionary_encode()  # all chunks by the same dictionary
     chunks = (chunk.indices.fill_null(MISSING).to_numpy(zero_copy_only=False) for chunk in encoded.chunks)
     return np.concatenate([np.empty(0, np.int32), *chunks], dtype=np.int32)
 

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from indexer.catalogue.id_hashes import id_hashes
 from indexer.catalogue.product_file import ProductFile
-from ubm_embed.data.arrays import evenly_spaced
+from ubm_embed.data.arrays import IntArray, evenly_spaced
 from ubm_embed.errors import InvalidData
 
 ID_HASHES_FILE, ID_POSITIONS_FILE = "id_hashes.npy", "id_positions.npy"
@@ -46,21 +46,29 @@ class ProductIds:
             return {}
         wanted = id_hashes(names)
         ranks = np.searchsorted(self._hashes, wanted)
-        there = np.flatnonzero(self._hashes[np.minimum(ranks, self._hashes.size - 1)] == wanted)
-        found = ((names[index], self._position(names[index], int(ranks[index]))) for index in there)
-        return {name: position for name, position in found if position is not None}
+        hits = np.flatnonzero(self._hashes[np.minimum(ranks, self._hashes.size - 1)] == wanted)
+        positions = self._positions_at(ranks[hits])
+        found = {}
+        for hit, position, there in zip(hits, positions, self._products.values("product_id", positions), strict=True):
+            name = names[hit]
+            same = position if there == name else self._after(name, int(ranks[hit]))
+            if same is not None:
+                found[name] = same
+        return found
 
-    def _position(self, name: str, rank: int) -> int | None:
-        """The position of an id among those with its hash, of which the first has this rank."""
-        wanted = self._hashes[rank]
-        while rank < self._hashes.size and self._hashes[rank] == wanted:
-            position = int(self._positions[rank])
-            if position >= len(self._products):
-                raise self._damaged()
-            if self._products.values("product_id", [position]) == [name]:
-                return position
-            rank += 1
-        return None
+    def _after(self, name: str, rank: int) -> int | None:
+        """The position of an id that has the hash at a rank, but not the id there: among the next of the same hash."""
+        last = np.searchsorted(self._hashes, self._hashes[rank], side="right")
+        positions = self._positions_at(np.arange(rank + 1, last))
+        ids = self._products.values("product_id", positions)
+        return next((position for position, there in zip(positions, ids, strict=True) if there == name), None)
+
+    def _positions_at(self, ranks: IntArray) -> list[int]:
+        positions = self._positions[ranks]
+        if positions.size and positions.max() >= len(self._products):
+            raise self._damaged()
+        found: list[int] = positions.tolist()
+        return found
 
     def _require_sample(self) -> None:
         positions = evenly_spaced(len(self._products), _SAMPLE).tolist()

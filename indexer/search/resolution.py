@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
-from indexer.search.catalogue import Catalogue, find_products
+from indexer.catalogue.catalogue import Catalogue, find_products
 from ubm_embed.data.removals import take_back
 from ubm_embed.data.session import Action, Interaction, Product, Session
 from ubm_embed.inference.embedder import Embedder
