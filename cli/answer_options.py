@@ -56,6 +56,9 @@ RemainingLength = Annotated[
 ]
 
 
+_MAX_DIGITS = 18  # of a number that is no mistake
+
+
 def read_rules(
     where: str | None,
     diversity: float,
@@ -72,21 +75,33 @@ def read_rules(
         InvalidData: a file is not what was expected.
     """
     from indexer.search.ranking import Rules
-    from indexer.search.rule_files import read_boosts, read_excluded
 
     return Rules(
         where=where,
         exclude_seen=not include_seen,
-        exclude=frozenset() if exclude is None else read_excluded(exclude),
-        boost={} if boost is None else read_boosts(boost),
+        exclude=frozenset() if exclude is None else _read_excluded(exclude),
+        boost={} if boost is None else _read_boosts(boost),
         diversity=diversity,
         max_per=dict(map(_column_limit, max_per or [])),
     )
 
 
+# What reads tables takes as long to load as all else that a query needs.
+def _read_excluded(file: Path) -> frozenset[str]:
+    from indexer.search.rule_files import read_excluded
+
+    return read_excluded(file)
+
+
+def _read_boosts(file: Path) -> dict[str, float]:
+    from indexer.search.rule_files import read_boosts
+
+    return read_boosts(file)
+
+
 def _column_limit(pair: str) -> tuple[str, int]:
     column, _, number = pair.rpartition("=")
-    if not column or not number.isdecimal() or int(number) < 1:
+    if not column or not number.isdecimal() or len(number) > _MAX_DIGITS or int(number) < 1:
         raise typer.BadParameter(f"--max-per expects COLUMN=N with N at least 1, got {pair!r}")
     return column, int(number)
 
@@ -106,9 +121,8 @@ def load_predictors(purchase_intention: Path | None, remaining_length: Path | No
 
 def _load_predictor(task: Task, folder: Path) -> Predictor:
     from ubm_embed.inference.predictor import Predictor
-    from ubm_embed.model.checkpoint import Checkpoint
-    from ubm_embed.model.folder import require_task
+    from ubm_embed.model.folder import ModelFolder, require_task
 
-    checkpoint = Checkpoint.from_pretrained(folder)
-    require_task(checkpoint, task)
-    return Predictor.from_checkpoint(checkpoint)
+    model = ModelFolder.open(folder)
+    require_task(model, task)
+    return Predictor.from_checkpoint(model)

@@ -67,7 +67,7 @@ def name_environment_variables(command: Any) -> None:
         if isinstance(parameter, TyperOption) and not parameter.is_eager:
             parameter.envvar = "UBM_EMBED_" + _long_name(parameter).upper().replace("-", "_")
             parameter.show_envvar = False  # the epilog gives the rule; fifty names would drown the help
-    if isinstance(command, TyperGroup):
+    if isinstance(command, TyperGroup) and not isinstance(command, Commands):  # whose commands are not loaded yet
         for inner in command.commands.values():
             name_environment_variables(inner)
 

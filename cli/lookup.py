@@ -68,9 +68,12 @@ def lookup(
 
     from indexer.search.retriever import Retriever
 
-    retriever = Retriever.open(store, predictors=predictors)
-    warn_about_rules(rules, retriever)
-    answer = retriever.lookup_id(product_id or "", k, rules) if product is None else retriever.lookup(product, k, rules)
+    with Retriever.open(store, predictors=predictors) as retriever:
+        warn_about_rules(rules, retriever)
+        if product is None:
+            answer = retriever.lookup_id(product_id or "", k, rules)
+        else:
+            answer = retriever.lookup(product, k, rules)
     with AnswerWriter(choose_format(output_format)) as writer:
         writer.write([answer])
 

@@ -70,13 +70,13 @@ def query(
         from indexer.search.retriever import Retriever
         from ubm_embed.data.session_file import SessionFile, SessionLayout
 
-        retriever = Retriever.open(store, version=number, predictors=predictors)
-        warn_about_rules(rules, retriever)
-        file = SessionFile(chunks, name=source_name(session))
-        chosen = choose_format(output_format)
-        if output_format is None and chosen is Format.JSON and file.layout is SessionLayout.LINES:
-            chosen = Format.JSONL  # lines in, lines out
-        with AnswerWriter(chosen, several=file.layout is not SessionLayout.SESSION) as writer:
-            for batch in file.batches():
-                sessions = [one for _, one in batch]
-                writer.write(retriever.recommend_many(sessions, k, rules, explain=explain))
+        with Retriever.open(store, version=number, predictors=predictors) as retriever:
+            warn_about_rules(rules, retriever)
+            file = SessionFile(chunks, name=source_name(session))
+            chosen = choose_format(output_format)
+            if output_format is None and chosen is Format.JSON and file.layout is SessionLayout.LINES:
+                chosen = Format.JSONL  # lines in, lines out
+            with AnswerWriter(chosen, several=file.layout is not SessionLayout.SESSION) as writer:
+                for batch in file.batches():
+                    sessions = [one for _, one in batch]
+                    writer.write(retriever.recommend_many(sessions, k, rules, explain=explain))

@@ -9,16 +9,28 @@ if TYPE_CHECKING:
     from indexer.index.vector_index import VectorIndex
     from indexer.refresh.refresh import build_index
     from indexer.search.answer import Answer, Match
+    from indexer.search.live_retriever import LiveRetriever
     from indexer.search.ranking import Rules
     from indexer.search.retriever import Retriever
     from indexer.store.embedding_store import EmbeddingStore
     from indexer.versions.version import StoreVersion
 
-__all__ = ["Answer", "EmbeddingStore", "Match", "Retriever", "Rules", "StoreVersion", "VectorIndex", "build_index"]
+__all__ = [
+    "Answer",
+    "EmbeddingStore",
+    "LiveRetriever",
+    "Match",
+    "Retriever",
+    "Rules",
+    "StoreVersion",
+    "VectorIndex",
+    "build_index",
+]
 
 _MODULES = {
     "Answer": "search.answer",
     "EmbeddingStore": "store.embedding_store",
+    "LiveRetriever": "search.live_retriever",
     "Match": "search.answer",
     "Retriever": "search.retriever",
     "Rules": "search.ranking",

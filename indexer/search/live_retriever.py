@@ -1,0 +1,286 @@
+"""Answers from the live version of a store, whichever it is: a new one takes over between two requests."""
+
+from __future__ import annotations
+
+import logging
+import threading
+import time
+from collections import deque
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from pathlib import Path
+from types import TracebackType
+from typing import NamedTuple, Self
+
+from indexer.search.answer import Answer
+from indexer.search.limits import Limits
+from indexer.search.ranking import Rules
+from indexer.search.retriever import Retriever
+from indexer.store.embedding_store import EmbeddingStore
+from indexer.versions.live import live_number
+from indexer.versions.version import StoreVersion, read_version
+from ubm_embed.data.session import Interaction, Product, Session
+from ubm_embed.errors import UbmError
+from ubm_embed.inference.predictor import Predictor
+
+# What is remembered of requests, to warm a version with, has a bound in memory: longer texts and rules are left out.
+_MAX_CHARACTERS = 10_000
+_MAX_IDS_IN_RULES = 1_000
+
+_LOG = logging.getLogger(__name__)
+
+
+class LiveRetriever:
+    """Answers like a `Retriever`, always from the live version.
+
+    A thread looks for a new version, opens it beside the one that answers, and answers the last sessions with it, so
+    that its caches are warm. Then it takes over: every answer is of one version, requests that have begun end with
+    theirs, and the files of the old version are closed with its last request. While the model stays the same, its
+    caches do too. While both versions are open, both are in memory.
+
+    A version that does not open is reported, and the one before goes on; it is tried again when another version becomes
+    live, or after a while. Several threads may ask at once. A process that forks makes its own after the fork.
+
+    Args:
+        device, predictors, limits: as of `Retriever.open`.
+        interval: seconds between two looks; None for no thread, where the owner calls `check`.
+        retry_after: seconds before a version that did not open is tried again.
+        warm_sessions: how many of the last sessions a new version answers before it takes over.
+        on_error: called with the error when a version does not open, once for each version, by the thread that looks.
+            The error is logged in any case. It must not close the retriever.
+
+    Attributes:
+        error: why the live version does not answer; None if it does.
+
+    Raises:
+        NotFound: no such store.
+        InvalidData, Conflict, ValueError: the live version does not open, as of `Retriever.open`.
+    """
+
+    def __init__(
+        self,
+        store: str | Path,
+        *,
+        device: str = "auto",
+        predictors: Sequence[Predictor] = (),
+        limits: Limits | None = None,
+        interval: float | None = 5.0,
+        retry_after: float = 60.0,
+        warm_sessions: int = 100,
+        on_error: Callable[[Exception], None] | None = None,
+    ) -> None:
+        self.error: Exception | None = None
+        self._store = EmbeddingStore.open(store)
+        self._device, self._predictors, self._limits = device, tuple(predictors), limits
+        self._retry_after, self._on_error = retry_after, on_error
+        self._failure: _Failure | None = None
+        self._recent: deque[_Request] = deque(maxlen=warm_sessions)
+        self._requests, self._closed = 0, False
+        self._changed = threading.Condition()  # guards the two above, what serves, and its requests
+        self._checking = threading.Lock()
+        self._serving = _Serving(Retriever.open(store, device=device, predictors=predictors, limits=limits))
+        self._stop = threading.Event()
+        self._thread: threading.Thread | None = None
+        if interval is not None:
+            self._thread = threading.Thread(target=self._run, args=(interval,), name="live version", daemon=True)
+            self._thread.start()
+
+    @property
+    def version(self) -> StoreVersion:
+        """The version that answers now."""
+        return self._serving.retriever.version
+
+    def recommend(self, session: Session, k: int = 10, rules: Rules | None = None, *, explain: bool = False) -> Answer:
+        """As `Retriever.recommend`."""
+        return self.recommend_many([session], k, rules, explain=explain)[0]
+
+    def recommend_many(
+        self, sessions: Sequence[Session], k: int = 10, rules: Rules | None = None, *, explain: bool = False
+    ) -> list[Answer]:
+        """As `Retriever.recommend_many`: all answers are of one version."""
+        with self.borrow() as retriever:
+            answers = retriever.recommend_many(sessions, k, rules, explain=explain)
+            self._remember(sessions, k, rules, retriever.embedder.max_interactions)
+            return answers
+
+    def lookup(self, product: Product, k: int = 10, rules: Rules | None = None) -> Answer:
+        """As `Retriever.lookup`."""
+        with self.borrow() as retriever:
+            return retriever.lookup(product, k, rules)
+
+    def lookup_id(self, product_id: str, k: int = 10, rules: Rules | None = None) -> Answer:
+        """As `Retriever.lookup_id`."""
+        with self.borrow() as retriever:
+            return retriever.lookup_id(product_id, k, rules)
+
+    @contextmanager
+    def borrow(self) -> Iterator[Retriever]:
+        """The retriever of the live version, for several requests to the same version; it stays open inside the block.
+
+        Raises:
+            ValueError: this is closed.
+        """
+        with self._changed:
+            if self._closed:
+                raise ValueError("the retriever is closed")
+            serving = self._serving
+            serving.requests += 1
+            self._requests += 1
+        try:
+            yield serving.retriever
+        finally:
+            self._give_back(serving)
+
+    def check(self) -> bool:
+        """Look for a new version now, and whether one took over. Only one thread looks at a time.
+
+        What keeps a version from taking over is in `error`, and not raised.
+        """
+        return self._check(retry=True)
+
+    def close(self) -> None:
+        """Wait for the requests that have begun, and let go of the version. Later requests are refused."""
+        with self._changed:
+            self._closed = True
+        self._stop.set()
+        if self._thread is not None:
+            self._thread.join()
+        with self._checking, self._changed:
+            self._changed.wait_for(lambda: not self._requests)
+            self._serving.retriever.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def _run(self, interval: float) -> None:
+        while not self._stop.wait(interval):
+            self._check(retry=False)
+
+    def _check(self, *, retry: bool) -> bool:
+        """As `check`; without `retry` a version that did not open is left alone for a while."""
+        with self._checking:
+            if self._closed:
+                return False
+            version = None
+            try:
+                version = read_version(self._store, live_number(self._store))
+                if version == self.version:
+                    self.error = self._failure = None
+                    return False
+                if not retry and self._failure is not None and not self._failure.is_due(version, self._retry_after):
+                    return False
+                retriever = self._open(version)
+            except Exception as error:  # whatever it is, the version before goes on
+                self._report(error, version)
+                return False
+            return self._take_over(retriever)
+
+    def _open(self, version: StoreVersion) -> Retriever:
+        """A version that has answered the last sessions."""
+        retriever = Retriever.open(
+            self._store.uri,
+            version=version.version,
+            device=self._device,
+            predictors=self._predictors,
+            embedder=self._serving.retriever.embedder,
+            limits=self._limits,
+        )
+        try:
+            self._warm(retriever)
+        except BaseException:
+            retriever.close()
+            raise
+        return retriever
+
+    def _warm(self, retriever: Retriever) -> None:
+        for session, k, rules in self._recent.copy():
+            if self._closed:
+                return
+            with suppress(UbmError):  # a condition may name a column that is gone
+                retriever.recommend(session, k, rules)
+
+    def _take_over(self, retriever: Retriever) -> bool:
+        before, idle = _Serving(retriever), True
+        with self._changed:
+            if not self._closed:
+                before, self._serving = self._serving, before
+                self.error = self._failure = None
+                idle = not before.requests
+        if idle:
+            before.retriever.close()
+        return before.retriever is not retriever
+
+    def _give_back(self, serving: _Serving) -> None:
+        with self._changed:
+            serving.requests -= 1
+            is_last = not serving.requests and serving is not self._serving
+        if is_last:
+            serving.retriever.close()
+        with self._changed:
+            self._requests -= 1
+            if not self._requests:
+                self._changed.notify_all()
+
+    def _report(self, error: Exception, version: StoreVersion | None) -> None:
+        before, self.error = self._failure, error
+        self._failure = _Failure(version, type(error), time.monotonic())
+        if before is not None and before[:2] == self._failure[:2]:
+            return
+        name = "the live version" if version is None else f"version {version.version}"
+        _LOG.warning("%s: %s does not open, version %d goes on: %s", self._store.uri, name, self.version.version, error)
+        if self._on_error is not None:
+            try:
+                self._on_error(error)
+            except Exception:
+                _LOG.exception("on_error failed")
+
+    def _remember(self, sessions: Sequence[Session], k: int, rules: Rules | None, max_interactions: int) -> None:
+        if rules is not None and len(rules.exclude) + len(rules.boost) > _MAX_IDS_IN_RULES:
+            rules = rules.model_copy(update={"exclude": frozenset(), "boost": {}})
+        for session in sessions[-(self._recent.maxlen or 0) :]:
+            recent = session.interactions[-max_interactions:]
+            if sum(map(_characters, recent)) <= _MAX_CHARACTERS:
+                self._recent.append(_Request(Session(recent), k, rules))
+
+
+@dataclass
+class _Serving:
+    """A version that answers, or did, and how many requests it is answering."""
+
+    retriever: Retriever
+    requests: int = 0
+
+
+class _Request(NamedTuple):
+    """What was asked."""
+
+    session: Session
+    k: int
+    rules: Rules | None
+
+
+class _Failure(NamedTuple):
+    """Which version did not open, why, and when; without a version if not even its number could be read."""
+
+    version: StoreVersion | None
+    kind: type[Exception]
+    moment: float
+
+    def is_due(self, version: StoreVersion, seconds: float) -> bool:
+        """Whether a version may be tried: another one at once, the same after a while."""
+        return version != self.version or time.monotonic() - self.moment >= seconds
+
+
+def _characters(interaction: Interaction) -> int:
+    """How long the texts of an interaction are."""
+    product = interaction.product
+    if product is None:
+        return len(interaction.product_id or interaction.query or "")
+    attributes = sum(len(name) + len(value) for name, value in product.attributes)
+    return len(product.title) + len(product.category or "") + attributes
