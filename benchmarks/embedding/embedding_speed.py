@@ -43,6 +43,7 @@ from ubm_embed.inference.process import set_up_process
 from ubm_embed.inference.runtimes.agreement import Agreement
 from ubm_embed.inference.runtimes.runtime_name import RuntimeName
 from ubm_embed.inference.runtimes.selection import SelectionRules, benchmark_runtimes, sample_of
+from ubm_embed.inference.runtimes.torch_model import TorchModel
 from ubm_embed.model.checkpoint import Checkpoint
 
 NAME = "embedding_speed"
@@ -126,7 +127,8 @@ def interaction_vectors(checkpoint: Checkpoint, sequences: TokenTable) -> FloatA
 def _choice_of_auto(checkpoint: Checkpoint, sequences: TokenTable) -> dict[str, Any]:
     """The runtime that `--runtime auto` takes for this catalogue, and the time for finding it."""
     started = time.perf_counter()
-    results = benchmark_runtimes(checkpoint.products.model, sample_of(sequences.distinct()[0]))
+    exact = TorchModel(checkpoint.products.model)
+    results = benchmark_runtimes(checkpoint.products, exact, sample_of(sequences.distinct()[0]), "cpu")
     return {
         "runtime": str(SelectionRules().fastest(results).runtime.name),
         "seconds": time.perf_counter() - started,

@@ -26,7 +26,7 @@ from ubm_embed.model.start import fresh_model
 from ubm_embed.model.user_behavior_model import UserBehaviorModel
 
 
-def missing(model: UserBehaviorModel) -> Any:
+def missing(model: Checkpoint, device: str) -> Any:
     raise NotFound("not installed")
 
 

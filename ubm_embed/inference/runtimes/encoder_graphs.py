@@ -17,6 +17,7 @@ from torch import Tensor, nn
 
 from ubm_embed.data.arrays import FloatArray
 from ubm_embed.data.text.tokenizer import MAX_TOKENS
+from ubm_embed.errors import InvalidData
 from ubm_embed.inference.runtimes.graph_builder import GraphBuilder
 from ubm_embed.model.heads import Head, PurchaseIntentionHead
 from ubm_embed.model.transformer import Affine, Layer, layers_from_modules
@@ -39,17 +40,13 @@ _ACTIVATIONS: dict[str, tuple[str, dict[str, str]]] = {
 }
 
 
-class NoGraphError(Exception):
-    """The model has a part without a counterpart in ONNX here; the message names it."""
-
-
 def interactions_graph(model: UserBehaviorModel) -> Any:
     """ids, mask [N, L] int64 -> vectors b' [N, D], as an `onnx.ModelProto`. The mask is 1 for a token and 0 after them.
 
     A model with item embeddings has a third input, item_vectors [N, D]: the vectors of the texts, 0 for one without.
 
     Raises:
-        NoGraphError: an activation without a counterpart.
+        InvalidData: the encoder's activation has no counterpart in ONNX here.
         NotFound: the library that writes ONNX is not installed.
     """
     graph = GraphBuilder()
@@ -273,7 +270,7 @@ def _activation(graph: GraphBuilder, activation: object, states: str) -> str:
     if name in ("SiLU", "SiLUActivation"):
         return graph.op("Mul", states, graph.op("Sigmoid", states))
     if name not in _ACTIVATIONS:
-        raise NoGraphError(f"the activation {name}")
+        raise InvalidData(f"expected an activation with a counterpart in ONNX, got {name}", field="hidden_act")
     operation, attributes = _ACTIVATIONS[name]
     return graph.op(operation, states, **attributes)
 

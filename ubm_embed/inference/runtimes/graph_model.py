@@ -46,8 +46,6 @@ class GraphModel:
         threads: how many parts are run at once.
     """
 
-    by_length = False  # parts are cut by length here
-
     def __init__(
         self,
         name: RuntimeName,

@@ -67,7 +67,7 @@ def graphs_in(folder: Path, checkpoint: Checkpoint) -> Graphs:
 
     Raises:
         NotFound: the library that writes ONNX is not installed.
-        NoGraphError: the model has a part without a counterpart in ONNX.
+        InvalidData: as `interactions_graph`.
     """
     model = checkpoint.model
     graphs = {INTERACTIONS_FILE: interactions_graph(model), SESSIONS_FILE: sessions_graph(model)}

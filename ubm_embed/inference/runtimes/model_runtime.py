@@ -9,21 +9,11 @@ from typing import Protocol
 
 from ubm_embed.data.arrays import FloatArray, IntArray
 from ubm_embed.data.text.token_table import TokenTable
-from ubm_embed.inference.runtimes.runtime_name import RuntimeName
+from ubm_embed.inference.runtimes.runtime import TextRuntime
 
 
-class ModelRuntime(Protocol):
-    """Reads one model, its product tower not included. Several threads may call it.
-
-    Attributes:
-        name: its name.
-        tokens_per_batch: about how many tokens a batch should hold, at which it is fast.
-    """
-
-    @property
-    def name(self) -> RuntimeName: ...
-    @property
-    def tokens_per_batch(self) -> int: ...
+class ModelRuntime(TextRuntime, Protocol):
+    """Reads one model, its product tower not included. Several threads may call it."""
 
     def encode_interactions(self, sequences: TokenTable) -> FloatArray:
         """b' of token sequences `[CLS] action text [SEP]`, in one batch (paper 3.1.2): [N, D] float32.

@@ -15,13 +15,15 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
+from typing import Any
 
 from safetensors.torch import save_file
 
 from ubm_embed.data.text.tokenizer import MAX_TOKENS
 from ubm_embed.data.text.vocabulary import TOKENIZER_FILE
-from ubm_embed.inference.runtimes.onnx_graphs import onnx_interactions, onnx_products, onnx_sessions
+from ubm_embed.inference.runtimes.encoder_graphs import interactions_graph, products_graph, sessions_graph
 from ubm_embed.model.checkpoint import Checkpoint
 from ubm_embed.model.user_behavior_model import UserBehaviorModel
 from ubm_embed.outputs import output_folder
@@ -32,10 +34,10 @@ PRODUCTS_FILE, INTERACTIONS_FILE, SESSIONS_FILE = "products.onnx", "interactions
 ITEM_EMBEDDINGS_FILE = "item_embeddings.safetensors"
 PRODUCT_ITEM_EMBEDDINGS_FILE = "product_item_embeddings.safetensors"
 
-_GRAPHS: dict[str, Callable[[UserBehaviorModel], bytes]] = {
-    PRODUCTS_FILE: onnx_products,
-    INTERACTIONS_FILE: onnx_interactions,
-    SESSIONS_FILE: onnx_sessions,
+_GRAPHS: dict[str, Callable[[UserBehaviorModel], Any]] = {
+    PRODUCTS_FILE: products_graph,
+    INTERACTIONS_FILE: interactions_graph,
+    SESSIONS_FILE: partial(sessions_graph, unit=True),
 }
 
 
@@ -46,7 +48,7 @@ def export_onnx(
 
     Raises:
         NotFound: there is no model, or the library that writes ONNX is not installed.
-        InvalidData: the model is damaged.
+        InvalidData: the model is damaged, or has an activation without a counterpart in ONNX.
         Conflict: `out` exists and `overwrite` is false, or is not a folder.
     """
     checkpoint = Checkpoint.from_pretrained(model)
@@ -54,7 +56,7 @@ def export_onnx(
         for done, (name, graph) in enumerate(_GRAPHS.items()):
             progress("exporting graphs", done, len(_GRAPHS))
             tower = checkpoint.products if name == PRODUCTS_FILE else checkpoint
-            (aside / name).write_bytes(graph(tower.model))
+            (aside / name).write_bytes(graph(tower.model).SerializeToString())
         checkpoint.tokenizer.save_pretrained(aside)
         for name, tower in ((ITEM_EMBEDDINGS_FILE, checkpoint), (PRODUCT_ITEM_EMBEDDINGS_FILE, checkpoint.products)):
             embeddings = tower.model.interaction_encoder.item_embeddings

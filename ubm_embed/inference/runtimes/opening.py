@@ -1,15 +1,19 @@
 """Opening a model to be read in float32: by ONNX Runtime on a CPU if the model has graphs, else by PyTorch.
 
-PyTorch is imported only where it reads.
+PyTorch is imported only where it reads, or writes graphs.
 """
 
 from __future__ import annotations
 
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
 from importlib.util import find_spec
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ubm_embed.errors import NotFound
-from ubm_embed.inference.runtimes.graphs import read_graphs
+from ubm_embed.inference.runtimes.graphs import Graphs, read_graphs
 from ubm_embed.inference.runtimes.item_vectors import ItemVectors
 from ubm_embed.inference.runtimes.model_runtime import ModelRuntime
 from ubm_embed.inference.runtimes.onnx_model import open_onnx_model
@@ -42,13 +46,30 @@ def open_model_runtime(source: ModelFolder | Checkpoint, device: str) -> ModelRu
     return open_torch_model(source, device)
 
 
+@contextmanager
+def graphs_of(source: ModelFolder | Checkpoint) -> Iterator[tuple[Graphs, ItemVectors | None]]:
+    """The graphs and the item embeddings of a model, product tower left out; written aside if its folder has none.
+
+    Raises:
+        NotFound: it has no graphs, and PyTorch or the library that writes them is not installed.
+        InvalidData, Conflict: as `read_graphs`.
+    """
+    graphs = read_graphs(source.path, source.model_id) if isinstance(source, ModelFolder) else None
+    if isinstance(source, ModelFolder) and graphs is not None:
+        yield graphs, ItemVectors.from_folder(source)
+        return
+    _require_torch(source)
+    from ubm_embed.inference.runtimes.graph_writer import graphs_in, item_vectors_in
+    from ubm_embed.model.checkpoint import Checkpoint
+
+    checkpoint = Checkpoint.from_folder(source) if isinstance(source, ModelFolder) else source
+    with tempfile.TemporaryDirectory() as folder:
+        yield graphs_in(Path(folder), checkpoint), item_vectors_in(checkpoint.model)
+
+
 def open_torch_model(source: ModelFolder | Checkpoint, device: str) -> TorchModel:
     """As `open_model_runtime`, but always by PyTorch."""
-    if find_spec("torch") is None:
-        raise NotFound(
-            f"the model {source.model_id} has no graphs for ONNX Runtime, and PyTorch, which would read it instead, is "
-            "not installed; type: pip install 'ubm-embed[train]'"
-        )
+    _require_torch(source)
     from ubm_embed.inference.runtimes.torch_model import TorchModel
     from ubm_embed.model.user_behavior_model import UserBehaviorModel
 
@@ -57,3 +78,11 @@ def open_torch_model(source: ModelFolder | Checkpoint, device: str) -> TorchMode
         # Nobody else has it: moved, it needs no copy.
         return TorchModel(UserBehaviorModel.from_pretrained(source.path).to(device))
     return TorchModel.from_model(source.model, device)
+
+
+def _require_torch(source: ModelFolder | Checkpoint) -> None:
+    if find_spec("torch") is None:
+        raise NotFound(
+            f"model {source.model_id} is not read by ONNX Runtime here, and PyTorch, which would read it instead, is "
+            "not installed; type: pip install 'ubm-embed[train]'"
+        )

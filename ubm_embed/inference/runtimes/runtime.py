@@ -21,15 +21,12 @@ class TextRuntime(Protocol):
     Attributes:
         name: its name.
         tokens_per_batch: the batch size, in tokens, at which it is fast.
-        by_length: whether a batch should hold sequences of similar length, so that little is padded.
     """
 
     @property
     def name(self) -> RuntimeName: ...
     @property
     def tokens_per_batch(self) -> int: ...
-    @property
-    def by_length(self) -> bool: ...
 
     def encode(self, sequences: TokenTable) -> FloatArray:
         """Unit vectors of sequences `[CLS] text [SEP]`: [N, D] float32."""
@@ -46,7 +43,7 @@ def encode_all(
         report: called after each batch with the number of sequences done, and N.
     """
     vectors, done = None, 0
-    for part in sequences.batches(runtime.tokens_per_batch, by_length=runtime.by_length):
+    for part in sequences.batches(runtime.tokens_per_batch, by_length=False):
         encoded = runtime.encode(sequences.take(part))
         if vectors is None:
             vectors = np.empty((len(sequences), encoded.shape[1]), np.float32)

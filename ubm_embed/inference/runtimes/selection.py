@@ -9,6 +9,7 @@ import time
 import warnings
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, TypeAlias
 
 import numpy as np
 
@@ -16,12 +17,17 @@ from ubm_embed.data.arrays import FloatArray, evenly_spaced
 from ubm_embed.data.text.token_table import TokenTable
 from ubm_embed.errors import NotFound, QualityGateFailed
 from ubm_embed.inference.runtimes.agreement import Agreement
-from ubm_embed.inference.runtimes.onnx_runtime import OnnxRuntime
-from ubm_embed.inference.runtimes.openvino_runtime import OpenVinoRuntime
+from ubm_embed.inference.runtimes.graphs import Graphs
+from ubm_embed.inference.runtimes.item_vectors import ItemVectors
+from ubm_embed.inference.runtimes.onnx_model import open_int8_model, open_onnx_model
+from ubm_embed.inference.runtimes.opening import graphs_of, open_torch_model
+from ubm_embed.inference.runtimes.openvino_model import open_openvino_int8_model, open_openvino_model
 from ubm_embed.inference.runtimes.runtime import TextRuntime, encode_all
 from ubm_embed.inference.runtimes.runtime_name import RuntimeName
-from ubm_embed.inference.runtimes.torch_runtime import TorchRuntime
-from ubm_embed.model.user_behavior_model import UserBehaviorModel
+from ubm_embed.model.folder import ModelFolder
+
+if TYPE_CHECKING:
+    from ubm_embed.model.checkpoint import Checkpoint
 
 # A core reads them in float32 within a second; each has its ten nearest among the others.
 _SAMPLE = 512
@@ -30,18 +36,36 @@ _MIN_COSINE_IN_INT8 = 0.99
 # How far the length of a normalised vector may be from 1.
 _UNIT_TOLERANCE = 1e-3
 
-Build = Callable[[UserBehaviorModel], TextRuntime]
+Model: TypeAlias = "ModelFolder | Checkpoint"
+Build = Callable[[Model, str], TextRuntime]
 Timing = Callable[[TextRuntime, TokenTable], tuple[FloatArray, float]]
 
+
+def _over_graphs(open_model: Callable[[Graphs, ItemVectors | None], TextRuntime]) -> Build:
+    """A runtime over a model's graphs. It is for the CPU only."""
+
+    def build(model: Model, device: str) -> TextRuntime:
+        with graphs_of(model) as (graphs, item_vectors):
+            return open_model(graphs, item_vectors)
+
+    return build
+
+
+def _in_bfloat16(model: Model, device: str) -> TextRuntime:
+    return open_torch_model(model, device).in_bfloat16()
+
+
 BUILDS: Mapping[RuntimeName, Build] = {
-    RuntimeName.TORCH_BFLOAT16: TorchRuntime.from_model_in_bfloat16,
-    RuntimeName.OPENVINO: OpenVinoRuntime.from_model,
-    RuntimeName.ONNX_INT8: OnnxRuntime.from_model,
-    RuntimeName.OPENVINO_INT8: OpenVinoRuntime.from_model_in_int8,
+    RuntimeName.TORCH: open_torch_model,
+    RuntimeName.TORCH_BFLOAT16: _in_bfloat16,
+    RuntimeName.ONNX: _over_graphs(open_onnx_model),
+    RuntimeName.OPENVINO: _over_graphs(open_openvino_model),
+    RuntimeName.ONNX_INT8: _over_graphs(open_int8_model),
+    RuntimeName.OPENVINO_INT8: _over_graphs(open_openvino_int8_model),
 }
-"""How each runtime is built, except `TorchRuntime` in float32, which is always there."""
+"""How each runtime is built for a model on a device."""
 _IN_INT8 = {RuntimeName.ONNX_INT8, RuntimeName.OPENVINO_INT8}
-_CPU_ONLY = {RuntimeName.OPENVINO, *_IN_INT8}
+_CPU_ONLY = {RuntimeName.ONNX, RuntimeName.OPENVINO, *_IN_INT8}
 
 
 @dataclass(frozen=True)
@@ -72,7 +96,7 @@ class SelectionRules:
 
     Attributes:
         builds: see `BUILDS`.
-        min_texts: fewer texts are read by PyTorch. Building all runtimes takes some 15 seconds, in which one of two
+        min_texts: fewer texts are read in float32. Building all runtimes takes some 15 seconds, in which one of two
             cores reads more than this.
         min_nearest: limit for `Agreement.nearest`, half a neighbour in ten. Sound 8-bit weights of a trained model kept
             0.98 and more, so anything below is more than rounding.
@@ -87,8 +111,6 @@ class SelectionRules:
     def keeps_quality(self, result: RuntimeBenchmark) -> bool:
         """Whether a runtime's vectors may replace those of float32."""
         name, agreement = result.runtime.name, result.agreement
-        if name is RuntimeName.TORCH:
-            return True
         min_cosine = _MIN_COSINE_IN_INT8 if name in _IN_INT8 else _MIN_COSINE
         return agreement.min_cosine >= min_cosine and agreement.nearest >= self.min_nearest
 
@@ -98,12 +120,19 @@ class SelectionRules:
 
 
 def choose_runtime(
-    name: RuntimeName, model: UserBehaviorModel, sequences: TokenTable, rules: SelectionRules | None = None
+    name: RuntimeName,
+    model: Model,
+    exact: TextRuntime,
+    sequences: TokenTable,
+    device: str,
+    rules: SelectionRules | None = None,
 ) -> TextRuntime:
-    """A runtime for a model, on the model's device.
+    """A runtime for a model, its product tower left out.
 
     Args:
+        exact: what reads the model in float32, which all others are compared with.
         sequences: the distinct sequences to read, or some of them.
+        device: as `device_name` has it.
 
     Raises:
         NotFound: the runtime's library is missing, or does not run on this device.
@@ -111,19 +140,18 @@ def choose_runtime(
             no vectors in float32.
     """
     rules = rules or SelectionRules()
-    if name is RuntimeName.TORCH or (name is RuntimeName.AUTO and len(sequences) < rules.min_texts):
-        return TorchRuntime(model)
+    if name is exact.name or (name is RuntimeName.AUTO and len(sequences) < rules.min_texts):
+        return exact
     sample = sample_of(sequences)
     if name is RuntimeName.AUTO:
-        return rules.fastest(benchmark_runtimes(model, sample, rules)).runtime
-    runtime = make_runtime(name, model, rules)
-    exact = _require_unit(encode_all(TorchRuntime(model), sample))
-    result = benchmark_runtime(runtime, sample, exact, rules)
+        return rules.fastest(benchmark_runtimes(model, exact, sample, device, rules)).runtime
+    runtime = make_runtime(name, model, device, rules)
+    result = benchmark_runtime(runtime, sample, _require_unit(encode_all(exact, sample)), rules)
     if not rules.keeps_quality(result):
         raise QualityGateFailed(
             f"{name} reads this model's products differently from float32: on {len(sample)} texts the smallest cosine "
             f"is {result.agreement.min_cosine:.4f}, and {result.agreement.nearest:.1%} of the ten nearest agree; "
-            "type: --runtime torch"
+            f"type: --runtime {exact.name}"
         )
     return runtime
 
@@ -133,34 +161,31 @@ def sample_of(sequences: TokenTable) -> TokenTable:
     return sequences.take(evenly_spaced(len(sequences), _SAMPLE))
 
 
-def make_runtime(name: RuntimeName, model: UserBehaviorModel, rules: SelectionRules | None = None) -> TextRuntime:
+def make_runtime(name: RuntimeName, model: Model, device: str, rules: SelectionRules | None = None) -> TextRuntime:
     """A runtime by its name, unchecked.
 
     Raises:
         NotFound: as `choose_runtime`.
     """
-    if name is RuntimeName.TORCH:
-        return TorchRuntime(model)
-    if name in _CPU_ONLY and model.device.type != "cpu":
-        raise NotFound(f"{name} runs on the CPU only, and the device is {model.device}; type: --device cpu")
-    return (rules or SelectionRules()).builds[name](model)
+    if name in _CPU_ONLY and device != "cpu":
+        raise NotFound(f"{name} runs on the CPU only, and the device is {device}; type: --device cpu")
+    return (rules or SelectionRules()).builds[name](model, device)
 
 
 def benchmark_runtimes(
-    model: UserBehaviorModel, sample: TokenTable, rules: SelectionRules | None = None
+    model: Model, exact: TextRuntime, sample: TokenTable, device: str, rules: SelectionRules | None = None
 ) -> list[RuntimeBenchmark]:
-    """The results of every runtime on this machine, float32 first. Warns about those that fail with an error.
+    """The results of `exact`, and of every other runtime on this machine. Warns about those that fail with an error.
 
     Raises:
         QualityGateFailed: the sample has no vectors in float32.
     """
     rules = rules or SelectionRules()
-    exact, seconds = rules.timing(TorchRuntime(model), sample)
-    agreement = Agreement.from_vectors(_require_unit(exact), exact)
-    results = [RuntimeBenchmark(TorchRuntime(model), seconds, agreement)]
-    for name in rules.builds:
+    vectors, seconds = rules.timing(exact, sample)
+    results = [RuntimeBenchmark(exact, seconds, Agreement.from_vectors(_require_unit(vectors), vectors))]
+    for name in (name for name in rules.builds if name is not exact.name):
         try:
-            results.append(benchmark_runtime(make_runtime(name, model, rules), sample, exact, rules))
+            results.append(benchmark_runtime(make_runtime(name, model, device, rules), sample, vectors, rules))
         except NotFound:
             continue
         except Exception as error:  # of a library that this catalogue can do without

@@ -37,8 +37,6 @@ class TorchModel:
         NotFound: this device has no bfloat16, and would emulate it at a hundredth of the speed.
     """
 
-    by_length = False  # packing needs a mix of lengths to fill its tiles, and then every batch has the same shape
-
     def __init__(self, model: UserBehaviorModel, name: RuntimeName = RuntimeName.TORCH) -> None:
         if name is RuntimeName.TORCH_BFLOAT16 and not computes_bfloat16(model.device):
             raise NotFound(f"{model.device} does not compute in bfloat16; type: --runtime torch, or --runtime auto")
@@ -53,6 +51,14 @@ class TorchModel:
         """A runtime over the model, or over a copy if it is on another device or in training mode."""
         ready = model.device == torch.device(device) and not any(module.training for module in model.modules())
         return cls(model if ready else deepcopy(model).to(device).eval())
+
+    def in_bfloat16(self) -> Self:
+        """A runtime over the same model that computes in bfloat16.
+
+        Raises:
+            NotFound: as of the class.
+        """
+        return type(self)(self.model, RuntimeName.TORCH_BFLOAT16)
 
     @torch.inference_mode()
     def encode_interactions(self, sequences: TokenTable) -> FloatArray:

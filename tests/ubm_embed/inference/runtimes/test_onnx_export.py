@@ -21,8 +21,8 @@ from ubm_embed.data.text.token_table import TokenTable
 from ubm_embed.data.text.tokenizer import InteractionTokenizer
 from ubm_embed.errors import Conflict, NotFound
 from ubm_embed.inference.embedder import Embedder
+from ubm_embed.inference.runtimes.encoder_graphs import sessions_graph
 from ubm_embed.inference.runtimes.onnx_export import export_onnx
-from ubm_embed.inference.runtimes.onnx_graphs import onnx_sessions
 from ubm_embed.model.checkpoint import Checkpoint, save_checkpoint
 from ubm_embed.model.item_embeddings import text_keys
 from ubm_embed.model.user_behavior_model import UserBehaviorModel
@@ -31,13 +31,7 @@ from ubm_embed.model.user_behavior_model import UserBehaviorModel
 ATOL = rounding_error(3 * LAYER, 128)
 
 onnxruntime = pytest.importorskip("onnxruntime", reason="ONNX Runtime is not installed")
-pytest.importorskip("onnxscript", reason="onnxscript is not installed")
-
-# What PyTorch's exporter warns of; commands hide it (`inference.process`).
-pytestmark = [
-    pytest.mark.filterwarnings("ignore:.*will not be used, since it shares the same shape constraints"),
-    pytest.mark.filterwarnings("ignore:.*isinstance.treespec, LeafSpec:FutureWarning"),
-]
+pytest.importorskip("onnx", reason="onnx is not installed")
 
 SHOE = Product("red running shoes", "shoes", (("colour", "red"),))
 
@@ -138,7 +132,7 @@ def test_sessions_of_every_shape(folders: tuple[Path, Path], shape: tuple[int, i
 def test_sessions_of_a_model_that_reads_few_interactions(limit: int, tmp_path: Path) -> None:
     sizes: dict[str, Any] = {"layers": 1, "width": 16, "dimension": 16, "session_layers": 1, "session_heads": 2}
     model = UserBehaviorModel.from_scratch(vocab_size=50, max_interactions=limit, **sizes).eval()
-    (tmp_path / "sessions.onnx").write_bytes(onnx_sessions(model))
+    (tmp_path / "sessions.onnx").write_bytes(sessions_graph(model, unit=True).SerializeToString())
     for slots in range(1, limit + 1):
         interactions = np.random.default_rng(0).standard_normal((2, slots, 16)).astype(np.float32)
         found = run(tmp_path, "sessions.onnx", interactions=interactions, mask=np.ones((2, slots), np.int64))

@@ -11,6 +11,7 @@ import warnings
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from importlib import import_module
 from importlib.util import find_spec
 from typing import Any
 
@@ -27,17 +28,12 @@ from ubm_embed.inference.runtimes.optional_library import load_library
 from ubm_embed.inference.runtimes.runtime import TextRuntime, encode_all
 from ubm_embed.inference.runtimes.runtime_name import RuntimeName
 from ubm_embed.inference.runtimes.selection import make_runtime
-from ubm_embed.inference.runtimes.torch_runtime import TorchRuntime
+from ubm_embed.inference.runtimes.torch_model import TorchModel
+from ubm_embed.model.checkpoint import Checkpoint
 from ubm_embed.model.device import computes_bfloat16
 from ubm_embed.model.user_behavior_model import UserBehaviorModel
 
 Texts = Callable[[list[int]], TokenTable]
-
-# What PyTorch's exporter warns of; commands hide it (`inference.process`).
-pytestmark = [
-    pytest.mark.filterwarnings("ignore:.*will not be used, since it shares the same shape constraints"),
-    pytest.mark.filterwarnings("ignore:.*isinstance.treespec, LeafSpec:FutureWarning"),
-]
 
 FLOAT32 = torch.finfo(torch.float32).eps
 BFLOAT16 = torch.finfo(torch.bfloat16).eps
@@ -48,6 +44,7 @@ SUMS, LENGTH = 10, 32
 # only what goes in and comes out is rounded.
 TOLERANCE = {
     RuntimeName.TORCH: SUMS * LENGTH * FLOAT32,
+    RuntimeName.ONNX: SUMS * LENGTH * FLOAT32,
     RuntimeName.TORCH_BFLOAT16: SUMS * BFLOAT16,
     RuntimeName.OPENVINO: SUMS * BFLOAT16,  # bfloat16 if the CPU has it
     RuntimeName.ONNX_INT8: SUMS * INT8 * 2,  # weights and activations
@@ -60,9 +57,10 @@ ALONE = {**TOLERANCE, RuntimeName.OPENVINO: SUMS * BFLOAT16 / 2, RuntimeName.TOR
 def lacks(name: RuntimeName) -> str | None:
     """Why this machine does not have a runtime; None if it does."""
     needs = {
-        RuntimeName.OPENVINO: ("openvino", "onnxscript"),
-        RuntimeName.OPENVINO_INT8: ("openvino", "nncf", "onnxscript"),
-        RuntimeName.ONNX_INT8: ("onnxruntime", "onnxscript"),
+        RuntimeName.ONNX: ("onnx", "onnxruntime"),
+        RuntimeName.OPENVINO: ("onnx", "openvino"),
+        RuntimeName.OPENVINO_INT8: ("onnx", "openvino", "nncf"),
+        RuntimeName.ONNX_INT8: ("onnx", "onnxruntime"),
     }
     missing = [module for module in needs.get(name, ()) if find_spec(module) is None]
     if missing:
@@ -107,10 +105,11 @@ def tiny_model(vocab_size: int) -> UserBehaviorModel:
 def made(tokenizer: InteractionTokenizer) -> Callable[[RuntimeName], Made]:
     """Runtimes over one tiny model, each made once, because converting a model takes seconds."""
     model = tiny_model(tokenizer.vocab_size)
+    checkpoint = Checkpoint(model, tokenizer, "toy")
 
     @functools.cache
     def made(name: RuntimeName) -> Made:
-        return Made(make_runtime(name, model), TorchRuntime(model))
+        return Made(make_runtime(name, checkpoint, "cpu"), TorchModel(model))
 
     return made
 
@@ -174,17 +173,20 @@ needs_converters = pytest.mark.skipif(any(map(lacks, CONVERTED)), reason="not al
 
 
 @needs_converters
-def test_two_threads_convert_models_and_leave_the_process_as_it_was(model: UserBehaviorModel) -> None:
+def test_two_threads_convert_models_and_leave_the_process_as_it_was(
+    model: UserBehaviorModel, tokenizer: InteractionTokenizer
+) -> None:
     def state() -> tuple[Any, ...]:
-        levels = [logging.getLogger(name).level for name in ("torch.onnx", "onnxscript")]
         filters = list(logging.root.filters), list(warnings.filters)
         hidden = [name for name, module in sys.modules.items() if module is None]  # which nobody can import
-        return dict(os.environ), sys.stdout, logging.root.manager.disable, levels, filters, hidden
+        return dict(os.environ), sys.stdout, logging.root.manager.disable, filters, hidden
+
+    checkpoint = Checkpoint(model, tokenizer, "toy")
 
     load_library("nncf", extra="openvino")  # which sets up loggers of its own
     before = state()
     with ThreadPoolExecutor(2) as threads:
-        runtimes = list(threads.map(lambda name: make_runtime(name, model), CONVERTED))
+        runtimes = list(threads.map(lambda name: make_runtime(name, checkpoint, "cpu"), CONVERTED))
     assert [runtime.name for runtime in runtimes] == CONVERTED
     assert state() == before
 
@@ -197,12 +199,13 @@ set_up_process()
 import numpy as np
 from ubm_embed.inference.runtimes.runtime_name import RuntimeName
 from ubm_embed.inference.runtimes.selection import make_runtime
+from ubm_embed.model.checkpoint import Checkpoint
 from ubm_embed.model.user_behavior_model import UserBehaviorModel
 
 sizes = {"layers": 1, "width": 16, "dimension": 16, "session_layers": 0, "session_heads": 2}
 model = UserBehaviorModel.from_scratch(vocab_size=50, **sizes).eval()
 for name in (RuntimeName.ONNX_INT8, RuntimeName.OPENVINO_INT8):
-    make_runtime(name, model)
+    make_runtime(name, Checkpoint(model, None, "toy"), "cpu")
 from nncf.telemetry import wrapper
 assert not hasattr(wrapper, "Telemetry")
 """
@@ -219,28 +222,43 @@ class SmallBatches:
 
     def __init__(self, runtime: TextRuntime, tokens: int) -> None:
         self.runtime, self.name, self.tokens_per_batch, self.calls = runtime, runtime.name, tokens, 0
-        self.by_length = runtime.by_length
 
     def encode(self, sequences: TokenTable) -> np.ndarray:
         self.calls += 1
         return self.runtime.encode(sequences)
 
 
-@pytest.mark.parametrize(("name", "extra"), [("onnx-int8", "onnx"), ("openvino", "openvino"), ("openvino-int8", "")])
+@pytest.mark.parametrize(
+    ("name", "library", "extra"),
+    [
+        ("onnx", "onnxruntime", "cpu"),
+        ("onnx-int8", "onnxruntime.quantization", "onnx"),
+        ("openvino", "openvino", "openvino"),
+        ("openvino-int8", "nncf", "openvino"),
+    ],
+)
 def test_a_missing_library_says_what_to_type(
-    name: str, extra: str, model: UserBehaviorModel, monkeypatch: pytest.MonkeyPatch
+    name: str,
+    library: str,
+    extra: str,
+    model: UserBehaviorModel,
+    tokenizer: InteractionTokenizer,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    def missing(module: str) -> Any:
-        raise ImportError(f"No module named {module!r}")
+    def load(module: str) -> Any:
+        if module == library:
+            raise ImportError(f"No module named {module!r}")
+        return import_module(module)
 
-    monkeypatch.setattr(optional_library, "import_module", missing)
-    with pytest.raises(NotFound, match=rf"No module named .*; type: pip install 'ubm-embed\[{extra}"):
-        make_runtime(RuntimeName(name), model)
+    pytest.importorskip("onnx", reason="onnx is not installed")
+    monkeypatch.setattr(optional_library, "import_module", load)
+    with pytest.raises(NotFound, match=rf"No module named .{library}.*; type: pip install 'ubm-embed\[{extra}\]"):
+        make_runtime(RuntimeName(name), Checkpoint(model, tokenizer, "toy"), "cpu")
 
 
 def test_bfloat16_is_refused_where_it_would_be_emulated(
-    model: UserBehaviorModel, monkeypatch: pytest.MonkeyPatch
+    model: UserBehaviorModel, tokenizer: InteractionTokenizer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("ubm_embed.inference.runtimes.torch_runtime.computes_bfloat16", lambda device: False)
+    monkeypatch.setattr("ubm_embed.inference.runtimes.torch_model.computes_bfloat16", lambda device: False)
     with pytest.raises(NotFound, match="--runtime torch"):
-        make_runtime(RuntimeName.TORCH_BFLOAT16, model)
+        make_runtime(RuntimeName.TORCH_BFLOAT16, Checkpoint(model, tokenizer, "toy"), "cpu")
