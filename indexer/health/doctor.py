@@ -35,7 +35,8 @@ from indexer.versions.version import StoreVersion, manifest_name, read_version, 
 from indexer.versions.version_index import open_index
 from ubm_embed.data.corpus import PRODUCT_SCHEMA
 from ubm_embed.errors import Conflict, InvalidData, NotFound, UbmError
-from ubm_embed.model.checkpoint import Checkpoint
+from ubm_embed.inference.runtimes.graphs import read_graphs, verify_graphs
+from ubm_embed.model.folder import ModelFolder
 from ubm_embed.progress import Progress, silent
 from ubm_embed.validation import NEWER
 
@@ -215,11 +216,14 @@ class _Examination:
         name = model_folder(version.model_id)
         try:
             with self.store.storage.open_folder(name) as folder:
-                model_id = Checkpoint.from_pretrained(folder).model_id
+                model = ModelFolder.open(folder)
+                for tower in filter(None, (model, model.product_tower)):
+                    if graphs := read_graphs(tower.path, tower.model_id):
+                        verify_graphs(graphs)
         except FileNotFoundError:
             raise InvalidData("missing", file=self._path(name)) from None
-        if model_id != version.model_id:
-            raise Conflict(f"{self._path(name)} holds model {model_id}")
+        if model.model_id != version.model_id:
+            raise Conflict(f"{self._path(name)} holds model {model.model_id}")
 
     @contextlib.contextmanager
     def _collecting(self, number: int | None, remedy: _Remedy) -> Iterator[None]:

@@ -13,7 +13,7 @@ from indexer.refresh.settings import RefreshSettings
 from indexer.store.embedding_store import EmbeddingStore, model_folder
 from indexer.versions.version import StoreVersion, manifest_name, read_version
 from ubm_embed.errors import InvalidData, NotFound
-from ubm_embed.model.checkpoint import Checkpoint
+from ubm_embed.model.folder import ModelFolder
 
 _UNKNOWN = "unknown: the manifest was lost"
 
@@ -105,7 +105,7 @@ def _model_ids(store: EmbeddingStore, number: int, table_version: int) -> tuple[
         raise InvalidData(_unknown(number, "which model made it"), file=_manifest(store, number))
     try:
         with store.storage.open_folder(model_folder(model_id)) as folder:
-            tower = Checkpoint.from_pretrained(folder).product_tower
+            tower = ModelFolder.open(folder).product_tower
             return model_id, tower.model_id if tower else None
     except FileNotFoundError:
         name = f"{store.uri}/{model_folder(model_id)}"

@@ -152,6 +152,16 @@ DAMAGES: dict[str, tuple[Damage, str, str]] = {
         "was written as model .* damaged",
         "refresh --model DIR",
     ),
+    "graphs truncated": (
+        lambda store: truncate(model_of(store) / "graphs/sessions.onnx"),
+        r"graphs/sessions\.onnx: it has",
+        "refresh --model DIR",
+    ),
+    "graphs flipped": (
+        lambda store: flip(model_of(store) / "graphs/sessions.onnx"),
+        r"graphs/sessions\.onnx: damaged",
+        "refresh --model DIR",
+    ),
     "tokenizer garbage": (
         lambda store: overwrite("tokenizer.json", "{}")(model_of(store)),
         "tokenizer.json",
