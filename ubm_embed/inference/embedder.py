@@ -23,6 +23,7 @@ from ubm_embed.data.text.token_table import TokenTable
 from ubm_embed.inference.runtimes.opening import open_model_runtime
 from ubm_embed.inference.runtimes.runtime import TextRuntime, encode_all
 from ubm_embed.inference.runtimes.runtime_name import RuntimeName
+from ubm_embed.inference.runtimes.selection import choose_runtime
 from ubm_embed.inference.shared_cache import SharedCache
 from ubm_embed.inference.token_sequences import TokenSequences
 from ubm_embed.model.device_name import device_name
@@ -242,8 +243,6 @@ class Embedder:
         exact = self._product_runtime
         if self._runtime_name is None:
             return exact
-        from ubm_embed.inference.runtimes.selection import choose_runtime
-
         return choose_runtime(self._runtime_name, self._products, exact, sequences, self.device)
 
 

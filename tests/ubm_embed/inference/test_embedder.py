@@ -17,8 +17,8 @@ from ubm_embed.data.batches.session_table import SessionTable
 from ubm_embed.data.corpus import iter_products
 from ubm_embed.data.session import Action, Interaction, Product, Session
 from ubm_embed.data.tasks.task import Task
+from ubm_embed.inference import embedder as embedder_module
 from ubm_embed.inference.embedder import Embedder
-from ubm_embed.inference.runtimes import selection
 from ubm_embed.inference.runtimes.torch_model import TorchModel
 from ubm_embed.model.checkpoint import Checkpoint, save_checkpoint
 
@@ -401,7 +401,7 @@ class TestRuntime:
             calls.append((str(name), len(sequences)))
             return Chosen(name, exact)
 
-        monkeypatch.setattr(selection, "choose_runtime", choose)
+        monkeypatch.setattr(embedder_module, "choose_runtime", choose)
         return calls
 
     def test_is_chosen_once_with_the_first_texts(self, make, products, chosen):
