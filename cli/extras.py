@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 # By the name that is imported. Libraries that only some options need name their extra where they are loaded.
-EXTRAS = dict.fromkeys(("huggingface_hub", "onnx", "safetensors", "scipy", "sklearn", "torch", "transformers"), "train")
+EXTRAS = dict.fromkeys(("huggingface_hub", "onnx", "scipy", "sklearn", "torch", "transformers"), "train")
 
 
 def missing_library(error: ImportError) -> str | None:
