@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 _DIGITS = 6  # more than these a float32 score does not have
+_OWN_COLUMNS = frozenset({"product_id", "title", "category"})
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,9 +69,8 @@ class Match:
         cls, rank: int, score: float | None, row: Mapping[str, Any], reasons: tuple[Reason, ...] | None = None
     ) -> Match:
         """The match with a product's row of the table."""
-        fields = dict(row)
-        product_id, title, category = (fields.pop(name) for name in ("product_id", "title", "category"))
-        return cls(rank, product_id, score, title, category, fields, reasons)
+        fields = {name: value for name, value in row.items() if name not in _OWN_COLUMNS}
+        return cls(rank, row["product_id"], score, row["title"], row["category"], fields, reasons)
 
     def to_dict(self) -> dict[str, Any]:
         """As JSON, with the shop's columns beside our own keys; a column with one of our names is left out."""

@@ -22,7 +22,7 @@ from ubm_embed.data.arrays import FloatArray
 _HIDDEN_STEP = 8
 # How often the next candidates are searched for where caps leave too few, before all products are scored.
 _MAX_ROUNDS = 8
-_POPULAR_AT_ONCE = 4_096
+_POPULAR_AT_ONCE = 1_024
 
 
 @dataclass(frozen=True, slots=True)
@@ -117,7 +117,9 @@ class Matcher:
         """
         boosts, left = bound.boosts.without(hidden), bound.searched
         boosted = Ranked(boosts.positions, self.index.scores(query, boosts.positions) + boosts.scores)
-        for _ in range(_MAX_ROUNDS):
+        for round_ in range(_MAX_ROUNDS):
+            if round_:
+                candidates = self._candidates(query[None], count, [frozenset()], left)[0]
             pool, is_last = candidates.merged(boosted), len(candidates) < count
             # In parts even if there are no more: diversity compares all of a part with one another.
             for first in range(0, len(pool) if is_last else count, count):
@@ -127,8 +129,14 @@ class Matcher:
             looked_at = pool.part(0, count).positions
             boosted = boosted.where(~np.isin(boosted.positions, looked_at))
             left = self._left(left, chosen, hidden.union(looked_at.tolist()))
-            candidates = self._candidates(query[None], count, [frozenset()], left)[0]
-        chosen.add_in_order(self._scored(query, left).merged(boosted))
+        for part in self.index.search_all(query, left):
+            if chosen.is_full:
+                return
+            candidates = Ranked(part.positions[0], part.scores[0])
+            ahead = boosted.ahead_of_last(candidates)
+            chosen.add_in_order(candidates.merged(boosted.where(ahead)))
+            boosted = boosted.where(~ahead)
+        chosen.add_in_order(boosted)
 
     def _left(self, selection: Selection | None, chosen: Reranker, out: frozenset[int]) -> Selection:
         """The selected products that the caps have room for, without those that are out."""
@@ -136,13 +144,6 @@ class Matcher:
         mask = mask & chosen.has_room()
         mask[list(out)] = False
         return Selection(mask)
-
-    def _scored(self, query: FloatArray, selection: Selection | None) -> Ranked:
-        """All products selected, best first."""
-        positions = np.arange(len(self.index)) if selection is None else selection.positions
-        scores = self.index.scores(query, positions)
-        order = np.lexsort((positions, -scores))
-        return Ranked(positions[order], scores[order])
 
 
 def _by_fetched(count: int, hidden: Sequence[frozenset[int]]) -> dict[int, list[int]]:

@@ -78,6 +78,12 @@ class Ranked:
             return self
         return self.where(np.array([position not in positions for position in self.positions.tolist()], bool))
 
+    def ahead_of_last(self, others: Ranked) -> BoolArray:
+        """Which of these are better than the last of others, of which there is at least one: [C]."""
+        score, position = others.scores[-1], others.positions[-1]
+        ahead: BoolArray = (self.scores > score) | ((self.scores == score) & (self.positions < position))
+        return ahead
+
     def merged(self, others: Ranked) -> Ranked:
         """These and others in one order: best first, equal scores by position."""
         if not len(others):

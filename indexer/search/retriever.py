@@ -23,7 +23,7 @@ from indexer.search.open_version import open_version
 from indexer.search.prediction import Prediction, Predictors
 from indexer.search.ranking import Rules
 from indexer.search.reasons import reasons_for
-from indexer.search.resolution import UNREADABLE, ResolvedSession, as_read, resolve_sessions
+from indexer.search.resolution import UNREADABLE, ResolvedSession, SessionResolver, as_read
 from indexer.store.embedding_store import EmbeddingStore
 from indexer.versions.version import StoreVersion
 from ubm_embed.data.arrays import FloatArray
@@ -62,7 +62,8 @@ class Retriever:
         self.predictors = Predictors(predictors)
         self._matcher: Matcher | None = Matcher(index, catalogue)
         readers = (embedder, *(predictor.embedder for predictor in predictors))
-        self._reads_removals = all(reader.tokenizer.reads_removals for reader in readers)
+        reads_removals = all(reader.tokenizer.reads_removals for reader in readers)
+        self._resolver = SessionResolver(catalogue, reads_removals=reads_removals)
 
     @classmethod
     def open(
@@ -152,8 +153,7 @@ class Retriever:
         started, rules = time.perf_counter(), rules or _NO_RULES
         matcher = self._ready_for(k, rules, len(sessions))
         recent = [_last(session, self.limits.interactions) for session in sessions]
-        resolved = resolve_sessions(recent, matcher.catalogue, reads_removals=self._reads_removals)
-        resolved = [as_read(one, self.embedder) for one in resolved]
+        resolved = [as_read(one, self.embedder) for one in self._resolver.resolve(recent)]
         hidden = [one.seen if rules.exclude_seen else _NOTHING for one in resolved]
         readable = [row for row, one in enumerate(resolved) if one.fallback is None]
         results = dict(zip(readable, self._read(resolved, readable, hidden, k, rules, explain), strict=True))

@@ -12,7 +12,7 @@ from indexer.catalogue.mapped_catalogue import MappedCatalogue
 from indexer.index.vector_index import VectorIndex
 from indexer.search.matcher import Matcher
 from indexer.search.ranking import Rules
-from tests.indexer.search.toy_matcher import NOTHING, CountingIndex, best, unit
+from tests.indexer.search.toy_matcher import NOTHING, CountingIndex, unit
 
 FEW = 30
 FEW_VECTORS = unit(FEW, 11)
@@ -100,19 +100,23 @@ class TestTightCaps:
         catalogue = MappedCatalogue.from_table(frame.to_arrow())
         return Matcher(CountingIndex(VectorIndex.build([vectors])), catalogue)
 
+    @pytest.mark.parametrize("boosted", [False, True])
     @pytest.mark.parametrize("k", [3, 8, 20, 50])
-    def test_are_met_in_a_bounded_number_of_searches(self, matcher: Matcher, vectors: np.ndarray, k: int) -> None:
-        query = unit(1, 3)[0]
-        (hits,) = matcher.nearest(query[None], k, NOTHING, Rules(max_per={"brand": 1}))
-        nearest_of_each = [
-            best(vectors, query, np.arange(first, first + EACH), 1)[0] for first in range(0, len(vectors), EACH)
-        ]
-        expected = best(vectors, query, np.array(sorted(nearest_of_each)), k)
-        assert sorted(hits.positions) == sorted(expected[:k])
-        assert list(hits.positions) == sorted(hits.positions, key=lambda row: -float(vectors[row] @ query))
+    def test_are_met_in_a_bounded_number_of_searches(
+        self, matcher: Matcher, vectors: np.ndarray, k: int, boosted: bool
+    ) -> None:
+        query, boosts = unit(1, 3)[0], np.zeros(len(vectors), np.float32)
+        if boosted:
+            rows = np.random.default_rng(0).choice(len(vectors), 40, replace=False)
+            boosts[rows] = np.linspace(-1, 0.5, 40)
+        rules = Rules(max_per={"brand": 1}, boost={f"p{row}": float(boosts[row]) for row in np.flatnonzero(boosts)})
+        (hits,) = matcher.nearest(query[None], k, NOTHING, rules)
+        scores = (vectors @ query + boosts).reshape(BRANDS, EACH)
+        best_of_each = np.arange(BRANDS) * EACH + scores.argmax(axis=1)
+        assert list(hits.positions) == best_of_each[np.argsort(-scores.max(axis=1))][:k].tolist()
         assert isinstance(matcher.index, CountingIndex)
-        assert len(matcher.index.searches) <= 9
-        assert matcher.index.scored <= len(vectors), "all products once at most"
+        assert len(matcher.index.searches) <= 8
+        assert matcher.index.passes == (k > 8), "over all products, once at most"
 
     def test_diversity_goes_on_where_caps_leave_too_few(self, matcher: Matcher) -> None:
         (hits,) = matcher.nearest(unit(1, 3), 20, NOTHING, Rules(max_per={"brand": 1}, diversity=0.5))

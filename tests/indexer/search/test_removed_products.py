@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from indexer.search.resolution import ALL_TAKEN_BACK, NOTHING_KNOWN, resolve_sessions
+from indexer.search.resolution import ALL_TAKEN_BACK, NOTHING_KNOWN, SessionResolver
 from indexer.search.retriever import Retriever
 from ubm_embed.data.session import Action, Interaction, Product, Session
 from ubm_embed.data.text.tokenizer import InteractionTokenizer
@@ -39,7 +39,7 @@ def actions(resolved: Any) -> list[str]:
 
 def test_a_model_without_the_token_reads_what_is_left(retriever: Retriever) -> None:
     given = session((ADD, "p1"), (VIEW, "p2"), (REMOVE, "p1"))
-    (resolved,) = resolve_sessions([given], retriever.catalogue)
+    (resolved,) = SessionResolver(retriever.catalogue).resolve([given])
     assert actions(resolved) == ["view p2"]
     assert resolved.seen == set(retriever.catalogue.find(["p1", "p2"]).values())
     answer, expected = (retriever.recommend(one, 8) for one in (given, session((VIEW, "p2"))))
@@ -49,14 +49,14 @@ def test_a_model_without_the_token_reads_what_is_left(retriever: Retriever) -> N
 
 def test_a_model_with_the_token_reads_all_of_it(retriever: Retriever) -> None:
     given = session((ADD, "p1"), (REMOVE, "p1"), (REMOVE, "gone"))
-    (resolved,) = resolve_sessions([given], retriever.catalogue, reads_removals=True)
+    (resolved,) = SessionResolver(retriever.catalogue, reads_removals=True).resolve([given])
     assert actions(resolved) == ["add p1", "remove p1"]
     assert resolved.unknown == ("gone",)
 
 
 def test_a_product_given_in_full_is_taken_back_by_its_id(retriever: Retriever) -> None:
     given = session((ADD, NEW), (VIEW, "p2"), (REMOVE, "new"))
-    (resolved,) = resolve_sessions([given], retriever.catalogue)
+    (resolved,) = SessionResolver(retriever.catalogue).resolve([given])
     assert actions(resolved) == ["view p2"]
     assert resolved.unknown == ("new",)
 
@@ -72,7 +72,7 @@ def test_a_product_given_in_full_is_taken_back_by_its_id(retriever: Retriever) -
 def test_a_session_of_which_nothing_is_left_is_answered_by_popularity(
     retriever: Retriever, steps: list[tuple[Action, str]], fallback: str
 ) -> None:
-    (resolved,) = resolve_sessions([session(*steps)], retriever.catalogue)
+    (resolved,) = SessionResolver(retriever.catalogue).resolve([session(*steps)])
     assert resolved.fallback == fallback
     assert (retriever.recommend(session(*steps)).fallback or "").startswith(fallback)
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 import numpy as np
 
 from indexer.index.backend import Neighbours
@@ -25,12 +27,12 @@ def best(vectors: np.ndarray, query: np.ndarray, rows: np.ndarray, k: int) -> li
 
 
 class CountingIndex(VectorIndex):
-    """Notes how many queries and candidates each search is for, and counts the vectors that it reads and scores."""
+    """Notes how many queries and candidates each search is for; counts vectors read, and passes over all of them."""
 
     def __init__(self, index: VectorIndex) -> None:
         super().__init__(index.backend, index.spec)
         self.searches: list[tuple[int, int]] = []
-        self.vectors_read = self.scored = 0
+        self.vectors_read = self.passes = 0
 
     def search(self, queries: np.ndarray, k: int, allowed: Selection | None = None) -> Neighbours:
         self.searches.append((len(queries), k))
@@ -40,6 +42,6 @@ class CountingIndex(VectorIndex):
         self.vectors_read += len(positions)
         return super().vectors(positions)
 
-    def scores(self, query: np.ndarray, positions: np.ndarray) -> np.ndarray:
-        self.scored += len(positions)
-        return super().scores(query, positions)
+    def search_all(self, query: np.ndarray, allowed: Selection | None = None) -> Iterator[Neighbours]:
+        self.passes += 1
+        return super().search_all(query, allowed)
