@@ -49,6 +49,21 @@ def rank(scores: FloatArray, candidates: NDArray[np.int64], k: int) -> Neighbour
     return Neighbours(scores[rows, best], candidates[rows, best])
 
 
+def rank_ties(vectors: Vectors, query: FloatArray, candidates: Neighbours, k: int) -> Neighbours:
+    """The best K candidates of one query, of which only those that score nearly as high as another are scored exactly.
+
+    Args:
+        query: [1, D].
+        candidates: of one query, [1, C], best first by scores that are off by less than the noise.
+    """
+    count = int((candidates.positions >= 0).sum())
+    scores, positions = candidates.scores[:, :count].copy(), candidates.positions[:, :count]
+    close = np.diff(scores[0]) >= -NOISE
+    tied = np.append(close, False) | np.append(False, close)
+    scores[:, tied] = exact_scores(vectors, query, positions[:, tied])
+    return rank(scores, positions, k)
+
+
 def in_exact_order(vectors: Vectors, query: FloatArray, candidates: Neighbours) -> Iterator[Neighbours]:
     """All candidates of one query, best first by their exact scores, some at a time.
 

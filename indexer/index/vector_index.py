@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from indexer.index.backend import NOISE, Candidates, IndexBackend, Neighbours, SearchRequest
-from indexer.index.exact_ranking import exact_scores, in_exact_order, rank
+from indexer.index.exact_ranking import exact_scores, in_exact_order, rank, rank_ties
 from indexer.index.faiss_backend import FaissBackend
 from indexer.index.kinds import EF_SEARCH, FLAT, IndexKind, IndexSpec
 from indexer.index.scanned_selections import ScannedSelections
@@ -45,6 +45,7 @@ class VectorIndex:
     def __init__(self, backend: IndexBackend, spec: IndexSpec) -> None:
         self.backend = backend
         self.spec = spec
+        self._count = len(backend)
         self._selections = ScannedSelections(self.vectors)
 
     @classmethod
@@ -114,7 +115,7 @@ class VectorIndex:
         return moved is not None
 
     def __len__(self) -> int:
-        return len(self.backend)
+        return self._count
 
     @property
     def kind(self) -> str:
@@ -153,7 +154,7 @@ class VectorIndex:
             ValueError: `k` is below 1, or the queries have another width or are not finite.
         """
         queries = self._checked(queries, k)
-        available = len(self) if allowed is None else allowed.count
+        available = self._count if allowed is None else allowed.count
         k = min(k, available)
         if allowed is not None and ScannedSelections.are_faster(allowed):
             return self._selections.search(queries, k, allowed)
@@ -192,7 +193,7 @@ class VectorIndex:
         margin = _MARGIN if backend.exact_scores else _MARGIN_OF_INEXACT
         count = min(factor * (k + margin), request.available)
         needed = count if self.spec.kind.search_parameter == EF_SEARCH else k  # a graph finds at most efSearch
-        tuned = self.spec.search_value * max(k / _TUNED_K, 1) ** _WIDENING * len(backend)
+        tuned = self.spec.search_value * max(k / _TUNED_K, 1) ** _WIDENING * self._count
         wanted = math.ceil(max(tuned + max(k - _TUNED_K, 0) * highest, needed * highest) / request.available)
         value = min(wanted, highest) if self.spec.kind.search_parameter and not everywhere else highest
         scores, positions = backend.search(queries, count, value, request.allowed)
@@ -223,13 +224,15 @@ class VectorIndex:
         return self._nearest(queries, request, self._find_candidates(queries, request, everywhere=True))
 
     def _best(self, queries: FloatArray, candidates: Candidates, k: int) -> Neighbours:
-        """The first K candidates of each query where their order is certain, else the best K by exact scores."""
+        """The first K candidates of each query; those whose order is not certain by exact scores."""
+        if not self.backend.exact_scores:
+            return self._rank(queries, candidates.positions, k)
         best = Neighbours(candidates.scores[:, :k].copy(), candidates.positions[:, :k].copy())
-        steps = -np.diff(candidates.scores[:, : k + 1], axis=1)
-        uncertain = np.full(len(queries), not self.backend.exact_scores)
-        uncertain |= (steps <= NOISE).any(axis=1)
-        if uncertain.any():
-            best.put(uncertain, self._rank(queries[uncertain], candidates.positions[uncertain], k))
+        uncertain = (np.diff(candidates.scores[:, : k + 1], axis=1) >= -NOISE).any(axis=1)
+        for row in np.flatnonzero(uncertain):
+            one = np.array([row])
+            found = Neighbours(candidates.scores[one], candidates.positions[one])
+            best.put(one, rank_ties(self.vectors, queries[one], found, k))
         return best
 
     def _checked(self, queries: FloatArray, k: int) -> FloatArray:
