@@ -452,6 +452,18 @@ class TestHostileInput:
         assert (code, out) == (3, "")
         assert message in error
 
+    def test_sessions_with_more_than_a_model_reads(self, shop: Any, tmp_path: Path) -> None:
+        long = {"interactions": [{"action": "view", "product_id": "p1"}] * 200_000}
+        wide = {"interactions": [{"action": "search", "query": "red shoes " * 9_000}] * 20}
+        code, out, error = shop("query", "--session", session_file(tmp_path, lines(long, wide)), "-k", 1)
+        assert (code, error) == (0, "")
+        assert [len(json.loads(line)["matches"]) for line in out.splitlines()] == [1, 1]
+
+    def test_more_matches_than_anybody_reads(self, shop: Any, tmp_path: Path) -> None:
+        for command in (("query", "--session", session_file(tmp_path, KNOWN)), ("lookup", "--title", "shoes")):
+            code, out, error = shop(*command, "-k", 10**9)
+            assert (code, out, error) == (3, "", "error: field 'k': expected at most 1,000, got 1,000,000,000\n")
+
     def test_empty_rule_files_mean_none(self, shop: Any, tmp_path: Path) -> None:
         (tmp_path / "none.csv").touch()
         arguments = (
@@ -486,6 +498,35 @@ class TestInAShell:
         done = shell("query", "--session", "-", *arguments, stdin=json.dumps(KNOWN))
         assert (done.returncode, done.stdout) == (3, "")
         assert f"{task_folders[Task.RLP]}/config.json, field 'task': the model was fine-tuned for rlp" in done.stderr
+
+
+# Runs commands in one process, and writes what they have loaded of the modules named.
+_LOADS = """
+import contextlib, io, json, sys
+modules, commands = map(json.loads, sys.argv[1:])
+from cli.main import run
+for command in commands:
+    with contextlib.redirect_stdout(io.StringIO()) as out:
+        code = run(command)
+    print(json.dumps([code, bool(out.getvalue()), sorted(sys.modules.keys() & set(modules))]))
+"""
+# What takes longer to load than a query to answer.
+_HEAVY = (
+    *("torch", "transformers", "safetensors.torch", "scipy", "sklearn", "onnx", "rich"),
+    *("polars", "lance", "lancedb", "pyarrow.compute", "pyarrow.dataset", "cli.demo", "cli.pretrain"),
+)
+
+
+def test_reading_commands_load_nothing_that_they_do_not_need(tmp_path: Path, store: Path) -> None:
+    file = session_file(tmp_path, KNOWN)
+    commands = [
+        ["versions", "list", "--store", str(store)],
+        ["query", "--session", str(file), "--store", str(store), "--diversity", "0.1", "--explain"],
+        ["lookup", "--title", "red shoes", "--store", str(store), "--diversity", "0.1"],
+    ]
+    arguments = [sys.executable, "-c", _LOADS, json.dumps(_HEAVY), json.dumps(commands)]
+    done = subprocess.run(arguments, cwd=ROOT, capture_output=True, text=True, check=True)
+    assert [json.loads(line) for line in done.stdout.splitlines()] == [[0, True, []]] * 3
 
 
 class TestRules:
