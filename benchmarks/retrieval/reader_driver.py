@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import cProfile
 import importlib
+import importlib.util
 import json
 import os
 import pstats
@@ -143,11 +144,24 @@ class Reader:
         return int(pstats.Stats(profile).total_calls) / count  # type: ignore[attr-defined]
 
     def swap(self, numbers: Sequence[int], count: int) -> dict[str, list[float]]:
-        """Seconds of queries before and after each of these versions takes over."""
-        times: dict[str, list[float]] = {"before": [], "after": []}
-        for _ in numbers:
+        """Seconds of queries before, while and after each of these versions takes over, the live one last.
+
+        Code that cannot follow what is live opens a version anew, and answers nobody meanwhile.
+        """
+        times: dict[str, list[float]] = {"before": [], "while": [], "after": []}
+        follows = importlib.util.find_spec("indexer.search.live_retriever") is not None
+        if follows:
+            self.close()
+            live = importlib.import_module("indexer.search.live_retriever").LiveRetriever
+            self.retriever = live(self.store, device="cpu", interval=None)
+            self.warm(count)
+        number_before = self.retriever.version.version
+        for number in sorted(numbers, key=lambda number: number == number_before):
             times["before"] += self.queries(0, count)
-            self.retriever = self._opened()
+            if follows:
+                times["while"] += self._follow(number)
+            else:
+                self.retriever = self._opened()
             times["after"] += self.queries(0, count)
         return times
 
@@ -159,6 +173,19 @@ class Reader:
         """Give the store back, where the code can."""
         if hasattr(self.retriever, "close"):
             self.retriever.close()
+
+    def _follow(self, number: int) -> list[float]:
+        """Make a version live; seconds of queries until it has taken over."""
+        store = importlib.import_module("indexer.store.embedding_store").EmbeddingStore.open(self.store)
+        importlib.import_module("indexer.versions.rollback").roll_back(store, number)
+        times: list[float] = []
+        with ThreadPoolExecutor(1) as executor:
+            checked = executor.submit(self.retriever.check)
+            while not checked.done():
+                times += self.queries(len(times), 1)
+        if not checked.result():
+            raise RuntimeError(f"version {number} did not take over: {self.retriever.error}")
+        return times
 
     def _import(self) -> None:
         self._retriever = importlib.import_module("indexer.search.retriever").Retriever

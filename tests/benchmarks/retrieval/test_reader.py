@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -10,6 +11,7 @@ from typing import Any
 import polars as pl
 import pytest
 
+from benchmarks.refresh.toy_store import ALLOW, change
 from benchmarks.report import RESULTS
 from benchmarks.retrieval import reader, reader_process, reader_rows
 from benchmarks.retrieval.reader_driver import Reader
@@ -17,7 +19,8 @@ from benchmarks.retrieval.reader_process import ReaderProcess, Readers, Side, Ti
 from benchmarks.retrieval.reader_rows import Measurement, latency
 from benchmarks.retrieval.reader_stores import TODAY, Inputs, rules
 from benchmarks.retrieval.shop_home import TrainedShop
-from ubm_embed.data.corpus import Corpus
+from indexer.refresh.refresh import refresh
+from ubm_embed.data.corpus import PRODUCTS_FILE, Corpus
 
 SESSIONS = 6
 KINDS = ["none", "where", "max_per", "diversity", "exclude", "boost", "all"]
@@ -140,6 +143,20 @@ def test_cpu_time_and_function_calls_are_those_of_a_query(driver: Reader) -> Non
     assert driver.cpu_in_calls(4, 2) > 0
     assert driver.cpu_of_callers(3, 2) > 0
     assert driver.function_calls(2) == driver.function_calls(2) > 10
+
+
+def test_queries_go_on_while_a_version_takes_over(
+    shop: TrainedShop, documents: list[dict[str, Any]], tmp_path: Path
+) -> None:
+    store = shutil.copytree(shop.store, tmp_path / "store")
+    catalogue = shutil.copyfile(shop.corpus / PRODUCTS_FILE, tmp_path / PRODUCTS_FILE)
+    refresh(products=change(catalogue, 0.01, 1), store=store, allow=ALLOW)
+    follower = Reader(str(store), [json.dumps(one) for one in documents])
+    follower.open()
+    times = follower.swap([1, 2], 2)
+    assert follower.retriever.version.version == 2, "the one that was live is again"
+    follower.close()
+    assert len(times["before"]) == len(times["after"]) == 4
 
 
 def test_a_command_costs_time_and_memory_and_may_not_fail() -> None:
