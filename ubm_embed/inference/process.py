@@ -10,7 +10,6 @@ import ctypes
 import logging
 import os
 import sys
-import warnings
 
 # Their numbers in glibc's malloc.h.
 _TRIM_THRESHOLD, _MMAP_THRESHOLD = -1, -3
@@ -56,13 +55,9 @@ def disable_telemetry() -> None:
 
 
 def quiet_converters() -> None:
-    """Hide what PyTorch's exporter, ONNX Runtime and NNCF log and warn about while they convert a model."""
-    for name in ("torch.onnx._internal", "onnxscript"):  # importing torch resets the level of torch.onnx
-        logging.getLogger(name).setLevel(logging.ERROR)
+    """Hide what ONNX Runtime and NNCF log while they convert a model."""
     logging.getLogger("nncf").addFilter(_is_error)  # its import sets the level
     logging.root.addFilter(_is_no_quantization_advice)
-    for module in (r"torch\.onnx\.", "copyreg$"):
-        warnings.filterwarnings("ignore", module=module)
 
 
 def _is_error(record: logging.LogRecord) -> bool:
