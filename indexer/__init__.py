@@ -9,6 +9,7 @@ if TYPE_CHECKING:
     from indexer.index.vector_index import VectorIndex
     from indexer.refresh.refresh import build_index
     from indexer.search.answer import Answer, Match
+    from indexer.search.limits import Limits
     from indexer.search.live_retriever import LiveRetriever
     from indexer.search.ranking import Rules
     from indexer.search.retriever import Retriever
@@ -18,6 +19,7 @@ if TYPE_CHECKING:
 __all__ = [
     "Answer",
     "EmbeddingStore",
+    "Limits",
     "LiveRetriever",
     "Match",
     "Retriever",
@@ -30,6 +32,7 @@ __all__ = [
 _MODULES = {
     "Answer": "search.answer",
     "EmbeddingStore": "store.embedding_store",
+    "Limits": "search.limits",
     "LiveRetriever": "search.live_retriever",
     "Match": "search.answer",
     "Retriever": "search.retriever",

@@ -21,6 +21,7 @@ from indexer.versions.version import MANIFEST_FILE
 from ubm_embed.data.corpus import iter_products
 from ubm_embed.data.session import Action, Interaction, Product, Session
 from ubm_embed.errors import Conflict, InvalidData, NotFound
+from ubm_embed.inference.embedder import Embedder
 from ubm_embed.model.folder import model_id_of
 
 
@@ -387,3 +388,22 @@ class TestDevice:
         with contextlib.suppress(ValueError):  # the model finds no such GPU on this machine
             Retriever.open(store, device=device)
         assert moved == gpus
+
+
+class TestClosing:
+    def test_a_closed_one_does_not_answer(self, store: Path) -> None:
+        with Retriever.open(store) as retriever:
+            assert retriever.recommend(session(view("p1"))).matches
+        retriever.close()
+        for call in (lambda: retriever.recommend(session()), lambda: retriever.lookup_id("p1")):
+            with pytest.raises(ValueError, match="the retriever is closed"):
+                call()
+
+    def test_the_model_of_another_is_shared_if_it_is_the_versions(self, store: Path, other_model_folder: Path) -> None:
+        with Retriever.open(store) as first:
+            second = Retriever.open(store, embedder=first.embedder)
+        assert second.embedder is first.embedder
+        visit = session(view("p1"), search("red"))
+        assert second.recommend(visit).matches == Retriever.open(store).recommend(visit).matches
+        other = Embedder.from_pretrained(other_model_folder)
+        assert Retriever.open(store, embedder=other).embedder.model_id == second.version.model_id
