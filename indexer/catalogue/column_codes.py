@@ -9,6 +9,8 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
+from indexer.catalogue.product_file import as_python
+
 MISSING = -1
 
 
@@ -27,5 +29,5 @@ def _codes_of_nested(column: pa.ChunkedArray) -> NDArray[np.int32]:
     codes = np.full(len(column), MISSING, np.int32)
     for row, value in enumerate(column):
         if value.is_valid:
-            codes[row] = seen.setdefault(repr(value.as_py()), len(seen))
+            codes[row] = seen.setdefault(repr(as_python(value)), len(seen))
     return codes

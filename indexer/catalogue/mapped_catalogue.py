@@ -89,7 +89,7 @@ class MappedCatalogue:
     def __len__(self) -> int:
         return len(self._products)
 
-    @property
+    @cached_property
     def columns(self) -> Sequence[str]:
         """As `Catalogue`."""
         return list(self._products.schema.names)

@@ -56,11 +56,11 @@ class ProductFile:
 
     def values(self, column: str, positions: Iterable[int]) -> list[Any]:
         """A column's values at these positions, as Python has them: [K]."""
-        return [columns[column][row].as_py() for columns, row in map(self._at, positions)]
+        return [as_python(columns[column][row]) for columns, row in map(self._at, positions)]
 
     def rows(self, columns: Sequence[str], positions: Iterable[int]) -> list[dict[str, Any]]:
         """Values of these columns by name, at these positions: [K]."""
-        return [{name: batch[name][row].as_py() for name in columns} for batch, row in map(self._at, positions)]
+        return [{name: as_python(batch[name][row]) for name in columns} for batch, row in map(self._at, positions)]
 
     def column(self, name: str) -> pa.ChunkedArray:
         """All values of a column: [M], without a copy."""
@@ -104,3 +104,11 @@ class ProductFile:
     def _damaged(self, why: Exception | str) -> InvalidData:
         first = str(why).partition("\n")[0]
         return InvalidData(f"truncated or damaged, or not a file of products: {first}", file=self.file)
+
+
+def as_python(value: pa.Scalar) -> Any:
+    """A value as Python has it; None for a time that it does not have, such as a day of the year 10,000."""
+    try:
+        return value.as_py()
+    except (OverflowError, ValueError):
+        return None

@@ -2,7 +2,7 @@
 
 live.json                which version answers, and which did before
 products.lance/          every product and its vector: one LanceDB table with all its versions
-versions/<number>/       a version's manifest, its index and the ids of the index's rows
+versions/<number>/       a version's manifest, its index and its products
 models/<model_id>/       a copy of each model that made vectors
 tags.json                names that people gave to versions
 staging/<model_id>/      what an unfinished refresh has encoded so far
@@ -96,7 +96,7 @@ class EmbeddingStore:
 
 
 def version_folder(number: int) -> str:
-    """Name of a version's folder, with its manifest and index."""
+    """Name of a version's folder, with its manifest, index and products."""
     return f"{VERSIONS}/{number}"
 
 

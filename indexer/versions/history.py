@@ -22,7 +22,7 @@ class HistoryEntry:
         state: `live`; `before` if it was live before that one and was not withdrawn; `withdrawn` if it was rolled back
             or never published.
         tags: sorted.
-        bytes: size of its index and ids; its rows share files with those of other versions.
+        bytes: size of its index and products; its rows in the table share files with those of other versions.
         manifest: None if it cannot be read.
         problem: why the manifest cannot be read.
     """

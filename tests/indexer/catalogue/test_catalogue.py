@@ -146,6 +146,14 @@ def test_a_column_of_any_type_reads_as_in_polars(kind: pl.DataType, values: list
     ]
 
 
+@pytest.mark.parametrize("kind", [pl.Date(), pl.Datetime("us"), pl.Duration("ms")])
+def test_a_time_that_python_does_not_have_is_missing(kind: pl.DataType) -> None:
+    number = pl.Series("own", [2**31 - 1 if kind == pl.Date() else 2**62, 0], pl.Int64)
+    column = number.cast(pl.Int32).cast(kind) if kind == pl.Date() else number.cast(kind)
+    rows = mapped(pl.DataFrame({"product_id": ["a", "b"], "own": column})).rows([0, 1])
+    assert [row["own"] is None for row in rows.values()] == [True, False]
+
+
 def test_codes_are_made_once(frame: pl.DataFrame) -> None:
     catalogue = mapped(frame)
     assert catalogue.codes("category") is catalogue.codes("category")
