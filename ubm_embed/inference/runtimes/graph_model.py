@@ -70,8 +70,9 @@ class GraphModel:
 
     def encode_sessions(self, interactions: FloatArray, lengths: IntArray) -> FloatArray:
         """As `ModelRuntime.encode_sessions`: [B, D]."""
-        if len(lengths) == 1:  # a live request
-            return self._read_sessions(interactions, lengths)
+        if len(lengths) == 1:  # a live request, which must not wait for what a batch needs
+            mask = np.ones((1, len(interactions)), np.int64)
+            return self._sessions.run({"interactions": interactions[None], "mask": mask})
         starts = offsets_of(lengths)[:-1]
 
         def read(part: IntArray) -> FloatArray:
