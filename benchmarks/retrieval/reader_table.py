@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 from benchmarks.report import markdown_table
-from benchmarks.retrieval.reader_rows import IMPORT_TORCH
+from benchmarks.retrieval.reader_rows import IMPORT_TORCH, TOGETHER
 from benchmarks.retrieval.reader_stores import BEFORE, SMALL_SHOP, TODAY
 
 Figures = Mapping[str, Any]
@@ -37,7 +37,9 @@ def _opening(figures: Figures) -> Iterator[Line]:
     yield _line(f"opening {products}, s", figures, "open_s", ".2f", "1.5")
     yield ("imports, opening and first answer, s", *_cells(whole, lambda value: f"{value:.2f}"), "")
     yield _line("memory of a reader (proportional), MB", figures, "one_mb", ",.0f")
-    yield ("that of four, times one", *_cells(figures, lambda one: f"{one['four_mb'] / one['one_mb']:.2f}"), "1.3")
+    more = {side: (one["four_mb"] - one["one_mb"]) / (TOGETHER - 1) for side, one in figures.items()}
+    yield ("what each further one adds, MB", *_cells(more, lambda value: f"{value:,.0f}"), "")
+    yield ("memory of four, times one", *_cells(figures, lambda one: f"{one['four_mb'] / one['one_mb']:.2f}"), "1.3")
 
 
 def _queries(figures: Figures) -> Iterator[Line]:
