@@ -5,7 +5,6 @@ from __future__ import annotations
 import logging
 import threading
 import time
-from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
@@ -16,17 +15,14 @@ from typing import NamedTuple, Self
 from indexer.search.answer import Answer
 from indexer.search.limits import Limits
 from indexer.search.ranking import Rules
+from indexer.search.recent_requests import RecentRequests
 from indexer.search.retriever import Retriever
 from indexer.store.embedding_store import EmbeddingStore
 from indexer.versions.live import live_number
 from indexer.versions.version import StoreVersion, read_version
-from ubm_embed.data.session import Interaction, Product, Session
-from ubm_embed.errors import UbmError
+from ubm_embed.data.session import Product, Session
+from ubm_embed.errors import InvalidData, UbmError
 from ubm_embed.inference.predictor import Predictor
-
-# What is remembered of requests, to warm a version with, has a bound in memory: longer texts and rules are left out.
-_MAX_CHARACTERS = 10_000
-_MAX_IDS_IN_RULES = 1_000
 
 _LOG = logging.getLogger(__name__)
 
@@ -40,7 +36,8 @@ class LiveRetriever:
     caches do too. While both versions are open, both are in memory.
 
     A version that does not open is reported, and the one before goes on; it is tried again when another version becomes
-    live, or after a while. Several threads may ask at once. A process that forks makes its own after the fork.
+    live, or after a while. A version whose files were cut while they were in use is opened again once they are whole.
+    Several threads may ask at once. A process that forks makes its own after the fork.
 
     Args:
         device, predictors, limits: as of `Retriever.open`.
@@ -70,12 +67,14 @@ class LiveRetriever:
         warm_sessions: int = 100,
         on_error: Callable[[Exception], None] | None = None,
     ) -> None:
+        if interval is not None and interval <= 0:
+            raise ValueError(f"interval must be above 0, got {interval:g}")
         self.error: Exception | None = None
         self._store = EmbeddingStore.open(store)
         self._device, self._predictors, self._limits = device, tuple(predictors), limits
         self._retry_after, self._on_error = retry_after, on_error
         self._failure: _Failure | None = None
-        self._recent: deque[_Request] = deque(maxlen=warm_sessions)
+        self._recent = RecentRequests(warm_sessions)
         self._requests, self._closed = 0, False
         self._changed = threading.Condition()  # guards the two above, what serves, and its requests
         self._checking = threading.Lock()
@@ -101,7 +100,7 @@ class LiveRetriever:
         """As `Retriever.recommend_many`: all answers are of one version."""
         with self.borrow() as retriever:
             answers = retriever.recommend_many(sessions, k, rules, explain=explain)
-            self._remember(sessions, k, rules, retriever.embedder.max_interactions)
+            self._recent.add(sessions, k, rules, retriever.embedder.max_interactions)
             return answers
 
     def lookup(self, product: Product, k: int = 10, rules: Rules | None = None) -> Answer:
@@ -170,7 +169,7 @@ class LiveRetriever:
             version = None
             try:
                 version = read_version(self._store, live_number(self._store))
-                if version == self.version:
+                if self._answers(version):
                     self.error = self._failure = None
                     return False
                 if not retry and self._failure is not None and not self._failure.is_due(version, self._retry_after):
@@ -180,6 +179,16 @@ class LiveRetriever:
                 self._report(error, version)
                 return False
             return self._take_over(retriever)
+
+    def _answers(self, version: StoreVersion) -> bool:
+        """Whether this is the version that answers, with its files as they were when it was opened."""
+        if version != self.version:
+            return False
+        try:
+            self._serving.retriever.catalogue.require_unchanged()
+        except InvalidData:
+            return False
+        return True
 
     def _open(self, version: StoreVersion) -> Retriever:
         """A version that has answered the last sessions."""
@@ -199,7 +208,7 @@ class LiveRetriever:
         return retriever
 
     def _warm(self, retriever: Retriever) -> None:
-        for session, k, rules in self._recent.copy():
+        for session, k, rules in self._recent:
             if self._closed:
                 return
             with suppress(UbmError):  # a condition may name a column that is gone
@@ -220,12 +229,14 @@ class LiveRetriever:
         with self._changed:
             serving.requests -= 1
             is_last = not serving.requests and serving is not self._serving
-        if is_last:
-            serving.retriever.close()
-        with self._changed:
-            self._requests -= 1
-            if not self._requests:
-                self._changed.notify_all()
+        try:
+            if is_last:
+                serving.retriever.close()
+        finally:
+            with self._changed:
+                self._requests -= 1
+                if not self._requests:
+                    self._changed.notify_all()
 
     def _report(self, error: Exception, version: StoreVersion | None) -> None:
         before, self.error = self._failure, error
@@ -240,14 +251,6 @@ class LiveRetriever:
             except Exception:
                 _LOG.exception("on_error failed")
 
-    def _remember(self, sessions: Sequence[Session], k: int, rules: Rules | None, max_interactions: int) -> None:
-        if rules is not None and len(rules.exclude) + len(rules.boost) > _MAX_IDS_IN_RULES:
-            rules = rules.model_copy(update={"exclude": frozenset(), "boost": {}})
-        for session in sessions[-(self._recent.maxlen or 0) :]:
-            recent = session.interactions[-max_interactions:]
-            if sum(map(_characters, recent)) <= _MAX_CHARACTERS:
-                self._recent.append(_Request(Session(recent), k, rules))
-
 
 @dataclass
 class _Serving:
@@ -255,14 +258,6 @@ class _Serving:
 
     retriever: Retriever
     requests: int = 0
-
-
-class _Request(NamedTuple):
-    """What was asked."""
-
-    session: Session
-    k: int
-    rules: Rules | None
 
 
 class _Failure(NamedTuple):
@@ -275,12 +270,3 @@ class _Failure(NamedTuple):
     def is_due(self, version: StoreVersion, seconds: float) -> bool:
         """Whether a version may be tried: another one at once, the same after a while."""
         return version != self.version or time.monotonic() - self.moment >= seconds
-
-
-def _characters(interaction: Interaction) -> int:
-    """How long the texts of an interaction are."""
-    product = interaction.product
-    if product is None:
-        return len(interaction.product_id or interaction.query or "")
-    attributes = sum(len(name) + len(value) for name, value in product.attributes)
-    return len(product.title) + len(product.category or "") + attributes

@@ -6,6 +6,7 @@ In `nights` the price of every product is the number of the version.
 from __future__ import annotations
 
 import logging
+import os
 import shutil
 import threading
 from collections.abc import Callable, Iterator
@@ -16,6 +17,7 @@ from typing import Any
 import polars as pl
 import pytest
 
+from indexer.catalogue.product_file import PRODUCTS_FILE
 from indexer.index.vector_index import INDEX_FILE
 from indexer.refresh.gates import Gate
 from indexer.refresh.refresh import build_index, refresh
@@ -216,6 +218,21 @@ class TestErrors:
             assert not live.check()
             assert live.error is None
 
+    def test_a_version_whose_files_were_cut_in_use_is_opened_again(self, nights: Path) -> None:
+        file = nights / version_folder(3) / PRODUCTS_FILE
+        whole = file.read_bytes()
+        with LiveRetriever(nights, interval=None) as live:
+            os.truncate(file, len(whole) // 2)
+            with pytest.raises(InvalidData, match="changed while it was in use"):
+                live.recommend(session("p1"))
+            assert not live.check()
+            assert isinstance(live.error, InvalidData)
+            file.with_name("aside").write_bytes(whole)
+            file.with_name("aside").replace(file)
+            assert live.check()
+            assert live.error is None
+            assert_whole(live.recommend(session("p1")))
+
     @pytest.mark.parametrize(("retry_after", "again"), [(1e9, False), (0.0, True)])
     def test_it_is_tried_again_after_a_while(
         self,
@@ -407,3 +424,8 @@ def is_closed(live: LiveRetriever) -> bool:
             return False
     except ValueError:
         return True
+
+
+def test_an_interval_without_a_pause_is_refused(nights: Path) -> None:
+    with pytest.raises(ValueError, match="interval must be above 0, got 0"):
+        LiveRetriever(nights, interval=0)
