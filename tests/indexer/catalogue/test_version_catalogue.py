@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import tempfile
 from pathlib import Path
 
@@ -17,25 +16,12 @@ from indexer.health.repair import rebuild
 from indexer.search.retriever import Retriever
 from indexer.store.embedding_store import EmbeddingStore
 from indexer.store.table_schema import table_schema
-from indexer.versions.version import LAYOUT, digests, read_version
+from indexer.versions.version import LAYOUT, read_version
+from tests.indexer.catalogue.older_version import as_layout_1
 from ubm_embed.data.session import Action, Interaction, Session
 from ubm_embed.errors import InvalidData
 
 SESSION = Session((Interaction(Action.VIEW, product_id="p1"), Interaction(Action.SEARCH, query="red")))
-
-
-def as_layout_1(store: Path, **fields: int) -> Path:
-    """The store's version as older software wrote it: with the ids alone."""
-    folder = store / "versions" / "1"
-    ids = MappedCatalogue.open(folder, 8).values("product_id", np.arange(8))
-    for name in CATALOGUE_FILES:
-        (folder / name).unlink()
-    pl.DataFrame({"product_id": ids}).write_parquet(folder / IDS_FILE)
-    manifest = json.loads((folder / "manifest.json").read_text()) | fields
-    del manifest["layout"]
-    files = {name: digest.model_dump() for name, digest in digests(folder).items()}
-    (folder / "manifest.json").write_text(json.dumps(manifest | {"files": files}))
-    return folder
 
 
 def opened(store: Path) -> MappedCatalogue:

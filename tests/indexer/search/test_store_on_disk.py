@@ -24,6 +24,7 @@ from indexer.store.embedding_store import EmbeddingStore
 from indexer.versions.pruning import KeepPolicy, prune
 from indexer.versions.rollback import roll_back
 from indexer.versions.version import StoreVersion, read_version
+from tests.indexer.catalogue.older_version import as_layout_1
 from ubm_embed.data.products import PRODUCT_SCHEMA
 from ubm_embed.data.session import Action, Interaction, Product, Session
 from ubm_embed.errors import InvalidData, NotFound
@@ -126,6 +127,13 @@ def test_the_manifest_describes_it(store: Path) -> None:
     assert set(version.files) == set(CATALOGUE_FILES)
     assert EmbeddingStore.open(store).table.pins() == {1: version.table_version}
     assert not examine(store)
+
+
+def test_one_of_older_software_answers_as_before(store: Path) -> None:
+    before = answer_of(opened(store), SESSION, Rules(where="price < 30"))
+    as_layout_1(store)
+    assert live(store).layout == 1
+    assert answer_of(opened(store), SESSION, Rules(where="price < 30")) == before
 
 
 @pytest.mark.parametrize(
