@@ -36,6 +36,7 @@ SEQUENCES = BOTH.replace(all_positions=True, item_embeddings=True)
 PIP, RLP = (FinetuningConfig(task=task, min_interactions=1, **SETTINGS) for task in (Task.PIP, Task.RLP))
 FILES = [
     "config.json",
+    "graphs",
     "metrics.jsonl",
     "model.safetensors",
     "tokenizer.json",

@@ -24,6 +24,7 @@ class TestRun:
         checkpoint = train()
         assert sorted(path.name for path in out.iterdir()) == [
             "config.json",
+            "graphs",
             "metrics.jsonl",
             "model.safetensors",
             "tokenizer.json",
