@@ -1,4 +1,4 @@
-"""Transformer layers: the weights of BERT's layers, run by an implementation of our own over a `Layout`.
+"""Transformer layers: the weights of BERT's layers, run by an implementation of our own over a `Packing`.
 
 It computes what transformers computes from the same sequences, padded and masked. It saves the padding, two of the
 three products for query, key and value, conversions between number formats, and, in a last layer that is read only at
@@ -13,7 +13,7 @@ import math
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any
 
 import numpy as np
 import torch
@@ -21,41 +21,9 @@ from torch import Tensor, nn
 from torch.nn.functional import dropout as torch_dropout
 from torch.nn.functional import layer_norm, linear, scaled_dot_product_attention
 
+from ubm_embed.data.batches.packing import Packing
+
 _MASK_LEVELS = 256
-
-
-class Layout(Protocol):
-    """How N sequences lie in G tiles of W slots: several per tile (`Packing`), or one (`Padding`, for other runtimes).
-
-    States are [..., D] with G W slots in all, [T, D] or [G, W, D].
-
-    Attributes:
-        tiles: G.
-        positions: for each slot the position in its own sequence.
-    """
-
-    @property
-    def tiles(self) -> int: ...
-    @property
-    def positions(self) -> Tensor: ...
-
-    def attention_mask(self, *, causal: bool = False) -> Tensor | None:
-        """The slots that a slot attends to: [G or 1, 1, W or 1, W], bool or added to the scores; None for all."""
-
-    def first_mask(self) -> Tensor | None:
-        """The slots that the first slot of each sequence attends to: [G, 1, K, W], as `attention_mask`."""
-
-    def firsts(self, hidden: Tensor) -> Tensor:
-        """The states in the first slot of the sequences of each tile: [G K, D]."""
-
-    def by_sequence(self, states: Tensor) -> Tensor:
-        """[G K, D] -> [N, D], in the caller's order."""
-
-    def last(self, hidden: Tensor) -> Tensor:
-        """The states in the last slot of each sequence: [N, D], in the caller's order."""
-
-    def mean(self, hidden: Tensor) -> Tensor:
-        """The mean over each sequence: [N, D], in the caller's order."""
 
 
 @dataclass(frozen=True)
@@ -137,30 +105,30 @@ class Layer:
         """The number format that it computes in."""
         return self.attended.weight.dtype
 
-    def __call__(self, hidden: Tensor, layout: Layout, mask: Tensor | None) -> Tensor:
+    def __call__(self, hidden: Tensor, packing: Packing, mask: Tensor | None) -> Tensor:
         """Every slot: [..., D] -> [..., D].
 
         Args:
-            mask: the layout's `attention_mask`.
+            mask: the packing's `attention_mask`.
         """
         (projection,) = self.projections
-        query, key, value = self._heads(projection.linear(hidden), layout.tiles)
+        query, key, value = self._heads(projection.linear(hidden), packing.tiles)
         attended = attention(query, key, value, mask, self.attention_dropout)
         return self._feed_forward(hidden, attended.transpose(1, 2).reshape(hidden.shape))
 
-    def at_first(self, hidden: Tensor, layout: Layout) -> Tensor:
+    def at_first(self, hidden: Tensor, packing: Packing) -> Tensor:
         """The first slot of each sequence: [..., D] -> [N, D] in the caller's order. A last layer needs no more.
 
         Keys and values are computed for all T slots, the queries and everything after attention for N.
         """
         hidden = hidden.to(self.format)
-        width, firsts = hidden.shape[-1], layout.firsts(hidden)
+        width, firsts = hidden.shape[-1], packing.firsts(hidden)
         of_query, of_key_and_value = self.projections
-        (query,) = self._heads(of_query.linear(firsts), layout.tiles)
-        key, value = self._heads(of_key_and_value.linear(hidden), layout.tiles)
-        attended = attention(query, key, value, layout.first_mask(), self.attention_dropout)
-        attended = layout.by_sequence(attended.transpose(1, 2).reshape(-1, width))
-        return self._feed_forward(layout.by_sequence(firsts), attended)
+        (query,) = self._heads(of_query.linear(firsts), packing.tiles)
+        key, value = self._heads(of_key_and_value.linear(hidden), packing.tiles)
+        attended = attention(query, key, value, packing.first_mask(), self.attention_dropout)
+        attended = packing.by_sequence(attended.transpose(1, 2).reshape(-1, width))
+        return self._feed_forward(packing.by_sequence(firsts), attended)
 
     def _heads(self, projected: Tensor, tiles: int) -> Sequence[Tensor]:
         """[..., P D] -> P times [G, H, slots per tile, D / H]."""
@@ -175,24 +143,24 @@ class Layer:
         return self.outer_norm.norm(add_dropped(hidden, self.outer.linear(inner), self.dropout), self.epsilon)
 
 
-def run_layers(layers: Sequence[Layer], hidden: Tensor, layout: Layout, *, causal: bool = False) -> Tensor:
+def run_layers(layers: Sequence[Layer], hidden: Tensor, packing: Packing, *, causal: bool = False) -> Tensor:
     """One layer after the other over every slot: [..., D] -> [..., D], in the layers' format.
 
     Args:
         causal: a slot attends to itself and to earlier slots of its sequence, else to the whole sequence.
     """
-    mask = layout.attention_mask(causal=causal)
+    mask = packing.attention_mask(causal=causal)
     with _without_autocast(hidden.device):
         for layer in layers:
-            hidden = layer(hidden.to(layer.format), layout, mask)
+            hidden = layer(hidden.to(layer.format), packing, mask)
     return hidden
 
 
-def run_to_first(layers: Sequence[Layer], hidden: Tensor, layout: Layout) -> Tensor:
+def run_to_first(layers: Sequence[Layer], hidden: Tensor, packing: Packing) -> Tensor:
     """One layer after the other, the last one only in the first slot of each sequence: [..., D] -> [N, D]."""
-    hidden = run_layers(layers[:-1], hidden, layout)
+    hidden = run_layers(layers[:-1], hidden, packing)
     with _without_autocast(hidden.device):
-        return layers[-1].at_first(hidden, layout)
+        return layers[-1].at_first(hidden, packing)
 
 
 def attention(query: Tensor, key: Tensor, value: Tensor, mask: Tensor | None, dropout_rate: float) -> Tensor:
@@ -250,7 +218,6 @@ def computing_format(weight: Tensor) -> torch.dtype:
 
 def _without_autocast(device: torch.device) -> AbstractContextManager[object]:
     """Layers are in their format already; autocast on a GPU would turn the output of each layer norm into float32."""
-    # Only where it is on, because exporters have no operation for the context.
     return torch.autocast(device.type, enabled=False) if torch.is_autocast_enabled(device.type) else nullcontext()
 
 

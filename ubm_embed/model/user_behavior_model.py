@@ -36,7 +36,6 @@ from ubm_embed.model.item_embeddings import ItemEmbeddings
 from ubm_embed.model.transformer import (
     Affine,
     Layer,
-    Layout,
     computing_format,
     dropout,
     layers_from_modules,
@@ -74,27 +73,23 @@ class InteractionEncoder(nn.Module):
 
     def forward(self, tokens: TokenBatch) -> Tensor:
         """N interactions -> b' [N, D], in the order of the batch's sequences."""
-        vectors, extra = self.read(tokens.ids, tokens.packing), self.item_embeddings
+        vectors, extra = self._read(tokens.ids, tokens.packing), self.item_embeddings
         return vectors if extra is None else vectors + cast(Tensor, extra(tokens)).to(vectors.dtype)
 
-    def read(self, ids: Tensor, layout: Layout, layers: Sequence[Layer] | None = None) -> Tensor:
-        """b' from words alone, given the token in each slot of a layout: [N, D]. `layers` as of `layers()`."""
-        hidden = self._embed(ids, layout.positions)
-        layers = self.layers(hidden.dtype) if layers is None else layers
+    def _read(self, ids: Tensor, packing: Packing) -> Tensor:
+        """b' from words alone, given the token in each slot: [N, D]."""
+        hidden = self._embed(ids, packing.positions)
+        layers = layers_from_modules(self.encoder.encoder.layer, hidden.dtype, last_at_first=not self.mean_of_tokens)
         if self.mean_of_tokens:
-            read = layout.mean(run_layers(layers, hidden, layout)).to(hidden.dtype)
+            read = packing.mean(run_layers(layers, hidden, packing)).to(hidden.dtype)
         else:
-            read = run_to_first(layers, hidden, layout)
+            read = run_to_first(layers, hidden, packing)
         return cast(Tensor, self.projection(read))
 
     def hidden(self, tokens: TokenBatch) -> Tensor:
         """The encoder's output at every token, as masked words are predicted from: [T, E], in packed order."""
         hidden = self._embed(tokens.ids, tokens.packing.positions)
         return run_layers(layers_from_modules(self.encoder.encoder.layer, hidden.dtype), hidden, tokens.packing)
-
-    def layers(self, dtype: torch.dtype) -> list[Layer]:
-        """The layers in a number format, as `read` runs them."""
-        return layers_from_modules(self.encoder.encoder.layer, dtype, last_at_first=not self.mean_of_tokens)
 
     def start_as_words(self) -> None:
         """Zero every branch beside the residual stream, so that a fresh encoder is the mean of its words."""
@@ -140,7 +135,8 @@ class SessionEncoder(nn.Module):
             ValueError: a session is longer than `max_interactions`; the caller keeps its last ones.
         """
         layers = self.layers_like(interactions) if layers is None else layers
-        return self.pool(self.outputs(self._by_slot(interactions, packing), packing, layers), packing)
+        outputs = self._outputs(self._by_slot(interactions, packing), packing, layers)
+        return packing.last(outputs).float() if self.causal else packing.mean(outputs)
 
     def prefixes(self, interactions: Tensor, packing: Packing) -> Tensor:
         """h' of every prefix of every session, the whole one last: [I, D] float32, in the order of the interactions.
@@ -150,7 +146,7 @@ class SessionEncoder(nn.Module):
         """
         if not self.causal:
             raise ValueError("only a causal session encoder reads all prefixes of a session at once")
-        outputs = self.outputs(self._by_slot(interactions, packing), packing, self.layers_like(interactions))
+        outputs = self._outputs(self._by_slot(interactions, packing), packing, self.layers_like(interactions))
         return outputs[packing.element_slots()].float()
 
     def frozen(self) -> Callable[[Tensor, Packing], Tensor]:
@@ -158,15 +154,11 @@ class SessionEncoder(nn.Module):
         twin = deepcopy(self)
         return partial(twin.forward, layers=twin.layers_like(twin.positions))
 
-    def outputs(self, inputs: Tensor, layout: Layout, layers: Sequence[Layer]) -> Tensor:
-        """o' in every slot of a layout, from the interaction vectors there: [..., D] -> [..., D]."""
+    def _outputs(self, inputs: Tensor, packing: Packing, layers: Sequence[Layer]) -> Tensor:
+        """o' in every slot, from the interaction vectors there: [..., D] -> [..., D]."""
         if layers:
-            inputs = inputs + self.positions[layout.positions].to(inputs.dtype)
-        return run_layers(layers, inputs, layout, causal=self.causal)
-
-    def pool(self, outputs: Tensor, layout: Layout) -> Tensor:
-        """h' from o': [..., D] -> [B, D]."""
-        return layout.last(outputs).float() if self.causal else layout.mean(outputs)
+            inputs = inputs + self.positions[packing.positions].to(inputs.dtype)
+        return run_layers(layers, inputs, packing, causal=self.causal)
 
     def layers_like(self, like: Tensor) -> list[Layer]:
         """The layers in the number format to compute in on an input."""

@@ -26,7 +26,7 @@ from ubm_embed.data.text.token_table import TokenTable
 
 @dataclass(frozen=True)
 class Packing:
-    """Where each of N sequences lies: a `Layout` of the model. "Caller's order" is the order of the given lengths.
+    """Where each of N sequences lies. "Caller's order" is the order of the given lengths.
 
     Attributes:
         width: W.

@@ -64,6 +64,7 @@ BUILDS: Mapping[RuntimeName, Build] = {
     RuntimeName.OPENVINO_INT8: _over_graphs(open_openvino_int8_model),
 }
 """How each runtime is built for a model on a device."""
+_IN_FLOAT32 = {RuntimeName.TORCH, RuntimeName.ONNX}
 _IN_INT8 = {RuntimeName.ONNX_INT8, RuntimeName.OPENVINO_INT8}
 _CPU_ONLY = {RuntimeName.ONNX, RuntimeName.OPENVINO, *_IN_INT8}
 
@@ -96,8 +97,8 @@ class SelectionRules:
 
     Attributes:
         builds: see `BUILDS`.
-        min_texts: fewer texts are read in float32. Building all runtimes takes some 15 seconds, in which one of two
-            cores reads more than this.
+        min_texts: fewer texts are read in float32. Loading and building all runtimes takes some 15 seconds, in which one of
+            two cores reads more than this.
         min_nearest: limit for `Agreement.nearest`, half a neighbour in ten. Sound 8-bit weights of a trained model kept
             0.98 and more, so anything below is more than rounding.
         timing: reads and times a sample.
@@ -175,7 +176,7 @@ def make_runtime(name: RuntimeName, model: Model, device: str, rules: SelectionR
 def benchmark_runtimes(
     model: Model, exact: TextRuntime, sample: TokenTable, device: str, rules: SelectionRules | None = None
 ) -> list[RuntimeBenchmark]:
-    """The results of `exact`, and of every other runtime on this machine. Warns about those that fail with an error.
+    """The results of `exact`, and of every coarser runtime on this machine. Warns about those that fail with an error.
 
     Raises:
         QualityGateFailed: the sample has no vectors in float32.
@@ -183,7 +184,7 @@ def benchmark_runtimes(
     rules = rules or SelectionRules()
     vectors, seconds = rules.timing(exact, sample)
     results = [RuntimeBenchmark(exact, seconds, Agreement.from_vectors(_require_unit(vectors), vectors))]
-    for name in (name for name in rules.builds if name is not exact.name):
+    for name in (name for name in rules.builds if name not in _IN_FLOAT32):
         try:
             results.append(benchmark_runtime(make_runtime(name, model, device, rules), sample, vectors, rules))
         except NotFound:
