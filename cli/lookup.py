@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import ExitStack
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -20,6 +21,7 @@ from cli.answer_options import (
 from cli.answers import AnswerWriter, warn_about_rules
 from cli.console import Format, choose_format
 from cli.inputs import read_text, source_name
+from cli.process import loading
 from cli.store_options import Store
 
 if TYPE_CHECKING:
@@ -63,12 +65,14 @@ def lookup(
     _require_one_source(words, product_id, file)
     product = _product_from_options(title, category, attributes or [], file)
 
-    rules = read_rules(where, diversity, max_per, exclude, boost)
-    predictors = load_predictors(purchase_intention, remaining_length)
+    with ExitStack() as stack:
+        with loading():
+            rules = read_rules(where, diversity, max_per, exclude, boost)
+            predictors = load_predictors(purchase_intention, remaining_length)
 
-    from indexer.search.retriever import Retriever
+            from indexer.search.retriever import Retriever
 
-    with Retriever.open(store, predictors=predictors) as retriever:
+            retriever = stack.enter_context(Retriever.open(store, predictors=predictors))
         warn_about_rules(rules, retriever)
         if product is None:
             answer = retriever.lookup_id(product_id or "", k, rules)

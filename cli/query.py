@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import ExitStack
 from typing import Annotated
 
 import typer
@@ -20,6 +21,7 @@ from cli.answer_options import (
 from cli.answers import AnswerWriter, warn_about_rules
 from cli.console import Format, choose_format
 from cli.inputs import open_chunks, source_name
+from cli.process import loading
 from cli.store_options import Store
 
 
@@ -63,20 +65,21 @@ def query(
 
     A product is named by its id in the store, or given inline with title, category and attributes.
     """
-    with open_chunks(session) as chunks:
-        rules = read_rules(where, diversity, max_per, exclude, boost, include_seen=include_seen)
-        predictors = load_predictors(purchase_intention, remaining_length)
+    with open_chunks(session) as chunks, ExitStack() as stack:
+        with loading():
+            rules = read_rules(where, diversity, max_per, exclude, boost, include_seen=include_seen)
+            predictors = load_predictors(purchase_intention, remaining_length)
 
-        from indexer.search.retriever import Retriever
-        from ubm_embed.data.session_file import SessionFile, SessionLayout
+            from indexer.search.retriever import Retriever
+            from ubm_embed.data.session_file import SessionFile, SessionLayout
 
-        with Retriever.open(store, version=number, predictors=predictors) as retriever:
-            warn_about_rules(rules, retriever)
-            file = SessionFile(chunks, name=source_name(session))
-            chosen = choose_format(output_format)
-            if output_format is None and chosen is Format.JSON and file.layout is SessionLayout.LINES:
-                chosen = Format.JSONL  # lines in, lines out
-            with AnswerWriter(chosen, several=file.layout is not SessionLayout.SESSION) as writer:
-                for batch in file.batches():
-                    sessions = [one for _, one in batch]
-                    writer.write(retriever.recommend_many(sessions, k, rules, explain=explain))
+            retriever = stack.enter_context(Retriever.open(store, version=number, predictors=predictors))
+        warn_about_rules(rules, retriever)
+        file = SessionFile(chunks, name=source_name(session))
+        chosen = choose_format(output_format)
+        if output_format is None and chosen is Format.JSON and file.layout is SessionLayout.LINES:
+            chosen = Format.JSONL  # lines in, lines out
+        with AnswerWriter(chosen, several=file.layout is not SessionLayout.SESSION) as writer:
+            for batch in file.batches():
+                sessions = [one for _, one in batch]
+                writer.write(retriever.recommend_many(sessions, k, rules, explain=explain))
