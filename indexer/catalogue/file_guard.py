@@ -22,20 +22,21 @@ class FileGuard:
     """
 
     def __init__(self, files: Iterable[Path]) -> None:
-        self._files = [(file, os.open(file, os.O_RDONLY | os.O_CLOEXEC)) for file in dict.fromkeys(files)]
-        self._sizes = [os.fstat(descriptor).st_size for _, descriptor in self._files]
-        self._finalizer = weakref.finalize(self, _close, [descriptor for _, descriptor in self._files])
+        opened = [(file, os.open(file, os.O_RDONLY | os.O_CLOEXEC)) for file in dict.fromkeys(files)]
+        self._watched = [(file, descriptor, os.fstat(descriptor).st_size) for file, descriptor in opened]
+        self._finalizer = weakref.finalize(self, _close, [descriptor for _, descriptor in opened])
 
     def require_unchanged(self) -> None:
         """Raise `InvalidData` if a file has another length than at first: some microseconds, so ask before each use."""
-        for (file, descriptor), expected in zip(self._files, self._sizes, strict=True):
+        for file, descriptor, expected in self._watched:
             size = os.fstat(descriptor).st_size
             if size != expected:
                 problem = f"changed while it was in use: {size:,} bytes, {expected:,} when it was opened"
                 raise InvalidData(f"{problem}; see: ubm-embed doctor, and open the store again", file=file)
 
     def close(self) -> None:
-        """Stop watching; `require_unchanged` may not be called again."""
+        """Stop watching."""
+        self._watched = []
         self._finalizer()
 
 

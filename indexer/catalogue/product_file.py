@@ -56,11 +56,15 @@ class ProductFile:
 
     def values(self, column: str, positions: Iterable[int]) -> list[Any]:
         """A column's values at these positions, as Python has them: [K]."""
-        return [as_python(columns[column][row]) for columns, row in map(self._at, positions)]
+        places = [self._at(position) for position in positions]
+        try:
+            return [columns[column][row].as_py() for columns, row in places]
+        except (OverflowError, ValueError):
+            return [as_python(columns[column][row]) for columns, row in places]
 
     def rows(self, columns: Sequence[str], positions: Iterable[int]) -> list[dict[str, Any]]:
         """Values of these columns by name, at these positions: [K]."""
-        return [{name: as_python(batch[name][row]) for name in columns} for batch, row in map(self._at, positions)]
+        return [_row(batch, columns, row) for batch, row in map(self._at, positions)]
 
     def column(self, name: str) -> pa.ChunkedArray:
         """All values of a column: [M], without a copy."""
@@ -104,6 +108,13 @@ class ProductFile:
     def _damaged(self, why: Exception | str) -> InvalidData:
         first = str(why).partition("\n")[0]
         return InvalidData(f"truncated or damaged, or not a file of products: {first}", file=self.file)
+
+
+def _row(batch: dict[str, pa.Array], columns: Sequence[str], row: int) -> dict[str, Any]:
+    try:
+        return {name: batch[name][row].as_py() for name in columns}
+    except (OverflowError, ValueError):
+        return {name: as_python(batch[name][row]) for name in columns}
 
 
 def as_python(value: pa.Scalar) -> Any:

@@ -302,6 +302,7 @@ def test_a_guard_gives_its_files_back(tmp_path: Path) -> None:
     assert opened(tmp_path / "file") == 2
     guard.close()
     guard.close()
+    guard.require_unchanged()
     del dropped
     assert opened(tmp_path / "file") == 0
 
