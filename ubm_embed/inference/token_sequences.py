@@ -7,10 +7,8 @@ from typing import NamedTuple
 
 import numpy as np
 
-from ubm_embed.data.arrays import IntArray
 from ubm_embed.data.batches.distinct_batches import NO_ACTION, interaction_sequences
 from ubm_embed.data.session import Action, Interaction, Product
-from ubm_embed.data.text.token_table import TokenTable
 from ubm_embed.data.text.tokenizer import MAX_TEXT_CHARACTERS, InteractionTokenizer, ProductText, cut_product
 from ubm_embed.inference.shared_cache import SharedCache
 
@@ -56,19 +54,14 @@ class TokenSequences:
 
     def of_product(self, product: Product) -> bytes:
         """The tokens of a product without an action (paper 3.4.3)."""
-        (sequence,) = self._sequences([self._tokenizer.product_text(product)], [NO_ACTION])
+        (sequence,) = self._sequences([cut_product(product)], [NO_ACTION])
         return sequence.tokens
 
     def _tokenise(self, keys: list[_Key]) -> list[TokenSequence]:
-        return self._sequences([self._text(text) for _, text in keys], [action.code for action, _ in keys])
+        return self._sequences([text for _, text in keys], [action.code for action, _ in keys])
 
-    def _text(self, text: str | ProductText) -> IntArray:
-        if isinstance(text, str):
-            return self._tokenizer.search_phrases([text]).ids
-        return self._tokenizer.product_text(Product(*text))
-
-    def _sequences(self, texts: list[IntArray], actions: list[int]) -> list[TokenSequence]:
-        bodies, is_word = TokenTable.from_rows(texts), self._tokenizer.is_word
+    def _sequences(self, texts: Sequence[str | ProductText], actions: list[int]) -> list[TokenSequence]:
+        bodies, is_word = self._tokenizer.texts(texts), self._tokenizer.is_word
         table = interaction_sequences(self._tokenizer, bodies, np.array(actions), np.arange(len(bodies)))
         rows = map(table.row, range(len(table)))
         return [TokenSequence(row.tobytes(), bool(is_word[row].any())) for row in rows]

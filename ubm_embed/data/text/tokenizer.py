@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import re
 from collections import Counter
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from itertools import chain, islice
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -181,25 +181,35 @@ class InteractionTokenizer:
 
     def product_text(self, product: Product) -> NDArray[np.int32]:
         """One product's text, as `product_texts` has it."""
-        title, category, attributes = cut_product(product)
-        words = self._words([title, category or "", *(value for _, value in attributes)])
-        text: list[int] = []
-        if title:
-            text += [self._marks["[TITLE]"], *words[title][:MAX_TITLE_TOKENS]]
-        if category:
-            text += [self._marks["[CATEGORY]"], *words[category]]
-        for name, value in attributes:
-            if value:
-                text += [self._attribute(name), *words[value]]
-        return np.array(text[:MAX_TEXT_TOKENS], dtype=np.int32)
+        return self.texts([cut_product(product)]).ids
 
     def search_phrases(self, phrases: Sequence[str] | pl.Series) -> TokenTable:
         """Search phrases as texts: one row each, at most `MAX_TEXT_TOKENS` tokens. A series is faster for many."""
         if isinstance(phrases, Sequence):
-            cut = [phrase[:MAX_TEXT_CHARACTERS] for phrase in phrases]
-            words = self._words(cut)
-            return TokenTable.from_rows([words[phrase][:MAX_TEXT_TOKENS] for phrase in cut])
+            return self.texts([phrase[:MAX_TEXT_CHARACTERS] for phrase in phrases])
         return self._table(phrases).heads(MAX_TEXT_TOKENS)
+
+    def texts(self, texts: Sequence[str | ProductText]) -> TokenTable:
+        """Texts of search phrases and of products, each cut before: one row each, at most `MAX_TEXT_TOKENS` tokens."""
+        strings: dict[str, None] = {}
+        for text in texts:
+            pieces = [text] if isinstance(text, str) else [text[0], text[1] or "", *(value for _, value in text[2])]
+            strings.update(dict.fromkeys(pieces))
+        words = dict(zip(strings, self._encode(list(strings)), strict=True))
+        rows = [words[text] if isinstance(text, str) else self._row(text, words) for text in texts]
+        return TokenTable.from_rows([row[:MAX_TEXT_TOKENS] for row in rows])
+
+    def _row(self, product: ProductText, words: Mapping[str, list[int]]) -> list[int]:
+        title, category, attributes = product
+        row: list[int] = []
+        if title:
+            row += [self._marks["[TITLE]"], *words[title][:MAX_TITLE_TOKENS]]
+        if category:
+            row += [self._marks["[CATEGORY]"], *words[category]]
+        for name, value in attributes:
+            if value:
+                row += [self._attribute(name), *words[value]]
+        return row
 
     def _product_texts(self, products: pl.DataFrame) -> TokenTable:
         from ubm_embed.data.text.product_pieces import TITLE, product_pieces
@@ -226,10 +236,6 @@ class InteractionTokenizer:
         if mark == REMOVAL_MARK and self.reads_removals:
             mark = "[ATTRIBUTE]"
         return self._marks.get(mark, self._marks["[ATTRIBUTE]"])
-
-    def _words(self, strings: Iterable[str]) -> dict[str, list[int]]:
-        distinct = list(dict.fromkeys(strings))
-        return dict(zip(distinct, self._encode(distinct), strict=True))
 
     def _table(self, strings: pl.Series) -> TokenTable:
         """The tokens of each string. A catalogue repeats its words: each distinct one is split into tokens once."""
