@@ -19,6 +19,8 @@ from ubm_embed.errors import InvalidData
 PRODUCTS_FILE = "products.arrow"
 # In the file's metadata: the rows of every record batch but the last.
 ROWS_PER_BATCH_KEY = b"ubm_embed.rows_per_batch"
+# Checked batches that are kept, some kilobytes each beside what is mapped.
+_MAX_BATCHES = 8192
 
 
 class ProductFile:
@@ -48,7 +50,7 @@ class ProductFile:
         if self._reader.num_record_batches != -(-count // self._rows_per_batch):
             raise self._damaged(f"its parts do not hold {count:,} products")
         self._count = count
-        self._batches: list[dict[str, pa.Array] | None] = [None] * self._reader.num_record_batches
+        self._batches: dict[int, dict[str, pa.Array]] = {}
         self._lock = Lock()
 
     def __len__(self) -> int:
@@ -69,7 +71,7 @@ class ProductFile:
     def column(self, name: str) -> pa.ChunkedArray:
         """All values of a column: [M], without a copy."""
         number, kind = self.schema.get_field_index(name), self.schema.field(name).type
-        chunks = [self._read_batch(batch).column(number) for batch in range(len(self._batches))]
+        chunks = [self._read_batch(batch).column(number) for batch in range(self._reader.num_record_batches)]
         self._check(*chunks)
         return pa.chunked_array(chunks, kind)
 
@@ -80,10 +82,12 @@ class ProductFile:
     def _at(self, position: int) -> tuple[dict[str, pa.Array], int]:
         """The batch that holds a position, and its row there."""
         number, row = divmod(int(position), self._rows_per_batch)
-        columns = self._batches[number]
+        columns = self._batches.get(number)
         if columns is None:
             batch = self._read_batch(number)
             self._check(batch)
+            if len(self._batches) >= _MAX_BATCHES:
+                self._batches = {}
             columns = self._batches[number] = dict(zip(self.schema.names, batch.columns, strict=True))
         return columns, row
 

@@ -5,10 +5,11 @@ from __future__ import annotations
 import datetime
 import decimal
 import io
+import itertools
 import os
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from threading import Barrier, Thread
 from typing import Any
@@ -20,7 +21,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from indexer.catalogue import product_ids
+from indexer.catalogue import product_file, product_ids
 from indexer.catalogue.catalogue import find_products
 from indexer.catalogue.catalogue_writer import write_catalogue
 from indexer.catalogue.file_guard import FileGuard
@@ -196,6 +197,27 @@ def test_opening_reads_no_more_of_a_large_catalogue(tmp_path: Path, monkeypatch:
     MappedCatalogue.open(written(tmp_path / "version", frame, 5), 500)
     assert len(set(read)) <= 4
     assert {0, 99} <= set(read)
+
+
+def test_products_are_written_while_they_are_read(tmp_path: Path) -> None:
+    """So that memory does not grow with them."""
+    table, sizes = pa.table({"product_id": [f"p{row}" for row in range(100)]}), list[int]()
+
+    def batches() -> Iterator[pa.RecordBatch]:
+        for _ in range(20):
+            yield from table.to_batches()
+            sizes.append((tmp_path / "products.arrow").stat().st_size)
+
+    assert write_catalogue(tmp_path, table.schema, batches(), rows_per_batch=100) == 2000
+    assert all(earlier < later for earlier, later in itertools.pairwise(sizes))
+
+
+def test_few_checked_batches_are_kept(frame: pl.DataFrame, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(product_file, "_MAX_BATCHES", 2)
+    products = product_file.ProductFile(written(tmp_path / "version", frame, 1) / "products.arrow", 8)
+    for _ in range(2):
+        assert products.values("title", range(8)) == frame["title"].to_list()
+        assert len(products._batches) <= 2
 
 
 class TestDamage:
