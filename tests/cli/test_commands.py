@@ -248,13 +248,13 @@ def test_a_corpus_of_one_session_cannot_be_learned_from(shell: Shell, here: Call
     assert "at least 2" in done.stderr
 
 
-def test_bad_sessions_are_named_by_line_and_field(shell: Shell) -> None:
+def test_bad_sessions_are_named_by_line_and_field(shell: Shell, here: Callable[..., Any]) -> None:
     good = '{"interactions": [{"action": "search", "query": "x"}]}'
     bad = write(shell, "bad.jsonl", good + "\n" + '{"interactions": [{"action": "wish", "product_id": "p"}]}\n')
-    done = shell("query", "--session", bad, "--store", "store")
+    done = here("query", "--session", bad, "--store", "store")
     assert done.returncode == 3
     assert "bad.jsonl, row 2, field 'interactions[0].action'" in done.stderr
-    assert not done.stdout
+    assert len(done.stdout.splitlines()) == 1  # the answer to the session before it
 
 
 @pytest.mark.parametrize(("text", "message"), [("", "empty"), ("{", "not JSON"), ("[1]", "expected a session object")])
@@ -280,21 +280,20 @@ def test_outputs_are_kept_without_overwrite(shell: Shell, here: Callable[..., An
 
 
 def test_a_truncated_checkpoint_is_named(shell: Shell, tmp_path: Path) -> None:
-    for file in (shell.folder / "model").iterdir():
-        (tmp_path / file.name).write_bytes(file.read_bytes())
-    weights = tmp_path / "model.safetensors"
+    model = Path(shutil.copytree(shell.folder / "model", tmp_path / "model"))
+    weights = model / "model.safetensors"
     weights.write_bytes(weights.read_bytes()[:-100])
-    done = shell("build-index", "--model", tmp_path, "--products", "corpus/products.parquet", "--store", "other")
+    done = shell("build-index", "--model", model, "--products", "corpus/products.parquet", "--store", "other")
     assert done.returncode == 3
     assert "model.safetensors" in done.stderr
 
 
-def test_wrong_usage(shell: Shell) -> None:
+def test_wrong_usage(here: Callable[..., Any]) -> None:
     for arguments in (["query"], ["nonsense"], ["pretrain", "--stage", "3"], ["query", "--nope"]):
-        done = shell(*arguments)
+        done = here(*arguments)
         assert done.returncode == 2, arguments
         assert "Traceback" not in done.stderr
-    zero = shell("pretrain", "--corpus", "corpus", "--out", "m", "--learning-rate", "0")
+    zero = here("pretrain", "--corpus", "corpus", "--out", "m", "--learning-rate", "0")
     assert zero.returncode == 2
     assert "--learning-rate must be above 0, got 0.0" in zero.stderr
 
