@@ -52,6 +52,7 @@ LAYERS = (
     # Needed everywhere: how errors, outputs and progress are expressed.
     "ubm_embed.validation",
     "ubm_embed.wording",
+    "ubm_embed.file_guard",
     "ubm_embed.outputs",
     "ubm_embed.errors",
     "ubm_embed.progress",

@@ -18,7 +18,6 @@ from numpy.typing import NDArray
 from indexer.catalogue.catalogue_writer import POPULAR_FILE, write_catalogue
 from indexer.catalogue.column_codes import codes_of
 from indexer.catalogue.condition import columns_named
-from indexer.catalogue.file_guard import FileGuard
 from indexer.catalogue.filters import Filters
 from indexer.catalogue.product_file import PRODUCTS_FILE, ProductFile
 from indexer.catalogue.product_ids import ID_HASHES_FILE, ID_POSITIONS_FILE, ProductIds, mapped_array
@@ -29,6 +28,7 @@ from indexer.store.table_schema import POPULARITY
 from ubm_embed.data.arrays import IntArray
 from ubm_embed.data.session import Product
 from ubm_embed.errors import InvalidData
+from ubm_embed.file_guard import FileGuard
 
 CATALOGUE_FILES = (PRODUCTS_FILE, ID_HASHES_FILE, ID_POSITIONS_FILE, POPULAR_FILE)
 _PRODUCT = ("product_id", "title", "category", "attributes")

@@ -24,11 +24,11 @@ from hypothesis import strategies as st
 from indexer.catalogue import product_file, product_ids
 from indexer.catalogue.catalogue import find_products
 from indexer.catalogue.catalogue_writer import write_catalogue
-from indexer.catalogue.file_guard import FileGuard
 from indexer.catalogue.id_hashes import id_hashes
 from indexer.catalogue.mapped_catalogue import CATALOGUE_FILES, MappedCatalogue
 from ubm_embed.data.corpus import iter_products
 from ubm_embed.errors import InvalidData
+from ubm_embed.file_guard import FileGuard
 
 DAY = datetime.datetime(2026, 1, 31, 12, 30, 15, 123456)
 

@@ -6,8 +6,9 @@ Letters: N token sequences, B sessions with I interactions in all, S interaction
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 from typing import Any, Protocol
 
 import numpy as np
@@ -15,6 +16,7 @@ from numpy.typing import NDArray
 
 from ubm_embed.data.arrays import FloatArray, IntArray, offsets_of, ragged_index, unit_rows
 from ubm_embed.data.text.token_table import TokenTable
+from ubm_embed.file_guard import FileGuard
 from ubm_embed.inference.runtimes.item_vectors import ItemVectors
 from ubm_embed.inference.runtimes.padding import padded_sessions, padded_tokens, parts_by_length
 from ubm_embed.inference.runtimes.runtime_name import RuntimeName
@@ -43,6 +45,7 @@ class GraphModel:
         sessions: interactions [B, S, D], mask [B, S] -> [B, D].
         open_head: opens the graph sessions [B, D] -> [B]; None for a model without a head.
         item_vectors: the model's item embeddings, if it has some.
+        watch: files that stay mapped: when one is cut short, reading raises `InvalidData`.
         threads: how many parts are run at once.
     """
 
@@ -54,6 +57,7 @@ class GraphModel:
         *,
         open_head: Callable[[], Graph] | None = None,
         item_vectors: ItemVectors | None = None,
+        watch: Sequence[Path] = (),
         threads: int = 1,
     ) -> None:
         self.name = name
@@ -63,13 +67,17 @@ class GraphModel:
         self._head: Graph | None = None
         self._head_lock = threading.Lock()
         self._threads = threads
+        mapped = [] if item_vectors is None or item_vectors.file is None else [item_vectors.file]
+        self._guard = FileGuard([*watch, *mapped])
 
     def encode_interactions(self, sequences: TokenTable) -> FloatArray:
         """As `ModelRuntime.encode_interactions`: [N, D]."""
+        self._guard.require_unchanged()
         return self._in_parts(sequences.lengths, lambda part: self._read_tokens(sequences.take(part)))
 
     def encode_sessions(self, interactions: FloatArray, lengths: IntArray) -> FloatArray:
         """As `ModelRuntime.encode_sessions`: [B, D]."""
+        self._guard.require_unchanged()
         if len(lengths) == 1:  # a live request, which must not wait for what a batch needs
             mask = np.ones((1, len(interactions)), np.int64)
             return self._sessions.run({"interactions": interactions[None], "mask": mask})
@@ -82,6 +90,7 @@ class GraphModel:
 
     def encode(self, sequences: TokenTable) -> FloatArray:
         """As `TextRuntime.encode`: [N, D]."""
+        self._guard.require_unchanged()
 
         def read(part: IntArray) -> FloatArray:
             return self._read_sessions(self._read_tokens(sequences.take(part)), np.ones_like(part))

@@ -42,8 +42,8 @@ _MIN_COSINE = 0.99999
 # A prediction is a sum of a few thousand products.
 _PREDICTION_TOLERANCE = 1e-4
 _SAMPLE_SEQUENCES, _MAX_SAMPLE_SESSION = 64, 64
-# Smaller weights stay inside the graph, which needs numbers such as axes there.
-_MIN_WEIGHTS_APART = 1_024
+# Smaller weights stay inside the graph: there are many, and mapping each costs more than its bytes.
+_MIN_WEIGHTS_APART = 1 << 16
 
 
 class _DisagreementError(Exception):
@@ -101,8 +101,10 @@ def item_vectors_in(model: UserBehaviorModel) -> ItemVectors | None:
     embeddings = model.interaction_encoder.item_embeddings
     if embeddings is None:
         return None
-    tensors = (embeddings.keys, embeddings.marks, embeddings.vectors)
-    return ItemVectors(*(tensor.detach().cpu().numpy() for tensor in tensors))
+    keys, marks, vectors = (
+        tensor.detach().cpu().numpy() for tensor in (embeddings.keys, embeddings.marks, embeddings.vectors)
+    )
+    return ItemVectors(keys, marks, vectors)
 
 
 def _save(graph: Any, file: Path) -> None:

@@ -82,6 +82,11 @@ class Graphs:
         return self.folder / SESSIONS_FILE
 
     @property
+    def weights(self) -> list[Path]:
+        """The files of weights, which stay mapped while a graph is open."""
+        return [self.folder / name for name in self.description.files if name.endswith(".weights")]
+
+    @property
     def head(self) -> Path | None:
         """h' to predictions; None for a model without a head."""
         return self.folder / HEAD_FILE if HEAD_FILE in self.description.files else None

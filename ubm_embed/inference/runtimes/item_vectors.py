@@ -6,6 +6,7 @@ Letters: N sequences, K texts with a vector, D width.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, Self, cast
 
 import numpy as np
@@ -29,23 +30,26 @@ class ItemVectors:
     Attributes:
         keys: [K] int64, ascending.
         marks: tokens that are not part of a text.
-        vectors: [K, D], mapped from the file.
+        vectors: [K, D].
+        file: from which they are mapped; None if they are in memory.
     """
 
     keys: NDArray[np.int64]
     marks: NDArray[np.int64]
     vectors: FloatArray
+    file: Path | None = None
 
     @classmethod
     def from_folder(cls, folder: ModelFolder) -> Self | None:
         """Those of a model folder, if it has some."""
         if not folder.config.num_item_embeddings:
             return None
-        weights = map_weights(folder.path / WEIGHTS_FILE)
+        file = folder.path / WEIGHTS_FILE
+        weights = map_weights(file)
         keys, marks, vectors = (
             weights[f"interaction_encoder.item_embeddings.{name}"] for name in ("keys", "marks", "vectors")
         )
-        return cls(np.asarray(keys), np.asarray(marks), cast(FloatArray, vectors))
+        return cls(np.asarray(keys), np.asarray(marks), cast(FloatArray, vectors), file)
 
     def find(self, sequences: TokenTable) -> FloatArray:
         """The vectors of the texts of N sequences: [N, D]; 0 for a text without one."""

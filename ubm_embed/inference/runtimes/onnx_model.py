@@ -34,6 +34,7 @@ def open_onnx_model(graphs: Graphs, item_vectors: ItemVectors | None) -> GraphMo
         _open(graphs.sessions),
         open_head=None if graphs.head is None else partial(_open, graphs.head),
         item_vectors=item_vectors,
+        watch=graphs.weights,
         threads=thread_count(),
     )
 

@@ -97,8 +97,8 @@ class SelectionRules:
 
     Attributes:
         builds: see `BUILDS`.
-        min_texts: fewer texts are read in float32. Loading and building all runtimes takes some 15 seconds, in which one of
-            two cores reads more than this.
+        min_texts: fewer texts are read in float32. Loading and building all runtimes takes some 15 seconds, in which
+            one of two cores reads more than this.
         min_nearest: limit for `Agreement.nearest`, half a neighbour in ten. Sound 8-bit weights of a trained model kept
             0.98 and more, so anything below is more than rounding.
         timing: reads and times a sample.

@@ -10,9 +10,10 @@ from typing import Any
 import pytest
 import torch
 
+from ubm_embed.data.text.token_table import TokenTable
 from ubm_embed.data.text.tokenizer import InteractionTokenizer
 from ubm_embed.errors import Conflict, InvalidData, NotFound, UbmError
-from ubm_embed.inference.runtimes import opening, optional_library
+from ubm_embed.inference.runtimes import graph_writer, opening, optional_library
 from ubm_embed.inference.runtimes.graph_writer import write_graphs
 from ubm_embed.inference.runtimes.graphs import Graphs, read_graphs, verify_graphs
 from ubm_embed.inference.runtimes.opening import open_model_runtime
@@ -21,6 +22,8 @@ from ubm_embed.model.checkpoint import Checkpoint, save_checkpoint
 from ubm_embed.model.config import UBMConfig
 from ubm_embed.model.folder import ModelFolder, model_id_of
 from ubm_embed.model.user_behavior_model import InteractionEncoder, UserBehaviorModel
+
+TEXTS = TokenTable.from_rows([[2, 100, 101, 3]])
 
 
 def tiny(tokenizer: InteractionTokenizer, activation: str = "gelu") -> UserBehaviorModel:
@@ -42,7 +45,9 @@ def written(tmp_path_factory: pytest.TempPathFactory, tokenizer: InteractionToke
     tower = Checkpoint.from_pretrained(base)
     model = tower.model.fine_tuned(task="nip", product_tower=tower.model_id)
     save_checkpoint(tuned, model.eval(), tokenizer, {}, product_tower=tower)
-    assert write_graphs(tuned)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(graph_writer, "_MIN_WEIGHTS_APART", 1_024)  # so that these tiny ones lie apart, too
+        assert write_graphs(tuned)
     return tuned
 
 
@@ -69,11 +74,11 @@ def test_they_stand_in_the_folder_and_change_no_id(folder: Path) -> None:
 
 
 def test_they_are_written_again_over_older_ones(folder: Path) -> None:
+    (folder / "graphs" / "sessions.onnx").write_bytes(b"damaged")
     (folder / "graphs" / "stray").write_text("")
     assert write_graphs(folder)
-    assert sorted(file.name for file in (folder / "graphs").iterdir()) == [
-        *("graphs.json", "interactions.onnx", "interactions.weights", "sessions.onnx", "sessions.weights")
-    ]
+    verify_graphs(graphs(folder))
+    assert not (folder / "graphs" / "stray").exists()
 
 
 def test_those_of_another_model_are_refused(folder: Path) -> None:
@@ -173,3 +178,20 @@ def test_no_error_of_a_damaged_file_is_a_traceback(folder: Path) -> None:
             with pytest.raises(UbmError, match=file.name):
                 open_model_runtime(ModelFolder.open(folder), "cpu")
         file.write_bytes(content)
+
+
+@pytest.mark.parametrize("file", ["graphs/interactions.weights", "model.safetensors"])
+def test_a_file_cut_short_while_it_is_read_is_named(
+    tmp_path: Path, tokenizer: InteractionTokenizer, file: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(graph_writer, "_MIN_WEIGHTS_APART", 1_024)
+    model = tiny(tokenizer)
+    model.add_item_embeddings(TEXTS, tokenizer)
+    save_checkpoint(tmp_path, model, tokenizer, {})
+    assert write_graphs(tmp_path)
+    runtime = open_model_runtime(ModelFolder.open(tmp_path), "cpu")
+    runtime.encode_interactions(TEXTS)
+    with open(tmp_path / file, "r+b") as stream:
+        stream.truncate(10)
+    with pytest.raises(InvalidData, match=rf"{file}: changed while it was in use: 10 bytes"):
+        runtime.encode_interactions(TEXTS)

@@ -1,7 +1,7 @@
 """Files that are read by mapping them, watched for a change in place.
 
-A version's files are written aside and renamed, never changed in place, and one that is removed stays readable while
-it is mapped. One that is cut short would end the process with a signal when the lost part is read.
+The files of models and versions are written aside and renamed, never changed in place, and one that is removed stays
+readable while it is mapped. One that is cut short would end the process with a signal when the lost part is read.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ class FileGuard:
             size = os.fstat(descriptor).st_size
             if size != expected:
                 problem = f"changed while it was in use: {size:,} bytes, {expected:,} when it was opened"
-                raise InvalidData(f"{problem}; see: ubm-embed doctor, and open the store again", file=file)
+                raise InvalidData(f"{problem}; open it again, after ubm-embed doctor if it is a store's", file=file)
 
     def close(self) -> None:
         """Stop watching."""
