@@ -7,8 +7,8 @@ from pathlib import Path
 
 from ubm_embed.errors import NotFound
 
-# Of NVIDIA's driver, and of the Windows Subsystem for Linux.
-_DRIVERS = (Path("/dev/nvidiactl"), Path("/dev/dxg"))
+# Of NVIDIA's driver, of AMD's, and of the Windows Subsystem for Linux.
+_DRIVERS = (Path("/dev/nvidiactl"), Path("/dev/kfd"), Path("/dev/dxg"))
 
 
 def device_name(name: str) -> str:
