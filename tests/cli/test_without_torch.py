@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 import subprocess
 import sys
 from collections.abc import Callable
@@ -93,6 +94,23 @@ def test_a_store_is_built_without_torch_from_a_model_with_graphs(
     options = ["--model", model_folder, "--products", catalogue(1), "--store", tmp_path / "s", "--format", "json"]
     (built,) = run_without(TRAINING, ["build-index", *options])
     assert output_of(built)["runtime"] == "onnx"
+
+
+def test_a_refresh_that_has_texts_to_encode_needs_graphs_or_torch(
+    nights: Path, catalogue: Callable[[int], Path], tmp_path: Path
+) -> None:
+    for graphs in (nights / "models").glob("*/graphs"):
+        shutil.rmtree(graphs)
+    cheaper = tmp_path / "cheaper.parquet"
+    pl.read_parquet(catalogue(3)).with_columns(price=1.0).write_parquet(cheaper)
+    encoding, copying = run_without(
+        TRAINING,
+        ["refresh", "--products", catalogue(4), "--store", nights],
+        ["refresh", "--products", cheaper, "--store", nights, "--format", "json"],
+    )
+    assert encoding[0] == 4
+    assert "pip install 'ubm-embed[train]'" in encoding[2]
+    assert output_of(copying)["version"] == 4
 
 
 def test_training_says_what_to_install(tmp_path: Path) -> None:

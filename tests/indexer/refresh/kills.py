@@ -58,7 +58,5 @@ def killed(store: Path, products: Path, model: Path | None, at: int, steps: list
 def forkserver() -> Any:
     """Starts processes that have the imports behind them: fresh ones would take seconds for each of some 100 kills."""
     context = multiprocessing.get_context("forkserver")
-    context.set_forkserver_preload(
-        ["torch", "lancedb", "lance", "faiss", "indexer.refresh.refresh", "indexer.search.retriever"]
-    )
+    context.set_forkserver_preload(["lance", "indexer.refresh.refresh", "indexer.search.retriever"])
     return context

@@ -78,9 +78,7 @@ def test_a_reader_sees_every_version_whole_and_no_error_through_ten_refreshes(
     first = held.recommend(SESSION, 20)
 
     context = multiprocessing.get_context("forkserver")
-    context.set_forkserver_preload(
-        ["torch", "lancedb", "lance", "faiss", "indexer.refresh.refresh", "indexer.search.retriever"]
-    )
+    context.set_forkserver_preload(["lance", "indexer.refresh.refresh", "indexer.search.retriever"])
     versions = context.Queue()
     reader = context.Process(target=read_steadily, args=(store, versions), daemon=True)
     reader.start()
@@ -99,11 +97,11 @@ def test_a_reader_sees_every_version_whole_and_no_error_through_ten_refreshes(
 def test_a_version_that_is_pruned_while_it_is_opened_gives_way_to_the_live_one(
     tmp_path: Path, model_folder: Path, products: pl.DataFrame, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from indexer.search import retriever as retrieval
+    from indexer.search import open_version
 
     file, store = tmp_path / "products.parquet", tmp_path / "store"
     build_index(model=model_folder, products=write_catalogue(file, products, 1), store=store, settings=SETTINGS)
-    read, nights = retrieval.read_version, iter([2, 3])
+    read, nights = open_version.read_version, iter([2, 3])
 
     def read_slowly(*arguments: Any) -> Any:
         version = read(*arguments)
@@ -111,7 +109,7 @@ def test_a_version_that_is_pruned_while_it_is_opened_gives_way_to_the_live_one(
             refresh(store=store, products=write_catalogue(file, products, night), settings=SETTINGS, allow=ALLOW)
         return version
 
-    monkeypatch.setattr(retrieval, "read_version", read_slowly)
+    monkeypatch.setattr(open_version, "read_version", read_slowly)
     assert Retriever.open(store).version.version == 3
 
 
