@@ -29,8 +29,9 @@ _MARGIN, _MARGIN_OF_INEXACT = 1, 8
 # An index is tuned for ten matches. At the same recall, 100 took 1.5 to 2 times as many lists and 500 took 2.5 to 3
 # times, besides the lists that so many matches fill.
 _TUNED_K, _WIDENING = 10, 0.25
-# How many times more candidates the next search fetches, if one was not enough.
-_DEEPENING = 4
+# How many times more candidates the next search fetches, if one was not enough; and how many times as much it looks at,
+# if that held too few.
+_DEEPENING, _WIDER = 4, 8
 
 
 class VectorIndex:
@@ -181,9 +182,9 @@ class VectorIndex:
         return in_exact_order(self.vectors, query, candidates)
 
     def _find_candidates(
-        self, queries: FloatArray, request: SearchRequest, *, factor: int = 1, everywhere: bool = False
+        self, queries: FloatArray, request: SearchRequest, *, factor: int = 1, width: int = 1
     ) -> Candidates:
-        """Search the backend for `factor` times as many candidates as at first.
+        """Search the backend for `factor` times as many candidates as at first, `width` times as thoroughly.
 
         With few vectors allowed the search value grows by as much: it then compares as many vectors as without a
         filter, since those that are not allowed cost next to nothing. It also grows with K beyond ten, and is always
@@ -195,11 +196,13 @@ class VectorIndex:
         needed = count if self.spec.kind.search_parameter == EF_SEARCH else k  # a graph finds at most efSearch
         tuned = self.spec.search_value * max(k / _TUNED_K, 1) ** _WIDENING * self._count
         wanted = math.ceil(max(tuned + max(k - _TUNED_K, 0) * highest, needed * highest) / request.available)
-        value = min(wanted, highest) if self.spec.kind.search_parameter and not everywhere else highest
+        value = min(width * wanted, highest) if self.spec.kind.search_parameter else highest
         scores, positions = backend.search(queries, count, value, request.allowed)
         return Candidates(scores, positions, count == request.available, value == highest)
 
-    def _nearest(self, queries: FloatArray, request: SearchRequest, candidates: Candidates) -> Neighbours:
+    def _nearest(
+        self, queries: FloatArray, request: SearchRequest, candidates: Candidates, width: int = 1
+    ) -> Neighbours:
         """The nearest by a first search of every query, and by deeper ones of those that it does not decide.
 
         What a query gets depends on no other query of the batch.
@@ -210,18 +213,24 @@ class VectorIndex:
             decided, short = candidates.decide(k), ~candidates.has_enough(k)
             nearest.put(left[decided], self._best(queries[left[decided]], candidates.of_queries(decided), k))
             if short.any():
-                nearest.put(left[short], self._search_everywhere(queries[left[short]], request, candidates))
+                nearest.put(left[short], self._search_wider(queries[left[short]], request, candidates, width))
             left, factor = left[~decided & ~short], _DEEPENING * factor
             if left.size:
-                everywhere = candidates.exhaustive
-                candidates = self._find_candidates(queries[left], request, factor=factor, everywhere=everywhere)
+                candidates = self._find_candidates(queries[left], request, factor=factor, width=width)
         return nearest
 
-    def _search_everywhere(self, queries: FloatArray, request: SearchRequest, candidates: Candidates) -> Neighbours:
-        """The nearest of queries for which a search found too few candidates."""
+    def _search_wider(
+        self, queries: FloatArray, request: SearchRequest, candidates: Candidates, width: int
+    ) -> Neighbours:
+        """The nearest of queries for which a search found too few candidates.
+
+        All that may be found can lie far from the query, where all that is near may not: so what is skipped on the way
+        costs next to nothing, and the search need not go everywhere at once.
+        """
         if candidates.exhaustive:  # the links of a graph do not lead everywhere
             return self._scan(queries, request.k, request.allowed)
-        return self._nearest(queries, request, self._find_candidates(queries, request, everywhere=True))
+        width *= _WIDER
+        return self._nearest(queries, request, self._find_candidates(queries, request, width=width), width)
 
     def _best(self, queries: FloatArray, candidates: Candidates, k: int) -> Neighbours:
         """The first K candidates of each query; those whose order is not certain by exact scores."""

@@ -140,8 +140,8 @@ class Matcher:
 
     def _left(self, selection: Selection | None, chosen: Reranker, out: frozenset[int]) -> Selection:
         """The selected products that the caps have room for, without those that are out."""
-        mask = np.ones(len(self.index), bool) if selection is None else selection.mask
-        mask = mask & chosen.has_room()
+        mask = np.ones(len(self.index), bool) if selection is None else selection.mask.copy()
+        chosen.drop_full(mask)
         mask[list(out)] = False
         return Selection(mask)
 

@@ -17,6 +17,8 @@ from ubm_embed.data.arrays import BoolArray, FloatArray, IntArray
 
 # Candidates whose room under the caps is looked up at once.
 _BLOCK = 4_096
+# Comparing all codes with one value takes a tenth of the time of looking them all up.
+_FEW_VALUES = 8
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,10 +85,15 @@ class Reranker:
                 if all(room.is_left(value) for room, value in zip(self._rooms, values, strict=True)):
                     self._take(position, score, values)
 
-    def has_room(self) -> BoolArray:
-        """Which products every cap has room for: [M], or True for all of them."""
-        mask: BoolArray = np.logical_and.reduce([~room.full[room.codes] for room in self._rooms if room.any_full])
-        return mask
+    def drop_full(self, mask: BoolArray) -> None:
+        """Clear in a mask [M] the products whose value has had no room left since the last call."""
+        for room in self._rooms:
+            if len(room.newly_full) <= _FEW_VALUES:
+                for value in room.newly_full:
+                    mask &= room.codes != value
+            else:
+                mask &= ~room.full[room.codes]
+            room.newly_full.clear()
 
     def _add_diverse(self, candidates: Ranked, vectors_of: Callable[[IntArray], FloatArray]) -> None:
         candidates = self._with_room(candidates)
@@ -128,12 +135,14 @@ class _Room:
 
     Attributes:
         full: by code; its last entry is for -1, which is never full.
+        newly_full: the values of which this has not been dealt with.
     """
 
     def __init__(self, cap: Cap) -> None:
         self.codes = cap.codes
         self.full = np.zeros(cap.num_values + 1, bool)
         self.any_full = False
+        self.newly_full: list[int] = []
         self._limit = cap.limit
         self._taken = Counter[int]()
 
@@ -146,3 +155,4 @@ class _Room:
         self._taken[value] += 1
         if value >= 0 and self._taken[value] >= self._limit:
             self.full[value] = self.any_full = True
+            self.newly_full.append(value)
