@@ -1,11 +1,11 @@
 """Rules compiled for one version: which of its products they mean, as arrays that a search needs, and remembered.
 
-Letters: M products.
+Letters: M products, N boosted ones, D width.
 """
 
 from __future__ import annotations
 
-from collections.abc import Hashable
+from collections.abc import Callable, Hashable
 from dataclasses import dataclass
 from threading import Lock
 
@@ -14,10 +14,11 @@ from cachetools import LRUCache
 from numpy.typing import NDArray
 
 from indexer.catalogue.catalogue import Catalogue
+from indexer.index.exact_ranking import inner_products
 from indexer.index.selection import Selection
 from indexer.search.ranking import Ranked, Rules
 from indexer.search.reranker import Cap
-from ubm_embed.data.arrays import IntArray
+from ubm_embed.data.arrays import FloatArray, IntArray
 from ubm_embed.errors import InvalidData
 
 # 250 of the largest rules over a million products, all small ones.
@@ -34,6 +35,7 @@ class BoundRules:
         allowed: the products that may match; None if all may.
         searched: those of them that are not boosted; None if these are all.
         boosts: the boosted products that may match, by position, with what is added to their scores.
+        boosted_vectors: their vectors, [N, D].
         caps: how many matches may share a value.
         max_matches: no answer has more.
     """
@@ -41,12 +43,16 @@ class BoundRules:
     allowed: Selection | None
     searched: Selection | None
     boosts: Ranked
+    boosted_vectors: FloatArray
     caps: tuple[Cap, ...]
     max_matches: int
 
     @classmethod
-    def bind(cls, rules: Rules, catalogue: Catalogue) -> BoundRules:
+    def bind(cls, rules: Rules, catalogue: Catalogue, vectors: Callable[[IntArray], FloatArray]) -> BoundRules:
         """The rules over the products of a catalogue; ids that it does not have are ignored.
+
+        Args:
+            vectors: at positions: [N] -> [N, D].
 
         Raises:
             InvalidData: the rules name a column that is not there, or their condition is invalid.
@@ -63,22 +69,31 @@ class BoundRules:
             allowed,
             _without(allowed, boosts.positions, len(catalogue)),
             boosts,
+            vectors(boosts.positions) if len(boosts) else np.empty((0, 0), np.float32),
             caps,
             min([_num_allowed(allowed, len(catalogue)), *(_max_matches(cap, allowed) for cap in caps)]),
         )
+
+    def boosted(self, query: FloatArray) -> Ranked:
+        """The boosted products with their scores for a query [D], as exact as of `VectorIndex.scores`."""
+        if not len(self.boosts):
+            return self.boosts
+        return Ranked(self.boosts.positions, inner_products(self.boosted_vectors, query) + self.boosts.scores)
 
     @property
     def nbytes(self) -> int:
         """The most that it takes in memory; codes and selections that others hold, too, are counted as its own."""
         selections = sum(one.nbytes for one in (self.allowed, self.searched) if one is not None)
-        return selections + sum(cap.codes.nbytes for cap in self.caps) + 12 * len(self.boosts)
+        return selections + sum(cap.codes.nbytes for cap in self.caps) + self.boosted_vectors.nbytes
 
 
 class RulesCache:
     """Rules bound to one version, those used last remembered by their value. Several threads may ask at once."""
 
-    def __init__(self, catalogue: Catalogue, max_bytes: int = _CACHE_BYTES) -> None:
-        self._catalogue = catalogue
+    def __init__(
+        self, catalogue: Catalogue, vectors: Callable[[IntArray], FloatArray], max_bytes: int = _CACHE_BYTES
+    ) -> None:
+        self._catalogue, self._vectors = catalogue, vectors
         self._entries: LRUCache[Hashable, tuple[BoundRules, int]] = LRUCache(
             max_bytes, getsizeof=lambda entry: entry[1]
         )
@@ -91,7 +106,7 @@ class RulesCache:
             entry = self._entries.get(key)
         if entry is not None:
             return entry[0]
-        bound = BoundRules.bind(rules, self._catalogue)
+        bound = BoundRules.bind(rules, self._catalogue, self._vectors)
         size = bound.nbytes + _ID_BYTES * (len(rules.exclude) + len(rules.boost)) + _ENTRY_BYTES
         if size <= self._entries.maxsize:
             with self._lock:

@@ -39,7 +39,7 @@ class Matcher:
     def __init__(self, index: VectorIndex, catalogue: Catalogue) -> None:
         self.index = index
         self.catalogue = catalogue
-        self._rules = RulesCache(catalogue)
+        self._rules = RulesCache(catalogue, index.vectors)
 
     def nearest(self, vectors: FloatArray, k: int, hidden: Sequence[frozenset[int]], rules: Rules) -> list[Hits]:
         """The K best products for each vector, without those that are hidden from it.
@@ -115,8 +115,7 @@ class Matcher:
         Args:
             candidates: the nearest C that are neither hidden nor boosted; fewer only if there are no more.
         """
-        boosts, left = bound.boosts.without(hidden), bound.searched
-        boosted = Ranked(boosts.positions, self.index.scores(query, boosts.positions) + boosts.scores)
+        boosted, left = bound.boosted(query).without(hidden), bound.searched
         for round_ in range(_MAX_ROUNDS):
             if round_:
                 candidates = self._candidates(query[None], count, [frozenset()], left)[0]

@@ -16,6 +16,11 @@ from indexer.search.ranking import Rules
 from ubm_embed.errors import InvalidData
 
 COUNT = 12
+VECTORS = np.eye(COUNT, 4, dtype=np.float32)
+
+
+def vectors(positions: np.ndarray) -> np.ndarray:
+    return VECTORS[positions]
 
 
 class CountingCatalogue(MappedCatalogue):
@@ -53,37 +58,38 @@ def catalogue() -> CountingCatalogue:
 
 def test_rules_say_which_products_may_match(catalogue: CountingCatalogue) -> None:
     rules = Rules(where="price < 8", exclude=frozenset({"p1", "x"}), boost={"p5": 0.5, "p2": -0.5, "p9": 1, "y": 1})
-    bound = BoundRules.bind(rules, catalogue)
+    bound = BoundRules.bind(rules, catalogue, vectors)
     assert bound.allowed is not None
     assert bound.searched is not None
     assert bound.allowed.positions.tolist() == [0, 2, 3, 4, 5, 6, 7]
     assert bound.searched.positions.tolist() == [0, 3, 4, 6, 7]
     assert bound.boosts.positions.tolist() == [2, 5]
     assert bound.boosts.scores.tolist() == [-0.5, 0.5]
+    assert bound.boosted(VECTORS[2]).scores.tolist() == [0.5, 0.5], "1 - 0.5 and 0 + 0.5"
     assert bound.max_matches == 7
 
 
 def test_rules_that_say_nothing_select_nothing(catalogue: CountingCatalogue) -> None:
-    bound = BoundRules.bind(Rules(exclude=frozenset({"x"}), boost={"y": 1.0}), catalogue)
+    bound = BoundRules.bind(Rules(exclude=frozenset({"x"}), boost={"y": 1.0}), catalogue, vectors)
     assert (bound.allowed, bound.searched, bound.caps, bound.max_matches) == (None, None, (), COUNT)
 
 
 @pytest.mark.parametrize(("where", "most"), [(None, 3 + 3), ("price < 6", 3 + 1), ("price = 3", 1), ("price < 0", 0)])
 def test_caps_say_how_many_may_match(catalogue: CountingCatalogue, where: str | None, most: int) -> None:
-    bound = BoundRules.bind(Rules(where=where, max_per={"brand": 1}), catalogue)
+    bound = BoundRules.bind(Rules(where=where, max_per={"brand": 1}), catalogue, vectors)
     assert bound.max_matches == most
-    both = BoundRules.bind(Rules(where=where, max_per={"price": 10**9, "brand": 1}), catalogue)
+    both = BoundRules.bind(Rules(where=where, max_per={"price": 10**9, "brand": 1}), catalogue, vectors)
     assert both.max_matches == most
 
 
 def test_an_unknown_column_is_named(catalogue: CountingCatalogue) -> None:
     with pytest.raises(InvalidData, match=r"'colour': no such column; there is: product_id, brand, price, popularity"):
-        BoundRules.bind(Rules(max_per={"colour": 1}), catalogue)
+        BoundRules.bind(Rules(max_per={"colour": 1}), catalogue, vectors)
 
 
 class TestCache:
     def test_equal_rules_are_compiled_once(self, catalogue: CountingCatalogue) -> None:
-        cache = RulesCache(catalogue)
+        cache = RulesCache(catalogue, vectors)
 
         def rules(**values: Any) -> Rules:
             ids = frozenset({"p1", "p2"})
@@ -106,7 +112,7 @@ class TestCache:
         ],
     )
     def test_other_rules_are_not(self, catalogue: CountingCatalogue, other: Rules) -> None:
-        cache = RulesCache(catalogue)
+        cache = RulesCache(catalogue, vectors)
         for rules in (
             Rules(),
             Rules(where="price < 8"),
@@ -117,7 +123,7 @@ class TestCache:
             assert cache.bind(other) is not cache.bind(rules)
 
     def test_it_is_bounded_in_bytes(self, catalogue: CountingCatalogue) -> None:
-        cache = RulesCache(catalogue, max_bytes=20_000)
+        cache = RulesCache(catalogue, vectors, max_bytes=20_000)
         bound = [cache.bind(Rules(where=f"price < {price}")) for price in range(8)]
         assert cache.bind(Rules(where="price < 7")) is bound[7]
         assert cache.bind(Rules(where="price < 0")) is not bound[0], "the oldest had to go"
