@@ -1,4 +1,4 @@
-"""The text of a file or of stdin, whole or as it comes."""
+"""The text of a file or of stdin, whole or as it arrives."""
 
 from __future__ import annotations
 
@@ -44,11 +44,11 @@ def read_text(source: str) -> str:
 
 @contextlib.contextmanager
 def open_chunks(source: str) -> Iterator[Iterator[str]]:
-    """The text as `read_text` has it, in parts as they come: a part is what waits, and it is not waited for more.
+    """The text as `read_text` has it, in parts as they arrive: nothing more is awaited to fill a part.
 
     Raises:
         NotFound: no such file.
-        InvalidData: not text, when it is come to; what stands before has been read by then.
+        InvalidData: not text, raised once what stands before it has been read.
     """
     if source == "-":
         yield _decode(sys.stdin.buffer, source_name(source))

@@ -132,7 +132,7 @@ class LiveRetriever:
             self._give_back(serving)
 
     def check(self) -> bool:
-        """Look for a new version now, and whether one took over. Only one thread looks at a time.
+        """Look for a new version now, and return whether one took over. Only one thread looks at a time.
 
         What keeps a version from taking over is in `error`, and not raised.
         """

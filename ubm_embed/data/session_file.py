@@ -1,4 +1,4 @@
-"""Files and streams of sessions: one JSON document, or JSON Lines, which are read as they come."""
+"""Files and streams of sessions: one JSON document, or JSON Lines, which are read as they arrive."""
 
 from __future__ import annotations
 
@@ -35,12 +35,12 @@ class SessionLayout(enum.StrEnum):
 
 
 class SessionFile:
-    """The sessions of a text. Its beginning is read at once: its first line, or all of a document.
+    """The sessions of a text. Making it reads the first line, or all of a document.
 
-    A first line that is JSON by itself begins JSON Lines, also if it is the only one; it must end with a line feed.
+    A first line that is JSON by itself and ends with a line feed begins JSON Lines, also if it is the only one.
 
     Args:
-        chunks: the text, in parts as they come.
+        chunks: the text, in parts as they arrive.
         name: of the text, for errors.
 
     Attributes:
@@ -67,8 +67,8 @@ class SessionFile:
     def batches(self) -> Iterator[list[NumberedSession]]:
         """The sessions, each with the line that it starts on, at most `MAX_BATCH` at once. May be called once.
 
-        A document is checked as a whole before its first batch. Of JSON Lines a batch is what has come: it is never
-        waited for more, and the sessions before an invalid line come before its error.
+        A document is checked as a whole before its first batch. A batch of JSON Lines is what has arrived; nothing more
+        is awaited to fill it, and the sessions before an invalid line come before its error.
 
         Raises:
             InvalidData: malformed JSON, not a session, or a line beyond the limit; names the line and the field.
@@ -124,7 +124,8 @@ class SessionFile:
                         (number, self._parse(read_json(line.removeprefix(_MARK), self._name, number), number))
                     )
                 except InvalidData:
-                    yield sessions
+                    if sessions:
+                        yield sessions
                     raise
                 if len(sessions) == MAX_BATCH:
                     yield sessions
@@ -133,7 +134,7 @@ class SessionFile:
                 yield sessions
 
     def _complete_lines(self) -> Iterator[list[tuple[int, str]]]:
-        """The lines that have come, each with its number; the last need not end."""
+        """The lines that have arrived, each with its number; the last one needs no line feed."""
         number, pending, size = 1, list[str](), 0
         for chunk in chain([self._head], self._chunks):
             *lines, rest = chunk.split("\n")  # not splitlines: a title may contain a line separator (U+2028)

@@ -165,6 +165,11 @@ class TestStreams:
             next(batches)
         assert (caught.value.row, caught.value.field) == (3, "interactions")
 
+    def test_an_invalid_first_line_comes_with_no_empty_batch(self):
+        batches = SessionFile(["{}\n" + self.LINE], name="stdin").batches()
+        with pytest.raises(InvalidData):
+            next(batches)
+
     @pytest.mark.parametrize("first", ['{"interactions": [}', '{"interactions": []} {}', "nonsense", '{"a": "x'])
     def test_a_first_line_that_begins_nothing_is_an_error_at_once(self, first):
         with pytest.raises(InvalidData, match="not JSON") as caught:
