@@ -52,7 +52,7 @@ def write_catalogue(
             chosen.append(_chosen(batch, first))
             first += batch.num_rows
     _write_hashes(folder, np.concatenate(hashes))
-    np.save(folder / POPULAR_FILE, _by_popularity(chosen))
+    _save(folder / POPULAR_FILE, _by_popularity(chosen).astype("<i8", copy=False))
     return first
 
 
@@ -114,5 +114,12 @@ def _by_popularity(chosen: list[pa.Table]) -> IntArray:
 
 def _write_hashes(folder: Path, hashes: IntArray) -> None:
     order = np.argsort(hashes, kind="stable")
-    np.save(folder / ID_HASHES_FILE, hashes[order].astype("<u8", copy=False))
-    np.save(folder / ID_POSITIONS_FILE, order.astype("<u4"))
+    _save(folder / ID_HASHES_FILE, hashes[order].astype("<u8", copy=False))
+    _save(folder / ID_POSITIONS_FILE, order.astype("<u4"))
+
+
+def _save(file: Path, array: IntArray) -> None:
+    """As `np.save`, which does not say that it is the disk that is full."""
+    with file.open("wb") as stream:
+        np.lib.format.write_array_header_1_0(stream, np.lib.format.header_data_from_array_1_0(array))
+        stream.write(np.ascontiguousarray(array).data)

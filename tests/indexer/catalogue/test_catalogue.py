@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import datetime
 import decimal
+import errno
 import io
 import itertools
 import os
@@ -210,6 +211,15 @@ def test_products_are_written_while_they_are_read(tmp_path: Path) -> None:
 
     assert write_catalogue(tmp_path, table.schema, batches(), rows_per_batch=100) == 2000
     assert all(earlier < later for earlier, later in itertools.pairwise(sizes))
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="a device of Linux")
+@pytest.mark.parametrize("name", CATALOGUE_FILES)
+def test_a_full_disk_is_called_so(frame: pl.DataFrame, tmp_path: Path, name: str) -> None:
+    (tmp_path / name).symlink_to("/dev/full")
+    with pytest.raises(OSError, match="No space left") as caught:
+        written(tmp_path, frame)
+    assert caught.value.errno == errno.ENOSPC
 
 
 def test_few_checked_batches_are_kept(frame: pl.DataFrame, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
