@@ -52,6 +52,16 @@ def test_it_answers_as_a_local_store_does(remote: str, store: Path) -> None:
     assert_same_matches(recommend(remote), recommend(store))
 
 
+def test_a_refresh_writes_the_graphs_that_the_copy_of_the_model_lacks(remote: str, changed_file: Path) -> None:
+    storage = EmbeddingStore.open(remote).storage
+    (model_id,) = storage.list("models")
+    graphs, before = f"models/{model_id}/graphs", set(storage.list(f"models/{model_id}/graphs"))
+    storage.remove(graphs)
+    refresh(products=changed_file, store=remote, settings=SETTINGS)
+    assert set(storage.list(graphs)) == before
+    assert not examine(remote)
+
+
 def test_an_index_on_disk_is_one_in_the_bucket(
     bucket_uri: str, tmp_path: Path, model_folder: Path, products_file: Path
 ) -> None:
