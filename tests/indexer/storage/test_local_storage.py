@@ -13,8 +13,10 @@ def test_leftovers_of_a_killed_writer_are_removed(tmp_path: Path) -> None:
     (tmp_path / ".live.json.ab12.partial").write_bytes(b"half")
     (tmp_path / "versions" / ".4.ab12.partial").mkdir()
     (tmp_path / "versions" / ".4.ab12.partial" / "index.bin").write_bytes(b"half")
+    (tmp_path / "models" / "ab" / ".graphs.ab12.partial").mkdir(parents=True)
     LocalStorage(tmp_path).remove_leftovers()
-    assert {file.name for file in tmp_path.iterdir()} == {"versions", ".exchange.lock"}
+    assert {file.name for file in tmp_path.iterdir()} == {"models", "versions", ".exchange.lock"}
+    assert not list((tmp_path / "models" / "ab").iterdir())
     assert [file.name for file in (tmp_path / "versions").iterdir()] == ["3"]
 
 
