@@ -1,1 +1,1 @@
-"""Runtimes read the texts of products, behind one small interface: PyTorch, ONNX Runtime, OpenVINO."""
+"""Runtimes read models, behind one small interface: PyTorch, and ONNX Runtime and OpenVINO over a model's graphs."""

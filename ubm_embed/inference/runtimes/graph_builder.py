@@ -26,7 +26,7 @@ class GraphBuilder:
 
     def __init__(self) -> None:
         self._onnx = load_library("onnx", extra="onnx")
-        self._known: dict[Any, list[str]] = {}
+        self._known: dict[Any, list[str]] = {}  # names of outputs by what makes them
         self._nodes: list[Any] = []
         self._initializers: list[Any] = []
         self._inputs: list[Any] = []
@@ -71,13 +71,13 @@ class GraphBuilder:
         return self.ops(operation, *inputs, outputs=1, **attributes)[0]
 
     def ops(self, operation: str, *inputs: str, outputs: int, **attributes: Any) -> list[str]:
-        """The outputs of an operation with several."""
-        operation_and_inputs = (operation, inputs, outputs, repr(attributes))
-        if operation_and_inputs not in self._known:
+        """The outputs of an operation with several; the same one of the same inputs is computed once."""
+        key = (operation, inputs, outputs, repr(attributes))
+        if key not in self._known:
             names = [f"{operation}_{len(self._nodes)}_{index}" for index in range(outputs)]
             self._nodes.append(self._onnx.helper.make_node(operation, list(inputs), names, **attributes))
-            self._known[operation_and_inputs] = names
-        return self._known[operation_and_inputs]
+            self._known[key] = names
+        return self._known[key]
 
     def model(self, output: str, shape: list[str | int], *, name: str = "vectors") -> Any:
         """The graph as an `onnx.ModelProto`.
