@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import weakref
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -77,7 +78,8 @@ def _open_model(store: EmbeddingStore, version: StoreVersion, device: str) -> Em
     """The model of a version, which was proved to be it when it was published: its weights are not hashed again."""
     name = f"{store.uri}/{model_folder(version.model_id)}"
     try:
-        with store.storage.open_folder(model_folder(version.model_id)) as path:
+        with ExitStack() as stack:
+            path = stack.enter_context(store.storage.open_folder(model_folder(version.model_id)))
             try:
                 folder = ModelFolder.open(path, model_id=version.model_id)
             except NotFound as error:
@@ -85,6 +87,9 @@ def _open_model(store: EmbeddingStore, version: StoreVersion, device: str) -> Em
             except Conflict as error:
                 raise Conflict(f"{name}: version {version.version} needs this model: {error}") from None
             embedder = Embedder(folder, device=device)
+            if folder.product_tower is not None:
+                # It is only opened for the first product that is looked up by its text.
+                weakref.finalize(embedder, stack.pop_all().close)
     except FileNotFoundError:
         raise InvalidData(f"missing; version {version.version} needs this model", file=name) from None
     _require_equal("width", embedder.dimension, version.dimension, name)

@@ -1,7 +1,11 @@
 """A store of a model with a product tower: one model made its vectors, another searches them, and no third one does."""
 
+import gc
 import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import numpy as np
 import polars as pl
@@ -10,10 +14,11 @@ import pytest
 from indexer.refresh.refresh import build_index
 from indexer.search.ranking import Rules
 from indexer.search.retriever import Retriever
+from indexer.storage.local_storage import LocalStorage
 from indexer.store.embedding_store import EmbeddingStore
 from indexer.versions.version import read_version
 from ubm_embed.data.corpus import iter_products
-from ubm_embed.data.session import Action, Interaction, Session
+from ubm_embed.data.session import Action, Interaction, Product, Session
 from ubm_embed.errors import Conflict, InvalidData
 from ubm_embed.inference.embedder import Embedder
 from ubm_embed.model.checkpoint import Checkpoint
@@ -71,6 +76,22 @@ def test_a_lookup_is_read_by_the_product_tower(towers: Path, products: pl.DataFr
     answer = Retriever.open(towers).lookup(list(iter_products(products))[4], 1)
     assert answer.matches[0].product_id == "p5"
     assert answer.matches[0].score == pytest.approx(1, abs=1e-5)
+
+
+def test_a_downloaded_product_tower_stays_until_nobody_needs_it(
+    towers: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    @contextmanager
+    def downloaded(storage: LocalStorage, folder: str) -> Iterator[Path]:
+        with TemporaryDirectory(dir=tmp_path, prefix="downloaded") as temporary:
+            yield Path(shutil.copytree(storage.path / folder, temporary, dirs_exist_ok=True))
+
+    monkeypatch.setattr(LocalStorage, "open_folder", downloaded)
+    retriever = Retriever.open(towers)
+    assert retriever.lookup(Product("red shoes"), 1).matches
+    del retriever
+    gc.collect()
+    assert not list(tmp_path.glob("downloaded*"))
 
 
 def test_the_store_keeps_both(kept: Path, session_model_folder: Path) -> None:
