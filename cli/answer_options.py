@@ -56,7 +56,7 @@ RemainingLength = Annotated[
 ]
 
 
-_MAX_DIGITS = 18  # of a number that is no mistake
+_MAX_DIGITS = 18  # a longer number is a mistake
 
 
 def read_rules(

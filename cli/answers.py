@@ -21,7 +21,7 @@ _MAX_IDS_NAMED = 10
 
 
 class AnswerWriter:
-    """Writes answers to stdout in a format, and warns at its end of what was not as requested.
+    """Writes answers to stdout in a format, and at the end warns about what was not as requested.
 
     A JSON list is closed even after an error, so that what was answered can be read.
 
@@ -46,7 +46,7 @@ class AnswerWriter:
             self._warn()
 
     def write(self, answers: Sequence[Answer]) -> None:
-        """Write answers, which are out when it returns."""
+        """Write answers and flush them."""
         if self._format is Format.TABLE:
             self._write_tables(answers)
         elif self._format is Format.JSONL:
@@ -70,7 +70,7 @@ class AnswerWriter:
             _write_predictions(answer)
 
     def _warn(self) -> None:
-        """Warn of products that were skipped and of answers by popularity; for several answers, only count them."""
+        """Warn about products that were skipped and of answers by popularity; for several answers, only count them."""
         if self._count == 1 and self._first is not None:
             _warn_about(self._first)
             return

@@ -6,6 +6,7 @@ import json
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from importlib import import_module
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Annotated, Any
@@ -13,6 +14,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from cli.console import progress, write_table
+from cli.extras import EXTRAS
 from cli.process import set_up_process
 from cli.store_options import quiet_lance
 from ubm_embed.training.settings import MAX_SEED
@@ -71,6 +73,7 @@ def run_demo(home: Path, *, seed: int, overwrite: bool, sizes: DemoSizes | None 
     from ubm_embed.outputs import output_folder
 
     started, sizes = time.monotonic(), sizes or DemoSizes()
+    _require_libraries()
     with output_folder(home, overwrite=overwrite) as aside:
         corpus = _make_shop(aside / "corpus", seed, sizes)
         evaluation = _train(corpus, aside / "model", seed, sizes)
@@ -81,6 +84,15 @@ def run_demo(home: Path, *, seed: int, overwrite: bool, sizes: DemoSizes | None 
     typer.echo(f"\nDone in {time.monotonic() - started:.0f} s. Query it yourself:\n")
     typer.echo(f"  ubm-embed query --session {home / 'session.json'} --store {home / 'store'}")
     typer.echo(f'  ubm-embed lookup --title "blue trail running shoes" --store {home / "store"}')
+
+
+def _require_libraries() -> None:
+    """Load what the later steps need, so that a missing library ends the demo before its first one."""
+    from indexer.index.faiss_factory import load_faiss
+
+    for library in EXTRAS:
+        import_module(library)
+    load_faiss()
 
 
 def _make_shop(folder: Path, seed: int, sizes: DemoSizes) -> Corpus:

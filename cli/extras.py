@@ -1,4 +1,4 @@
-"""Libraries that come with an extra of this package, for the message to those who lack one."""
+"""Libraries that an extra of this package installs, and the message when one is missing."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ EXTRAS = dict.fromkeys(("huggingface_hub", "onnx", "scipy", "sklearn", "torch", 
 
 
 def missing_library(error: ImportError) -> str | None:
-    """Which library does not load, with the line to type; None if it comes with no extra, so that its lack is a bug."""
+    """Says which library does not load and what to type; None if no extra installs it, since that is a bug."""
     library = (error.name or "").partition(".")[0]
     if library not in EXTRAS:
         return None

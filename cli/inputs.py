@@ -44,7 +44,7 @@ def read_text(source: str) -> str:
 
 @contextlib.contextmanager
 def open_chunks(source: str) -> Iterator[Iterator[str]]:
-    """The text as `read_text` has it, in parts as they arrive: nothing more is awaited to fill a part.
+    """The text of `read_text` in parts, as they arrive: it never waits for more to fill a part.
 
     Raises:
         NotFound: no such file.
@@ -79,7 +79,7 @@ def _decode(stream: Any, name: str) -> Iterator[str]:
 
 
 def _beginning(stream: Any) -> bytes:
-    """The first bytes, as many as show whether they are a byte order mark."""
+    """The first bytes, enough to recognise a byte order mark."""
     data: bytes = b""
     while any(len(data) < len(mark) and mark.startswith(data) for mark in _ENCODINGS):
         more = stream.read1(_CHUNK_BYTES)

@@ -9,7 +9,7 @@ from collections.abc import Iterator
 
 @contextlib.contextmanager
 def loading() -> Iterator[None]:
-    """Load libraries inside the block without looking for garbage: they leave none, and it takes a tenth of a query."""
+    """Collect no garbage while libraries load: they leave none, and looking for it takes a tenth of a query."""
     was_enabled = gc.isenabled()
     gc.disable()
     try:

@@ -38,7 +38,7 @@ _EXPECTED = {
     "string_type": "a string",
     "tuple_type": "a list",
 }
-# How an error ends that is no damage.
+# The end of an error that is not about damage.
 NEWER = "written by newer software; upgrade ubm-embed"
 _MAX_TOML_BYTES = 1 << 20
 _SHORT = reprlib.Repr()

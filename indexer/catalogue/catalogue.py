@@ -60,10 +60,10 @@ class Catalogue(Protocol):
         """Positions of all products that were ever chosen, the most popular first, then by id. Do not write to it."""
 
     def require_unchanged(self) -> None:
-        """Raise `InvalidData` if a file of the version was cut or grew since it was opened."""
+        """Raise `InvalidData` if a file of the version was cut short or grew since it was opened."""
 
     def close(self) -> None:
-        """Give the files back once nothing reads them any more."""
+        """Release the files once nothing reads them any more."""
 
 
 def find_products(catalogue: Catalogue, written: Iterable[str]) -> dict[str, int]:
@@ -71,6 +71,6 @@ def find_products(catalogue: Catalogue, written: Iterable[str]) -> dict[str, int
     cleaned = {name: clean_id(name) for name in written}
     # As they were written, too: a store of an earlier version may hold ids as its feed wrote them.
     spellings = {*cleaned, *filter(None, cleaned.values())}
-    positions = catalogue.find(name for name in spellings if encodable(name) == name)  # half a character is in no id
+    positions = catalogue.find(name for name in spellings if encodable(name) == name)  # no id holds half of a character
     found = {name: positions.get(name, positions.get(clean or "")) for name, clean in cleaned.items()}
     return {name: position for name, position in found.items() if position is not None}

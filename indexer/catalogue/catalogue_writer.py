@@ -57,7 +57,7 @@ def write_catalogue(
 
 
 def _stored_type(kind: pa.DataType) -> pa.DataType:
-    """The type to store a column in: values instead of dictionaries, and times as exact as Python's."""
+    """The type to store a column in: values instead of dictionaries, and times in microseconds, as Python has them."""
     if pa.types.is_dictionary(kind):
         return _stored_type(kind.value_type)  # an Arrow file holds one dictionary a column, and each batch has its own
     if pa.types.is_struct(kind):
@@ -95,7 +95,7 @@ def _of_equal_length(batches: Iterable[pa.RecordBatch], schema: pa.Schema, rows:
 
 def _chosen(batch: pa.RecordBatch, first: int) -> pa.Table:
     """Ids, counts and positions of a batch's products that were ever chosen; its first is at position `first`."""
-    import pyarrow.compute as pc  # nothing that only reads needs it
+    import pyarrow.compute as pc  # readers do without it
 
     ids = batch.column("product_id")
     positions = pa.array(np.arange(first, first + batch.num_rows))
@@ -119,7 +119,7 @@ def _write_hashes(folder: Path, hashes: IntArray) -> None:
 
 
 def _save(file: Path, array: IntArray) -> None:
-    """As `np.save`, which does not say that it is the disk that is full."""
+    """As `np.save`, whose error does not say that the disk is full."""
     with file.open("wb") as stream:
         np.lib.format.write_array_header_1_0(stream, np.lib.format.header_data_from_array_1_0(array))
         stream.write(np.ascontiguousarray(array).data)

@@ -1,8 +1,8 @@
 """A condition in SQL, checked before LanceDB reads it.
 
 LanceDB reads a double-quoted name as a text, stops without a word where an expression ends, so that the rest of the
-condition is lost, and overflows its stack on long chains. Whatever would be read as something else than what was
-written is refused here; all other mistakes are left for LanceDB to report.
+condition is lost, and overflows its stack on long chains. What it would read
+differently from what was written is refused here; all other mistakes are left for LanceDB to report.
 """
 
 from __future__ import annotations
@@ -107,7 +107,7 @@ def check_condition(where: str) -> None:
 
 
 def columns_named(where: str, columns: Iterable[str]) -> list[str]:
-    """Those of the columns that a condition may speak of, in their order. Too many do no harm.
+    """The columns that a condition may name, in their order. One too many does no harm.
 
     LanceDB takes a name without backticks in any case, and one before a point as a column of structs.
     """

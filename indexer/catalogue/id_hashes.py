@@ -13,6 +13,6 @@ _BYTES = 8
 
 def id_hashes(product_ids: Iterable[str]) -> NDArray[np.uint64]:
     """A hash of 64 bits for each id, the same on every machine and in every process: [K]."""
-    # The half of a character has a hash too, so that it is looked up and not found.
+    # Half of a character has a hash, too, so that it is looked up and not found.
     digests = (blake2b(name.encode("utf-8", "surrogatepass"), digest_size=_BYTES).digest() for name in product_ids)
     return np.frombuffer(b"".join(digests), "<u8").astype(np.uint64, copy=False)

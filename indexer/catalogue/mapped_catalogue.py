@@ -33,7 +33,7 @@ from ubm_embed.file_guard import FileGuard
 CATALOGUE_FILES = (PRODUCTS_FILE, ID_HASHES_FILE, ID_POSITIONS_FILE, POPULAR_FILE)
 _PRODUCT = ("product_id", "title", "category", "attributes")
 
-# Copies of columns that conditions name: a number of ten million products takes 80 MB.
+# Copies of columns that conditions name: a column of ten million numbers takes 80 MB.
 _COPIES_BYTES = 2**28
 _CODES_BYTES = 2**27
 
@@ -136,7 +136,7 @@ class MappedCatalogue:
         self._guard.require_unchanged()
 
     def close(self) -> None:
-        """Give the files back once nothing reads them any more."""
+        """Release the files once nothing reads them any more."""
         self._guard.close()
 
     @cached_property

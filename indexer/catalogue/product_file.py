@@ -122,7 +122,7 @@ def _row(batch: dict[str, pa.Array], columns: Sequence[str], row: int) -> dict[s
 
 
 def as_python(value: pa.Scalar) -> Any:
-    """A value as Python has it; None for a time that it does not have, such as a day of the year 10,000."""
+    """A value as Python has it; None for a time beyond its range, such as a day of the year 10,000."""
     try:
         return value.as_py()
     except (OverflowError, ValueError):

@@ -57,7 +57,7 @@ class ProductIds:
         return found
 
     def _after(self, name: str, rank: int) -> int | None:
-        """The position of an id that has the hash at a rank, but not the id there: among the next of the same hash."""
+        """The position of an id that has the hash at a rank, but another id stands there: it is one of the next."""
         last = np.searchsorted(self._hashes, self._hashes[rank], side="right")
         positions = self._positions_at(np.arange(rank + 1, last))
         ids = self._products.values("product_id", positions)

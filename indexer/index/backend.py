@@ -71,7 +71,7 @@ class IndexBackend(Protocol):
         ...
 
     def search_all(self, query: FloatArray, allowed: Selection | None) -> Neighbours | None:
-        """All that may be found for one query [1, D], best first, in one pass; None if that takes reading them all."""
+        """All that may be found for one query [1, D], best first, in one pass; None if it must read them all."""
         ...
 
     def vectors(self, positions: IntArray) -> FloatArray:

@@ -77,7 +77,7 @@ def in_exact_order(vectors: Vectors, query: FloatArray, candidates: Neighbours) 
         scores = exact_scores(vectors, query, positions)
         ranked = np.concatenate([kept.scores, scores], axis=1), np.concatenate([kept.positions, positions], axis=1)
         kept = rank(*ranked, count)
-        # What scores no higher than one of the rest might waits for it.
+        # A candidate waits while one of the rest might score as high.
         end = first + _ROWS_AT_ONCE
         rest = candidates.scores[0, end] + NOISE if end < count else -np.inf
         certain = int((kept.scores[0] > rest).sum())

@@ -35,7 +35,7 @@ MAX_ON_GPU = 2048
 _MIN_VECTORS_ON_GPU = 10_000
 _KINDS_ON_GPU = (FLAT, FP16, IVF_FP16, IVF_SQ8)
 _ROWS_AT_ONCE = 65_536
-# Most searches are alike; FAISS makes the parameters of another in some microseconds.
+# Most searches have the same parameters; FAISS takes some microseconds to make others.
 _CACHED_PARAMETERS = 16
 
 

@@ -32,7 +32,7 @@ from ubm_embed.errors import InvalidData
 
 _FOOTER = struct.Struct("<8sQQQQ")
 _MARK = b"UBMINDEX"
-# With all that is not vectors, of up to a million vectors of width 256 in lists; in about 10 ms.
+# Covers everything but the vectors of up to a million vectors of width 256 in lists, in about 10 ms.
 _CHECKED_BYTES = 5 * 2**20
 _NOTHING = np.empty(0, np.int64)
 # FAISS maps files on these systems only.

@@ -73,7 +73,7 @@ class ListedVectors:
         self._index = index
         self._starts, self._direct_map = starts, direct_map
         self._code_size, self._list_bytes = int(index.code_size), int(index.sa_code_size()) - int(index.code_size)
-        # Whatever begins at any byte is read as one code, so that NumPy copies codes as a whole.
+        # A view in which a code begins at every byte, so that NumPy copies whole codes.
         self._codes = self._records(mapped, self._code_size)
         self._ids = self._records(mapped, _ID_BYTES)
 
@@ -104,7 +104,7 @@ class ListedVectors:
         return coded
 
     def _slots(self, positions: IntArray) -> tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.int64]]:
-        """The list of each position, where it begins, and the index in it: [K] each. IndexError if there is no such."""
+        """The list of each position, where it begins, and the index in it: [K] each. IndexError if there is none."""
         slots = self._direct_map[positions]
         if slots.min(initial=0) < 0:
             raise IndexError("a list before the first")

@@ -1,4 +1,4 @@
-"""Selections so small that each of their vectors is scored, whatever the index: a selective filter finds all it has.
+"""Selections so small that each of their vectors is scored, whatever the index, so that a strict filter misses nothing.
 
 Letters: K matches, P positions, D width.
 """
@@ -26,7 +26,7 @@ _MAX_VECTORS, _MAX_VECTORS_OF_LARGE, _SMALL_PART = 4096, 16_384, 50
 
 class _Decoded(NamedTuple):
     vectors: FloatArray
-    nbytes: int  # with the selection, which is kept as their key
+    nbytes: int  # the selection included, which is their key
 
 
 class ScannedSelections:

@@ -38,7 +38,7 @@ class Selection:
 
     @property
     def nbytes(self) -> int:
-        """The most that it may take in memory, with all its forms."""
+        """The most bytes of memory that it may take, with all its forms."""
         return self.mask.nbytes + self.mask.nbytes // 8 + 8 * self.count
 
     @cached_property

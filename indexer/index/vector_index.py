@@ -224,8 +224,8 @@ class VectorIndex:
     ) -> Neighbours:
         """The nearest of queries for which a search found too few candidates.
 
-        All that may be found can lie far from the query, where all that is near may not: so what is skipped on the way
-        costs next to nothing, and the search need not go everywhere at once.
+        What may be found can lie far from the query, behind much that may not. Skipping that costs next to nothing, so
+        the search is widened step by step instead of going everywhere at once.
         """
         if candidates.exhaustive:  # the links of a graph do not lead everywhere
             return self._scan(queries, request.k, request.allowed)
@@ -233,7 +233,7 @@ class VectorIndex:
         return self._nearest(queries, request, self._find_candidates(queries, request, width=width), width)
 
     def _best(self, queries: FloatArray, candidates: Candidates, k: int) -> Neighbours:
-        """The first K candidates of each query; those whose order is not certain by exact scores."""
+        """The first K candidates of each query, in exact order where theirs is uncertain."""
         if not self.backend.exact_scores:
             return self._rank(queries, candidates.positions, k)
         best = Neighbours(candidates.scores[:, :k].copy(), candidates.positions[:, :k].copy())

@@ -58,8 +58,8 @@ def complete_graphs(store: EmbeddingStore, model_id: str, notice: Notice) -> Non
             return
         if not find_spec("torch") or not find_spec("onnx"):
             notice(
-                f"the store's copy of model {model_id} has no graphs, so only PyTorch reads it; to write them, refresh "
-                "once where ubm-embed[cpu,train] is installed"
+                f"the store's copy of model {model_id} has no graphs, so only PyTorch reads it; to write them, run "
+                "this once where ubm-embed[cpu,train] is installed"
             )
             return
         for part, graphs in _written_graphs(folder):
@@ -133,7 +133,7 @@ def _written_graphs(folder: Path) -> Iterator[tuple[str, Path]]:
 
     with TemporaryDirectory() as temporary:
         copy_checkpoint(folder, temporary)
-        with suppress(InvalidData):  # of weights that fit nothing: opening the copy itself says so, by its own path
+        with suppress(InvalidData):  # weights that do not fit: opening the copy says so, with its own path
             write_graphs(temporary)
         for graphs in (tower / GRAPHS for tower in _towers(Path(temporary))):
             if graphs.is_dir():

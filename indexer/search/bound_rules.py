@@ -23,7 +23,7 @@ from ubm_embed.errors import InvalidData
 
 # 250 of the largest rules over a million products, all small ones.
 _CACHE_BYTES = 2**28
-# What an id of a rule takes, and an entry besides.
+# Bytes that an id of a rule takes, and an entry besides its ids.
 _ID_BYTES, _ENTRY_BYTES = 128, 4096
 
 
@@ -82,7 +82,7 @@ class BoundRules:
 
     @property
     def nbytes(self) -> int:
-        """The most that it takes in memory; codes and selections that others hold, too, are counted as its own."""
+        """The most bytes that it takes; codes and selections that it shares are counted as its own."""
         selections = sum(one.nbytes for one in (self.allowed, self.searched) if one is not None)
         return selections + sum(cap.codes.nbytes for cap in self.caps) + self.boosted_vectors.nbytes
 

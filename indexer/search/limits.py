@@ -21,7 +21,7 @@ class Limits(FrozenModel):
     Attributes:
         k: matches of an answer.
         sessions: sessions of one call.
-        interactions: the last ones of a session that are looked at; earlier ones are as if they had not been.
+        interactions: the last ones of a session that are looked at; earlier ones are ignored.
         excluded: ids in `Rules.exclude`.
         boosted: ids in `Rules.boost`.
         capped_columns: columns in `Rules.max_per`.

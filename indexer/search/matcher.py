@@ -18,7 +18,7 @@ from indexer.search.ranking import Ranked, Rules, num_candidates
 from indexer.search.reranker import Reranker
 from ubm_embed.data.arrays import FloatArray
 
-# What is hidden counts in steps, so that few searches serve a whole batch.
+# The number of hidden products is rounded up to these, so that few searches serve a whole batch.
 _HIDDEN_STEP = 8
 # How often the next candidates are searched for where caps leave too few, before all products are scored.
 _MAX_ROUNDS = 8
@@ -146,9 +146,10 @@ class Matcher:
 
 
 def _by_fetched(count: int, hidden: Sequence[frozenset[int]]) -> dict[int, list[int]]:
-    """Queries by the number of products that they fetch to have C of them: as many as each would alone.
+    """Queries by the number of products to fetch, of which C should not be hidden.
 
-    Of many hidden products most are not near: those that are fetched instead of them are as many as C at most.
+    At most C more than these are fetched: of many hidden products few are near, and where they are, a second search
+    follows. The same query fetches the same number alone and in a batch.
     """
     grouped: dict[int, list[int]] = {}
     for row, positions in enumerate(hidden):

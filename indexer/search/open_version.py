@@ -75,7 +75,7 @@ def _open_parts(store: EmbeddingStore, version: StoreVersion, device: str, embed
 
 
 def _open_model(store: EmbeddingStore, version: StoreVersion, device: str) -> Embedder:
-    """The model of a version, which was proved to be it when it was published: its weights are not hashed again."""
+    """The model of a version, which was verified when it was published: its weights are not hashed again."""
     name = f"{store.uri}/{model_folder(version.model_id)}"
     try:
         with ExitStack() as stack:

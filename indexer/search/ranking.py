@@ -1,6 +1,6 @@
 """What a shop's rules are, and candidates in their order.
 
-Candidates are positions of products and their scores, wherever these come from. Equal scores are ordered by position,
+Candidates are positions of products and their scores, whatever found them. Equal scores are ordered by position,
 so that the same question always gets the same answer.
 
 Letters: C candidates, K matches.
@@ -65,7 +65,7 @@ class Ranked:
         return self.positions.size
 
     def part(self, first: int, end: int) -> Ranked:
-        """Some that follow each other, of those that there are."""
+        """Those from `first` to before `end`, as far as there are any."""
         return Ranked(self.positions[first:end], self.scores[first:end])
 
     def where(self, mask: BoolArray) -> Ranked:

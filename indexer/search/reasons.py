@@ -77,5 +77,5 @@ def _words_of(product: Product) -> dict[str, None]:
 
 
 def _words(text: str) -> dict[str, None]:
-    """Each word once, in order, of as much as the model may read."""
+    """The words, each once and in order, of as much of a text as the model may read."""
     return dict.fromkeys(_WORD.findall(text[:MAX_TEXT_CHARACTERS].lower()))

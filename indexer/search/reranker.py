@@ -135,7 +135,7 @@ class _Room:
 
     Attributes:
         full: by code; its last entry is for -1, which is never full.
-        newly_full: the values of which this has not been dealt with.
+        newly_full: the values whose products are not yet cleared in a mask.
     """
 
     def __init__(self, cap: Cap) -> None:

@@ -39,6 +39,7 @@ def test_what_trains_needs_the_extra_train(tmp_path: Path) -> None:
         ["pretrain", "--corpus", "corpus", "--out", str(tmp_path / "out")],
         ["finetune", "nip", "--model", "model", "--corpus", "corpus", "--out", str(tmp_path / "out")],
         ["evaluate", "nip", "--model", "model", "--corpus", "corpus"],
+        ["demo", "--home", str(tmp_path / "demo")],  # before it has told or made anything
     )
     for code, error in without(list(EXTRAS), *commands):
         assert code == 4

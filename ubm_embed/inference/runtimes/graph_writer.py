@@ -139,7 +139,7 @@ def _require_agreement(graphs: ModelRuntime, exact: ModelRuntime, checkpoint: Ch
 def _require_near(found: FloatArray, expected: FloatArray) -> None:
     lengths = np.linalg.norm(found, axis=1) * np.linalg.norm(expected, axis=1)
     cosine = float((np.einsum("nd,nd->n", found, expected) / lengths).min())
-    if not cosine >= _MIN_COSINE:  # NaN neither
+    if not cosine >= _MIN_COSINE:  # which NaN is not
         raise _DisagreementError(
             f"expected vectors with a cosine of at least {_MIN_COSINE} to PyTorch's, got {cosine:.6f}"
         )
