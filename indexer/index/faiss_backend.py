@@ -6,7 +6,7 @@ Letters: B queries, C candidates, M vectors, D width.
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from functools import lru_cache
 from pathlib import Path
 from threading import Lock
@@ -97,7 +97,7 @@ class FaissBackend:
             return found
         factor = max(1.0, min(self.spec.kind.refine_factor, self._count / count))
         parameters = self._parameters_for(search_value, factor, allowed)
-        return Neighbours(*self._index.search(queries, count, params=parameters))
+        return self._checked(lambda: self._index.search(queries, count, params=parameters))
 
     def search_all(self, query: FloatArray, allowed: Selection | None) -> Neighbours | None:
         """As `IndexBackend`; None for graphs, whose links may not lead everywhere, and for inexact scores."""
@@ -107,11 +107,21 @@ class FaissBackend:
         self._file.require_whole()
         parameters = self._parameters_for(self.max_search_value, 1.0, allowed)
         if self._layers != [NPROBE]:
-            return Neighbours(*self._index.search(query, available, params=parameters))
+            return self._checked(lambda: self._index.search(query, available, params=parameters))
         # Three times as fast as a search with K = P, but only where there are lists.
-        _, scores, positions = self._index.range_search(query, -math.inf, params=parameters)
-        order = np.argsort(-scores)[None]
-        return Neighbours(scores[order], positions[order])
+        found = self._checked(lambda: self._index.range_search(query, -math.inf, params=parameters)[1:])
+        order = np.argsort(-found.scores)[None]
+        return Neighbours(found.scores[order], found.positions[order])
+
+    def _checked(self, search: Callable[[], Iterable[Any]]) -> Neighbours:
+        """What FAISS finds; InvalidData if the file has damaged ids, which FAISS gives back or stumbles over."""
+        try:
+            found = Neighbours(*search())
+        except RuntimeError as error:
+            raise self._file.damaged(str(error).rpartition("Error: ")[2]) from None
+        if found.positions.max(initial=-1) >= self._count or found.positions.min(initial=-1) < -1:
+            raise self._file.damaged("it finds vectors that it does not have")
+        return found
 
     def _parameters_for(self, search_value: int, refine_factor: float, allowed: Selection | None) -> Any:
         if allowed is None:

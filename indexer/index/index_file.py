@@ -46,7 +46,7 @@ class IndexFile(NamedTuple):
         index: FAISS's.
         lists: its vectors by position, if the index itself does not know where they are.
         mapped: the file; None if the index was read into memory.
-        path: where it is.
+        path: where it is; None if the index was built here.
     """
 
     index: Any
@@ -66,7 +66,11 @@ class IndexFile(NamedTuple):
         try:
             return self.lists.vectors(positions)
         except IndexError:
-            raise InvalidData("damaged; its direct map leads out of it", file=self.path) from None
+            raise self.damaged("its direct map leads out of it") from None
+
+    def damaged(self, why: str) -> InvalidData:
+        """The error for an index whose content is wrong."""
+        return InvalidData(f"damaged: {why}; see: ubm-embed doctor", file=self.path)
 
     def require_whole(self) -> None:
         """Raise `InvalidData` if the mapped file was cut short: reading the lost part would end the process."""
@@ -153,7 +157,7 @@ def _read(file: Path) -> IndexFile:
         mapped = mmap.mmap(stream.fileno(), 0, access=mmap.ACCESS_READ)
     footer = _Footer.of(mapped)
     if footer is None:
-        return IndexFile(_read_all(file))
+        return IndexFile(_read_all(file), path=file)
     if zlib.crc32(memoryview(mapped)[: min(footer.faiss_bytes, _CHECKED_BYTES)]) != footer.checksum:
         raise ValueError("the first bytes are not those that were written")
     faiss = load_faiss()

@@ -58,4 +58,7 @@ def _require_shapes(outline: nn.Module, file: Path, config_file: Path) -> None:
 def save_weights(model: nn.Module, file: Path) -> None:
     """Write a model's weights."""
     weights = {name: tensor.detach().cpu().contiguous() for name, tensor in model.state_dict().items()}
+    file.touch()
+    mode = file.stat().st_mode
     save_file(weights, file, metadata={"format": "pt"})
+    file.chmod(mode)  # safetensors lets nobody else read what it writes

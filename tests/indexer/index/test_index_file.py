@@ -11,6 +11,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from indexer.index import index_file
 from indexer.index.faiss_backend import FaissBackend
 from indexer.index.faiss_factory import load_faiss
 from indexer.index.kinds import kind_from_name
@@ -134,6 +135,25 @@ def test_a_damaged_file_is_refused(place: str, tmp_path: Path) -> None:
     file.write_bytes(data)
     with pytest.raises(InvalidData, match="damaged"):
         VectorIndex.load(file, index.spec).vectors(EVERYWHERE)
+
+
+@pytest.mark.parametrize("kind", ["ivf-fp16", "ivf-pq", "IVF8,Flat"])
+def test_ids_that_are_damaged_beyond_what_is_checked_at_opening_are_noticed_when_they_are_found(
+    kind: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(index_file, "_CHECKED_BYTES", 64)
+    index, file = saved(kind, tmp_path)
+    data = bytearray(file.read_bytes())
+    # One that is not in the sample, made far too large by its last byte.
+    where = data.index(np.int64(COUNT // 2 + 1).tobytes())
+    data[where + 7] ^= 0x7F
+    file.write_bytes(data)
+    loaded = VectorIndex.load(file, index.spec)
+    with pytest.raises(InvalidData, match=f"{file}: damaged: .*ubm-embed doctor"):
+        loaded.search(VECTORS, 10)
+    if kind == "ivf-fp16":
+        with pytest.raises(InvalidData, match=f"{file}: damaged: .*ubm-embed doctor"):
+            [*loaded.search_all(VECTORS[0])]
 
 
 @pytest.mark.parametrize("kind", ["flat", "ivf-fp16", "hnsw"])

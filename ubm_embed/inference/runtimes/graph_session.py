@@ -21,6 +21,7 @@ class GraphSession:
     Args:
         graph: a file, or a graph as bytes.
         threads: that one run may use.
+        prepack: keep a second copy of the weights, private to this process, in the order in which they are multiplied.
         disabled: optimisations of ONNX Runtime to leave out, by name.
 
     Raises:
@@ -28,16 +29,23 @@ class GraphSession:
         InvalidData: the file is not a graph.
     """
 
-    def __init__(self, graph: Path | bytes, *, threads: int, disabled: Sequence[str] = ()) -> None:
+    def __init__(
+        self, graph: Path | bytes, *, threads: int, prepack: bool = True, disabled: Sequence[str] = ()
+    ) -> None:
         library = load_library("onnxruntime", extra="cpu")
         settings = library.SessionOptions()
         settings.intra_op_num_threads = threads
         settings.log_severity_level = _ERRORS_ONLY
         # With spinning on, our own threads would wait for the cores that its threads keep busy.
         settings.add_session_config_entry("session.intra_op.allow_spinning", "0")
+        settings.add_session_config_entry("session.disable_prepacking", "0" if prepack else "1")
         try:
             self._session: Any = library.InferenceSession(
-                graph, settings, providers=["CPUExecutionProvider"], disabled_optimizers=list(disabled)
+                graph,
+                settings,
+                providers=["CPUExecutionProvider"],
+                disabled_optimizers=list(disabled),
+                enable_fallback=0,  # there is no other provider, and it prints
             )
         except Exception as error:  # ONNX Runtime has a kind of error for each kind of damage
             if isinstance(graph, bytes):

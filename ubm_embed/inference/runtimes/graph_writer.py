@@ -6,6 +6,7 @@ Letters: N sequences, B sessions, D width.
 from __future__ import annotations
 
 import json
+import shutil
 import warnings
 from importlib.metadata import version
 from pathlib import Path
@@ -108,13 +109,12 @@ def item_vectors_in(model: UserBehaviorModel) -> ItemVectors | None:
 
 
 def _save(graph: Any, file: Path) -> None:
+    weights = file.with_suffix(".weights")
     load_library("onnx", extra="onnx").save_model(
-        graph,
-        file,
-        save_as_external_data=True,
-        location=f"{file.stem}.weights",
-        size_threshold=_MIN_WEIGHTS_APART,
+        graph, file, save_as_external_data=True, location=weights.name, size_threshold=_MIN_WEIGHTS_APART
     )
+    if weights.exists():
+        shutil.copymode(file, weights)  # the library lets nobody else read them
 
 
 def _require_agreement(graphs: ModelRuntime, exact: ModelRuntime, checkpoint: Checkpoint) -> None:

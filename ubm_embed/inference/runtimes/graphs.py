@@ -25,6 +25,7 @@ from ubm_embed.validation import FrozenModel
 DESCRIPTION_FILE = "graphs.json"
 INTERACTIONS_FILE, SESSIONS_FILE, HEAD_FILE = "interactions.onnx", "sessions.onnx", "head.onnx"
 _CHUNK = 1 << 22
+_REMEDY = f"remove the folder {GRAPHS}, which is derived: PyTorch then reads the model"
 
 _FileName = Annotated[str, Field(pattern=r"^[a-z]+\.(onnx|weights)$")]
 
@@ -107,12 +108,12 @@ def read_graphs(folder: str | Path, model_id: str) -> Graphs | None:
         return None
     file = folder / DESCRIPTION_FILE
     if not file.is_file():
-        raise InvalidData(f"missing; remove {folder}, from which it is derived", file=file)
+        raise InvalidData(f"missing; {_REMEDY}", file=file)
     description = GraphsDescription.from_json(file.read_bytes(), file=file)
     if description.model_id != model_id:
         raise Conflict(
             f"the graphs in {folder} do not belong to the weights: they were made from model {description.model_id}, "
-            f"and this is {model_id}; remove the folder {GRAPHS}"
+            f"and this is {model_id}; {_REMEDY}"
         )
     for name in {INTERACTIONS_FILE, SESSIONS_FILE} | description.files.keys():
         _require_size(folder / name, description.files.get(name), file)
@@ -122,14 +123,15 @@ def read_graphs(folder: str | Path, model_id: str) -> Graphs | None:
 def _require_size(file: Path, expected: GraphFile | None, description: Path) -> None:
     if expected is None:
         raise InvalidData(f"{file.name} is not named", file=description, field="files")
-    size = file.stat().st_size if file.is_file() else None
+    if not file.is_file():
+        raise InvalidData(f"missing; {_REMEDY}", file=file)
+    size = file.stat().st_size
     if size != expected.size:
-        problem = "missing" if size is None else f"it has {size} bytes"
-        raise InvalidData(f"{problem}, expected {expected.size} bytes: truncated, or changed since", file=file)
+        raise InvalidData(f"truncated or damaged: {size:,} bytes, expected {expected.size:,}; {_REMEDY}", file=file)
 
 
 def verify_graphs(graphs: Graphs) -> None:
     """Raise InvalidData, which names the file, unless each is byte for byte the one that was written."""
     for name, expected in graphs.description.files.items():
         if GraphFile.from_file(graphs.folder / name).sha256 != expected.sha256:
-            raise InvalidData("damaged: its digest is not the one that was recorded", file=graphs.folder / name)
+            raise InvalidData(f"damaged: its content is not what was written; {_REMEDY}", file=graphs.folder / name)
