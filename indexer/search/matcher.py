@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from operator import index
 
 import numpy as np
 
@@ -54,7 +55,7 @@ class Matcher:
             InvalidData: the rules name a column that is not there, or their condition is invalid.
         """
         bound = self._rules.bind(rules)
-        k = min(k, bound.max_matches)
+        k = min(index(k), bound.max_matches)  # FAISS takes no integers of numpy
         if not k:
             return [Hits(scores=())] * len(vectors)
         count = num_candidates(k) if bound.caps or rules.diversity else k
@@ -64,7 +65,7 @@ class Matcher:
         rerankers = [Reranker(k, bound.caps, rules.diversity, self.index.vectors) for _ in candidates]
         for row, reranker in enumerate(rerankers):
             self._rerank(reranker, vectors[row], candidates[row], count, hidden[row], bound)
-        return [Hits(one.positions, one.scores) for one in rerankers]
+        return [_hits(one, by_score=not rules.diversity) for one in rerankers]
 
     def popular(self, k: int, hidden: frozenset[int], rules: Rules) -> Hits:
         """The K most popular products under the same rules; except boosts and diversity, which need scores.
@@ -143,6 +144,13 @@ class Matcher:
         chosen.drop_full(mask)
         mask[list(out)] = False
         return Selection(mask)
+
+
+def _hits(chosen: Reranker, *, by_score: bool) -> Hits:
+    """What was taken, in the order of the answer: a later search looks further, and may find better ones."""
+    taken = zip(chosen.positions, chosen.scores, strict=True)
+    ranked = sorted(taken, key=lambda one: (-one[1], one[0])) if by_score else list(taken)
+    return Hits([position for position, _ in ranked], [score for _, score in ranked])
 
 
 def _by_fetched(count: int, hidden: Sequence[frozenset[int]]) -> dict[int, list[int]]:

@@ -21,6 +21,8 @@ from ubm_embed.validation import FrozenModel
 # Candidates for each match, at least and at most, if rules take others than simply the best K. Diversity compares each
 # of them with each match, which is why there is a most.
 _CANDIDATES_PER_MATCH, _MIN_CANDIDATES, _MAX_CANDIDATES = 10, 100, 2_000
+# Beyond it nothing would be left of a cosine in the seven digits of a float32.
+MAX_BOOST = 1_000_000.0
 
 
 class Rules(FrozenModel):
@@ -31,19 +33,19 @@ class Rules(FrozenModel):
         exclude_seen: leave out products that the session holds.
         exclude: ids of products that never match.
         boost: what is added to a product's score, by its id; a negative one lets others pass. Scores are cosines, so
-            0.1 is a lot.
+            0.1 is a lot; at most `MAX_BOOST` either way.
         diversity: 0 takes the best; 1 only avoids matches that are similar to one above (maximal marginal relevance).
         max_per: how many matches may share a value of a column, by the column's name. Products without a value there
             are not limited.
 
     Raises:
-        ValueError: diversity outside [0, 1], a limit below 1, or a boost that is not finite.
+        ValueError: diversity outside [0, 1], a limit below 1, or a boost beyond `MAX_BOOST`.
     """
 
     where: str | None = None
     exclude_seen: bool = True
     exclude: Annotated[frozenset[str], Strict(False)] = frozenset()  # of any collection
-    boost: Mapping[str, float] = {}
+    boost: Mapping[str, Annotated[float, Field(ge=-MAX_BOOST, le=MAX_BOOST)]] = {}
     diversity: Annotated[float, Field(ge=0, le=1)] = 0.0
     max_per: Mapping[str, Annotated[int, Field(ge=1)]] = {}
 

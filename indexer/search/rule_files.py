@@ -7,6 +7,7 @@ from pathlib import Path
 
 import polars as pl
 
+from indexer.search.ranking import MAX_BOOST
 from ubm_embed.data.ids import clean_ids
 from ubm_embed.data.tables.columns import conform, require, require_columns
 from ubm_embed.data.tables.table_files import collect_tables, scan_table, table_files, table_kind
@@ -32,11 +33,13 @@ def read_boosts(file: str | Path) -> dict[str, float]:
 
     Raises:
         NotFound: no such file.
-        InvalidData: not readable, a column is missing, an id is missing or repeated, or a boost is no number.
+        InvalidData: not readable, a column is missing, an id is missing or repeated, or a boost is not a
+            number that `Rules` takes.
     """
     frame = _read(file, {"product_id": pl.String(), "boost": pl.Float64()})
     require(frame, pl.col("product_id").is_first_distinct(), file, "product_id", "an id that occurs once")
-    require(frame, pl.col("boost").is_finite().fill_null(False), file, "boost", "a number")
+    is_boost = pl.col("boost").is_between(-MAX_BOOST, MAX_BOOST).fill_null(False)
+    require(frame, is_boost, file, "boost", f"a number from {-MAX_BOOST:,.0f} to {MAX_BOOST:,.0f}")
     return dict(frame.iter_rows())
 
 

@@ -50,6 +50,11 @@ def test_k_products_match_whenever_k_satisfy_a_condition(
         assert list(hits.positions) == best(vectors, query, rows, 10)
 
 
+def test_k_may_be_an_integer_of_numpy(matcher: Matcher) -> None:
+    query = unit(1, 1)
+    assert matcher.nearest(query, np.int64(3), NOTHING, Rules()) == matcher.nearest(query, 3, NOTHING, Rules())
+
+
 def test_hidden_and_excluded_products_do_not_match(matcher: Matcher, vectors: np.ndarray) -> None:
     query = unit(1, 2)
     first = best(vectors, query[0], np.arange(COUNT), 30)

@@ -9,6 +9,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from indexer.catalogue.mapped_catalogue import MappedCatalogue
+from indexer.index.backend import Neighbours
+from indexer.index.selection import Selection
 from indexer.index.vector_index import VectorIndex
 from indexer.search.matcher import Matcher
 from indexer.search.ranking import Rules
@@ -80,6 +82,24 @@ def test_a_demotion_lets_the_next_product_up(few: Matcher) -> None:
     first, second, third = few.nearest(query, 3, NOTHING, Rules())[0].positions
     (hits,) = few.nearest(query, 2, NOTHING, Rules(boost={f"p{first}": -2.0}))
     assert list(hits.positions) == [second, third]
+
+
+def test_what_only_a_wider_search_finds_takes_its_place_in_the_order(few: Matcher) -> None:
+    class Narrow(VectorIndex):
+        """Does not find the nearest of all products."""
+
+        def search(self, queries: np.ndarray, k: int, allowed: Selection | None = None) -> Neighbours:
+            near = super().search(queries, k + 1, allowed)
+            return near if allowed is not None else Neighbours(near.scores[:, 1:], near.positions[:, 1:])
+
+    matcher, k, rules = (
+        Matcher(Narrow(few.index.backend, few.index.spec), few.catalogue),
+        7,
+        Rules(max_per={"brand": 2}),
+    )
+    (hits,) = matcher.nearest(unit(1, 1), k, NOTHING, rules)
+    assert hits.scores is not None
+    assert list(hits.scores) == sorted(hits.scores, reverse=True)
 
 
 BRANDS, EACH = 20, 300

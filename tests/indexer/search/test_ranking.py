@@ -27,6 +27,8 @@ def test_the_pool_grows_with_k_to_a_limit() -> None:
         ({"diversity": float("nan")}, "diversity must be"),
         ({"max_per": {"brand": 0}}, "max_per.brand must be at least 1, got 0"),
         ({"boost": {"p1": float("inf")}}, "boost.p1 must be a finite number"),
+        ({"boost": {"p1": 1e39}}, "boost.p1 must be at most 1e\\+06"),
+        ({"boost": {"p1": -1e39}}, "boost.p1 must be at least -1e\\+06"),
     ],
 )
 def test_rules_that_make_no_sense_are_refused(values: dict[str, Any], problem: str) -> None:

@@ -88,6 +88,8 @@ def test_ids_are_read_as_everywhere(tmp_path: Path) -> None:
         ("product_id,boost\np1,1\n,2\n", "product_id", 2),
         ("product_id,boost\np1,1\np1,2\n", "product_id", 2),
         ("product_id,boost\np1,inf\n", "boost", 1),
+        ("product_id,boost\np1,nan\n", "boost", 1),
+        ("product_id,boost\np1,-1e39\n", "boost", 1),
         ("product_id,boost\np1,1\nundefined,2\n", "product_id", 2),
         ("product_id,boost\np1,1\n p1,2\n", "product_id", 2),
     ],
