@@ -153,7 +153,7 @@ class Unwrapped:
             if index.spec.kind.search_parameter == EF_SEARCH
             else index.spec.search_value
         )
-        self._parameters = index.backend._make_parameters(search_value, index.spec.kind.refine_factor)
+        self._parameters = index.backend._parameters(search_value, index.spec.kind.refine_factor)
         self.search_values: Sequence[int] = (index.spec.search_value,)
         self.search_value = index.spec.search_value
 

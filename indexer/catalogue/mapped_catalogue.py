@@ -17,13 +17,12 @@ from numpy.typing import NDArray
 
 from indexer.catalogue.catalogue_writer import POPULAR_FILE, write_catalogue
 from indexer.catalogue.column_codes import codes_of
-from indexer.catalogue.condition import columns_named
+from indexer.catalogue.column_copies import ColumnCopies
 from indexer.catalogue.filters import Filters
 from indexer.catalogue.product_file import PRODUCTS_FILE, ProductFile
 from indexer.catalogue.product_ids import ID_HASHES_FILE, ID_POSITIONS_FILE, ProductIds, mapped_array
 from indexer.catalogue.single_flight_cache import SingleFlightCache
 from indexer.index.selection import Selection
-from indexer.store.memory_table import MemoryTable
 from indexer.store.table_schema import POPULARITY
 from ubm_embed.data.arrays import IntArray
 from ubm_embed.data.session import Product
@@ -33,8 +32,6 @@ from ubm_embed.file_guard import FileGuard
 CATALOGUE_FILES = (PRODUCTS_FILE, ID_HASHES_FILE, ID_POSITIONS_FILE, POPULAR_FILE)
 _PRODUCT = ("product_id", "title", "category", "attributes")
 
-# Copies of columns that conditions name: a column of ten million numbers takes 80 MB.
-_COPIES_BYTES = 2**28
 _CODES_BYTES = 2**27
 
 
@@ -58,8 +55,8 @@ class MappedCatalogue:
         self._ids = ProductIds(folder, self._products)
         self._popular_file = folder / POPULAR_FILE
         self._popular = mapped_array(self._popular_file, np.dtype("<i8"))
-        self._filters = Filters(count, self._positions_where, self.columns)
-        self._copies = SingleFlightCache[tuple[str, ...], MemoryTable](_COPIES_BYTES, lambda copy: copy.nbytes)
+        # Nothing refers back to the catalogue: it is freed when it is dropped, not when Python next looks for cycles.
+        self._filters = Filters(count, ColumnCopies(self._products).positions_where, self.columns)
         self._codes = SingleFlightCache[str, NDArray[np.int32]](_CODES_BYTES, lambda codes: codes.nbytes)
 
     @classmethod
@@ -142,11 +139,6 @@ class MappedCatalogue:
     @cached_property
     def _shown(self) -> list[str]:
         return [name for name in self.columns if name not in ("attributes", POPULARITY)]
-
-    def _positions_where(self, condition: str) -> IntArray:
-        names = tuple(columns_named(condition, self.columns)) or ("product_id",)
-        copy = self._copies.get(names, lambda: MemoryTable(self._products.table(names)))
-        return copy.positions_where(condition)
 
 
 def _product(row: Mapping[str, Any]) -> Product:

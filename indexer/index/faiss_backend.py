@@ -6,8 +6,8 @@ Letters: B queries, C candidates, M vectors, D width.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterable
-from functools import lru_cache
+from collections.abc import Callable, Iterable, Sequence
+from functools import lru_cache, partial
 from pathlib import Path
 from threading import Lock
 from typing import Any, Self
@@ -53,7 +53,7 @@ class FaissBackend:
         self.max_search_value = spec.nlist if spec.kind.search_parameter == NPROBE else self._count
         # A GPU adds up in another way, and how the codes of an arbitrary factory string are compared is not known.
         self.exact_scores = gpu is None and spec.kind.name != FACTORY
-        self._parameters = lru_cache(_CACHED_PARAMETERS)(self._make_parameters)
+        self._parameters = lru_cache(_CACHED_PARAMETERS)(partial(_search_parameters, self._layers))
 
     @classmethod
     def build(cls, parts: Iterable[FloatArray], kind: IndexKind, expected: int, held_out: IntArray | None) -> Self:
@@ -127,24 +127,7 @@ class FaissBackend:
         if allowed is None:
             return self._parameters(search_value, refine_factor)
         selector = load_faiss().IDSelectorBitmap(allowed.bitmap)
-        return self._make_parameters(search_value, refine_factor, sel=selector)
-
-    def _make_parameters(self, search_value: int, refine_factor: float, **options: Any) -> Any:
-        """FAISS's search parameters for each layer of the index: how thoroughly, and with which selector."""
-        faiss = load_faiss()
-        *outer, core = self._layers
-        if core == NPROBE:
-            parameters = faiss.SearchParametersIVF(nprobe=search_value, **options)
-        elif core == EF_SEARCH:
-            parameters = faiss.SearchParametersHNSW(efSearch=search_value, **options)
-        else:
-            parameters = faiss.SearchParameters(**options) if options else None
-        for layer in reversed(outer):
-            if layer == TRANSFORM:
-                parameters = faiss.SearchParametersPreTransform(index_params=parameters)
-            else:
-                parameters = faiss.IndexRefineSearchParameters(k_factor=refine_factor, base_index_params=parameters)
-        return parameters
+        return _search_parameters(self._layers, search_value, refine_factor, sel=selector)
 
 
 class GpuCopy:
@@ -196,3 +179,21 @@ class GpuCopy:
         if allowed is not None:
             found = filter_candidates(found, allowed, count)
         return None if (found.positions < 0).any() else found
+
+
+def _search_parameters(layers: Sequence[str], search_value: int, refine_factor: float, **options: Any) -> Any:
+    """FAISS's search parameters for each layer of an index: how thoroughly, and with which selector."""
+    faiss = load_faiss()
+    *outer, core = layers
+    if core == NPROBE:
+        parameters = faiss.SearchParametersIVF(nprobe=search_value, **options)
+    elif core == EF_SEARCH:
+        parameters = faiss.SearchParametersHNSW(efSearch=search_value, **options)
+    else:
+        parameters = faiss.SearchParameters(**options) if options else None
+    for layer in reversed(outer):
+        if layer == TRANSFORM:
+            parameters = faiss.SearchParametersPreTransform(index_params=parameters)
+        else:
+            parameters = faiss.IndexRefineSearchParameters(k_factor=refine_factor, base_index_params=parameters)
+    return parameters

@@ -47,7 +47,8 @@ class VectorIndex:
         self.backend = backend
         self.spec = spec
         self._count = len(backend)
-        self._selections = ScannedSelections(self.vectors)
+        # Not `self.vectors`: an index that is dropped is freed at once, with its file.
+        self._selections = ScannedSelections(backend.vectors)
 
     @classmethod
     def build(

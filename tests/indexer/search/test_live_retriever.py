@@ -5,10 +5,12 @@ In `nights` the price of every product is the number of the version.
 
 from __future__ import annotations
 
+import gc
 import logging
 import os
 import shutil
 import threading
+import weakref
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -50,6 +52,22 @@ def publish(store: Path, number: int) -> None:
 def assert_whole(answer: Answer) -> None:
     """All matches, with what their version says of them."""
     assert [match.fields["price"] for match in answer.matches] == [answer.version] * 7
+
+
+def parts_of(live: LiveRetriever) -> list[weakref.ref[object]]:
+    """What of a version takes memory and holds its files open."""
+    with live.borrow() as retriever:
+        return [weakref.ref(retriever), weakref.ref(retriever.index.backend), weakref.ref(retriever.catalogue)]
+
+
+@contextmanager
+def collecting_nothing() -> Iterator[None]:
+    """Leave objects that refer to one another where they are, as Python does for minutes in a process with many."""
+    gc.disable()
+    try:
+        yield
+    finally:
+        gc.enable()
 
 
 @pytest.fixture
@@ -107,6 +125,14 @@ class TestTakingOver:
                 assert not live.check()
             assert closed == [3, 2, 3]
         assert closed == [3, 2, 3, 1]
+
+    def test_the_version_before_is_freed_at_once(self, nights: Path) -> None:
+        with LiveRetriever(nights, interval=None) as live, collecting_nothing():
+            live.recommend(session("p1"), rules=Rules(where="price > 0", max_per={"category": 2}))
+            parts = parts_of(live)
+            publish(nights, 2)
+            assert live.check()
+            assert [part() for part in parts] == [None] * 3
 
     def test_a_new_model_comes_with_its_version(
         self, nights: Path, other_model_folder: Path, catalogue: Callable[[int], Path]

@@ -1,0 +1,26 @@
+"""Copies in memory of the columns that conditions name."""
+
+from __future__ import annotations
+
+from indexer.catalogue.condition import columns_named
+from indexer.catalogue.product_file import ProductFile
+from indexer.catalogue.single_flight_cache import SingleFlightCache
+from indexer.store.memory_table import MemoryTable
+from ubm_embed.data.arrays import IntArray
+
+# A number of ten million products takes 80 MB.
+_MAX_BYTES = 2**28
+
+
+class ColumnCopies:
+    """Evaluates conditions over the products of a file. The copies that were used last are kept."""
+
+    def __init__(self, products: ProductFile) -> None:
+        self._products = products
+        self._copies = SingleFlightCache[tuple[str, ...], MemoryTable](_MAX_BYTES, lambda copy: copy.nbytes)
+
+    def positions_where(self, condition: str) -> IntArray:
+        """Positions of the products that satisfy a condition in LanceDB's SQL: [K]. Its errors are LanceDB's own."""
+        names = tuple(columns_named(condition, self._products.schema.names)) or ("product_id",)
+        copy = self._copies.get(names, lambda: MemoryTable(self._products.table(names)))
+        return copy.positions_where(condition)
