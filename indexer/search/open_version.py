@@ -60,6 +60,9 @@ def gpu_number(device: str) -> int | None:
 
 
 def _open_parts(store: EmbeddingStore, version: StoreVersion, device: str, embedder: Embedder | None) -> OpenVersion:
+    # First, since a version of older software is copied to be opened, which would be in vain without its model.
+    if embedder is None or embedder.model_id != version.model_id:
+        embedder = _open_model(store, version, device)
     with _open_folder(store, version_folder(version.version)) as folder:
         require_files(version, folder)
         index = open_index(store.table, version.table_version, version.index_spec, folder)
@@ -69,8 +72,6 @@ def _open_parts(store: EmbeddingStore, version: StoreVersion, device: str, embed
     gpu = gpu_number(device)
     if gpu is not None:
         index.move_to_gpu(gpu)
-    if embedder is None or embedder.model_id != version.model_id:
-        embedder = _open_model(store, version, device)
     return OpenVersion(version, embedder, index, catalogue)
 
 

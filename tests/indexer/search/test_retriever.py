@@ -1,6 +1,5 @@
 """What a store answers, against the same arithmetic by hand, and how it refuses parts that do not belong together."""
 
-import contextlib
 import json
 import shutil
 from pathlib import Path
@@ -13,6 +12,7 @@ import pytest
 from indexer.index.vector_index import INDEX_FILE, VectorIndex
 from indexer.refresh.gates import Gate
 from indexer.refresh.refresh import build_index
+from indexer.search import open_version
 from indexer.search.answer import Answer
 from indexer.search.open_version import gpu_number
 from indexer.search.ranking import Rules
@@ -22,6 +22,7 @@ from ubm_embed.data.corpus import iter_products
 from ubm_embed.data.session import Action, Interaction, Product, Session
 from ubm_embed.errors import Conflict, InvalidData, NotFound
 from ubm_embed.inference.embedder import Embedder
+from ubm_embed.inference.runtimes import opening
 from ubm_embed.model.folder import model_id_of
 
 
@@ -370,6 +371,15 @@ def test_a_store_or_version_that_is_not_there(store: Path, tmp_path: Path) -> No
         Retriever.open(store, version=4)
 
 
+def test_the_model_is_opened_before_the_products(store: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Those of a version of older software are copied first, in vain if nothing reads its model."""
+    shutil.rmtree(next((store / "models").glob("*/graphs")))
+    monkeypatch.setattr(opening, "find_spec", lambda name: None)
+    monkeypatch.setattr(open_version, "open_catalogue", pytest.fail)
+    with pytest.raises(NotFound, match="PyTorch"):
+        Retriever.open(store)
+
+
 class TestDevice:
     """An index is on the same GPU as the model."""
 
@@ -385,8 +395,9 @@ class TestDevice:
     ) -> None:
         moved: list[int] = []
         monkeypatch.setattr(VectorIndex, "move_to_gpu", lambda index, gpu=0: moved.append(gpu))
-        with contextlib.suppress(ValueError):  # the model finds no such GPU on this machine
-            Retriever.open(store, device=device)
+        with Retriever.open(store) as on_cpu:  # whose model is taken, as this machine has no such GPU
+            moved.clear()
+            Retriever.open(store, device=device, embedder=on_cpu.embedder).close()
         assert moved == gpus
 
 

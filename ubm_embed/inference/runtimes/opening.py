@@ -83,6 +83,6 @@ def open_torch_model(source: ModelFolder | Checkpoint, device: str) -> TorchMode
 def _require_torch(source: ModelFolder | Checkpoint) -> None:
     if find_spec("torch") is None:
         raise NotFound(
-            f"model {source.model_id} is not read by ONNX Runtime here, and PyTorch, which would read it instead, is "
-            "not installed; type: pip install 'ubm-embed[train]'"
+            f"PyTorch has to read model {source.model_id} here, and is not installed; "
+            "type: pip install 'ubm-embed[train]'"
         )
