@@ -5,8 +5,11 @@ Versions of layout 1 have `ids.parquet`, the product id of each row of the index
 
 from __future__ import annotations
 
+import errno
+import os
 from collections.abc import Iterable
 from pathlib import Path
+from tempfile import gettempdir
 from typing import TYPE_CHECKING
 
 from indexer.catalogue.catalogue_writer import write_catalogue
@@ -46,12 +49,20 @@ def open_catalogue(store: EmbeddingStore, version: StoreVersion, folder: Path) -
 
     Raises:
         InvalidData: a file is missing, truncated or damaged, or has other products than the manifest says.
+        OSError: a file may not be read, or TMPDIR is full.
     """
     files = [folder / name for name in version.files]
     if version.layout > 1:
         return MappedCatalogue.open(folder, version.indexed, files)
     schema, batches = _rows_in_order(store.table, version, folder)
-    return MappedCatalogue.from_batches(schema, batches, files)
+    try:
+        return MappedCatalogue.from_batches(schema, batches, files)
+    except OSError as error:
+        if error.errno != errno.ENOSPC:
+            raise
+        full = OSError(error.errno, os.strerror(error.errno), gettempdir())
+        full.add_note(f"the products of version {version.version}, by older software, are copied there (see TMPDIR)")
+        raise full from None
 
 
 def read_ids(file: Path) -> pl.Series:

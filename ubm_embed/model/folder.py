@@ -61,6 +61,7 @@ class ModelFolder:
 
         Raises:
             NotFound: one of its files is missing.
+            OSError: one may not be read.
             InvalidData: a file is damaged, or the vocabulary does not fit the weights.
             Conflict: its files are not those that its training record names, or not of `model_id`; or its product tower
                 is not the one that it was trained with.
@@ -84,6 +85,8 @@ def _require_whole(weights: Path) -> None:
     """Raise unless the weights are there and as long as their header says."""
     if not weights.is_file():
         raise NotFound(f"no model at {weights.parent}: {weights.name} is missing")
+    with open(weights, "rb"):  # safetensors takes a file that it may not read for a missing one
+        pass
     try:
         with safe_open(weights, framework="numpy"):
             pass

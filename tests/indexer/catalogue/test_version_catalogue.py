@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import tempfile
 from pathlib import Path
 
@@ -9,6 +10,7 @@ import numpy as np
 import polars as pl
 import pytest
 
+from indexer.catalogue import mapped_catalogue
 from indexer.catalogue.mapped_catalogue import CATALOGUE_FILES, MappedCatalogue
 from indexer.catalogue.version_catalogue import IDS_FILE, open_catalogue
 from indexer.health.doctor import examine
@@ -40,6 +42,20 @@ def test_an_older_version_answers_as_before(store: Path, tmp_path: Path, monkeyp
     assert opened(store).popular.tolist() == popular
     assert not list((tmp_path / "temporary").iterdir()), "what was derived is removed once it is mapped"
     assert examine(store) == []
+
+
+def test_a_full_disk_under_an_older_version_is_named(
+    store: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(*_: object) -> int:
+        raise OSError(errno.ENOSPC, "Error writing bytes to file")
+
+    as_layout_1(store)
+    monkeypatch.setattr(mapped_catalogue, "write_catalogue", full)
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    with pytest.raises(OSError, match=f"No space left on device: '{tmp_path}'") as caught:
+        opened(store)
+    assert "TMPDIR" in caught.value.__notes__[0]
 
 
 def test_a_rebuilt_older_version_has_the_files_of_a_new_one(store: Path) -> None:

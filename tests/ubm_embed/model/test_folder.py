@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -118,6 +119,12 @@ class TestDamage:
     def test_a_missing_file_is_named(self, folder: Path, name: str) -> None:
         (folder / name).unlink()
         with pytest.raises(NotFound, match=name):
+            ModelFolder.open(folder)
+
+    @pytest.mark.skipif(os.geteuid() == 0, reason="root may read everything")
+    def test_weights_that_may_not_be_read_are_not_called_missing(self, folder: Path) -> None:
+        (folder / WEIGHTS_FILE).chmod(0)
+        with pytest.raises(PermissionError, match=WEIGHTS_FILE):
             ModelFolder.open(folder)
 
     def test_a_tokenizer_of_another_model_is_refused(self, folder: Path) -> None:

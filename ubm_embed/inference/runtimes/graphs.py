@@ -12,6 +12,7 @@ They are derived: a folder without them is the same model. A product tower has i
 from __future__ import annotations
 
 import hashlib
+import os
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated
@@ -101,6 +102,7 @@ def read_graphs(folder: str | Path, model_id: str) -> Graphs | None:
 
     Raises:
         InvalidData: a file is missing, damaged or not as long as it was.
+        OSError: a file may not be read.
         Conflict: they were made from another model.
     """
     folder = Path(folder) / GRAPHS
@@ -125,7 +127,8 @@ def _require_size(file: Path, expected: GraphFile | None, description: Path) -> 
         raise InvalidData(f"{file.name} is not named", file=description, field="files")
     if not file.is_file():
         raise InvalidData(f"missing; {_REMEDY}", file=file)
-    size = file.stat().st_size
+    with open(file, "rb") as stream:  # ONNX Runtime does not say that it may not read a file
+        size = os.fstat(stream.fileno()).st_size
     if size != expected.size:
         raise InvalidData(f"truncated or damaged: {size:,} bytes, expected {expected.size:,}; {_REMEDY}", file=file)
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import shutil
 from pathlib import Path
 from typing import Any
@@ -104,6 +105,13 @@ def test_a_file_cut_short_is_named(folder: Path) -> None:
     with pytest.raises(
         InvalidData, match=r"sessions.weights: truncated or damaged: [\d,]+ bytes, expected [\d,]+; remove"
     ):
+        graphs(folder)
+
+
+@pytest.mark.skipif(os.geteuid() == 0, reason="root may read everything")
+def test_a_file_that_may_not_be_read_is_not_called_damaged(folder: Path) -> None:
+    (folder / "graphs" / "sessions.weights").chmod(0)
+    with pytest.raises(PermissionError, match=r"sessions\.weights"):
         graphs(folder)
 
 
