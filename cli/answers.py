@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, Self
 import typer
 
 from cli.console import Format, json_text, warn, write_table
-from ubm_embed.wording import counted
+from ubm_embed.wording import counted, visible
 
 if TYPE_CHECKING:
     from indexer.search.answer import Answer
@@ -101,7 +101,8 @@ def _write_predictions(answer: Answer) -> None:
 def _warn_about(answer: Answer) -> None:
     if answer.unknown:
         more = f" and {len(answer.unknown) - _MAX_IDS_NAMED:,} more" if len(answer.unknown) > _MAX_IDS_NAMED else ""
-        warn(f"version {answer.version} does not know {', '.join(answer.unknown[:_MAX_IDS_NAMED])}{more}")
+        named = ", ".join(map(visible, answer.unknown[:_MAX_IDS_NAMED]))
+        warn(f"version {answer.version} does not know {named}{more}")
     if answer.fallback is not None:
         warn(f"answered by popularity: {answer.fallback}")
 
@@ -112,4 +113,4 @@ def warn_about_rules(rules: Rules, retriever: Retriever) -> None:
         known = retriever.catalogue.find(ids) if ids else {}
         if unknown := sorted(set(ids).difference(known)):
             count = f"{len(unknown):,} of {counted(len(ids), 'id')} in {option}"
-            warn(f"version {retriever.version.version} does not know {count}, such as {unknown[0]!r}")
+            warn(f"version {retriever.version.version} does not know {count}, such as {visible(unknown[0])!r}")

@@ -36,7 +36,8 @@ class Format(enum.StrEnum):
 
 def choose_format(requested: Format | None) -> Format:
     """The requested format, else a table on a terminal and JSON in a pipe."""
-    return requested or (Format.TABLE if sys.stdout.isatty() else Format.JSON)
+    is_terminal = sys.stdout is not None and sys.stdout.isatty()  # it is None where the shell closed it
+    return requested or (Format.TABLE if is_terminal else Format.JSON)
 
 
 def _console(*, stderr: bool = True) -> Console:

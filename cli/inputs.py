@@ -47,10 +47,12 @@ def open_chunks(source: str) -> Iterator[Iterator[str]]:
     """The text of `read_text` in parts, as they arrive: it never waits for more to fill a part.
 
     Raises:
-        NotFound: no such file.
+        NotFound: no such file, or stdin is closed.
         InvalidData: not text, raised once what stands before it has been read.
     """
     if source == "-":
+        if sys.stdin is None:
+            raise NotFound("stdin is closed: give a file, or a session through a pipe")
         yield _decode(sys.stdin.buffer, source_name(source))
         return
     # Not `is_file`: a shell's <(command) is a pipe.

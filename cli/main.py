@@ -78,8 +78,11 @@ def run(arguments: list[str]) -> int:
     except (KeyboardInterrupt, typer.Abort):
         complain("interrupted")
         return INTERRUPTED
-    except BrokenPipeError:  # the reader of our output has closed the pipe, as `| head` does
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    except SystemExit as end:
+        # Typer and rich end so if the reader of our output has closed the pipe, as `| head` does.
+        if not isinstance(end.__context__, BrokenPipeError):
+            raise
+        os.dup2(os.open(os.devnull, os.O_WRONLY), 1)  # where what is left in stdout is flushed to
         return 0
     except Exception as error:
         if isinstance(error, ImportError) and (missing := missing_library(error)):

@@ -1,15 +1,20 @@
-"""A shop's text does not command the terminal that shows it."""
+"""A shop's text does not command the terminal that shows it; output that nobody reads is no error."""
 
 from __future__ import annotations
 
 import json
+import os
+import subprocess
+import sys
 from collections.abc import Callable
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from cli.console import complain, printable, say, warn, write_json, write_json_line, write_table
+from cli.answers import AnswerWriter
+from cli.console import Format, choose_format, complain, printable, say, warn, write_json, write_json_line, write_table
+from indexer.search.answer import Answer
 
 HOSTILE = "\x1b[31mred\x1b]0;title\x07 \x9b2J\x7f\x08\r\u202etxt\u2028\u2066 \ud83d\x00"
 FORBIDDEN = set(HOSTILE) - set("[31mred]0;title 2Jtxt")
@@ -66,3 +71,23 @@ def test_json_comes_back_as_it_was(text: str, write: Callable[[object], None]) -
     assert not (FORBIDDEN - {"\n"}) & set(written[0])
     if write is write_json_line:
         assert len(written[0].splitlines()) == 1
+
+
+def test_an_id_that_is_not_known_is_named_in_short(capsys: pytest.CaptureFixture[str]) -> None:
+    with AnswerWriter(Format.JSONL) as writer:
+        writer.write([Answer(None, 1, "m", None, ("x" * 100_000,), 0.0, ())])
+    assert len(capsys.readouterr().err) < 200
+
+
+def test_without_stdout_there_is_no_terminal(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("sys.stdout", None)
+    assert choose_format(None) is Format.JSON
+
+
+@pytest.mark.parametrize("option", ["--help", "--version"])
+def test_a_reader_that_closes_the_pipe_is_no_error(option: str) -> None:
+    read, write = os.pipe()
+    os.close(read)
+    with os.fdopen(write, "wb") as pipe:
+        done = subprocess.run([sys.executable, "-m", "cli", option], stdout=pipe, stderr=subprocess.PIPE, check=False)
+    assert (done.returncode, done.stderr) == (0, b"")

@@ -55,6 +55,12 @@ def test_what_is_no_text_is_named(tmp_path: Path, data: bytes, problem: str) -> 
     assert caught.value.file == str(file)
 
 
+def test_a_stdin_that_is_closed_is_not_found(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sys, "stdin", None)
+    with pytest.raises(NotFound, match="stdin is closed"):
+        read_text("-")
+
+
 @pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig", "utf-16", "utf-32"])
 def test_a_text_may_come_byte_by_byte(encoding: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(ByteByByte(TEXT.encode(encoding))))

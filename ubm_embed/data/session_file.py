@@ -81,20 +81,26 @@ class SessionFile:
 
     def _read_head(self) -> tuple[str, bool]:
         """The text up to the end of its first line, blank ones aside, and whether this begins JSON Lines."""
-        head = ""
-        for chunk in self._chunks:
-            head += chunk
-            text = head.lstrip(_BLANK)
-            if text.startswith("["):
-                return head, False
-            line, line_feed, _ = text.partition("\n")
-            if line_feed:
-                return head, _is_whole(line, self._name, 1 + head.count("\n", 0, len(head) - len(text)))
-            if len(head) > MAX_LINE:
-                raise _too_long(self._name, 1 + head.count("\n"))
-        if not head.strip(_BLANK):
+        parts, size, has_begun = list[str](), 0, False
+        for chunk in self._chunks:  # each is looked at once, however small it is
+            parts.append(chunk)
+            size += len(chunk)
+            text = chunk if has_begun else chunk.lstrip(_BLANK)
+            if not has_begun and text.startswith("["):
+                return "".join(parts), False
+            has_begun = has_begun or bool(text)
+            if "\n" in text:
+                return self._first_line("".join(parts))
+            if size > MAX_LINE:
+                raise _too_long(self._name, 1 + sum(part.count("\n") for part in parts))
+        if not has_begun:
             raise InvalidData("empty; expected a session as JSON", file=self._name)
-        return head, False
+        return "".join(parts), False
+
+    def _first_line(self, head: str) -> tuple[str, bool]:
+        text = head.lstrip(_BLANK)
+        number = 1 + head.count("\n", 0, len(head) - len(text))
+        return head, _is_whole(text.partition("\n")[0], self._name, number)
 
     def _read_document(self, head: str) -> str:
         parts, size = [head], len(head)

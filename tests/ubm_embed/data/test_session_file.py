@@ -155,6 +155,18 @@ class TestStreams:
         first, second = self.LINE[:7], self.LINE[7:]
         assert self.stream(first, second + first, second, "\n\n", self.LINE.strip()) == [([1], 2), ([2], 3), ([5], 5)]
 
+    def test_a_first_line_in_many_parts_is_looked_through_once(self):
+        class Part(str):
+            looked_through = 0
+
+            def lstrip(self, characters=None):
+                Part.looked_through += len(self)
+                return super().lstrip(characters)
+
+        parts = [Part(" ")] * 1000 + [Part(character) for character in self.LINE]
+        assert self.stream(*parts) == [([1], len(parts))]
+        assert Part.looked_through <= len(parts)
+
     def test_a_batch_has_a_limit(self):
         assert [len(lines) for lines, _ in self.stream(self.LINE * (MAX_BATCH + 1))] == [MAX_BATCH, 1]
 
