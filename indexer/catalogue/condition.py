@@ -36,6 +36,10 @@ _TOKEN = re.compile(
     """,
     re.VERBOSE,
 )
+# A few characters of such a condition can ask for more text than there is memory.
+_GROWING = {"REPEAT", "LPAD", "RPAD", "RANGE", "GENERATE_SERIES"} | {
+    f"{kind}_{what}" for kind in ("ARRAY", "LIST") for what in ("REPEAT", "RESIZE")
+}
 _COMPARING_WORDS = {"LIKE", "ILIKE", "IN", "BETWEEN"}
 _BEFORE_COMPARISON = {"", "(", "[", ",", "AND", "OR", "NOT"}
 # What to write instead of a character that has no place in a condition.
@@ -103,7 +107,7 @@ def check_condition(where: str) -> None:
         _refuse(f"half a character at character {half.start() + 1:,}: expected text that UTF-8 can encode")
     tokens = list(_tokens(where))
     _check_brackets(tokens)
-    _check_comparisons(tokens)
+    _check_tokens(tokens)
 
 
 def columns_named(where: str, columns: Iterable[str]) -> list[str]:
@@ -165,8 +169,11 @@ def _check_brackets(tokens: list[_Token]) -> None:
         _refuse(f"{levels[-1].opened.text!r}{_at(levels[-1].opened)} is not closed")
 
 
-def _check_comparisons(tokens: list[_Token]) -> None:
-    """Check that no comparison is the same for all products by mistake: of two texts, or with NULL."""
+def _check_tokens(tokens: list[_Token]) -> None:
+    """Check that nothing grows without bound, and no comparison is the same for all products by mistake.
+
+    A comparison of two texts is, and so is one with NULL.
+    """
     padded = [_NOTHING, *tokens, _NOTHING, _NOTHING, _NOTHING]
     for index, token in enumerate(tokens, start=1):
         before, after = padded[index - 1], padded[index + 1]
@@ -174,6 +181,8 @@ def _check_comparisons(tokens: list[_Token]) -> None:
         if letter and after.kind == "text" and after.position == token.position + 1:
             # N'...' ends LanceDB's thread, E'...' is read as a column.
             _refuse(f"{token.text}'...'{_at(token)}: a text has no letter before its quote")
+        if token.word in _GROWING and after.text == "(":
+            _refuse(f"{token.text}(...){_at(token)} makes texts or lists of any length: write the condition without it")
         if token.word == "NULL" and "compare" in (before.kind, after.kind):
             _refuse(f"a comparison with NULL{_at(token)} is never true: write IS NULL or IS NOT NULL")
         if token.kind == "text" and before.word in _BEFORE_COMPARISON and _compares_with_text(padded[index + 1 :]):
