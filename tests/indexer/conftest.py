@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import hashlib
 import http.client
 import shutil
 import socket
@@ -25,6 +26,7 @@ from indexer.versions.pruning import KeepPolicy
 from ubm_embed.data.tasks.task import Task
 from ubm_embed.data.text.tokenizer import InteractionTokenizer
 from ubm_embed.model.checkpoint import Checkpoint, save_checkpoint
+from ubm_embed.model.folder import model_id_of
 from ubm_embed.model.user_behavior_model import UserBehaviorModel
 
 
@@ -113,10 +115,19 @@ def interactions_file(tmp_path: Path) -> Path:
 
 
 @pytest.fixture
-def store(tmp_path: Path, model_folder: Path, products_file: Path, interactions_file: Path) -> Path:
-    """A store with one version."""
-    build_index(model=model_folder, products=products_file, interactions=interactions_file, store=tmp_path / "store")
-    return tmp_path / "store"
+def store(
+    tmp_path: Path,
+    tmp_path_factory: pytest.TempPathFactory,
+    model_folder: Path,
+    products_file: Path,
+    interactions_file: Path,
+) -> Path:
+    """A store with one version. Made once of the same model and files, and copied."""
+    files = hashlib.sha256(products_file.read_bytes() + interactions_file.read_bytes()).hexdigest()
+    made = tmp_path_factory.getbasetemp() / f"store-{model_id_of(model_folder)}-{files}"
+    if not made.exists():
+        build_index(model=model_folder, products=products_file, interactions=interactions_file, store=made)
+    return Path(shutil.copytree(made, tmp_path / "store"))
 
 
 @pytest.fixture
