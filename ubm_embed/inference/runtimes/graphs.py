@@ -106,11 +106,9 @@ def read_graphs(folder: str | Path, model_id: str) -> Graphs | None:
         Conflict: they were made from another model.
     """
     folder = Path(folder) / GRAPHS
-    if not folder.is_dir():
-        return None
     file = folder / DESCRIPTION_FILE
-    if not file.is_file():
-        raise InvalidData(f"missing; {_REMEDY}", file=file)
+    if not file.is_file():  # it is written last: in a bucket, the others may be there before it
+        return None
     description = GraphsDescription.from_json(file.read_bytes(), file=file)
     if description.model_id != model_id:
         raise Conflict(

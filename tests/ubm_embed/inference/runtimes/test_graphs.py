@@ -92,11 +92,17 @@ def test_those_of_another_model_are_refused(folder: Path) -> None:
         read_graphs(folder, "0123456789abcdef")
 
 
-@pytest.mark.parametrize("name", ["interactions.onnx", "interactions.weights", "sessions.onnx", "graphs.json"])
+@pytest.mark.parametrize("name", ["interactions.onnx", "interactions.weights", "sessions.onnx"])
 def test_a_missing_file_is_named(folder: Path, name: str) -> None:
     (folder / "graphs" / name).unlink()
     with pytest.raises(InvalidData, match=rf"{name}.*: missing"):
         graphs(folder)
+
+
+def test_graphs_without_their_description_are_not_complete_yet(folder: Path) -> None:
+    (folder / "graphs" / "graphs.json").unlink()
+    model_id = ModelFolder.open(folder).model_id
+    assert read_graphs(folder, model_id) is None
 
 
 def test_a_file_cut_short_is_named(folder: Path) -> None:
