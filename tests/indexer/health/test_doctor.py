@@ -111,7 +111,7 @@ DAMAGES: dict[str, tuple[Damage, str, str]] = {
         REPAIR,
     ),
     "manifest of other counts": (manifest(products=9, indexed=9), r"index\.faiss: 8 vectors", REPAIR),
-    "manifest of another width": (manifest(dimension=17), r"index\.faiss: .*the manifest says", REPAIR),
+    "manifest of another width": (manifest(dimension=17), r"(index\.faiss|models/\w+): .*the manifest says", REPAIR),
     "version missing": (missing("versions/3"), "", REPAIR),
     "all versions missing": (missing("versions"), "", REPAIR),
     "live.json missing": (missing("live.json"), r"live\.json", "ubm-embed versions rollback 3"),
@@ -154,7 +154,7 @@ DAMAGES: dict[str, tuple[Damage, str, str]] = {
     ),
     "graphs truncated": (
         lambda store: truncate(model_of(store) / "graphs/sessions.onnx"),
-        r"graphs/sessions\.onnx: it has",
+        r"graphs/sessions\.onnx: truncated or damaged",
         "refresh --model DIR",
     ),
     "graphs flipped": (
