@@ -1,4 +1,4 @@
-"""What a request may cost, whoever sends it."""
+"""What a request may cost at most."""
 
 from __future__ import annotations
 
