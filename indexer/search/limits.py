@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Annotated
 
 from pydantic import Field
 
+from ubm_embed.data.session import MAX_INTERACTIONS
 from ubm_embed.errors import InvalidData
 from ubm_embed.validation import FrozenModel
 
@@ -33,7 +34,7 @@ class Limits(FrozenModel):
 
     k: Count = 1_000
     sessions: Count = 1_000
-    interactions: Count = 1_000
+    interactions: Count = MAX_INTERACTIONS
     excluded: Count = 100_000
     boosted: Count = 10_000
     capped_columns: Count = 8

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any, TypeAlias
+from typing import Any, TypeAlias, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 IntArray: TypeAlias = NDArray[np.integer[Any]]
 FloatArray: TypeAlias = NDArray[np.float32]
 BoolArray: TypeAlias = NDArray[np.bool_]
+Float = TypeVar("Float", np.float32, np.float64)
 
 _MIN_LENGTH = np.float32(1e-12)  # as of `torch.nn.functional.normalize`
 
@@ -38,7 +39,7 @@ def evenly_spaced(count: int, limit: int) -> IntArray:
     return np.arange(points, dtype=np.int64) * (count - 1) // max(points - 1, 1)
 
 
-def unit_rows(vectors: FloatArray) -> FloatArray:
+def unit_rows(vectors: NDArray[Float]) -> NDArray[Float]:
     """The rows [N, D] divided by their lengths; a row of zeros stays one."""
-    unit: FloatArray = vectors / np.maximum(np.sqrt(np.vecdot(vectors, vectors)), _MIN_LENGTH)[:, None]
+    unit: NDArray[Float] = vectors / np.maximum(np.sqrt(np.vecdot(vectors, vectors)), _MIN_LENGTH)[:, None]
     return unit

@@ -8,7 +8,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from ubm_embed.data.arrays import FloatArray
+from ubm_embed.data.arrays import FloatArray, unit_rows
 
 
 def alignment(x: FloatArray, y: FloatArray) -> float:
@@ -25,6 +25,4 @@ def uniformity(x: FloatArray) -> float:
 
 def _normalized(vectors: FloatArray) -> NDArray[np.float64]:
     """Rows of length 1, in float64: of equal rows the difference of 1 and their cosine is nothing but rounding."""
-    exact = vectors.astype(np.float64)
-    unit: NDArray[np.float64] = exact / np.maximum(np.linalg.norm(exact, axis=1, keepdims=True), 1e-12)
-    return unit
+    return unit_rows(vectors.astype(np.float64))

@@ -18,7 +18,7 @@ from ubm_embed.data.arrays import FloatArray, IntArray, unit_rows
 from ubm_embed.data.batches.distinct_batches import NO_ACTION, interaction_sequences
 from ubm_embed.data.batches.session_table import SessionTable
 from ubm_embed.data.removals import take_back
-from ubm_embed.data.session import Interaction, Product, Session
+from ubm_embed.data.session import MAX_INTERACTIONS, Interaction, Product, Session
 from ubm_embed.data.text.token_table import TokenTable
 from ubm_embed.inference.runtimes.opening import open_model_runtime
 from ubm_embed.inference.runtimes.runtime import TextRuntime, encode_all
@@ -34,9 +34,6 @@ if TYPE_CHECKING:
     import polars as pl
 
     from ubm_embed.model.checkpoint import Checkpoint
-
-# What lies further back in a session than this is not looked at, however much of the rest is unreadable.
-MAX_LOOKED_AT = 1_000
 
 
 class Embedder:
@@ -153,7 +150,7 @@ class Embedder:
         """The session without interactions of whose text the model knows no word, such as Chinese for an English model.
 
         Adds that were taken back are gone, too, unless the model has a token for removals. The session may be empty.
-        Of its last `MAX_LOOKED_AT` interactions, those before the ones that the model reads are left as they are.
+        Of its last `MAX_INTERACTIONS` interactions, those before the ones that the model reads are left as they are.
         """
         limit, interactions = self.max_interactions, self._recent(session)
         kept: tuple[Interaction, ...] = ()
@@ -204,7 +201,7 @@ class Embedder:
 
     def _recent(self, session: Session) -> tuple[Interaction, ...]:
         """The last interactions of a session, without what this model does not read of the cart."""
-        recent = session.interactions[-max(MAX_LOOKED_AT, self.max_interactions) :]
+        recent = session.interactions[-max(MAX_INTERACTIONS, self.max_interactions) :]
         return recent if self.tokenizer.reads_removals else take_back(recent)
 
     def _encode(self, sequences: Sequence[bytes], lengths: IntArray) -> FloatArray:

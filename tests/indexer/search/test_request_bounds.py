@@ -8,28 +8,12 @@ from typing import Any
 
 import pytest
 
-from indexer.search.answer import Answer
 from indexer.search.limits import Limits
 from indexer.search.ranking import Rules
 from indexer.search.retriever import Retriever
-from ubm_embed.data.session import Action, Interaction, Product, Session
+from tests.indexer.search.toy_requests import ids, search, session, view
+from ubm_embed.data.session import Action, Interaction, Product
 from ubm_embed.errors import InvalidData
-
-
-def view(product_id: str) -> Interaction:
-    return Interaction(Action.VIEW, product_id=product_id)
-
-
-def search(query: str) -> Interaction:
-    return Interaction(Action.SEARCH, query=query)
-
-
-def session(*interactions: Interaction) -> Session:
-    return Session(interactions, "s1")
-
-
-def ids(answer: Answer) -> list[str]:
-    return [match.product_id for match in answer.matches]
 
 
 @pytest.fixture

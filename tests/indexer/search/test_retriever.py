@@ -13,33 +13,17 @@ from indexer.index.vector_index import INDEX_FILE, VectorIndex
 from indexer.refresh.gates import Gate
 from indexer.refresh.refresh import build_index
 from indexer.search import open_version
-from indexer.search.answer import Answer
 from indexer.search.open_version import gpu_number
 from indexer.search.ranking import Rules
 from indexer.search.retriever import Retriever
 from indexer.versions.version import MANIFEST_FILE
+from tests.indexer.search.toy_requests import ids, search, session, view
 from ubm_embed.data.corpus import iter_products
 from ubm_embed.data.session import Action, Interaction, Product, Session
 from ubm_embed.errors import Conflict, InvalidData, NotFound
 from ubm_embed.inference.embedder import Embedder
 from ubm_embed.inference.runtimes import opening
 from ubm_embed.model.folder import model_id_of
-
-
-def view(product_id: str) -> Interaction:
-    return Interaction(Action.VIEW, product_id=product_id)
-
-
-def search(query: str) -> Interaction:
-    return Interaction(Action.SEARCH, query=query)
-
-
-def session(*interactions: Interaction) -> Session:
-    return Session(interactions, "s1")
-
-
-def ids(answer: Answer) -> list[str]:
-    return [match.product_id for match in answer.matches]
 
 
 @pytest.fixture

@@ -13,10 +13,10 @@ from tokenizers import Tokenizer
 
 from ubm_embed.data.interactions import INTERACTION_SCHEMA
 from ubm_embed.data.products import PRODUCT_SCHEMA
-from ubm_embed.data.session import Action, Interaction, Product, Session
+from ubm_embed.data.session import MAX_INTERACTIONS, Action, Interaction, Product, Session
 from ubm_embed.data.text.tokenizer import MAX_TEXT_CHARACTERS, MAX_TEXT_TOKENS, InteractionTokenizer
 from ubm_embed.data.text.vocabulary import TOKENIZER_FILE
-from ubm_embed.inference.embedder import MAX_LOOKED_AT, Embedder
+from ubm_embed.inference.embedder import Embedder
 from ubm_embed.model.checkpoint import Checkpoint
 from ubm_embed.model.user_behavior_model import UserBehaviorModel
 
@@ -128,9 +128,9 @@ class TestLongSessions:
     def test_only_the_last_interactions_are_looked_at_however_few_are_readable(
         self, embedder: Embedder, counting: CountingTokenizer
     ) -> None:
-        unreadable = tuple(search("☃" * (1 + number)) for number in range(MAX_LOOKED_AT + 500))
+        unreadable = tuple(search("☃" * (1 + number)) for number in range(MAX_INTERACTIONS + 500))
         assert embedder.readable_session(Session(unreadable)).interactions == ()
-        assert len(counting.strings) == MAX_LOOKED_AT
+        assert len(counting.strings) == MAX_INTERACTIONS
 
     def test_of_a_readable_one_only_those_that_the_model_reads_are_tokenised(
         self, embedder: Embedder, counting: CountingTokenizer
@@ -138,13 +138,13 @@ class TestLongSessions:
         session = Session(tuple(search(f"red {number}") for number in range(200_000)))
         readable = embedder.readable_session(session)
         assert len(counting.strings) == embedder.max_interactions
-        assert readable.interactions == session.interactions[-MAX_LOOKED_AT:]
+        assert readable.interactions == session.interactions[-MAX_INTERACTIONS:]
         vectors = embedder.embed_sessions([session, Session(session.interactions[-embedder.max_interactions :])])
         assert np.array_equal(vectors[0], vectors[1])
 
     def test_removals_are_matched_among_the_last_interactions(self, embedder: Embedder) -> None:
         product = Product("red shoes")
         add, remove = (Interaction(action, product=product) for action in (Action.ADD, Action.REMOVE))
-        views = (view(Product("blue shirt")),) * (MAX_LOOKED_AT - 1)
+        views = (view(Product("blue shirt")),) * (MAX_INTERACTIONS - 1)
         readable = embedder.readable_session(Session((add, add, *views, remove)))
         assert readable.interactions == views

@@ -242,7 +242,11 @@ def _layer_at(graph: GraphBuilder, layer: Layer, hidden: str, slots: _Slots, sta
 
 
 def _scaled(layer: Layer, parts: Sequence[int]) -> list[Affine]:
-    """The projections to query, key and value, in parts of so many of them, the query's divided by the root of d."""
+    """The projections to query, key and value, the query's divided by the root of d.
+
+    Args:
+        parts: how many of the three are joined into each projection returned, in this order.
+    """
     (joined,) = layer.projections
     width = layer.attended.weight.shape[1]
     scale = torch.ones(3 * width)

@@ -25,7 +25,6 @@ from ubm_embed.validation import FrozenModel
 
 DESCRIPTION_FILE = "graphs.json"
 INTERACTIONS_FILE, SESSIONS_FILE, HEAD_FILE = "interactions.onnx", "sessions.onnx", "head.onnx"
-_CHUNK = 1 << 22
 _REMEDY = f"remove the folder {GRAPHS}, which is derived: PyTorch then reads the model"
 
 _FileName = Annotated[str, Field(pattern=r"^[a-z]+\.(onnx|weights)$")]
@@ -45,11 +44,8 @@ class GraphFile(FrozenModel):
     @classmethod
     def from_file(cls, file: Path) -> GraphFile:
         """What a file is."""
-        digest = hashlib.sha256()
         with open(file, "rb") as stream:
-            while chunk := stream.read(_CHUNK):
-                digest.update(chunk)
-        return cls(size=file.stat().st_size, sha256=digest.hexdigest())
+            return cls(size=file.stat().st_size, sha256=hashlib.file_digest(stream, "sha256").hexdigest())
 
 
 class GraphsDescription(FrozenModel):
