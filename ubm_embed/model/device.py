@@ -52,4 +52,7 @@ def computes_bfloat16(device: torch.device) -> bool:
     if device.type == "cuda":
         return bool(torch.cuda.is_bf16_supported(including_emulation=False))
     capabilities = torch.cpu.get_capabilities()
-    return bool(capabilities.get("avx512_bf16") or capabilities.get("amx_bf16") or capabilities.get("sve_bf16"))
+    # ATEN_CPU_CAPABILITY may keep PyTorch to older instructions, with which parts of it refuse bfloat16.
+    has_kernels = torch.backends.cpu.get_cpu_capability() == "AVX512"
+    on_x86 = has_kernels and (capabilities.get("avx512_bf16") or capabilities.get("amx_bf16"))
+    return bool(on_x86 or capabilities.get("sve_bf16"))

@@ -7,6 +7,7 @@ from ubm_embed.model.device import autocast, choose_device, computes_bfloat16
 
 CPU = torch.device("cpu")
 CAPABILITIES = "torch.cpu.get_capabilities"
+KERNELS = "torch.backends.cpu.get_cpu_capability"
 
 
 def dtype_within(precision):
@@ -22,8 +23,16 @@ def test_a_named_precision_is_the_one_computed_in():
 @pytest.mark.parametrize("capability", ["avx512_bf16", "amx_bf16", "sve_bf16", None])
 def test_auto_is_bfloat16_only_where_the_cpu_has_it(monkeypatch, capability):
     monkeypatch.setattr(CAPABILITIES, lambda: {"avx512": True} | ({capability: True} if capability else {}))
+    monkeypatch.setattr(KERNELS, lambda: "AVX512")
     assert computes_bfloat16(CPU) is (capability is not None)
     assert dtype_within("auto") == (torch.bfloat16 if capability else torch.float32)
+
+
+@pytest.mark.parametrize("capability", ["avx512_bf16", "amx_bf16"])
+def test_a_torch_that_is_kept_to_older_instructions_has_no_bfloat16(monkeypatch, capability):
+    monkeypatch.setattr(CAPABILITIES, lambda: {capability: True})
+    monkeypatch.setattr(KERNELS, lambda: "AVX2")
+    assert not computes_bfloat16(CPU)
 
 
 def test_an_unknown_precision_is_named():

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from transformers import ElectraConfig
+from transformers import ElectraConfig, PreTrainedConfig
 
 from ubm_embed.data.arrays import FloatArray, IntArray
 from ubm_embed.data.batches.packing import Packing, TokenBatch
@@ -46,18 +46,22 @@ def bert(**settings: Any) -> Make:
     return make
 
 
+def around(encoder: PreTrainedConfig) -> UserBehaviorModel:
+    config = UBMConfig(
+        dimension=16,
+        session_layers=1,
+        session_heads=2,
+        max_interactions=MAX_INTERACTIONS,
+        interaction_encoder=encoder.to_dict(),
+    )
+    return UserBehaviorModel(config, InteractionEncoder(encoder, 16))
+
+
 def encoder_of(activation: str) -> Make:
     def make(tokenizer: InteractionTokenizer) -> UserBehaviorModel:
         encoder = bert_config(vocab_size=tokenizer.vocab_size, layers=1, width=16, heads=2)
         encoder.hidden_act = activation
-        config = UBMConfig(
-            dimension=16,
-            session_layers=1,
-            session_heads=2,
-            max_interactions=MAX_INTERACTIONS,
-            interaction_encoder=encoder.to_dict(),
-        )
-        return UserBehaviorModel(config, InteractionEncoder(encoder, 16))
+        return around(encoder)
 
     return make
 
@@ -72,14 +76,7 @@ def electra(tokenizer: InteractionTokenizer) -> UserBehaviorModel:
         intermediate_size=64,
         max_position_embeddings=64,
     )
-    config = UBMConfig(
-        dimension=16,
-        session_layers=1,
-        session_heads=2,
-        max_interactions=MAX_INTERACTIONS,
-        interaction_encoder=encoder.to_dict(),
-    )
-    return UserBehaviorModel(config, InteractionEncoder(encoder, 16))
+    return around(encoder)
 
 
 def with_item_embeddings(tokenizer: InteractionTokenizer) -> UserBehaviorModel:
