@@ -1,0 +1,1 @@
+"""Answers over HTTP from the live version of a store: events in, next products out."""

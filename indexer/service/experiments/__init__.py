@@ -1,0 +1,1 @@
+"""Which answer a session gets in an experiment, and what the answers did."""

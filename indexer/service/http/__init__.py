@@ -1,0 +1,1 @@
+"""Routes, bodies, keys, limits, errors and metrics."""

@@ -1,0 +1,68 @@
+"""What a service is told when it starts."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+from pydantic import Field
+
+from ubm_embed.validation import FrozenModel
+
+Count = Annotated[int, Field(ge=1)]
+Seconds = Annotated[float, Field(gt=0)]
+
+
+class ServiceSettings(FrozenModel):
+    """What a service is told when it starts; each is an option of `ubm-embed serve`.
+
+    Attributes:
+        store: a folder or a URI.
+        host, port: where it listens.
+        workers: processes that answer.
+        device, threads: of the model and the index; threads of each worker.
+        purchase_intention, remaining_length: folders of models that predict.
+        sessions: "memory", or the URL of a Redis or Valkey server.
+        session_ttl: seconds after which a session without events or answers is forgotten.
+        max_kept_sessions, kept_session_bytes: most that are kept in memory.
+        reload_seconds: between two looks for a new version.
+        max_k, max_sessions, max_interactions: of one request.
+        max_body: bytes of a request.
+        max_waiting: sessions that wait for their answers; beyond it a request is refused with 429.
+        max_batch: sessions that are answered at once.
+        timeout: seconds after which a request is refused, be it that its body or its turn does not come.
+        experiment: TOML that says which answers are compared.
+        outcome_window: seconds within which an event counts for an answer.
+        event_log: folder for Parquet files of events and answers.
+        event_log_seconds: after which a file is finished.
+        keys: TOML with bearer keys.
+
+    Raises:
+        ValueError: a value out of range.
+    """
+
+    store: str
+    host: str = "127.0.0.1"
+    port: Annotated[int, Field(ge=0, le=65_535)] = 8080
+    workers: Annotated[int, Field(ge=1, le=256)] = 1
+    device: str = "cpu"
+    threads: Count = 1
+    purchase_intention: Path | None = None
+    remaining_length: Path | None = None
+    sessions: str = "memory"
+    session_ttl: Seconds = 1_800.0
+    max_kept_sessions: Count = 200_000
+    kept_session_bytes: Count = 256 << 20
+    reload_seconds: Seconds = 5.0
+    max_k: Count = 200
+    max_sessions: Count = 100
+    max_interactions: Count = 1_000
+    max_body: Count = 1 << 20
+    max_waiting: Count = 512
+    max_batch: Count = 32
+    timeout: Seconds = 2.0
+    experiment: Path | None = None
+    outcome_window: Seconds = 1_800.0
+    event_log: Path | None = None
+    event_log_seconds: Seconds = 60.0
+    keys: Path | None = None
