@@ -1,1 +1,1 @@
-"""Which answer a session gets in an experiment, and what the answers did."""
+"""Which answers are compared, who gets which, and what they did."""
