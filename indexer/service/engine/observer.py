@@ -1,0 +1,52 @@
+"""What the engine reports while it works."""
+
+from __future__ import annotations
+
+from typing import Literal, Protocol
+
+# Why a batch was not larger: nothing else waited, or it has as many sessions or unread interactions as it may.
+ReleaseReason = Literal["empty", "sessions", "interactions"]
+DropReason = Literal["cancelled", "timeout"]
+Lane = Literal["fast", "slow"]
+
+
+class EngineObserver(Protocol):
+    """Is told what happens, for metrics. Any thread may call it; it must be quick and must not raise."""
+
+    def batch_released(self, lane: Lane, reason: ReleaseReason, sessions: int, interactions: int) -> None:
+        """A batch begins.
+
+        Args:
+            interactions: those of its sessions that are not cached.
+        """
+
+    def waiting(self, sessions: int) -> None:
+        """This many sessions wait for their answers now."""
+
+    def dropped(self, reason: DropReason, sessions: int) -> None:
+        """Sessions were dropped without an answer: their caller has gone, or their time was over."""
+
+    def version_taken(self, version: int) -> None:
+        """A version answers from now on."""
+
+    def version_refused(self, error: Exception) -> None:
+        """A version that became live was refused, and the one before goes on."""
+
+
+class SilentObserver:
+    """An `EngineObserver` that tells nobody."""
+
+    def batch_released(self, lane: Lane, reason: ReleaseReason, sessions: int, interactions: int) -> None:
+        """Nothing."""
+
+    def waiting(self, sessions: int) -> None:
+        """Nothing."""
+
+    def dropped(self, reason: DropReason, sessions: int) -> None:
+        """Nothing."""
+
+    def version_taken(self, version: int) -> None:
+        """Nothing."""
+
+    def version_refused(self, error: Exception) -> None:
+        """Nothing."""
