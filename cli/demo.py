@@ -90,8 +90,9 @@ def _require_libraries() -> None:
     """Load what the later steps need, so that a missing library ends the demo before its first one."""
     from indexer.index.faiss_factory import load_faiss
 
-    for library in EXTRAS:
-        import_module(library)
+    for library, extra in EXTRAS.items():
+        if extra == "train":
+            import_module(library)
     load_faiss()
 
 

@@ -3,7 +3,12 @@
 from __future__ import annotations
 
 # By the name that is imported. Libraries that only some options need name their extra where they are loaded.
-EXTRAS = dict.fromkeys(("huggingface_hub", "onnx", "scipy", "sklearn", "torch", "transformers"), "train")
+EXTRAS = {
+    **dict.fromkeys(("huggingface_hub", "onnx", "scipy", "sklearn", "torch", "transformers"), "train"),
+    **dict.fromkeys(
+        ("fastapi", "httptools", "msgspec", "prometheus_client", "redis", "starlette", "uvicorn", "uvloop"), "serve"
+    ),
+}
 
 
 def missing_library(error: ImportError) -> str | None:

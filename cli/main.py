@@ -59,6 +59,8 @@ def run(arguments: list[str]) -> int:
     """Run one command line and return its exit code."""
     # Otherwise a first build warns that there is no table yet. Read once, when lance is imported.
     os.environ.setdefault("LANCE_LOG", "error")
+    # ONNX Runtime reports its use to Microsoft unless it is told not to; also, that thread would not survive a fork.
+    os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")
     # Looking for plug-ins reads the metadata of every installed package, a tenth of what loading pydantic takes.
     os.environ.setdefault("PYDANTIC_DISABLE_PLUGINS", "__all__")
     command = typer.main.get_command(app)

@@ -65,7 +65,10 @@ HOME = {
     "faiss": ("indexer.index",),
     "lance": ("indexer.store",),
     "lancedb": (),  # the table is opened by lance, which imports in half the time
-    "fastapi": ("indexer.service",),
+    **dict.fromkeys(("fastapi", "starlette", "prometheus_client"), ("indexer.service.http",)),
+    "redis": ("indexer.service.sessions",),
+    "msgspec": ("indexer.service",),
+    **dict.fromkeys(("uvicorn", "uvloop", "httptools"), ("indexer.service.processes", "indexer.service.http")),
     **dict.fromkeys(("nncf", "onnx", "onnxruntime", "openvino"), ("ubm_embed.inference.runtimes",)),
     "transformers": ("ubm_embed.model",),
     "torch": (
@@ -85,9 +88,9 @@ TRAINING = {"torch", "transformers", "sklearn", "scipy", "safetensors.torch"}
 TABLES = {"polars", "lance", "lancedb", "pyarrow.dataset", "pyarrow.compute"}
 READING = (
     "indexer.catalogue",
-    "indexer.catalogue",
     "indexer.index",
     "indexer.search",
+    "indexer.service",
     "indexer.storage",
     "indexer.versions",
     "ubm_embed.data.session",
@@ -226,7 +229,7 @@ def test_no_cycle_stands_between_the_parts_of_a_folder(folder: Path) -> None:
 
 
 def test_every_layer_exists_or_is_planned() -> None:
-    planned = {"indexer.service", "indexer.diagnostics"}
+    planned = {"indexer.diagnostics"}
     missing = {layer for layer in LAYERS if file_of(layer) is None}
     assert missing <= planned
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 from pydantic import Field
 
@@ -11,6 +11,7 @@ from ubm_embed.validation import FrozenModel
 
 Count = Annotated[int, Field(ge=1)]
 Seconds = Annotated[float, Field(gt=0)]
+LogLevel = Literal["debug", "info", "warning", "error"]
 
 
 class ServiceSettings(FrozenModel):
@@ -18,8 +19,11 @@ class ServiceSettings(FrozenModel):
 
     Attributes:
         store: a folder or a URI.
-        host, port: where it listens.
+        host, port: where it listens; port 0 takes a free one.
+        unix_socket: file of a Unix socket to listen on in place of host and port.
         workers: processes that answer.
+        grace: seconds in which requests that have begun may finish when the service is told to end.
+        log_level: the least of what is logged.
         device, threads: of the model and the index; threads of each worker.
         purchase_intention, remaining_length: folders of models that predict.
         sessions: "memory", or the URL of a Redis or Valkey server.
@@ -44,7 +48,10 @@ class ServiceSettings(FrozenModel):
     store: str
     host: str = "127.0.0.1"
     port: Annotated[int, Field(ge=0, le=65_535)] = 8080
+    unix_socket: Path | None = None
     workers: Annotated[int, Field(ge=1, le=256)] = 1
+    grace: Seconds = 30.0
+    log_level: LogLevel = "info"
     device: str = "cpu"
     threads: Count = 1
     purchase_intention: Path | None = None

@@ -27,7 +27,7 @@ import torch, transformers, sklearn.metrics  # other libraries set what they lik
 
 def state():
     loggers = {name: logging.getLogger(name).level for name in ("onnxruntime", "nncf", "faiss")}
-    telemetry = os.environ.get("NNCF_CI"), "openvino_telemetry" in sys.modules
+    telemetry = os.environ.get("NNCF_CI"), os.environ.get("ORT_DISABLE_TELEMETRY"), "openvino_telemetry" in sys.modules
     return loggers, telemetry, list(logging.root.filters), sys.stdout, len(os.listdir("/proc/self/fd"))
 
 before = state()
@@ -51,6 +51,16 @@ logging.root.handle(advice)
 logging.root.warning("of another library")
 """
 
+NO_TELEMETRY = """
+import os
+from ubm_embed.inference.process import disable_telemetry
+
+disable_telemetry()
+before = len(os.listdir("/proc/self/task"))
+import onnxruntime  # its telemetry has a thread of its own
+print(len(os.listdir("/proc/self/task")) - before)
+"""
+
 linux = pytest.mark.skipif(not sys.platform.startswith("linux"), reason="glibc's malloc, and /proc")
 
 
@@ -58,6 +68,12 @@ def output(program: str) -> str:
     run = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
     assert run.stderr == ""
     return run.stdout
+
+
+@linux
+def test_onnx_runtime_reports_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("OPENBLAS_NUM_THREADS", "1")
+    assert output(NO_TELEMETRY) == "0\n"
 
 
 @linux
