@@ -48,7 +48,7 @@ def set_threads(count: int) -> None:
 
 
 def disable_telemetry() -> None:
-    """Keep ONNX Runtime from reporting its use to Microsoft, OpenVINO and NNCF to Intel. Call it before their import."""
+    """Keep ONNX Runtime, OpenVINO and NNCF from reporting their use to their makers. Call it before their import."""
     os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")
     os.environ.setdefault("NNCF_CI", "1")
     # Both go without telemetry if its module cannot be imported, and OpenVINO has no other switch.
