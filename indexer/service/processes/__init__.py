@@ -1,1 +1,1 @@
-"""The processes of a server: workers, the one that keeps their sessions, and the one that replaces them."""
+"""One process that answers, or several that share a socket: how they start, are replaced, and end."""
