@@ -137,23 +137,28 @@ def parse_session(entry: Any, *, file: str | None = None, row: int | None = None
 
 def _parse_session(entry: Any) -> Session:
     if not isinstance(entry, Mapping):
-        raise InvalidData(f"expected a session object, got {_kind(entry)}")
+        raise InvalidData(f"expected a session object, got {kind_of(entry)}")
     interactions = entry.get("interactions")
     if not isinstance(interactions, list):
-        raise InvalidData(f"expected a list of interactions, got {_kind(interactions)}", field="interactions")
+        raise InvalidData(f"expected a list of interactions, got {kind_of(interactions)}", field="interactions")
     recent = interactions[-MAX_INTERACTIONS:]
     parsed = []
     for number, item in enumerate(recent, start=len(interactions) - len(recent)):
         try:
-            parsed.append(_parse_interaction(item))
+            parsed.append(parse_interaction(item))
         except InvalidData as error:
             raise InvalidData(error.problem, field=_under(f"interactions[{number}]", error.field or "")) from None
-    return Session(tuple(parsed), _identifier(entry, "session_id"))
+    return Session(tuple(parsed), identifier(entry, "session_id"))
 
 
-def _parse_interaction(entry: Any) -> Interaction:
+def parse_interaction(entry: Any) -> Interaction:
+    """An interaction from a JSON object `{"action", "product_id" or "product" or "query"}`.
+
+    Raises:
+        InvalidData: names the field, relative to the object.
+    """
     if not isinstance(entry, Mapping):
-        raise InvalidData(f"expected an interaction object, got {_kind(entry)}")
+        raise InvalidData(f"expected an interaction object, got {kind_of(entry)}")
     name = entry.get("action")
     action = _ACTIONS.get(name) if isinstance(name, str) else None
     if action is None:
@@ -161,7 +166,7 @@ def _parse_interaction(entry: Any) -> Interaction:
         problem = f"unknown action {reprlib.repr(name)}, {expected}" if name is not None else f"{expected}, got nothing"
         raise InvalidData(problem, field="action")
     product = entry.get("product")
-    product_id, query = _identifier(entry, "product_id"), _text(entry, "query")
+    product_id, query = identifier(entry, "product_id"), _text(entry, "query")
     parsed = None if product is None else parse_product(product, "product")
     try:
         return Interaction(action, product_id=product_id, product=parsed, query=query)
@@ -179,12 +184,12 @@ def parse_product(entry: Any, field: str = "") -> Product:
         InvalidData: names the field.
     """
     if not isinstance(entry, Mapping):
-        raise InvalidData(f"expected a product object, got {_kind(entry)}", field=field or None)
+        raise InvalidData(f"expected a product object, got {kind_of(entry)}", field=field or None)
     product = Product(
         title=_text(entry, "title", field) or "",
         category=_text(entry, "category", field),
         attributes=_attributes(entry.get("attributes"), _under(field, "attributes")),
-        product_id=_identifier(entry, "product_id", field),
+        product_id=identifier(entry, "product_id", field),
     )
     if not product.has_text:
         raise InvalidData("a product without text: expected a title, a category or an attribute", field=field or None)
@@ -207,11 +212,19 @@ def _attributes(entry: Any, field: str) -> tuple[tuple[str, str], ...]:
         raise InvalidData('expected {"name": "value"} or a list of {"name", "value"}', field=field)
     for part in (part for pair in pairs for part in pair):
         if not isinstance(part, str | int | float):
-            raise InvalidData(f"expected text as names and values, got {_kind(part)}", field=field)
+            raise InvalidData(f"expected text as names and values, got {kind_of(part)}", field=field)
     return tuple((encodable(str(name)), encodable(str(value))) for name, value in pairs)
 
 
-def _identifier(entry: Mapping[str, Any], key: str, parent: str = "") -> str | None:
+def identifier(entry: Mapping[str, Any], key: str, parent: str = "") -> str | None:
+    """The text of an id in a JSON object, which may be a number there; None if it is missing or null.
+
+    Args:
+        parent: path of the object in its document, for errors.
+
+    Raises:
+        InvalidData: neither text nor a whole number.
+    """
     value = entry.get(key)
     if isinstance(value, float) and value.is_integer() and abs(value) < 2**53:
         value = int(value)  # of a table in which one id was missing
@@ -225,7 +238,7 @@ def _text(entry: Mapping[str, Any], key: str, parent: str = "") -> str | None:
     if value is None:
         return None
     if not isinstance(value, str):
-        raise InvalidData(f"expected a string, got {_kind(value)}", field=_under(parent, key))
+        raise InvalidData(f"expected a string, got {kind_of(value)}", field=_under(parent, key))
     if len(value) > MAX_CHARACTERS:
         problem = f"expected at most {MAX_CHARACTERS:,} characters, got {len(value):,}"
         raise InvalidData(problem, field=_under(parent, key))
@@ -241,6 +254,7 @@ def _under(parent: str, key: str) -> str:
     return f"{parent}.{key}" if parent and key else parent or key
 
 
-def _kind(value: Any) -> str:
+def kind_of(value: Any) -> str:
+    """What a value of a JSON document is, in words, for errors."""
     names = {dict: "an object", list: "a list", str: "a string", type(None): "nothing", bool: "true or false"}
     return names.get(type(value), "a number")

@@ -6,6 +6,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal, NamedTuple, Protocol
 
+import msgspec
+
 from indexer.service.sessions.event import Event
 from ubm_embed.data.session import Session
 
@@ -13,11 +15,10 @@ OutcomeKind = Literal["click", "add", "buy"]
 
 
 class SessionsUnavailable(Exception):  # noqa: N818 - says what happened
-    """The sessions cannot be reached now; whoever asks goes on with what the request says."""
+    """The sessions cannot be reached now; the caller goes on with what the request says."""
 
 
-@dataclass(frozen=True, slots=True)
-class ShownAnswer:
+class ShownAnswer(msgspec.Struct, frozen=True, array_like=True):
     """An answer that a session was given.
 
     Attributes:
@@ -53,22 +54,24 @@ class Added:
     Attributes:
         accepted: how many are new.
         duplicates: how many were known by their event ids.
+        expired: how many are so old that they cannot begin a session again.
         outcomes: those that are now counted.
     """
 
     accepted: int
-    duplicates: int
+    duplicates: int = 0
+    expired: int = 0
     outcomes: tuple[Outcome, ...] = ()
 
 
 class SessionStore(Protocol):
     """Keeps the last interactions of sessions, bounded in number, bytes and time, and what their answers did.
 
-    All methods raise `SessionsUnavailable` if the store cannot be reached in time.
+    All methods but `gauges` raise `SessionsUnavailable` if the store cannot be reached in time.
     """
 
     async def session(self, session_id: str) -> Session | None:
-        """The session as it is kept, its interactions in the order of their moments; None if it is not."""
+        """The session as it is kept, its interactions in the order of their moments; None if it has none."""
         ...
 
     async def add_events(self, session_id: str, events: Sequence[Event]) -> Added:
@@ -81,6 +84,10 @@ class SessionStore(Protocol):
 
     async def counts(self) -> Mapping[str, int]:
         """The sums of `experiments.outcome_counts` over all sessions."""
+        ...
+
+    def gauges(self) -> Mapping[str, int]:
+        """What this process knows of the store, by name, for metrics: `sessions`, `bytes`, `evicted`, `damaged`."""
         ...
 
     async def close(self) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import polars as pl
 
 from ubm_embed.data.ids import clean_ids
+from ubm_embed.data.logs.event_names import GA4_ACTIONS, GA4_CATEGORIES, GA4_PLACEHOLDERS
 from ubm_embed.data.logs.event_table import (
     PROBLEM,
     ROW,
@@ -18,23 +19,11 @@ from ubm_embed.data.logs.event_table import (
     unread_time,
 )
 
-ACTION_OF = {
-    "view_item": "view",
-    "select_item": "view",
-    "add_to_cart": "add",
-    "remove_from_cart": "remove",
-    "purchase": "buy",
-    "search": "search",
-    "view_search_results": "search",
-}
-_CATEGORIES = ("item_category", "item_category2", "item_category3", "item_category4", "item_category5")
 _PARAMETER_VALUES = ("string_value", "int_value", "double_value", "float_value")
-# What an export has where the shop sent nothing or a value was removed.
-_PLACEHOLDERS = ("", "(not set)", "(data deleted)", "<Other>")
 
 _PARAMETER = pl.Struct({"key": pl.String, "value": pl.Struct(dict.fromkeys(_PARAMETER_VALUES, pl.String))})
 _ITEM = pl.Struct(
-    dict.fromkeys(("item_id", "item_name", "item_brand", "item_variant", "price", *_CATEGORIES), pl.String)
+    dict.fromkeys(("item_id", "item_name", "item_brand", "item_variant", "price", *GA4_CATEGORIES), pl.String)
 )
 # In this order they say where an event was in its visit: the page, the batch that the page sent, the event in it.
 _BATCH = {"batch_page_id": 41, "batch_ordering_id": 11, "batch_event_index": 11}  # with bits that hold them
@@ -52,7 +41,7 @@ GA4_SCHEMA: dict[str, pl.DataType] = {
 def ga4_events(log: pl.LazyFrame) -> pl.LazyFrame:
     """The events of one export, in `EVENT_SCHEMA`."""
     schema = log.collect_schema()
-    action = pl.col("event_name").cast(pl.String).replace_strict(ACTION_OF, default=None, return_dtype=pl.String)
+    action = pl.col("event_name").cast(pl.String).replace_strict(GA4_ACTIONS, default=None, return_dtype=pl.String)
     order = first_id(text_at(schema, "ecommerce", "transaction_id"), _parameter(schema, "transaction_id"))
     identity = pl.struct(
         *(name for name in _IDENTITY if name in schema), order.alias("order"), _item_ids(schema).alias("item_ids")
@@ -84,7 +73,7 @@ def _columns(schema: pl.Schema) -> list[pl.Expr]:
     def item(name: str) -> pl.Expr:
         return _without_placeholders(text_at(schema, "items", name))
 
-    category = pl.concat_str([item(name) for name in _CATEGORIES], separator=" > ", ignore_nulls=True)
+    category = pl.concat_str([item(name) for name in GA4_CATEGORIES], separator=" > ", ignore_nulls=True)
     # The numbers of sessions are a visitor's own.
     visitor = clean_ids(first_id(pl.col("anonymous_id"), pl.col("user_id")))
     same = ("user_id", "anonymous_id", "timestamp", "unread_timestamp", "position", "action", "query", "message_id")
@@ -120,7 +109,7 @@ def _item_ids(schema: pl.Schema) -> pl.Expr:
 
 
 def _without_placeholders(text: pl.Expr) -> pl.Expr:
-    return pl.when(~text.str.strip_chars().is_in(_PLACEHOLDERS)).then(text)
+    return pl.when(~text.str.strip_chars().is_in(GA4_PLACEHOLDERS)).then(text)
 
 
 def _parameter(schema: pl.Schema, key: str) -> pl.Expr:

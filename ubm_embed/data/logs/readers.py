@@ -11,12 +11,13 @@ import polars as pl
 from ubm_embed.data.logs.adobe import adobe_hits, is_lookup
 from ubm_embed.data.logs.amazon_m2 import PRODUCTS_MAPPING, amazon_m2_events, is_products
 from ubm_embed.data.logs.event_kind import EventKind
+from ubm_embed.data.logs.event_names import SEGMENT_TIMES
 from ubm_embed.data.logs.ga4 import GA4_SCHEMA, ga4_events
 from ubm_embed.data.logs.matomo import MATOMO_SCHEMA, matomo_events
 from ubm_embed.data.logs.native import native_log
 from ubm_embed.data.logs.nested_reader import NestedReader
 from ubm_embed.data.logs.otto import OTTO_SCHEMA, otto_events
-from ubm_embed.data.logs.segment import SEGMENT_SCHEMA, SENT, segment_events
+from ubm_embed.data.logs.segment import SEGMENT_SCHEMA, segment_events
 from ubm_embed.data.logs.snowplow import SNOWPLOW_SCHEMA, TIMES, enriched_format, snowplow_events
 
 Reader: TypeAlias = Callable[[Path], pl.LazyFrame]
@@ -26,7 +27,7 @@ Reader: TypeAlias = Callable[[Path], pl.LazyFrame]
 READERS: Mapping[EventKind, Reader] = {
     EventKind.NATIVE: native_log,
     EventKind.GA4: NestedReader(EventKind.GA4, GA4_SCHEMA, "event_name", ga4_events, ("event_timestamp",)),
-    EventKind.SEGMENT: NestedReader(EventKind.SEGMENT, SEGMENT_SCHEMA, "event", segment_events, SENT),
+    EventKind.SEGMENT: NestedReader(EventKind.SEGMENT, SEGMENT_SCHEMA, "event", segment_events, SEGMENT_TIMES),
     EventKind.ADOBE: adobe_hits,
     EventKind.SNOWPLOW_ENRICHED: NestedReader(
         EventKind.SNOWPLOW_ENRICHED, SNOWPLOW_SCHEMA, "event_id", snowplow_events, TIMES, enriched_format

@@ -5,6 +5,7 @@ from __future__ import annotations
 import polars as pl
 from polars.datatypes import DataTypeClass
 
+from ubm_embed.data.logs.event_names import SEGMENT_ACTIONS, SEGMENT_ORDER, SEGMENT_TIMES
 from ubm_embed.data.logs.event_table import (
     PROBLEM,
     ROW,
@@ -16,16 +17,6 @@ from ubm_embed.data.logs.event_table import (
     time_at,
 )
 
-ORDER = "Order Completed"
-ACTION_OF = {
-    "Products Searched": "search",
-    "Product Viewed": "view",
-    "Product Clicked": "view",
-    "Product Added": "add",
-    "Product Removed": "remove",
-    ORDER: "buy",
-}
-SENT = ("timestamp", "originalTimestamp", "sentAt", "receivedAt")  # when it was, the first of these that says so
 _OTHER_CALLS = ("page", "screen", "identify", "group", "alias")  # these name no event
 _PRODUCT = dict.fromkeys(("product_id", "sku", "name", "brand", "variant", "category", "price"), pl.String)
 _PROPERTIES: dict[str, pl.DataType | DataTypeClass] = {
@@ -35,7 +26,7 @@ _PROPERTIES: dict[str, pl.DataType | DataTypeClass] = {
 
 # How JSON is read: a price or an id may be a number or a string.
 SEGMENT_SCHEMA: dict[str, pl.DataType] = {
-    **dict.fromkeys(("type", "event", "messageId", "anonymousId", "userId", *SENT), pl.String()),
+    **dict.fromkeys(("type", "event", "messageId", "anonymousId", "userId", *SEGMENT_TIMES), pl.String()),
     "properties": pl.Struct(_PROPERTIES),
 }
 
@@ -43,9 +34,9 @@ SEGMENT_SCHEMA: dict[str, pl.DataType] = {
 def segment_events(log: pl.LazyFrame) -> pl.LazyFrame:
     """The calls of one file, in `EVENT_SCHEMA`."""
     schema = log.collect_schema()
-    action = pl.col("event").cast(pl.String).replace_strict(ACTION_OF, default=None, return_dtype=pl.String)
+    action = pl.col("event").cast(pl.String).replace_strict(SEGMENT_ACTIONS, default=None, return_dtype=pl.String)
     call = log.with_columns(
-        action.alias("action"), pl.when(pl.col("event") == ORDER).then(_products(schema)).alias("products")
+        action.alias("action"), pl.when(pl.col("event") == SEGMENT_ORDER).then(_products(schema)).alias("products")
     )
     line = call.explode("products")
     return line.select(_columns(line.collect_schema()))
@@ -65,12 +56,12 @@ def _columns(schema: pl.Schema) -> list[pl.Expr]:
         line, call = text_at(schema, "products", name), text_at(schema, "properties", name)
         return pl.when(pl.col("action") == "buy").then(line).otherwise(call)
 
-    sent = pl.coalesce(time_at(schema, name) for name in SENT)
+    sent = pl.coalesce(time_at(schema, name) for name in SEGMENT_TIMES)
     return event_columns(
         user_id=text_at(schema, "userId"),
         anonymous_id=text_at(schema, "anonymousId"),
         timestamp=sent,
-        unread_timestamp=pl.when(sent.is_null()).then(pl.coalesce(text_at(schema, name) for name in SENT)),
+        unread_timestamp=pl.when(sent.is_null()).then(pl.coalesce(text_at(schema, name) for name in SEGMENT_TIMES)),
         action=pl.col("action"),
         product_id=first_id(value("product_id"), value("sku")),
         query=text_at(schema, "properties", "query"),

@@ -1,0 +1,1 @@
+"""Readers of the shapes in which events are sent."""
