@@ -1,0 +1,174 @@
+"""What surrounds the routes: ids, keys, limits, headers, errors, log lines and metrics, in one pass."""
+
+from __future__ import annotations
+
+import logging
+import os
+import re
+import time
+from collections.abc import Callable
+from typing import Any
+
+from starlette.applications import Starlette
+from starlette.requests import ClientDisconnect
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from indexer.service.http.access import authenticate, require_own_origin
+from indexer.service.http.access_log import log_request
+from indexer.service.http.errors import EXPECTED, INTERNAL_ERROR, ErrorAnswer, body_too_large, error_answer, respond
+from indexer.service.http.keys import Keys
+from indexer.service.http.metrics import Metrics
+from indexer.service.http.rate_limit import RateLimits
+from indexer.service.http.request_state import RequestState
+from indexer.service.http.security_headers import security_headers
+from indexer.service.settings import ServiceSettings
+
+_LOG = logging.getLogger(__name__)
+_REQUEST_ID = re.compile(rb"[A-Za-z0-9_-]{1,64}")
+# What nginx writes for a client that did not wait for its answer.
+CLIENT_CLOSED_REQUEST = 499
+UNMATCHED = "unmatched"
+
+
+def harden(
+    app: Starlette, settings: ServiceSettings, keys: Keys, metrics: Metrics, version: Callable[[], int | None]
+) -> ASGIApp:
+    """The application inside all that surrounds its routes.
+
+    Routes say through `state_of(scope)` what only they know.
+
+    Args:
+        version: the number of the live version; None if there is none yet.
+    """
+    for kind in (*EXPECTED, Exception):
+        app.add_exception_handler(kind, respond)
+    return Middleware(app, settings, keys, metrics, version)
+
+
+class Middleware:
+    """An ASGI application around another one."""
+
+    def __init__(
+        self, app: Starlette, settings: ServiceSettings, keys: Keys, metrics: Metrics, version: Callable[[], int | None]
+    ) -> None:
+        self.app, self.keys, self.metrics, self.version = app, keys, metrics, version
+        self.max_body = settings.max_body
+        self.rates = RateLimits(settings.workers)
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Answer one request, or hand the life of the server on."""
+        if scope["type"] == "http":
+            await _Exchange(self, scope, receive, send).run()
+        elif scope["type"] == "lifespan":
+            await self.app(scope, receive, send)
+
+
+class _Exchange:
+    """One request and its answer."""
+
+    def __init__(self, middleware: Middleware, scope: Scope, receive: Receive, send: Send) -> None:
+        self._started = time.perf_counter()
+        self._middleware, self._scope = middleware, scope
+        self._receive, self._send = receive, send
+        self._headers: dict[bytes, bytes] = dict(scope["headers"])
+        self._status: int | None = None
+        self._body = 0
+        self._state = RequestState(_request_id(self._headers.get(b"x-request-id", b"")))
+        scope.setdefault("state", {})["request"] = self._state
+
+    async def run(self) -> None:
+        """Answer, whatever happens inside."""
+        self._middleware.metrics.request_began()
+        try:
+            self._admit()
+            await self._middleware.app(self._scope, self._limited_receive, self._sealed_send)
+        except ClientDisconnect:
+            pass
+        except Exception as error:
+            self._state.error = error
+            await self._refuse(error_answer(error))
+        finally:
+            self._finish()
+
+    def _admit(self) -> None:
+        middleware, scope, state = self._middleware, self._scope, self._state
+        length = self._headers.get(b"content-length")
+        if middleware.keys:
+            authorization = self._headers.get(b"authorization", b"")
+            state.key = authenticate(middleware.keys, scope["method"], scope["path"], authorization)
+        elif b"origin" in self._headers:
+            require_own_origin(self._headers[b"origin"])
+        middleware.rates.admit(state.key)
+        if length is not None and int(length) > middleware.max_body:
+            raise body_too_large(middleware.max_body)
+
+    async def _limited_receive(self) -> Message:
+        message = await self._receive()
+        self._body += len(message.get("body", b""))
+        if self._body > self._middleware.max_body:
+            raise body_too_large(self._middleware.max_body)
+        return message
+
+    async def _sealed_send(self, message: Message) -> None:
+        if message["type"] == "http.response.start":
+            self._status = message["status"]
+            message["headers"] = [*message.get("headers", ()), *self._added_headers()]
+        await self._send(message)
+
+    def _added_headers(self) -> list[tuple[bytes, bytes]]:
+        path, state = self._scope["path"], self._state
+        added = [*security_headers(path), (b"x-request-id", state.request_id.encode())]
+        version = self._middleware.version() if state.version is None else state.version
+        if version is not None:
+            state.version = version
+            added.append((b"x-ubm-version", b"%d" % version))
+        return added
+
+    async def _refuse(self, answer: ErrorAnswer) -> None:
+        """Send an error, unless an answer has begun; it cannot be taken back."""
+        self._state.error_type = answer.error_type
+        if self._status is not None:
+            return
+        body = answer.body(self._state.request_id)
+        headers = [(b"content-type", b"application/json"), (b"content-length", b"%d" % len(body)), *answer.headers]
+        await self._sealed_send({"type": "http.response.start", "status": answer.status, "headers": headers})
+        await self._send({"type": "http.response.body", "body": body})
+
+    def _finish(self) -> None:
+        state, middleware = self._state, self._middleware
+        seconds = time.perf_counter() - self._started
+        status, method, route = self._status or CLIENT_CLOSED_REQUEST, self._scope["method"], self._route()
+        if state.error is not None and status >= 500:
+            _log_failure(state.error, state.request_id, route)
+        middleware.rates.charge(state.key, state.sessions - 1)
+        middleware.metrics.request_ended(method, route, status, seconds, state.error_type, state.timings)
+        log_request(
+            method=method,
+            route=route,
+            status=status,
+            seconds=seconds,
+            request_id=state.request_id,
+            sessions=state.sessions,
+            version=state.version,
+            key=state.key.name if state.key else None,
+            error_type=state.error_type,
+            timings=state.timings,
+        )
+
+    def _route(self) -> str:
+        """The route as it is declared; what a client wrote itself is no label and no text of ours."""
+        route: Any = self._scope.get("route")
+        return getattr(route, "path", UNMATCHED)
+
+
+def _log_failure(error: Exception, request_id: str, route: str) -> None:
+    """A fault of ours with its traceback; of what we stand on, such as the store, what it says."""
+    fields = {"request_id": request_id, "route": route}
+    if error_answer(error) is INTERNAL_ERROR:
+        _LOG.error("a request failed", exc_info=error, extra={"fields": fields})
+    else:
+        _LOG.warning("a request failed: %s", error, extra={"fields": fields})
+
+
+def _request_id(sent: bytes) -> str:
+    return sent.decode() if _REQUEST_ID.fullmatch(sent) else os.urandom(12).hex()
