@@ -6,10 +6,18 @@ import os
 import signal
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from functools import partial
+from pathlib import Path
 from typing import Any
 
+from indexer.service.engine.engine import Engine
+from indexer.service.engine.observer import EngineObserver
+from indexer.service.experiments.experiment import Experiment
+from indexer.service.sessions.memory_sessions import MemorySessions
 from indexer.service.sessions.session_store import SessionStore
 from indexer.service.settings import ServiceSettings
+from indexer.store.embedding_store import EmbeddingStore
+from indexer.versions.tags import resolve_number
 
 
 @dataclass(slots=True)
@@ -26,16 +34,50 @@ class Service:
     """
 
     settings: ServiceSettings
-    engine: Any
+    engine: Engine
     sessions: SessionStore
-    experiment: Any = None
+    experiment: Experiment | None = None
     event_log: Any = None
     reloaded: list[Callable[[], None]] = field(default_factory=list)
     supervisor: int | None = None
 
+    @classmethod
+    def open(
+        cls, settings: ServiceSettings, observer: EngineObserver | None = None, keeper: Path | None = None
+    ) -> Service:
+        """Everything that the settings name, in the order in which an error is told soonest.
+
+        Args:
+            keeper: socket of the process that keeps sessions for several workers.
+
+        Raises:
+            NotFound, InvalidData, Conflict, ValueError: the experiment, the store, one of its versions or a predictor
+                does not open.
+        """
+        experiment = None if settings.experiment is None else _read_experiment(settings.experiment, settings.store)
+        engine = Engine.open(settings, () if experiment is None else experiment.pinned, observer)
+        sessions = MemorySessions(
+            ttl=settings.session_ttl,
+            max_sessions=settings.max_kept_sessions,
+            max_bytes=settings.kept_session_bytes,
+            outcome_window=settings.outcome_window,
+        )
+        return cls(settings, engine, sessions, experiment)
+
+    async def start(self) -> None:
+        """Begin to answer, for callers on the event loop that runs now."""
+        await self.engine.start()
+
+    async def close(self) -> None:
+        """Finish what waits, and let everything go."""
+        await self.engine.close()
+        await self.sessions.close()
+        if self.event_log is not None:
+            self.event_log.close()
+
     async def reload(self) -> bool:
         """Look for a new version now, and return whether one took over."""
-        changed: bool = await self.engine.reload()
+        changed = await self.engine.reload()
         for callback in self.reloaded:
             callback()
         return changed
@@ -46,3 +88,9 @@ class Service:
         if self.supervisor is not None:
             os.kill(self.supervisor, signal.SIGHUP)
         return changed
+
+
+def _read_experiment(file: Path, store: str) -> Experiment:
+    """An experiment with the numbers of its tagged versions, as they are now."""
+    experiment = Experiment.read(file)
+    return experiment.with_numbers(partial(resolve_number, EmbeddingStore.open(store)))

@@ -13,7 +13,7 @@ import uvicorn
 from indexer.service.processes.listener import BACKLOG
 from indexer.service.settings import ServiceSettings
 
-# In which a client that keeps its connection open sends its next request, and learns from the answer that it is the last.
+# A client that keeps its connection open sends its next request, and learns from the answer that it is the last one.
 LINGER_SECONDS = 1.0
 _KEEP_ALIVE_SECONDS = 75  # as nginx: longer than most proxies and clients keep theirs, which must close first
 

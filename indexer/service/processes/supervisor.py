@@ -8,7 +8,7 @@ import logging
 import signal
 import socket
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from multiprocessing.connection import wait
 
 from indexer.service.processes.child import SIGNALS, Child, Lifeline, Parent, Ready
@@ -28,18 +28,16 @@ class Supervisor:
     workers finish what they have; a second one ends everything at once. SIGHUP is passed on.
 
     Args:
-        workers: how many.
-        run_worker: what a worker does, until SIGTERM or until its `Parent` has gone; it reports `Ready` once.
+        run_workers: what each worker does, until SIGTERM or until its `Parent` has gone; it reports `Ready` once.
         run_keeper: what a process does that all workers need, until it is killed; None without one.
         grace: seconds that workers have to finish.
         on_ready: called once, when all workers answer.
-        on_exit: called with the process id of each worker that has ended.
+        on_exit: called with the index of each worker that has ended.
     """
 
     def __init__(
         self,
-        workers: int,
-        run_worker: Callable[[Parent], None],
+        run_workers: Sequence[Callable[[Parent], None]],
         *,
         run_keeper: Callable[[Parent], None] | None = None,
         grace: float,
@@ -47,7 +45,7 @@ class Supervisor:
         on_exit: Callable[[int], None],
     ) -> None:
         self._lifeline = Lifeline()
-        self._workers = [Child(f"worker {number}", run_worker, self._lifeline) for number in range(1, workers + 1)]
+        self._workers = [Child(f"worker {number}", run, self._lifeline) for number, run in enumerate(run_workers)]
         self._keeper = None if run_keeper is None else Child("session keeper", run_keeper, self._lifeline)
         self._grace, self._on_ready, self._on_exit = grace, on_ready, on_exit
         self._is_ready = False
@@ -129,8 +127,8 @@ class Supervisor:
         for child in self._children:
             if not child.has_ended():
                 continue
-            if child is not self._keeper and child.process_id is not None:
-                self._on_exit(child.process_id)
+            if child is not self._keeper:
+                self._on_exit(self._workers.index(child))
             if self._stop_at is not None:
                 continue
             if not self._is_ready:
