@@ -1,1 +1,1 @@
-"""Events and answers on disk, as files that `ubm-embed ingest --from native` reads."""
+"""Events and answers as Parquet files: what tomorrow's model learns from."""
