@@ -11,7 +11,6 @@ from dataclasses import dataclass, field
 from typing import Any
 
 _DIGITS = 6  # more than these a float32 score does not have
-_OWN_COLUMNS = frozenset({"product_id", "title", "category"})
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,14 +62,6 @@ class Match:
     category: str | None = None
     fields: Mapping[str, Any] = field(default_factory=dict)
     reasons: tuple[Reason, ...] | None = None
-
-    @classmethod
-    def from_row(
-        cls, rank: int, score: float | None, row: Mapping[str, Any], reasons: tuple[Reason, ...] | None = None
-    ) -> Match:
-        """The match with a product's row of the table."""
-        fields = {name: value for name, value in row.items() if name not in _OWN_COLUMNS}
-        return cls(rank, row["product_id"], score, row["title"], row["category"], fields, reasons)
 
     def to_dict(self) -> dict[str, Any]:
         """As JSON, with the shop's columns beside our own keys; a column with one of our names is left out."""

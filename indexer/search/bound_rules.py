@@ -99,9 +99,13 @@ class RulesCache:
         )
         self._lock = Lock()
 
+    def __contains__(self, rules: Rules) -> bool:
+        """Whether rules are remembered."""
+        return rules_key(rules) in self._entries
+
     def bind(self, rules: Rules) -> BoundRules:
         """As `BoundRules.bind`. Two threads may compile the same rules at the same time."""
-        key = _key(rules)
+        key = rules_key(rules)
         with self._lock:
             entry = self._entries.get(key)
         if entry is not None:
@@ -114,7 +118,7 @@ class RulesCache:
         return bound
 
 
-def _key(rules: Rules) -> Hashable:
+def rules_key(rules: Rules) -> Hashable:
     """What rules say about products: equal for rules that are compiled to the same.
 
     Excluded ids are many and boosts are few: a frozenset computes its hash once.

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Annotated
 
 from pydantic import Field
@@ -11,6 +12,7 @@ from ubm_embed.errors import InvalidData
 from ubm_embed.validation import FrozenModel
 
 if TYPE_CHECKING:
+    from indexer.search.query import Query
     from indexer.search.ranking import Rules
 
 Count = Annotated[int, Field(ge=1)]
@@ -27,6 +29,7 @@ class Limits(FrozenModel):
         boosted: ids in `Rules.boost`.
         capped_columns: columns in `Rules.max_per`.
         condition_characters: length of `Rules.where`.
+        negatives: products in `Query.negatives`.
 
     Raises:
         ValueError: a limit below 1.
@@ -39,6 +42,7 @@ class Limits(FrozenModel):
     boosted: Count = 10_000
     capped_columns: Count = 8
     condition_characters: Count = 10_000
+    negatives: Count = 100
 
     def check(self, k: int, rules: Rules, *, sessions: int = 1) -> None:
         """Refuse a request that asks for too much.
@@ -55,6 +59,20 @@ class Limits(FrozenModel):
         _check("boost", len(rules.boost), self.boosted, "ids")
         _check("max_per", len(rules.max_per), self.capped_columns, "columns")
         _check("where", len(rules.where or ""), self.condition_characters, "characters")
+
+    def check_queries(self, queries: Sequence[Query]) -> None:
+        """As `check`, for queries of one call.
+
+        Raises:
+            InvalidData: as of `check`, or a negative is a search.
+            ValueError: as of `check`.
+        """
+        _check("sessions", len(queries), self.sessions, "sessions in one call")
+        for query in queries:
+            self.check(query.k, query.rules)
+            _check("negatives", len(query.negatives), self.negatives, "products")
+            if any(one.query is not None for one in query.negatives):
+                raise InvalidData("expected products, got a search", field="negatives")
 
 
 def _check(field: str, value: int, limit: int, what: str = "") -> None:

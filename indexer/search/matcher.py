@@ -14,7 +14,7 @@ import numpy as np
 from indexer.catalogue.catalogue import Catalogue
 from indexer.index.selection import Selection
 from indexer.index.vector_index import VectorIndex
-from indexer.search.bound_rules import BoundRules, RulesCache
+from indexer.search.bound_rules import BoundRules, RulesCache, rules_key
 from indexer.search.ranking import Ranked, Rules, num_candidates
 from indexer.search.reranker import Reranker
 from ubm_embed.data.arrays import FloatArray
@@ -24,6 +24,7 @@ _HIDDEN_STEP = 8
 # How often the next candidates are searched for where caps leave too few, before all products are scored.
 _MAX_ROUNDS = 8
 _POPULAR_AT_ONCE = 1_024
+_NO_RULES = rules_key(Rules())
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,6 +67,10 @@ class Matcher:
         for row, reranker in enumerate(rerankers):
             self._rerank(reranker, vectors[row], candidates[row], count, hidden[row], bound)
         return [_hits(one, by_score=not rules.diversity) for one in rerankers]
+
+    def has_compiled(self, rules: Rules) -> bool:
+        """Whether rules are compiled, so that they cost a search and nothing else."""
+        return rules in self._rules or rules_key(rules) == _NO_RULES
 
     def popular(self, k: int, hidden: frozenset[int], rules: Rules) -> Hits:
         """The K most popular products under the same rules; except boosts and diversity, which need scores.

@@ -6,7 +6,7 @@ Letters: S interactions, K matches, D width.
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -22,7 +22,12 @@ _WORD = re.compile(r"\w{2,}")
 
 
 def reasons_for(
-    embedder: Embedder, session: Session, query: FloatArray, products: Sequence[Product], vectors: FloatArray
+    embedder: Embedder,
+    session: Session,
+    query: FloatArray,
+    products: Sequence[Product],
+    vectors: FloatArray,
+    move: Callable[[FloatArray], FloatArray] | None = None,
 ) -> list[tuple[Reason, ...]]:
     """For each match, the interactions that pulled it up most, at most three, the strongest first.
 
@@ -34,6 +39,7 @@ def reasons_for(
         query: its vector, [D].
         products: the matches, K.
         vectors: of the matches, [K, D].
+        move: what else was done to the session's vector: [B, D] -> [B, D].
     """
     first = max(0, len(session.interactions) - embedder.max_interactions)
     interactions = session.interactions[first:]
@@ -41,6 +47,7 @@ def reasons_for(
     if len(interactions) > 1:  # without its only interaction nothing is left of a session
         rests = [interactions[:index] + interactions[index + 1 :] for index in range(len(interactions))]
         without = embedder.embed_sessions([Session(rest) for rest in rests])
+        without = without if move is None else move(without)
     effects: FloatArray = (query - without).astype(np.float32) @ vectors.T
     read = [_Read(first + index, one, _words_read(one)) for index, one in enumerate(interactions, start=1)]
     return [_strongest(read, effects[:, match], product) for match, product in enumerate(products)]

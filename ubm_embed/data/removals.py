@@ -38,16 +38,21 @@ def take_back(interactions: Sequence[Interaction]) -> tuple[Interaction, ...]:
     """A session's interactions without its removals and the adds that they take back."""
     if Action.REMOVE not in [interaction.action for interaction in interactions]:
         return tuple(interactions)
+    return tuple(interactions[position] for position in positions_left(interactions))
+
+
+def positions_left(interactions: Sequence[Interaction]) -> list[int]:
+    """Indices of what `take_back` leaves."""
     adds: dict[str | Product | None, list[int]] = {}
-    left: dict[int, Interaction] = {}
+    left: dict[int, None] = {}
     for position, interaction in enumerate(interactions):
         if interaction.action is not Action.REMOVE:
-            left[position] = interaction
+            left[position] = None
         if interaction.action is Action.ADD:
             adds.setdefault(_product(interaction), []).append(position)
         elif interaction.action is Action.REMOVE and adds.get(_product(interaction)):
             del left[adds[_product(interaction)].pop()]
-    return tuple(left.values())
+    return list(left)
 
 
 def _product(interaction: Interaction) -> str | Product | None:

@@ -25,7 +25,7 @@ from ubm_embed.inference.runtimes.runtime import TextRuntime, encode_all
 from ubm_embed.inference.runtimes.runtime_name import RuntimeName
 from ubm_embed.inference.runtimes.selection import choose_runtime
 from ubm_embed.inference.shared_cache import SharedCache
-from ubm_embed.inference.token_sequences import TokenSequences
+from ubm_embed.inference.token_sequences import TokenSequence, TokenSequences
 from ubm_embed.model.device_name import device_name
 from ubm_embed.model.folder import ModelFolder
 from ubm_embed.progress import Progress, silent
@@ -132,8 +132,12 @@ class Embedder:
 
     def embed_product(self, product: Product) -> FloatArray:
         """The vector of one product: [D]."""
-        vector: FloatArray = self._embed_texts(TokenTable.from_rows([self.tokenizer.product_text(product)]))[0]
+        vector: FloatArray = self.embed_product_list([product])[0]
         return vector
+
+    def embed_product_list(self, products: Sequence[Product]) -> FloatArray:
+        """Vectors of at least one product: [M, D]. `embed_products` is for catalogues."""
+        return self._embed_texts(TokenTable.from_rows([*map(self.tokenizer.product_text, products)]))
 
     def embed_sessions(self, sessions: Sequence[Session]) -> FloatArray:
         """Unit vectors of sessions: [B, D]. The last `max_interactions` of each are read.
@@ -161,6 +165,31 @@ class Embedder:
             kept = (*compress(part, [sequence.has_words for sequence in self._sequences.read(part)]), *kept)
             end = begin
         return Session((*interactions[:end], *kept), session.session_id)
+
+    def tokenise(self, interactions: Sequence[Interaction]) -> list[TokenSequence]:
+        """What the model reads of each interaction, for callers that keep it for `embed_tokens`.
+
+        Raises:
+            ValueError: an interaction names a product by id: resolve it first.
+        """
+        return self._sequences.read(interactions)
+
+    def embed_tokens(self, sessions: Sequence[Sequence[bytes]]) -> FloatArray:
+        """Unit vectors of sessions whose interactions were tokenised: [B, D].
+
+        Args:
+            sessions: `TokenSequence.tokens` of at least one and at most `max_interactions` interactions each.
+        """
+        return unit_rows(self._encode([*chain.from_iterable(sessions)], np.array([*map(len, sessions)], np.int64)))
+
+    def has_read(self, tokens: bytes) -> bool:
+        """Whether the vector of an interaction with these tokens is cached."""
+        return self._vectors.peek(tokens) is not None
+
+    def has_read_interaction(self, interaction: Interaction) -> bool:
+        """Whether the vector of an interaction with a search phrase, or a product in full, is cached."""
+        sequence = self._sequences.peek(interaction)
+        return sequence is not None and self.has_read(sequence.tokens)
 
     def encode_sessions(self, sessions: Sequence[Session]) -> FloatArray:
         """h' of sessions, not normalised: [B, D].

@@ -36,6 +36,11 @@ class SharedCache(Generic[Key, Value]):
         """The bytes of all keys and values, at most `max_bytes`."""
         return self._young_bytes + self._old_bytes
 
+    def peek(self, key: Key) -> Value | None:
+        """The value of a key if it is kept; asking does not count as a use."""
+        value = self._young.get(key)
+        return self._old.get(key) if value is None else value
+
     def get(self, keys: Sequence[Key], compute: Callable[[list[Key]], Sequence[Value]]) -> list[Value]:
         """The values of `keys`, in their order.
 

@@ -52,6 +52,14 @@ class TokenSequences:
         """
         return self._cache.get(list(map(_key, interactions)), self._tokenise)
 
+    def peek(self, interaction: Interaction) -> TokenSequence | None:
+        """The sequence of an interaction if it is remembered.
+
+        Raises:
+            ValueError: as of `read`.
+        """
+        return self._cache.peek(_key(interaction))
+
     def of_product(self, product: Product) -> bytes:
         """The tokens of a product without an action (paper 3.4.3)."""
         (sequence,) = self._sequences([cut_product(product)], [NO_ACTION])

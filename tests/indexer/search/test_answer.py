@@ -42,12 +42,6 @@ def test_a_column_with_the_name_of_one_of_our_keys_is_left_out() -> None:
     }
 
 
-def test_a_row_of_the_table_becomes_a_match_with_the_other_columns_as_fields() -> None:
-    row = {"product_id": "p1", "title": "shoe", "category": None, "price": 2.0}
-    assert Match.from_row(3, 0.5, row) == Match(3, "p1", 0.5, "shoe", None, {"price": 2.0})
-    assert row.keys() == {"product_id", "title", "category", "price"}, "the row is left as it was"
-
-
 def test_every_kind_of_value_becomes_plain() -> None:
     values = {
         "date": datetime.date(2026, 1, 2),

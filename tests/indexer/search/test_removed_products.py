@@ -13,6 +13,7 @@ from indexer.search.resolution import ALL_TAKEN_BACK, NOTHING_KNOWN, SessionReso
 from indexer.search.retriever import Retriever
 from ubm_embed.data.session import Action, Interaction, Product, Session
 from ubm_embed.data.text.tokenizer import InteractionTokenizer
+from ubm_embed.inference.token_sequences import TokenSequence
 
 ADD, VIEW, REMOVE = Action.ADD, Action.VIEW, Action.REMOVE
 NEW = Product("green hat", product_id="new")
@@ -95,8 +96,9 @@ def test_removals_are_read_where_every_model_reads_them(
     model: Any = SimpleNamespace(task="rlp", embedder=SimpleNamespace(tokenizer=tokenizers[1]), predict=predict)
     reader: Any = SimpleNamespace(
         tokenizer=tokenizers[0],
-        readable_session=lambda session: session,
-        embed_sessions=lambda sessions: retriever.index.vectors(np.zeros(len(sessions), np.int64)),
+        max_interactions=8,
+        tokenise=lambda interactions: [TokenSequence(b"", True)] * len(interactions),
+        embed_tokens=lambda sessions: retriever.index.vectors(np.zeros(len(sessions), np.int64)),
     )
     both = Retriever(retriever.version, reader, retriever.index, retriever.catalogue, [model])
     both.recommend(session((ADD, "p1"), (VIEW, "p2"), (REMOVE, "p1")))

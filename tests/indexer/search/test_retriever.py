@@ -224,7 +224,7 @@ def test_many_sessions_cost_one_pass_of_the_model_and_one_search(
     retriever: Retriever, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     calls: list[int] = []
-    for owner, name in ((retriever.embedder, "embed_sessions"), (retriever.index, "search")):
+    for owner, name in ((retriever.embedder, "embed_tokens"), (retriever.index, "search")):
         method = getattr(owner, name)
         monkeypatch.setattr(
             owner, name, lambda many, *rest, method=method: (calls.append(len(many)), method(many, *rest))[1]
