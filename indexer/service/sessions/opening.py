@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from indexer.service.sessions.keeper_sessions import KeeperSessions
 from indexer.service.sessions.memory_sessions import MemorySessions
+from indexer.service.sessions.redis_sessions import RedisSessions
 from indexer.service.sessions.session_store import SessionStore
 from indexer.service.settings import ServiceSettings
 
@@ -19,11 +21,18 @@ def open_sessions(settings: ServiceSettings, experiment: str = "", keeper: Path 
         keeper: socket of the process that keeps the sessions of several workers (`keeper.run_keeper`).
 
     Raises:
-        ValueError: `settings.sessions` is neither "memory" nor a URL of Redis; the password in it is left out.
+        ValueError: `settings.sessions` is neither "memory" nor a URL of Redis. It is not repeated in the error, since it
+            may hold a password.
     """
     if settings.sessions != "memory":
-        raise ValueError(f"sessions must be 'memory' or the URL of a Redis server, got {settings.sessions!r}")
-    return memory_sessions(settings)
+        return RedisSessions(
+            settings.sessions,
+            name=_name(settings.store),
+            experiment=experiment,
+            ttl=settings.session_ttl,
+            outcome_window=settings.outcome_window,
+        )
+    return memory_sessions(settings) if keeper is None else KeeperSessions(keeper)
 
 
 def memory_sessions(settings: ServiceSettings) -> MemorySessions:
@@ -34,3 +43,8 @@ def memory_sessions(settings: ServiceSettings) -> MemorySessions:
         max_bytes=settings.kept_session_bytes,
         outcome_window=settings.outcome_window,
     )
+
+
+def _name(store: str) -> str:
+    """The last part of a store's path or URI, which is the same on all machines that share it."""
+    return Path(store).resolve().name if "://" not in store else store.rstrip("/").rpartition("/")[2]

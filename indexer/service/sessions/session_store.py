@@ -87,7 +87,7 @@ class SessionStore(Protocol):
         ...
 
     def gauges(self) -> Mapping[str, int]:
-        """What this process knows of the store, by name, for metrics: `sessions`, `bytes`, `evicted`, `damaged`."""
+        """For metrics: `sessions` and `bytes` that are kept, `evicted` for lack of room; `damaged` records. Asks nobody."""
         ...
 
     async def close(self) -> None:

@@ -1,0 +1,105 @@
+"""The process that keeps the sessions of several workers in its memory."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+import os
+import signal
+from collections.abc import AsyncIterator
+from pathlib import Path
+from typing import Any
+
+import msgspec
+
+from indexer.service.sessions.keeper_messages import (
+    AddAnswer,
+    AddEvents,
+    AskSession,
+    Request,
+    decode_request,
+    framed,
+    read_frame,
+)
+from indexer.service.sessions.memory_sessions import MemorySessions
+
+_LOG = logging.getLogger(__name__)
+
+
+def run_keeper(socket: Path, sessions: MemorySessions) -> None:
+    """Keep sessions for all who connect to a Unix socket, until SIGTERM. To be run in a process of its own.
+
+    SIGINT is left to the parent: the workers that it ends still have requests to finish.
+
+    Args:
+        socket: in a folder that only this user may enter.
+
+    Raises:
+        OSError: the socket cannot be made.
+    """
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    os.umask(0o077)
+    asyncio.run(_until_terminated(socket, sessions))
+
+
+async def _until_terminated(socket: Path, sessions: MemorySessions) -> None:
+    ended = asyncio.Event()
+    asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, ended.set)
+    async with serve_sessions(socket, sessions):
+        await ended.wait()
+
+
+@contextlib.asynccontextmanager
+async def serve_sessions(socket: Path, sessions: MemorySessions) -> AsyncIterator[None]:
+    """Keep sessions for all who connect to a Unix socket, while the context lasts.
+
+    Raises:
+        OSError: the socket cannot be made.
+    """
+    served = dict[asyncio.Task[None], asyncio.StreamWriter]()
+
+    async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        task = asyncio.current_task()
+        assert task is not None
+        served[task] = writer
+        try:
+            await _serve(reader, writer, sessions)
+        finally:
+            del served[task]
+            writer.close()
+
+    server = await asyncio.start_unix_server(serve, socket)
+    try:
+        yield
+    finally:
+        server.close()
+        for writer in served.values():
+            writer.close()
+        if served:
+            await asyncio.wait(served)
+        socket.unlink(missing_ok=True)
+
+
+async def _serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter, sessions: MemorySessions) -> None:
+    """Answer one connection's requests, in their order."""
+    try:
+        while True:
+            request = decode_request(await read_frame(reader))
+            writer.write(framed(await _answer(request, sessions)))
+            await writer.drain()
+    except EOFError:
+        pass
+    except (OSError, msgspec.MsgspecError) as error:
+        _LOG.warning("the keeper of sessions closes a connection: %s", error)
+
+
+async def _answer(request: Request, sessions: MemorySessions) -> Any:
+    if isinstance(request, AskSession):
+        return await sessions.session(request.session_id)
+    if isinstance(request, AddEvents):
+        return await sessions.add_events(request.session_id, request.events)
+    if isinstance(request, AddAnswer):
+        await sessions.add_answer(request.session_id, request.answer)
+        return sessions.gauges()
+    return await sessions.counts()
