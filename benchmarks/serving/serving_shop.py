@@ -15,6 +15,8 @@ from benchmarks.retrieval.shop_home import TrainedShop
 from benchmarks.retrieval.trained_shop import SESSIONS
 from benchmarks.serving.shoppers import Document
 from indexer.refresh.gates import Gate
+from indexer.store.embedding_store import EmbeddingStore
+from indexer.versions.live import version_numbers
 from ubm_embed.data.corpus import PRODUCTS_FILE, Corpus
 from ubm_embed.data.sample_shop import write_sample_shop
 from ubm_embed.outputs import output_folder
@@ -43,8 +45,13 @@ class ServingShop:
 
     @property
     def store(self) -> Path:
-        """Its store. Version 2 has the products of version 1, each `DEARER`; it is live at first."""
+        """Its store, of two versions."""
         return self.folder / "store"
+
+    def versions(self) -> tuple[int, int]:
+        """The two versions; the second has the products of the first, each `DEARER`."""
+        *_, first, second = version_numbers(EmbeddingStore.open(self.store))
+        return first, second
 
 
 def serving_shop(home: TrainedShop, products: int | None, sessions: int) -> ServingShop:
