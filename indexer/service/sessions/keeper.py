@@ -16,6 +16,7 @@ import msgspec
 from indexer.service.sessions.keeper_messages import (
     AddAnswer,
     AddEvents,
+    AskCounts,
     AskSession,
     Request,
     decode_request,
@@ -100,6 +101,5 @@ async def _answer(request: Request, sessions: MemorySessions) -> Any:
     if isinstance(request, AddEvents):
         return await sessions.add_events(request.session_id, request.events)
     if isinstance(request, AddAnswer):
-        await sessions.add_answer(request.session_id, request.answer)
-        return sessions.gauges()
-    return await sessions.counts()
+        return await sessions.add_answer(request.session_id, request.answer)
+    return await (sessions.counts() if isinstance(request, AskCounts) else sessions.gauges())

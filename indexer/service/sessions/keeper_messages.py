@@ -29,7 +29,7 @@ class AddEvents(msgspec.Struct, frozen=True, array_like=True, tag=True):
 
 
 class AddAnswer(msgspec.Struct, frozen=True, array_like=True, tag=True):
-    """Answered by the keeper's gauges, which so need no request of their own: `dict[str, int]`."""
+    """Answered by None."""
 
     session_id: str
     answer: ShownAnswer
@@ -39,7 +39,11 @@ class AskCounts(msgspec.Struct, frozen=True, array_like=True, tag=True):
     """Answered by `dict[str, int]`."""
 
 
-Request: TypeAlias = AskSession | AddEvents | AddAnswer | AskCounts
+class AskGauges(msgspec.Struct, frozen=True, array_like=True, tag=True):
+    """Answered by `dict[str, int]`."""
+
+
+Request: TypeAlias = AskSession | AddEvents | AddAnswer | AskCounts | AskGauges
 
 encode = msgspec.msgpack.Encoder().encode
 decode_request = msgspec.msgpack.Decoder[Request](Request).decode

@@ -16,6 +16,7 @@ from indexer.service.sessions.keeper_messages import (
     AddAnswer,
     AddEvents,
     AskCounts,
+    AskGauges,
     AskSession,
     Request,
     framed,
@@ -28,6 +29,7 @@ T = TypeVar("T")
 _MAX_PENDING = 2_000  # requests of one worker that wait for their answers
 _SESSION = msgspec.msgpack.Decoder[Session | None](Session | None)
 _ADDED = msgspec.msgpack.Decoder[Added](Added)
+_NOTHING = msgspec.msgpack.Decoder[None](None)
 _NUMBERS = msgspec.msgpack.Decoder[dict[str, int]](dict[str, int])
 
 
@@ -42,7 +44,6 @@ class KeeperSessions:
         self._socket, self._timeout = socket, timeout
         self._connection: _Connection | None = None
         self._connecting = asyncio.Lock()
-        self._gauges: Mapping[str, int] = {}
         self._circuit = Circuit("the keeper of sessions", (OSError, TimeoutError))
 
     async def session(self, session_id: str) -> Session | None:
@@ -55,15 +56,15 @@ class KeeperSessions:
 
     async def add_answer(self, session_id: str, answer: ShownAnswer) -> None:
         """As `SessionStore`."""
-        self._gauges = await self._ask(AddAnswer(session_id, answer), _NUMBERS)
+        await self._ask(AddAnswer(session_id, answer), _NOTHING)
 
     async def counts(self) -> Mapping[str, int]:
         """As `SessionStore`."""
         return await self._ask(AskCounts(), _NUMBERS)
 
-    def gauges(self) -> Mapping[str, int]:
-        """As `SessionStore`: those of the keeper after the last answer of this process."""
-        return self._gauges
+    async def gauges(self) -> Mapping[str, int]:
+        """As `SessionStore`."""
+        return await self._ask(AskGauges(), _NUMBERS)
 
     async def close(self) -> None:
         """As `SessionStore`."""

@@ -67,7 +67,7 @@ class MemorySessions:
         """As `SessionStore`."""
         return dict(self._counts)
 
-    def gauges(self) -> Mapping[str, int]:
+    async def gauges(self) -> Mapping[str, int]:
         """As `SessionStore`."""
         self._drop_expired()
         return {"sessions": len(self._entries), "bytes": self._bytes, "evicted": self._evicted}

@@ -21,8 +21,8 @@ def open_sessions(settings: ServiceSettings, experiment: str = "", keeper: Path 
         keeper: socket of the process that keeps the sessions of several workers (`keeper.run_keeper`).
 
     Raises:
-        ValueError: `settings.sessions` is neither "memory" nor a URL of Redis. It is not repeated in the error, since it
-            may hold a password.
+        ValueError: `settings.sessions` is neither "memory" nor a URL of Redis. The error does not repeat it: it may
+            hold a password.
     """
     if settings.sessions != "memory":
         return RedisSessions(

@@ -102,7 +102,7 @@ class RedisSessions:
             sums = await self._redis.hgetall(self._counts_key)
         return {cast(bytes, name).decode(): int(value) for name, value in sums.items()}
 
-    def gauges(self) -> Mapping[str, int]:
+    async def gauges(self) -> Mapping[str, int]:
         """As `SessionStore`."""
         return {"damaged": self._damaged}
 

@@ -67,7 +67,7 @@ class Added:
 class SessionStore(Protocol):
     """Keeps the last interactions of sessions, bounded in number, bytes and time, and what their answers did.
 
-    All methods but `gauges` raise `SessionsUnavailable` if the store cannot be reached in time.
+    All methods raise `SessionsUnavailable` if the store cannot be reached in time.
     """
 
     async def session(self, session_id: str) -> Session | None:
@@ -86,8 +86,8 @@ class SessionStore(Protocol):
         """The sums of `experiments.outcome_counts` over all sessions."""
         ...
 
-    def gauges(self) -> Mapping[str, int]:
-        """For metrics: `sessions` and `bytes` that are kept, `evicted` for lack of room; `damaged` records. Asks nobody."""
+    async def gauges(self) -> Mapping[str, int]:
+        """For metrics: `sessions` and `bytes` that are kept, `evicted` for lack of room, `damaged` records."""
         ...
 
     async def close(self) -> None:
