@@ -1,0 +1,1 @@
+"""What each route does, and what its users are told of it."""
