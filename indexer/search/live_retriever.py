@@ -13,7 +13,9 @@ from types import TracebackType
 from typing import NamedTuple, Self
 
 from indexer.search.answer import Answer
+from indexer.search.background import yield_to_others
 from indexer.search.limits import Limits
+from indexer.search.query import Query
 from indexer.search.ranking import Rules
 from indexer.search.recent_requests import RecentRequests
 from indexer.search.retriever import Retriever
@@ -22,6 +24,7 @@ from indexer.versions.live import live_number
 from indexer.versions.version import StoreVersion, read_version
 from ubm_embed.data.session import Product, Session
 from ubm_embed.errors import InvalidData, UbmError
+from ubm_embed.inference.embedder import Embedder
 from ubm_embed.inference.predictor import Predictor
 
 _LOG = logging.getLogger(__name__)
@@ -44,6 +47,8 @@ class LiveRetriever:
         interval: seconds between two looks; None for no thread, where the owner calls `check`.
         retry_after: seconds before a version that did not open is tried again.
         warm_sessions: how many of the last sessions a new version answers before it takes over.
+        verify: called with the retriever of each version before it answers, the first one, too; raising refuses the
+            version.
         on_error: called with the error when a version does not open, once for each version, by the thread that looks.
             The error is logged in any case. It must not close the retriever.
 
@@ -52,7 +57,8 @@ class LiveRetriever:
 
     Raises:
         NotFound: no such store.
-        InvalidData, Conflict, ValueError: the live version does not open, as of `Retriever.open`.
+        InvalidData, Conflict, ValueError: the live version does not open, as of `Retriever.open`; and what `verify`
+            raises.
     """
 
     def __init__(
@@ -65,6 +71,7 @@ class LiveRetriever:
         interval: float | None = 5.0,
         retry_after: float = 60.0,
         warm_sessions: int = 100,
+        verify: Callable[[Retriever], None] | None = None,
         on_error: Callable[[Exception], None] | None = None,
     ) -> None:
         if interval is not None and interval <= 0:
@@ -72,13 +79,13 @@ class LiveRetriever:
         self.error: Exception | None = None
         self._store = EmbeddingStore.open(store)
         self._device, self._predictors, self._limits = device, tuple(predictors), limits
-        self._retry_after, self._on_error = retry_after, on_error
+        self._retry_after, self._verify, self._on_error = retry_after, verify, on_error
         self._failure: _Failure | None = None
         self._recent = RecentRequests(warm_sessions)
         self._requests, self._closed = 0, False
         self._changed = threading.Condition()  # guards the two above, what serves, and its requests
         self._checking = threading.Lock()
-        self._serving = _Serving(Retriever.open(store, device=device, predictors=predictors, limits=limits))
+        self._serving = _Serving(self._open())
         self._stop = threading.Event()
         self._thread: threading.Thread | None = None
         if interval is not None:
@@ -102,6 +109,11 @@ class LiveRetriever:
             answers = retriever.recommend_many(sessions, k, rules, explain=explain)
             self._recent.add(sessions, k, rules, retriever.embedder.max_interactions)
             return answers
+
+    def remember(self, query: Query) -> None:
+        """Let a query that was put to a borrowed retriever be one of those that warm the next version."""
+        max_interactions = self._serving.retriever.embedder.max_interactions
+        self._recent.add([query.session], query.k, query.rules, max_interactions)
 
     def lookup(self, product: Product, k: int = 10, rules: Rules | None = None) -> Answer:
         """As `Retriever.lookup`."""
@@ -158,6 +170,7 @@ class LiveRetriever:
         self.close()
 
     def _run(self, interval: float) -> None:
+        yield_to_others()
         while not self._stop.wait(interval):
             self._check(retry=False)
 
@@ -174,7 +187,7 @@ class LiveRetriever:
                     return False
                 if not retry and self._failure is not None and not self._failure.is_due(version, self._retry_after):
                     return False
-                retriever = self._open(version)
+                retriever = self._open(version.version, self._serving.retriever.embedder)
             except Exception as error:  # whatever it is, the version before goes on
                 self._report(error, version)
                 return False
@@ -190,17 +203,19 @@ class LiveRetriever:
             return False
         return True
 
-    def _open(self, version: StoreVersion) -> Retriever:
-        """A version that has answered the last sessions."""
+    def _open(self, version: int | None = None, embedder: Embedder | None = None) -> Retriever:
+        """A version, verified, that has answered the last sessions."""
         retriever = Retriever.open(
             self._store.uri,
-            version=version.version,
+            version=version,
             device=self._device,
             predictors=self._predictors,
-            embedder=self._serving.retriever.embedder,
+            embedder=embedder,
             limits=self._limits,
         )
         try:
+            if self._verify is not None:
+                self._verify(retriever)
             self._warm(retriever)
         except BaseException:
             retriever.close()
