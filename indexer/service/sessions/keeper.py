@@ -28,25 +28,30 @@ from indexer.service.sessions.memory_sessions import MemorySessions
 _LOG = logging.getLogger(__name__)
 
 
-def run_keeper(socket: Path, sessions: MemorySessions) -> None:
+def run_keeper(socket: Path, sessions: MemorySessions, lifeline: int | None = None) -> None:
     """Keep sessions for all who connect to a Unix socket, until SIGTERM. To be run in a process of its own.
 
-    SIGINT is left to the parent: the workers that it ends still have requests to finish.
+    Other signals are for the workers, which have requests to finish.
 
     Args:
         socket: in a folder that only this user may enter.
+        lifeline: a file descriptor that comes to its end when the parent does; then the keeper ends, too.
 
     Raises:
         OSError: the socket cannot be made.
     """
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    for ignored in (signal.SIGINT, signal.SIGHUP):
+        signal.signal(ignored, signal.SIG_IGN)
     os.umask(0o077)
-    asyncio.run(_until_terminated(socket, sessions))
+    asyncio.run(_until_ended(socket, sessions, lifeline))
 
 
-async def _until_terminated(socket: Path, sessions: MemorySessions) -> None:
-    ended = asyncio.Event()
-    asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, ended.set)
+async def _until_ended(socket: Path, sessions: MemorySessions, lifeline: int | None) -> None:
+    loop, ended = asyncio.get_running_loop(), asyncio.Event()
+    loop.add_signal_handler(signal.SIGTERM, ended.set)
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, [signal.SIGTERM])
+    if lifeline is not None:
+        loop.add_reader(lifeline, ended.set)
     async with serve_sessions(socket, sessions):
         await ended.wait()
 
