@@ -2,22 +2,28 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 import signal
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Protocol
 
 from indexer.service.engine.engine import Engine
 from indexer.service.engine.observer import EngineObserver
+from indexer.service.event_log.event_log import EventLog, EventLogObserver
 from indexer.service.experiments.experiment import Experiment
 from indexer.service.sessions.memory_sessions import MemorySessions
 from indexer.service.sessions.session_store import SessionStore
 from indexer.service.settings import ServiceSettings
 from indexer.store.embedding_store import EmbeddingStore
 from indexer.versions.tags import resolve_number
+
+
+class ServiceObserver(EngineObserver, EventLogObserver, Protocol):
+    """Is told what happens, for metrics."""
 
 
 @dataclass(slots=True)
@@ -37,13 +43,13 @@ class Service:
     engine: Engine
     sessions: SessionStore
     experiment: Experiment | None = None
-    event_log: Any = None
+    event_log: EventLog | None = None
     reloaded: list[Callable[[], None]] = field(default_factory=list)
     supervisor: int | None = None
 
     @classmethod
     def open(
-        cls, settings: ServiceSettings, observer: EngineObserver | None = None, keeper: Path | None = None
+        cls, settings: ServiceSettings, observer: ServiceObserver | None = None, keeper: Path | None = None
     ) -> Service:
         """Everything that the settings name, in the order in which an error is told soonest.
 
@@ -62,7 +68,8 @@ class Service:
             max_bytes=settings.kept_session_bytes,
             outcome_window=settings.outcome_window,
         )
-        return cls(settings, engine, sessions, experiment)
+        event_log = None if settings.event_log is None else EventLog.open(settings, observer)
+        return cls(settings, engine, sessions, experiment, event_log)
 
     async def start(self) -> None:
         """Begin to answer, for callers on the event loop that runs now."""
@@ -73,7 +80,7 @@ class Service:
         await self.engine.close()
         await self.sessions.close()
         if self.event_log is not None:
-            self.event_log.close()
+            await asyncio.to_thread(self.event_log.close)
 
     async def reload(self) -> bool:
         """Look for a new version now, and return whether one took over."""
