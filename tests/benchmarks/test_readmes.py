@@ -57,6 +57,7 @@ def test_every_runner_stands_in_a_readme() -> None:
         "benchmarks.embedding.rival_process",
         "benchmarks.retrieval.command_cost",
         "benchmarks.retrieval.reader_driver",
+        "benchmarks.serving.rival_server",
     }
     assert runners - children == {module for file, module, _ in commands() if file.endswith(".md")} - children
 
