@@ -11,7 +11,7 @@ from typing import Any
 import msgspec
 from fastapi.exceptions import RequestValidationError
 from starlette.exceptions import HTTPException
-from starlette.requests import Request
+from starlette.requests import ClientDisconnect, Request
 from starlette.responses import Response
 
 from indexer.service.engine.overload import Overloaded
@@ -81,8 +81,10 @@ def error_answer(error: Exception) -> ErrorAnswer:
     return INTERNAL_ERROR
 
 
-async def respond(request: Request, error: Exception) -> Response:
-    """The same, as a handler of Starlette's; what surrounds the routes logs the error."""
+async def respond(request: Request, error: Exception) -> Response | None:
+    """The same, as a handler of Starlette's; what surrounds the routes logs the error. None if the client has gone."""
+    if isinstance(error, ClientDisconnect):
+        return None
     answer, state = error_answer(error), state_of(request.scope)
     state.error, state.error_type = error, answer.error_type
     response = Response(answer.body(state.request_id), answer.status, media_type="application/json")
@@ -141,4 +143,4 @@ _ANSWERS: dict[type, Callable[[Any], ErrorAnswer]] = {
     RequestValidationError: _of_parameters,
     HTTPException: _of_http,
 }
-EXPECTED = tuple(_ANSWERS)
+HANDLED = (*_ANSWERS, ClientDisconnect, Exception)

@@ -13,7 +13,7 @@ from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, disa
 from prometheus_client.exposition import CONTENT_TYPE_PLAIN_0_0_4
 
 from indexer.search.query import Timings
-from indexer.service.engine.observer import DropReason, Lane, ReleaseReason
+from indexer.service.engine.observer import DropReason, LaneName, ReleaseReason
 from indexer.service.http.worker_metrics import collected, share_values
 from indexer.service.sessions.session_store import Outcome
 
@@ -78,7 +78,6 @@ class Metrics:
         self._waiting = self._gauge("waiting_sessions", "Sessions that wait for their answers")
         self._dropped = self._counter("dropped_sessions", "Sessions dropped without an answer", "reason")
         self._version = self._gauge("version", "The version that answers; of several workers the oldest", "livemin")
-        self._taken = self._counter("versions_taken", "Versions that began to answer")
         self._version_refusals = self._counter("versions_refused", "Versions that became live and did not open")
         self._ready = self._gauge("ready", "1 if requests can be answered, of every worker; else 0", "livemin")
 
@@ -133,7 +132,7 @@ class Metrics:
         """A connection was closed by a limit."""
         self._connections.labels(reason).inc()
 
-    def batch_released(self, lane: Lane, reason: ReleaseReason, sessions: int, interactions: int) -> None:
+    def batch_released(self, lane: LaneName, reason: ReleaseReason, sessions: int, interactions: int) -> None:
         """As of `EngineObserver`."""
         self._batches.labels(lane, reason).inc()
         self._batch_sessions.observe(sessions)
@@ -147,10 +146,9 @@ class Metrics:
         """As of `EngineObserver`."""
         self._dropped.labels(reason).inc(sessions)
 
-    def version_taken(self, version: int) -> None:
-        """As of `EngineObserver`."""
+    def version(self, version: int) -> None:
+        """The live version that answers from now on."""
         self._version.set(version)
-        self._taken.inc()
 
     def version_refused(self, error: Exception) -> None:
         """As of `EngineObserver`."""

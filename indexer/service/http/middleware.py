@@ -7,15 +7,15 @@ import os
 import re
 import time
 from collections.abc import Callable
-from typing import Any
 
 from starlette.applications import Starlette
 from starlette.requests import ClientDisconnect
+from starlette.routing import Route
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from indexer.service.http.access import authenticate, require_own_origin
 from indexer.service.http.access_log import log_request
-from indexer.service.http.errors import EXPECTED, INTERNAL_ERROR, ErrorAnswer, body_too_large, error_answer, respond
+from indexer.service.http.errors import HANDLED, INTERNAL_ERROR, ErrorAnswer, body_too_large, error_answer, respond
 from indexer.service.http.keys import Keys
 from indexer.service.http.metrics import Metrics
 from indexer.service.http.rate_limit import RateLimits
@@ -40,8 +40,8 @@ def harden(
     Args:
         version: the number of the live version; None if there is none yet.
     """
-    for kind in (*EXPECTED, Exception):
-        app.add_exception_handler(kind, respond)
+    for kind in HANDLED:
+        app.add_exception_handler(kind, respond)  # type: ignore[arg-type] # it may return None
     return Middleware(app, settings, keys, metrics, version)
 
 
@@ -51,9 +51,14 @@ class Middleware:
     def __init__(
         self, app: Starlette, settings: ServiceSettings, keys: Keys, metrics: Metrics, version: Callable[[], int | None]
     ) -> None:
-        self.app, self.keys, self.metrics, self.version = app, keys, metrics, version
+        self.app, self.keys, self.metrics = app, keys, metrics
+        self._version = version
+        self._last_version: int | None = None
         self.max_body = settings.max_body
         self.rates = RateLimits(settings.workers)
+        routes = [route for route in app.routes if isinstance(route, Route)]
+        self.routes = {route.endpoint: route.path_format for route in routes}
+        self.paths = {route.path for route in routes if not route.param_convertors}
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer one request, or hand the life of the server on."""
@@ -61,6 +66,14 @@ class Middleware:
             await _Exchange(self, scope, receive, send).run()
         elif scope["type"] == "lifespan":
             await self.app(scope, receive, send)
+
+    def live_version(self) -> int | None:
+        """The number of the live version, which the metrics show."""
+        version = self._version()
+        if version is not None and version != self._last_version:
+            self._last_version = version
+            self.metrics.version(version)
+        return version
 
 
 class _Exchange:
@@ -118,10 +131,10 @@ class _Exchange:
     def _added_headers(self) -> list[tuple[bytes, bytes]]:
         path, state = self._scope["path"], self._state
         added = [*security_headers(path), (b"x-request-id", state.request_id.encode())]
-        version = self._middleware.version() if state.version is None else state.version
-        if version is not None:
-            state.version = version
-            added.append((b"x-ubm-version", b"%d" % version))
+        live = self._middleware.live_version()
+        state.version = live if state.version is None else state.version
+        if state.version is not None:
+            added.append((b"x-ubm-version", b"%d" % state.version))
         return added
 
     async def _refuse(self, answer: ErrorAnswer) -> None:
@@ -138,7 +151,7 @@ class _Exchange:
         state, middleware = self._state, self._middleware
         seconds = time.perf_counter() - self._started
         status, method, route = self._status or CLIENT_CLOSED_REQUEST, self._scope["method"], self._route()
-        if state.error is not None and status >= 500:
+        if state.error is not None and error_answer(state.error).status >= 500:
             _log_failure(state.error, state.request_id, route)
         middleware.rates.charge(state.key, state.sessions - 1)
         middleware.metrics.request_ended(method, route, status, seconds, state.error_type, state.timings)
@@ -157,8 +170,10 @@ class _Exchange:
 
     def _route(self) -> str:
         """The route as it is declared; what a client wrote itself is no label and no text of ours."""
-        route: Any = self._scope.get("route")
-        return getattr(route, "path", UNMATCHED)
+        routes, scope = self._middleware.routes, self._scope
+        if "endpoint" in scope:
+            return routes.get(scope["endpoint"], UNMATCHED)
+        return scope["path"] if scope["path"] in self._middleware.paths else UNMATCHED  # refused before it was routed
 
 
 def _log_failure(error: Exception, request_id: str, route: str) -> None:
