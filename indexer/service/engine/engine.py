@@ -5,28 +5,35 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Callable, Sequence
-from concurrent.futures import ThreadPoolExecutor
-from contextlib import nullcontext
 from dataclasses import dataclass
-from typing import Generic, Self, TypeVar
+from typing import Any, Generic, Self, TypeVar
 
 from indexer.search.answer import Answer
 from indexer.search.limits import Limits
 from indexer.search.live_retriever import LiveRetriever
 from indexer.search.query import Query, Timings
+from indexer.search.ranking import Rules
 from indexer.search.retriever import Retriever
+from indexer.service.engine.admission import Admission
+from indexer.service.engine.lane import Finished, Lane
 from indexer.service.engine.observer import EngineObserver, SilentObserver
+from indexer.service.engine.overload import Overloaded
+from indexer.service.engine.versions import Versions
+from indexer.service.engine.work import Work
 from indexer.service.settings import ServiceSettings
 from indexer.versions.version import StoreVersion
-from ubm_embed.errors import NotFound
-from ubm_embed.inference.predictor import Predictor
 
 T = TypeVar("T")
+
+# Of a batch. An interaction that is not cached takes a millisecond or two, as much as a session of cached ones.
+_MAX_UNREAD = 16
+# Requests for more matches, and calls that count as more sessions, would hold others up.
+_MAX_FAST_K, _MAX_FAST_COST = 100, 8
 
 
 @dataclass(frozen=True, slots=True)
 class Called(Generic[T]):
-    """What a call returned, of which version, and where its time went."""
+    """What a call returned, of which version, and where its time went: all of its own counts as search."""
 
     value: T
     version: int
@@ -35,7 +42,10 @@ class Called(Generic[T]):
 
 @dataclass(frozen=True, slots=True)
 class Answered:
-    """The answers to the queries of one request, all of one version, and where their time went."""
+    """The answers to the queries of one request, all of one version, and where their time went.
+
+    The time of a batch counts for each of its requests, which has waited for all of it.
+    """
 
     answers: tuple[Answer, ...]
     timings: Timings
@@ -43,68 +53,90 @@ class Answered:
 
 
 class Engine:
-    """Answers from the live version of a store, and from pinned ones beside it. Use `open`.
+    """Answers from the live version of a store, and from pinned ones beside it. Use `open`, then `start`.
 
-    Attributes:
-        live: what answers.
+    One thread, the fast lane, owns the answers: it takes the requests that wait, answers them at once, and never waits
+    for more. What would hold others up goes to a second thread, the slow lane, which leaves the core to the first:
+    conditions that were not compiled yet, explanations, very many matches. All methods but `open` are for the event
+    loop's thread.
     """
 
-    def __init__(self, live: LiveRetriever, pinned: dict[int, Retriever], observer: EngineObserver) -> None:
-        self.live, self._pinned, self._observer = live, pinned, observer
-        self._pool = ThreadPoolExecutor(1, "engine")
+    def __init__(self, versions: Versions, settings: ServiceSettings, limits: Limits, observer: EngineObserver) -> None:
+        self._versions, self._limits, self._timeout = versions, limits, settings.timeout
+        self._admission = Admission(settings.max_waiting, settings.timeout, observer.waiting)
+        self._fast = Lane(
+            "fast",
+            versions.borrow,
+            self._deliver,
+            observer,
+            max_sessions=settings.max_batch,
+            max_interactions=_MAX_UNREAD,
+        )
+        # One at a time: none of them waits for another's condition.
+        self._slow = Lane(
+            "slow", versions.borrow, self._deliver, observer, max_sessions=1, max_interactions=1, background=True
+        )
+        self._is_open = False
 
     @classmethod
     def open(
         cls, settings: ServiceSettings, pinned: Sequence[int] = (), observer: EngineObserver | None = None
     ) -> Self:
-        """The engine over a store, its versions opened, verified and warm.
+        """The engine over a store, its versions opened, verified and warm; it takes seconds.
 
         Args:
             pinned: numbers of versions that are kept open beside the live one.
+            observer: is told about batches, what waits, and versions that are refused.
 
         Raises:
-            NotFound, InvalidData, Conflict, ValueError: a version or a predictor does not open.
+            NotFound, InvalidData, Conflict, ValueError: a version or a predictor does not open, or is not ready.
         """
+        observer = observer or SilentObserver()
         limits = Limits(k=settings.max_k, sessions=settings.max_sessions, interactions=settings.max_interactions)
-        folders = filter(None, (settings.purchase_intention, settings.remaining_length))
-        predictors = [Predictor.from_pretrained(folder, device=settings.device) for folder in folders]
-        live = LiveRetriever(
-            settings.store,
-            device=settings.device,
-            predictors=predictors,
-            limits=limits,
-            interval=settings.reload_seconds,
-        )
-        opened = {
-            number: Retriever.open(settings.store, version=number, device=settings.device, limits=limits)
-            for number in dict.fromkeys(pinned)
-        }
-        return cls(live, opened, observer or SilentObserver())
+        versions = Versions.open(settings, pinned, observer.version_refused, limits)
+        return cls(versions, settings, limits, observer)
 
     async def start(self) -> None:
         """Begin to answer, for callers on the event loop that runs now."""
+        loop = asyncio.get_running_loop()
+        for lane in (self._fast, self._slow):
+            lane.start(loop)
+        self._is_open = True
 
     async def close(self) -> None:
-        """Finish what waits, and let the versions go."""
-        self._pool.shutdown()
-        self.live.close()
-        for retriever in self._pinned.values():
-            retriever.close()
+        """Refuse new requests, answer those that wait, and let the versions go."""
+        self._is_open = False
+        for close in (self._fast.close, self._slow.close, self._versions.close):
+            await asyncio.to_thread(close)
+
+    @property
+    def live(self) -> LiveRetriever:
+        """What looks for new versions."""
+        return self._versions.live
 
     @property
     def version(self) -> StoreVersion:
         """The live version that answers now."""
-        return self.live.version
+        return self._versions.live.version
 
     @property
     def error(self) -> Exception | None:
-        """Why the version that is live now does not answer; None if it does."""
-        return self.live.error
+        """Why the version that is live in the store does not answer; None if it does."""
+        return self._versions.live.error
 
     @property
     def readiness(self) -> list[str]:
-        """What keeps it from answering now; empty if nothing does."""
-        return []
+        """What keeps it from answering now; empty if nothing does.
+
+        Versions were verified before they began to answer (see `readiness.problems`); this is about what has happened
+        since, and takes microseconds. A version that was refused keeps nothing from answering: see `error`.
+        """
+        return self._versions.problems() if self._is_open else ["the engine is not running"]
+
+    @property
+    def waiting(self) -> int:
+        """Sessions that wait for their answers."""
+        return self._admission.waiting
 
     async def answer(self, queries: Sequence[Query], *, pinned: int | None = None) -> Answered:
         """The answers of one request, all of one version.
@@ -114,37 +146,84 @@ class Engine:
 
         Raises:
             Overloaded: too much waits, or its turn did not come in time.
-            InvalidData: as of `Retriever.answer`.
+            InvalidData, ValueError: as of `Retriever.answer`.
             NotFound: no such version is open.
         """
-        called = await self.call(lambda retriever: tuple(_answers(retriever, queries)), pinned=pinned)
-        return Answered(called.value, called.timings, called.version)
+        self._limits.check_queries(queries)
+        work = self._new_work(len(queries), pinned)
+        work.queries = queries
+        if queries:
+            await self._done(work, self._lane_for(queries, pinned))
+        return Answered(tuple(work.answers), work.timings, work.version or self.version.version)
 
-    async def call(self, work: Callable[[Retriever], T], *, cost: int = 1, pinned: int | None = None) -> Called[T]:
+    async def call(
+        self,
+        function: Callable[[Retriever], T],
+        *,
+        cost: int = 1,
+        rules: Rules | None = None,
+        pinned: int | None = None,
+    ) -> Called[T]:
         """What a function returns of the retriever, called by the thread that answers.
 
         Args:
-            cost: sessions that it counts as.
+            cost: sessions that it counts as: about as many texts as it lets the model read.
+            rules: those that it asks with, if any: if they are not compiled, it must not hold up others.
 
         Raises:
             Overloaded, NotFound: as of `answer`; and what the function raises.
         """
-        if pinned is not None and pinned not in self._pinned:
-            raise NotFound(f"version {pinned} is not open")
-
-        def run() -> Called[T]:
-            with self.live.borrow() if pinned is None else nullcontext(self._pinned[pinned]) as retriever:
-                started = time.perf_counter()
-                value = work(retriever)
-                timings = Timings(search=time.perf_counter() - started)
-                return Called(value, retriever.version.version, timings)
-
-        return await asyncio.get_running_loop().run_in_executor(self._pool, run)
+        work = self._new_work(cost, pinned)
+        work.call = function
+        is_fast = cost <= _MAX_FAST_COST and (rules is None or self._has_compiled([rules], pinned))
+        await self._done(work, self._fast if is_fast else self._slow)
+        return Called(work.value, work.version, work.timings)
 
     async def reload(self) -> bool:
         """Look for a new version now; whether one took over. What keeps one from it is in `error`."""
-        return await asyncio.to_thread(self.live.check)
+        return await asyncio.to_thread(self._versions.live.check)
+
+    def _new_work(self, sessions: int, pinned: int | None) -> Work:
+        if not self._is_open:
+            raise ValueError("the engine is not running")
+        now = time.monotonic()
+        future: asyncio.Future[Any] = asyncio.get_running_loop().create_future()
+        return Work(future, sessions, now, now + self._timeout, pinned)
+
+    def _lane_for(self, queries: Sequence[Query], pinned: int | None) -> Lane:
+        is_slow = any(query.explain or query.k > _MAX_FAST_K for query in queries)
+        return self._slow if is_slow or not self._has_compiled([q.rules for q in queries], pinned) else self._fast
+
+    def _has_compiled(self, rules: Sequence[Rules], pinned: int | None) -> bool:
+        with self._versions.borrow(pinned) as retriever:
+            return all(map(retriever.has_compiled, rules))
+
+    async def _done(self, work: Work, lane: Lane) -> None:
+        """Wait until a lane has worked it off."""
+        self._admission.admit(work.sessions, lane.queue)
+        lane.put(work)
+        expiry = asyncio.get_running_loop().call_later(self._timeout, _expire, work, lane)
+        try:
+            await work.future
+        finally:
+            expiry.cancel()
+
+    def _deliver(self, lane: Lane, finished: Finished) -> None:
+        """Tell those who wait for a batch, and count it."""
+        lane.queue.rate.add(finished.sessions, finished.seconds)
+        self._admission.finish(sum(work.sessions for work in finished.works), lane.queue)
+        for work in finished.works:
+            if work.future.done():  # its caller has gone
+                continue
+            if work.dropped is not None:
+                work.future.set_exception(Overloaded(lane.queue.retry_after, "timeout"))
+            elif work.error is not None:
+                work.future.set_exception(work.error)
+            else:
+                work.future.set_result(None)
 
 
-def _answers(retriever: Retriever, queries: Sequence[Query]) -> list[Answer]:
-    return [retriever.recommend(one.session, one.k, one.rules, explain=one.explain) for one in queries]
+def _expire(work: Work, lane: Lane) -> None:
+    """Refuse a request whose turn has not come in time; the lane drops it when it comes to it."""
+    if not work.taken and not work.future.done():
+        work.future.set_exception(Overloaded(lane.queue.retry_after, "timeout"))

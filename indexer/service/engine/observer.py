@@ -4,16 +4,17 @@ from __future__ import annotations
 
 from typing import Literal, Protocol
 
-# Why a batch was not larger: nothing else waited, or it has as many sessions or unread interactions as it may.
-ReleaseReason = Literal["empty", "sessions", "interactions"]
+# Why a batch was not larger: nothing else waited; only the rest of large requests did, whose turn was over; or it had as
+# many sessions, or interactions that are not cached, as it may have.
+ReleaseReason = Literal["empty", "slice", "sessions", "interactions"]
 DropReason = Literal["cancelled", "timeout"]
-Lane = Literal["fast", "slow"]
+LaneName = Literal["fast", "slow"]
 
 
 class EngineObserver(Protocol):
     """Is told what happens, for metrics. Any thread may call it; it must be quick and must not raise."""
 
-    def batch_released(self, lane: Lane, reason: ReleaseReason, sessions: int, interactions: int) -> None:
+    def batch_released(self, lane: LaneName, reason: ReleaseReason, sessions: int, interactions: int) -> None:
         """A batch begins.
 
         Args:
@@ -26,9 +27,6 @@ class EngineObserver(Protocol):
     def dropped(self, reason: DropReason, sessions: int) -> None:
         """Sessions were dropped without an answer: their caller has gone, or their time was over."""
 
-    def version_taken(self, version: int) -> None:
-        """A version answers from now on."""
-
     def version_refused(self, error: Exception) -> None:
         """A version that became live was refused, and the one before goes on."""
 
@@ -36,16 +34,13 @@ class EngineObserver(Protocol):
 class SilentObserver:
     """An `EngineObserver` that tells nobody."""
 
-    def batch_released(self, lane: Lane, reason: ReleaseReason, sessions: int, interactions: int) -> None:
+    def batch_released(self, lane: LaneName, reason: ReleaseReason, sessions: int, interactions: int) -> None:
         """Nothing."""
 
     def waiting(self, sessions: int) -> None:
         """Nothing."""
 
     def dropped(self, reason: DropReason, sessions: int) -> None:
-        """Nothing."""
-
-    def version_taken(self, version: int) -> None:
         """Nothing."""
 
     def version_refused(self, error: Exception) -> None:

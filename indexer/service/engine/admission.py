@@ -1,0 +1,84 @@
+"""Whether a request may wait: one rule for all of them, by what waits and how fast it is worked off."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+
+from indexer.service.engine.overload import Overloaded
+
+# Seconds after which a measurement counts for a third.
+_MEMORY = 3.0
+_MAX_RETRY_AFTER = 60
+
+
+class DrainRate:
+    """Sessions that a thread works off in a second of work, over the last seconds in which it worked.
+
+    Time without work does not count: with few requests it would say how few they are.
+    """
+
+    def __init__(self) -> None:
+        self._sessions = self._seconds = 0.0
+
+    def add(self, sessions: int, seconds: float) -> None:
+        """Count sessions that were worked off together."""
+        left = math.exp(-seconds / _MEMORY)
+        self._sessions = left * self._sessions + sessions
+        self._seconds = left * self._seconds + seconds
+
+    def seconds_for(self, sessions: int) -> float:
+        """How long sessions will take; 0 before anything was measured."""
+        return sessions * self._seconds / self._sessions if self._sessions else 0.0
+
+
+class Queue:
+    """The sessions that wait for one thread, and how fast it works them off."""
+
+    def __init__(self) -> None:
+        self.waiting = 0
+        self.rate = DrainRate()
+
+    @property
+    def seconds(self) -> float:
+        """How long what waits will take."""
+        return self.rate.seconds_for(self.waiting)
+
+    @property
+    def retry_after(self) -> int:
+        """Whole seconds after which it will be empty, from 1 to 60."""
+        return max(1, min(math.ceil(self.seconds), _MAX_RETRY_AFTER))
+
+
+class Admission:
+    """Decides which requests may wait. For the event loop's thread only.
+
+    Args:
+        max_waiting: sessions that may wait in all queues together. A request that comes when nothing waits is admitted
+            whatever its size.
+        timeout: seconds; a request is refused if what waits before it takes longer.
+        report: is told how many sessions wait, after each change.
+    """
+
+    def __init__(self, max_waiting: int, timeout: float, report: Callable[[int], None]) -> None:
+        self._max_waiting, self._timeout, self._report = max_waiting, timeout, report
+        self.waiting = 0
+
+    def admit(self, sessions: int, queue: Queue) -> None:
+        """Let a request of this many sessions wait in a queue.
+
+        Raises:
+            Overloaded: too much waits already.
+        """
+        if self.waiting and (self.waiting + sessions > self._max_waiting or queue.seconds > self._timeout):
+            raise Overloaded(queue.retry_after, "queue")
+        self._change(sessions, queue)
+
+    def finish(self, sessions: int, queue: Queue) -> None:
+        """A request of this many sessions waits no longer."""
+        self._change(-sessions, queue)
+
+    def _change(self, sessions: int, queue: Queue) -> None:
+        self.waiting += sessions
+        queue.waiting += sessions
+        self._report(self.waiting)

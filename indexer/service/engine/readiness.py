@@ -1,0 +1,92 @@
+"""Whether a version is fit to answer: its parts agree, its model makes its vectors, and a query comes back.
+
+Letters: N products.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import numpy as np
+
+from indexer.index.kinds import FACTORY
+from indexer.search.query import Query
+from indexer.search.ranking import Rules
+from indexer.search.retriever import Retriever
+from ubm_embed.data.arrays import IntArray, evenly_spaced
+from ubm_embed.data.session import Action, Interaction, Product, Session
+from ubm_embed.errors import InvalidData
+
+_CANARIES = 8
+# A catalogue may have been read in 8 bits, which keeps a cosine of 0.99, and the index may round to 8 bits more.
+_MIN_COSINE = 0.98
+# An index of an explicit factory may keep nothing but short codes. Another model's vectors have nothing in common.
+_MIN_COSINE_OF_CODES = 0.8
+# The scores of two searches differ by rounding only.
+_SCORE_TOLERANCE = 1e-3
+
+
+def require_ready(retriever: Retriever) -> None:
+    """Return if a version is fit to answer.
+
+    Raises:
+        InvalidData: names what is wrong.
+    """
+    if found := problems(retriever):
+        raise InvalidData("; ".join(found), file=f"version {retriever.version.version}")
+
+
+def problems(retriever: Retriever) -> list[str]:
+    """What is wrong with a version; empty if it is fit to answer. It takes some passes of the model."""
+    return [*_counts(retriever), *_canaries(retriever), *_warm_up(retriever)]
+
+
+def _counts(retriever: Retriever) -> Iterator[str]:
+    version = retriever.version
+    counts = {"vectors": len(retriever.index), "products": len(retriever.catalogue), "rows": version.products}
+    for name, count in counts.items():
+        if count != version.indexed:
+            yield f"it has {count:,} {name}, and {version.indexed:,} are indexed"
+
+
+def _canaries(retriever: Retriever) -> Iterator[str]:
+    """Some products whose texts are read again: their vectors must be those stored, and find them."""
+    positions, products = _readable_products(retriever)
+    if not products:
+        return
+    stored = retriever.index.vectors(positions)
+    read = np.stack([retriever.embedder.embed_product(product) for product in products])
+    limit = _MIN_COSINE_OF_CODES if retriever.index.kind == FACTORY else _MIN_COSINE
+    cosine = float(np.vecdot(stored, read).min())
+    if not cosine >= limit:  # a damaged vector is not a number
+        yield f"a product's vector is not the model's: their cosine is {cosine:.3f}, expected at least {limit}"
+        return
+    first = retriever.index.search(read, 1).scores[:, 0]
+    missed = int((first < np.vecdot(stored, read) - _SCORE_TOLERANCE).sum())
+    if missed > len(products) // 2:  # an approximate index may miss one
+        yield f"{missed} of {len(products)} products are not found by their own vectors"
+
+
+def _warm_up(retriever: Retriever) -> Iterator[str]:
+    """A query for which there must be an answer."""
+    _, products = _readable_products(retriever)
+    if not products:
+        return
+    views = tuple(Interaction(Action.VIEW, product_id=product.product_id) for product in products[:2])
+    query = Query(
+        Session((*views, Interaction(Action.SEARCH, query=products[0].title or "-"))), 1, Rules(exclude_seen=False)
+    )
+    (answer,) = retriever.answer([query])
+    if answer.fallback is not None or answer.unknown:
+        yield f"a session of its own products is not read: {answer.fallback or 'they are unknown'}"
+    elif not answer.matches:
+        yield "a session of its own products has no matches"
+
+
+def _readable_products(retriever: Retriever) -> tuple[IntArray, list[Product]]:
+    """Positions [N] and products, evenly spaced, of whose texts the model knows a word."""
+    positions = evenly_spaced(len(retriever.catalogue), _CANARIES)
+    products = retriever.catalogue.products(positions.tolist())
+    views = [Interaction(Action.VIEW, product=product) for product in products.values()]
+    mask = np.array([sequence.has_words for sequence in retriever.embedder.tokenise(views)], bool)
+    return positions[mask], [product for product, is_read in zip(products.values(), mask, strict=True) if is_read]

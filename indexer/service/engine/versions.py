@@ -1,0 +1,102 @@
+"""The versions of a store that an engine answers from: the live one, and pinned ones beside it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack, contextmanager
+from typing import Self
+
+from indexer.search.limits import Limits
+from indexer.search.live_retriever import LiveRetriever
+from indexer.search.retriever import Retriever
+from indexer.service.engine.readiness import require_ready
+from indexer.service.settings import ServiceSettings
+from ubm_embed.errors import InvalidData, NotFound
+from ubm_embed.inference.predictor import Predictor
+
+
+class Versions:
+    """Opened versions, each verified before it answers. Several threads may use them.
+
+    Attributes:
+        live: the live version, whichever it is.
+    """
+
+    def __init__(self, live: LiveRetriever, pinned: dict[int, Retriever]) -> None:
+        self.live, self._pinned = live, pinned
+
+    @classmethod
+    def open(
+        cls, settings: ServiceSettings, pinned: Sequence[int], refused: Callable[[Exception], None], limits: Limits
+    ) -> Self:
+        """The live version of a store and some by their numbers.
+
+        Args:
+            refused: is told when a new version does not become live, and why.
+
+        Raises:
+            NotFound, InvalidData, Conflict, ValueError: a version or a predictor does not open, or is not ready.
+        """
+        folders = filter(None, (settings.purchase_intention, settings.remaining_length))
+        predictors = [Predictor.from_pretrained(folder, device=settings.device) for folder in folders]
+        with ExitStack() as stack:
+            live = LiveRetriever(
+                settings.store,
+                device=settings.device,
+                predictors=predictors,
+                limits=limits,
+                interval=settings.reload_seconds,
+                verify=require_ready,
+                on_error=refused,
+            )
+            stack.callback(live.close)
+            with live.borrow() as retriever:
+                embedder = retriever.embedder
+            opened = {}
+            for number in dict.fromkeys(pinned):
+                retriever = Retriever.open(
+                    settings.store,
+                    version=number,
+                    device=settings.device,
+                    predictors=predictors,
+                    embedder=embedder,
+                    limits=limits,
+                )
+                opened[number] = stack.enter_context(retriever)
+                require_ready(retriever)
+            stack.pop_all()
+        return cls(live, opened)
+
+    @contextmanager
+    def borrow(self, pinned: int | None = None) -> Iterator[Retriever]:
+        """A version that stays open inside the block: the live one, or a pinned one by its number.
+
+        Raises:
+            NotFound: no such version was opened.
+            ValueError: they are closed.
+        """
+        if pinned is None:
+            with self.live.borrow() as retriever:
+                yield retriever
+        elif pinned in self._pinned:
+            yield self._pinned[pinned]
+        else:
+            known = ", ".join(map(str, self._pinned)) or "no version"
+            raise NotFound(f"version {pinned} is not open beside the live one; {known} is")
+
+    def problems(self) -> list[str]:
+        """What keeps them from answering now; empty if nothing does. Some microseconds."""
+        found = []
+        for number in (None, *self._pinned):
+            try:
+                with self.borrow(number) as retriever:
+                    retriever.catalogue.require_unchanged()
+            except (InvalidData, ValueError) as error:
+                found.append(str(error))
+        return found
+
+    def close(self) -> None:
+        """Wait for requests that have begun, and let the versions go."""
+        self.live.close()
+        for retriever in self._pinned.values():
+            retriever.close()
