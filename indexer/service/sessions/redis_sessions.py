@@ -112,14 +112,13 @@ class RedisSessions:
 
     async def _change(self, session_id: str, change: Callable[[KeptSession], Changed]) -> Added:
         async with self._turn(session_id):
-            record = self._seen.get(session_id)
-            if record is None:
-                record = await self._read(session_id)
+            record = self._seen.get(session_id, b"")  # if it is wrong, the script says what is right
             for _ in range(_ATTEMPTS):
                 changed = change(self._kept(record))
-                if changed.session == KeptSession():
-                    return changed.added
-                current = await self._swap(session_id, record, changed)
+                if changed.session == KeptSession():  # nothing that could begin a session
+                    current = await self._read(session_id) or None
+                else:
+                    current = await self._swap(session_id, record, changed)
                 if current is None:
                     return changed.added
                 record = current
@@ -182,7 +181,7 @@ def _client(url: str, timeout: float) -> Redis:
     except (ValueError, TypeError):
         problem = "expected redis://[[USER]:PASSWORD@]HOST[:PORT][/DATABASE], rediss://... or unix://...?db=DATABASE"
         raise ValueError(f"sessions: {problem}") from None
-    return Redis(connection_pool=pool)
+    return Redis.from_pool(pool)
 
 
 def _server(url: str) -> str:
