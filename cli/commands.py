@@ -22,6 +22,7 @@ NAMES = (
     "refresh",
     "query",
     "lookup",
+    "serve",
     "export",
     "versions",
     "doctor",

@@ -15,7 +15,7 @@ from indexer.service.engine.engine import Engine
 from indexer.service.engine.observer import EngineObserver
 from indexer.service.event_log.event_log import EventLog, EventLogObserver
 from indexer.service.experiments.experiment import Experiment
-from indexer.service.sessions.memory_sessions import MemorySessions
+from indexer.service.sessions.opening import open_sessions
 from indexer.service.sessions.session_store import SessionStore
 from indexer.service.settings import ServiceSettings
 from indexer.store.embedding_store import EmbeddingStore
@@ -61,13 +61,8 @@ class Service:
                 does not open.
         """
         experiment = None if settings.experiment is None else _read_experiment(settings.experiment, settings.store)
+        sessions = open_sessions(settings, "" if experiment is None else experiment.name, keeper)
         engine = Engine.open(settings, () if experiment is None else experiment.pinned, observer)
-        sessions = MemorySessions(
-            ttl=settings.session_ttl,
-            max_sessions=settings.max_kept_sessions,
-            max_bytes=settings.kept_session_bytes,
-            outcome_window=settings.outcome_window,
-        )
         event_log = None if settings.event_log is None else EventLog.open(settings, observer)
         return cls(settings, engine, sessions, experiment, event_log)
 

@@ -5,13 +5,19 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Annotated, Literal
 
-from pydantic import Field
+from pydantic import AfterValidator, Field
 
 from ubm_embed.validation import FrozenModel
 
 Count = Annotated[int, Field(ge=1)]
 Seconds = Annotated[float, Field(gt=0)]
 LogLevel = Literal["debug", "info", "warning", "error"]
+
+
+def _session_store(value: str) -> str:
+    if value != "memory" and not value.startswith(("redis://", "rediss://", "unix://")):
+        raise ValueError("must be memory, or a URL that begins with redis://, rediss:// or unix://")
+    return value
 
 
 class ServiceSettings(FrozenModel):
@@ -56,7 +62,8 @@ class ServiceSettings(FrozenModel):
     threads: Count = 1
     purchase_intention: Path | None = None
     remaining_length: Path | None = None
-    sessions: str = "memory"
+    # A URL may hold a password.
+    sessions: Annotated[str, AfterValidator(_session_store), Field(repr=False)] = "memory"
     session_ttl: Seconds = 1_800.0
     max_kept_sessions: Count = 200_000
     kept_session_bytes: Count = 256 << 20

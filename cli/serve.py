@@ -1,0 +1,147 @@
+"""`ubm-embed serve`: answers over HTTP from the live version of a store."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, Literal
+
+import typer
+
+from cli.answer_options import PurchaseIntention, RemainingLength
+from cli.console import say
+from cli.device import device_option, usable_device
+from cli.store_options import Store
+from ubm_embed.wording import counted
+
+if TYPE_CHECKING:
+    from indexer.service.processes.server import Started
+    from indexer.service.settings import ServiceSettings
+
+_PROCESSES, _SESSIONS, _LIMITS, _RECORDS = "Processes", "Sessions", "Limits", "Experiments and records"
+_MAX_PORT = 65_535
+
+
+def register(app: typer.Typer) -> None:
+    """Add the command."""
+    app.command("serve")(serve)
+
+
+def _option(name: str, panel: str | None = None, **settings: Any) -> Any:
+    return typer.Option(name, rich_help_panel=panel, **settings)
+
+
+def serve(
+    store: Store,
+    host: Annotated[
+        str, _option("--host", help="Address to listen on. One that other machines reach needs keys.")
+    ] = "127.0.0.1",
+    port: Annotated[
+        int, _option("--port", min=0, max=_MAX_PORT, help="0 takes a free one; the first message names it.")
+    ] = 8080,
+    unix_socket: Annotated[
+        Path | None, _option("--unix-socket", metavar="FILE", help="Listen on this socket, not on host and port.")
+    ] = None,
+    keys: Annotated[
+        Path | None,
+        _option("--keys", metavar="FILE", help="TOML with bearer keys; others may stand in UBM_EMBED_API_KEYS."),
+    ] = None,
+    log_level: Annotated[
+        Literal["debug", "info", "warning", "error"], _option("--log-level", help="The least that is logged.")
+    ] = "info",
+    purchase_intention: PurchaseIntention = None,
+    remaining_length: RemainingLength = None,
+    workers: Annotated[
+        int, _option("--workers", _PROCESSES, min=1, max=256, help="Processes that answer; about one for a core.")
+    ] = 1,
+    threads: Annotated[int, _option("--threads", _PROCESSES, min=1, help="Threads of each worker's model.")] = 1,
+    device: Annotated[str, device_option()] = "cpu",
+    reload_seconds: Annotated[
+        float, _option("--reload-seconds", _PROCESSES, help="Between two looks for a new version.")
+    ] = 5.0,
+    grace: Annotated[
+        float, _option("--grace", _PROCESSES, metavar="SECONDS", help="After SIGTERM, for requests that have begun.")
+    ] = 30.0,
+    sessions: Annotated[
+        str,
+        _option(
+            "--sessions", _SESSIONS, metavar="memory|URL", help="Where sessions are kept: redis://HOST for replicas."
+        ),
+    ] = "memory",
+    session_ttl: Annotated[
+        float,
+        _option("--session-ttl", _SESSIONS, metavar="SECONDS", help="A session is forgotten after such a pause."),
+    ] = 1_800.0,
+    max_kept_sessions: Annotated[
+        int, _option("--max-kept-sessions", _SESSIONS, min=1, help="Most that are kept in memory.")
+    ] = 200_000,
+    kept_session_bytes: Annotated[
+        int, _option("--kept-session-bytes", _SESSIONS, min=1, help="Most bytes of them in memory.")
+    ] = 256 << 20,
+    max_k: Annotated[int, _option("--max-k", _LIMITS, min=1, help="Matches of one answer.")] = 200,
+    max_sessions: Annotated[int, _option("--max-sessions", _LIMITS, min=1, help="Sessions of one request.")] = 100,
+    max_interactions: Annotated[
+        int, _option("--max-interactions", _LIMITS, min=1, help="Interactions of one session.")
+    ] = 1_000,
+    max_body: Annotated[int, _option("--max-body", _LIMITS, min=1, metavar="BYTES", help="Of a request.")] = 1 << 20,
+    max_waiting: Annotated[
+        int, _option("--max-waiting", _LIMITS, min=1, help="Sessions that wait in a worker; more are refused with 429.")
+    ] = 512,
+    max_batch: Annotated[int, _option("--max-batch", _LIMITS, min=1, help="Sessions answered at once.")] = 32,
+    timeout: Annotated[
+        float,
+        _option("--timeout", _LIMITS, metavar="SECONDS", help="A request that waits longer is refused with 429."),
+    ] = 2.0,
+    experiment: Annotated[
+        Path | None, _option("--experiment", _RECORDS, metavar="FILE", help="TOML: the arms that are compared.")
+    ] = None,
+    outcome_window: Annotated[
+        float,
+        _option("--outcome-window", _RECORDS, metavar="SECONDS", help="In which an event counts for an answer."),
+    ] = 1_800.0,
+    event_log: Annotated[
+        Path | None, _option("--event-log", _RECORDS, metavar="DIR", help="Write events and answers as Parquet.")
+    ] = None,
+    event_log_seconds: Annotated[
+        float, _option("--event-log-seconds", _RECORDS, metavar="SECONDS", help="After which a file is finished.")
+    ] = 60.0,
+) -> None:
+    """Answer over HTTP from the live version of a store, and switch to each version as it is published.
+
+    SIGTERM and Ctrl-C finish what has begun; SIGHUP looks for a new version and reads the keys again.
+    """
+    settings = _settings(locals())
+    from indexer.service.processes.shared_libraries import without_threads
+
+    without_threads(settings.threads)
+    from indexer.service.processes.server import read_keys, run_service
+
+    try:
+        keys_read = read_keys(settings)
+    except ValueError as error:
+        raise typer.BadParameter(str(error)) from None
+    run_service(settings, keys_read, _announce)
+
+
+def _settings(options: dict[str, Any]) -> ServiceSettings:
+    """The settings that the options describe; a value out of range is a usage error."""
+    import pydantic
+
+    from indexer.service.settings import ServiceSettings
+
+    options["device"] = usable_device(options["device"])
+    try:
+        return ServiceSettings(**options)
+    except pydantic.ValidationError as error:
+        first = error.errors(include_input=False)[0]  # a URL may hold a password
+        option = f"--{str(first['loc'][0]).replace('_', '-')}"
+        raise typer.BadParameter(first["msg"].removeprefix("Value error, "), param_hint=option) from None
+
+
+def _announce(started: Started) -> None:
+    """Tell a person who looks on; a program reads the line of JSON in the log."""
+    if sys.stderr is not None and sys.stderr.isatty():
+        workers = "" if started.workers == 1 else f", {started.workers} workers"
+        keys = "with keys" if started.keys else "without keys"
+        what = f"version {started.version}, {counted(started.products, 'product')}{workers}, {keys}"
+        say(f"{started.address}: {what}; Ctrl-C ends it")
