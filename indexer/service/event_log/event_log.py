@@ -12,15 +12,13 @@ from typing import Protocol
 from indexer.search.answer import Answer
 from indexer.service.event_log.log_folder import LogFolder
 from indexer.service.event_log.log_rows import ANSWER_COLUMNS, EVENT_COLUMNS, LogRow, answer_row, event_row
-from indexer.service.event_log.row_buffer import RowBuffer
+from indexer.service.event_log.log_table import LogTable
 from indexer.service.sessions.event import Event
 from indexer.service.sessions.session_store import ShownAnswer
 from indexer.service.settings import ServiceSettings
-from ubm_embed.errors import UbmError
 
 _LOG = logging.getLogger(__name__)
 _MAX_BYTES = 64 << 20
-_MAX_ROWS = 100_000
 _RETRY_SECONDS = 5.0
 _CLOSE_SECONDS = 10.0
 
@@ -62,13 +60,13 @@ class EventLog:
         max_bytes: int = _MAX_BYTES,
         retry_seconds: float = _RETRY_SECONDS,
     ) -> None:
+        import pyarrow.parquet
+
+        pyarrow.array([""])  # imports pandas if it is there; now, since all of this takes as long as a hundred answers
         self.failures = self.dropped = 0
         self._seconds, self._retry_seconds, self._observer = seconds, min(retry_seconds, seconds), observer
-        self._events, self._answers = RowBuffer(max_bytes), RowBuffer(max_bytes)
-        self._tables = (
-            (LogFolder(folder / "events", EVENT_COLUMNS), self._events),
-            (LogFolder(folder / "answers", ANSWER_COLUMNS), self._answers),
-        )
+        self._events = LogTable(LogFolder(folder / "events", EVENT_COLUMNS), max_bytes)
+        self._answers = LogTable(LogFolder(folder / "answers", ANSWER_COLUMNS), max_bytes)
         self._failing = self._closed = False
         self._wake = threading.Event()
         self._thread = threading.Thread(target=self._run, name="event log", daemon=True)
@@ -97,21 +95,21 @@ class EventLog:
         self._closed = True
         self._wake.set()
         self._thread.join(_CLOSE_SECONDS)
-        if left := len(self._events) + len(self._answers):
+        if left := self._waiting:
             _LOG.error("the event log is closed, and %d events and answers are lost", left)
             self._drop(left)
 
-    def _add(self, buffer: RowBuffer, rows: Sequence[LogRow]) -> None:
-        refused = len(rows) if self._closed else buffer.add(rows)
+    def _add(self, table: LogTable, rows: Sequence[LogRow]) -> None:
+        refused = len(rows) if self._closed else table.add(rows)
         if refused:
             self._drop(refused)
-        if buffer.is_half_full and not self._failing:
+        if table.is_half_full and not self._failing:
             self._wake.set()
 
     def _run(self) -> None:
         with contextlib.suppress(OSError):
-            for folder, _ in self._tables:
-                folder.clean()
+            for table in (self._events, self._answers):
+                table.folder.clean()
         while not self._closed:
             self._wake.wait(self._retry_seconds if self._failing else self._seconds)
             self._wake.clear()
@@ -120,35 +118,29 @@ class EventLog:
 
     def _write(self) -> None:
         try:
-            for folder, buffer in self._tables:
-                self._write_table(folder, buffer)
-        except (OSError, UbmError) as error:
+            for table in (self._events, self._answers):
+                if lost := table.write():
+                    self._drop(lost)
+        except Exception as error:  # whatever it is, it must not end the thread
             self._fail(error)
             return
         if self._failing:
             _LOG.warning("the event log is written again; %d events and answers are lost", self.dropped)
         self._failing = False
 
-    def _write_table(self, folder: LogFolder, buffer: RowBuffer) -> None:
-        for _ in range(-(-len(buffer) // _MAX_ROWS)):
-            rows = buffer.first(_MAX_ROWS)
-            try:
-                folder.write(rows)
-            except (OSError, UbmError):
-                raise
-            except Exception:  # they would fail again and again, and hold up all others
-                _LOG.exception("%d events or answers cannot be written as Parquet, and are lost", len(rows))
-                self._drop(len(rows))
-            buffer.remove(len(rows))
-
     def _fail(self, error: Exception) -> None:
         self.failures += 1
         if not self._failing:
-            waiting = len(self._events) + len(self._answers)
-            _LOG.error("the event log cannot be written: %s; answers go on, %d events and answers wait", error, waiting)
+            _LOG.error(
+                "the event log cannot be written: %s; answers go on, %d events and answers wait", error, self._waiting
+            )
         self._failing = True
         if self._observer is not None:
             self._observer.event_log_failed()
+
+    @property
+    def _waiting(self) -> int:
+        return len(self._events) + len(self._answers)
 
     def _drop(self, number: int) -> None:
         self.dropped += number

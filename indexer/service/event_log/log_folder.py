@@ -17,8 +17,6 @@ from ubm_embed.outputs import output_file
 if TYPE_CHECKING:
     import pyarrow as pa
 
-# Rows become columns under the lock of the interpreter, so by few at a time: a request must not wait for a whole file.
-_ROWS_AT_ONCE = 500
 # A file that is written aside is renamed within seconds; an older one was left by a process that was killed.
 _LEFTOVER_SECONDS = 3600.0
 
@@ -34,8 +32,20 @@ class LogFolder:
     path: Path
     columns: tuple[str, ...]
 
-    def write(self, rows: Sequence[LogRow]) -> Path:
-        """A new file with these rows. Names sort by time, and no two processes, be it on two machines, share one.
+    def batch(self, rows: Sequence[LogRow]) -> pa.RecordBatch:
+        """Rows as columns.
+
+        Raises:
+            ArrowException, ArithmeticError, TypeError, ValueError: a value is not of its column's type.
+        """
+        import pyarrow as pa
+
+        schema, columns = _schema(self.columns), zip(*(row.values for row in rows), strict=True)
+        arrays = [pa.array(values, field.type) for values, field in zip(columns, schema, strict=True)]
+        return pa.record_batch(arrays, schema)
+
+    def write(self, batches: Sequence[pa.RecordBatch]) -> Path:
+        """A new file. Names sort by time, and no two processes, be it on two machines, share one.
 
         Raises:
             OSError: the system refuses it.
@@ -44,7 +54,6 @@ class LogFolder:
         import pyarrow as pa
         import pyarrow.parquet as pq
 
-        batches = [self._batch(rows[first : first + _ROWS_AT_ONCE]) for first in range(0, len(rows), _ROWS_AT_ONCE)]
         file = self.path / _new_name()
         with output_file(file) as partial:
             pq.write_table(pa.Table.from_batches(batches, _schema(self.columns)), partial, compression="zstd")
@@ -55,13 +64,6 @@ class LogFolder:
         for file in self.path.glob(".*.parquet.*.partial"):
             if time.time() - file.stat().st_mtime > _LEFTOVER_SECONDS:
                 file.unlink(missing_ok=True)
-
-    def _batch(self, rows: Sequence[LogRow]) -> pa.RecordBatch:
-        import pyarrow as pa
-
-        schema, columns = _schema(self.columns), zip(*(row.values for row in rows), strict=True)
-        arrays = [pa.array(values, field.type) for values, field in zip(columns, schema, strict=True)]
-        return pa.record_batch(arrays, schema)
 
 
 def _new_name() -> str:
