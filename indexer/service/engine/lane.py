@@ -109,17 +109,20 @@ class Lane:
     def _work(self) -> None:
         started = time.monotonic()
         batch = self._turns.take(started)
-        for work in batch.dropped:
-            self._observer.dropped(work.dropped or "cancelled", work.sessions)
-        if batch.sessions:
-            self._observer.batch_released(self._name, batch.reason or "empty", batch.sessions, batch.interactions)
         try:
+            self._report(batch)
             self._answer(batch)
         except Exception as error:  # a fault of the engine's own must not leave callers waiting
             _LOG.exception("a batch failed")
             for work in batch.works():
                 work.error = work.error or error
         self._finish(batch, started)
+
+    def _report(self, batch: Batch) -> None:
+        for work in batch.dropped:
+            self._observer.dropped(work.dropped or "cancelled", work.sessions)
+        if batch.sessions:
+            self._observer.batch_released(self._name, batch.reason or "empty", batch.sessions, batch.interactions)
 
     def _answer(self, batch: Batch) -> None:
         by_version: dict[int, list[_Member]] = {}

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import Literal, Protocol
 
-# Why a batch was not larger: nothing else waited; only the rest of large requests did, whose turn was over; or it had as
-# many sessions, or interactions that are not cached, as it may have.
+# Why a batch was not larger: nothing else waited; only the rest of large requests did, whose turn was over; or it had
+# as many sessions, or interactions that are not cached, as it may have.
 ReleaseReason = Literal["empty", "slice", "sessions", "interactions"]
 DropReason = Literal["cancelled", "timeout"]
 LaneName = Literal["fast", "slow"]
