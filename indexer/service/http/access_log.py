@@ -9,7 +9,7 @@ from typing import Any
 from indexer.search.query import Timings
 
 LOGGER = logging.getLogger("ubm_embed.access")
-_PARTS = tuple(field.name for field in dataclasses.fields(Timings))
+_PARTS = tuple((f"{field.name}_ms", field.name) for field in dataclasses.fields(Timings))
 
 
 def log_request(
@@ -38,14 +38,13 @@ def log_request(
         "route": route,
         "status": status,
         "request_id": request_id,
-        "total_ms": _milliseconds(seconds),
+        "sessions": sessions,
+        "total_ms": round(seconds * 1_000, 3),
     }
     if timings is not None:
-        fields |= {f"{part}_ms": _milliseconds(getattr(timings, part)) for part in _PARTS}
-    optional = {"sessions": sessions, "version": version, "key": key, "error_type": error_type}
-    fields |= {name: value for name, value in optional.items() if value is not None}
+        for name, part in _PARTS:
+            fields[name] = round(getattr(timings, part) * 1_000, 3)
+    for name, value in (("version", version), ("key", key), ("error_type", error_type)):
+        if value is not None:
+            fields[name] = value
     LOGGER.info("request", extra={"fields": fields})
-
-
-def _milliseconds(seconds: float) -> float:
-    return round(seconds * 1_000, 3)

@@ -32,6 +32,8 @@ def configure_logging(level: str = "info", stream: TextIO | None = None) -> None
         logger.handlers.clear()
         logger.propagate = name != "uvicorn.access"  # our own line has the route, and no ids
     logging.raiseExceptions = False  # a full disk under the log is no reason to write tracebacks to it
+    # Nothing of these is written.
+    logging.logThreads = logging.logProcesses = logging.logMultiprocessing = False
 
 
 class JsonFormatter(logging.Formatter):

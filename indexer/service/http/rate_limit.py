@@ -48,6 +48,10 @@ class RateLimits:
         if sessions > 0 and key is not None and key.rate is not None:
             self._bucket(key, key.rate).tokens -= sessions
 
+    def __len__(self) -> int:
+        """How many buckets there are."""
+        return len(self._buckets)
+
     def _bucket(self, key: Key, rate: float) -> _Bucket:
         bucket = self._buckets.get(key)
         if bucket is None:
