@@ -97,7 +97,7 @@ def with_graphs(tmp_path_factory: pytest.TempPathFactory) -> Callable[[Path], Pa
     return complete
 
 
-@pytest.fixture(name="stir")
+@pytest.fixture(name="stir", scope="session")
 def stir_fixture() -> Callable[[nn.Module], None]:
     """`stir`, for tests that build a module of their own."""
     return stir

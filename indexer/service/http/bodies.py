@@ -204,7 +204,6 @@ recommend_body = Decoder(RecommendBody)
 lookup_body = Decoder(LookupBody)
 predict_body = Decoder(PredictBody)
 embeddings_body = Decoder(EmbeddingsBody)
-any_body: Decoder[Any] = Decoder(Any)
 
 
 def _rules(body: RulesBody | SimilarQuery) -> Rules:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import difflib
 import re
 import reprlib
@@ -35,16 +36,12 @@ class Decoder(Generic[T]):
             InvalidData: JSON of another shape; names the field and what was expected.
         """
         try:
-            return self._decoder.decode(body)
+            return _read(self._decoder, body)
         except msgspec.ValidationError as error:
-            raise _invalid(error, self._kind, msgspec.json.decode(_LONE_SURROGATE.sub(_repair, body))) from None
-        except msgspec.DecodeError as error:
-            repaired = _LONE_SURROGATE.sub(_repair, body)
-            if repaired != body:
-                return self.decode(repaired)
-            raise malformed(_why(body, error)) from None
-        except RecursionError:
-            raise malformed("not JSON that can be read: too many brackets within one another") from None
+            raise _invalid(error, self._kind, _document(body)) from None
+
+
+any_body: Decoder[Any] = Decoder(Any)
 
 
 def from_texts(values: dict[str, Any], kind: type[T]) -> T:
@@ -57,6 +54,27 @@ def from_texts(values: dict[str, Any], kind: type[T]) -> T:
         return msgspec.convert(values, kind, strict=False)
     except msgspec.ValidationError as error:
         raise _invalid(error, kind, values) from None
+
+
+def _read(decoder: msgspec.json.Decoder[T], body: bytes) -> T:
+    try:
+        return decoder.decode(body)
+    except msgspec.ValidationError:
+        raise
+    except msgspec.DecodeError as error:
+        repaired = _LONE_SURROGATE.sub(_repair, body)
+        if repaired != body:
+            return _read(decoder, repaired)
+        raise malformed(_why(body, error)) from None
+    except RecursionError:
+        raise malformed("not JSON that can be read: too many brackets within one another") from None
+
+
+def _document(body: bytes) -> Any:
+    """A body as plain values; malformed if what follows an invalid value is no JSON."""
+    with contextlib.suppress(msgspec.ValidationError):  # a number that nothing can hold
+        return _read(msgspec.json.Decoder(), body)
+    return None
 
 
 def _invalid(error: msgspec.ValidationError, kind: Any, document: Any) -> InvalidData:
@@ -121,7 +139,7 @@ def _kinds(match: re.Match[str]) -> str:
 
 def _unknown_field(name: str, parent: str, kind: Any) -> InvalidData:
     names = [field.encode_name for field in msgspec.structs.fields(kind)]
-    similar = difflib.get_close_matches(name, names, 1)
+    similar = difflib.get_close_matches(name.lower(), names, 1)
     guess = f"; did you mean {similar[0]!r}?" if similar else ""
     return InvalidData(f"unknown{guess}; expected {', '.join(names)}", field=f"{parent}.{_cut(name)}".lstrip("."))
 

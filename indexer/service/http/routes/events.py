@@ -10,7 +10,7 @@ from collections.abc import Mapping, Sequence
 import msgspec
 
 from indexer.service.http import schemas
-from indexer.service.http.bodies import any_body
+from indexer.service.http.decoding import any_body
 from indexer.service.http.endpoint import Call, Reply
 from indexer.service.http.metrics import Metrics
 from indexer.service.http.operation import Operation
