@@ -125,17 +125,14 @@ def serve(
 
 def _settings(options: dict[str, Any]) -> ServiceSettings:
     """The settings that the options describe; a value out of range is a usage error."""
-    import pydantic
-
     from indexer.service.settings import ServiceSettings
 
     options["device"] = usable_device(options["device"])
     try:
         return ServiceSettings(**options)
-    except pydantic.ValidationError as error:
-        first = error.errors(include_input=False)[0]  # a URL may hold a password
-        option = f"--{str(first['loc'][0]).replace('_', '-')}"
-        raise typer.BadParameter(first["msg"].removeprefix("Value error, "), param_hint=option) from None
+    except ValueError as error:
+        name, _, problem = str(error).partition(" ")
+        raise typer.BadParameter(f"--{name.replace('_', '-')} {problem}") from None
 
 
 def _announce(started: Started) -> None:

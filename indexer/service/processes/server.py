@@ -25,6 +25,8 @@ from indexer.service.sessions.keeper import run_keeper
 from indexer.service.sessions.opening import memory_sessions
 from indexer.service.settings import ServiceSettings
 
+# What a worker needs after its last answer, to write its log of events and to close its version.
+_CLOSING_SECONDS = 5.0
 # Its line says where the service listens, so it is written whatever the level of the log is.
 _LOG = logging.getLogger(__name__)
 _LOG.setLevel(logging.INFO)
@@ -101,11 +103,16 @@ def _run_workers(
         def keep(socket: Path, parent: Parent) -> None:
             run_keeper(socket, memory_sessions(settings), parent.lifeline)
 
+        def stop() -> None:
+            notify("STOPPING=1")
+            listener.close()  # or connections that no worker takes any more would wait instead of being refused
+
         (folder / "metrics").mkdir()
         Supervisor(
             [partial(run, number) for number in range(settings.workers)],
             run_keeper=None if keeper is None else partial(keep, keeper),
-            grace=settings.grace,
+            grace=settings.grace + _CLOSING_SECONDS,
             on_ready=on_ready,
+            on_stop=stop,
             on_exit=partial(worker_ended, folder / "metrics"),
         ).run()

@@ -12,12 +12,11 @@ from collections.abc import Callable, Iterator, Sequence
 from multiprocessing.connection import wait
 
 from indexer.service.processes.child import SIGNALS, Child, Lifeline, Parent, Ready
-from indexer.service.processes.notification import notify
 from ubm_embed.errors import Conflict, InvalidData, NotFound, UbmError
 
 _LOG = logging.getLogger(__name__)
-# A worker closes what it has open after its last answer.
-_CLOSING_SECONDS = 5.0
+# In which a killed process is gone.
+_KILL_SECONDS = 5.0
 _ERRORS: dict[int, type[UbmError]] = {kind.exit_code: kind for kind in (InvalidData, NotFound, Conflict)}
 
 
@@ -30,8 +29,9 @@ class Supervisor:
     Args:
         run_workers: what each worker does, until SIGTERM or until its `Parent` has gone; it reports `Ready` once.
         run_keeper: what a process does that all workers need, until it is killed; None without one.
-        grace: seconds that workers have to finish.
+        grace: seconds that workers have to finish and to close what they have open.
         on_ready: called once, when all workers answer.
+        on_stop: called when they begin to finish.
         on_exit: called with the index of each worker that has ended.
     """
 
@@ -42,12 +42,13 @@ class Supervisor:
         run_keeper: Callable[[Parent], None] | None = None,
         grace: float,
         on_ready: Callable[[Ready], None],
+        on_stop: Callable[[], None],
         on_exit: Callable[[int], None],
     ) -> None:
         self._lifeline = Lifeline()
         self._workers = [Child(f"worker {number}", run, self._lifeline) for number, run in enumerate(run_workers)]
         self._keeper = None if run_keeper is None else Child("session keeper", run_keeper, self._lifeline)
-        self._grace, self._on_ready, self._on_exit = grace, on_ready, on_exit
+        self._grace, self._on_ready, self._on_stop, self._on_exit = grace, on_ready, on_stop, on_exit
         self._is_ready = False
         self._stop_at: float | None = None
 
@@ -97,16 +98,16 @@ class Supervisor:
             for number in signals.recv(64):
                 self._act_on(number)
         if self._stop_at is not None and time.monotonic() >= self._stop_at:
-            _LOG.error("requests that had not finished after %g s are dropped", self._grace)
+            _LOG.error("workers that had not finished after %g s are killed", self._grace)
             self._send(signal.SIGKILL)
-            self._stop_at += _CLOSING_SECONDS
+            self._stop_at += _KILL_SECONDS
 
     def _act_on(self, number: int) -> None:
         if number == signal.SIGHUP:
             self._send(signal.SIGHUP)
         elif self._stop_at is None:
-            notify("STOPPING=1")
-            self._stop_at = time.monotonic() + self._grace + _CLOSING_SECONDS
+            self._on_stop()
+            self._stop_at = time.monotonic() + self._grace
             self._send(signal.SIGTERM)
         else:
             raise KeyboardInterrupt

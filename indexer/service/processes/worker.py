@@ -18,6 +18,7 @@ from indexer.service.http.metrics import Metrics
 from indexer.service.http.protocol import ConnectionLimits, hardened
 from indexer.service.processes.child import SIGNALS, Ready
 from indexer.service.processes.http_server import HTTPServer
+from indexer.service.processes.notification import notify
 from indexer.service.service import Service
 from indexer.service.settings import ServiceSettings
 from ubm_embed.inference.process import set_threads
@@ -113,6 +114,8 @@ def _signals(server: HTTPServer, service: Service, siblings: Siblings | None) ->
     def end() -> None:
         server.force_exit = server.should_exit and siblings is None
         server.should_exit = True
+        if siblings is None:
+            notify("STOPPING=1")
 
     def reload() -> None:
         reloads.add(task := loop.create_task(service.reload()))

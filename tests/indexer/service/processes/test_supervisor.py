@@ -51,6 +51,7 @@ try:
         run_keeper=keeper,
         grace=0.1 if behaviour == "hangs" else 60.0,
         on_ready=lambda ready: say("ready", *ready),
+        on_stop=lambda: say("stop"),
         on_exit=lambda number: say("ended", number),
     ).run()
 except NotFound as error:
@@ -167,7 +168,7 @@ def test_what_does_not_finish_in_time_is_ended(start: Callable[[str], Running]) 
     service.wait_for("ready", 1)
     service.send(signal.SIGTERM)
     assert service.end() == 0
-    assert "requests that had not finished after 0.1 s are dropped" in service.errors()
+    assert "workers that had not finished after 0.1 s are killed" in service.errors()
     assert not any(map(is_alive, service.children()))
 
 
