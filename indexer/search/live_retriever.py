@@ -110,10 +110,11 @@ class LiveRetriever:
             self._recent.add(sessions, k, rules, retriever.embedder.max_interactions)
             return answers
 
-    def remember(self, query: Query) -> None:
-        """Let a query that was put to a borrowed retriever be one of those that warm the next version."""
+    def remember(self, queries: Sequence[Query]) -> None:
+        """Let queries that were put to a borrowed retriever be among those that warm the next version."""
         max_interactions = self._serving.retriever.embedder.max_interactions
-        self._recent.add([query.session], query.k, query.rules, max_interactions)
+        for query in queries:
+            self._recent.add([query.session], query.k, query.rules, max_interactions)
 
     def lookup(self, product: Product, k: int = 10, rules: Rules | None = None) -> Answer:
         """As `Retriever.lookup`."""

@@ -64,18 +64,10 @@ class Engine:
     def __init__(self, versions: Versions, settings: ServiceSettings, limits: Limits, observer: EngineObserver) -> None:
         self._versions, self._limits, self._timeout = versions, limits, settings.timeout
         self._admission = Admission(settings.max_waiting, settings.timeout, observer.waiting)
-        self._fast = Lane(
-            "fast",
-            versions.borrow,
-            self._deliver,
-            observer,
-            max_sessions=settings.max_batch,
-            max_interactions=_MAX_UNREAD,
-        )
+        told = (versions.borrow, self._deliver, versions.live.remember, observer)
+        self._fast = Lane("fast", *told, max_sessions=settings.max_batch, max_interactions=_MAX_UNREAD)
         # One at a time: none of them waits for another's condition.
-        self._slow = Lane(
-            "slow", versions.borrow, self._deliver, observer, max_sessions=1, max_interactions=1, background=True
-        )
+        self._slow = Lane("slow", *told, max_sessions=1, max_interactions=1, background=True)
         self._is_open = False
 
     @classmethod

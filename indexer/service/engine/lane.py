@@ -50,6 +50,7 @@ class Lane:
         name: for metrics.
         borrow: opens versions.
         deliver: called on the event loop with the lane and what a batch came to.
+        answered: called with queries that were answered.
         observer: is told about batches.
         max_sessions, max_interactions: of a batch, as of `Turns`.
         background: whether its thread leaves the core to others.
@@ -60,13 +61,15 @@ class Lane:
         name: LaneName,
         borrow: Borrow,
         deliver: Callable[[Lane, Finished], None],
+        answered: Callable[[Sequence[Query]], None],
         observer: EngineObserver,
         *,
         max_sessions: int,
         max_interactions: int,
         background: bool = False,
     ) -> None:
-        self._name, self._borrow, self._deliver, self._observer = name, borrow, deliver, observer
+        self._name, self._borrow, self._observer = name, borrow, observer
+        self._deliver, self._answered = deliver, answered
         self._background = background
         self.queue = Queue()
         self._turns = Turns(max_sessions, max_interactions, self._num_unread)
@@ -136,9 +139,9 @@ class Lane:
 
     def _answer_members(self, retriever: Retriever, members: Sequence[_Member]) -> None:
         """Answer queries at once; if that fails, one by one, so that only the faulty one gets the error."""
-        timings = Timings()
+        timings, queries = Timings(), [query for _, query in members]
         try:
-            answers = retriever.answer([query for _, query in members], timings)
+            answers = retriever.answer(queries, timings)
         except Exception as error:
             if len(members) == 1:
                 members[0][0].error = error
@@ -150,6 +153,7 @@ class Lane:
             work.answers.append(answer)
         for work in dict.fromkeys(work for work, _ in members):
             work.add_timings(timings)
+        self._answered(queries)
 
     def _call(self, work: Work) -> None:
         assert work.call is not None

@@ -404,6 +404,21 @@ class TestVersions:
 
         asyncio.run(ask())
 
+    def test_the_next_version_answers_the_last_sessions_before_it_takes_over(
+        self, nights: Path, run_engine: Run, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        async def ask() -> list[Session]:
+            async with run_engine(nights) as engine:
+                await engine.answer([query("p1"), query("p2")])
+                warmed: list[Session] = []
+                recommend = Retriever.recommend
+                monkeypatch.setattr(Retriever, "recommend", lambda *ask: (warmed.append(ask[1]), recommend(*ask))[1])
+                publish(nights, 2)
+                assert await engine.reload()
+                return warmed
+
+        assert [one.interactions[0].product_id for one in asyncio.run(ask())] == ["p1", "p2"]
+
     def test_a_pinned_version_answers_beside_the_live_one(self, nights: Path, run_engine: Run) -> None:
         async def ask() -> None:
             async with run_engine(nights, (1,)) as engine:
