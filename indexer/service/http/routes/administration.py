@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import msgspec
 
-from indexer.service.experiments.outcome_report import report
+from indexer.service.experiments.outcome_report import OutcomeReport, report
 from indexer.service.http.endpoint import Call, Reply
 from indexer.service.http.operation import Operation
 from indexer.service.service import Service
@@ -61,7 +61,7 @@ class AdministrationRoutes:
                 tag="Administration",
                 summary="What the answers did, by version and arm.",
                 description="Answers, clicks, adds and purchases with intervals of 95%, over sessions.",
-                reply={"type": "object"},
+                reply=OutcomeReport,
                 errors=(503,),
             ),
         ]
