@@ -56,6 +56,18 @@ def id_at(entry: Mapping[str, Any], key: str, parent: str = "") -> str | None:
     return found
 
 
+def name_at(entry: Mapping[str, Any], key: str, parent: str = "") -> str:
+    """The name of an event.
+
+    Raises:
+        InvalidData: missing, or not text.
+    """
+    value = entry.get(key)
+    if isinstance(value, str):
+        return value
+    raise InvalidData(f"expected the name of an event, got {kind_of(value)}", field=under(parent, key))
+
+
 def moment_at(entry: Mapping[str, Any], key: str, parent: str = "") -> float | None:
     """Seconds since 1970 of a time as text (ISO 8601; UTC unless it names a zone) or as a number; None if missing.
 

@@ -7,13 +7,12 @@ parameters. An event without one belongs to a session that is named by the clien
 from __future__ import annotations
 
 import hashlib
-import json
 from collections.abc import Iterator, Mapping
 from typing import Any
 
 from indexer.service.sessions.event import Event
 from indexer.service.sessions.parsed_events import IgnoredEvent, SessionEvent
-from indexer.service.sessions.shapes.fields import id_at, list_at, moment_at, object_at, product_from, text_at
+from indexer.service.sessions.shapes.fields import id_at, list_at, moment_at, name_at, object_at, product_from, text_at
 from indexer.service.sessions.shapes.reasons import NO_PHRASE, NO_PRODUCT, NO_SESSION, OTHER_EVENT
 from ubm_embed.data.logs.event_names import GA4_ACTIONS, GA4_CATEGORIES, GA4_PLACEHOLDERS
 from ubm_embed.data.session import Action, Interaction
@@ -28,23 +27,28 @@ def ga4_events(body: Mapping[str, Any], now: float) -> Iterator[SessionEvent | I
     visitor = id_at(body, "client_id") or id_at(body, "app_instance_id") or id_at(body, "user_id")
     sent = moment_at(body, "timestamp_micros")
     for index, entry in enumerate(list_at(body.get("events"), "events")):
-        field = f"events[{index}]"
-        event = object_at(entry, field)
-        action = GA4_ACTIONS.get(text_at(event, "name", field) or "")
+        event = object_at(entry, f"events[{index}]")
+        action = GA4_ACTIONS.get(name_at(event, "name", f"events[{index}]"))
         if action is None or visitor is None:
             yield IgnoredEvent(index, OTHER_EVENT if action is None else NO_SESSION)
-            continue
-        params = object_at(event.get("params") or {}, f"{field}.params")
-        found = _interactions(Action(action), params, f"{field}.params")
-        if not found:
-            yield IgnoredEvent(index, NO_PHRASE if action == Action.SEARCH else NO_PRODUCT)
-        number = id_at(params, "session_id", f"{field}.params") or id_at(params, "ga_session_id", f"{field}.params")
-        at = moment_at(event, "timestamp_micros", field) or sent
-        identity = None if at is None else _digest([at, index, event])
-        for item, interaction in enumerate(found):
-            event_id = None if identity is None else f"{identity}-{item}"
-            moment = now if at is None else min(at, now)
-            yield SessionEvent(f"{visitor}-{number}" if number else visitor, Event(interaction, moment, event_id))
+        else:
+            yield from _events(index, event, Action(action), visitor, sent, now)
+
+
+def _events(
+    index: int, event: Mapping[str, Any], action: Action, visitor: str, sent: float | None, now: float
+) -> Iterator[SessionEvent | IgnoredEvent]:
+    field = f"events[{index}].params"
+    params = object_at(event.get("params") or {}, field)
+    number = id_at(params, "session_id", field) or id_at(params, "ga_session_id", field)
+    at = moment_at(event, "timestamp_micros", f"events[{index}]") or sent
+    found = _interactions(action, params, field)
+    if not found:
+        yield IgnoredEvent(index, NO_PHRASE if action is Action.SEARCH else NO_PRODUCT)
+    for row, interaction in enumerate(found):
+        event_id = None if at is None else _event_id(at, index, row, interaction)
+        moment = now if at is None else min(at, now)
+        yield SessionEvent(f"{visitor}-{number}" if number else visitor, Event(interaction, moment, event_id))
 
 
 def _interactions(action: Action, params: Mapping[str, Any], field: str) -> list[Interaction]:
@@ -78,7 +82,9 @@ def _filled(entry: Mapping[str, Any], key: str, field: str) -> str | None:
     return None if text in GA4_PLACEHOLDERS else text
 
 
-def _digest(value: Any) -> str:
-    """An id of an event that has none: a request that is sent again has the same ones."""
-    text = json.dumps(value, sort_keys=True, default=str)
-    return hashlib.blake2b(text.encode("utf-8", "surrogatepass"), digest_size=12).hexdigest()
+def _event_id(at: float, index: int, row: int, interaction: Interaction) -> str:
+    """An id for an event, which has none: the same when its request is sent again."""
+    product = interaction.product
+    subject = interaction.query or (product.product_id if product else interaction.product_id)
+    text = f"{at!r} {index} {row} {interaction.action} {subject}"
+    return hashlib.blake2b(text.encode(), digest_size=12).hexdigest()

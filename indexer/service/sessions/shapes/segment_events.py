@@ -15,6 +15,7 @@ from indexer.service.sessions.shapes.fields import (
     id_at,
     list_at,
     moment_at,
+    name_at,
     object_at,
     product_from,
     text_at,
@@ -39,8 +40,11 @@ def segment_events(body: Mapping[str, Any], now: float) -> Iterator[SessionEvent
 
 
 def _events(index: int, call: Mapping[str, Any], field: str, now: float) -> Iterator[SessionEvent | IgnoredEvent]:
-    name, visitor = text_at(call, "event", field), id_at(call, "anonymousId", field) or id_at(call, "userId", field)
-    action = SEGMENT_ACTIONS.get(name or "")
+    if call.get("type") not in (None, "track"):
+        yield IgnoredEvent(index, OTHER_EVENT)
+        return
+    name, visitor = name_at(call, "event", field), id_at(call, "anonymousId", field) or id_at(call, "userId", field)
+    action = SEGMENT_ACTIONS.get(name)
     if action is None or visitor is None:
         yield IgnoredEvent(index, OTHER_EVENT if action is None else NO_SESSION)
         return

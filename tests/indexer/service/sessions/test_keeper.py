@@ -10,6 +10,7 @@ import sys
 import time
 from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
+from typing import BinaryIO
 
 import pytest
 
@@ -45,18 +46,16 @@ run_keeper(Path(sys.argv[1]), sessions, int(sys.argv[2]))
 
 
 @contextlib.contextmanager
-def keeper(socket: Path) -> Iterator[tuple[subprocess.Popen[bytes], int]]:
-    """A process of its own that keeps sessions, and the end of its lifeline."""
-    lifeline, parent = os.pipe()
-    command = [sys.executable, "-c", _KEEPER, str(socket), str(lifeline)]
-    with subprocess.Popen(command, pass_fds=[lifeline]) as process:
-        os.close(lifeline)
+def keeper(socket: Path) -> Iterator[tuple[subprocess.Popen[bytes], BinaryIO]]:
+    """A process of its own that keeps sessions, and the parent's end of its lifeline."""
+    reader, writer = os.pipe()
+    command = [sys.executable, "-c", _KEEPER, str(socket), str(reader)]
+    with os.fdopen(writer, "wb") as parent, subprocess.Popen(command, pass_fds=[reader]) as process:
+        os.close(reader)
         try:
             yield process, parent
         finally:
             process.kill()
-    with contextlib.suppress(OSError):
-        os.close(parent)
 
 
 async def available(store: KeeperSessions) -> None:
@@ -110,7 +109,7 @@ class TestProcess:
         async with sessions(socket_file) as store:
             with keeper(socket_file) as (process, lifeline):
                 await available(store)
-                os.close(lifeline)
+                lifeline.close()
                 assert process.wait(LONG) == 0
 
     async def test_one_that_hangs_is_given_up_and_asked_again(self, socket_file: Path) -> None:
