@@ -16,7 +16,7 @@ help: ## this list
 setup: $(VENV)/.tests ## make .venv with pinned versions of everything that is tested
 
 # The demo needs the product alone: about 2 GB less than the tests with their rivals, clusters and object stores.
-$(VENV)/.demo: EXTRAS := $(FAISS),train
+$(VENV)/.demo: EXTRAS := $(FAISS),serve,train
 $(VENV)/.tests: EXTRAS := $(FAISS),dev
 $(VENV)/.demo $(VENV)/.tests: pyproject.toml constraints.txt
 	@$(PYTHON) -c 'import sys; sys.exit("Python 3.11 or newer is needed, this is " + sys.version.split()[0] if sys.version_info < (3, 11) else 0)'

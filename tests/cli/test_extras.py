@@ -48,6 +48,13 @@ def test_what_trains_needs_the_extra_train(tmp_path: Path) -> None:
     assert not list(tmp_path.iterdir())
 
 
+def test_what_serves_needs_the_extra_serve(tmp_path: Path) -> None:
+    hidden = [name for name, extra in EXTRAS.items() if extra == "serve"]
+    ((code, error),) = without(hidden, ["serve", "--store", str(tmp_path), "--port", "0"])
+    assert code == 4
+    assert str(error).endswith("; type: pip install 'ubm-embed[serve]'\n")
+
+
 @pytest.mark.parametrize("library", EXTRAS)
 def test_the_extra_brings_the_library(library: str) -> None:
     project = tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))["project"]

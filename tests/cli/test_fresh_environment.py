@@ -70,3 +70,9 @@ def test_it_says_what_training_lacks(environment: Path, tmp_path: Path) -> None:
     command = [environment / "ubm-embed", "pretrain", "--corpus", tmp_path, "--out", tmp_path / "model"]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     assert (done.returncode, "pip install 'ubm-embed[train]'" in done.stderr) == (4, True)
+
+
+def test_it_says_what_serving_lacks(environment: Path, nights: Path) -> None:
+    command = [environment / "ubm-embed", "serve", "--store", nights]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert (done.returncode, "pip install 'ubm-embed[serve]'" in done.stderr) == (4, True)
