@@ -46,6 +46,7 @@ def create_app(service: Service, keys: Keys, metrics: Metrics) -> ASGIApp:
         *HealthRoutes(service, limits, metrics).operations(),
         *AdministrationRoutes(service).operations(),
     ]
+    metrics.watch(lambda: not service.engine.readiness)
     return harden(_application(operations, limits), settings, keys, metrics, partial(_live_version, service))
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import fields
 from functools import lru_cache
 from pathlib import Path
@@ -45,6 +45,7 @@ class Metrics:
         self._folder, self._registry = folder, CollectorRegistry()
         self._versions: set[int] = set()
         self._sampled, self._cpu = 0.0, 0.0
+        self._is_ready: Callable[[], bool] | None = None
         self._of_requests()
         self._of_the_engine()
         self._of_shoppers()
@@ -158,6 +159,11 @@ class Metrics:
         """Whether this worker can answer now."""
         self._ready.set(is_ready)
 
+    def watch(self, is_ready: Callable[[], bool]) -> None:
+        """Ask now, and every few seconds while requests come, whether this worker can answer."""
+        self._is_ready = is_ready
+        self.sample()
+
     def events(self, accepted: int = 0, duplicates: int = 0, ignored: int = 0) -> None:
         """Events came."""
         for result, number in (("accepted", accepted), ("duplicate", duplicates), ("ignored", ignored)):
@@ -190,11 +196,13 @@ class Metrics:
         self._log_dropped.inc(number)
 
     def sample(self) -> None:
-        """Look at the memory and the time of this process."""
+        """Look at this process: its memory, its time, and whether it can answer."""
         self._sampled, cpu = time.monotonic(), time.process_time()
         self._cpu_seconds.inc(cpu - self._cpu)
         self._cpu = cpu
         self._resident.set(_anonymous_bytes())
+        if self._is_ready is not None:
+            self._ready.set(self._is_ready())
 
     def _label(self, version: int) -> str:
         if version not in self._versions:

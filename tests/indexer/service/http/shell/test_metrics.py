@@ -113,6 +113,14 @@ def test_promtool_finds_nothing_to_complain_of(metrics: Metrics) -> None:
     assert (checked.returncode, checked.stdout, checked.stderr) == (0, b"", b"")
 
 
+def test_whether_it_can_answer_is_asked_when_it_is_read(metrics: Metrics) -> None:
+    states = [True]
+    metrics.watch(lambda: states[-1])
+    assert values(metrics.exposition())["ubm_ready"] == 1
+    states.append(False)
+    assert values(metrics.exposition())["ubm_ready"] == 0
+
+
 def test_versions_that_come_and_go_do_not_pile_up(metrics: Metrics) -> None:
     for version in range(1_000):
         metrics.answer(version, "")
