@@ -6,7 +6,6 @@ import logging
 import os
 import re
 import shutil
-import subprocess
 import sys
 import time
 from collections.abc import Callable
@@ -21,12 +20,12 @@ from indexer.service.event_log.event_log import EventLog
 from indexer.service.sessions.event import Event
 from indexer.service.sessions.session_store import ShownAnswer
 from indexer.service.settings import ServiceSettings
+from tests.small_disk import new_small_disk, on_small_disk
 from ubm_embed.data.corpus import INTERACTIONS_FILE
 from ubm_embed.data.interactions import read_interactions
 from ubm_embed.data.logs.ingestion import ingest
 from ubm_embed.data.session import Action, Interaction, Product
 
-ROOT = Path(__file__).parents[4]
 NEVER = 3_600.0
 
 
@@ -289,27 +288,8 @@ print(left, rows, log.dropped)
 """
 
 
-def on_small_disk(folder: Path, *command: object) -> subprocess.CompletedProcess[str]:
-    """Run a command while `folder` is a disk of 64 KB."""
-    mounted = ["unshare", "-rm", "sh", "-c", 'mount -t tmpfs -o size=64k tmpfs "$0" && "$@"', folder, *command]
-    return subprocess.run([str(part) for part in mounted], cwd=ROOT, capture_output=True, text=True, timeout=120)
-
-
-@pytest.fixture
-def small_disk(tmp_path: Path) -> Path:
-    """A folder for `on_small_disk`."""
-    folder = tmp_path / "small"
-    folder.mkdir()
-    try:
-        allowed = on_small_disk(folder, "true").returncode == 0
-    except FileNotFoundError:
-        allowed = False
-    if not allowed:
-        pytest.skip("mounting a file system is not allowed here")
-    return folder
-
-
-def test_on_a_full_disk_rows_wait_and_no_part_of_a_file_stays(small_disk: Path) -> None:
-    ran = on_small_disk(small_disk, sys.executable, "-c", ON_A_FULL_DISK, small_disk)
-    assert ran.stdout == "['other'] 200 0\n", ran.stderr
+def test_on_a_full_disk_rows_wait_and_no_part_of_a_file_stays(tmp_path: Path) -> None:
+    disk = new_small_disk(tmp_path)
+    ran = on_small_disk(disk, sys.executable, "-c", ON_A_FULL_DISK, disk)
+    assert ran.stdout == "['other'] 200 0\nleft: events\n", ran.stderr
     assert "No space left on device" in ran.stderr
