@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterable
 from dataclasses import fields
-from functools import lru_cache
+from functools import cached_property, lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -78,9 +78,7 @@ class Metrics:
         )
         self._waiting = self._gauge("waiting_sessions", "Sessions that wait for their answers")
         self._dropped = self._counter("dropped_sessions", "Sessions dropped without an answer", "reason")
-        self._version = self._gauge("version", "The version that answers; of several workers the oldest", "livemin")
         self._version_refusals = self._counter("versions_refused", "Versions that became live and did not open")
-        self._ready = self._gauge("ready", "1 if requests can be answered, of every worker; else 0", "livemin")
 
     def _of_shoppers(self) -> None:
         self._events = self._counter("events", "Events by what became of them", "result")
@@ -92,9 +90,20 @@ class Metrics:
         self._log_dropped = self._counter("event_log_dropped", "Events and answers that the event log lost")
 
     def _of_the_process(self) -> None:
-        self._gauge("workers", "Workers that run").set(1)
         self._resident = self._gauge("resident_bytes", "Memory of the workers, without the files that they map")
         self._cpu_seconds = self._counter("cpu_seconds", "Time of the processor that the workers took")
+
+    # Made when they are known: a worker that starts is neither of version 0 nor a failure.
+
+    @cached_property
+    def _version(self) -> Gauge:
+        return self._gauge("version", "The version that answers; of several workers the oldest", "livemin")
+
+    @cached_property
+    def _ready(self) -> Gauge:
+        return self._gauge(
+            "ready", "1 if requests can be answered, by every worker that has started; else 0", "livemin"
+        )
 
     def _counter(self, name: str, text: str, *labels: str) -> Counter:
         return Counter(f"ubm_{name}", text, labels, registry=self._registry)
@@ -162,6 +171,7 @@ class Metrics:
     def watch(self, is_ready: Callable[[], bool]) -> None:
         """Ask now, and every few seconds while requests come, whether this worker can answer."""
         self._is_ready = is_ready
+        self._gauge("workers", "Workers that have started").set(1)
         self.sample()
 
     def events(self, accepted: int = 0, duplicates: int = 0, ignored: int = 0) -> None:

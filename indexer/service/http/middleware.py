@@ -54,6 +54,7 @@ class Middleware:
         self.app, self.keys, self.metrics = app, keys, metrics
         self._version = version
         self._last_version: int | None = None
+        self.live_version()
         self.max_body = settings.max_body
         self.rates = RateLimits(settings.workers)
         routes = [route for route in app.routes if isinstance(route, Route)]

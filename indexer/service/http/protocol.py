@@ -26,6 +26,8 @@ _LOG = logging.getLogger("ubm_embed.access")
 # After a refusal what a client still sends is read for so long; a reset would take the answer from it.
 _LINGER_SECONDS = 1.0
 _LINGER_BYTES = 1 << 20
+# Headers with which a client asks for another protocol.
+_UPGRADE = (b"connection", b"http2-settings", b"upgrade")
 
 
 @dataclass(frozen=True, slots=True)
@@ -138,13 +140,22 @@ class HardenedProtocol(HttpToolsProtocol):
             self.parser.feed_data(data)
             if self._in_message:
                 self._await_rest(len(data), was_in_headers)
-        except httptools.HttpParserUpgrade:  # answered as if it had not asked; the parser reads no further
-            self.cycle.keep_alive = False
-            self._discarded = 0
+        except httptools.HttpParserUpgrade as upgrade:
+            self._read_without_upgrade(data[upgrade.args[0] :])
         except httptools.HttpParserError as error:
             self._refuse(error.__context__ if isinstance(error.__context__, Refusal) else refusal.malformed())
         except Refusal as problem:
             self._refuse(problem)
+
+    def _read_without_upgrade(self, rest: bytes) -> None:
+        """Read a request as if it asked for no other protocol: the parser takes its body for that protocol's.
+
+        Java's client asks for HTTP/2 with every request, unless it is told not to.
+        """
+        head = [self.parser.get_method(), b" ", self.url, b" HTTP/1.1\r\n"]
+        lines = [b"%b: %b\r\n" % header for header in self.headers if header[0] not in _UPGRADE]
+        self.parser = httptools.HttpRequestParser(self)
+        self.data_received(b"".join([*head, *lines, b"\r\n", rest]))
 
     def _await_rest(self, received: int, was_in_headers: bool) -> None:
         """Bound what the parser holds until a header, or the whole request, is there, and for how long."""
@@ -191,22 +202,23 @@ class HardenedProtocol(HttpToolsProtocol):
         if self.parser.get_http_version() not in ("1.1", "1.0"):  # the parser knows 0.9 and 2.0, too
             raise refusal.malformed()
         self._in_headers = False
-        super().on_headers_complete()
+        if not self.parser.should_upgrade():
+            super().on_headers_complete()
+        elif self.parser.get_method() == b"CONNECT":
+            raise refusal.malformed()
         if len(self.pipeline) > self.limits.waiting:
             raise refusal.too_many_waiting()
 
     def on_message_complete(self) -> None:
         self._in_message = False
         self._stop_deadline()
-        super().on_message_complete()
+        if not self.parser.should_upgrade():
+            super().on_message_complete()
 
     def on_response_complete(self) -> None:
         super().on_response_complete()
         if not (self._in_message or self.pipeline or self.transport.is_closing()):
             self._rest()
-
-    def _unsupported_upgrade_warning(self) -> None:
-        """Nothing: what a client asks for is no news."""
 
     # Refusals
 

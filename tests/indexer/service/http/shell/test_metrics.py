@@ -26,7 +26,7 @@ metrics.request_began()
 metrics.request_began()
 metrics.request_ended("GET", "/info", 200, 0.002, None, None)
 metrics.version(int(sys.argv[3]))
-metrics.ready(sys.argv[3] == "4")
+metrics.watch(lambda: sys.argv[3] == "4")
 metrics.waiting(10)
 metrics.kept_sessions(7)
 print(metrics.exposition().decode())
@@ -47,7 +47,7 @@ def metrics() -> Metrics:
     metrics.dropped("timeout", 4)
     metrics.version(3)
     metrics.version_refused(ValueError("damaged"))
-    metrics.ready(True)
+    metrics.watch(lambda: True)
     metrics.events(accepted=5, duplicates=2, ignored=1)
     metrics.answer(3, "treatment")
     metrics.outcomes([Outcome("click", "a1", 3, "treatment", "p1"), Outcome("buy", "a1", 3, "treatment", "p1")])
@@ -113,8 +113,12 @@ def test_promtool_finds_nothing_to_complain_of(metrics: Metrics) -> None:
     assert (checked.returncode, checked.stdout, checked.stderr) == (0, b"", b"")
 
 
-def test_whether_it_can_answer_is_asked_when_it_is_read(metrics: Metrics) -> None:
-    states = [True]
+def test_a_worker_that_starts_says_nothing_of_versions_and_readiness() -> None:
+    assert not {"ubm_version", "ubm_ready", "ubm_workers"} & set(values(Metrics().exposition()))
+
+
+def test_whether_it_can_answer_is_asked_when_it_is_read() -> None:
+    metrics, states = Metrics(), [True]
     metrics.watch(lambda: states[-1])
     assert values(metrics.exposition())["ubm_ready"] == 1
     states.append(False)

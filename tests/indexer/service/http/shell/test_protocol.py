@@ -234,9 +234,18 @@ def test_a_client_that_closes_its_side_is_gone(server: Running) -> None:
         assert read_all(connection) == b""
 
 
-def test_a_request_to_upgrade_is_answered_as_if_it_had_not_asked(server: Running) -> None:
-    upgrade = b"GET / HTTP/1.1\r\nConnection: Upgrade, HTTP2-Settings\r\nUpgrade: h2c\r\nHTTP2-Settings: AAMA\r\n\r\n"
-    assert server.ask(upgrade + b"more" * 100).startswith(b"HTTP/1.1 200")
+@pytest.mark.parametrize("protocol", [b"h2c", b"websocket", b"nonsense"])
+def test_a_request_to_upgrade_is_answered_as_if_it_had_not_asked(server: Running, protocol: bytes) -> None:
+    upgrade = (
+        b"POST / HTTP/1.1\r\nConnection: Upgrade, HTTP2-Settings\r\nUpgrade: %b\r\nHTTP2-Settings: AAMA\r\n" % protocol
+    )
+    for rest in (b"Content-Length: 4\r\n\r\nbody", b"Transfer-Encoding: chunked\r\n\r\n4\r\nbody\r\n0\r\n\r\n"):
+        with server.connect() as connection:
+            for start, end in ((0, 20), (20, -3), (-3, None)):
+                connection.sendall((upgrade + rest)[start:end])
+            connection.sendall(upgrade + rest)
+            connection.sendall(POST)
+            assert [read_answer(connection)[2] for _ in range(3)] == [b"body"] * 3
 
 
 def test_a_thousand_idle_connections_leave_room_for_a_request(server: Running) -> None:
