@@ -7,8 +7,8 @@ import sys
 import threading
 from contextlib import suppress
 
-# A tenth of the share of a thread at 0, and all of what nobody else wants.
-_NICE = 10
+# A third of the share of a thread at 0, and all of what nobody else wants.
+_NICE = 5
 
 
 def yield_to_others() -> None:

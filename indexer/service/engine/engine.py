@@ -5,10 +5,12 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Any, Generic, Self, TypeVar
 
 from indexer.search.answer import Answer
+from indexer.search.background import yield_to_others
 from indexer.search.limits import Limits
 from indexer.search.live_retriever import LiveRetriever
 from indexer.search.query import Query, Timings
@@ -57,8 +59,8 @@ class Engine:
 
     One thread, the fast lane, owns the answers: it takes the requests that wait, answers them at once, and never waits
     for more. What would hold others up goes to a second thread, the slow lane, which leaves the core to the first:
-    conditions that were not compiled yet, explanations, very many matches. All methods but `open` are for the event
-    loop's thread.
+    rules that were not compiled yet, explanations, very many matches, a session of which hardly anything is cached. All
+    methods but `open` are for the event loop's thread.
     """
 
     def __init__(self, versions: Versions, settings: ServiceSettings, limits: Limits, observer: EngineObserver) -> None:
@@ -68,6 +70,7 @@ class Engine:
         self._fast = Lane("fast", *told, max_sessions=settings.max_batch, max_interactions=_MAX_UNREAD)
         # One at a time: none of them waits for another's condition.
         self._slow = Lane("slow", *told, max_sessions=1, max_interactions=1, background=True)
+        self._reloading = ThreadPoolExecutor(1, "reload", yield_to_others)
         self._is_open = False
 
     @classmethod
@@ -98,7 +101,7 @@ class Engine:
     async def close(self) -> None:
         """Refuse new requests, answer those that wait, and let the versions go."""
         self._is_open = False
-        for close in (self._fast.close, self._slow.close, self._versions.close):
+        for close in (self._fast.close, self._slow.close, self._reloading.shutdown, self._versions.close):
             await asyncio.to_thread(close)
 
     @property
@@ -167,13 +170,13 @@ class Engine:
         """
         work = self._new_work(cost, pinned)
         work.call = function
-        is_fast = cost <= _MAX_FAST_COST and (rules is None or self._has_compiled([rules], pinned))
+        is_fast = cost <= _MAX_FAST_COST and self._has_compiled(rules, pinned)
         await self._done(work, self._fast if is_fast else self._slow)
         return Called(work.value, work.version, work.timings)
 
     async def reload(self) -> bool:
         """Look for a new version now; whether one took over. What keeps one from it is in `error`."""
-        return await asyncio.to_thread(self._versions.live.check)
+        return await asyncio.get_running_loop().run_in_executor(self._reloading, self._versions.live.check)
 
     def _new_work(self, sessions: int, pinned: int | None) -> Work:
         if not self._is_open:
@@ -183,12 +186,13 @@ class Engine:
         return Work(future, sessions, now, now + self._timeout, pinned)
 
     def _lane_for(self, queries: Sequence[Query], pinned: int | None) -> Lane:
-        is_slow = any(query.explain or query.k > _MAX_FAST_K for query in queries)
-        return self._slow if is_slow or not self._has_compiled([q.rules for q in queries], pinned) else self._fast
-
-    def _has_compiled(self, rules: Sequence[Rules], pinned: int | None) -> bool:
         with self._versions.borrow(pinned) as retriever:
-            return all(map(retriever.has_compiled, rules))
+            is_slow = any(_holds_others_up(retriever, query) for query in queries)
+        return self._slow if is_slow else self._fast
+
+    def _has_compiled(self, rules: Rules | None, pinned: int | None) -> bool:
+        with self._versions.borrow(pinned) as retriever:
+            return rules is None or retriever.has_compiled(rules)
 
     async def _done(self, work: Work, lane: Lane) -> None:
         """Wait until a lane has worked it off."""
@@ -213,6 +217,11 @@ class Engine:
                 work.future.set_exception(work.error)
             else:
                 work.future.set_result(None)
+
+
+def _holds_others_up(retriever: Retriever, query: Query) -> bool:
+    is_large = query.explain or query.k > _MAX_FAST_K or not retriever.has_compiled(query.rules)
+    return is_large or retriever.num_unread(query) > _MAX_UNREAD
 
 
 def _expire(work: Work, lane: Lane) -> None:

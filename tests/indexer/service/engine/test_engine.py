@@ -16,6 +16,7 @@ from indexer.search.answer import Answer
 from indexer.search.query import Query, Timings
 from indexer.search.ranking import Rules
 from indexer.search.retriever import Retriever
+from indexer.service.engine import engine as engine_module
 from indexer.service.engine.engine import Answered, Engine
 from indexer.service.engine.overload import Overloaded
 from indexer.store.embedding_store import version_folder
@@ -345,6 +346,19 @@ class TestSlowLane:
 
         asyncio.run(ask(lambda engine: engine.answer([request_])))
         assert [lane for lane, *_ in observer.batches] == ["slow"]
+
+    def test_a_session_of_which_hardly_anything_is_cached_goes_there_once(
+        self, store: Path, run_engine: Run, observer: Recorder, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr(engine_module, "_MAX_UNREAD", 2)
+
+        async def ask() -> None:
+            async with run_engine(store) as engine:
+                for _ in range(2):
+                    await engine.answer([query("p3", "p4", "p5")])
+
+        asyncio.run(ask())
+        assert [lane for lane, *_ in observer.batches] == ["slow", "fast"]
 
     def test_a_large_call_goes_there(self, store: Path, run_engine: Run, observer: Recorder) -> None:
         async def ask() -> None:
