@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import shutil
 import subprocess
 import sys
@@ -15,6 +16,7 @@ from indexer.service.http.metrics import Metrics
 from indexer.service.http.worker_metrics import worker_ended
 from indexer.service.sessions.session_store import Outcome
 
+DOCUMENTATION = (Path(__file__).parents[5] / "docs" / "service.md").read_text("utf-8")
 WORKER = """
 import sys
 from pathlib import Path
@@ -123,6 +125,23 @@ def test_whether_it_can_answer_is_asked_when_it_is_read() -> None:
     assert values(metrics.exposition())["ubm_ready"] == 1
     states.append(False)
     assert values(metrics.exposition())["ubm_ready"] == 0
+
+
+@pytest.mark.skipif(shutil.which("promtool") is None, reason="promtool is not installed")
+def test_the_alerts_of_the_documentation_are_valid(tmp_path: Path) -> None:
+    rules = DOCUMENTATION.split("```yaml\ngroups:", 1)[1].split("```", 1)[0]
+    (tmp_path / "rules.yml").write_text(f"groups:{rules}")
+    checked = subprocess.run(
+        ["promtool", "check", "rules", tmp_path / "rules.yml"], capture_output=True, check=False, text=True
+    )
+    assert checked.returncode == 0, checked.stderr
+
+
+def test_the_documentation_names_all_metrics_and_no_others(metrics: Metrics) -> None:
+    families = text_string_to_metric_families(metrics.exposition().decode())
+    exported = {f"{family.name}_total" if family.type == "counter" else family.name for family in families}
+    named = {name.removesuffix("_bucket") for name in re.findall(r"\bubm_(?!embed\b)[a-z_]+", DOCUMENTATION)}
+    assert named == exported
 
 
 def test_versions_that_come_and_go_do_not_pile_up(metrics: Metrics) -> None:
