@@ -67,6 +67,7 @@ class EventLog:
         self._seconds, self._retry_seconds, self._observer = seconds, min(retry_seconds, seconds), observer
         self._events = LogTable(LogFolder(folder / "events", EVENT_COLUMNS), max_bytes)
         self._answers = LogTable(LogFolder(folder / "answers", ANSWER_COLUMNS), max_bytes)
+        self._tables = (self._events, self._answers)
         self._failing = self._closed = False
         self._wake = threading.Event()
         self._thread = threading.Thread(target=self._run, name="event log", daemon=True)
@@ -108,7 +109,7 @@ class EventLog:
 
     def _run(self) -> None:
         with contextlib.suppress(OSError):
-            for table in (self._events, self._answers):
+            for table in self._tables:
                 table.folder.clean()
         while not self._closed:
             self._wake.wait(self._retry_seconds if self._failing else self._seconds)
@@ -117,10 +118,12 @@ class EventLog:
         self._write()  # what came between the last look and the end
 
     def _write(self) -> None:
+        for table in self._tables:
+            if lost := table.convert():
+                self._drop(lost)
         try:
-            for table in (self._events, self._answers):
-                if lost := table.write():
-                    self._drop(lost)
+            for table in self._tables:
+                table.write()
         except Exception as error:  # whatever it is, it must not end the thread
             self._fail(error)
             return
@@ -140,7 +143,7 @@ class EventLog:
 
     @property
     def _waiting(self) -> int:
-        return len(self._events) + len(self._answers)
+        return sum(map(len, self._tables))
 
     def _drop(self, number: int) -> None:
         self.dropped += number

@@ -23,9 +23,9 @@ _PAUSE_SECONDS = 0.0005
 
 
 class LogTable:
-    """Rows that wait. Any thread may add some, one thread writes.
+    """Rows that wait, once they are converted as columns, which take a quarter of the memory.
 
-    Rows that a write has come to wait as columns, in a quarter of the memory.
+    Any thread may add some; one thread converts and writes.
 
     Args:
         max_bytes: beyond it rows are not taken in; those that wait stay until they are written.
@@ -61,12 +61,8 @@ class LogTable:
                     self._nbytes += row.nbytes
         return refused
 
-    def write(self) -> int:
-        """Write what waits to one file, and return how many rows were lost, since Parquet cannot hold them.
-
-        Raises:
-            OSError, UbmError: as of `LogFolder.write`. What waits goes on to wait.
-        """
+    def convert(self) -> int:
+        """Turn rows into columns, and return how many are lost, since Parquet cannot hold them."""
         lost = 0
         while rows := self._take():
             try:
@@ -77,10 +73,17 @@ class LogTable:
             else:
                 self._keep(batch)
             time.sleep(_PAUSE_SECONDS)
+        return lost
+
+    def write(self) -> None:
+        """Write what is converted to one file.
+
+        Raises:
+            OSError, Conflict: as of `LogFolder.write`. What waits goes on to wait.
+        """
         if self._batches:
             self.folder.write(self._batches)
             self._let_go()
-        return lost
 
     def _take(self) -> list[LogRow]:
         rows, nbytes = list[LogRow](), 0
