@@ -5,8 +5,9 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import socket
+import time
 from collections.abc import Iterator
-from typing import Any
+from typing import Any, cast
 
 import uvicorn
 
@@ -15,6 +16,7 @@ from indexer.service.settings import ServiceSettings
 
 # A client that keeps its connection open sends its next request, and learns from the answer that it is the last one.
 LINGER_SECONDS = 1.0
+_POLL_SECONDS = 0.02
 _KEEP_ALIVE_SECONDS = 75  # as nginx: longer than most proxies and clients keep theirs, which must close first
 
 
@@ -43,15 +45,41 @@ class HTTPServer(uvicorn.Server):
         """Nothing: the worker handles signals."""
         yield
 
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        """As uvicorn's, with a second hold on the sockets."""
+        self._listeners = [one.dup() for one in sockets or ()]
+        await super().startup(sockets)
+
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
         """Take no new connections, and answer what comes on those that are open, which then are closed.
 
-        Uvicorn alone closes connections that look idle, although a request may be on its way.
+        Uvicorn alone closes connections that look idle although a request may be on its way, and resets those that it
+        has not taken yet.
         """
+        await self._stop_listening(sockets or [])
+        self.server_state.default_headers.append((b"connection", b"close"))
+        deadline = time.monotonic() + LINGER_SECONDS
+        while self.server_state.connections and not self.force_exit and time.monotonic() < deadline:
+            await asyncio.sleep(_POLL_SECONDS)
+        await super().shutdown(sockets)
+
+    async def _stop_listening(self, sockets: list[socket.socket]) -> None:
         for server in self.servers:
             server.close()
-        self.server_state.default_headers.append((b"connection", b"close"))
-        deadline = asyncio.get_running_loop().time() + LINGER_SECONDS
-        while self.server_state.connections and not self.force_exit and asyncio.get_running_loop().time() < deadline:
-            await asyncio.sleep(0.02)
-        await super().shutdown(sockets)
+        for one in sockets:
+            one.close()
+        await asyncio.sleep(_POLL_SECONDS)  # the event loop closes its own hold on them only then
+        for connection in [one for listener in self._listeners for one in _waiting(listener)]:
+            await asyncio.get_running_loop().connect_accepted_socket(self._protocol, connection)
+
+    def _protocol(self) -> asyncio.Protocol:
+        protocol: Any = self.config.http_protocol_class
+        return cast("asyncio.Protocol", protocol(self.config, self.server_state, self.lifespan.state))
+
+
+def _waiting(listener: socket.socket) -> Iterator[socket.socket]:
+    """The connections that nobody has taken yet; then the socket is closed."""
+    with listener, contextlib.suppress(BlockingIOError):
+        listener.setblocking(False)
+        while True:
+            yield listener.accept()[0]

@@ -101,6 +101,7 @@ def _run_workers(
             run_worker(settings, keys, listener, parent.report, siblings)
 
         def keep(socket: Path, parent: Parent) -> None:
+            listener.close()
             run_keeper(socket, memory_sessions(settings), parent.lifeline)
 
         def stop() -> None:

@@ -3,53 +3,64 @@
 from __future__ import annotations
 
 import http.client
+import os
 import signal
 import socket
 import time
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, field
 
 import pytest
 
 from indexer.service.processes.http_server import LINGER_SECONDS
-from tests.indexer.service.processes.conftest import Start, ask, until
+from tests.indexer.service.processes.conftest import LIMIT, ServiceProcess, Start, ask, until
 
 SHOPPERS = 4
 
 
-@dataclass
 class Shopper:
-    """Asks over one connection until the service says that it closes it."""
+    """Asks until the service takes no more requests, over one connection or over a new one for each request."""
 
-    connection: http.client.HTTPConnection
-    answers: list[int] = field(default_factory=list)
+    def __init__(self, service: ServiceProcess, *, reconnects: bool) -> None:
+        self._service, self._reconnects = service, reconnects
+        self._connection = service.connect()
+        self.statuses: list[int] = []
 
     def shop(self) -> None:
-        closes, answered = False, time.monotonic()
+        answered, closes = time.monotonic(), False
         while not closes:
-            body = {"interactions": [{"action": "search", "query": f"red shoes {len(self.answers)}"}]}
             try:
-                response, _ = ask(self.connection, "/v1/recommend", body)
-            except (http.client.RemoteDisconnected, ConnectionResetError, BrokenPipeError):
+                if self._reconnects:
+                    self._connection.close()
+                    self._connection.connect()
+                closes = self._ask()
+            except ConnectionRefusedError:
+                return
+            except (http.client.RemoteDisconnected, ConnectionError):
                 # Only a connection that was idle may be closed without a word, as where this machine is very busy.
+                assert not self._reconnects
                 assert time.monotonic() - answered > LINGER_SECONDS
                 return
             answered = time.monotonic()
-            self.answers.append(response.status)
-            closes = response.getheader("Connection") == "close"
+
+    def _ask(self) -> bool:
+        body = {"interactions": [{"action": "search", "query": f"red shoes {len(self.statuses)}"}]}
+        response, _ = ask(self._connection, "/v1/recommend", body)
+        self.statuses.append(response.status)
+        return not self._reconnects and response.getheader("Connection") == "close"
 
 
 @pytest.mark.parametrize("workers", ["1", "2"])
 def test_no_request_is_lost(start: Start, workers: str) -> None:
     service = start("--workers", workers)
-    shoppers = [Shopper(service.connect()) for _ in range(SHOPPERS)]
+    shoppers = [Shopper(service, reconnects=number % 2 == 0) for number in range(SHOPPERS)]
     with ThreadPoolExecutor(SHOPPERS) as pool:
         running = [pool.submit(shopper.shop) for shopper in shoppers]
-        until(lambda: all(len(shopper.answers) > 10 for shopper in shoppers))
-        assert service.end(signal.SIGTERM if workers == "2" else signal.SIGINT) == 0
+        until(lambda: all(len(shopper.statuses) > 10 for shopper in shoppers))
+        os.killpg(service.process.pid, signal.SIGINT)  # as a terminal does it, to all processes
+        assert service.process.wait(LIMIT) == 0
         for one in running:
             one.result()
-    assert {status for shopper in shoppers for status in shopper.answers} == {200}
+    assert {status for shopper in shoppers for status in shopper.statuses} == {200}
     with pytest.raises(ConnectionRefusedError):
         service.connect()
 

@@ -71,6 +71,22 @@ def test_a_worker_that_is_killed_is_replaced_and_the_others_do_not_notice(
     assert service.owner_of(connection) == other
 
 
+def test_a_keeper_of_sessions_that_is_killed_is_replaced(
+    service: ServiceProcess, pair: dict[int, http.client.HTTPConnection]
+) -> None:
+    (keeper,) = set(service.children()) - set(pair)
+    os.kill(keeper, signal.SIGKILL)
+    first, second = pair.values()
+
+    def is_kept() -> bool:
+        ask(first, "/v1/events", {"session_id": "later", **VIEWED["interactions"][0]})
+        response, answer = ask(second, "/v1/recommend", {"session_id": "later"})
+        assert response.status == 200
+        return answer["fallback"] is None
+
+    until(is_kept)
+
+
 def test_sighup_takes_a_new_version_to_all(
     service: ServiceProcess, shop: Shop, pair: dict[int, http.client.HTTPConnection]
 ) -> None:
