@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import msgspec
+import uvloop
 
 from indexer.service.sessions.keeper_messages import (
     AddAnswer,
@@ -43,7 +44,7 @@ def run_keeper(socket: Path, sessions: MemorySessions, lifeline: int | None = No
     for ignored in (signal.SIGINT, signal.SIGHUP):
         signal.signal(ignored, signal.SIG_IGN)
     os.umask(0o077)
-    asyncio.run(_until_ended(socket, sessions, lifeline))
+    uvloop.run(_until_ended(socket, sessions, lifeline))
 
 
 async def _until_ended(socket: Path, sessions: MemorySessions, lifeline: int | None) -> None:
@@ -102,7 +103,7 @@ async def _serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter, ses
 
 async def _answer(request: Request, sessions: MemorySessions) -> Any:
     if isinstance(request, AskSession):
-        return await sessions.session(request.session_id)
+        return sessions.record(request.session_id)
     if isinstance(request, AddEvents):
         return await sessions.add_events(request.session_id, request.events)
     if isinstance(request, AddAnswer):

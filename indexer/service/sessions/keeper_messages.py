@@ -16,7 +16,7 @@ _LENGTH_BYTES = 4
 
 
 class AskSession(msgspec.Struct, frozen=True, array_like=True, tag=True):
-    """Answered by `Session | None`."""
+    """Answered by the record of the session, which the worker reads: `bytes | None`."""
 
     session_id: str
 

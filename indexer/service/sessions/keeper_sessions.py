@@ -22,12 +22,13 @@ from indexer.service.sessions.keeper_messages import (
     framed,
     read_frame,
 )
+from indexer.service.sessions.record import decode
 from indexer.service.sessions.session_store import Added, SessionsUnavailable, ShownAnswer
 from ubm_embed.data.session import Session
 
 T = TypeVar("T")
 _MAX_PENDING = 2_000  # requests of one worker that wait for their answers
-_SESSION = msgspec.msgpack.Decoder[Session | None](Session | None)
+_RECORD = msgspec.msgpack.Decoder[bytes | None](bytes | None)
 _ADDED = msgspec.msgpack.Decoder[Added](Added)
 _NOTHING = msgspec.msgpack.Decoder[None](None)
 _NUMBERS = msgspec.msgpack.Decoder[dict[str, int]](dict[str, int])
@@ -48,7 +49,8 @@ class KeeperSessions:
 
     async def session(self, session_id: str) -> Session | None:
         """As `SessionStore`."""
-        return await self._ask(AskSession(session_id), _SESSION)
+        record = await self._ask(AskSession(session_id), _RECORD)
+        return None if record is None else decode(record).session(session_id)
 
     async def add_events(self, session_id: str, events: Sequence[Event]) -> Added:
         """As `SessionStore`."""

@@ -92,6 +92,9 @@ class KeptSession(msgspec.Struct, frozen=True, array_like=True):
 
     def _until(self, now: float) -> KeptSession:
         """With `now` for moments ahead of it: after a clock that was ahead, later events must not sort before it."""
+        moments = [*(one.moment for one in self.interactions[-1:]), *(one.shown.moment for one in self.answers)]
+        if max(moments, default=now) <= now:
+            return self
         interactions = tuple(one.until(now) for one in self.interactions)
         return KeptSession(interactions, self.event_ids, tuple(one.until(now) for one in self.answers), self.tallies)
 

@@ -51,6 +51,12 @@ class MemorySessions:
         self._evicted = 0
         self._counts: Counter[str] = Counter()
 
+    def record(self, session_id: str) -> bytes | None:
+        """What is kept of a session (`record.decode`); None if nothing is."""
+        self._drop_expired()
+        entry = self._entries.get(session_id)
+        return None if entry is None else entry.record
+
     async def session(self, session_id: str) -> Session | None:
         """As `SessionStore`."""
         return self._kept(session_id).session(session_id)
@@ -76,9 +82,8 @@ class MemorySessions:
         """As `SessionStore`."""
 
     def _kept(self, session_id: str) -> KeptSession:
-        self._drop_expired()
-        entry = self._entries.get(session_id)
-        return KeptSession() if entry is None else decode(entry.record)
+        record = self.record(session_id)
+        return KeptSession() if record is None else decode(record)
 
     def _keep(self, session_id: str, changed: Changed) -> Added:
         self._drop(session_id)
