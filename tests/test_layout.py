@@ -68,7 +68,8 @@ HOME = {
     **dict.fromkeys(("fastapi", "starlette", "prometheus_client"), ("indexer.service.http",)),
     "redis": ("indexer.service.sessions",),
     "msgspec": ("indexer.service",),
-    **dict.fromkeys(("uvicorn", "uvloop", "httptools"), ("indexer.service.processes", "indexer.service.http")),
+    **dict.fromkeys(("uvicorn", "httptools"), ("indexer.service.processes", "indexer.service.http.protocol")),
+    "uvloop": ("indexer.service.processes", "indexer.service.sessions.keeper"),
     **dict.fromkeys(("nncf", "onnx", "onnxruntime", "openvino"), ("ubm_embed.inference.runtimes",)),
     "transformers": ("ubm_embed.model",),
     "torch": (
