@@ -170,7 +170,7 @@ class Lane:
         now = time.monotonic()
         for work in over:
             work.count_queue(now)
-            work.release()
+            _release(work)
         finished = Finished(over, batch.sessions, now - started)
         with suppress(RuntimeError):  # the loop is closed, and nobody waits
             if self._loop is not None:
@@ -182,3 +182,10 @@ class Lane:
         except Exception as error:
             work.error = error
             return 0
+
+
+def _release(work: Work) -> None:
+    try:
+        work.release()
+    except Exception:  # its answer is there, and others wait
+        _LOG.exception("a version was not closed")

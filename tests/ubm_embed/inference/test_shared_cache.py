@@ -37,6 +37,9 @@ class TestSharedCache:
             assert not set(computed) & set(used[len(used) - min(room, len(used)) :])
             used = [key for key in used if key not in distinct] + distinct
             assert cache.size <= max_bytes
+            assert {cache.peek(key) for key in used} <= {None, *(-key for key in used)}  # and is not a use of them
+            latest = used[len(used) - min(room, len(used)) :]
+            assert [cache.peek(key) for key in latest] == [-key for key in latest]
 
     @pytest.mark.parametrize("keys", [[], ["a"], ["a", "a"]])
     def test_computes_nothing_that_it_has(self, keys):
