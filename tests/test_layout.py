@@ -68,7 +68,7 @@ HOME = {
     **dict.fromkeys(("fastapi", "starlette", "prometheus_client"), ("indexer.service.http",)),
     "redis": ("indexer.service.sessions",),
     "msgspec": ("indexer.service",),
-    **dict.fromkeys(("uvicorn", "httptools"), ("indexer.service.processes", "indexer.service.http.protocol")),
+    **dict.fromkeys(("uvicorn", "httptools"), ("indexer.service.processes", "indexer.service.http")),
     "uvloop": ("indexer.service.processes", "indexer.service.sessions.keeper"),
     **dict.fromkeys(("nncf", "onnx", "onnxruntime", "openvino"), ("ubm_embed.inference.runtimes",)),
     "transformers": ("ubm_embed.model",),
