@@ -19,6 +19,7 @@ import httptools
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
 from indexer.service.http import refusal
+from indexer.service.http.open_files import RESERVED, allow_open_files
 from indexer.service.http.refusal import Refusal
 from indexer.service.settings import ServiceSettings
 
@@ -26,6 +27,7 @@ _LOG = logging.getLogger("ubm_embed.access")
 # After a refusal what a client still sends is read for so long; a reset would take the answer from it.
 _LINGER_SECONDS = 1.0
 _LINGER_BYTES = 1 << 20
+_CONNECTIONS = 10_000
 # Headers with which a client asks for another protocol.
 _UPGRADE = (b"connection", b"http2-settings", b"upgrade")
 
@@ -50,13 +52,15 @@ class ConnectionLimits:
     message_bytes: int = 8 << 20
     seconds: float = 2.0
     write_seconds: float = 30.0
-    connections: int = 10_000
+    connections: int = _CONNECTIONS
     waiting: int = 16
 
     @classmethod
     def from_settings(cls, settings: ServiceSettings) -> Self:
-        """Those of a service. A body may come in chunks, each with its size."""
-        return cls(seconds=settings.timeout, message_bytes=8 * settings.max_body)
+        """Those of a service, for which the system is asked to allow as many open files; else they are fewer."""
+        connections = max(1, allow_open_files(_CONNECTIONS + RESERVED) - RESERVED)
+        # A body may come in chunks, each with its size.
+        return cls(seconds=settings.timeout, message_bytes=8 * settings.max_body, connections=connections)
 
 
 class ConnectionObserver(Protocol):

@@ -7,6 +7,7 @@ import json
 import logging
 import warnings
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 
@@ -70,6 +71,14 @@ def test_a_level_is_the_least_that_is_written(level: str, written: int) -> None:
 def test_another_level_is_refused() -> None:
     with pytest.raises(ValueError, match="one of debug, info, warning, error, got 'loud'"):
         configure_logging("loud")
+
+
+def test_values_of_any_kind_are_written(tmp_path: Path) -> None:
+    configure_logging(stream=(stream := io.StringIO()))
+    for value in (tmp_path, b"\xff".decode("utf-8", "surrogateescape"), float("nan"), {"a": ValueError("b")}):
+        logging.getLogger("shop").info("text", extra={"fields": {"value": value}})
+    values = [line["value"] for line in lines(stream)]
+    assert values == [str(tmp_path), "\udcff", None, {"a": "b"}]
 
 
 def test_a_log_that_cannot_be_written_stops_nobody(capsys: pytest.CaptureFixture[str]) -> None:
