@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Protocol
 
+from indexer.service.sessions.shapes.fields import session_id_at
 from ubm_embed.data.session import Session, parse_session
 from ubm_embed.errors import InvalidData
-
-MAX_ID = 256
 
 
 class NamesSessions(Protocol):
@@ -68,9 +67,9 @@ def whole_session(entry: Any, field: str) -> Session:
         session = parse_session(entry)
     except InvalidData as error:
         raise InvalidData(error.problem, field=_under(field, error.field or "") or None) from None
-    if session.session_id is not None and not 1 <= len(session.session_id) <= MAX_ID:
-        raise InvalidData(f"expected 1 to {MAX_ID} characters", field=_under(field, "session_id"))
-    return session
+    if session.session_id is None:
+        return session
+    return replace(session, session_id=session_id_at(entry, field))  # by the same rule as that of its events
 
 
 def _requested(entry: Any, field: str) -> RequestedSession:

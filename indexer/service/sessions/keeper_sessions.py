@@ -27,7 +27,8 @@ from indexer.service.sessions.session_store import Added, SessionsUnavailable, S
 from ubm_embed.data.session import Session
 
 T = TypeVar("T")
-_MAX_PENDING = 2_000  # requests of one worker that wait for their answers
+_MAX_PENDING = 2_000  # requests of one worker that wait for their answers, and
+_MAX_UNSENT = 64 << 20  # bytes of them that wait to be sent
 _RECORD = msgspec.msgpack.Decoder[bytes | None](bytes | None)
 _ADDED = msgspec.msgpack.Decoder[Added](Added)
 _NOTHING = msgspec.msgpack.Decoder[None](None)
@@ -107,7 +108,7 @@ class _Connection:
             SessionsUnavailable: too many requests wait.
             ConnectionError: the connection is lost.
         """
-        if len(self._pending) >= _MAX_PENDING:
+        if len(self._pending) >= _MAX_PENDING or self._writer.transport.get_write_buffer_size() > _MAX_UNSENT:
             raise SessionsUnavailable("too many requests wait for the keeper of sessions")
         answer: asyncio.Future[bytes] = asyncio.get_running_loop().create_future()
         self._pending.append(answer)

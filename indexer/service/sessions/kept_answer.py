@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
+from typing import Self
 
 import msgspec
 
@@ -22,6 +23,14 @@ class KeptAnswer(msgspec.Struct, frozen=True, array_like=True):
 
     shown: ShownAnswer
     counted: tuple[tuple[OutcomeKind, int], ...] = ()
+
+    @classmethod
+    def begin(cls, shown: ShownAnswer) -> Self:
+        """An answer that led to nothing yet, with no more of its matches than may be kept."""
+        if len(shown.product_ids) > MAX_SHOWN:
+            ids, teams = shown.product_ids[:MAX_SHOWN], shown.teams[:MAX_SHOWN]
+            shown = msgspec.structs.replace(shown, product_ids=ids, teams=teams)
+        return cls(shown)
 
     @property
     def group(self) -> Group:
@@ -58,7 +67,7 @@ class KeptAnswer(msgspec.Struct, frozen=True, array_like=True):
 
 
 def last_answers(answers: Iterable[KeptAnswer], begin: float) -> tuple[KeptAnswer, ...]:
-    """Those since the moment `begin` that may be kept, in their order; of the last one as much as may be."""
+    """The last ones since the moment `begin`, as many as may be kept, in their order."""
     recent = [answer for answer in answers if answer.shown.moment >= begin][-MAX_ANSWERS:]
     shown = 0
     for number, answer in enumerate(reversed(recent)):

@@ -49,7 +49,7 @@ class KeptInteraction(msgspec.Struct, frozen=True, array_like=True):
 
 
 def last_interactions(interactions: Iterable[KeptInteraction]) -> tuple[KeptInteraction, ...]:
-    """Those of the latest moments that may be kept, in the order of their moments; equal ones stay in their order."""
+    """The last ones, as many as may be kept, by their moments; those of one moment stay in their order."""
     ordered = sorted(interactions, key=lambda one: one.moment)[-MAX_INTERACTIONS:]
     characters = 0
     for number, one in enumerate(reversed(ordered)):

@@ -64,7 +64,7 @@ class KeptSession(msgspec.Struct, frozen=True, array_like=True):
         return Session(interactions, session_id) if interactions else None
 
     def with_events(self, events: Sequence[Event], now: float, window: float) -> Changed:
-        """After events that came at `now`, in seconds since 1970. Those that came before without an id come again.
+        """After events that came at `now`, in seconds since 1970. One without an id is new each time.
 
         Args:
             window: seconds within which an event counts for an answer.
@@ -81,7 +81,7 @@ class KeptSession(msgspec.Struct, frozen=True, array_like=True):
 
     def with_answer(self, answer: ShownAnswer, now: float, window: float) -> Changed:
         """After an answer. One that is known by its id, or beyond `MAX_GROUPS`, changes nothing."""
-        kept, given, tallies = self._until(now), KeptAnswer(answer), self._tallies()
+        kept, given, tallies = self._until(now), KeptAnswer.begin(answer), self._tallies()
         known = any(one.shown.answer_id == answer.answer_id for one in kept.answers)
         if known or (given.group not in tallies and len(tallies) >= MAX_GROUPS):
             return Changed(self, Added(0), {})

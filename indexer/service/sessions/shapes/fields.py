@@ -56,6 +56,20 @@ def id_at(entry: Mapping[str, Any], key: str, parent: str = "") -> str | None:
     return found
 
 
+def session_id_at(entry: Mapping[str, Any], parent: str = "") -> str:
+    """The id of a session, as all requests name it.
+
+    Raises:
+        InvalidData: missing, no id, or too long.
+    """
+    found = id_at(entry, "session_id", parent)
+    if found is None:
+        given = identifier(entry, "session_id", parent)
+        problem = f"expected an id, got {'nothing' if given is None else repr(given[:64])}"
+        raise InvalidData(problem, field=under(parent, "session_id"))
+    return found
+
+
 def name_at(entry: Mapping[str, Any], key: str, parent: str = "") -> str:
     """The name of an event.
 

@@ -9,8 +9,16 @@ from typing import Any
 from indexer.service.sessions.event import Event
 from indexer.service.sessions.kept_interaction import text_length
 from indexer.service.sessions.parsed_events import SessionEvent
-from indexer.service.sessions.shapes.fields import id_at, list_at, moment_at, object_at, require_short, under
-from ubm_embed.data.session import Interaction, identifier, parse_interaction
+from indexer.service.sessions.shapes.fields import (
+    id_at,
+    list_at,
+    moment_at,
+    object_at,
+    require_short,
+    session_id_at,
+    under,
+)
+from ubm_embed.data.session import Interaction, parse_interaction
 from ubm_embed.errors import InvalidData
 
 _INTERACTION = ("action", "product_id", "product", "query")
@@ -32,20 +40,6 @@ def own_events(body: Any, now: float) -> Iterator[SessionEvent]:
         return iter([_event(entry, "", None, now)])
     _require_known(entry, ("session_id", key), "")
     return _events(entry[key], key, id_at(entry, "session_id"), now)
-
-
-def session_id_at(entry: Mapping[str, Any], parent: str = "") -> str:
-    """The id of a session, as all requests name it.
-
-    Raises:
-        InvalidData: missing, no id, or too long.
-    """
-    found = id_at(entry, "session_id", parent)
-    if found is None:
-        given = identifier(entry, "session_id", parent)
-        problem = f"expected an id, got {'nothing' if given is None else repr(given[:64])}"
-        raise InvalidData(problem, field=under(parent, "session_id"))
-    return found
 
 
 def _events(entries: Any, field: str, session_id: str | None, now: float) -> Iterator[SessionEvent]:

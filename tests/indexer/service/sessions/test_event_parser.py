@@ -8,6 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from indexer.service.http.requested_sessions import whole_session
 from indexer.service.sessions.event import Event
 from indexer.service.sessions.event_parser import parse_events
 from indexer.service.sessions.parsed_events import MAX_EVENTS, IgnoredEvent
@@ -68,6 +69,13 @@ class TestOwnShape:
 
     def test_ids_follow_the_one_rule(self) -> None:
         assert parse(VIEW | {"session_id": 7, "product_id": " 17.0\u200b"}) == {"7": [view("17")]}
+
+    @pytest.mark.parametrize("session_id", ["s", 7, " 17.0\u200b", 18.0])
+    def test_a_request_for_an_answer_names_the_session_in_the_same_way(self, session_id: Any) -> None:
+        asked = whole_session({"session_id": session_id, "interactions": []}, "")
+        assert list(parse(VIEW | {"session_id": session_id})) == [asked.session_id]
+        with pytest.raises(InvalidData, match="'session.session_id': expected an id, got 'undefined'"):
+            whole_session({"session_id": "undefined", "interactions": []}, "session")
 
     @pytest.mark.parametrize(
         ("timestamp", "moment"),

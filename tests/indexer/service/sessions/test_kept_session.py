@@ -186,6 +186,8 @@ class TestOutcomes:
         assert len(answered(*(answer(f"a{number}") for number in range(MAX_ANSWERS + 5))).answers) == MAX_ANSWERS
         long = [answer(f"a{number}", [f"p{row}" for row in range(MAX_SHOWN // 3)]) for number in range(9)]
         assert [one.shown.answer_id for one in answered(*long).answers] == ["a6", "a7", "a8"]
+        (one,) = answered(answer("a", [f"p{row}" for row in range(MAX_SHOWN + 1)], teams=(0, 1) * MAX_SHOWN)).answers
+        assert len(one.shown.product_ids) == len(one.shown.teams) == MAX_SHOWN
 
     def test_answers_beyond_the_window_are_dropped(self) -> None:
         kept = answered(answer("a1", moment=NOW - WINDOW - 1), answer("a2", moment=NOW))
