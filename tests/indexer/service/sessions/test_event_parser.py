@@ -74,7 +74,7 @@ class TestOwnShape:
     def test_a_request_for_an_answer_names_the_session_in_the_same_way(self, session_id: Any) -> None:
         asked = whole_session({"session_id": session_id, "interactions": []}, "")
         assert list(parse(VIEW | {"session_id": session_id})) == [asked.session_id]
-        with pytest.raises(InvalidData, match="'session.session_id': expected an id, got 'undefined'"):
+        with pytest.raises(InvalidData, match=r"'session\.session_id': expected an id, got 'undefined'"):
             whole_session({"session_id": "undefined", "interactions": []}, "session")
 
     @pytest.mark.parametrize(
