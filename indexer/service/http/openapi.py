@@ -20,21 +20,20 @@ _TEMPLATE = "#/components/schemas/{name}"
 _ERRORS = {
     400: "The request cannot be read: not JSON, or no HTTP that this service speaks.",
     401: "No key, or not a valid one.",
-    403: "The key has not the role that the route needs.",
+    403: "The key has not the role that the route needs, or a page of another site asks.",
     404: "Something that the request names does not exist.",
     405: "The path has other methods, which `Allow` names.",
-    408: "The body did not come in time.",
+    408: "The request did not come in time.",
     409: "The request contradicts what is there.",
     413: "The body is too large.",
+    414: "The URL is too long.",
     422: "The request can be read, but a value is not as expected; `error` names the field.",
     429: "Too much waits, or the key asks too often; `Retry-After` says when to ask again.",
     431: "The headers are too large.",
     500: "A bug; the log has it under the request id.",
     503: "The store is damaged, or not ready to answer.",
 }
-_OF_ANY = (400, 405, 431, 500)
-_WITH_KEY = (401, 403, 429)
-_WITH_BODY = (408, 413, 422)
+_OF_ANY = (400, 403, 405, 408, 413, 414, 429, 431, 500)
 _DESCRIPTION = """What a shopper will look at next, from a session of searches, views, adds, purchases and removals.
 
 Bodies are JSON in UTF-8, whatever `Content-Type` says. Errors are `{"error", "error_type", "request_id"}`."""
@@ -102,9 +101,9 @@ def _responses(operation: Operation, *, needs_key: bool) -> Document:
     }
     statuses = {*_OF_ANY, *operation.errors}
     if needs_key:
-        statuses.update(_WITH_KEY)
+        statuses.add(401)
     if operation.body is not None or operation.parameters:
-        statuses.update(_WITH_BODY)
+        statuses.add(422)
     return {"200": answer} | {str(status): {"$ref": f"#/components/responses/{status}"} for status in sorted(statuses)}
 
 

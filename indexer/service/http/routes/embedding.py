@@ -62,7 +62,7 @@ class EmbeddingRoutes:
                     "session": {"input": {"interactions": [schemas.VIEW]}, "model": ANY_MODEL},
                 },
                 reply=_REPLY,
-                errors=(404, 429, 503),
+                errors=(404, 503),
             )
         ]
 

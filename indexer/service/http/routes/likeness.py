@@ -68,7 +68,7 @@ class LikenessRoutes:
                     "id": {"product_id": "p1"},
                 },
                 reply=schemas.ref("Answer"),
-                errors=(404, 429, 503),
+                errors=(404, 503),
             ),
             Operation(
                 "GET",
@@ -80,7 +80,7 @@ class LikenessRoutes:
                 parameters=_PARAMETERS,
                 open_parameters=("product_id",),
                 reply=schemas.ref("Answer"),
-                errors=(404, 429, 503),
+                errors=(404, 503),
             ),
         ]
 

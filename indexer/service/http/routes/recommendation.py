@@ -73,7 +73,7 @@ class RecommendationRoutes:
                 body=RecommendBody,
                 examples=_RECOMMENDS,
                 reply=schemas.one_or_many("Answer", "answers"),
-                errors=(429, 503),
+                errors=(503,),
             ),
             Operation(
                 "POST",
@@ -85,7 +85,7 @@ class RecommendationRoutes:
                 body=PredictBody,
                 examples={"kept": {"session_id": "s1"}, "whole": {"interactions": [schemas.VIEW]}},
                 reply=schemas.one_or_many("Prediction", "predictions"),
-                errors=(404, 429, 503),
+                errors=(404, 503),
             ),
         ]
 

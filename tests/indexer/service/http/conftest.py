@@ -14,12 +14,13 @@ import httpx2
 import polars as pl
 import pytest
 import torch
-import uvicorn
 
 from indexer.refresh.refresh import build_index
 from indexer.service.http.app import create_app
 from indexer.service.http.keys import Keys
 from indexer.service.http.metrics import Metrics
+from indexer.service.http.protocol import ConnectionLimits, hardened
+from indexer.service.processes.http_server import HTTPServer
 from indexer.service.service import Service
 from indexer.service.settings import ServiceSettings
 from tests.indexer.service.http.served import ODD_ID, Serve, Served
@@ -89,29 +90,28 @@ def serve(shop_store: Path) -> Serve:
 
     @contextmanager
     def started(keys: Keys | None = None, change: Callable[[Service], None] = lambda _: None, **settings: Any) -> Any:
-        metrics = Metrics()
-        service = Service.open(ServiceSettings(**{"store": str(shop_store), "timeout": 30.0} | settings), metrics)
+        metrics, told = Metrics(), ServiceSettings(**{"store": str(shop_store), "timeout": 30.0} | settings)
+        service = Service.open(told, metrics)
         change(service)
-        server = uvicorn.Server(
-            uvicorn.Config(create_app(service, keys or Keys(), metrics), lifespan="off", log_config=None, ws="none")
-        )
+        protocol = hardened(ConnectionLimits.from_settings(told), metrics)
+        server = HTTPServer(create_app(service, keys or Keys(), metrics), told, protocol)
         with socket.create_server(("127.0.0.1", 0)) as listener:
             loop = asyncio.new_event_loop()
             thread = threading.Thread(target=loop.run_until_complete, args=(_answer(service, server, listener),))
             thread.start()
             address = f"http://127.0.0.1:{listener.getsockname()[1]}"
-            with httpx2.Client(base_url=address, timeout=60) as client:
-                try:
+            try:
+                with httpx2.Client(base_url=address, timeout=60) as client:
                     yield Served(address, client, service, loop)
-                finally:
-                    server.should_exit = True
-                    thread.join()
-                    loop.close()
+            finally:
+                server.should_exit = True
+                thread.join()
+                loop.close()
 
     return started
 
 
-async def _answer(service: Service, server: uvicorn.Server, listener: socket.socket) -> None:
+async def _answer(service: Service, server: HTTPServer, listener: socket.socket) -> None:
     await service.start()
     try:
         await server.serve([listener])
