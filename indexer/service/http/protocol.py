@@ -93,8 +93,9 @@ class HardenedProtocol(HttpToolsProtocol):
         super().connection_made(transport)
         if len(self.connections) > self.limits.connections and not self._close_idle():
             self._refuse(refusal.too_many_connections(), lingers=False)
-        else:
-            self._rest()
+            return
+        self.idle[self] = None
+        self.timeout_keep_alive_task = self.loop.call_later(self.timeout_keep_alive, self.timeout_keep_alive_handler)
 
     def connection_lost(self, exc: Exception | None) -> None:
         super().connection_lost(exc)
@@ -119,11 +120,6 @@ class HardenedProtocol(HttpToolsProtocol):
         super().resume_writing()
         if self._write_deadline is not None:
             self._write_deadline.cancel()
-
-    def _rest(self) -> None:
-        self.idle[self] = None
-        self._unset_keepalive_if_required()
-        self.timeout_keep_alive_task = self.loop.call_later(self.timeout_keep_alive, self.timeout_keep_alive_handler)
 
     def _close_idle(self) -> bool:
         if not self.idle:
@@ -222,7 +218,7 @@ class HardenedProtocol(HttpToolsProtocol):
     def on_response_complete(self) -> None:
         super().on_response_complete()
         if not (self._in_message or self.pipeline or self.transport.is_closing()):
-            self._rest()
+            self.idle[self] = None
 
     # Refusals
 
