@@ -11,6 +11,7 @@ if TYPE_CHECKING:
     from indexer.search.answer import Answer, Match
     from indexer.search.limits import Limits
     from indexer.search.live_retriever import LiveRetriever
+    from indexer.search.query import Query
     from indexer.search.ranking import Rules
     from indexer.search.retriever import Retriever
     from indexer.store.embedding_store import EmbeddingStore
@@ -22,6 +23,7 @@ __all__ = [
     "Limits",
     "LiveRetriever",
     "Match",
+    "Query",
     "Retriever",
     "Rules",
     "StoreVersion",
@@ -35,6 +37,7 @@ _MODULES = {
     "Limits": "search.limits",
     "LiveRetriever": "search.live_retriever",
     "Match": "search.answer",
+    "Query": "search.query",
     "Retriever": "search.retriever",
     "Rules": "search.ranking",
     "StoreVersion": "versions.version",
