@@ -176,6 +176,7 @@ def _client(url: str, timeout: float) -> Redis:
             socket_timeout=timeout,
             socket_connect_timeout=timeout,
             retry=retry,
+            retry_on_error=[LostConnection],  # redis 5 asks for it here, too
         )
         pool.make_connection()  # type: ignore[no-untyped-call] # raises for options that there are not
     except (ValueError, TypeError):
