@@ -9,10 +9,8 @@ from pathlib import Path
 
 from starlette.requests import Request
 from starlette.responses import FileResponse, RedirectResponse, Response
-from starlette.routing import BaseRoute, Mount
+from starlette.routing import BaseRoute, Mount, Route
 from starlette.staticfiles import StaticFiles
-
-from indexer.service.http.named_route import NamedRoute
 
 STATIC = Path(__file__).parent / "static"
 
@@ -27,4 +25,4 @@ async def _start(request: Request) -> Response:
 
 def docs_routes() -> list[BaseRoute]:
     """The page and its files; `/` leads to it."""
-    return [NamedRoute("/", _start), NamedRoute("/docs", _page), Mount("/docs", StaticFiles(directory=STATIC))]
+    return [Route("/", _start), Route("/docs", _page), Mount("/docs", StaticFiles(directory=STATIC))]

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import os
 import re
 import time
 from collections.abc import Callable
@@ -18,6 +17,7 @@ from indexer.service.http.access_log import log_request
 from indexer.service.http.errors import HANDLED, INTERNAL_ERROR, ErrorAnswer, body_too_large, error_answer, respond
 from indexer.service.http.keys import Keys
 from indexer.service.http.metrics import Metrics
+from indexer.service.http.random_bytes import random_bytes
 from indexer.service.http.rate_limit import RateLimits
 from indexer.service.http.request_state import RequestState
 from indexer.service.http.security_headers import security_headers
@@ -187,4 +187,4 @@ def _log_failure(error: Exception, request_id: str, route: str) -> None:
 
 
 def _request_id(sent: bytes) -> str:
-    return sent.decode() if _REQUEST_ID.fullmatch(sent) else os.urandom(12).hex()
+    return sent.decode() if _REQUEST_ID.fullmatch(sent) else random_bytes.take(12).hex()

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import secrets
 import time
+from base64 import urlsafe_b64encode
 from dataclasses import dataclass
 
 from indexer.search.answer import Answer
 from indexer.service.http.metrics import Metrics
+from indexer.service.http.random_bytes import random_bytes
 from indexer.service.service import Service
 from indexer.service.sessions.session_store import SessionsUnavailable, ShownAnswer
 
@@ -36,7 +37,7 @@ class GivenAnswer:
 
 def new_answer_id() -> str:
     """128 random bits as text."""
-    return secrets.token_urlsafe(16)
+    return urlsafe_b64encode(random_bytes.take(16)).rstrip(b"=").decode()
 
 
 class ShownAnswers:
