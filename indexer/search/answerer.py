@@ -120,10 +120,16 @@ class Answerer:
         return self._answers([one], clock)[0]
 
     def num_unread(self, query: Query) -> int:
-        """How many interactions of a query cost a pass of the model, since they are not cached; about, and at most."""
-        recent = query.session.interactions[-self._embedder.max_interactions :]
-        inline = sum(one.product is not None for one in query.negatives)
-        return self._resolver.num_unread(recent, self._embedder) + inline
+        """How many interactions of a query will cost a pass of the model, since they are not cached."""
+        return self._resolver.num_unread(self._recent(query), self._embedder) + _num_inline(query.negatives)
+
+    def max_unread(self, query: Query) -> int:
+        """As `num_unread`, but nothing is looked up for it: at most as many."""
+        return self._resolver.max_unread(self._recent(query), self._embedder) + _num_inline(query.negatives)
+
+    def _recent(self, query: Query) -> Sequence[Interaction]:
+        """About those that the model reads."""
+        return query.session.interactions[-self._embedder.max_interactions :]
 
     def has_compiled(self, rules: Rules) -> bool:
         """Whether rules are compiled, so that they cost a search and nothing else."""
@@ -224,6 +230,11 @@ class _Clock:
     def took_ms(self) -> float:
         """Milliseconds from the start to the last lap."""
         return (self._last - self._started) * 1000
+
+
+def _num_inline(negatives: Sequence[Interaction]) -> int:
+    """Those given in full, whose vectors are not cached."""
+    return sum(one.product is not None for one in negatives)
 
 
 def _are_hidden(excluded: frozenset[str]) -> bool:

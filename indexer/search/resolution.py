@@ -108,8 +108,20 @@ class SessionResolver:
         positions = find_products(self._catalogue, filter(None, given)) if given else {}
         return [self._resolve(session, known, positions) for session in sessions]
 
-    def num_unread(self, interactions: Iterable[Interaction], embedder: Embedder) -> int:
-        """How many of some interactions are not cached and will cost a pass of the model; about, and at most."""
+    def num_unread(self, interactions: Sequence[Interaction], embedder: Embedder) -> int:
+        """How many of some interactions will cost a pass of the model, since their vectors are not cached.
+
+        Their products are looked up and tokenised for it, which is remembered.
+        """
+        named = [(one.action, one.product_id) for one in interactions if one.product_id is not None]
+        steps = [known.step for known in self._known.get(named, self._look_up) if known is not None]
+        _tokenise(steps, embedder)
+        others = [one for one in interactions if one.product_id is None]
+        unread = sum(step.sequence is not None and not embedder.has_read(step.sequence.tokens) for step in steps)
+        return unread + sum(not embedder.has_read_interaction(one) for one in others)
+
+    def max_unread(self, interactions: Iterable[Interaction], embedder: Embedder) -> int:
+        """As `num_unread`, but nothing is looked up for it: at most as many."""
         return sum(not self._is_read(interaction, embedder) for interaction in interactions)
 
     def _is_read(self, interaction: Interaction, embedder: Embedder) -> bool:

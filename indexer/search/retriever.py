@@ -163,12 +163,23 @@ class Retriever:
         return answerer.answer(recent, timings or Timings())
 
     def num_unread(self, query: Query) -> int:
-        """How many interactions of a query cost a pass of the model, since they are not cached; about, and at most.
+        """How many interactions of a query will cost a pass of the model, since they are not cached.
+
+        Products that are not remembered are looked up for it.
+
+        Raises:
+            InvalidData: the version's files were changed, or are damaged.
+            ValueError: the retriever is closed.
+        """
+        return self._unchanged().num_unread(query) if self.max_unread(query) else 0
+
+    def max_unread(self, query: Query) -> int:
+        """As `num_unread`, but in microseconds, by what is remembered: at most as many.
 
         Raises:
             ValueError: the retriever is closed.
         """
-        return self._open_answerer.num_unread(query)
+        return self._open_answerer.max_unread(query)
 
     def has_compiled(self, rules: Rules) -> bool:
         """Whether rules are compiled, so that they cost a search and nothing else.

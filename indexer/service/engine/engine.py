@@ -220,8 +220,10 @@ class Engine:
 
 
 def _holds_others_up(retriever: Retriever, query: Query) -> bool:
-    is_large = query.explain or query.k > _MAX_FAST_K or not retriever.has_compiled(query.rules)
-    return is_large or retriever.num_unread(query) > _MAX_UNREAD
+    if query.explain or query.k > _MAX_FAST_K or not retriever.has_compiled(query.rules):
+        return True
+    may_be_unread = len(query.session.interactions) + len(query.negatives) > _MAX_UNREAD
+    return may_be_unread and retriever.max_unread(query) > _MAX_UNREAD
 
 
 def _expire(work: Work, lane: Lane) -> None:

@@ -115,11 +115,18 @@ class TestCost:
     def test_is_known_before(self, retriever: Retriever) -> None:
         unknown, empty = Query(session(view("x"))), Query(session())
         query = Query(session(view("p1"), search("red"), inline(NEW), view("p1")), negatives=(inline(NEW), view("p2")))
-        assert retriever.num_unread(query) == 5
+        assert retriever.max_unread(query) == retriever.num_unread(query) == 5
         retriever.answer([query])
-        assert retriever.num_unread(query) == 1  # a product in full as a negative is never cached
-        retriever.answer([unknown])
-        assert (retriever.num_unread(unknown), retriever.num_unread(empty)) == (1, 0)
+        assert retriever.max_unread(query) == retriever.num_unread(query) == 1  # in full, and only a negative
+        assert (retriever.max_unread(unknown), retriever.num_unread(unknown)) == (1, 0)
+        assert (retriever.max_unread(empty), retriever.num_unread(empty)) == (0, 0)
+
+    def test_is_what_the_model_will_read_whatever_version_read_it_before(self, retriever: Retriever) -> None:
+        query = Query(session(view("p1"), search("red")))
+        retriever.answer([query])
+        parts = (retriever.version, retriever.embedder, retriever.index, retriever.catalogue)
+        assert Retriever(*parts).max_unread(query) == 1
+        assert Retriever(*parts).num_unread(query) == 0
 
     def test_counts_only_what_the_model_reads(self, retriever: Retriever) -> None:
         assert retriever.num_unread(Query(session(*(search(f"red {row}") for row in range(20))))) == 8

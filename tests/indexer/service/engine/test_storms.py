@@ -38,6 +38,9 @@ class EchoRetriever:
     def has_compiled(self, rules: object) -> bool:
         return True
 
+    def max_unread(self, query: Query) -> int:
+        return query.k
+
     def num_unread(self, query: Query) -> int:
         return query.k
 
