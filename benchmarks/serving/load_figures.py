@@ -10,9 +10,10 @@ from benchmarks.serving.load_generator import LOST, OK, UNANSWERED, Load, Second
 
 Figures = dict[str, Any]
 
+REFUSED = 429
+
 # A run whose generator was later or busier than this says more about the generator than about the server.
 _MAX_LAG_MS, _MAX_CPU = 2.0, 0.7
-_REFUSED = 429
 
 
 def figures(load: Load, server_cpu: float | None = None) -> Figures:
@@ -33,7 +34,7 @@ def figures(load: Load, server_cpu: float | None = None) -> Figures:
         "offered_per_s": round(len(load.due) / seconds, 1),
         "answered_per_s": round(float((ok & (load.done <= seconds)).sum()) / seconds, 1),
         "answered": answered,
-        "refused": int((load.status == _REFUSED).sum()),
+        "refused": int((load.status == REFUSED).sum()),
         "errors": _errors(load),
         **_percentiles(whole),
         "cpu_ms": round(1000 * server_cpu / answered, 3) if server_cpu is not None and answered else None,
@@ -70,7 +71,7 @@ def _errors(load: Load) -> dict[str, int]:
     return {
         names.get(int(number), str(number)): int(count)
         for number, count in zip(numbers, counts, strict=True)
-        if number not in (OK, _REFUSED)
+        if number not in (OK, REFUSED)
     }
 
 

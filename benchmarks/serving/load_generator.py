@@ -43,10 +43,11 @@ class Load:
         step, sent, done, status: [R] of each request: its step, when it could be sent first, when its answer was
             complete (NaN without one), and the answer's status; `LOST` without an answer, `UNANSWERED` if it still
             waited at the end.
-        answers: [R] head and body, if they were to be kept.
+        answers: head and body of each answer, in the order of the requests, if they were to be kept.
         reconnects: requests that were sent again, as the connection had just been closed.
         connections: opened in all.
         cpu, wall: seconds of the generator itself.
+        started: when it started, by the system's monotonic clock.
     """
 
     due: Seconds
@@ -60,6 +61,7 @@ class Load:
     connections: int
     cpu: float
     wall: float
+    started: float = 0.0
 
 
 class LoadGenerator:
@@ -70,7 +72,7 @@ class LoadGenerator:
         keep: whether answers are kept.
     """
 
-    def __init__(self, host: str, port: int, *, patience: float = 10.0, keep: bool = False) -> None:
+    def __init__(self, host: str, port: int, *, patience: float = 5.0, keep: bool = False) -> None:
         self._address, self._patience, self._keep = (host, port), patience, keep
 
     def run(self, steps: Sequence[Step], due: Seconds) -> Load:
@@ -122,7 +124,7 @@ class _Run:
 
     def start(self) -> None:
         """Start the clock."""
-        self._started = time.perf_counter()
+        self._started = time.monotonic()
 
     def go_on(self, patience: float) -> None:
         """Send and receive until nothing is left, or for too long after the last arrival."""
@@ -155,10 +157,11 @@ class _Run:
             self._opened,
             cpu,
             wall,
+            self._started,
         )
 
     def _now(self) -> float:
-        return time.perf_counter() - self._started
+        return time.monotonic() - self._started
 
     def _wait(self, seconds: float) -> None:
         # `epoll` counts whole milliseconds, `select` microseconds.

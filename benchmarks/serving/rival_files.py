@@ -34,18 +34,19 @@ def make_rival(shop: ServingShop) -> Path:
 def _write_model(ours: Path, folder: Path) -> None:
     """Our interaction encoder and its words; it reads [CLS] text [SEP] and takes the vector of [CLS]."""
     from sentence_transformers import SentenceTransformer
-    from sentence_transformers.sentence_transformer.modules import Normalize, Pooling, Transformer
+    from sentence_transformers.sentence_transformer.modules import Dense, Normalize, Pooling, Transformer
     from tokenizers import Tokenizer
     from tokenizers.processors import TemplateProcessing
+    from torch import nn
     from transformers import BertModel, PreTrainedTokenizerFast
 
     from ubm_embed.data.text.tokenizer import MAX_TOKENS
     from ubm_embed.data.text.vocabulary import TOKENIZER_FILE
     from ubm_embed.model.checkpoint import Checkpoint
 
-    encoder = Checkpoint.from_pretrained(ours).model.interaction_encoder.encoder
-    bert = BertModel(encoder.config, add_pooling_layer=False)
-    bert.load_state_dict(encoder.state_dict())
+    interactions = Checkpoint.from_pretrained(ours).model.interaction_encoder
+    bert = BertModel(interactions.encoder.config, add_pooling_layer=False)
+    bert.load_state_dict(interactions.encoder.state_dict())
     bert.save_pretrained(folder / "bert")
     words = Tokenizer.from_file(str(ours / TOKENIZER_FILE))
     marks = [(mark, words.token_to_id(mark)) for mark in ("[CLS]", "[SEP]")]
@@ -53,9 +54,13 @@ def _write_model(ours: Path, folder: Path) -> None:
     names = {"pad_token": "[PAD]", "unk_token": "[UNK]", "cls_token": "[CLS]", "sep_token": "[SEP]"}
     tokenizer = PreTrainedTokenizerFast(tokenizer_object=words, model_max_length=MAX_TOKENS, **names)  # type: ignore[no-untyped-call]
     tokenizer.save_pretrained(folder / "bert")
-    text = Transformer(str(folder / "bert"), max_seq_length=MAX_TOKENS)
-    parts = [text, Pooling(encoder.config.hidden_size, pooling_mode="cls"), Normalize()]
-    SentenceTransformer(modules=parts, device="cpu").save(str(folder / "sentence"))
+    parts = [Transformer(str(folder / "bert"), max_seq_length=MAX_TOKENS)]
+    parts.append(Pooling(bert.config.hidden_size, pooling_mode="cls"))
+    if isinstance(linear := interactions.projection, nn.Linear):
+        dense = Dense(linear.in_features, linear.out_features, activation_function=nn.Identity())
+        dense.linear.load_state_dict(linear.state_dict())
+        parts.append(dense)
+    SentenceTransformer(modules=[*parts, Normalize()], device="cpu").save(str(folder / "sentence"))
 
 
 def _write_index(vectors: FloatArray, file: Path) -> None:

@@ -3,19 +3,23 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+import numpy as np
+
 from benchmarks.serving import rival_server
-from benchmarks.serving.load_figures import Figures, figures
+from benchmarks.serving.connection import header_of, status_of
+from benchmarks.serving.load_figures import REFUSED, Figures, figures
 from benchmarks.serving.load_generator import Load, LoadGenerator, Step, poisson_arrivals
 from benchmarks.serving.rival_files import make_rival
 from benchmarks.serving.server_process import HOST, ServerProcess
 from benchmarks.serving.serving_shop import ServingShop
+from benchmarks.serving.shoppers import Drawer
 
 OURS, ONE_AT_A_TIME, RIVAL = "ours", "one_at_a_time", "rival"
-_WARM_UP_RATE = 100.0
+_WARM_UP_CLIENTS, _WARM_UP_SECONDS = 4, 300.0
 _READY = "/readyz"
 
 
@@ -62,32 +66,46 @@ def _command(name: str, shop: ServingShop, options: Sequence[str]) -> list[str]:
 
 
 def warm_up(server: ServerProcess, steps: Sequence[Step]) -> None:
-    """Let a service see these.
+    """Let a service see these, a few at a time.
 
     Raises:
         RuntimeError: it does not answer them all.
     """
-    load = LoadGenerator(HOST, server.port, patience=120.0).run(
-        steps, poisson_arrivals(_WARM_UP_RATE, len(steps) / _WARM_UP_RATE, 0)
-    )
+    requests = [request for step in steps for request in step]
+    chains = [tuple(requests[first::_WARM_UP_CLIENTS]) for first in range(_WARM_UP_CLIENTS)]
+    load = LoadGenerator(HOST, server.port, patience=_WARM_UP_SECONDS).run(chains, np.zeros(len(chains)))
     result = figures(load)
-    if result["answered"] < len(steps):
+    if result["answered"] < len(requests):
         problem = f"{result['refused']} refused, errors {result['errors']}"
         raise RuntimeError(f"the server did not warm up: {problem}\n{server.log_end()}")
 
 
-def measured(server: ServerProcess, draw: Callable[[int], list[Step]], rate: float, seconds: float) -> Figures:
-    """The figures of one rate, with the CPU time and the memory of the server."""
-    return measured_load(server, draw, rate, seconds)[0]
+@dataclass(frozen=True)
+class Candidate:
+    """A service and what it is asked.
 
+    Attributes:
+        draw: makes this many steps of shoppers.
+    """
 
-def measured_load(
-    server: ServerProcess, draw: Callable[[int], list[Step]], rate: float, seconds: float, *, keep: bool = False
-) -> tuple[Figures, Load]:
-    """The figures of one rate, and the load itself, with its answers if they are to be kept."""
-    due = poisson_arrivals(rate, seconds, seed=round(rate))
-    steps = draw(len(due))
-    before = server.cpu_seconds()
-    load = LoadGenerator(HOST, server.port, keep=keep).run(steps, due)
-    result = figures(load, server.cpu_seconds() - before)
-    return {"rate": rate, **result, **server.memory()._asdict()}, load
+    server: ServerProcess
+    draw: Drawer
+
+    def measure(self, rate: float, seconds: float) -> Figures:
+        """The figures of one rate, with the CPU time and the memory of the server."""
+        return self.load(rate, seconds)[0]
+
+    def overload(self, rate: float, seconds: float) -> Figures:
+        """The same, and how many refusals do not say when to come again."""
+        result, load = self.load(rate, seconds, keep=True)
+        refusals = [one for one in load.answers if one and status_of(one) == REFUSED]
+        return {**result, "without_retry_after": sum(header_of(one, "Retry-After") is None for one in refusals)}
+
+    def load(self, rate: float, seconds: float, *, keep: bool = False) -> tuple[Figures, Load]:
+        """The figures of one rate, and the load itself, with its answers if they are to be kept."""
+        due = poisson_arrivals(rate, seconds, seed=round(rate))
+        steps = self.draw(len(due))
+        before = self.server.cpu_seconds()
+        load = LoadGenerator(HOST, self.server.port, keep=keep).run(steps, due)
+        result = figures(load, self.server.cpu_seconds() - before)
+        return {"rate": rate, **result, **self.server.memory()._asdict()}, load

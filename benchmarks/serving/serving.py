@@ -11,8 +11,7 @@ from __future__ import annotations
 
 import argparse
 import os
-import sys
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from functools import partial
 from pathlib import Path
@@ -21,11 +20,9 @@ from typing import Any
 from benchmarks.command_line import add_quick_option, load_or_measure, parse_with_quick, runner_parser, settings_of
 from benchmarks.report import report_header
 from benchmarks.retrieval.shop_home import TrainedShop
-from benchmarks.serving.load_figures import Figures
-from benchmarks.serving.rate_ladder import Measure, RateLadder, highest
+from benchmarks.serving.rate_ladder import RateLadder
 from benchmarks.serving.rival_files import make_rival
-from benchmarks.serving.server_process import ServerProcess
-from benchmarks.serving.services import ONE_AT_A_TIME, OURS, RIVAL, Cores, measured, start, warm_up
+from benchmarks.serving.services import ONE_AT_A_TIME, OURS, RIVAL, Candidate, Cores, start, warm_up
 from benchmarks.serving.serving_shop import ServingShop, serving_shop
 from benchmarks.serving.serving_table import table
 from benchmarks.serving.shoppers import Shoppers
@@ -36,7 +33,7 @@ NAME = "serving"
 PARTS = ("rates", "swaps", "steady")
 LIMIT_MS = 25.0
 EVENTS = "ours_events"
-QUICK = {"products": [0], "rates": [100.0, 300.0], "seconds": 4.0, "swaps": 2, "steady_seconds": 10.0}
+QUICK = {"products": [0], "rates": [100.0], "seconds": 4.0, "swaps": 1, "steady_seconds": 10.0}
 _PACKAGES = (
     "fastapi",
     "uvicorn",
@@ -53,6 +50,7 @@ _RELOAD_SECONDS, _PAUSE = 1.0, 6.0
 # Few enough that they are all kept before a minute is over: then memory must stop growing.
 _KEPT_SESSIONS = "5000"
 _PARTS_OF_STEADY = 10
+_RIVAL_WARM_UP = 50  # it keeps nothing
 
 
 def measure(options: argparse.Namespace) -> dict[str, Any]:
@@ -86,56 +84,44 @@ def _pinned(cores: Sequence[int], before: Sequence[int]) -> Iterator[None]:
 def _rates(shop: ServingShop, cores: Cores, options: argparse.Namespace) -> dict[str, Any]:
     """The figures of all services at rising rates, and of each at twice the highest that it was asked for."""
     with ExitStack() as stack:
-        measures = dict(_measures(shop, cores, options, stack))
-        ladder = RateLadder(options.rates, LIMIT_MS)
-        done = ladder.climb(measures)
-        for name, rows in done.items():
-            _say(f"{name}: {highest(rows, 'p99_ms', LIMIT_MS)}")
-        over = {name: measures[name](_OVERLOAD * rows[-1]["rate"]) for name, rows in done.items()}
+        candidates = dict(_candidates(shop, cores, stack))
+        measures = {name: partial(one.measure, seconds=options.seconds) for name, one in candidates.items()}
+        done = RateLadder(options.rates, LIMIT_MS).climb(measures)
+        over = {
+            name: candidates[name].overload(_OVERLOAD * rows[-1]["rate"], options.seconds)
+            for name, rows in done.items()
+        }
     return {"products": len(shop.product_ids), "services": done, "overload": over}
 
 
-def _measures(
-    shop: ServingShop, cores: Cores, options: argparse.Namespace, stack: ExitStack
-) -> Iterator[tuple[str, Measure]]:
-    """What measures each service at a rate; all of them are asked the same."""
+def _candidates(shop: ServingShop, cores: Cores, stack: ExitStack) -> Iterator[tuple[str, Candidate]]:
+    """Every service; all of them are asked the same."""
     for name in (OURS, ONE_AT_A_TIME, RIVAL):
         server = stack.enter_context(start(name, shop, cores))
         shoppers = Shoppers(shop.sessions, shop.product_ids)
-        warm_up(server, shoppers.warm_up()[: 50 if name == RIVAL else None])
-        yield name, _measure(server, shoppers.whole_sessions, options.seconds)
+        warm_up(server, shoppers.warm_up()[: _RIVAL_WARM_UP if name == RIVAL else None])
+        yield name, Candidate(server, shoppers.whole_sessions)
         if name == OURS:
-            yield EVENTS, _measure(server, shoppers.live_sessions, options.seconds)
+            yield EVENTS, Candidate(server, shoppers.live_sessions)
 
 
-def _measure(server: ServerProcess, draw: Callable[[int], Any], seconds: float) -> Measure:
-    return partial(_measured_at, server, draw, seconds)
-
-
-def _measured_at(server: ServerProcess, draw: Callable[[int], Any], seconds: float, rate: float) -> Figures:
-    return measured(server, draw, rate, seconds)
-
-
-def _swaps(shop: ServingShop, cores: Cores, options: argparse.Namespace) -> Mapping[str, Any]:
+def _swaps(shop: ServingShop, cores: Cores, options: argparse.Namespace) -> dict[str, Any]:
     with start(OURS, shop, cores, "--reload-seconds", str(_RELOAD_SECONDS)) as server:
         shoppers = Shoppers(shop.sessions, shop.product_ids)
         warm_up(server, shoppers.warm_up())
-        draw = shoppers.whole_sessions
-        return version_swaps(server, shop, draw, rate=options.steady_rate, swaps=options.swaps, pause=_PAUSE)
+        candidate = Candidate(server, shoppers.whole_sessions)
+        return version_swaps(candidate, shop, rate=options.steady_rate, swaps=options.swaps, pause=_PAUSE)
 
 
-def _steady(shop: ServingShop, cores: Cores, options: argparse.Namespace) -> Mapping[str, Any]:
+def _steady(shop: ServingShop, cores: Cores, options: argparse.Namespace) -> dict[str, Any]:
     """Of products that are all known, since the cache of texts grows to its limit with each new one."""
     with start(OURS, shop, cores, "--max-kept-sessions", _KEPT_SESSIONS) as server:
         shoppers = Shoppers(shop.sessions, shop.product_ids, unseen=0.0)
         warm_up(server, shoppers.warm_up())
+        candidate = Candidate(server, shoppers.live_sessions)
         seconds = options.steady_seconds
         part = seconds / _PARTS_OF_STEADY
-        return steady_load(server, shoppers.live_sessions, rate=options.steady_rate, seconds=seconds, part_seconds=part)
-
-
-def _say(line: str) -> None:
-    print(line, file=sys.stderr, flush=True)
+        return steady_load(candidate, rate=options.steady_rate, seconds=seconds, part_seconds=part)
 
 
 def parse(arguments: Sequence[str] | None = None) -> argparse.Namespace:

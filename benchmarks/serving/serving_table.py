@@ -72,7 +72,8 @@ def _swaps(swaps: Mapping[str, Any]) -> str:
         (name, str(one["answered"]), _latencies(one), str(one["refused"]), _errors(one["errors"])) for name, one in rows
     ]
     columns = ("new versions", "answered", "p50, p90, p99", "429", "other errors")
-    return f"{markdown_table(columns, lines)}\n\nMixed answers: {swaps['mixed']}."
+    slowest = max(swaps["seconds_to_swap"], default=float("nan"))
+    return f"{markdown_table(columns, lines)}\n\nMixed answers: {swaps['mixed']}. Slowest swap: {slowest:.1f} s."
 
 
 def _steady(steady: Mapping[str, Any]) -> str:

@@ -4,16 +4,12 @@ from __future__ import annotations
 
 from typing import Any
 
-from benchmarks.serving.server_process import ServerProcess
-from benchmarks.serving.services import measured
-from benchmarks.serving.shoppers import Drawer
+from benchmarks.serving.services import Candidate
 
 
-def steady_load(
-    server: ServerProcess, draw: Drawer, *, rate: float, seconds: float, part_seconds: float
-) -> dict[str, Any]:
+def steady_load(candidate: Candidate, *, rate: float, seconds: float, part_seconds: float) -> dict[str, Any]:
     """Memory and latencies of each part of a load, and by how much memory grew in the second half."""
-    parts = [measured(server, draw, rate, part_seconds) for _ in range(max(2, round(seconds / part_seconds)))]
+    parts = [candidate.measure(rate, part_seconds) for _ in range(max(2, round(seconds / part_seconds)))]
     own = [one["own_mb"] for one in parts]
     return {
         "rate": rate,

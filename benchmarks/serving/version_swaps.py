@@ -18,35 +18,41 @@ import numpy as np
 from benchmarks.serving.connection import body_of, header_of
 from benchmarks.serving.load_figures import Figures
 from benchmarks.serving.load_generator import OK, Load
-from benchmarks.serving.server_process import ServerProcess
-from benchmarks.serving.services import measured, measured_load
+from benchmarks.serving.services import Candidate
 from benchmarks.serving.serving_shop import DEARER, ServingShop
-from benchmarks.serving.shoppers import Drawer
 
 VERSION_HEADER = "X-UBM-Version"
 
 
-def version_swaps(
-    server: ServerProcess, shop: ServingShop, draw: Drawer, *, rate: float, swaps: int, pause: float
-) -> dict[str, Any]:
+def version_swaps(candidate: Candidate, shop: ServingShop, *, rate: float, swaps: int, pause: float) -> dict[str, Any]:
     """Figures without and with `swaps` versions that become live, one every `pause` seconds."""
     cheap, dear = shop.versions()
-    usual = measured(server, draw, rate, swaps * pause)
+    usual = candidate.measure(rate, swaps * pause)
     numbers = [(cheap, dear)[number % 2] for number in range(swaps)]
     with _publisher(shop.store, numbers, pause) as publisher:
         publisher.send("go")
-        result, load = measured_load(server, draw, rate, (swaps + 1) * pause, keep=True)
+        result, load = candidate.load(rate, (swaps + 1) * pause, keep=True)
         published = publisher.recv()
-    return {"usual": usual, "swapping": result, **check_answers(load, dear), "published": len(published)}
+    return {"usual": usual, "swapping": result, "published": len(published), **check_answers(load, published, dear)}
 
 
-def check_answers(load: Load, dear: int) -> Figures:
-    """What the answers say of the version they are from."""
+def check_answers(load: Load, published: Sequence[float], dear: int) -> Figures:
+    """What the answers say of the version they are from.
+
+    Args:
+        published: monotonic seconds at which versions became live.
+        dear: the version with the dear products.
+    """
     answers = [answer for answer, status in zip(load.answers, load.status, strict=False) if status == OK]
-    order = np.argsort(load.done[load.status == OK])
+    done = load.done[load.status == OK]
+    order = np.argsort(done)
     versions = [_version(answers[number]) for number in order]
+    swapped = [
+        done[order[row + 1]] + load.started for row, (one, other) in enumerate(pairwise(versions)) if one != other
+    ]
     return {
-        "swaps_seen": sum(first != second for first, second in pairwise(versions)),
+        "swaps_seen": len(swapped),
+        "seconds_to_swap": [round(float(seen - live), 2) for seen, live in zip(swapped, published, strict=False)],
         "mixed": sum(not _is_of_one_version(answer, dear) for answer in answers),
     }
 
@@ -88,5 +94,5 @@ def _publish(pipe: Connection, store: str, numbers: Sequence[int], pause: float)
     for number in numbers:
         time.sleep(pause)
         roll_back(opened, number)
-        published.append(number)
+        published.append(time.monotonic())
     pipe.send(published)

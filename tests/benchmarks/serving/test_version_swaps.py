@@ -28,7 +28,8 @@ def load(*answers: bytes) -> Load:
 
 def test_answers_of_one_version_each_are_not_mixed() -> None:
     cheap, dear = answer(CHEAP, CHEAP, 5.0, 6.0), answer(DEAR, DEAR, DEARER + 5.0)
-    assert check_answers(load(cheap, dear, dear, cheap), DEAR) == {"swaps_seen": 2, "mixed": 0}
+    seen = check_answers(load(cheap, dear, dear, cheap), [0.25, 1.5], DEAR)
+    assert seen == {"swaps_seen": 2, "seconds_to_swap": [0.75, 1.5], "mixed": 0}
 
 
 @pytest.mark.parametrize(
@@ -37,4 +38,4 @@ def test_answers_of_one_version_each_are_not_mixed() -> None:
     ids=["header", "one match", "all matches"],
 )
 def test_a_mixed_answer_is_counted(mixed: bytes) -> None:
-    assert check_answers(load(mixed), DEAR)["mixed"] == 1
+    assert check_answers(load(mixed), [], DEAR)["mixed"] == 1

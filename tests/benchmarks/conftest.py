@@ -1,4 +1,4 @@
-"""A shop for all benchmarks of retrieval: their figures of so small a one mean nothing."""
+"""A shop for the benchmarks of retrieval and serving: their figures of so small a one mean nothing."""
 
 from __future__ import annotations
 
