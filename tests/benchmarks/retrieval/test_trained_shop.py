@@ -16,7 +16,7 @@ from benchmarks.report import RESULTS
 from benchmarks.retrieval import index_kinds, live_query
 from benchmarks.retrieval.shop_home import TrainedShop
 from benchmarks.retrieval.trained_shop import make_trained_shop
-from tests.benchmarks.retrieval.conftest import PRODUCTS
+from tests.benchmarks.conftest import PRODUCTS
 from tests.rounding import rounding_error
 
 # Those that need no extra package.
