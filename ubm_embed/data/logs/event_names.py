@@ -26,3 +26,4 @@ SEGMENT_ACTIONS = {
 }
 # When an event was: the first of these that says so.
 SEGMENT_TIMES = ("timestamp", "originalTimestamp", "sentAt", "receivedAt")
+SEGMENT_OTHER_CALLS = ("page", "screen", "identify", "group", "alias")  # these name no event

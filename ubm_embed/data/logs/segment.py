@@ -5,7 +5,7 @@ from __future__ import annotations
 import polars as pl
 from polars.datatypes import DataTypeClass
 
-from ubm_embed.data.logs.event_names import SEGMENT_ACTIONS, SEGMENT_ORDER, SEGMENT_TIMES
+from ubm_embed.data.logs.event_names import SEGMENT_ACTIONS, SEGMENT_ORDER, SEGMENT_OTHER_CALLS, SEGMENT_TIMES
 from ubm_embed.data.logs.event_table import (
     PROBLEM,
     ROW,
@@ -17,7 +17,6 @@ from ubm_embed.data.logs.event_table import (
     time_at,
 )
 
-_OTHER_CALLS = ("page", "screen", "identify", "group", "alias")  # these name no event
 _PRODUCT = dict.fromkeys(("product_id", "sku", "name", "brand", "variant", "category", "price"), pl.String)
 _PROPERTIES: dict[str, pl.DataType | DataTypeClass] = {
     **dict.fromkeys((*_PRODUCT, "query", "order_id", "orderId"), pl.String),
@@ -73,5 +72,5 @@ def _columns(schema: pl.Schema) -> list[pl.Expr]:
         order_id=first_id(*(text_at(schema, "properties", name) for name in ("order_id", "orderId"))),
         row=pl.col(ROW),
         problem=pl.col(PROBLEM),
-        dropped=other_event(pl.col("event").is_not_null() | text_at(schema, "type").is_in(_OTHER_CALLS)),
+        dropped=other_event(pl.col("event").is_not_null() | text_at(schema, "type").is_in(SEGMENT_OTHER_CALLS)),
     )

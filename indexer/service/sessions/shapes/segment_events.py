@@ -22,8 +22,10 @@ from indexer.service.sessions.shapes.fields import (
     under,
 )
 from indexer.service.sessions.shapes.reasons import NO_PHRASE, NO_PRODUCT, NO_SESSION, OTHER_EVENT
-from ubm_embed.data.logs.event_names import SEGMENT_ACTIONS, SEGMENT_ORDER, SEGMENT_TIMES
+from ubm_embed.data.logs.event_names import SEGMENT_ACTIONS, SEGMENT_ORDER, SEGMENT_OTHER_CALLS, SEGMENT_TIMES
 from ubm_embed.data.session import Action, Interaction
+
+SEGMENT_CALLS = ("track", *SEGMENT_OTHER_CALLS)
 
 
 def segment_events(body: Mapping[str, Any], now: float) -> Iterator[SessionEvent | IgnoredEvent]:

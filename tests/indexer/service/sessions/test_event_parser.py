@@ -124,6 +124,10 @@ class TestOwnShape:
             (VIEW | {"event_id": "x" * 257}, "field 'event_id': expected at most 256 characters, got 257"),
             (VIEW | {"answer_id": 1.5}, "field 'answer_id': expected a string, got a number"),
             (VIEW | {"eventid": "e"}, "field 'eventid': unknown field; expected session_id, action"),
+            (
+                {"session_id": "s", "type": "view", "product_id": "p1"},
+                "field 'type': unknown field; expected session_id",
+            ),
             (VIEW | {"query": "shoes"}, "action 'view' needs product_id or product, got product_id and query"),
             ({"session_id": "s", "action": "search", "query": "x" * 10_001}, "field 'query': expected at most 10,000"),
             ({"session_id": "s", "action": "view", "product": {"title": "x" * 10_001}}, "field 'product': expected at"),
