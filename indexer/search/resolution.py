@@ -113,6 +113,8 @@ class SessionResolver:
 
         Their products are looked up and tokenised for it, which is remembered.
         """
+        if not self._reads_removals:
+            interactions = [one for one in interactions if one.action is not Action.REMOVE]  # they have no tokens
         named = [(one.action, one.product_id) for one in interactions if one.product_id is not None]
         steps = [known.step for known in self._known.get(named, self._look_up) if known is not None]
         _tokenise(steps, embedder)
