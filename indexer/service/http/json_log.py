@@ -10,6 +10,8 @@ from typing import Any, TextIO
 
 import msgspec
 
+from indexer.service.http.batched_handler import BatchedHandler
+
 LEVELS = ("debug", "info", "warning", "error")
 
 
@@ -24,7 +26,7 @@ def configure_logging(level: str = "info", stream: TextIO | None = None) -> None
     """
     if level not in LEVELS:
         raise ValueError(f"log level must be one of {', '.join(LEVELS)}, got {level!r}")
-    handler = logging.StreamHandler(stream or sys.stderr)
+    handler = BatchedHandler(stream or sys.stderr)
     handler.setFormatter(JsonFormatter())
     logging.basicConfig(level=level.upper(), handlers=[handler], force=True)
     logging.captureWarnings(True)

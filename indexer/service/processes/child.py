@@ -179,3 +179,5 @@ def _main(run: Callable[[Parent], None], parent: Parent, lifeline_writer: int) -
         _LOG.exception("unexpected %s", type(error).__name__)
         parent.report(Failed(UbmError.exit_code, f"unexpected {type(error).__name__}: {error}"))
         sys.exit(UbmError.exit_code)
+    finally:
+        logging.shutdown()  # nothing else flushes the log of a process that was forked

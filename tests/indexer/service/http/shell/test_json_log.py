@@ -5,6 +5,9 @@ from __future__ import annotations
 import io
 import json
 import logging
+import subprocess
+import sys
+import threading
 import warnings
 from collections.abc import Iterator
 from pathlib import Path
@@ -12,6 +15,7 @@ from pathlib import Path
 import pytest
 
 from indexer.service.http.json_log import configure_logging
+from tests.indexer.service.http.shell.raw_server import wait_for
 
 
 @pytest.fixture(autouse=True)
@@ -28,6 +32,8 @@ def as_before(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
 
 def lines(stream: io.StringIO) -> list[dict[str, object]]:
     """What was written."""
+    for handler in logging.root.handlers:
+        handler.flush()
     return [json.loads(line) for line in stream.getvalue().splitlines()]
 
 
@@ -90,5 +96,69 @@ def test_a_log_that_cannot_be_written_stops_nobody(capsys: pytest.CaptureFixture
             raise OSError(28, "No space left on device")
 
     configure_logging(stream=Full())
-    logging.getLogger("shop").error("lost")
+    for _ in range(10):
+        logging.getLogger("shop").error("lost")
     assert capsys.readouterr().err == ""
+
+
+def test_lines_are_written_together_soon_and_those_of_errors_at_once() -> None:
+    class Counting(io.StringIO):
+        """Counts writes."""
+
+        writes = 0
+
+        def write(self, text: str, /) -> int:
+            """Count."""
+            self.writes += bool(text)
+            return super().write(text)
+
+    configure_logging(stream=(stream := Counting()))
+    log = logging.getLogger("shop")
+    for number in range(100):
+        log.info("%d", number)
+    log.error("at once")
+    written = [json.loads(line)["message"] for line in stream.getvalue().splitlines()]
+    assert written == [*map(str, range(100)), "at once"]
+    assert stream.writes <= 10
+    log.info("last")
+    wait_for(lambda: "last" in stream.getvalue())
+
+
+def test_lines_of_threads_are_whole_and_none_is_lost() -> None:
+    configure_logging(stream=(stream := io.StringIO()))
+
+    def write(thread: int) -> None:
+        for number in range(500):
+            logging.getLogger("shop").log(
+                logging.WARNING if number % 50 == 0 else logging.INFO, "%d", 1000 * thread + number
+            )
+
+    threads = [threading.Thread(target=write, args=(number,)) for number in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    messages = [int(str(line["message"])) for line in lines(stream)]
+    assert sorted(messages) == [1000 * thread + number for thread in range(4) for number in range(500)]
+
+
+def test_a_process_that_forks_leaves_its_lines_to_itself(tmp_path: Path) -> None:
+    code = """
+import logging, multiprocessing, sys
+from indexer.service.http.json_log import configure_logging
+configure_logging()
+log = logging.getLogger("shop")
+def child(number):
+    for _ in range(10):
+        log.info("child")
+    logging.shutdown()
+log.info("parent")
+children = [multiprocessing.get_context("fork").Process(target=child, args=(n,)) for n in range(3)]
+for c in children:
+    c.start()
+for c in children:
+    c.join()
+"""
+    run = subprocess.run([sys.executable, "-c", code], capture_output=True, check=True, text=True)
+    messages = [json.loads(line)["message"] for line in run.stderr.splitlines()]
+    assert sorted(messages) == ["child"] * 30 + ["parent"]
