@@ -8,7 +8,7 @@ FAISS := $(shell nvidia-smi >/dev/null 2>&1 && echo gpu || echo cpu)
 DEMO_HOME ?= demo
 BENCH_HOME ?= .benchmarks
 
-.PHONY: help setup demo test test-slow test-install test-cpus bench-index lint format clean
+.PHONY: help setup demo test test-slow test-fuzz test-install test-cpus bench-index lint format clean
 
 help: ## this list
 	@grep -E '^[a-z-]+:.*##' Makefile | sed -E 's/:.*## /\t/' | expand -t 12
@@ -35,6 +35,9 @@ test: setup ## lint, types and the tests
 
 test-slow: setup ## the tests that take minutes
 	$(BIN)/pytest -q -m slow
+
+test-fuzz: setup ## thousands of requests that are made from the OpenAPI document, and such as break it
+	$(BIN)/pytest -q -m slow tests/indexer/service/http/test_openapi.py
 
 test-install: setup ## a fresh environment without PyTorch reads, refreshes, rolls back and exports
 	$(BIN)/pytest -q -m install

@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 
 from tests.indexer.service.http.served import Served
 
+SESSIONS = ("any-1", "any-2", "any-3")
 ACTIONS = ("search", "view", "add", "buy", "remove")
 texts = st.text(st.characters(codec=None), max_size=30)  # halves of surrogate pairs, too
 ids = st.one_of(st.sampled_from(["p1", "p2", "p3", "nothing"]), texts, st.integers(), st.floats(), st.none())
@@ -39,7 +40,7 @@ any_interaction = st.one_of(
     st.none(),
 )
 events = st.fixed_dictionaries(
-    {"session_id": st.sampled_from(["any-1", "any-2", "any-3"]), "interaction": any_interaction},
+    {"session_id": st.sampled_from(SESSIONS), "interaction": any_interaction},
     optional={
         "event_id": st.sampled_from(["e1", "e2", "e3"]),
         "timestamp": st.one_of(st.floats(), st.integers(), st.datetimes().map(str), texts),
@@ -60,7 +61,7 @@ def _is_in_order(response: Any) -> bool:
     return response.status_code in (400, 422) and {"error", "error_type", "request_id"} == body.keys()
 
 
-@settings(max_examples=60)
+@settings(max_examples=50)
 @given(st.lists(any_interaction, max_size=6), st.integers(-1, 5), st.booleans())
 def test_any_session(served: Served, interactions: list[Any], k: int, explain: bool) -> None:
     body = _json({"interactions": interactions, "k": k, "explain": explain})
@@ -68,15 +69,15 @@ def test_any_session(served: Served, interactions: list[Any], k: int, explain: b
     assert _is_in_order(response), (body, response.text)
 
 
-@settings(max_examples=60)
-@given(st.lists(events, min_size=1, max_size=6))
+@settings(max_examples=25)
+@given(st.lists(events, min_size=1, max_size=4))
 def test_any_events(served: Served, stream: list[Any]) -> None:
     for event in stream:
         response = served.client.post("/v1/events", content=_json(event))
         assert _is_in_order(response), (event, response.text)
     assert _is_in_order(served.client.post("/v1/events", content=_json(stream)))
-    for session_id in ("any-1", "any-2", "any-3"):
-        assert served.recommend(session_id=session_id)["session_id"] == session_id
+    sessions = [{"session_id": session_id} for session_id in SESSIONS]
+    assert [answer["session_id"] for answer in served.recommend(sessions=sessions)["answers"]] == [*SESSIONS]
 
 
 def _json(value: Any) -> bytes:
