@@ -26,8 +26,9 @@ from indexer.service.settings import ServiceSettings
 _LOG = logging.getLogger("ubm_embed.access")
 # After a refusal what a client still sends is read for so long; a reset would take the answer from it.
 _LINGER_SECONDS = 1.0
-_LINGER_BYTES = 1 << 20
+_LINGER_BYTES = 16 << 20
 _CONNECTIONS = 10_000
+_HEAD_BYTES = 64 << 10
 # Headers with which a client asks for another protocol.
 _UPGRADE = (b"connection", b"http2-settings", b"upgrade")
 
@@ -49,7 +50,7 @@ class ConnectionLimits:
     target_bytes: int = 8 << 10
     header_bytes: int = 16 << 10
     headers: int = 100
-    message_bytes: int = 8 << 20
+    message_bytes: int = 2 << 20
     seconds: float = 2.0
     write_seconds: float = 30.0
     connections: int = _CONNECTIONS
@@ -59,8 +60,9 @@ class ConnectionLimits:
     def from_settings(cls, settings: ServiceSettings) -> Self:
         """Those of a service, for which the system is asked to allow as many open files; else they are fewer."""
         connections = max(1, allow_open_files(_CONNECTIONS + RESERVED) - RESERVED)
-        # A body may come in chunks, each with its size.
-        return cls(seconds=settings.timeout, message_bytes=8 * settings.max_body, connections=connections)
+        # A body may come in chunks, each with its size; but not in very small ones, since each costs a call.
+        message_bytes = 2 * settings.max_body + _HEAD_BYTES
+        return cls(seconds=settings.timeout, message_bytes=message_bytes, connections=connections)
 
 
 class ConnectionObserver(Protocol):
@@ -227,14 +229,15 @@ class HardenedProtocol(HttpToolsProtocol):
         self._stop_deadline()
         self.observer.connection_refused(problem.reason)
         in_turn = self._is_in_turn()
-        if self.cycle is not None and not self.cycle.response_complete:
+        was_answered = self.cycle is None or self.cycle.response_complete
+        if not was_answered:
             self.cycle.disconnected = True
             self.cycle.message_event.set()
         if self.transport.is_closing():
             return
         if in_turn:
             self._answer(problem)
-        if in_turn and lingers and self.transport.can_write_eof():
+        if lingers and (in_turn or was_answered) and self.transport.can_write_eof():
             self._linger()
         else:
             self.transport.close()

@@ -234,6 +234,13 @@ class TestBodies:
         with running(application(), ConnectionLimits(seconds=0.2)) as server:
             assert parsed(server.ask(head))[0] == 413
 
+    @pytest.mark.parametrize("size", [1_001, 100_000, 5_000_000])
+    def test_a_client_that_sends_all_before_it_reads_gets_the_answer(self, size: int) -> None:
+        head = b"POST /v1/recommend HTTP/1.1\r\nHost: shop\r\nConnection: close\r\nContent-Length: %d\r\n\r\n" % size
+        with running(application(), ConnectionLimits(message_bytes=10_000)) as server, server.connect() as connection:
+            connection.sendall(head + b"x" * size)
+            assert read_answer(connection)[0] == 413
+
     def test_the_connection_goes_on_after_a_refusal_whose_body_was_sent(self) -> None:
         head = b"POST /v1/recommend HTTP/1.1\r\nHost: shop\r\nContent-Length: 1001\r\n\r\n"
         with running(application(), ConnectionLimits()) as server, server.connect() as connection:
