@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import errno
+import os
 import re
 import socket
 
-_CONNECT_SECONDS = 0.5
 _READ_BYTES = 1 << 18
 _HEAD_END = b"\r\n\r\n"
 _LENGTH = re.compile(rb"\r\ncontent-length: *(\d+)", re.IGNORECASE)
@@ -24,33 +25,39 @@ class Connection:
         keeps_alive: whether it may take another request.
 
     Raises:
-        OSError: the server does not accept it within half a second.
+        OSError: nobody listens there.
     """
 
     def __init__(self, host: str, port: int) -> None:
         self.answers, self.keeps_alive = 0, True
-        # On loopback the kernel completes this without the server, unless its backlog is full.
-        self._socket = socket.create_connection((host, port), _CONNECT_SECONDS)
+        self._socket = socket.socket()
         self._socket.setblocking(False)
         self._socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-        self._buffer, self._end = b"", 0
+        error = self._socket.connect_ex((host, port))
+        if error not in (0, errno.EINPROGRESS):
+            self._socket.close()
+            raise OSError(error, os.strerror(error))
+        self._unsent, self._buffer, self._end = b"", b"", 0
 
     def fileno(self) -> int:
         """The socket's number, as `select` needs it."""
         return self._socket.fileno()
 
-    def send(self, request: bytes) -> None:
-        """Send a request whole.
+    def send(self, request: bytes = b"") -> bool:
+        """Send a request, or go on with it; whether all of it is sent. It is not while the server does not accept.
 
         Raises:
-            ConnectionLostError: it could not be sent.
+            ConnectionLostError: it cannot be sent.
         """
+        self._unsent += request
         try:
-            sent = self._socket.send(request)
+            sent = self._socket.send(self._unsent)
+        except BlockingIOError:
+            return False
         except OSError as error:
             raise ConnectionLostError(str(error)) from None
-        if sent < len(request):
-            raise ConnectionLostError(f"only {sent} of {len(request)} bytes could be sent at once")
+        self._unsent = self._unsent[sent:]
+        return not self._unsent
 
     def receive(self) -> bytes | None:
         """What has come: an answer, head and body, if it is complete.

@@ -167,14 +167,18 @@ class _Run:
         # `epoll` counts whole milliseconds, `select` microseconds.
         if seconds > 0 and not select.select([self._poll], [], [], seconds)[0]:
             return
-        for number, _ in self._poll.poll(0, _MAX_EVENTS):
-            self._receive(self._connections[number])
+        for number, event in self._poll.poll(0, _MAX_EVENTS):
+            if event & select.EPOLLOUT and number in self._connections:
+                self._go_on_sending(self._connections[number])
+            if event & ~select.EPOLLOUT and number in self._connections:  # it may have been dropped a moment ago
+                self._receive(self._connections[number])
 
     def _send(self, request: _Request, *, again: bool = False) -> None:
         connection = None
         try:
             connection = self._idle.pop() if self._idle and not again else self._open()
-            connection.send(self._steps[request.step][request.number])
+            if not connection.send(self._steps[request.step][request.number]):
+                self._poll.modify(connection.fileno(), select.EPOLLIN | select.EPOLLOUT)
         except (OSError, ConnectionLostError):
             if connection is not None:
                 self._drop(connection)
@@ -189,20 +193,29 @@ class _Run:
         self._poll.register(connection.fileno(), select.EPOLLIN)
         return connection
 
+    def _go_on_sending(self, connection: Connection) -> None:
+        try:
+            if connection.send():
+                self._poll.modify(connection.fileno(), select.EPOLLIN)
+        except ConnectionLostError:
+            self._lost(connection)
+
     def _receive(self, connection: Connection) -> None:
-        number = connection.fileno()
         try:
             answer = connection.receive()
         except ConnectionLostError:
-            request, fresh = self._under_way.pop(number, None), not connection.answers
-            self._drop(connection)
-            if request is not None:
-                self._failed(request, fresh)
+            self._lost(connection)
             return
         if answer is not None:
-            request = self._under_way.pop(number)
+            request = self._under_way.pop(connection.fileno())
             self._idle.append(connection) if connection.keeps_alive else self._drop(connection)
             self._answered(request, answer)
+
+    def _lost(self, connection: Connection) -> None:
+        request = self._under_way.pop(connection.fileno(), None)
+        self._drop(connection)
+        if request is not None:
+            self._failed(request, fresh=not connection.answers)
 
     def _answered(self, request: _Request, answer: bytes) -> None:
         now, status = self._now(), status_of(answer)
