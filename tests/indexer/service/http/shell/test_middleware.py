@@ -224,8 +224,7 @@ class TestBodies:
     def test_chunks_are_counted_while_they_come(self) -> None:
         head = b"POST /v1/recommend HTTP/1.1\r\nHost: shop\r\nTransfer-Encoding: chunked\r\n\r\n"
         with running(application(), ConnectionLimits(seconds=0.2)) as server, server.connect() as connection:
-            connection.sendall(head + b"100\r\n" + b"x" * 256 + b"\r\n")
-            connection.sendall(b"400\r\n" + b"x" * 1_024 + b"\r\n")  # and the rest never comes
+            connection.sendall(head + b"100\r\n" + b"x" * 256 + b"\r\n400\r\n" + b"x" * 1_024)  # the rest never comes
             assert read_answer(connection)[0] == 413
             assert connection.recv(1) == b""
 

@@ -43,10 +43,8 @@ async def echo(scope: Any, receive: Any, send: Any) -> None:
 
 @pytest.fixture(scope="module")
 def strict_server() -> Iterator[Running]:
-    """A server with small limits."""
-    limits = ConnectionLimits(
-        target_bytes=1_000, header_bytes=2_000, headers=20, message_bytes=100_000, seconds=0.3, write_seconds=0.3
-    )
+    """A server with small limits, and patience."""
+    limits = ConnectionLimits(target_bytes=1_000, header_bytes=2_000, headers=20, message_bytes=100_000, seconds=30)
     with running(echo, limits) as server:
         yield server
 
@@ -60,6 +58,13 @@ def server(strict_server: Running) -> Iterator[Running]:
 
 
 @pytest.fixture(scope="module")
+def hasty_server() -> Iterator[Running]:
+    """A server that waits a fifth of a second for a request."""
+    with running(echo, ConnectionLimits(seconds=0.2)) as server:
+        yield server
+
+
+@pytest.fixture(scope="module")
 def small_server() -> Iterator[Running]:
     """A server of three connections."""
     with running(echo, ConnectionLimits(connections=3, seconds=30)) as server:
@@ -70,7 +75,7 @@ def small_server() -> Iterator[Running]:
 def impatient_server() -> Iterator[Running]:
     """A server that soon closes connections on which nothing comes, or nothing is taken in."""
     limits = ConnectionLimits(seconds=30, write_seconds=0.2)
-    with running(echo, limits, keep_alive=0.2) as server:
+    with running(echo, limits, keep_alive=0.5) as server:
         yield server
 
 
@@ -195,14 +200,14 @@ def test_empty_lines_for_ever_are_no_request(server: Running) -> None:
         (b"POST / HTTP/1.1\r\nTransfer-Encoding: chunked\r\n\r\n5\r\n123", "slow_body"),
     ],
 )
-def test_what_does_not_come_in_time_is_answered_408(server: Running, beginning: bytes, reason: str) -> None:
-    status, body = parsed(server.ask(beginning))
+def test_what_does_not_come_in_time_is_answered_408(hasty_server: Running, beginning: bytes, reason: str) -> None:
+    status, body = parsed(hasty_server.ask(beginning))
     assert (status, body["error_type"]) == (408, "request_timeout")
-    assert server.refusals[-1] == reason
+    assert hasty_server.refusals[-1] == reason
 
 
-def test_a_trickle_does_not_buy_time(server: Running) -> None:
-    with server.connect() as connection:
+def test_a_trickle_does_not_buy_time(hasty_server: Running) -> None:
+    with hasty_server.connect() as connection:
         connection.sendall(b"GET / HTTP/1.1\r\n")
         connection.settimeout(0.02)
         answer = b""
