@@ -110,6 +110,7 @@ class RecommendBody(RulesBody, kw_only=True, forbid_unknown_fields=True):
     negatives: Annotated[
         list[Any],
         Meta(
+            max_length=_LIMITS.negatives,
             description="Products that the answer moves away from: ids, or products in full.",
             extra_json_schema={"items": {"anyOf": [{"type": ["string", "integer"]}, _ref("Product")]}},
         ),

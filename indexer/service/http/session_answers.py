@@ -17,7 +17,7 @@ from ubm_embed.data.session import Interaction, Session
 
 
 @dataclass(frozen=True, slots=True)
-class Wish:
+class QueryOptions:
     """What a request wants for each of its sessions, as in `Query`."""
 
     k: int
@@ -31,7 +31,7 @@ class Wish:
 
 
 @dataclass(frozen=True, slots=True)
-class Given:
+class AnsweredSessions:
     """The answers of a request, one for each session, and where their time went."""
 
     answers: list[GivenAnswer]
@@ -39,26 +39,29 @@ class Given:
 
 
 async def answer_sessions(
-    engine: Engine, experiment: Experiment | None, sessions: Sequence[Session], wish: Wish
-) -> Given:
+    engine: Engine, experiment: Experiment | None, sessions: Sequence[Session], options: QueryOptions
+) -> AnsweredSessions:
     """The answers to sessions.
 
     Raises:
         Overloaded, InvalidData: as of `Engine.answer`.
     """
-    chooser = SourceChooser(experiment, wish.rules)
+    chooser = SourceChooser(experiment, options.rules)
     chosen = [chooser.of(session.session_id) for session in sessions]
     queries: dict[int | None, list[Query]] = {}
     for session, sources in zip(sessions, chosen, strict=True):
         for version, rules in sources.sources:
-            queries.setdefault(version, []).append(wish.query(session, rules))
+            queries.setdefault(version, []).append(options.query(session, rules))
     timings, by_version = Timings(), {}
     for version, part in queries.items():  # in turn: one thread answers them all
         answered = await engine.answer(part, pinned=version)
         by_version[version] = iter(answered.answers)
         timings = answered.timings if len(queries) == 1 else _sum(timings, answered.timings)
-    return Given(
-        [_given(sources, [next(by_version[version]) for version, _ in sources.sources], wish.k) for sources in chosen],
+    return AnsweredSessions(
+        [
+            _given(sources, [next(by_version[version]) for version, _ in sources.sources], options.k)
+            for sources in chosen
+        ],
         timings,
     )
 

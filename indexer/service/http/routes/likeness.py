@@ -17,6 +17,7 @@ from indexer.service.http.endpoint import Call, Reply
 from indexer.service.http.operation import Operation, Parameter
 from indexer.service.http.shown_answers import GivenAnswer, ShownAnswers, new_answer_id
 from indexer.service.service import Service
+from indexer.service.sessions.shapes.fields import session_id_at
 from ubm_embed.data.session import Product
 
 
@@ -29,8 +30,7 @@ class LikenessRoutes:
     async def lookup(self, call: Call) -> Reply:
         """The products most like one that is given by its text or its id."""
         body = lookup_body.decode(call.body)
-        session_id = None if body.session_id is None else str(body.session_id)
-        return await self._answer(call, body.parsed(), body.k, body.rules(), session_id)
+        return await self._answer(call, body.parsed(), body.k, body.rules(), body.session_id)
 
     async def similar(self, call: Call) -> Reply:
         """The products most like one of the store."""
@@ -38,8 +38,11 @@ class LikenessRoutes:
         product_id = call.path_parameters["product_id"]
         return await self._answer(call, product_id, query.k, query.rules(), query.session_id)
 
-    async def _answer(self, call: Call, product: Product | str, k: int, rules: Rules, session_id: str | None) -> Reply:
+    async def _answer(
+        self, call: Call, product: Product | str, k: int, rules: Rules, session_id: str | int | None
+    ) -> Reply:
         self._limits.check(k, rules)
+        own = None if session_id is None else session_id_at({"session_id": session_id})
 
         def look_up(retriever: Retriever) -> Answer:
             if isinstance(product, str):
@@ -48,7 +51,7 @@ class LikenessRoutes:
 
         called = await self._service.engine.call(look_up, rules=rules)
         call.state.timings, call.state.version = called.timings, called.version
-        given = GivenAnswer(replace(called.value, session_id=session_id), new_answer_id())
+        given = GivenAnswer(replace(called.value, session_id=own), new_answer_id())
         self._shown.add(given, k)
         return Reply.json(answer_document(given))
 

@@ -11,7 +11,7 @@ from indexer.service.http.endpoint import Call, Reply
 from indexer.service.http.known_sessions import KnownSession, known_sessions
 from indexer.service.http.operation import Operation
 from indexer.service.http.requested_sessions import NamesSessions, requested_sessions
-from indexer.service.http.session_answers import Given, Wish, answer_sessions
+from indexer.service.http.session_answers import AnsweredSessions, QueryOptions, answer_sessions
 from indexer.service.http.shown_answers import ShownAnswers
 from indexer.service.service import Service
 from ubm_embed.errors import NotFound
@@ -28,8 +28,8 @@ class RecommendationRoutes:
     async def recommend(self, call: Call) -> Reply:
         """The next products of each session."""
         body = recommend_body.decode(call.body)
-        wish = Wish(body.k, body.rules(), body.negative_interactions(), body.explain)
-        known, given = await self._answer(call, body, wish)
+        options = QueryOptions(body.k, body.rules(), body.negative_interactions(), body.explain)
+        known, given = await self._answer(call, body, options)
         for one in given.answers:
             self._shown.add(one, body.k)
         documents = [answer_document(one, session) for one, session in zip(given.answers, known, strict=True)]
@@ -41,7 +41,7 @@ class RecommendationRoutes:
         if settings.purchase_intention is None and settings.remaining_length is None:
             raise NotFound("no model that predicts was given to the service")
         body = predict_body.decode(call.body)
-        known, given = await self._answer(call, body, Wish(1, _NO_RULES), in_experiment=False)
+        known, given = await self._answer(call, body, QueryOptions(1, _NO_RULES), in_experiment=False)
         predictions = []
         for one, session in zip(given.answers, known, strict=True):
             document = answer_document(one, session)
@@ -49,14 +49,14 @@ class RecommendationRoutes:
         return Reply.json(predictions[0] if body.sessions is None else {"predictions": predictions})
 
     async def _answer(
-        self, call: Call, body: NamesSessions, wish: Wish, *, in_experiment: bool = True
-    ) -> tuple[list[KnownSession], Given]:
+        self, call: Call, body: NamesSessions, options: QueryOptions, *, in_experiment: bool = True
+    ) -> tuple[list[KnownSession], AnsweredSessions]:
         requested = requested_sessions(body, self._limits.sessions)
-        self._limits.check(wish.k, wish.rules, sessions=len(requested))
+        self._limits.check(options.k, options.rules, sessions=len(requested))
         call.state.sessions = len(requested)
         known = await known_sessions(requested, self._service.sessions)
         experiment = self._service.experiment if in_experiment else None
-        given = await answer_sessions(self._service.engine, experiment, [one.session for one in known], wish)
+        given = await answer_sessions(self._service.engine, experiment, [one.session for one in known], options)
         call.state.timings, call.state.version = given.timings, given.answers[0].answer.version
         return known, given
 

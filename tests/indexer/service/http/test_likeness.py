@@ -71,6 +71,7 @@ def test_refusals(served: Served, path: str, status: int, message: str) -> None:
         ({"product": {"title": 17}}, 422, "field 'product.title'"),
         ({"product_id": "nothing"}, 404, "no product 'nothing'"),
         ({"product_id": "p1", "explain": True}, 422, "field 'explain': unknown"),
+        ({"product_id": "p1", "session_id": "undefined"}, 422, "field 'session_id'"),
     ],
 )
 def test_lookups_that_are_refused(served: Served, body: Any, status: int, message: str) -> None:
