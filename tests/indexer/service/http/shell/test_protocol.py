@@ -227,8 +227,9 @@ def test_trailers_and_chunk_extensions_are_bounded(server: Running) -> None:
     assert parsed(server.ask(head + b"1;" + b"a" * 1_000_000))[0] == 413
 
 
-def test_requests_far_ahead_of_their_answers_are_not_kept(server: Running) -> None:
-    server.ask(GET * 10_000)
+@pytest.mark.parametrize("request_bytes", [GET, GET[:-2] + b"Connection: Upgrade\r\nUpgrade: h2c\r\n\r\n"])
+def test_requests_far_ahead_of_their_answers_are_not_kept(server: Running, request_bytes: bytes) -> None:
+    server.ask(request_bytes * 10_000)
     assert server.refusals[-1] == "pipelined"
 
 
