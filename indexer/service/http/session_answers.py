@@ -57,12 +57,9 @@ async def answer_sessions(
         answered = await engine.answer(part, pinned=version)
         by_version[version] = iter(answered.answers)
         timings = answered.timings if len(queries) == 1 else _sum(timings, answered.timings)
+    answers = [[next(by_version[source.version]) for source in sources.sources] for sources in chosen]
     return AnsweredSessions(
-        [
-            _given(sources, [next(by_version[version]) for version, _ in sources.sources], options.k)
-            for sources in chosen
-        ],
-        timings,
+        [_given(sources, part, options.k) for sources, part in zip(chosen, answers, strict=True)], timings
     )
 
 
