@@ -137,17 +137,24 @@ class HardenedProtocol(HttpToolsProtocol):
         if self._discarded is not None:
             self._discard(data)
             return
+        rest = self._parse(data)
+        if rest is not None:
+            self._read_without_upgrade(rest)
+
+    def _parse(self, data: bytes) -> bytes | None:
+        """Read what came, and return what follows a request for another protocol, if it has one."""
         was_in_headers = self._in_headers
         try:
             self.parser.feed_data(data)
             if self._in_message:
                 self._await_rest(len(data), was_in_headers)
         except httptools.HttpParserUpgrade as upgrade:
-            self._read_without_upgrade(data[upgrade.args[0] :])
+            return data[upgrade.args[0] :]
         except httptools.HttpParserError as error:
             self._refuse(error.__context__ if isinstance(error.__context__, Refusal) else refusal.malformed())
         except Refusal as problem:
             self._refuse(problem)
+        return None
 
     def _read_without_upgrade(self, rest: bytes) -> None:
         """Read a request as if it asked for no other protocol: the parser takes its body for that protocol's.
