@@ -12,7 +12,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 
 from indexer.service.http.access import require_keys
-from indexer.service.http.json_log import configure_logging
+from indexer.service.http.json_log import JsonFormatter, configure_logging
 from indexer.service.http.keys import Keys
 from indexer.service.http.worker_metrics import worker_ended
 from indexer.service.processes.child import Parent, Ready
@@ -27,9 +27,7 @@ from indexer.service.settings import ServiceSettings
 
 # What a worker needs after its last answer, to write its log of events and to close its version.
 _CLOSING_SECONDS = 5.0
-# Its line says where the service listens, so it is written whatever the level of the log is.
 _LOG = logging.getLogger(__name__)
-_LOG.setLevel(logging.INFO)
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,6 +71,7 @@ def run_service(settings: ServiceSettings, keys: Keys, on_start: Callable[[Start
         KeyboardInterrupt: a second signal, before all requests were finished.
     """
     configure_logging(settings.log_level)
+    _write_at_once(_LOG)
     logging.getLogger("faiss").setLevel(logging.WARNING)  # it tells at length which of its builds it loads
     with listening(settings) as listener:
 
@@ -86,6 +85,17 @@ def run_service(settings: ServiceSettings, keys: Keys, on_start: Callable[[Start
             run_worker(settings, keys, listener, on_ready)
         else:
             _run_workers(settings, keys, listener, on_ready)
+
+
+def _write_at_once(log: logging.Logger) -> None:
+    """Write the line that says where the service listens, whatever the level is, without the log's thread.
+
+    The parent of workers must not have threads when it forks.
+    """
+    handler = logging.StreamHandler()
+    handler.setFormatter(JsonFormatter())
+    log.handlers, log.propagate = [handler], False
+    log.setLevel(logging.INFO)
 
 
 def _run_workers(

@@ -44,7 +44,8 @@ class ServiceProcess:
         self.log = log
         self._connections: list[http.client.HTTPConnection] = []
         with log.open("wb") as stderr:
-            self.process = subprocess.Popen(command, stderr=stderr, start_new_session=True)
+            environment = {**os.environ, "OMP_NUM_THREADS": "1"}
+            self.process = subprocess.Popen(command, stderr=stderr, env=environment, start_new_session=True)
         until(lambda: self.process.poll() is not None or self.lines("ready"))
         assert self.process.poll() is None, log.read_text("utf-8")
         self.ready = self.lines("ready")[0]

@@ -45,6 +45,8 @@ def test_the_first_line_says_what_answers(service: ServiceProcess) -> None:
     assert service.ready["address"] == f"http://127.0.0.1:{service.port}"
     said = {name: service.ready[name] for name in ("version", "products", "workers", "keys")}
     assert said == {"version": 1, "products": 8, "workers": 2, "keys": False}
+    # A process that forks must not have threads: a lock that one of them holds would be held in the child for ever.
+    assert len(os.listdir(f"/proc/{service.process.pid}/task")) == 1
 
 
 def test_workers_share_sessions(pair: dict[int, http.client.HTTPConnection]) -> None:
