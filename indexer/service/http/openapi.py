@@ -12,7 +12,7 @@ from indexer.search.limits import Limits
 from indexer.service.http.access import role_needed
 from indexer.service.http.endpoint import JSON
 from indexer.service.http.operation import Operation, Parameter
-from indexer.service.http.schemas import SCHEMAS, ref
+from indexer.service.http.schemas import REQUIRED_MEMBERS, SCHEMAS, ref
 
 Document = dict[str, Any]
 
@@ -129,7 +129,8 @@ def _schemas(operations: Iterable[Operation], limits: Limits) -> Document:
     kinds = [kind for operation in operations for kind in (operation.body, operation.reply) if isinstance(kind, type)]
     _, components = msgspec.json.schema_components(dict.fromkeys(kinds), ref_template=_TEMPLATE)
     schemas: Document = copy.deepcopy(dict(sorted({**SCHEMAS, **components}.items())))
-    for schema in schemas.values():
+    for name, schema in schemas.items():
+        schema.update(REQUIRED_MEMBERS.get(name, {}))
         properties = schema.get("properties", {})
         if "minimum" in properties.get("k", {}):
             properties["k"]["maximum"] = limits.k

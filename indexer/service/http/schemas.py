@@ -214,6 +214,16 @@ _ERROR: Schema = {
     },
 }
 
+# What a type of msgspec cannot say: one of several members must be there.
+_NAMES_SESSIONS: Schema = {
+    "anyOf": [{"required": [name]} for name in ("session_id", "session", "interactions", "sessions")]
+}
+REQUIRED_MEMBERS: dict[str, Schema] = {
+    "RecommendBody": _NAMES_SESSIONS,
+    "PredictBody": _NAMES_SESSIONS,
+    "LookupBody": {"oneOf": [{"required": ["product"]}, {"required": ["product_id"]}]},
+}
+
 SCHEMAS: dict[str, Schema] = {
     "Answer": _ANSWER,
     "EmbeddingInput": _EMBEDDING_INPUT,
