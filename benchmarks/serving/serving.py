@@ -47,8 +47,8 @@ _PACKAGES = (
 _RATES = (25.0, 50.0, 100.0, 150.0, 200.0, 300.0, 400.0, 500.0, 600.0, 700.0, 800.0, 1000.0, 1200.0, 1500.0)
 _OVERLOAD = 2.0
 _RELOAD_SECONDS, _PAUSE = 1.0, 6.0
-# Few enough that they are all kept before a minute is over: then memory must stop growing.
-_KEPT_SESSIONS = "5000"
+# Some more than there are shoppers at a time: as many are soon kept, and then memory must stop growing.
+_KEPT_SESSIONS = "500"
 _PARTS_OF_STEADY = 10
 _RIVAL_WARM_UP = 50  # it keeps nothing
 
