@@ -102,7 +102,7 @@ def _run_workers(
     settings: ServiceSettings, keys: Keys, listener: socket.socket, on_ready: Callable[[Ready], None]
 ) -> None:
     import_libraries()
-    with TemporaryDirectory(prefix="ubm-embed-serve-") as name:
+    with TemporaryDirectory(prefix="ubm-") as name:  # short: the path of a socket has at most 107 bytes
         folder = Path(name)
         keeper = folder / "sessions" if settings.sessions == "memory" else None
 
