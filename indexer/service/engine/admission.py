@@ -56,21 +56,32 @@ class Admission:
     Args:
         max_waiting: sessions that may wait in all queues together. A request that comes when nothing waits is admitted
             whatever its size.
-        timeout: seconds; a request is refused if what waits before it takes longer.
+        max_seconds: a request is refused if it would be older when its turn comes.
         report: is told how many sessions wait, after each change.
     """
 
-    def __init__(self, max_waiting: int, timeout: float, report: Callable[[int], None]) -> None:
-        self._max_waiting, self._timeout, self._report = max_waiting, timeout, report
+    def __init__(self, max_waiting: int, max_seconds: float, report: Callable[[int], None]) -> None:
+        self._max_waiting, self._max_seconds, self._report = max_waiting, max_seconds, report
         self.waiting = 0
 
-    def admit(self, sessions: int, queue: Queue) -> None:
-        """Let a request of this many sessions wait in a queue.
+    def has_room(self, sessions: int, queue: Queue, age: float = 0.0) -> bool:
+        """Whether a request of this many sessions may wait in a queue.
+
+        Args:
+            age: seconds since it arrived.
+        """
+        if not self.waiting:
+            return True
+        expected = age + queue.seconds
+        return self.waiting + sessions <= self._max_waiting and expected <= self._max_seconds
+
+    def admit(self, sessions: int, queue: Queue, age: float = 0.0) -> None:
+        """Let a request wait in a queue; arguments as of `has_room`.
 
         Raises:
             Overloaded: too much waits already.
         """
-        if self.waiting and (self.waiting + sessions > self._max_waiting or queue.seconds > self._timeout):
+        if not self.has_room(sessions, queue, age):
             raise Overloaded(queue.retry_after, "queue")
         self._change(sessions, queue)
 

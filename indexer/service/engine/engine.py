@@ -31,6 +31,8 @@ T = TypeVar("T")
 _MAX_UNREAD = 16
 # Requests for more matches, and calls that count as more sessions, would hold others up.
 _MAX_FAST_K, _MAX_FAST_COST = 100, 8
+# Of the timeout: a request waits if its turn is expected within it. The rest is for answering, and for wrong guesses.
+_MAX_WAIT = 0.5
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,7 +67,7 @@ class Engine:
 
     def __init__(self, versions: Versions, settings: ServiceSettings, limits: Limits, observer: EngineObserver) -> None:
         self._versions, self._limits, self._timeout = versions, limits, settings.timeout
-        self._admission = Admission(settings.max_waiting, settings.timeout, observer.waiting)
+        self._admission = Admission(settings.max_waiting, _MAX_WAIT * settings.timeout, observer.waiting)
         told = (versions.borrow, self._deliver, versions.live.remember, observer)
         self._fast = Lane("fast", *told, max_sessions=settings.max_batch, max_interactions=_MAX_UNREAD)
         # One at a time: none of them waits for another's condition.
@@ -133,11 +135,23 @@ class Engine:
         """Sessions that wait for their answers."""
         return self._admission.waiting
 
-    async def answer(self, queries: Sequence[Query], *, pinned: int | None = None) -> Answered:
+    def has_room(self, requests: int) -> bool:
+        """Whether this many requests, each for a session, may wait now."""
+        return self._admission.has_room(requests, self._fast.queue)
+
+    @property
+    def retry_after(self) -> int:
+        """Whole seconds after which nothing of what waits now will wait, from 1 to 60."""
+        return self._fast.queue.retry_after
+
+    async def answer(
+        self, queries: Sequence[Query], *, pinned: int | None = None, arrival: float | None = None
+    ) -> Answered:
         """The answers of one request, all of one version.
 
         Args:
             pinned: the number of a version that was opened beside the live one; None for the live one.
+            arrival: monotonic seconds at which the request came, from when its time runs; None for now.
 
         Raises:
             Overloaded: too much waits, or its turn did not come in time.
@@ -145,7 +159,7 @@ class Engine:
             NotFound: no such version is open.
         """
         self._limits.check_queries(queries)
-        work = self._new_work(len(queries), pinned)
+        work = self._new_work(len(queries), pinned, arrival)
         work.queries = queries
         if queries:
             await self._done(work, self._lane_for(queries, pinned))
@@ -158,17 +172,19 @@ class Engine:
         cost: int = 1,
         rules: Rules | None = None,
         pinned: int | None = None,
+        arrival: float | None = None,
     ) -> Called[T]:
         """What a function returns of the retriever, called by the thread that answers.
 
         Args:
             cost: sessions that it counts as: about as many texts as it lets the model read.
             rules: those that it asks with, if any: if they are not compiled, it must not hold up others.
+            pinned, arrival: as of `answer`.
 
         Raises:
             Overloaded, NotFound: as of `answer`; and what the function raises.
         """
-        work = self._new_work(cost, pinned)
+        work = self._new_work(cost, pinned, arrival)
         work.call = function
         is_fast = cost <= _MAX_FAST_COST and self._has_compiled(rules, pinned)
         await self._done(work, self._fast if is_fast else self._slow)
@@ -178,12 +194,12 @@ class Engine:
         """Look for a new version now; whether one took over. What keeps one from it is in `error`."""
         return await asyncio.get_running_loop().run_in_executor(self._reloading, self._versions.live.check)
 
-    def _new_work(self, sessions: int, pinned: int | None) -> Work:
+    def _new_work(self, sessions: int, pinned: int | None, arrival: float | None) -> Work:
         if not self._is_open:
             raise ValueError("the engine is not running")
-        now = time.monotonic()
+        arrival = time.monotonic() if arrival is None else arrival
         future: asyncio.Future[Any] = asyncio.get_running_loop().create_future()
-        return Work(future, sessions, now, now + self._timeout, pinned)
+        return Work(future, sessions, arrival, arrival + self._timeout, pinned)
 
     def _lane_for(self, queries: Sequence[Query], pinned: int | None) -> Lane:
         with self._versions.borrow(pinned) as retriever:
@@ -196,9 +212,10 @@ class Engine:
 
     async def _done(self, work: Work, lane: Lane) -> None:
         """Wait until a lane has worked it off."""
-        self._admission.admit(work.sessions, lane.queue)
+        age = time.monotonic() - work.arrival
+        self._admission.admit(work.sessions, lane.queue, age)
         lane.put(work)
-        expiry = asyncio.get_running_loop().call_later(self._timeout, _expire, work, lane)
+        expiry = asyncio.get_running_loop().call_later(max(0.0, self._timeout - age), _expire, work, lane)
         try:
             await work.future
         finally:
