@@ -80,11 +80,10 @@ class ServiceProcess:
         return self.process.wait(LIMIT)
 
     def close(self) -> None:
-        """End it at once, if it has not ended."""
+        """End it, if it has not ended."""
         for connection in self._connections:
             connection.close()
-        self.process.kill()
-        self.process.wait()
+        self.end()
 
 
 def _open_files(process_id: int) -> set[str]:
