@@ -48,7 +48,7 @@ _RATES = (25.0, 50.0, 100.0, 150.0, 200.0, 300.0, 400.0, 500.0, 600.0, 700.0, 80
 _OVERLOAD = 2.0
 _RELOAD_SECONDS, _PAUSE = 1.0, 6.0
 # Some more than there are shoppers at a time: as many are soon kept, and then memory must stop growing.
-_KEPT_SESSIONS = "500"
+_KEPT_SESSIONS, _STEADY_SESSIONS = "500", 100
 _PARTS_OF_STEADY = 10
 _RIVAL_WARM_UP = 50  # it keeps nothing
 
@@ -114,9 +114,9 @@ def _swaps(shop: ServingShop, cores: Cores, options: argparse.Namespace) -> dict
 
 
 def _steady(shop: ServingShop, cores: Cores, options: argparse.Namespace) -> dict[str, Any]:
-    """Of products that are all known, since the cache of texts grows to its limit with each new one."""
+    """Of few sessions and known products, since caches of texts and of matches grow to their limits with new ones."""
     with start(OURS, shop, cores, "--max-kept-sessions", _KEPT_SESSIONS) as server:
-        shoppers = Shoppers(shop.sessions, shop.product_ids, unseen=0.0)
+        shoppers = Shoppers(shop.sessions[:_STEADY_SESSIONS], shop.product_ids, unseen=0.0)
         warm_up(server, shoppers.warm_up())
         candidate = Candidate(server, shoppers.live_sessions)
         seconds = options.steady_seconds
