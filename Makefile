@@ -37,7 +37,7 @@ test-slow: setup ## the tests that take minutes
 	$(BIN)/pytest -q -m slow
 
 test-fuzz: setup ## thousands of requests that are made from the OpenAPI document, and such as break it
-	$(BIN)/pytest -q -m slow tests/indexer/service/http/test_openapi.py
+	$(BIN)/pytest -q -m slow tests/indexer/service/http/documentation/test_openapi.py
 
 test-install: setup ## a fresh environment without PyTorch reads, refreshes, rolls back and exports
 	$(BIN)/pytest -q -m install

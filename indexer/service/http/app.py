@@ -13,12 +13,12 @@ from starlette.routing import Route
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from indexer.search.limits import Limits
-from indexer.service.http.docs_page import docs_routes
+from indexer.service.http.access.keys import Keys
+from indexer.service.http.answers.shown_answers import ShownAnswers
+from indexer.service.http.documentation.docs_page import docs_routes
+from indexer.service.http.documentation.openapi import openapi_document
 from indexer.service.http.endpoint import Call, Endpoint, Reply
-from indexer.service.http.keys import Keys
-from indexer.service.http.metrics import Metrics
 from indexer.service.http.middleware import harden
-from indexer.service.http.openapi import openapi_document
 from indexer.service.http.operation import Operation
 from indexer.service.http.routes.administration import AdministrationRoutes
 from indexer.service.http.routes.embedding import EmbeddingRoutes
@@ -26,7 +26,7 @@ from indexer.service.http.routes.events import EventRoutes
 from indexer.service.http.routes.health import HealthRoutes
 from indexer.service.http.routes.likeness import LikenessRoutes
 from indexer.service.http.routes.recommendation import RecommendationRoutes
-from indexer.service.http.shown_answers import ShownAnswers
+from indexer.service.http.telemetry.metrics import Metrics
 from indexer.service.service import Service
 
 

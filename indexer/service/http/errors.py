@@ -1,23 +1,10 @@
-"""What a request is answered when it fails: one table from exceptions to statuses, and the JSON they become."""
+"""Requests that are refused, and what is sent instead of an answer."""
 
 from __future__ import annotations
 
-import re
-from collections.abc import Callable
 from dataclasses import dataclass
-from http import HTTPStatus
-from typing import Any
 
 import msgspec
-from fastapi.exceptions import RequestValidationError
-from starlette.exceptions import HTTPException
-from starlette.requests import ClientDisconnect, Request
-from starlette.responses import Response
-
-from indexer.service.engine.overload import Overloaded
-from indexer.service.http.request_state import state_of
-from indexer.service.sessions.session_store import SessionsUnavailable
-from ubm_embed.errors import Conflict, InvalidData, NotFound
 
 Headers = tuple[tuple[bytes, bytes], ...]
 
@@ -71,76 +58,3 @@ def body_too_large(max_body: int) -> RequestError:
 def retry_after(seconds: int) -> Headers:
     """The header that says when a request may come again."""
     return ((b"retry-after", b"%d" % seconds),)
-
-
-def error_answer(error: Exception) -> ErrorAnswer:
-    """What a request is answered that ended with this exception; 500 for one that nobody expects."""
-    for kind in type(error).__mro__:
-        if kind in _ANSWERS:
-            return _ANSWERS[kind](error)
-    return INTERNAL_ERROR
-
-
-async def respond(request: Request, error: Exception) -> Response | None:
-    """The same, as a handler of Starlette's; what surrounds the routes logs the error. None if the client has gone."""
-    if isinstance(error, ClientDisconnect):
-        return None
-    answer, state = error_answer(error), state_of(request.scope)
-    state.error, state.error_type = error, answer.error_type
-    response = Response(answer.body(state.request_id), answer.status, media_type="application/json")
-    response.raw_headers.extend(answer.headers)
-    return response
-
-
-INTERNAL_ERROR = ErrorAnswer(500, "internal_error", "internal error; the log has it under the request id")
-_STORE_DAMAGED = ErrorAnswer(503, "store_damaged", "the store is damaged; the log says where", retry_after(5))
-_SESSIONS_UNAVAILABLE = ErrorAnswer(
-    503, "sessions_unavailable", "kept sessions cannot be reached now; nothing was kept", retry_after(1)
-)
-
-
-def _of_data(error: InvalidData) -> ErrorAnswer:
-    if error.file is not None:  # of the store: no request names files
-        return _STORE_DAMAGED
-    return ErrorAnswer(422, "invalid_request", str(error))
-
-
-def _of_decoding(error: msgspec.ValidationError) -> ErrorAnswer:
-    """msgspec's "Expected `int`, got `str` - at `$.sessions[0].k`", with the field first."""
-    problem, _, path = str(error).partition(" - at `")
-    problem = problem.replace("`", "")
-    field = path.removesuffix("`").removeprefix("$").removeprefix(".")
-    return ErrorAnswer(422, "invalid_request", f"field {field!r}: {_lower(problem)}" if field else problem)
-
-
-def _of_parameters(error: RequestValidationError) -> ErrorAnswer:
-    first = error.errors()[0]
-    field = ".".join(str(part) for part in first["loc"][1:])
-    return ErrorAnswer(422, "invalid_request", f"parameter {field!r}: {_lower(first['msg'])}")
-
-
-def _of_http(error: HTTPException) -> ErrorAnswer:
-    if error.status_code == 404:
-        return ErrorAnswer(404, "not_found", "no such route; /docs lists them")
-    headers = tuple((name.lower().encode(), value.encode()) for name, value in (error.headers or {}).items())
-    error_type = re.sub(r"\W+", "_", HTTPStatus(error.status_code).phrase.lower())
-    return ErrorAnswer(error.status_code, error_type, str(error.detail), headers)
-
-
-def _lower(sentence: str) -> str:
-    return sentence[:1].lower() + sentence[1:]
-
-
-_ANSWERS: dict[type, Callable[[Any], ErrorAnswer]] = {
-    RequestError: lambda error: error.answer,
-    InvalidData: _of_data,
-    NotFound: lambda error: ErrorAnswer(404, "not_found", str(error)),
-    Conflict: lambda error: ErrorAnswer(409, "conflict", str(error)),
-    msgspec.ValidationError: _of_decoding,
-    msgspec.DecodeError: lambda error: ErrorAnswer(400, "malformed_request", f"not JSON: {error}"),
-    Overloaded: lambda error: ErrorAnswer(429, "overloaded", str(error), retry_after(error.retry_after)),
-    SessionsUnavailable: lambda error: _SESSIONS_UNAVAILABLE,
-    RequestValidationError: _of_parameters,
-    HTTPException: _of_http,
-}
-HANDLED = (*_ANSWERS, ClientDisconnect, Exception)

@@ -12,15 +12,16 @@ from starlette.requests import ClientDisconnect
 from starlette.routing import Route
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from indexer.service.http.access import authenticate, require_own_origin
-from indexer.service.http.access_log import log_request
-from indexer.service.http.errors import HANDLED, INTERNAL_ERROR, ErrorAnswer, body_too_large, error_answer, respond
-from indexer.service.http.keys import Keys
-from indexer.service.http.metrics import Metrics
+from indexer.service.http.access.keys import Keys
+from indexer.service.http.access.permissions import authenticate, require_own_origin
+from indexer.service.http.access.rate_limit import RateLimits
+from indexer.service.http.error_answers import HANDLED, INTERNAL_ERROR, error_answer, respond
+from indexer.service.http.errors import ErrorAnswer, body_too_large
 from indexer.service.http.random_bytes import random_bytes
-from indexer.service.http.rate_limit import RateLimits
 from indexer.service.http.request_state import RequestState
 from indexer.service.http.security_headers import security_headers
+from indexer.service.http.telemetry.access_log import log_request
+from indexer.service.http.telemetry.metrics import Metrics
 from indexer.service.settings import ServiceSettings
 
 _LOG = logging.getLogger(__name__)

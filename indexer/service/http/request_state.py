@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from indexer.search.query import Timings
-from indexer.service.http.key import Key
+from indexer.service.http.access.key import Key
 
 
 @dataclass(slots=True)

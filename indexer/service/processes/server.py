@@ -11,10 +11,10 @@ from functools import partial
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
-from indexer.service.http.access import require_keys
-from indexer.service.http.json_log import JsonFormatter, configure_logging
-from indexer.service.http.keys import Keys
-from indexer.service.http.worker_metrics import worker_ended
+from indexer.service.http.access.keys import Keys
+from indexer.service.http.access.permissions import require_keys
+from indexer.service.http.telemetry.json_log import JsonFormatter, configure_logging
+from indexer.service.http.telemetry.worker_metrics import worker_ended
 from indexer.service.processes.child import Parent, Ready
 from indexer.service.processes.listener import address_of, listening
 from indexer.service.processes.notification import notify

@@ -13,10 +13,10 @@ from pathlib import Path
 
 import uvloop
 
+from indexer.service.http.access.keys import Keys
 from indexer.service.http.app import create_app
-from indexer.service.http.keys import Keys
-from indexer.service.http.metrics import Metrics
-from indexer.service.http.protocol import ConnectionLimits, hardened
+from indexer.service.http.connection.protocol import ConnectionLimits, hardened
+from indexer.service.http.telemetry.metrics import Metrics
 from indexer.service.processes.child import SIGNALS, Ready
 from indexer.service.processes.http_server import HTTPServer
 from indexer.service.processes.notification import notify

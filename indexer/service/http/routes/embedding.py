@@ -7,11 +7,11 @@ from typing import Any
 
 from indexer.search.limits import Limits
 from indexer.search.retriever import Retriever
-from indexer.service.http import schemas
-from indexer.service.http.bodies import EmbeddingsBody, embeddings_body
-from indexer.service.http.embedding_inputs import Embedded, embed_inputs, parse_inputs
+from indexer.service.http.documentation import schemas
 from indexer.service.http.endpoint import Call, Reply
 from indexer.service.http.operation import Operation
+from indexer.service.http.requests.bodies import EmbeddingsBody, embeddings_body
+from indexer.service.http.requests.embedding_inputs import Embedded, embed_inputs, parse_inputs
 from indexer.service.service import Service
 from ubm_embed.data.arrays import FloatArray
 from ubm_embed.errors import InvalidData, NotFound

@@ -9,11 +9,11 @@ from collections.abc import Mapping, Sequence
 
 import msgspec
 
-from indexer.service.http import schemas
-from indexer.service.http.decoding import any_body
+from indexer.service.http.documentation import schemas
 from indexer.service.http.endpoint import Call, Reply
-from indexer.service.http.metrics import Metrics
 from indexer.service.http.operation import Operation
+from indexer.service.http.requests.decoding import any_body
+from indexer.service.http.telemetry.metrics import Metrics
 from indexer.service.service import Service
 from indexer.service.sessions.event import Event
 from indexer.service.sessions.event_parser import parse_events

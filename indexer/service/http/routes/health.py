@@ -9,8 +9,8 @@ import msgspec
 
 from indexer.search.limits import Limits
 from indexer.service.http.endpoint import Call, Reply
-from indexer.service.http.metrics import CONTENT_TYPE, Metrics
 from indexer.service.http.operation import Operation
+from indexer.service.http.telemetry.metrics import CONTENT_TYPE, Metrics
 from indexer.service.service import Service
 from indexer.service.sessions.session_store import SessionsUnavailable
 from ubm_embed.data.tasks.task import Task

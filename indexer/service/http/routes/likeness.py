@@ -9,13 +9,13 @@ from indexer.search.answer import Answer
 from indexer.search.limits import Limits
 from indexer.search.ranking import Rules
 from indexer.search.retriever import Retriever
-from indexer.service.http import schemas
-from indexer.service.http.answer_document import answer_document
-from indexer.service.http.bodies import LookupBody, SimilarQuery, lookup_body
-from indexer.service.http.decoding import from_texts
+from indexer.service.http.answers.answer_document import answer_document
+from indexer.service.http.answers.shown_answers import GivenAnswer, ShownAnswers, new_answer_id
+from indexer.service.http.documentation import schemas
 from indexer.service.http.endpoint import Call, Reply
 from indexer.service.http.operation import Operation, Parameter
-from indexer.service.http.shown_answers import GivenAnswer, ShownAnswers, new_answer_id
+from indexer.service.http.requests.bodies import LookupBody, SimilarQuery, lookup_body
+from indexer.service.http.requests.decoding import from_texts
 from indexer.service.service import Service
 from indexer.service.sessions.shapes.fields import session_id_at
 from ubm_embed.data.session import Product

@@ -4,15 +4,15 @@ from __future__ import annotations
 
 from indexer.search.limits import Limits
 from indexer.search.ranking import Rules
-from indexer.service.http import schemas
-from indexer.service.http.answer_document import answer_document
-from indexer.service.http.bodies import PredictBody, RecommendBody, predict_body, recommend_body
+from indexer.service.http.answers.answer_document import answer_document
+from indexer.service.http.answers.known_sessions import KnownSession, known_sessions
+from indexer.service.http.answers.session_answers import AnsweredSessions, QueryOptions, answer_sessions
+from indexer.service.http.answers.shown_answers import ShownAnswers
+from indexer.service.http.documentation import schemas
 from indexer.service.http.endpoint import Call, Reply
-from indexer.service.http.known_sessions import KnownSession, known_sessions
 from indexer.service.http.operation import Operation
-from indexer.service.http.requested_sessions import NamesSessions, requested_sessions
-from indexer.service.http.session_answers import AnsweredSessions, QueryOptions, answer_sessions
-from indexer.service.http.shown_answers import ShownAnswers
+from indexer.service.http.requests.bodies import PredictBody, RecommendBody, predict_body, recommend_body
+from indexer.service.http.requests.requested_sessions import NamesSessions, requested_sessions
 from indexer.service.service import Service
 from ubm_embed.errors import NotFound
 

@@ -16,10 +16,10 @@ import pytest
 import torch
 
 from indexer.refresh.refresh import build_index
+from indexer.service.http.access.keys import Keys
 from indexer.service.http.app import create_app
-from indexer.service.http.keys import Keys
-from indexer.service.http.metrics import Metrics
-from indexer.service.http.protocol import ConnectionLimits, hardened
+from indexer.service.http.connection.protocol import ConnectionLimits, hardened
+from indexer.service.http.telemetry.metrics import Metrics
 from indexer.service.processes.http_server import HTTPServer
 from indexer.service.service import Service
 from indexer.service.settings import ServiceSettings

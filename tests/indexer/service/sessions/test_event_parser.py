@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from indexer.service.http.requested_sessions import whole_session
+from indexer.service.http.requests.requested_sessions import whole_session
 from indexer.service.sessions.event import Event
 from indexer.service.sessions.event_parser import parse_events
 from indexer.service.sessions.parsed_events import MAX_EVENTS, IgnoredEvent

@@ -1,0 +1,1 @@
+"""Sessions of a request to answers, and what is remembered of them."""

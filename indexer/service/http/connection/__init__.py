@@ -1,0 +1,1 @@
+"""Bytes of a connection to requests, within limits of time and memory."""

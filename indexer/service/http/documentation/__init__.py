@@ -1,0 +1,1 @@
+"""What the users of the routes are told: schemas, the OpenAPI document, the page."""
