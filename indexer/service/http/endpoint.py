@@ -40,6 +40,12 @@ class Call:
         """What the middleware is to know of this request."""
         return state_of(self.scope)
 
+    @property
+    def arrival(self) -> float | None:
+        """Monotonic seconds at which the request was there and its turn had come; None if the server does not say."""
+        arrival: float | None = self.scope["state"].get("arrival")
+        return arrival
+
     def query_parameters(self) -> list[tuple[str, str]]:
         """Names and values in the order of the URL."""
         return parse_qsl(self.scope["query_string"].decode("latin-1"), keep_blank_values=True)

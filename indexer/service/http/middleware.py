@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import re
 import time
 from collections.abc import Callable
 
@@ -12,12 +11,14 @@ from starlette.requests import ClientDisconnect
 from starlette.routing import Route
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from indexer.service.engine.overload import Overloaded
 from indexer.service.http.access.keys import Keys
 from indexer.service.http.access.permissions import authenticate, require_own_origin
 from indexer.service.http.access.rate_limit import RateLimits
+from indexer.service.http.connection.load_shedding import max_lag, route_of
 from indexer.service.http.error_answers import HANDLED, INTERNAL_ERROR, error_answer, respond
 from indexer.service.http.errors import ErrorAnswer, body_too_large
-from indexer.service.http.random_bytes import random_bytes
+from indexer.service.http.request_id import HEADER, request_id
 from indexer.service.http.request_state import RequestState
 from indexer.service.http.security_headers import security_headers
 from indexer.service.http.telemetry.access_log import log_request
@@ -25,7 +26,6 @@ from indexer.service.http.telemetry.metrics import Metrics
 from indexer.service.settings import ServiceSettings
 
 _LOG = logging.getLogger(__name__)
-_REQUEST_ID = re.compile(rb"[A-Za-z0-9_-]{1,64}")
 # What nginx writes for a client that did not wait for its answer.
 CLIENT_CLOSED_REQUEST = 499
 UNMATCHED = "unmatched"
@@ -56,7 +56,7 @@ class Middleware:
         self._version = version
         self._last_version: int | None = None
         self.live_version()
-        self.max_body = settings.max_body
+        self.max_body, self.max_lag = settings.max_body, max_lag(settings.timeout)
         self.rates = RateLimits(settings.workers)
         routes = [route for route in app.routes if isinstance(route, Route)]
         self.routes = {route.endpoint: route.path_format for route in routes}
@@ -82,14 +82,15 @@ class _Exchange:
     """One request and its answer."""
 
     def __init__(self, middleware: Middleware, scope: Scope, receive: Receive, send: Send) -> None:
-        self._started = time.perf_counter()
         self._middleware, self._scope = middleware, scope
         self._receive, self._send = receive, send
         self._headers: dict[bytes, bytes] = dict(scope["headers"])
         self._status: int | None = None
         self._body = 0
-        self._state = RequestState(_request_id(self._headers.get(b"x-request-id", b"")))
-        scope.setdefault("state", {})["request"] = self._state
+        self._state = RequestState(request_id(self._headers.get(HEADER, b"")))
+        state = scope.setdefault("state", {})
+        state["request"] = self._state
+        self._started: float = state.get("arrival", time.monotonic())
 
     async def run(self) -> None:
         """Answer, whatever happens inside."""
@@ -107,6 +108,8 @@ class _Exchange:
 
     def _admit(self) -> None:
         middleware, scope, state = self._middleware, self._scope, self._state
+        if time.monotonic() - self._started > middleware.max_lag and route_of(scope["raw_path"]) is not None:
+            raise Overloaded(1, "queue")
         length = self._headers.get(b"content-length")
         if middleware.keys:
             authorization = self._headers.get(b"authorization", b"")
@@ -151,7 +154,7 @@ class _Exchange:
 
     def _finish(self) -> None:
         state, middleware = self._state, self._middleware
-        seconds = time.perf_counter() - self._started
+        seconds = time.monotonic() - self._started
         status, method, route = self._status or CLIENT_CLOSED_REQUEST, self._scope["method"], self._route()
         if state.error is not None and error_answer(state.error).status >= 500:
             _log_failure(state.error, state.request_id, route)
@@ -185,7 +188,3 @@ def _log_failure(error: Exception, request_id: str, route: str) -> None:
         _LOG.error("a request failed", exc_info=error, extra={"fields": fields})
     else:
         _LOG.warning("a request failed: %s", error, extra={"fields": fields})
-
-
-def _request_id(sent: bytes) -> str:
-    return sent.decode() if _REQUEST_ID.fullmatch(sent) else random_bytes.take(12).hex()

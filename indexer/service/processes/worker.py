@@ -15,7 +15,9 @@ import uvloop
 
 from indexer.service.http.access.keys import Keys
 from indexer.service.http.app import create_app
-from indexer.service.http.connection.protocol import ConnectionLimits, hardened
+from indexer.service.http.connection.load_shedding import LoadShedder
+from indexer.service.http.connection.protocol import ConnectionLimits
+from indexer.service.http.connection.shedding_protocol import shedding
 from indexer.service.http.telemetry.metrics import Metrics
 from indexer.service.processes.child import SIGNALS, Ready
 from indexer.service.processes.http_server import HTTPServer
@@ -79,7 +81,8 @@ async def _answer(
     metrics = Metrics() if siblings is None else Metrics(siblings.metrics, siblings.number)
     async with _opened(settings, metrics, siblings) as service:
         service.reloaded.append(keys.reload)
-        protocol = hardened(ConnectionLimits.from_settings(settings), metrics)
+        shedder = LoadShedder(service.engine, settings.timeout, metrics)
+        protocol = shedding(ConnectionLimits.from_settings(settings), metrics, shedder)
         server = HTTPServer(create_app(service, keys, metrics), settings, protocol)
         _keep_for_good()
         with _signals(server, service, siblings):

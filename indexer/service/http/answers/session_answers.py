@@ -39,9 +39,16 @@ class AnsweredSessions:
 
 
 async def answer_sessions(
-    engine: Engine, experiment: Experiment | None, sessions: Sequence[Session], options: QueryOptions
+    engine: Engine,
+    experiment: Experiment | None,
+    sessions: Sequence[Session],
+    options: QueryOptions,
+    arrival: float | None = None,
 ) -> AnsweredSessions:
     """The answers to sessions.
+
+    Args:
+        arrival: of the request, as of `Engine.answer`.
 
     Raises:
         Overloaded, InvalidData: as of `Engine.answer`.
@@ -54,7 +61,7 @@ async def answer_sessions(
             queries.setdefault(version, []).append(options.query(session, rules))
     timings, by_version = Timings(), {}
     for version, part in queries.items():  # in turn: one thread answers them all
-        answered = await engine.answer(part, pinned=version)
+        answered = await engine.answer(part, pinned=version, arrival=arrival)
         by_version[version] = iter(answered.answers)
         timings = answered.timings if len(queries) == 1 else _sum(timings, answered.timings)
     answers = [[next(by_version[source.version]) for source in sources.sources] for sources in chosen]

@@ -263,7 +263,7 @@ class HardenedProtocol(HttpToolsProtocol):
         answer = problem.answer
         fields = {"reason": problem.reason, "status": answer.status, "request_id": request_id}
         _LOG.info("connection refused", extra={"fields": fields})
-        self.transport.write(problem.response(request_id))
+        self.transport.write(refusal.response(answer, request_id, ((b"connection", b"close"),)))
 
     def _linger(self) -> None:
         self._discarded = 0

@@ -1,11 +1,17 @@
-"""What a connection is told before it is closed, where no application speaks."""
+"""What a client is told where no application speaks; most of it before its connection is closed."""
 
 from __future__ import annotations
+
+from collections.abc import Iterable
 
 from uvicorn.protocols.http.httptools_impl import STATUS_LINE
 
 from indexer.service.http.errors import ErrorAnswer, retry_after
 from indexer.service.http.security_headers import security_headers
+
+_HEADERS = b"".join(
+    b"%b: %b\r\n" % header for header in ((b"content-type", b"application/json"), *security_headers("/v1"))
+)
 
 
 class Refusal(Exception):  # noqa: N818 - says what happens
@@ -21,19 +27,17 @@ class Refusal(Exception):  # noqa: N818 - says what happens
         self.reason = reason
         self.answer = ErrorAnswer(status, error_type, message, retry_after(1) if status == 429 else ())
 
-    def response(self, request_id: str) -> bytes:
-        """The whole answer as it is sent."""
-        body = self.answer.body(request_id)
-        headers = (
-            (b"content-type", b"application/json"),
-            (b"content-length", b"%d" % len(body)),
-            (b"connection", b"close"),
-            (b"x-request-id", request_id.encode()),
-            *security_headers("/v1"),
-            *self.answer.headers,
-        )
-        lines = [b"%b: %b\r\n" % header for header in headers]
-        return b"".join([STATUS_LINE[self.answer.status], *lines, b"\r\n", body])
+
+def response(answer: ErrorAnswer, request_id: str, headers: Iterable[tuple[bytes, bytes]]) -> bytes:
+    """An error as it is sent.
+
+    Args:
+        headers: besides those of the answer, and those that every error has.
+    """
+    body = answer.body(request_id)
+    lines = [b"%b: %b\r\n" % header for header in (*headers, *answer.headers)]
+    own = (_HEADERS, b"x-request-id: %b\r\ncontent-length: %d\r\n\r\n" % (request_id.encode(), len(body)))
+    return b"".join([STATUS_LINE[answer.status], *lines, *own, body])
 
 
 def malformed() -> Refusal:

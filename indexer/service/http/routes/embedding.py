@@ -35,7 +35,7 @@ class EmbeddingRoutes:
             _require_model(body, retriever)
             return retriever.version.model_id, embed_inputs(retriever, inputs)
 
-        called = await self._service.engine.call(embed, cost=len(inputs))
+        called = await self._service.engine.call(embed, cost=len(inputs), arrival=call.arrival)
         call.state.timings, call.state.version = called.timings, called.version
         model_id, embedded = called.value
         usage = {"prompt_tokens": embedded.tokens, "total_tokens": embedded.tokens}

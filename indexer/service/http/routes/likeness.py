@@ -49,7 +49,7 @@ class LikenessRoutes:
                 return retriever.lookup_id(product, k, rules)
             return retriever.lookup(product, k, rules)
 
-        called = await self._service.engine.call(look_up, rules=rules)
+        called = await self._service.engine.call(look_up, rules=rules, arrival=call.arrival)
         call.state.timings, call.state.version = called.timings, called.version
         given = GivenAnswer(replace(called.value, session_id=own), new_answer_id())
         self._shown.add(given, k)

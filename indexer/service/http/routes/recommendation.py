@@ -56,7 +56,8 @@ class RecommendationRoutes:
         call.state.sessions = len(requested)
         known = await known_sessions(requested, self._service.sessions)
         experiment = self._service.experiment if in_experiment else None
-        given = await answer_sessions(self._service.engine, experiment, [one.session for one in known], options)
+        sessions = [one.session for one in known]
+        given = await answer_sessions(self._service.engine, experiment, sessions, options, call.arrival)
         call.state.timings, call.state.version = given.timings, given.answers[0].answer.version
         return known, given
 

@@ -64,11 +64,12 @@ class Metrics:
             "part",
         )
         self._parts = tuple((part, parts.labels(part)) for part in _PARTS)
-        self._refused = self._counter("refused_requests", "Requests that were answered with an error", "error_type")
+        refused = self._counter("refused_requests", "Requests that were answered with an error", "error_type")
         self._in_progress = self._gauge("requests_in_progress", "Requests that are being answered")
         self._connections = self._counter("refused_connections", "Connections that were closed by a limit", "reason")
         self._request_of = lru_cache(1_000)(self._requests.labels)
         self._seconds_of = lru_cache(100)(self._seconds.labels)
+        self._refused_of = lru_cache(100)(refused.labels)
 
     def _of_the_engine(self) -> None:
         self._batches = self._counter("batches", "Batches by why they were not larger", "lane", "reason")
@@ -131,12 +132,17 @@ class Metrics:
         self._request_of(method if method in _METHODS else OTHER, route, str(status)).inc()
         self._seconds_of(route).observe(seconds)
         if error_type is not None:
-            self._refused.labels(error_type).inc()
+            self._refused_of(error_type).inc()
         if timings is not None:
             for name, part in self._parts:
                 part.observe(getattr(timings, name))
         if time.monotonic() > self._sampled + _SAMPLE_SECONDS:
             self.sample()
+
+    def request_shed(self, method: str, route: str) -> None:
+        """A request was refused at once, since the service is behind."""
+        self._request_of(method if method in _METHODS else OTHER, route, "429").inc()
+        self._refused_of("overloaded").inc()
 
     def connection_refused(self, reason: str) -> None:
         """A connection was closed by a limit."""

@@ -18,7 +18,9 @@ import torch
 from indexer.refresh.refresh import build_index
 from indexer.service.http.access.keys import Keys
 from indexer.service.http.app import create_app
-from indexer.service.http.connection.protocol import ConnectionLimits, hardened
+from indexer.service.http.connection.load_shedding import LoadShedder
+from indexer.service.http.connection.protocol import ConnectionLimits
+from indexer.service.http.connection.shedding_protocol import shedding
 from indexer.service.http.telemetry.metrics import Metrics
 from indexer.service.processes.http_server import HTTPServer
 from indexer.service.service import Service
@@ -93,7 +95,8 @@ def serve(shop_store: Path) -> Serve:
         metrics, told = Metrics(), ServiceSettings(**{"store": str(shop_store), "timeout": 30.0} | settings)
         service = Service.open(told, metrics)
         change(service)
-        protocol = hardened(ConnectionLimits.from_settings(told), metrics)
+        shedder = LoadShedder(service.engine, told.timeout, metrics)
+        protocol = shedding(ConnectionLimits.from_settings(told), metrics, shedder)
         server = HTTPServer(create_app(service, keys or Keys(), metrics), told, protocol)
         with socket.create_server(("127.0.0.1", 0)) as listener:
             loop = asyncio.new_event_loop()

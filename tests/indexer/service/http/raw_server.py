@@ -13,7 +13,9 @@ from typing import Any
 
 import uvicorn
 
+from indexer.service.http.connection.load_shedding import LoadShedder
 from indexer.service.http.connection.protocol import ConnectionLimits, HardenedProtocol, hardened
+from indexer.service.http.connection.shedding_protocol import shedding
 
 PATIENCE = 30.0  # seconds for what should take milliseconds
 
@@ -90,10 +92,12 @@ def wait_for(condition: Callable[[], bool]) -> None:
 
 
 @contextlib.contextmanager
-def running(app: Any, limits: ConnectionLimits, keep_alive: float = 75) -> Iterator[Running]:
+def running(
+    app: Any, limits: ConnectionLimits, keep_alive: float = 75, shedder: LoadShedder | None = None
+) -> Iterator[Running]:
     """A server of an application, on a free port."""
     observer = Reasons()
-    protocol = hardened(limits, observer)
+    protocol = hardened(limits, observer) if shedder is None else shedding(limits, observer, shedder)
     config = uvicorn.Config(
         app,
         http=protocol,

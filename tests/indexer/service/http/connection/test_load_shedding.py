@@ -1,0 +1,132 @@
+"""Which requests are refused before anything is done for them."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Coroutine
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+
+from indexer.service.engine.admission import Admission, Queue
+from indexer.service.http.connection.load_shedding import LoadShedder, route_of
+from indexer.service.http.errors import ErrorAnswer
+
+TIMEOUT = 2.0
+RECOMMEND, EVENTS, SIMILAR = b"/v1/recommend", b"/v1/events", b"/v1/products/a%2Fb/similar"
+
+
+class ToyEngine:
+    """Lets a number of sessions wait, and works off ten a second."""
+
+    version: Any = SimpleNamespace(version=7)
+
+    def __init__(self, max_waiting: int) -> None:
+        self.admission, self.queue = Admission(max_waiting, TIMEOUT, lambda waiting: None), Queue()
+        self.queue.rate.add(10, 1.0)
+
+    @property
+    def retry_after(self) -> int:
+        return self.queue.retry_after
+
+    def has_room(self, requests: int) -> bool:
+        return self.admission.has_room(requests, self.queue)
+
+
+class Recorder:
+    """A `SheddingObserver` that remembers."""
+
+    def __init__(self) -> None:
+        self.shed: list[tuple[str, str]] = []
+
+    def request_shed(self, method: str, route: str) -> None:
+        self.shed.append((method, route))
+
+
+@pytest.fixture
+def engine() -> ToyEngine:
+    return ToyEngine(max_waiting=20)
+
+
+@pytest.fixture
+def lag() -> SimpleNamespace:
+    return SimpleNamespace(seconds=0.0)
+
+
+@pytest.fixture
+def observer() -> Recorder:
+    return Recorder()
+
+
+@pytest.fixture
+def shedder(engine: ToyEngine, lag: Any, observer: Recorder) -> LoadShedder:
+    return LoadShedder(engine, TIMEOUT, observer, lag)
+
+
+def on_loop(work: Coroutine[Any, Any, None]) -> None:
+    asyncio.run(work)
+
+
+class TestALateLoop:
+    @pytest.mark.parametrize("path", [RECOMMEND, EVENTS, SIMILAR, b"/v1/lookup", b"/v1/predict", b"/v1/embeddings"])
+    def test_costs_requests_of_all_kinds(self, shedder: LoadShedder, lag: Any, path: bytes) -> None:
+        lag.seconds = 0.51
+        answer = shedder.refusal(b"POST", path)
+        assert isinstance(answer, ErrorAnswer)
+        assert (answer.status, answer.error_type) == (429, "overloaded")
+        assert dict(answer.headers) == {b"retry-after": b"1", b"x-ubm-version": b"7"}
+
+    @pytest.mark.parametrize("path", [b"/livez", b"/readyz", b"/metrics", b"/info", b"/v1/admin/reload", b"/nothing"])
+    def test_leaves_what_operators_ask(self, shedder: LoadShedder, lag: Any, path: bytes) -> None:
+        lag.seconds = 60.0
+        assert shedder.refusal(b"GET", path) is None
+
+    def test_is_forgiven_once_it_has_caught_up(self, shedder: LoadShedder, lag: Any) -> None:
+        lag.seconds = 0.51
+        assert shedder.refusal(b"POST", EVENTS)
+        lag.seconds = 0.49
+        assert shedder.refusal(b"POST", EVENTS) is None
+
+
+class TestAFullEngine:
+    def test_costs_requests_for_it_and_no_others(self, shedder: LoadShedder, engine: ToyEngine) -> None:
+        engine.admission.admit(20, engine.queue)
+        answer = shedder.refusal(b"POST", RECOMMEND)
+        assert answer is not None
+        assert (b"retry-after", b"2") in answer.headers
+        assert shedder.refusal(b"POST", EVENTS) is None
+
+    def test_is_foreseen_while_the_loop_reads(self, shedder: LoadShedder, engine: ToyEngine) -> None:
+        """A thousand requests may come before the first of them is worked on."""
+        engine.admission.admit(15, engine.queue)
+
+        async def read() -> None:
+            for _ in range(2):
+                assert sum(shedder.refusal(b"POST", RECOMMEND) is None for _ in range(1_000)) == 5
+                await asyncio.sleep(0)
+            engine.admission.admit(3, engine.queue)
+            assert sum(shedder.refusal(b"POST", RECOMMEND) is None for _ in range(1_000)) == 2
+
+        on_loop(read())
+
+
+def test_what_is_refused_is_counted_by_route(shedder: LoadShedder, lag: Any, observer: Recorder) -> None:
+    lag.seconds = 1.0
+    shedder.refusal(b"POST", RECOMMEND)
+    shedder.refusal(b"GET", SIMILAR)
+    assert observer.shed == [("POST", "/v1/recommend"), ("GET", "/v1/products/{product_id}/similar")]
+
+
+def test_refused_requests_share_a_line_of_the_log(
+    shedder: LoadShedder, lag: Any, caplog: pytest.LogCaptureFixture
+) -> None:
+    lag.seconds = 1.0
+    for _ in range(1_000):
+        shedder.refusal(b"POST", RECOMMEND)
+    assert 1 <= len(caplog.records) < 100
+
+
+def test_every_route_that_works_has_its_name() -> None:
+    assert route_of(b"/v1/recommend") == "/v1/recommend"
+    assert route_of(b"/v1/events/more") is None
