@@ -112,7 +112,9 @@ def serve(
     """
     settings = _settings(locals())
     from indexer.service.processes.shared_libraries import without_threads
+    from indexer.service.processes.standard_files import open_standard_files
 
+    open_standard_files()
     without_threads(settings.threads)
     from indexer.service.processes.server import read_keys, run_service
 

@@ -13,7 +13,7 @@ from tempfile import TemporaryDirectory
 
 from indexer.service.http.access.keys import Keys
 from indexer.service.http.access.permissions import require_keys
-from indexer.service.http.telemetry.json_log import JsonFormatter, configure_logging
+from indexer.service.http.telemetry.json_log import configure_logging
 from indexer.service.http.telemetry.worker_metrics import worker_ended
 from indexer.service.processes.child import Parent, Ready
 from indexer.service.processes.listener import address_of, listening
@@ -70,8 +70,8 @@ def run_service(settings: ServiceSettings, keys: Keys, on_start: Callable[[Start
         NotFound, InvalidData, ValueError: as of `run_worker`; it does not listen then.
         KeyboardInterrupt: a second signal, before all requests were finished.
     """
-    configure_logging(settings.log_level)
-    _write_at_once(_LOG)
+    configure_logging(settings.log_level, forks=settings.workers > 1)
+    _LOG.setLevel(logging.INFO)  # where it listens is told at any level
     logging.getLogger("faiss").setLevel(logging.WARNING)  # it tells at length which of its builds it loads
     with listening(settings) as listener:
 
@@ -85,17 +85,6 @@ def run_service(settings: ServiceSettings, keys: Keys, on_start: Callable[[Start
             run_worker(settings, keys, listener, on_ready)
         else:
             _run_workers(settings, keys, listener, on_ready)
-
-
-def _write_at_once(log: logging.Logger) -> None:
-    """Write the line that says where the service listens, whatever the level is, without the log's thread.
-
-    The parent of workers must not have threads when it forks.
-    """
-    handler = logging.StreamHandler()
-    handler.setFormatter(JsonFormatter())
-    log.handlers, log.propagate = [handler], False
-    log.setLevel(logging.INFO)
 
 
 def _run_workers(

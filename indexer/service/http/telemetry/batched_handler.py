@@ -41,7 +41,8 @@ class BatchedHandler(logging.Handler):
         self._output = LogOutput(self._stream)
         self._lines: deque[bytes] = deque()  # what waits when it forks is the parent's to write
         self._lost = 0
-        self._writing, self._waits, self._urgent = threading.Lock(), threading.Event(), threading.Event()
+        self._waits, self._urgent = threading.Event(), threading.Event()
+        self._writing, self._starting = threading.Lock(), threading.Lock()
         self._thread: threading.Thread | None = None
 
     def handle(self, record: logging.LogRecord) -> bool:
@@ -96,10 +97,12 @@ class BatchedHandler(logging.Handler):
     def _wake(self, urgent: bool) -> None:
         if urgent:
             self._urgent.set()
-        if self._waits.is_set():
-            return
         self._waits.set()
-        with self._writing:
+        if self._thread is None:
+            self._start()
+
+    def _start(self) -> None:
+        with self._starting:
             if self._thread is None:
                 self._thread = threading.Thread(target=self._run, name="log", daemon=True)
                 self._thread.start()

@@ -15,18 +15,19 @@ from indexer.service.http.telemetry.batched_handler import BatchedHandler
 LEVELS = ("debug", "info", "warning", "error")
 
 
-def configure_logging(level: str = "info", stream: TextIO | None = None) -> None:
+def configure_logging(level: str = "info", stream: TextIO | None = None, *, forks: bool = False) -> None:
     """Send what this process logs, uvicorn's lines and Python's warnings too, to stderr as lines of JSON.
 
     Args:
         level: the least serious that is written; lines of requests are "info".
+        forks: as of `BatchedHandler`.
 
     Raises:
         ValueError: no such level.
     """
     if level not in LEVELS:
         raise ValueError(f"log level must be one of {', '.join(LEVELS)}, got {level!r}")
-    handler = BatchedHandler(stream or sys.stderr)
+    handler = BatchedHandler(stream or sys.stderr, forks=forks)
     handler.setFormatter(JsonFormatter())
     logging.basicConfig(level=level.upper(), handlers=[handler], force=True)
     logging.captureWarnings(True)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import json
 import logging
+import os
 import subprocess
 import sys
 import threading
@@ -101,7 +102,7 @@ def test_a_log_that_cannot_be_written_stops_nobody(capsys: pytest.CaptureFixture
     assert capsys.readouterr().err == ""
 
 
-def test_lines_are_written_together_soon_and_those_of_errors_at_once() -> None:
+def test_lines_are_written_together_and_soon() -> None:
     class Counting(io.StringIO):
         """Counts writes."""
 
@@ -116,9 +117,10 @@ def test_lines_are_written_together_soon_and_those_of_errors_at_once() -> None:
     log = logging.getLogger("shop")
     for number in range(100):
         log.info("%d", number)
-    log.error("at once")
+    log.error("soon")
+    wait_for(lambda: "soon" in stream.getvalue())
     written = [json.loads(line)["message"] for line in stream.getvalue().splitlines()]
-    assert written == [*map(str, range(100)), "at once"]
+    assert written == [*map(str, range(100)), "soon"]
     assert stream.writes <= 10
     log.info("last")
     wait_for(lambda: "last" in stream.getvalue())
@@ -140,6 +142,27 @@ def test_lines_of_threads_are_whole_and_none_is_lost() -> None:
         thread.join()
     messages = [int(str(line["message"])) for line in lines(stream)]
     assert sorted(messages) == [1000 * thread + number for thread in range(4) for number in range(500)]
+
+
+@pytest.mark.parametrize("forks", [False, True])
+def test_a_log_that_nobody_reads_keeps_nobody_waiting(forks: bool) -> None:
+    reader, writer = os.pipe()
+    with open(reader, "rb") as read, open(writer, "w", encoding="utf-8") as stream:
+        configure_logging(stream=stream, forks=forks)
+        log = logging.getLogger("shop")
+        for number in range(11_000):
+            log.log(logging.WARNING if number % 50 == 0 else logging.INFO, "%d %s", number, "long" * 25)
+
+        written = list[str]()
+        while "after a while" not in written:
+            if forks:
+                logging.root.handlers[0].flush()
+            written.append(json.loads(read.readline())["message"])
+            if written[-1].startswith("9999 "):
+                log.info("after a while")
+    numbers = [int(message.split()[0]) for message in written if message.split()[0].isdigit()]
+    assert numbers == list(range(len(numbers)))
+    assert f"nobody read the log, and {11_000 - len(numbers):,} of its lines are lost" in written
 
 
 def test_a_process_that_forks_leaves_its_lines_to_itself(tmp_path: Path) -> None:
