@@ -239,7 +239,10 @@ class LiveRetriever:
                 idle = not before.requests
         if idle:
             before.retriever.close()
-        return before.retriever is not retriever
+        if before.retriever is retriever:  # closed meanwhile
+            return False
+        _LOG.info("%s: version %d answers now", self._store.uri, retriever.version.version)
+        return True
 
     def _give_back(self, serving: _Serving) -> None:
         with self._changed:

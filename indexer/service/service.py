@@ -14,6 +14,7 @@ from typing import Protocol
 from indexer.service.engine.engine import Engine
 from indexer.service.engine.observer import EngineObserver
 from indexer.service.event_log.event_log import EventLog, EventLogObserver
+from indexer.service.experiments.arm_rules import require_fitting_rules
 from indexer.service.experiments.experiment import Experiment
 from indexer.service.sessions.opening import open_sessions
 from indexer.service.sessions.session_store import SessionStore
@@ -62,7 +63,7 @@ class Service:
         """
         experiment = None if settings.experiment is None else _read_experiment(settings.experiment, settings.store)
         sessions = open_sessions(settings, "" if experiment is None else experiment.name, keeper)
-        engine = Engine.open(settings, () if experiment is None else experiment.pinned, observer)
+        engine = _open_engine(settings, experiment, observer)
         event_log = None if settings.event_log is None else EventLog.open(settings, observer)
         return cls(settings, engine, sessions, experiment, event_log)
 
@@ -90,6 +91,12 @@ class Service:
         if self.supervisor is not None:
             os.kill(self.supervisor, signal.SIGHUP)
         return changed
+
+
+def _open_engine(settings: ServiceSettings, experiment: Experiment | None, observer: ServiceObserver | None) -> Engine:
+    if experiment is None:
+        return Engine.open(settings, observer=observer)
+    return Engine.open(settings, experiment.pinned, observer, partial(require_fitting_rules, experiment.arms))
 
 
 def _read_experiment(file: Path, store: str) -> Experiment:

@@ -20,7 +20,7 @@ from indexer.service.engine.admission import Admission
 from indexer.service.engine.lane import Finished, Lane
 from indexer.service.engine.observer import EngineObserver, SilentObserver
 from indexer.service.engine.overload import Overloaded
-from indexer.service.engine.versions import Versions
+from indexer.service.engine.versions import Verify, Versions
 from indexer.service.engine.work import Work
 from indexer.service.settings import ServiceSettings
 from indexer.versions.version import StoreVersion
@@ -77,20 +77,25 @@ class Engine:
 
     @classmethod
     def open(
-        cls, settings: ServiceSettings, pinned: Sequence[int] = (), observer: EngineObserver | None = None
+        cls,
+        settings: ServiceSettings,
+        pinned: Sequence[int] = (),
+        observer: EngineObserver | None = None,
+        verify: Verify | None = None,
     ) -> Self:
         """The engine over a store, its versions opened, verified and warm; it takes seconds.
 
         Args:
             pinned: numbers of versions that are kept open beside the live one.
             observer: is told about batches, what waits, and versions that are refused.
+            verify: is asked whether a version may answer, besides what `readiness` looks at.
 
         Raises:
             NotFound, InvalidData, Conflict, ValueError: a version or a predictor does not open, or is not ready.
         """
         observer = observer or SilentObserver()
         limits = Limits(k=settings.max_k, sessions=settings.max_sessions, interactions=settings.max_interactions)
-        versions = Versions.open(settings, pinned, observer.version_refused, limits)
+        versions = Versions.open(settings, pinned, observer.version_refused, limits, verify)
         return cls(versions, settings, limits, observer)
 
     async def start(self) -> None:

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
-from typing import Self
+from functools import partial
+from typing import Self, TypeAlias
 
 from indexer.search.limits import Limits
 from indexer.search.live_retriever import LiveRetriever
@@ -13,6 +14,9 @@ from indexer.service.engine.readiness import require_ready
 from indexer.service.settings import ServiceSettings
 from ubm_embed.errors import InvalidData, NotFound
 from ubm_embed.inference.predictor import Predictor
+
+# Is given a version before it answers, and its number if it is pinned; raises InvalidData if it must not answer.
+Verify: TypeAlias = Callable[[Retriever, int | None], None]
 
 
 class Versions:
@@ -27,12 +31,18 @@ class Versions:
 
     @classmethod
     def open(
-        cls, settings: ServiceSettings, pinned: Sequence[int], refused: Callable[[Exception], None], limits: Limits
+        cls,
+        settings: ServiceSettings,
+        pinned: Sequence[int],
+        refused: Callable[[Exception], None],
+        limits: Limits,
+        verify: Verify | None = None,
     ) -> Self:
         """The live version of a store and some by their numbers.
 
         Args:
             refused: is told when a new version does not become live, and why.
+            verify: is asked besides `require_ready`.
 
         Raises:
             NotFound, InvalidData, Conflict, ValueError: a version or a predictor does not open, or is not ready.
@@ -46,7 +56,7 @@ class Versions:
                 predictors=predictors,
                 limits=limits,
                 interval=settings.reload_seconds,
-                verify=require_ready,
+                verify=partial(_require_fit, verify, pinned=None),
                 on_error=refused,
             )
             stack.callback(live.close)
@@ -63,7 +73,7 @@ class Versions:
                     limits=limits,
                 )
                 opened[number] = stack.enter_context(retriever)
-                require_ready(retriever)
+                _require_fit(verify, retriever, pinned=number)
             stack.pop_all()
         return cls(live, opened)
 
@@ -100,3 +110,9 @@ class Versions:
         self.live.close()
         for retriever in self._pinned.values():
             retriever.close()
+
+
+def _require_fit(verify: Verify | None, retriever: Retriever, *, pinned: int | None) -> None:
+    require_ready(retriever)
+    if verify is not None:
+        verify(retriever, pinned)

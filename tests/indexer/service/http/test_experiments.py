@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from tests.indexer.service.http.served import Serve, Served
+from ubm_embed.errors import InvalidData
 
 VIEW = {"action": "view", "product_id": "p1"}
 ARMS = """
@@ -75,3 +76,16 @@ def test_interleaved_answers_are_drafted_from_both_lists(serve: Serve, tmp_path:
         click = {"session_id": "s", "action": "view", "product_id": ids[1][0], "answer_id": mixed["answer_id"]}
         served.post("/v1/events", click)
         assert served.client.get("/v1/admin/experiments").json()["interleaving"]
+
+
+@pytest.mark.parametrize("rules", ['where = "no_such_column = 1"', "max_per = { no_such_column = 2 }"])
+@pytest.mark.parametrize("version", ["", "version = 1"])
+def test_rules_that_do_not_fit_a_version_are_refused_at_the_start(
+    serve: Serve, tmp_path: Path, version: str, rules: str
+) -> None:
+    file = tmp_path / "experiment.toml"
+    file.write_text(
+        f'name = "bad"\nkind = "ab"\n[[arms]]\nname = "good"\n[[arms]]\nname = "bad"\n{version}\nrules = {{ {rules} }}'
+    )
+    with pytest.raises(InvalidData, match=r"arm 'bad' do not fit version 1.*no_such_column"), serve(experiment=file):
+        pass
