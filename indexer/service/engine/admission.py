@@ -42,7 +42,11 @@ class Queue:
     @property
     def seconds(self) -> float:
         """How long what waits will take."""
-        return self.rate.seconds_for(self.waiting)
+        return self.seconds_with(0)
+
+    def seconds_with(self, sessions: int) -> float:
+        """How long what waits will take, and these as well."""
+        return self.rate.seconds_for(self.waiting + sessions)
 
     @property
     def retry_after(self) -> int:
@@ -64,16 +68,17 @@ class Admission:
         self._max_waiting, self._max_seconds, self._report = max_waiting, max_seconds, report
         self.waiting = 0
 
-    def has_room(self, sessions: int, queue: Queue, age: float = 0.0) -> bool:
+    def has_room(self, sessions: int, queue: Queue, age: float = 0.0, ahead: int = 0) -> bool:
         """Whether a request of this many sessions may wait in a queue.
 
         Args:
             age: seconds since it arrived.
+            ahead: sessions that will have been admitted before it.
         """
-        if not self.waiting:
+        waiting = self.waiting + ahead
+        if not waiting:
             return True
-        expected = age + queue.seconds
-        return self.waiting + sessions <= self._max_waiting and expected <= self._max_seconds
+        return waiting + sessions <= self._max_waiting and age + queue.seconds_with(ahead) <= self._max_seconds
 
     def admit(self, sessions: int, queue: Queue, age: float = 0.0) -> None:
         """Let a request wait in a queue; arguments as of `has_room`.

@@ -140,9 +140,13 @@ class Engine:
         """Sessions that wait for their answers."""
         return self._admission.waiting
 
-    def has_room(self, requests: int) -> bool:
-        """Whether this many requests, each for a session, may wait now."""
-        return self._admission.has_room(requests, self._fast.queue)
+    def has_room(self, requests: int, age: float = 0.0) -> bool:
+        """Whether another request, for a session, may wait after this many that are on their way.
+
+        Args:
+            age: seconds since it came.
+        """
+        return self._admission.has_room(1, self._fast.queue, age, ahead=requests)
 
     @property
     def retry_after(self) -> int:

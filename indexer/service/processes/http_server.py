@@ -17,6 +17,9 @@ from indexer.service.settings import ServiceSettings
 # A client that keeps its connection open sends its next request, and learns from the answer that it is the last one.
 LINGER_SECONDS = 1.0
 _POLL_SECONDS = 0.02
+# Uvloop takes one new connection from a socket in each of its turns, however many wait: while it is busy, a second's
+# new clients would wait for many seconds. From copies of the socket it takes one each.
+_ACCEPTED_AT_ONCE = 32
 _KEEP_ALIVE_SECONDS = 75  # as nginx: longer than most proxies and clients keep theirs, which must close first
 
 
@@ -46,9 +49,10 @@ class HTTPServer(uvicorn.Server):
         yield
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
-        """As uvicorn's, with a second hold on the sockets."""
+        """As uvicorn's, with a second hold on the sockets, and more of them to take connections from."""
         self._listeners = [one.dup() for one in sockets or ()]
-        await super().startup(sockets)
+        self._accepting = [one.dup() for one in sockets or () for _ in range(_ACCEPTED_AT_ONCE)]
+        await super().startup(self._accepting)
 
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
         """Take no new connections, and answer what comes on those that are open, which then are closed.
@@ -66,7 +70,7 @@ class HTTPServer(uvicorn.Server):
     async def _stop_listening(self, sockets: list[socket.socket]) -> None:
         for server in self.servers:
             server.close()
-        for one in sockets:
+        for one in (*sockets, *self._accepting):
             one.close()
         await asyncio.sleep(_POLL_SECONDS)  # the event loop closes its own hold on them only then
         for connection in [one for listener in self._listeners for one in _waiting(listener)]:

@@ -56,8 +56,8 @@ class Room(Protocol):
     def retry_after(self) -> int:
         """Whole seconds after which nothing of what waits now will wait."""
 
-    def has_room(self, requests: int) -> bool:
-        """Whether this many requests may wait now."""
+    def has_room(self, requests: int, age: float) -> bool:
+        """Whether another request of this age may wait after this many that are on their way."""
 
 
 class SheddingObserver(Protocol):
@@ -96,11 +96,11 @@ class LoadShedder:
         return _answer(seconds, self._engine.version.version)
 
     def _retry_after(self, route: str) -> int | None:
-        if self._lag.seconds > self._max_lag:
+        if (lag := self._lag.seconds) > self._max_lag:
             return 1
         if route == EVENTS:
             return None
-        if not self._engine.has_room(self._read + 1):
+        if not self._engine.has_room(self._read, age=lag):
             return self._engine.retry_after
         if not self._read:
             asyncio.get_running_loop().call_soon(self._work_begins)

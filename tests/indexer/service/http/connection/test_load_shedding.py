@@ -30,8 +30,8 @@ class ToyEngine:
     def retry_after(self) -> int:
         return self.queue.retry_after
 
-    def has_room(self, requests: int) -> bool:
-        return self.admission.has_room(requests, self.queue)
+    def has_room(self, requests: int, age: float) -> bool:
+        return self.admission.has_room(1, self.queue, age, requests)
 
 
 class Recorder:
@@ -97,16 +97,17 @@ class TestAFullEngine:
         assert (b"retry-after", b"2") in answer.headers
         assert shedder.refusal(b"POST", EVENTS) is None
 
-    def test_is_foreseen_while_the_loop_reads(self, shedder: LoadShedder, engine: ToyEngine) -> None:
+    def test_is_foreseen_while_the_loop_reads(self, shedder: LoadShedder, engine: ToyEngine, lag: Any) -> None:
         """A thousand requests may come before the first of them is worked on."""
         engine.admission.admit(15, engine.queue)
+        lag.seconds = 0.15
 
         async def read() -> None:
             for _ in range(2):
-                assert sum(shedder.refusal(b"POST", RECOMMEND) is None for _ in range(1_000)) == 5
+                assert sum(shedder.refusal(b"POST", RECOMMEND) is None for _ in range(1_000)) == 4
                 await asyncio.sleep(0)
             engine.admission.admit(3, engine.queue)
-            assert sum(shedder.refusal(b"POST", RECOMMEND) is None for _ in range(1_000)) == 2
+            assert sum(shedder.refusal(b"POST", RECOMMEND) is None for _ in range(1_000)) == 1
 
         on_loop(read())
 
