@@ -9,7 +9,6 @@ from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from functools import partial
 from pathlib import Path
-from tempfile import TemporaryDirectory
 
 from indexer.service.http.access.keys import Keys
 from indexer.service.http.access.permissions import require_keys
@@ -18,6 +17,7 @@ from indexer.service.http.telemetry.worker_metrics import worker_ended
 from indexer.service.processes.child import Parent, Ready
 from indexer.service.processes.listener import address_of, listening
 from indexer.service.processes.notification import notify
+from indexer.service.processes.shared_folder import shared_folder
 from indexer.service.processes.shared_libraries import import_libraries
 from indexer.service.processes.supervisor import Supervisor
 from indexer.service.processes.worker import Siblings, run_worker
@@ -91,8 +91,7 @@ def _run_workers(
     settings: ServiceSettings, keys: Keys, listener: socket.socket, on_ready: Callable[[Ready], None]
 ) -> None:
     import_libraries()
-    with TemporaryDirectory(prefix="ubm-") as name:  # short: the path of a socket has at most 107 bytes
-        folder = Path(name)
+    with shared_folder() as folder:
         keeper = folder / "sessions" if settings.sessions == "memory" else None
 
         def run(number: int, parent: Parent) -> None:
