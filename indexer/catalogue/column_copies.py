@@ -10,6 +10,8 @@ from ubm_embed.data.arrays import IntArray
 
 # A number of ten million products takes 80 MB.
 _MAX_BYTES = 2**28
+# A condition with a hundred patterns takes three seconds for a million titles.
+_MAX_SECONDS = 10.0
 
 
 class ColumnCopies:
@@ -20,7 +22,11 @@ class ColumnCopies:
         self._copies = SingleFlightCache[tuple[str, ...], MemoryTable](_MAX_BYTES, lambda copy: copy.nbytes)
 
     def positions_where(self, condition: str) -> IntArray:
-        """Positions of the products that satisfy a condition in LanceDB's SQL: [K]. Its errors are LanceDB's own."""
+        """Positions of the products that satisfy a condition in LanceDB's SQL: [K]. Its errors are LanceDB's own.
+
+        Raises:
+            TimeoutError: the condition takes more than 10 seconds.
+        """
         names = tuple(columns_named(condition, self._products.schema.names)) or ("product_id",)
         copy = self._copies.get(names, lambda: MemoryTable(self._products.table(names)))
-        return copy.positions_where(condition)
+        return copy.positions_where(condition, _MAX_SECONDS)

@@ -12,6 +12,7 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import NamedTuple, NoReturn
 
+from indexer.catalogue.condition_functions import may_be_called, similar_function
 from ubm_embed.errors import InvalidData
 
 MAX_CHARACTERS = 100_000
@@ -36,10 +37,8 @@ _TOKEN = re.compile(
     """,
     re.VERBOSE,
 )
-# A few characters of such a condition can ask for more text than there is memory.
-_GROWING = {"REPEAT", "LPAD", "RPAD", "RANGE", "GENERATE_SERIES"} | {
-    f"{kind}_{what}" for kind in ("ARRAY", "LIST") for what in ("REPEAT", "RESIZE")
-}
+# Names that may stand in a list of values.
+_CONSTANTS = {"TRUE", "FALSE", "NULL", "DATE", "TIMESTAMP"}
 _COMPARING_WORDS = {"LIKE", "ILIKE", "IN", "BETWEEN"}
 _BEFORE_COMPARISON = {"", "(", "[", ",", "AND", "OR", "NOT"}
 # What to write instead of a character that has no place in a condition.
@@ -159,6 +158,8 @@ def _check_brackets(tokens: list[_Token]) -> None:
             _refuse(f"','{_at(token)} stands in no list: join conditions with AND or OR, and write 5.50 for 5,50")
         elif token.kind == "comma" or token.word in ("AND", "OR"):
             level.separate()
+        elif token.kind == "name" and level.opened.text == "[" and token.word not in _CONSTANTS:
+            _refuse(f"{_short(token.text)}{_at(token)} stands in a list, which may hold values only")
         elif token.word == "NULL" and level.is_not_in:
             _refuse(f"NULL{_at(token)} is in the list of NOT IN, which is then never true: leave it out")
         levels[-1].chain += 1
@@ -170,7 +171,7 @@ def _check_brackets(tokens: list[_Token]) -> None:
 
 
 def _check_tokens(tokens: list[_Token]) -> None:
-    """Check that nothing grows without bound, and no comparison is the same for all products by mistake.
+    """Check that the cost of all functions is bounded, and no comparison is the same for all products by mistake.
 
     A comparison of two texts is, and so is one with NULL.
     """
@@ -181,8 +182,8 @@ def _check_tokens(tokens: list[_Token]) -> None:
         if letter and after.kind == "text" and after.position == token.position + 1:
             # N'...' ends LanceDB's thread, E'...' is read as a column.
             _refuse(f"{token.text}'...'{_at(token)}: a text has no letter before its quote")
-        if token.word in _GROWING and after.text == "(":
-            _refuse(f"{token.text}(...){_at(token)} makes texts or lists of any length: write the condition without it")
+        if token.kind == "name" and after.text == "(" and not may_be_called(token.text):
+            _refuse_function(token)
         if token.word == "NULL" and "compare" in (before.kind, after.kind):
             _refuse(f"a comparison with NULL{_at(token)} is never true: write IS NULL or IS NOT NULL")
         if token.kind == "text" and before.word in _BEFORE_COMPARISON and _compares_with_text(padded[index + 1 :]):
@@ -191,6 +192,12 @@ def _check_tokens(tokens: list[_Token]) -> None:
                 f"{_short(token.text)}{_at(token)} is a text, and the same for all products: "
                 f"write {_short(f'`{name}`')} for the column"
             )
+
+
+def _refuse_function(name: _Token) -> NoReturn:
+    similar = similar_function(name.text)
+    guess = f"did you mean {similar}?" if similar else "docs/store.md lists them"
+    _refuse(f"there is no function {_short(name.text)!r} for conditions{_at(name)}; {guess}")
 
 
 def _compares_with_text(after: list[_Token]) -> bool:

@@ -27,7 +27,7 @@ class Filters:
 
     Args:
         count: M.
-        scan: positions of the products that satisfy a condition; its errors are LanceDB's own.
+        scan: positions of the products that satisfy a condition; its errors are LanceDB's own, or TimeoutError.
         columns: those that conditions may name, for errors.
         cache_bytes: how much the kept selections may take; at least one is kept.
     """
@@ -53,7 +53,7 @@ class Filters:
         """The products that satisfy a condition such as `price < 50 AND category LIKE 'Shoes%'`.
 
         Raises:
-            InvalidData: the condition is invalid, or names a column that is not there.
+            InvalidData: the condition is invalid, names a column that is not there, or takes too long.
         """
         return self._selections.get(condition, lambda: self._evaluate(condition))
 
@@ -62,6 +62,10 @@ class Filters:
         try:
             # In brackets, so that LanceDB reads it to its end: it stops where an expression is complete.
             positions = self._scan(f"({where})")
+        except TimeoutError:
+            raise InvalidData(
+                "takes too long over so many products; expected a simpler condition", field="where"
+            ) from None
         except (ValueError, OSError, RuntimeError) as error:
             raise InvalidData(
                 f"not a condition over the products: {self._explained(where, error)}", field="where"

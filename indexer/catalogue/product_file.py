@@ -40,6 +40,7 @@ class ProductFile:
             self._reader = pa.ipc.open_file(pa.memory_map(str(file)))
             self.schema: pa.Schema = self._reader.schema
             self._rows_per_batch = int(self.schema.metadata[ROWS_PER_BATCH_KEY])
+            self._names: list[str] = self.schema.names
             ids = self.schema.field("product_id").type
         except FileNotFoundError:
             raise InvalidData("missing; the store is damaged", file=file) from None
@@ -66,7 +67,10 @@ class ProductFile:
 
     def rows(self, columns: Sequence[str], positions: Iterable[int]) -> list[dict[str, Any]]:
         """Values of these columns by name, at these positions: [K]."""
-        return [_row(batch, columns, row) for batch, row in map(self._at, positions)]
+        try:
+            return [_row(batch, columns, row) for batch, row in map(self._at, positions)]
+        except KeyError as error:
+            raise self._damaged(f"it has no column {error}") from None
 
     def column(self, name: str) -> pa.ChunkedArray:
         """All values of a column: [M], without a copy."""
@@ -88,7 +92,7 @@ class ProductFile:
             self._check(batch)
             if len(self._batches) >= _MAX_BATCHES:
                 self._batches = {}
-            columns = self._batches[number] = dict(zip(self.schema.names, batch.columns, strict=True))
+            columns = self._batches[number] = dict(zip(self._names, batch.columns, strict=True))
         return columns, row
 
     def _read_batch(self, number: int) -> pa.RecordBatch:

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import re
 import subprocess
 import sys
+from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
@@ -12,6 +14,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from indexer.catalogue.condition import MAX_CHAIN, MAX_CHARACTERS, check_condition
+from indexer.catalogue.condition_functions import FUNCTIONS
 from indexer.catalogue.filters import Filters
 from indexer.store.memory_table import MemoryTable
 from ubm_embed.errors import InvalidData
@@ -135,9 +138,13 @@ def test_double_quotes_say_what_to_write(where: str, remedy: str) -> None:
         ("price < 5 OR 'category' NOT LIKE 's%'", "write `category` for the column"),
         ("'category' in ('shoe')", "write `category` for the column"),
         ("'category' IS NULL", "write `category` for the column"),
-        ("length(repeat(title, 1000000000)) > 5", "repeat(...) at character 8 makes texts or lists of any length"),
-        ("LPAD (title, 2000000000) = 'a'", "LPAD(...) at character 1 makes texts"),
-        ("array_length(range(1000000000)) > price", "range(...) at character 14"),
+        ("length(repeat(title, 1000000000)) > 5", "no function 'repeat' for conditions at character 8"),
+        ("LPAD (title, 2000000000) = 'a'", "no function 'LPAD'"),
+        ("array_length(range(1000000000)) > price", "no function 'range' for conditions at character 14"),
+        ("length(replace(replace(title, 'a', 'aaaa'), 'a', 'aaaa')) > 5", "no function 'replace'"),
+        ("`sleep`(10) = 1", "no function '`sleep`'"),
+        ("lenght(title) > 5", "did you mean length?"),
+        ("array_length([title, title]) > 1", "title at character 15 stands in a list"),
     ],
 )
 def test_what_would_be_read_otherwise_is_refused(where: str, said: str) -> None:
@@ -145,10 +152,24 @@ def test_what_would_be_read_otherwise_is_refused(where: str, said: str) -> None:
 
 
 @pytest.mark.parametrize(
-    "where", ["'shoe' = category", "'2026-01-01' < added", "range > 5", "concat('a', category) = 'ashoe'"]
+    "where",
+    [
+        "array_has_any(tags, ['new', NULL])",
+        "price > CAST('5' AS DECIMAL(10, 2)) AND (price < 9)",
+        "'shoe' = category",
+        "'2026-01-01' < added",
+        "range > 5",
+        "concat('a', category) = 'ashoe'",
+    ],
 )
-def test_a_text_may_stand_on_the_left_of_a_column(where: str) -> None:
+def test_what_is_plain_is_not_refused(where: str) -> None:
     check_condition(where)
+
+
+def test_the_docs_list_the_functions() -> None:
+    docs = (Path(__file__).parents[3] / "docs" / "store.md").read_text(encoding="utf-8")
+    table = docs[docs.index("| of | functions |") : docs.index("The first condition over a column")]
+    assert set(re.findall(r"`(\w+)`", table)) == FUNCTIONS
 
 
 def test_a_long_condition_is_refused_by_its_length() -> None:

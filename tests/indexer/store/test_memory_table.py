@@ -24,3 +24,9 @@ def test_no_rows_satisfy_no_condition_but_it_is_checked() -> None:
     assert table.positions_where("price > 1").tolist() == []
     with pytest.raises(ValueError, match="colour"):
         table.positions_where("colour = 'red'")
+
+
+def test_a_condition_that_takes_too_long_is_given_up() -> None:
+    table = MemoryTable(pl.DataFrame({"price": [3.0, 1.0]}).to_arrow())
+    with pytest.raises(TimeoutError):
+        table.positions_where("price >= 2", seconds=-1)
