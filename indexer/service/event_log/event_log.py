@@ -41,7 +41,7 @@ class EventLog:
     A process that is killed loses what waits.
 
     Args:
-        folder: DIR; made when something is written.
+        folder: DIR; made if it is not there.
         seconds: between two files.
         max_bytes: of memory, for events and for answers each.
         retry_seconds: after a failure.
@@ -75,7 +75,7 @@ class EventLog:
 
     @classmethod
     def open(cls, settings: ServiceSettings, observer: EventLogObserver | None = None) -> EventLog:
-        """The log that the settings name. If its folder cannot be written to, that is a failure of each write."""
+        """The log that the settings name. If its folder cannot be written to, it says so, and tries again."""
         assert settings.event_log is not None
         return cls(settings.event_log, settings.event_log_seconds, observer)
 
@@ -108,20 +108,30 @@ class EventLog:
             self._wake.set()
 
     def _run(self) -> None:
-        with contextlib.suppress(OSError):
-            for table in self._tables:
-                table.folder.clean()
+        self._begin()
         while not self._closed:
             self._wake.wait(self._retry_seconds if self._failing else self._seconds)
             self._wake.clear()
             self._write()
         self._write()  # what came between the last look and the end
 
+    def _begin(self) -> None:
+        """Say at once if the folder cannot be written to, not only when there is something to write."""
+        with contextlib.suppress(OSError):
+            for table in self._tables:
+                table.folder.clean()
+        try:
+            self._require_writable()
+        except Exception as error:
+            self._fail(error)
+
     def _write(self) -> None:
         for table in self._tables:
             if lost := table.convert():
                 self._drop(lost)
         try:
+            if self._failing:
+                self._require_writable()
             for table in self._tables:
                 table.write()
         except Exception as error:  # whatever it is, it must not end the thread
@@ -130,6 +140,10 @@ class EventLog:
         if self._failing:
             _LOG.warning("the event log is written again; %d events and answers are lost", self.dropped)
         self._failing = False
+
+    def _require_writable(self) -> None:
+        for table in self._tables:
+            table.folder.require_writable()
 
     def _fail(self, error: Exception) -> None:
         self.failures += 1

@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
+from tempfile import NamedTemporaryFile
 from typing import TYPE_CHECKING
 
 from indexer.service.event_log.log_rows import ANSWER_COLUMNS, EVENT_COLUMNS, LogRow
@@ -43,6 +44,16 @@ class LogFolder:
         schema, columns = _schema(self.columns), zip(*(row.values for row in rows), strict=True)
         arrays = [pa.array(values, field.type) for values, field in zip(columns, schema, strict=True)]
         return pa.record_batch(arrays, schema)
+
+    def require_writable(self) -> None:
+        """Return if files can be made here; the folder is made if it is not there.
+
+        Raises:
+            OSError: the system refuses it.
+        """
+        self.path.mkdir(parents=True, exist_ok=True)
+        with NamedTemporaryFile(dir=self.path, prefix="."):
+            pass
 
     def write(self, batches: Sequence[pa.RecordBatch]) -> Path:
         """A new file. Names sort by time, and no two processes, be it on two machines, share one.

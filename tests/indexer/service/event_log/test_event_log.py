@@ -136,9 +136,9 @@ class TestFiles:
             wait_until(lambda: bool(files(tmp_path)))
             assert log.dropped == 0
 
-    def test_nothing_is_written_where_nothing_happened(self, tmp_path: Path) -> None:
+    def test_no_file_is_written_where_nothing_happened(self, tmp_path: Path) -> None:
         EventLog(tmp_path / "log", 0.01).close()
-        assert list(tmp_path.iterdir()) == []
+        assert [path.name for path in tmp_path.rglob("*") if path.is_file()] == []
 
     def test_several_logs_share_a_folder(self, tmp_path: Path) -> None:
         logs = [EventLog(tmp_path, NEVER) for _ in range(3)]
@@ -208,6 +208,19 @@ class TestIngest:
 
 
 class TestTroubles:
+    def test_a_folder_that_cannot_be_written_to_is_told_at_the_start(
+        self, tmp_path: Path, caplog: pytest.LogCaptureFixture
+    ) -> None:
+        (tmp_path / "log").write_text("a file where the folder should be")
+        caplog.set_level(logging.WARNING)
+        with closing(EventLog(tmp_path / "log", 0.01)) as log:
+            wait_until(lambda: log.failures >= 3)
+            (tmp_path / "log").unlink()
+            wait_until(lambda: len(caplog.records) == 2)
+        cannot, again = (record.getMessage() for record in caplog.records)
+        assert cannot.startswith("the event log cannot be written: ")
+        assert again.startswith("the event log is written again")
+
     def test_an_outage_is_told_once_and_nothing_is_lost(self, tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
         folder, observer = tmp_path / "log", Observer()
         folder.write_text("a file where the folder should be")
@@ -223,7 +236,7 @@ class TestTroubles:
         assert log.dropped == observer.dropped == 0
         cannot, again = (record.getMessage() for record in caplog.records)
         assert cannot.startswith("the event log cannot be written: ")
-        assert "answers go on, 1 events and answers wait" in cannot
+        assert "answers go on, " in cannot
         assert again == "the event log is written again; 0 events and answers are lost"
 
     def test_a_folder_that_was_removed_is_made_again(self, tmp_path: Path) -> None:
@@ -291,5 +304,5 @@ print(left, rows, log.dropped)
 def test_on_a_full_disk_rows_wait_and_no_part_of_a_file_stays(tmp_path: Path) -> None:
     disk = new_small_disk(tmp_path)
     ran = on_small_disk(disk, sys.executable, "-c", ON_A_FULL_DISK, disk)
-    assert ran.stdout == "['other'] 200 0\nleft: events\n", ran.stderr
+    assert ran.stdout == "['other'] 200 0\nleft: answers\nevents\n", ran.stderr
     assert "No space left on device" in ran.stderr
