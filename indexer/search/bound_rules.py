@@ -60,7 +60,7 @@ class BoundRules:
         for column in rules.max_per:
             if column not in catalogue.columns:
                 known = ", ".join(catalogue.columns)
-                raise InvalidData(f"no such column; there is: {known}", field=column)
+                raise InvalidData(f"no such column; there is: {known}", field=f"max_per.{column}")
         allowed = None if rules.where is None else catalogue.where(rules.where)
         allowed = _without(allowed, np.array(list(catalogue.find(rules.exclude).values()), np.int64), len(catalogue))
         boosts = _boosts(rules, catalogue, allowed)

@@ -71,7 +71,9 @@ def _of_http(error: HTTPException) -> ErrorAnswer:
         return ErrorAnswer(404, "not_found", "no such route; /docs lists them")
     headers = tuple((name.lower().encode(), value.encode()) for name, value in (error.headers or {}).items())
     error_type = re.sub(r"\W+", "_", HTTPStatus(error.status_code).phrase.lower())
-    return ErrorAnswer(error.status_code, error_type, str(error.detail), headers)
+    allowed = dict(headers).get(b"allow")
+    message = str(error.detail) if allowed is None else f"expected {allowed.decode().replace(', ', ' or ')}"
+    return ErrorAnswer(error.status_code, error_type, message, headers)
 
 
 def _lower(sentence: str) -> str:

@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from indexer.service.settings import ServiceSettings
-from ubm_embed.errors import Conflict, InvalidData
+from ubm_embed.errors import Conflict
 
 # As nginx and uvicorn on Linux: connections that wait until a worker takes them. The system may allow fewer.
 BACKLOG = 2048
@@ -22,8 +22,7 @@ def listening(settings: ServiceSettings) -> Iterator[socket.socket]:
     """A socket that listens where the settings say; at the end it is closed, and the file of a Unix socket removed.
 
     Raises:
-        Conflict: another process listens there, or this one may not.
-        InvalidData: this machine has no such address.
+        Conflict: another process listens there, this one may not, or this machine has no such address.
     """
     place = settings.unix_socket or (settings.host, settings.port)
     try:
@@ -88,11 +87,12 @@ def _identity(file: Path | None) -> tuple[int, int] | None:
     return None if found is None else (found.st_dev, found.st_ino)
 
 
-def _explained(error: OSError, place: Path | tuple[str, int]) -> Conflict | InvalidData:
-    name = str(place) if isinstance(place, Path) else f"{place[0]}:{place[1]}"
+def _explained(error: OSError, place: Path | tuple[str, int]) -> Conflict:
+    name, option = (str(place), "--unix-socket") if isinstance(place, Path) else (f"{place[0]}:{place[1]}", "--host")
     if error.errno == errno.EADDRINUSE:
-        return Conflict(f"{name} is in use; end what listens there, or choose another port")
+        option = "--port" if option == "--host" else option
+        return Conflict(f"{name} is in use; end what listens there, or choose another {option}")
     if error.errno in (errno.EACCES, errno.EPERM):
         return Conflict(f"this user may not listen on {name}")
     reason = error.strerror or os.strerror(error.errno or 0)
-    return InvalidData(f"cannot listen on {name}: {reason}", field="unix_socket" if isinstance(place, Path) else "host")
+    return Conflict(f"{option}: cannot listen on {name}: {reason}")

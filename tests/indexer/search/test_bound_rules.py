@@ -83,7 +83,9 @@ def test_caps_say_how_many_may_match(catalogue: CountingCatalogue, where: str | 
 
 
 def test_an_unknown_column_is_named(catalogue: CountingCatalogue) -> None:
-    with pytest.raises(InvalidData, match=r"'colour': no such column; there is: product_id, brand, price, popularity"):
+    with pytest.raises(
+        InvalidData, match=r"'max_per.colour': no such column; there is: product_id, brand, price, popularity"
+    ):
         BoundRules.bind(Rules(max_per={"colour": 1}), catalogue, vectors)
 
 

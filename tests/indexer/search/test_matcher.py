@@ -140,7 +140,7 @@ def test_the_most_popular_answer_under_the_same_rules(matcher: Matcher) -> None:
 
 
 def test_an_unknown_column_is_named(matcher: Matcher) -> None:
-    with pytest.raises(InvalidData, match=r"'colour': no such column; there is: product_id, brand"):
+    with pytest.raises(InvalidData, match=r"'max_per.colour': no such column; there is: product_id, brand"):
         matcher.nearest(unit(1, 0), 3, NOTHING, Rules(max_per={"colour": 1}))
 
 

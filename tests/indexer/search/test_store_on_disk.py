@@ -180,7 +180,7 @@ def test_the_error_says_what_is_wrong_with_a_rule(store: Path) -> None:
         with pytest.raises(InvalidData, match=rf"no column '{where.split()[0]}'.*product_id, title") as caught:
             opened(store).recommend(SESSION, rules=Rules(where=where))
         assert "row_hash" not in str(caught.value), "the columns that we added are not offered"
-    with pytest.raises(InvalidData, match="'bran': no such column; there is: product_id, title"):
+    with pytest.raises(InvalidData, match=r"'max_per.bran': no such column; there is: product_id, title"):
         opened(store).recommend(SESSION, rules=Rules(max_per={"bran": 1}))
 
 

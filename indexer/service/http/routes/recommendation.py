@@ -39,7 +39,9 @@ class RecommendationRoutes:
         """How each session will go on."""
         settings = self._service.settings
         if settings.purchase_intention is None and settings.remaining_length is None:
-            raise NotFound("no model that predicts was given to the service")
+            raise NotFound(
+                "the service has no model that predicts; it takes --purchase-intention and --remaining-length"
+            )
         body = predict_body.decode(call.body)
         known, given = await self._answer(call, body, QueryOptions(1, _NO_RULES), in_experiment=False)
         predictions = []

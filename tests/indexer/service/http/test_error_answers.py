@@ -52,7 +52,7 @@ def decoding_error(body: bytes) -> Exception:
         (Overloaded(3, "queue"), 429, "overloaded", "ask again in 3 s"),
         (SessionsUnavailable("redis://user:secret@host"), 503, "sessions_unavailable", "cannot be reached"),
         (HTTPException(404), 404, "not_found", "no such route"),
-        (HTTPException(405, headers={"Allow": "GET"}), 405, "method_not_allowed", "Method Not Allowed"),
+        (HTTPException(405, headers={"Allow": "GET, HEAD"}), 405, "method_not_allowed", "expected GET or HEAD"),
         (
             RequestValidationError([{"loc": ("query", "k"), "msg": "Input should be a number", "type": "int"}]),
             422,

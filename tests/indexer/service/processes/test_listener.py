@@ -9,7 +9,7 @@ import pytest
 
 from indexer.service.processes.listener import address_of, listening
 from indexer.service.settings import ServiceSettings
-from ubm_embed.errors import Conflict, InvalidData
+from ubm_embed.errors import Conflict
 
 
 def settings(**options: object) -> ServiceSettings:
@@ -34,7 +34,7 @@ def test_a_port_in_use_is_named() -> None:
 
 @pytest.mark.parametrize("host", ["no.such.host.invalid", "192.0.2.1"])
 def test_an_address_that_is_not_this_machines_is_named(host: str) -> None:
-    with pytest.raises(InvalidData, match=rf"field 'host': cannot listen on {host}:0"), listening(settings(host=host)):
+    with pytest.raises(Conflict, match=rf"--host: cannot listen on {host}:0"), listening(settings(host=host)):
         pass
 
 
@@ -74,7 +74,7 @@ def test_a_file_that_is_no_socket_is_left(tmp_path: Path) -> None:
 
 def test_a_unix_socket_in_a_missing_folder_is_named(tmp_path: Path) -> None:
     with (
-        pytest.raises(InvalidData, match=r"field 'unix_socket'.*No such file"),
+        pytest.raises(Conflict, match=r"--unix-socket: cannot listen.*No such file"),
         listening(settings(unix_socket=tmp_path / "missing" / "service")),
     ):
         pass
