@@ -17,12 +17,12 @@ def choose_device(name: str) -> torch.device:
     """
     if name == "auto":
         name = "cuda" if torch.cuda.is_available() else "cpu"
+    count = torch.cuda.device_count() if torch.cuda.is_available() else 0
     try:
         device = torch.device(name)
-    except RuntimeError as error:
-        raise ValueError(str(error).splitlines()[0]) from None
-    count = torch.cuda.device_count() if torch.cuda.is_available() else 0
-    if device.type not in ("cpu", "cuda") or (device.type == "cuda" and (device.index or 0) >= count):
+    except RuntimeError:  # it lists all devices that PyTorch may be built for
+        device = None
+    if device is None or device.type not in ("cpu", "cuda") or (device.type == "cuda" and (device.index or 0) >= count):
         raise ValueError(f"expected cpu, or one of the {count} CUDA devices of this machine, got {name!r}")
     return device
 
