@@ -98,7 +98,11 @@ class MappedCatalogue:
     def products(self, positions: Iterable[int]) -> dict[int, Product]:
         """As `Catalogue`."""
         distinct = list(dict.fromkeys(positions))
-        return dict(zip(distinct, map(_product, self._products.rows(_PRODUCT, distinct)), strict=True))
+        rows = self._products.rows(_PRODUCT, distinct)
+        try:
+            return dict(zip(distinct, map(_product, rows), strict=True))
+        except (KeyError, TypeError, AttributeError):
+            raise InvalidData("damaged: its attributes are no names and values", file=self._products.file) from None
 
     def rows(self, positions: Iterable[int]) -> dict[int, dict[str, Any]]:
         """As `Catalogue`."""

@@ -71,6 +71,8 @@ class ProductFile:
             return [_row(batch, columns, row) for batch, row in map(self._at, positions)]
         except KeyError as error:
             raise self._damaged(f"it has no column {error}") from None
+        except UnicodeDecodeError as error:  # in the name of a field within a column
+            raise self._damaged(error) from None
 
     def column(self, name: str) -> pa.ChunkedArray:
         """All values of a column: [M], without a copy."""
