@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from typing import Any
 
-from indexer.search.resolution import EMPTY
 from indexer.service.http.answers.known_sessions import KnownSession
 from indexer.service.http.answers.shown_answers import GivenAnswer
 
@@ -19,9 +18,6 @@ def answer_document(given: GivenAnswer, known: KnownSession | None = None) -> di
     if given.arm:
         document["arm"] = given.arm
     document |= given.answer.to_dict()
-    if known is not None and known.missing is not None:
-        # Empty, since it is not there: that is what the shop wants to know.
-        document["fallback"] = (document["fallback"] or EMPTY).replace(EMPTY, known.missing)
-        if known.missing == "sessions unavailable":
-            document["sessions"] = "unavailable"
+    if known is not None and known.missing == "sessions unavailable":
+        document["sessions"] = "unavailable"
     return document

@@ -6,9 +6,10 @@ import asyncio
 import logging
 import time
 from base64 import urlsafe_b64encode
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from indexer.search.answer import Answer
+from indexer.search.resolution import EMPTY
 from indexer.service.http.random_bytes import random_bytes
 from indexer.service.http.telemetry.metrics import Metrics
 from indexer.service.service import Service
@@ -33,6 +34,11 @@ class GivenAnswer:
     answer_id: str
     arm: str = ""
     teams: tuple[int, ...] = ()
+
+    def without_session(self, reason: str) -> GivenAnswer:
+        """The same, with the reason why there is no session; that it is empty is not what the shop wants to know."""
+        fallback = (self.answer.fallback or EMPTY).replace(EMPTY, reason)
+        return replace(self, answer=replace(self.answer, fallback=fallback))
 
 
 def new_answer_id() -> str:

@@ -6,8 +6,8 @@ from indexer.search.limits import Limits
 from indexer.search.ranking import Rules
 from indexer.service.http.answers.answer_document import answer_document
 from indexer.service.http.answers.known_sessions import KnownSession, known_sessions
-from indexer.service.http.answers.session_answers import AnsweredSessions, QueryOptions, answer_sessions
-from indexer.service.http.answers.shown_answers import ShownAnswers
+from indexer.service.http.answers.session_answers import QueryOptions, answer_sessions
+from indexer.service.http.answers.shown_answers import GivenAnswer, ShownAnswers
 from indexer.service.http.documentation import schemas
 from indexer.service.http.endpoint import Call, Reply
 from indexer.service.http.operation import Operation
@@ -30,9 +30,9 @@ class RecommendationRoutes:
         body = recommend_body.decode(call.body)
         options = QueryOptions(body.k, body.rules(), body.negative_interactions(), body.explain)
         known, given = await self._answer(call, body, options)
-        for one in given.answers:
+        for one in given:
             self._shown.add(one, body.k)
-        documents = [answer_document(one, session) for one, session in zip(given.answers, known, strict=True)]
+        documents = [answer_document(one, session) for one, session in zip(given, known, strict=True)]
         return Reply.json(documents[0] if body.sessions is None else {"answers": documents})
 
     async def predict(self, call: Call) -> Reply:
@@ -45,22 +45,26 @@ class RecommendationRoutes:
         body = predict_body.decode(call.body)
         known, given = await self._answer(call, body, QueryOptions(1, _NO_RULES), in_experiment=False)
         predictions = []
-        for one, session in zip(given.answers, known, strict=True):
+        for one, session in zip(given, known, strict=True):
             document = answer_document(one, session)
             predictions.append({name: document[name] for name in schemas.PREDICTION_FIELDS if name in document})
         return Reply.json(predictions[0] if body.sessions is None else {"predictions": predictions})
 
     async def _answer(
         self, call: Call, body: NamesSessions, options: QueryOptions, *, in_experiment: bool = True
-    ) -> tuple[list[KnownSession], AnsweredSessions]:
+    ) -> tuple[list[KnownSession], list[GivenAnswer]]:
         requested = requested_sessions(body, self._limits.sessions)
         self._limits.check(options.k, options.rules, sessions=len(requested))
         call.state.sessions = len(requested)
         known = await known_sessions(requested, self._service.sessions)
         experiment = self._service.experiment if in_experiment else None
         sessions = [one.session for one in known]
-        given = await answer_sessions(self._service.engine, experiment, sessions, options, call.arrival)
-        call.state.timings, call.state.version = given.timings, given.answers[0].answer.version
+        answered = await answer_sessions(self._service.engine, experiment, sessions, options, call.arrival)
+        call.state.timings, call.state.version = answered.timings, answered.answers[0].answer.version
+        given = [
+            answer if session.missing is None else answer.without_session(session.missing)
+            for answer, session in zip(answered.answers, known, strict=True)
+        ]
         return known, given
 
     def operations(self) -> list[Operation]:

@@ -37,6 +37,7 @@ def test_ingest_makes_the_sessions_of_the_log_that_the_service_kept(
         ga4 = {"name": "view_item", "params": {"session_id": "7", "items": [{"item_id": "p2"}]}}
         served.post("/v1/events", {"client_id": "c", "timestamp_micros": MOMENT, "events": [ga4]})
         answer = served.recommend(session_id="s1", k=3)
+        unknown = served.recommend(session_id="nobody", k=1)
         sessions = {name: kept(served, name) for name in ("s1", "s2")}
     ingest(
         [tmp_path / "log" / "events"],
@@ -49,10 +50,11 @@ def test_ingest_makes_the_sessions_of_the_log_that_the_service_kept(
         logged = rows.filter(pl.col("session_id") == name).select("action", pl.coalesce("product_id", "query"))
         assert logged.rows() == interactions
     assert rows["session_id"].n_unique() == 3
-    (logged_answer,) = pl.read_parquet(tmp_path / "log" / "answers").to_dicts()
+    logged_answer, fallback = pl.read_parquet(tmp_path / "log" / "answers").to_dicts()
     assert logged_answer["answer_id"] == answer["answer_id"]
     assert logged_answer["product_ids"] == [match["product_id"] for match in answer["matches"]]
     assert (logged_answer["version"], logged_answer["k"]) == (answer["version"], 3)
+    assert fallback["fallback"] == unknown["fallback"] == "session not kept"
 
 
 def test_answers_go_on_while_the_log_cannot_be_written(serve: Serve, tmp_path: Path) -> None:
