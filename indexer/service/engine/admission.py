@@ -7,6 +7,8 @@ from collections.abc import Callable
 
 from indexer.service.engine.overload import Overloaded
 
+# Of the timeout: a request waits if its turn is expected within it. The rest is for answering, and for wrong guesses.
+_MAX_WAIT = 0.5
 # Seconds after which a measurement counts for a third.
 _MEMORY = 3.0
 _MAX_RETRY_AFTER = 60
@@ -60,12 +62,13 @@ class Admission:
     Args:
         max_waiting: sessions that may wait in all queues together. A request that comes when nothing waits is admitted
             whatever its size.
-        max_seconds: a request is refused if it would be older when its turn comes.
+        timeout: seconds. A request is refused if it would wait for more than half of them, or if it would be too old
+            when its turn comes.
         report: is told how many sessions wait, after each change.
     """
 
-    def __init__(self, max_waiting: int, max_seconds: float, report: Callable[[int], None]) -> None:
-        self._max_waiting, self._max_seconds, self._report = max_waiting, max_seconds, report
+    def __init__(self, max_waiting: int, timeout: float, report: Callable[[int], None]) -> None:
+        self._max_waiting, self._timeout, self._report = max_waiting, timeout, report
         self.waiting = 0
 
     def has_room(self, sessions: int, queue: Queue, age: float = 0.0, ahead: int = 0) -> bool:
@@ -78,7 +81,9 @@ class Admission:
         waiting = self.waiting + ahead
         if not waiting:
             return True
-        return waiting + sessions <= self._max_waiting and age + queue.seconds_with(ahead) <= self._max_seconds
+        wait = queue.seconds_with(ahead)
+        in_time = wait <= _MAX_WAIT * self._timeout and age + wait <= self._timeout
+        return in_time and waiting + sessions <= self._max_waiting
 
     def admit(self, sessions: int, queue: Queue, age: float = 0.0) -> None:
         """Let a request wait in a queue; arguments as of `has_room`.

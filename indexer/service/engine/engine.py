@@ -31,8 +31,6 @@ T = TypeVar("T")
 _MAX_UNREAD = 16
 # Requests for more matches, and calls that count as more sessions, would hold others up.
 _MAX_FAST_K, _MAX_FAST_COST = 100, 8
-# Of the timeout: a request waits if its turn is expected within it. The rest is for answering, and for wrong guesses.
-_MAX_WAIT = 0.5
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,7 +65,7 @@ class Engine:
 
     def __init__(self, versions: Versions, settings: ServiceSettings, limits: Limits, observer: EngineObserver) -> None:
         self._versions, self._limits, self._timeout = versions, limits, settings.timeout
-        self._admission = Admission(settings.max_waiting, _MAX_WAIT * settings.timeout, observer.waiting)
+        self._admission = Admission(settings.max_waiting, settings.timeout, observer.waiting)
         told = (versions.borrow, self._deliver, versions.live.remember, observer)
         self._fast = Lane("fast", *told, max_sessions=settings.max_batch, max_interactions=_MAX_UNREAD)
         # One at a time: none of them waits for another's condition.
@@ -140,13 +138,9 @@ class Engine:
         """Sessions that wait for their answers."""
         return self._admission.waiting
 
-    def has_room(self, requests: int, age: float = 0.0) -> bool:
-        """Whether another request, for a session, may wait after this many that are on their way.
-
-        Args:
-            age: seconds since it came.
-        """
-        return self._admission.has_room(1, self._fast.queue, age, ahead=requests)
+    def has_room(self, requests: int) -> bool:
+        """Whether another request, for a session, may wait after this many that are on their way."""
+        return self._admission.has_room(1, self._fast.queue, ahead=requests)
 
     @property
     def retry_after(self) -> int:

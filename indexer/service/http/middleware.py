@@ -15,7 +15,7 @@ from indexer.service.engine.overload import Overloaded
 from indexer.service.http.access.keys import Keys
 from indexer.service.http.access.permissions import authenticate, require_own_origin
 from indexer.service.http.access.rate_limit import RateLimits
-from indexer.service.http.connection.load_shedding import max_lag, route_of
+from indexer.service.http.connection.load_shedding import is_too_old
 from indexer.service.http.error_answers import HANDLED, INTERNAL_ERROR, error_answer, respond
 from indexer.service.http.errors import ErrorAnswer, body_too_large
 from indexer.service.http.request_id import HEADER, request_id
@@ -56,7 +56,7 @@ class Middleware:
         self._version = version
         self._last_version: int | None = None
         self.live_version()
-        self.max_body, self.max_lag = settings.max_body, max_lag(settings.timeout)
+        self.max_body, self.timeout = settings.max_body, settings.timeout
         self.rates = RateLimits(settings.workers)
         routes = [route for route in app.routes if isinstance(route, Route)]
         self.routes = {route.endpoint: route.path_format for route in routes}
@@ -108,7 +108,7 @@ class _Exchange:
 
     def _admit(self) -> None:
         middleware, scope, state = self._middleware, self._scope, self._state
-        if time.monotonic() - self._started > middleware.max_lag and route_of(scope["raw_path"]) is not None:
+        if is_too_old(scope["raw_path"], time.monotonic() - self._started, middleware.timeout):
             raise Overloaded(1, "queue")
         length = self._headers.get(b"content-length")
         if middleware.keys:

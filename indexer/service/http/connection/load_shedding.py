@@ -19,8 +19,10 @@ from indexer.service.http.errors import ErrorAnswer
 from indexer.versions.version import StoreVersion
 
 _LOG = logging.getLogger("ubm_embed.access")
-# Of the timeout: how late the event loop may be.
-_MAX_LAG = 0.25
+# Of the timeout: for how long the event loop may be late.
+_MAX_LATE = 0.25
+# Of the timeout: how old a request may be when the event loop comes to work on it.
+_MAX_AGE = 0.5
 _LOG_SECONDS = 1.0
 EVENTS = "/v1/events"
 _OF_THE_ENGINE = {path.encode(): path for path in ("/v1/recommend", "/v1/predict", "/v1/lookup", "/v1/embeddings")}
@@ -34,9 +36,9 @@ def route_of(path: bytes) -> str | None:
     return EVENTS if path == EVENTS.encode() else _OF_THE_ENGINE.get(path)
 
 
-def max_lag(timeout: float) -> float:
-    """Seconds by which the event loop may be late; a request that it comes to later than that is not worth a start."""
-    return _MAX_LAG * timeout
+def is_too_old(path: bytes, age: float, timeout: float) -> bool:
+    """Whether a request that was read this many seconds ago is not worth a start."""
+    return age > _MAX_AGE * timeout and route_of(path) is not None
 
 
 @lru_cache(64)
@@ -56,8 +58,8 @@ class Room(Protocol):
     def retry_after(self) -> int:
         """Whole seconds after which nothing of what waits now will wait."""
 
-    def has_room(self, requests: int, age: float) -> bool:
-        """Whether another request of this age may wait after this many that are on their way."""
+    def has_room(self, requests: int) -> bool:
+        """Whether another request may wait after this many that are on their way."""
 
 
 class SheddingObserver(Protocol):
@@ -80,7 +82,7 @@ class LoadShedder:
 
     def __init__(self, engine: Room, timeout: float, observer: SheddingObserver, lag: LoopLag | None = None) -> None:
         self._engine, self._observer = engine, observer
-        self._lag, self._max_lag = lag or LoopLag(), max_lag(timeout)
+        self._lag, self._max_late = lag or LoopLag(), _MAX_LATE * timeout
         # The loop reads all requests that have come before it works on any of them.
         self._read = 0
         self._shed, self._logged = 0, 0.0
@@ -96,11 +98,11 @@ class LoadShedder:
         return _answer(seconds, self._engine.version.version)
 
     def _retry_after(self, route: str) -> int | None:
-        if (lag := self._lag.seconds) > self._max_lag:
+        if self._lag.late_for > self._max_late:
             return 1
         if route == EVENTS:
             return None
-        if not self._engine.has_room(self._read, age=lag):
+        if not self._engine.has_room(self._read):
             return self._engine.retry_after
         if not self._read:
             asyncio.get_running_loop().call_soon(self._work_begins)

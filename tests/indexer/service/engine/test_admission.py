@@ -62,19 +62,24 @@ class TestRoom:
 class TestRate:
     def test_a_request_is_refused_if_what_waits_takes_longer_than_it_may_wait(self, admission: Admission) -> None:
         queue = Queue()
-        queue.rate.add(2, 1.0)
+        queue.rate.add(4, 1.0)
         admission.admit(4, queue)
-        admission.admit(1, queue)  # in time: what waits takes exactly two seconds
+        admission.admit(1, queue)  # in time: what waits takes exactly one second, half of the timeout
         error = refusal(lambda: admission.admit(1, queue))
-        assert (error.reason, error.retry_after) == ("queue", 3)
+        assert (error.reason, error.retry_after) == ("queue", 2)
 
     def test_the_time_since_a_request_came_counts_as_waiting(self, admission: Admission) -> None:
         queue = Queue()
-        queue.rate.add(2, 1.0)
+        queue.rate.add(4, 1.0)
         admission.admit(2, queue)
-        admission.admit(1, queue, age=1.0)
-        refusal(lambda: admission.admit(1, queue, age=1.0))
-        admission.admit(1, queue, age=0.5)
+        refusal(lambda: admission.admit(1, queue, age=1.6))
+        admission.admit(1, queue, age=1.5)
+
+    def test_what_is_on_its_way_counts_as_waiting(self, admission: Admission) -> None:
+        queue = Queue()
+        queue.rate.add(4, 1.0)
+        assert admission.has_room(1, queue, ahead=4)
+        assert not admission.has_room(1, queue, ahead=5)
 
     def test_a_slow_queue_does_not_keep_others_from_a_fast_one(self, admission: Admission) -> None:
         slow, fast = Queue(), Queue()

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from indexer.service.engine.admission import Admission, Queue
-from indexer.service.http.connection.load_shedding import LoadShedder, route_of
+from indexer.service.http.connection.load_shedding import LoadShedder, is_too_old, route_of
 from indexer.service.http.errors import ErrorAnswer
 
 TIMEOUT = 2.0
@@ -30,8 +30,8 @@ class ToyEngine:
     def retry_after(self) -> int:
         return self.queue.retry_after
 
-    def has_room(self, requests: int, age: float) -> bool:
-        return self.admission.has_room(1, self.queue, age, requests)
+    def has_room(self, requests: int) -> bool:
+        return self.admission.has_room(1, self.queue, ahead=requests)
 
 
 class Recorder:
@@ -46,12 +46,12 @@ class Recorder:
 
 @pytest.fixture
 def engine() -> ToyEngine:
-    return ToyEngine(max_waiting=20)
+    return ToyEngine(max_waiting=100)
 
 
 @pytest.fixture
 def lag() -> SimpleNamespace:
-    return SimpleNamespace(seconds=0.0)
+    return SimpleNamespace(late_for=0.0)
 
 
 @pytest.fixture
@@ -71,7 +71,7 @@ def on_loop(work: Coroutine[Any, Any, None]) -> None:
 class TestALateLoop:
     @pytest.mark.parametrize("path", [RECOMMEND, EVENTS, SIMILAR, b"/v1/lookup", b"/v1/predict", b"/v1/embeddings"])
     def test_costs_requests_of_all_kinds(self, shedder: LoadShedder, lag: Any, path: bytes) -> None:
-        lag.seconds = 0.51
+        lag.late_for = 0.51
         answer = shedder.refusal(b"POST", path)
         assert isinstance(answer, ErrorAnswer)
         assert (answer.status, answer.error_type) == (429, "overloaded")
@@ -79,13 +79,13 @@ class TestALateLoop:
 
     @pytest.mark.parametrize("path", [b"/livez", b"/readyz", b"/metrics", b"/info", b"/v1/admin/reload", b"/nothing"])
     def test_leaves_what_operators_ask(self, shedder: LoadShedder, lag: Any, path: bytes) -> None:
-        lag.seconds = 60.0
+        lag.late_for = 60.0
         assert shedder.refusal(b"GET", path) is None
 
     def test_is_forgiven_once_it_has_caught_up(self, shedder: LoadShedder, lag: Any) -> None:
-        lag.seconds = 0.51
+        lag.late_for = 0.51
         assert shedder.refusal(b"POST", EVENTS)
-        lag.seconds = 0.49
+        lag.late_for = 0.49
         assert shedder.refusal(b"POST", EVENTS) is None
 
 
@@ -97,23 +97,22 @@ class TestAFullEngine:
         assert (b"retry-after", b"2") in answer.headers
         assert shedder.refusal(b"POST", EVENTS) is None
 
-    def test_is_foreseen_while_the_loop_reads(self, shedder: LoadShedder, engine: ToyEngine, lag: Any) -> None:
+    def test_is_foreseen_while_the_loop_reads(self, shedder: LoadShedder, engine: ToyEngine) -> None:
         """A thousand requests may come before the first of them is worked on."""
-        engine.admission.admit(15, engine.queue)
-        lag.seconds = 0.15
+        engine.admission.admit(6, engine.queue)
 
         async def read() -> None:
             for _ in range(2):
-                assert sum(shedder.refusal(b"POST", RECOMMEND) is None for _ in range(1_000)) == 4
+                assert sum(shedder.refusal(b"POST", RECOMMEND) is None for _ in range(1_000)) == 5
                 await asyncio.sleep(0)
             engine.admission.admit(3, engine.queue)
-            assert sum(shedder.refusal(b"POST", RECOMMEND) is None for _ in range(1_000)) == 1
+            assert sum(shedder.refusal(b"POST", RECOMMEND) is None for _ in range(1_000)) == 2
 
         on_loop(read())
 
 
 def test_what_is_refused_is_counted_by_route(shedder: LoadShedder, lag: Any, observer: Recorder) -> None:
-    lag.seconds = 1.0
+    lag.late_for = 1.0
     shedder.refusal(b"POST", RECOMMEND)
     shedder.refusal(b"GET", SIMILAR)
     assert observer.shed == [("POST", "/v1/recommend"), ("GET", "/v1/products/{product_id}/similar")]
@@ -122,10 +121,16 @@ def test_what_is_refused_is_counted_by_route(shedder: LoadShedder, lag: Any, obs
 def test_refused_requests_share_a_line_of_the_log(
     shedder: LoadShedder, lag: Any, caplog: pytest.LogCaptureFixture
 ) -> None:
-    lag.seconds = 1.0
+    lag.late_for = 1.0
     for _ in range(1_000):
         shedder.refusal(b"POST", RECOMMEND)
     assert 1 <= len(caplog.records) < 100
+
+
+def test_what_waited_too_long_for_the_loop_is_not_begun() -> None:
+    assert is_too_old(EVENTS, 1.01, TIMEOUT)
+    assert not is_too_old(EVENTS, 1.0, TIMEOUT)
+    assert not is_too_old(b"/livez", 100.0, TIMEOUT)
 
 
 def test_every_route_that_works_has_its_name() -> None:

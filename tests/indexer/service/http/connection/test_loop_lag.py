@@ -3,37 +3,72 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Iterator
+
+import pytest
 
 from indexer.service.http.connection.loop_lag import LoopLag
 
 
-def test_it_is_what_is_due_and_was_not_called() -> None:
-    now = 100.0
+class Clock:
+    """Stands still unless it is moved."""
 
-    async def measure() -> list[float]:
-        nonlocal now
-        lag = LoopLag(lambda: now)
-        seconds = [lag.seconds]
-        for passed in (0.04, 0.3, 1.0):
-            now += passed
-            seconds.append(round(lag.seconds, 2))
-        await asyncio.sleep(0.2)  # it is measured again
-        seconds.append(lag.seconds)
-        return seconds
+    now = 1_000.0
 
-    before, on_time, late, later, afterwards = asyncio.run(measure())
-    assert (before, on_time, late, later) == (0.0, 0.0, 0.29, 1.29)
-    assert afterwards <= later
+    def __call__(self) -> float:
+        return self.now
 
 
-def test_it_is_gone_once_what_is_due_was_called_on_time() -> None:
-    async def measure() -> float:
-        lag, deadline = LoopLag(), asyncio.get_running_loop().time() + 60
-        assert lag.seconds == 0.0
-        lag._due = asyncio.get_running_loop().time() - 1_000  # as if the loop had stood still
-        while lag.seconds > 30:
-            assert asyncio.get_running_loop().time() < deadline
-            await asyncio.sleep(0.01)
-        return lag.seconds
+@pytest.fixture
+def clock() -> Clock:
+    return Clock()
 
-    assert asyncio.run(measure()) < 30
+
+@pytest.fixture
+def lag(clock: Clock) -> Iterator[LoopLag]:
+    """Of a loop that does not run by itself, so that only the test measures."""
+    loop = asyncio.new_event_loop()
+    asyncio._set_running_loop(loop)
+    try:
+        measured = LoopLag(clock)
+        assert measured.late_for == 0
+        yield measured
+    finally:
+        asyncio._set_running_loop(None)
+        loop.close()
+
+
+def turn(lag: LoopLag, clock: Clock, seconds: float) -> float:
+    clock.now += seconds
+    lag.measure()
+    return round(lag.late_for, 3)
+
+
+def test_a_loop_on_time_is_not_late(lag: LoopLag, clock: Clock) -> None:
+    assert [turn(lag, clock, 0.05) for _ in range(3)] == [0, 0, 0]
+
+
+def test_turns_that_stay_long_add_up(lag: LoopLag, clock: Clock) -> None:
+    assert [turn(lag, clock, 0.45) for _ in range(3)] == [0, 0.45, 0.9]
+    assert turn(lag, clock, 0.1) == 0
+
+
+def test_standing_still_once_is_forgiven(lag: LoopLag, clock: Clock) -> None:
+    assert [turn(lag, clock, seconds) for seconds in (60.0, 0.06, 60.0)] == [0, 0, 0]
+
+
+def test_it_measures_by_itself() -> None:
+    async def run() -> None:
+        times = 0
+
+        def clock() -> float:
+            nonlocal times
+            times += 1
+            return float(times)  # a second passes from each look to the next
+
+        lag = LoopLag(clock)
+        async with asyncio.timeout(60):
+            while lag.late_for < 3:
+                await asyncio.sleep(0.01)
+
+    asyncio.run(run())
