@@ -44,7 +44,7 @@ def serve(
     ] = None,
     keys: Annotated[
         Path | None,
-        _option("--keys", metavar="FILE", help="TOML with bearer keys; others may stand in UBM_EMBED_API_KEYS."),
+        _option("--keys", metavar="FILE", help="Bearer keys, in TOML; UBM_EMBED_API_KEYS may hold more."),
     ] = None,
     log_level: Annotated[
         Literal["debug", "info", "warning", "error"], _option("--log-level", help="The least that is logged.")
@@ -52,12 +52,12 @@ def serve(
     purchase_intention: PurchaseIntention = None,
     remaining_length: RemainingLength = None,
     workers: Annotated[
-        int, _option("--workers", _PROCESSES, min=1, max=256, help="Processes that answer; about one for a core.")
+        int, _option("--workers", _PROCESSES, min=1, max=256, help="Processes that answer; about one for each core.")
     ] = 1,
     threads: Annotated[int, _option("--threads", _PROCESSES, min=1, help="Threads of each worker's model.")] = 1,
     device: Annotated[str, device_option()] = "cpu",
     reload_seconds: Annotated[
-        float, _option("--reload-seconds", _PROCESSES, help="Between two looks for a new version.")
+        float, _option("--reload-seconds", _PROCESSES, metavar="SECONDS", help="Between two looks for a new version.")
     ] = 5.0,
     grace: Annotated[
         float, _option("--grace", _PROCESSES, metavar="SECONDS", help="After SIGTERM, for requests that have begun.")
@@ -70,37 +70,55 @@ def serve(
     ] = "memory",
     session_ttl: Annotated[
         float,
-        _option("--session-ttl", _SESSIONS, metavar="SECONDS", help="A session is forgotten after such a pause."),
+        _option(
+            "--session-ttl",
+            _SESSIONS,
+            metavar="SECONDS",
+            help="A session is forgotten after this long without an event or an answer.",
+        ),
     ] = 1_800.0,
     max_kept_sessions: Annotated[
-        int, _option("--max-kept-sessions", _SESSIONS, min=1, help="Most that are kept in memory.")
+        int, _option("--max-kept-sessions", _SESSIONS, min=1, help="The most that are kept in memory.")
     ] = 200_000,
     kept_session_bytes: Annotated[
-        int, _option("--kept-session-bytes", _SESSIONS, min=1, help="Most bytes of them in memory.")
+        int, _option("--kept-session-bytes", _SESSIONS, min=1, metavar="BYTES", help="The most memory for them.")
     ] = 256 << 20,
-    max_k: Annotated[int, _option("--max-k", _LIMITS, min=1, help="Matches of one answer.")] = 200,
-    max_sessions: Annotated[int, _option("--max-sessions", _LIMITS, min=1, help="Sessions of one request.")] = 100,
+    max_k: Annotated[int, _option("--max-k", _LIMITS, min=1, help="The most matches of an answer.")] = 200,
+    max_sessions: Annotated[
+        int, _option("--max-sessions", _LIMITS, min=1, help="The most sessions of a request.")
+    ] = 100,
     max_interactions: Annotated[
-        int, _option("--max-interactions", _LIMITS, min=1, help="Interactions of one session.")
+        int, _option("--max-interactions", _LIMITS, min=1, help="Of a longer session only the last are read.")
     ] = 1_000,
-    max_body: Annotated[int, _option("--max-body", _LIMITS, min=1, metavar="BYTES", help="Of a request.")] = 1 << 20,
+    max_body: Annotated[
+        int, _option("--max-body", _LIMITS, min=1, metavar="BYTES", help="The largest body of a request.")
+    ] = 1 << 20,
     max_waiting: Annotated[
-        int, _option("--max-waiting", _LIMITS, min=1, help="Sessions that wait in a worker; more are refused with 429.")
+        int,
+        _option(
+            "--max-waiting", _LIMITS, min=1, help="The most sessions that wait in a worker; more are refused with 429."
+        ),
     ] = 512,
-    max_batch: Annotated[int, _option("--max-batch", _LIMITS, min=1, help="Sessions answered at once.")] = 32,
+    max_batch: Annotated[int, _option("--max-batch", _LIMITS, min=1, help="The most sessions answered at once.")] = 32,
     timeout: Annotated[
         float,
-        _option("--timeout", _LIMITS, metavar="SECONDS", help="A request that waits longer is refused with 429."),
+        _option(
+            "--timeout",
+            _LIMITS,
+            metavar="SECONDS",
+            help="A request is refused if its body (408) or its turn (429) takes longer.",
+        ),
     ] = 2.0,
     experiment: Annotated[
         Path | None, _option("--experiment", _RECORDS, metavar="FILE", help="TOML: the arms that are compared.")
     ] = None,
     outcome_window: Annotated[
         float,
-        _option("--outcome-window", _RECORDS, metavar="SECONDS", help="In which an event counts for an answer."),
+        _option("--outcome-window", _RECORDS, metavar="SECONDS", help="How long an event counts for an answer."),
     ] = 1_800.0,
     event_log: Annotated[
-        Path | None, _option("--event-log", _RECORDS, metavar="DIR", help="Write events and answers as Parquet.")
+        Path | None,
+        _option("--event-log", _RECORDS, metavar="DIR", help="Write events and answers to this folder, as Parquet."),
     ] = None,
     event_log_seconds: Annotated[
         float, _option("--event-log-seconds", _RECORDS, metavar="SECONDS", help="After which a file is finished.")
