@@ -41,6 +41,7 @@ class ProductFile:
             self.schema: pa.Schema = self._reader.schema
             self._rows_per_batch = int(self.schema.metadata[ROWS_PER_BATCH_KEY])
             self._names: list[str] = self.schema.names
+            _read_names(self.schema)
             ids = self.schema.field("product_id").type
         except FileNotFoundError:
             raise InvalidData("missing; the store is damaged", file=file) from None
@@ -71,8 +72,6 @@ class ProductFile:
             return [_row(batch, columns, row) for batch, row in map(self._at, positions)]
         except KeyError as error:
             raise self._damaged(f"it has no column {error}") from None
-        except UnicodeDecodeError as error:  # in the name of a field within a column
-            raise self._damaged(error) from None
 
     def column(self, name: str) -> pa.ChunkedArray:
         """All values of a column: [M], without a copy."""
@@ -118,6 +117,13 @@ class ProductFile:
     def _damaged(self, why: Exception | str) -> InvalidData:
         first = str(why).partition("\n")[0]
         return InvalidData(f"truncated or damaged, or not a file of products: {first}", file=self.file)
+
+
+def _read_names(fields: Iterable[pa.Field]) -> None:
+    """Read the names of fields and of those within them: Arrow reads them only when they are asked for."""
+    for field in fields:
+        _ = field.name
+        _read_names(field.type.field(number) for number in range(field.type.num_fields))
 
 
 def _row(batch: dict[str, pa.Array], columns: Sequence[str], row: int) -> dict[str, Any]:
