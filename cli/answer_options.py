@@ -9,7 +9,6 @@ import typer
 
 if TYPE_CHECKING:
     from indexer.search.ranking import Rules
-    from ubm_embed.data.tasks.task import Task
     from ubm_embed.inference.predictor import Predictor
 
 Where = Annotated[
@@ -114,15 +113,7 @@ def load_predictors(purchase_intention: Path | None, remaining_length: Path | No
         InvalidData: names the folder: it holds no model, or one that was fine-tuned for another task.
     """
     from ubm_embed.data.tasks.task import Task
+    from ubm_embed.inference.predictor import Predictor
 
     folders = ((Task.PIP, purchase_intention), (Task.RLP, remaining_length))
-    return [_load_predictor(task, folder) for task, folder in folders if folder is not None]
-
-
-def _load_predictor(task: Task, folder: Path) -> Predictor:
-    from ubm_embed.inference.predictor import Predictor
-    from ubm_embed.model.folder import ModelFolder, require_task
-
-    model = ModelFolder.open(folder)
-    require_task(model, task)
-    return Predictor.from_checkpoint(model)
+    return [Predictor.from_pretrained(folder, task=task) for task, folder in folders if folder is not None]

@@ -19,7 +19,7 @@ from ubm_embed.data.text.token_table import TokenTable
 from ubm_embed.errors import InvalidData
 from ubm_embed.inference.embedder import Embedder
 from ubm_embed.model.config import CONFIG_FILE
-from ubm_embed.model.folder import WEIGHTS_FILE, ModelFolder
+from ubm_embed.model.folder import WEIGHTS_FILE, ModelFolder, require_task
 from ubm_embed.model.stored_weights import map_weights
 
 if TYPE_CHECKING:
@@ -54,14 +54,20 @@ class Predictor:
         return cls(Embedder(model, device=device), task, _purchase_share(model) if task is Task.PIP else 0.5)
 
     @classmethod
-    def from_pretrained(cls, folder: str | Path, *, device: str = "auto") -> Self:
+    def from_pretrained(cls, folder: str | Path, *, task: Task | None = None, device: str = "auto") -> Self:
         """A predictor over the model of a folder.
+
+        Args:
+            task: for which it must have been fine-tuned; None for either of them.
 
         Raises:
             NotFound: a file is missing.
-            InvalidData: not a model, or one without a head.
+            InvalidData: not a model, one without a head, or one for another task.
         """
-        return cls.from_checkpoint(ModelFolder.open(folder), device=device)
+        model = ModelFolder.open(folder)
+        if task is not None:
+            require_task(model, task)
+        return cls.from_checkpoint(model, device=device)
 
     def predict(self, sessions: Sequence[Session]) -> FloatArray:
         """The probability of a purchase, or the number of interactions still to come: [B] float32.

@@ -12,6 +12,7 @@ from indexer.search.live_retriever import LiveRetriever
 from indexer.search.retriever import Retriever
 from indexer.service.engine.readiness import require_ready
 from indexer.service.settings import ServiceSettings
+from ubm_embed.data.tasks.task import Task
 from ubm_embed.errors import InvalidData, NotFound
 from ubm_embed.inference.predictor import Predictor
 
@@ -47,8 +48,7 @@ class Versions:
         Raises:
             NotFound, InvalidData, Conflict, ValueError: a version or a predictor does not open, or is not ready.
         """
-        folders = filter(None, (settings.purchase_intention, settings.remaining_length))
-        predictors = [Predictor.from_pretrained(folder, device=settings.device) for folder in folders]
+        predictors = _load_predictors(settings)
         with ExitStack() as stack:
             live = LiveRetriever(
                 settings.store,
@@ -110,6 +110,15 @@ class Versions:
         self.live.close()
         for retriever in self._pinned.values():
             retriever.close()
+
+
+def _load_predictors(settings: ServiceSettings) -> list[Predictor]:
+    folders = ((Task.PIP, settings.purchase_intention), (Task.RLP, settings.remaining_length))
+    return [
+        Predictor.from_pretrained(folder, task=task, device=settings.device)
+        for task, folder in folders
+        if folder is not None
+    ]
 
 
 def _require_fit(verify: Verify | None, retriever: Retriever, *, pinned: int | None) -> None:

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
 import pytest
 
-from tests.indexer.service.http.served import Served
+from tests.indexer.service.http.served import Serve, Served
+from ubm_embed.errors import InvalidData
 
 VIEW = {"action": "view", "product_id": "p1"}
 SEARCH = {"action": "search", "query": "red shoes"}
@@ -166,3 +169,11 @@ class TestRefusals:
         assert (response.status_code, error["error_type"]) == (422, "invalid_request"), error
         assert message in error["error"]
         assert error["request_id"] == response.headers["x-request-id"]
+
+
+@pytest.mark.parametrize(("option", "task"), [("purchase_intention", "rlp"), ("remaining_length", "pip")])
+def test_a_model_for_another_task_is_refused_at_the_start(
+    serve: Serve, toy_models: Mapping[str, Path], option: str, task: str
+) -> None:
+    with pytest.raises(InvalidData, match=f"was fine-tuned for {task}, not for"), serve(**{option: toy_models[task]}):
+        pass
