@@ -55,6 +55,11 @@ def body_too_large(max_body: int) -> RequestError:
     return RequestError(413, "body_too_large", f"the body is too large; at most {max_body:,} bytes are read")
 
 
+def body_encoded() -> RequestError:
+    """415: what a body unpacks to has no bound that could be checked before it is unpacked."""
+    return RequestError(415, "unsupported_encoding", "expected a body that is not compressed, without Content-Encoding")
+
+
 def retry_after(seconds: int) -> Headers:
     """The header that says when a request may come again."""
     return ((b"retry-after", b"%d" % seconds),)

@@ -17,12 +17,13 @@ from indexer.service.http.access.permissions import authenticate, require_own_or
 from indexer.service.http.access.rate_limit import RateLimits
 from indexer.service.http.connection.load_shedding import is_too_old
 from indexer.service.http.error_answers import HANDLED, INTERNAL_ERROR, error_answer, respond
-from indexer.service.http.errors import ErrorAnswer, body_too_large
+from indexer.service.http.errors import ErrorAnswer, body_encoded, body_too_large
 from indexer.service.http.request_id import HEADER, request_id
 from indexer.service.http.request_state import RequestState
 from indexer.service.http.security_headers import security_headers
 from indexer.service.http.telemetry.access_log import log_request
 from indexer.service.http.telemetry.metrics import Metrics
+from indexer.service.sessions.session_store import SessionsUnavailable
 from indexer.service.settings import ServiceSettings
 
 _LOG = logging.getLogger(__name__)
@@ -119,6 +120,8 @@ class _Exchange:
         middleware.rates.admit(state.key)
         if length is not None and int(length) > middleware.max_body:
             raise body_too_large(middleware.max_body)
+        if self._headers.get(b"content-encoding", b"identity") != b"identity":
+            raise body_encoded()
 
     async def _limited_receive(self) -> Message:
         message = await self._receive()
@@ -183,6 +186,8 @@ class _Exchange:
 
 def _log_failure(error: Exception, request_id: str, route: str) -> None:
     """A fault of ours with its traceback; of what we stand on, such as the store, what it says."""
+    if isinstance(error, SessionsUnavailable):
+        return  # that the outage began is in the log, once and not for each request
     fields = {"request_id": request_id, "route": route}
     if error_answer(error) is INTERNAL_ERROR:
         _LOG.error("a request failed", exc_info=error, extra={"fields": fields})

@@ -27,13 +27,14 @@ _ERRORS = {
     409: "The request contradicts what is there.",
     413: "The body is too large.",
     414: "The URL is too long.",
+    415: "The body is compressed.",
     422: "The request can be read, but a value is not as expected; `error` names the field.",
     429: "Too much waits, or the key asks too often; `Retry-After` says when to ask again.",
     431: "The headers are too large.",
     500: "A bug; the log has it under the request id.",
     503: "The store is damaged, or not ready to answer.",
 }
-_OF_ANY = (400, 403, 405, 408, 413, 414, 429, 431, 500)
+_OF_ANY = (400, 403, 405, 408, 413, 414, 415, 429, 431, 500)
 _DESCRIPTION = """What a shopper will look at next, from a session of searches, views, adds, purchases and removals.
 
 Bodies are JSON in UTF-8, whatever `Content-Type` says. Errors are `{"error", "error_type", "request_id"}`."""

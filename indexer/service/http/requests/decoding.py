@@ -53,7 +53,8 @@ def from_texts(values: dict[str, Any], kind: type[T]) -> T:
     try:
         return msgspec.convert(values, kind, strict=False)
     except msgspec.ValidationError as error:
-        raise _invalid(error, kind, values) from None
+        problem = msgspec.ValidationError(str(error).replace(", got `str`", ""))  # everything in a URL is a text
+        raise _invalid(problem, kind, values) from None
 
 
 def _read(decoder: msgspec.json.Decoder[T], body: bytes) -> T:

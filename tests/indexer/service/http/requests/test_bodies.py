@@ -70,6 +70,12 @@ def test_the_content_type_does_not_matter(served: Served, content_type: str | No
     assert served.client.post("/v1/recommend", content=body, headers=headers).status_code == 200
 
 
+@pytest.mark.parametrize("encoding", ["gzip", "br", "zstd", "gzip, gzip"])
+def test_a_compressed_body_is_refused(served: Served, encoding: str) -> None:
+    response = served.client.post("/v1/recommend", content=b"\x1f\x8b", headers={"content-encoding": encoding})
+    assert (response.status_code, response.json()["error_type"]) == (415, "unsupported_encoding")
+
+
 @pytest.mark.parametrize(
     "text",
     [

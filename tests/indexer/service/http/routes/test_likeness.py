@@ -47,7 +47,7 @@ def test_rules_in_a_url(served: Served) -> None:
         ("/v1/products/%ff%fe/similar", 404, "no product"),
         ("/v1/products//similar", 404, "no product"),
         ("/v1/products/p1/similar?k=0", 422, "field 'k': must be at least 1"),
-        ("/v1/products/p1/similar?k=many", 422, "field 'k': expected an integer"),
+        ("/v1/products/p1/similar?k=many", 422, "field 'k': expected an integer, got 'many'"),
         ("/v1/products/p1/similar?k=201", 422, "field 'k'"),
         ("/v1/products/p1/similar?K=1", 422, "field 'K': unknown; did you mean 'k'?"),
         ("/v1/products/p1/similar?diversity=nan", 422, "field 'diversity'"),
