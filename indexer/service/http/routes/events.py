@@ -64,7 +64,7 @@ class EventRoutes:
             ignored=list(parsed.ignored),
             sessions=None if len(kept) == len(sessions) else "unavailable",
         )
-        self._metrics.events(reply.accepted, reply.duplicates, len(reply.ignored))
+        self._metrics.events(reply.accepted, reply.duplicates, reply.expired, len(reply.ignored))
         for added in kept:
             self._metrics.outcomes(added.outcomes)
         return Reply.json(reply)

@@ -180,9 +180,10 @@ class Metrics:
         self._gauge("workers", "Workers that have started").set(1)
         self.sample()
 
-    def events(self, accepted: int = 0, duplicates: int = 0, ignored: int = 0) -> None:
+    def events(self, accepted: int = 0, duplicates: int = 0, expired: int = 0, ignored: int = 0) -> None:
         """Events came."""
-        for result, number in (("accepted", accepted), ("duplicate", duplicates), ("ignored", ignored)):
+        results = {"accepted": accepted, "duplicate": duplicates, "expired": expired, "ignored": ignored}
+        for result, number in results.items():
             if number:
                 self._events.labels(result).inc(number)
 

@@ -50,7 +50,7 @@ def metrics() -> Metrics:
     metrics.version(3)
     metrics.version_refused(ValueError("damaged"))
     metrics.watch(lambda: True)
-    metrics.events(accepted=5, duplicates=2, ignored=1)
+    metrics.events(accepted=5, duplicates=2, expired=3, ignored=1)
     metrics.answer(3, "treatment")
     metrics.outcomes([Outcome("click", "a1", 3, "treatment", "p1"), Outcome("buy", "a1", 3, "treatment", "p1")])
     metrics.kept_sessions(9)
@@ -92,6 +92,7 @@ def test_what_happened_is_counted(metrics: Metrics) -> None:
         "ubm_ready": 1,
         "ubm_events_total result=accepted": 5,
         "ubm_events_total result=duplicate": 2,
+        "ubm_events_total result=expired": 3,
         "ubm_events_total result=ignored": 1,
         "ubm_answers_total arm=treatment version=3": 1,
         "ubm_outcomes_total arm=treatment kind=click version=3": 1,
