@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -17,6 +18,12 @@ LogLevel = Literal["debug", "info", "warning", "error"]
 def _session_store(value: str) -> str:
     if value != "memory" and not value.startswith(("redis://", "rediss://", "unix://")):
         raise ValueError("must be memory, or a URL that begins with redis://, rediss:// or unix://")
+    return value
+
+
+def _local_folder(value: Path) -> Path:
+    if re.match(r"[A-Za-z][A-Za-z0-9+.-]+:/", str(value)):
+        raise ValueError(f"must be a folder of this machine, got the URI {str(value)!r}")
     return value
 
 
@@ -77,6 +84,6 @@ class ServiceSettings(FrozenModel):
     timeout: Seconds = 2.0
     experiment: Path | None = None
     outcome_window: Seconds = 1_800.0
-    event_log: Path | None = None
+    event_log: Annotated[Path, AfterValidator(_local_folder)] | None = None
     event_log_seconds: Seconds = 60.0
     keys: Path | None = None

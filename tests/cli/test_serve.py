@@ -52,8 +52,10 @@ def test_why_it_does_not_start(tmp_path: Path) -> None:
             ["--store", missing, "--timeout", "nan"],
             ["--store", missing, "--reload-seconds", "0"],
             ["--store", missing, "--sessions", "http://user:secret@host"],
+            ["--store", missing, "--event-log", "s3://bucket/log"],
+            ["--store", missing, "--host", "no.such.host.invalid"],
         )
-    assert [code for code, _ in results] == [4, 4, 5, 2, 4, 4, 2, 2, 2]
+    assert [code for code, _ in results] == [4, 4, 5, 2, 4, 4, 2, 2, 2, 2, 2]
     errors = [" ".join(error.split()) for _, error in results]
     assert errors[0] == errors[1]
     assert errors[0].startswith(f"error: no store at {missing}; build one: ")
@@ -65,6 +67,8 @@ def test_why_it_does_not_start(tmp_path: Path) -> None:
     assert "--reload-seconds must be above 0" in errors[7]
     assert "--sessions must be memory, or a URL that begins with redis://" in errors[8]
     assert "secret" not in errors[8]
+    assert "--event-log must be a folder of this machine" in errors[9]
+    assert "keys are needed" in errors[10], "a name may be anybody's"
 
 
 def test_keys_of_the_environment_are_checked_and_not_shown(tmp_path: Path) -> None:

@@ -1,1 +1,1 @@
-"""Routes, bodies, keys, limits, errors and metrics."""
+"""An application and what surrounds it, in the order of a request: connection, access, requests, routes, answers."""

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import errno
-import os
 import socket
 import stat
 from collections.abc import Iterator
@@ -90,9 +89,10 @@ def _identity(file: Path | None) -> tuple[int, int] | None:
 def _explained(error: OSError, place: Path | tuple[str, int]) -> Conflict:
     name, option = (str(place), "--unix-socket") if isinstance(place, Path) else (f"{place[0]}:{place[1]}", "--host")
     if error.errno == errno.EADDRINUSE:
+        if isinstance(place, Path) and not place.is_socket():
+            return Conflict(f"{name} is there, and is no socket; choose another {option}")
         option = "--port" if option == "--host" else option
         return Conflict(f"{name} is in use; end what listens there, or choose another {option}")
     if error.errno in (errno.EACCES, errno.EPERM):
         return Conflict(f"this user may not listen on {name}")
-    reason = error.strerror or os.strerror(error.errno or 0)
-    return Conflict(f"{option}: cannot listen on {name}: {reason}")
+    return Conflict(f"{option}: cannot listen on {name}: {error.strerror or error}")

@@ -19,6 +19,10 @@ from ubm_embed.data.arrays import FloatArray
 from ubm_embed.data.session import Action, Interaction, Product, Session, identifier, parse_product
 from ubm_embed.errors import InvalidData, NotFound
 
+_MARKS = 2  # [CLS] and [SEP]
+_TOKEN_BYTES = 4
+_RESOLVER_BYTES = 1 << 20  # of one request
+
 
 class ProductId(NamedTuple):
     """A product of the store by its id."""
@@ -127,8 +131,3 @@ def _sessions(retriever: Retriever, inputs: Sequence[Session], rows: Sequence[in
     tokens = [session.last_tokens(embedder.max_interactions) for session in sessions]
     count = sum(len(sequence) // _TOKEN_BYTES for session in tokens for sequence in session)
     return Embedded(embedder.embed_tokens(tokens), count)
-
-
-_MARKS = 2  # [CLS] and [SEP]
-_TOKEN_BYTES = 4
-_RESOLVER_BYTES = 1 << 20  # of one request

@@ -67,7 +67,7 @@ def test_a_unix_socket_in_use_is_named_and_left(tmp_path: Path) -> None:
 def test_a_file_that_is_no_socket_is_left(tmp_path: Path) -> None:
     file = tmp_path / "notes.txt"
     file.write_text("mine", "utf-8")
-    with pytest.raises(Conflict), listening(settings(unix_socket=file)):
+    with pytest.raises(Conflict, match="is no socket"), listening(settings(unix_socket=file)):
         pass
     assert file.read_text("utf-8") == "mine"
 
@@ -77,4 +77,9 @@ def test_a_unix_socket_in_a_missing_folder_is_named(tmp_path: Path) -> None:
         pytest.raises(Conflict, match=r"--unix-socket: cannot listen.*No such file"),
         listening(settings(unix_socket=tmp_path / "missing" / "service")),
     ):
+        pass
+
+
+def test_a_path_that_is_too_long_for_a_unix_socket_is_named(tmp_path: Path) -> None:
+    with pytest.raises(Conflict, match="too long"), listening(settings(unix_socket=tmp_path / ("s" * 200))):
         pass
