@@ -39,10 +39,11 @@ def authenticate(keys: Keys, method: str, path: str, authorization: bytes) -> Ke
     if needed is None:
         return None
     scheme, _, token = authorization.partition(b" ")
-    key = keys.find(token.strip()) if scheme.lower() == b"bearer" else None
+    if scheme.lower() != b"bearer":
+        raise _unauthorized("expected the header `Authorization: Bearer KEY`")
+    key = keys.find(token.strip())
     if key is None:
-        challenge = ((b"www-authenticate", b'Bearer realm="ubm-embed"'),)
-        raise RequestError(401, "unauthorized", "expected the header `Authorization: Bearer KEY`", challenge)
+        raise _unauthorized("the key is not one of this service")
     if key.role < needed:
         raise RequestError(403, "forbidden", f"expected a key with the role {needed.name.lower()}")
     return key
@@ -83,3 +84,7 @@ def is_loopback(host: str) -> bool:
         return ipaddress.ip_address(host.strip("[]")).is_loopback
     except ValueError:
         return False
+
+
+def _unauthorized(message: str) -> RequestError:
+    return RequestError(401, "unauthorized", message, ((b"www-authenticate", b'Bearer realm="ubm-embed"'),))

@@ -57,10 +57,18 @@ def test_a_request_needs_a_role(method: str, path: str, role: Role | None) -> No
 
 
 @pytest.mark.parametrize(
-    "sent", [b"", b"Bearer", b"Bearer wrong", b"Basic YTpi", b"Bearer \xff\x00", b"readreadread" * 4]
+    ("sent", "said"),
+    [
+        (b"", "expected the header `Authorization: Bearer KEY`"),
+        (b"Basic YTpi", "expected the header `Authorization: Bearer KEY`"),
+        (b"readreadread" * 4, "expected the header `Authorization: Bearer KEY`"),
+        (b"Bearer", "not one of this service"),
+        (b"Bearer wrong", "not one of this service"),
+        (b"Bearer \xff\x00", "not one of this service"),
+    ],
 )
-def test_without_a_valid_key_the_answer_is_401_and_says_how(sent: bytes) -> None:
-    with pytest.raises(RequestError) as raised:
+def test_without_a_valid_key_the_answer_is_401_and_says_how(sent: bytes, said: str) -> None:
+    with pytest.raises(RequestError, match=said) as raised:
         authenticate(KEYS, "POST", "/v1/recommend", sent)
     answer = raised.value.answer
     assert (answer.status, answer.error_type) == (401, "unauthorized")
