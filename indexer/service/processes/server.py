@@ -22,7 +22,7 @@ from indexer.service.processes.shared_libraries import import_libraries
 from indexer.service.processes.supervisor import Supervisor
 from indexer.service.processes.worker import Siblings, run_worker
 from indexer.service.sessions.keeper import run_keeper
-from indexer.service.sessions.opening import memory_sessions
+from indexer.service.sessions.opening import memory_sessions, require_sessions
 from indexer.service.settings import ServiceSettings
 
 # What a worker needs after its last answer, to write its log of events and to close its version.
@@ -67,7 +67,7 @@ def run_service(settings: ServiceSettings, keys: Keys, on_start: Callable[[Start
 
     Raises:
         Conflict: the address is in use, or as of `run_worker`.
-        NotFound, InvalidData, ValueError: as of `run_worker`; it does not listen then.
+        NotFound, InvalidData, ValueError: as of `require_sessions` and `run_worker`; it does not listen then.
         KeyboardInterrupt: a second signal, before all requests were finished.
     """
     configure_logging(settings.log_level, forks=settings.workers > 1)
@@ -81,6 +81,7 @@ def run_service(settings: ServiceSettings, keys: Keys, on_start: Callable[[Start
             on_start(started)
             notify("READY=1")
 
+        require_sessions(settings)
         if settings.workers == 1:
             run_worker(settings, keys, listener, on_ready)
         else:

@@ -29,6 +29,7 @@ from ubm_embed.data.session import Session
 T = TypeVar("T")
 _MAX_PENDING = 2_000  # requests of one worker that wait for their answers, and
 _MAX_UNSENT = 64 << 20  # bytes of them that wait to be sent
+_PAUSE = 0.1  # seconds between two attempts to reach it: it is on this machine, and soon replaced
 _RECORD = msgspec.msgpack.Decoder[bytes | None](bytes | None)
 _ADDED = msgspec.msgpack.Decoder[Added](Added)
 _NOTHING = msgspec.msgpack.Decoder[None](None)
@@ -46,7 +47,7 @@ class KeeperSessions:
         self._socket, self._timeout = socket, timeout
         self._connection: _Connection | None = None
         self._connecting = asyncio.Lock()
-        self._circuit = Circuit("the keeper of sessions", (OSError, TimeoutError))
+        self._circuit = Circuit("the keeper of sessions", (OSError, TimeoutError), pause=_PAUSE)
 
     async def session(self, session_id: str) -> Session | None:
         """As `SessionStore`."""

@@ -6,6 +6,7 @@ from pathlib import Path
 
 from indexer.service.sessions.keeper_sessions import KeeperSessions
 from indexer.service.sessions.memory_sessions import MemorySessions
+from indexer.service.sessions.redis_access import require_access
 from indexer.service.sessions.redis_sessions import RedisSessions
 from indexer.service.sessions.session_store import SessionStore
 from indexer.service.settings import ServiceSettings
@@ -33,6 +34,16 @@ def open_sessions(settings: ServiceSettings, experiment: str = "", keeper: Path 
             outcome_window=settings.outcome_window,
         )
     return memory_sessions(settings) if keeper is None else KeeperSessions(keeper)
+
+
+def require_sessions(settings: ServiceSettings) -> None:
+    """Return if the sessions that a service is told to use may be used, as far as can be known before it starts.
+
+    Raises:
+        InvalidData: as of `require_access`.
+    """
+    if settings.sessions != "memory":
+        require_access(settings.sessions)
 
 
 def memory_sessions(settings: ServiceSettings) -> MemorySessions:

@@ -11,7 +11,6 @@ import logging
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from time import time
 from typing import cast
-from urllib.parse import urlsplit
 
 from cachetools import LRUCache
 from redis.asyncio import BlockingConnectionPool, Redis
@@ -24,6 +23,7 @@ from indexer.service.sessions.circuit import Circuit
 from indexer.service.sessions.event import Event
 from indexer.service.sessions.kept_session import Changed, KeptSession
 from indexer.service.sessions.record import DamagedRecord, decode, encode
+from indexer.service.sessions.redis_access import EXPECTED_URL, server_of
 from indexer.service.sessions.session_store import Added, SessionsUnavailable, ShownAnswer
 from ubm_embed.data.session import Session
 
@@ -40,6 +40,7 @@ return false
 _COUNTS_TTL = 90 * 86_400.0  # seconds after the last change
 _CONNECTIONS = 32
 _ATTEMPTS = 100  # at a session that others change as well
+_REPLIES = 2  # that may take all of their time; a new connection asks more often
 _SEEN_BYTES = 8 << 20
 
 
@@ -52,7 +53,7 @@ class RedisSessions:
         experiment: whose answers are counted.
         ttl: seconds after its last event or answer in which a session is kept.
         outcome_window: seconds within which an event counts for an answer.
-        timeout: seconds in which the server must answer.
+        timeout: seconds in which the server must answer; in twice as many it must have done all that a request needs.
         max_wait: seconds in which a request must have its turn and its answer.
         now: seconds since 1970.
 
@@ -75,8 +76,9 @@ class RedisSessions:
         self._redis = _client(url, timeout)
         self._replace = self._redis.register_script(_REPLACE)
         self._prefix, self._counts_key = f"ubm:{name}:session:", f"ubm:{name}:counts:{experiment}"
-        self._ttl, self._window, self._max_wait, self._now = ttl, outcome_window, max_wait, now
-        self._circuit = Circuit(_server(url), (RedisError, OSError, TimeoutError))
+        self._ttl, self._window, self._now = ttl, outcome_window, now
+        self._timeout, self._max_wait = timeout, max_wait
+        self._circuit = Circuit(server_of(url), (RedisError, OSError, TimeoutError))
         # One for each connection. A session always takes the same turn: its changes here never collide.
         self._turns = [asyncio.Lock() for _ in range(_CONNECTIONS)]
         # Records as they were last seen here, mostly in the same request: the script says if they changed since.
@@ -160,7 +162,8 @@ class RedisSessions:
         try:
             async with asyncio.timeout(self._max_wait), self._turns[hash(session_id) % _CONNECTIONS]:
                 with self._circuit.guard():
-                    yield
+                    async with asyncio.timeout(_REPLIES * self._timeout):
+                        yield
         except TimeoutError:
             raise SessionsUnavailable("too many requests wait for Redis") from None
 
@@ -180,11 +183,5 @@ def _client(url: str, timeout: float) -> Redis:
         )
         pool.make_connection()  # type: ignore[no-untyped-call] # raises for options that there are not
     except (ValueError, TypeError):
-        problem = "expected redis://[[USER]:PASSWORD@]HOST[:PORT][/DATABASE], rediss://... or unix://...?db=DATABASE"
-        raise ValueError(f"sessions: {problem}") from None
+        raise ValueError(f"sessions: {EXPECTED_URL}") from None
     return Redis.from_pool(pool)
-
-
-def _server(url: str) -> str:
-    parts = urlsplit(url)
-    return f"Redis at {parts.hostname or parts.path}"

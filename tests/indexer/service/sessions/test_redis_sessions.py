@@ -6,7 +6,10 @@ import os
 import signal
 import time
 import uuid
-from typing import TYPE_CHECKING, Any
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager, suppress
+from typing import TYPE_CHECKING, Any, cast
+from urllib.parse import urlsplit
 
 import pytest
 from redis import Redis
@@ -42,6 +45,28 @@ async def available_again(store: RedisSessions) -> None:
                 await asyncio.sleep(0.05)
 
 
+@asynccontextmanager
+async def delayed(url: str, seconds: float) -> AsyncIterator[str]:
+    """A server whose every reply takes so long."""
+    served = set[asyncio.Task[Any]]()
+
+    async def pump(source: asyncio.StreamReader, target: asyncio.StreamWriter, pause: float) -> None:
+        with suppress(ConnectionError):
+            while data := await source.read(1 << 16):
+                await asyncio.sleep(pause)
+                target.write(data)
+        target.close()
+
+    async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        served.add(cast("asyncio.Task[Any]", asyncio.current_task()))
+        from_redis, to_redis = await asyncio.open_connection("127.0.0.1", urlsplit(url).port)
+        await asyncio.gather(pump(reader, to_redis, seconds), pump(from_redis, writer, 0))
+
+    async with await asyncio.start_server(serve, "127.0.0.1", 0) as server:
+        yield f"redis://127.0.0.1:{server.sockets[0].getsockname()[1]}"
+    await asyncio.wait(served)
+
+
 class TestOutage:
     async def test_a_server_that_vanishes_and_returns(self, redis_server: RedisServer) -> None:
         store = sessions(redis_server.url)
@@ -56,6 +81,17 @@ class TestOutage:
         await store.add_events("s", [event("p2")])
         assert await store.session("s") is not None
         await store.close()
+
+    async def test_a_slow_server_is_left_alone_though_each_reply_is_in_time(
+        self, redis_url: str, caplog: pytest.LogCaptureFixture
+    ) -> None:
+        async with delayed(redis_url, 0.08) as slow:
+            store = sessions(slow, timeout=0.09)
+            for _ in range(5):
+                with pytest.raises(SessionsUnavailable):
+                    await store.session("s")
+            assert len(caplog.records) == 1
+            await store.close()
 
     async def test_a_server_that_restarts_while_nothing_is_asked_goes_unnoticed(
         self, redis_server: RedisServer
