@@ -86,9 +86,7 @@ class Interaction:
         if subjects != 1 or (self.query is not None) != is_search:
             given = [name for name in ("product_id", "product", "query") if getattr(self, name) is not None]
             expected = "query" if is_search else "product_id or product"
-            raise ValueError(
-                f"action {str(self.action)!r} needs {expected}, got {' and '.join(given) or 'none of them'}"
-            )
+            raise ValueError(f"action {str(self.action)!r} needs {expected}, got {' and '.join(given) or 'nothing'}")
 
 
 @dataclass(frozen=True, slots=True)
@@ -147,7 +145,7 @@ def _parse_session(entry: Any) -> Session:
         try:
             parsed.append(parse_interaction(item))
         except InvalidData as error:
-            raise InvalidData(error.problem, field=_under(f"interactions[{number}]", error.field or "")) from None
+            raise InvalidData(error.problem, field=field_path(f"interactions[{number}]", error.field or "")) from None
     return Session(tuple(parsed), identifier(entry, "session_id"))
 
 
@@ -188,14 +186,14 @@ def parse_product(entry: Any, field: str = "") -> Product:
     product = Product(
         title=_text(entry, "title", field) or "",
         category=_text(entry, "category", field),
-        attributes=_attributes(entry.get("attributes"), _under(field, "attributes")),
+        attributes=_attributes(entry.get("attributes"), field_path(field, "attributes")),
         product_id=identifier(entry, "product_id", field),
     )
     if not product.has_text:
         raise InvalidData("a product without text: expected a title, a category or an attribute", field=field or None)
     if sum(len(name) + len(value) for name, value in product.attributes) > MAX_CHARACTERS:
         problem = f"expected attributes of at most {MAX_CHARACTERS:,} characters"
-        raise InvalidData(problem, field=_under(field, "attributes"))
+        raise InvalidData(problem, field=field_path(field, "attributes"))
     return product
 
 
@@ -238,10 +236,10 @@ def _text(entry: Mapping[str, Any], key: str, parent: str = "") -> str | None:
     if value is None:
         return None
     if not isinstance(value, str):
-        raise InvalidData(f"expected a string, got {kind_of(value)}", field=_under(parent, key))
+        raise InvalidData(f"expected a string, got {kind_of(value)}", field=field_path(parent, key))
     if len(value) > MAX_CHARACTERS:
         problem = f"expected at most {MAX_CHARACTERS:,} characters, got {len(value):,}"
-        raise InvalidData(problem, field=_under(parent, key))
+        raise InvalidData(problem, field=field_path(parent, key))
     return encodable(value)
 
 
@@ -250,7 +248,8 @@ def encodable(text: str) -> str:
     return text if text.isascii() else text.encode("utf-8", "replace").decode("utf-8")
 
 
-def _under(parent: str, key: str) -> str:
+def field_path(parent: str, key: str) -> str:
+    """The path of a field in a JSON document, from that of its object and its own; either may be empty."""
     return f"{parent}.{key}" if parent and key else parent or key
 
 

@@ -59,7 +59,7 @@ def test_half_an_emoji_is_replaced_so_that_the_text_can_be_encoded():
         ({}, ".action", "^.*expected one of search, view, add, buy, remove, got nothing$"),
         ({"action": "click"}, ".action", "unknown action 'click'"),
         ({"action": []}, ".action", r"unknown action \[\]"),
-        ({"action": "view"}, "", "action 'view' needs product_id or product, got none of them"),
+        ({"action": "view"}, "", "action 'view' needs product_id or product, got nothing"),
         ({"action": "view", "query": "q"}, "", "needs product_id or product"),
         ({"action": "search", "product_id": "p"}, "", "action 'search' needs query"),
         (VIEW | {"product": {"title": "t"}}, "", "needs product_id or product"),

@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 from typing import Any, Protocol
 
 from indexer.service.sessions.shapes.fields import session_id_at
-from ubm_embed.data.session import Session, parse_session
+from ubm_embed.data.session import Session, field_path, parse_session
 from ubm_embed.errors import InvalidData
 
 
@@ -62,11 +62,11 @@ def whole_session(entry: Any, field: str) -> Session:
         InvalidData: not as expected; names the field.
     """
     if isinstance(entry, Mapping) and (unknown := entry.keys() - {"session_id", "interactions"}):
-        raise InvalidData("unknown; expected session_id and interactions", field=_under(field, min(unknown)[:100]))
+        raise InvalidData("unknown; expected session_id and interactions", field=field_path(field, min(unknown)[:100]))
     try:
         session = parse_session(entry)
     except InvalidData as error:
-        raise InvalidData(error.problem, field=_under(field, error.field or "") or None) from None
+        raise InvalidData(error.problem, field=field_path(field, error.field or "") or None) from None
     if session.session_id is None:
         return session
     return replace(session, session_id=session_id_at(entry, field))  # by the same rule as that of its events
@@ -87,7 +87,3 @@ def _require_alone(field: str, *others: Any) -> None:
 def _require_count(sessions: Sequence[Any], max_sessions: int) -> None:
     if not 1 <= len(sessions) <= max_sessions:
         raise InvalidData(f"expected 1 to {max_sessions:,} sessions, got {len(sessions):,}", field="sessions")
-
-
-def _under(parent: str, name: str) -> str:
-    return f"{parent}.{name}" if parent and name else parent or name

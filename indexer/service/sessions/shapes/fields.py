@@ -10,7 +10,7 @@ from typing import Any
 from indexer.service.sessions.kept_interaction import text_length
 from indexer.service.sessions.parsed_events import MAX_EVENTS
 from ubm_embed.data.ids import BLANKS, clean_id
-from ubm_embed.data.session import Product, encodable, identifier, kind_of
+from ubm_embed.data.session import Product, encodable, field_path, identifier, kind_of
 from ubm_embed.errors import InvalidData
 
 MAX_ID = 256
@@ -52,7 +52,7 @@ def id_at(entry: Mapping[str, Any], key: str, parent: str = "") -> str | None:
     text = identifier(entry, key, parent)
     found = None if text is None else clean_id(text)
     if found is not None and len(found) > MAX_ID:
-        raise InvalidData(f"expected at most {MAX_ID} characters, got {len(found):,}", field=under(parent, key))
+        raise InvalidData(f"expected at most {MAX_ID} characters, got {len(found):,}", field=field_path(parent, key))
     return found
 
 
@@ -66,7 +66,7 @@ def session_id_at(entry: Mapping[str, Any], parent: str = "") -> str:
     if found is None:
         given = identifier(entry, "session_id", parent)
         problem = f"expected an id, got {'nothing' if given is None else repr(given[:64])}"
-        raise InvalidData(problem, field=under(parent, "session_id"))
+        raise InvalidData(problem, field=field_path(parent, "session_id"))
     return found
 
 
@@ -79,7 +79,7 @@ def name_at(entry: Mapping[str, Any], key: str, parent: str = "") -> str:
     value = entry.get(key)
     if isinstance(value, str):
         return value
-    raise InvalidData(f"expected the name of an event, got {kind_of(value)}", field=under(parent, key))
+    raise InvalidData(f"expected the name of an event, got {kind_of(value)}", field=field_path(parent, key))
 
 
 def moment_at(entry: Mapping[str, Any], key: str, parent: str = "") -> float | None:
@@ -94,7 +94,7 @@ def moment_at(entry: Mapping[str, Any], key: str, parent: str = "") -> float | N
     moment = _number(value) if isinstance(value, int | float) and not isinstance(value, bool) else _from_text(value)
     if moment is None or not 0 <= moment < math.inf:
         problem = f"expected a time since 1970 (ISO 8601 or a number), got {_short(value)}"
-        raise InvalidData(problem, field=under(parent, key))
+        raise InvalidData(problem, field=field_path(parent, key))
     return moment
 
 
@@ -108,7 +108,7 @@ def text_at(entry: Mapping[str, Any], key: str, parent: str = "") -> str | None:
     parts = value[:MAX_EVENTS] if isinstance(value, list) else [value]
     texts = [str(part) for part in parts if isinstance(part, str | int | float) and not isinstance(part, bool)]
     text = encodable(" > ".join(texts).strip(BLANKS))
-    require_short(len(text), under(parent, key))
+    require_short(len(text), field_path(parent, key))
     return text or None
 
 
@@ -135,11 +135,6 @@ def product_from(product_id: str, texts: Mapping[str, str | None], field: str) -
     product = Product(title, category, tuple(given.items()), product_id)
     require_short(text_length(product), field)
     return product
-
-
-def under(parent: str, key: str) -> str:
-    """The path of a field."""
-    return f"{parent}.{key}" if parent else key
 
 
 def _number(value: float) -> float | None:

@@ -16,9 +16,8 @@ from indexer.service.sessions.shapes.fields import (
     object_at,
     require_short,
     session_id_at,
-    under,
 )
-from ubm_embed.data.session import Interaction, parse_interaction
+from ubm_embed.data.session import Interaction, field_path, parse_interaction
 from ubm_embed.errors import InvalidData
 
 _INTERACTION = ("action", "product_id", "product", "query")
@@ -66,22 +65,22 @@ def _interaction(entry: Mapping[str, Any], field: str) -> Interaction:
     try:
         found = parse_interaction(entry)
     except InvalidData as error:
-        raise InvalidData(error.problem, field=under(field, error.field or "") or None) from None
+        raise InvalidData(error.problem, field=field_path(field, error.field or "") or None) from None
     if found.query is not None:
-        require_short(len(found.query), under(field, "query"))
+        require_short(len(found.query), field_path(field, "query"))
         return found
     if found.product is not None:
-        product = replace(found.product, product_id=id_at(entry["product"], "product_id", under(field, "product")))
-        require_short(text_length(product), under(field, "product"))
+        product = replace(found.product, product_id=id_at(entry["product"], "product_id", field_path(field, "product")))
+        require_short(text_length(product), field_path(field, "product"))
         return replace(found, product=product)
     product_id = id_at(entry, "product_id", field)
     if product_id is None:
         problem = f"expected an id, got {(found.product_id or '')[:64]!r}"
-        raise InvalidData(problem, field=under(field, "product_id"))
+        raise InvalidData(problem, field=field_path(field, "product_id"))
     return replace(found, product_id=product_id)
 
 
 def _require_known(entry: Mapping[str, Any], known: tuple[str, ...], field: str) -> None:
     if not entry.keys() <= set(known):
         name = next(name for name in entry if name not in known)
-        raise InvalidData(f"unknown field; expected {', '.join(known)}", field=under(field, str(name)[:64]))
+        raise InvalidData(f"unknown field; expected {', '.join(known)}", field=field_path(field, str(name)[:64]))

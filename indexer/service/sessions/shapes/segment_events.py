@@ -19,11 +19,10 @@ from indexer.service.sessions.shapes.fields import (
     object_at,
     product_from,
     text_at,
-    under,
 )
 from indexer.service.sessions.shapes.reasons import NO_PHRASE, NO_PRODUCT, NO_SESSION, OTHER_EVENT
 from ubm_embed.data.logs.event_names import SEGMENT_ACTIONS, SEGMENT_ORDER, SEGMENT_OTHER_CALLS, SEGMENT_TIMES
-from ubm_embed.data.session import Action, Interaction
+from ubm_embed.data.session import Action, Interaction, field_path
 
 SEGMENT_CALLS = ("track", *SEGMENT_OTHER_CALLS)
 
@@ -50,8 +49,8 @@ def _events(index: int, call: Mapping[str, Any], field: str, now: float) -> Iter
     if action is None or visitor is None:
         yield IgnoredEvent(index, OTHER_EVENT if action is None else NO_SESSION)
         return
-    properties = object_at(call.get("properties") or {}, under(field, "properties"))
-    found = _interactions(Action(action), name == SEGMENT_ORDER, properties, under(field, "properties"))
+    properties = object_at(call.get("properties") or {}, field_path(field, "properties"))
+    found = _interactions(Action(action), name == SEGMENT_ORDER, properties, field_path(field, "properties"))
     if not found:
         yield IgnoredEvent(index, NO_PHRASE if action == Action.SEARCH else NO_PRODUCT)
     message_id, moment = id_at(call, "messageId", field), _moment(call, field, now)

@@ -128,6 +128,7 @@ class TestOwnShape:
                 {"session_id": "s", "type": "view", "product_id": "p1"},
                 "field 'type': unknown field; expected session_id",
             ),
+            ({"events": [{"session_id": "s", "action": "add"}]}, "field 'events[0]': action 'add' needs product_id or"),
             (VIEW | {"query": "shoes"}, "action 'view' needs product_id or product, got product_id and query"),
             ({"session_id": "s", "action": "search", "query": "x" * 10_001}, "field 'query': expected at most 10,000"),
             ({"session_id": "s", "action": "view", "product": {"title": "x" * 10_001}}, "field 'product': expected at"),
