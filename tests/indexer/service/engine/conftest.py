@@ -13,6 +13,7 @@ import pytest
 from indexer.search.retriever import Retriever
 from indexer.service.engine.engine import Engine
 from indexer.service.engine.observer import DropReason, LaneName, ReleaseReason
+from indexer.service.engine.versions import Verify
 from indexer.service.settings import ServiceSettings
 from indexer.store.embedding_store import EmbeddingStore
 from indexer.versions.live import make_live, read_live
@@ -75,9 +76,11 @@ def run_engine(observer: Recorder) -> Run:
     """Runs an engine over a store with these settings for the time of a block."""
 
     @asynccontextmanager
-    async def run(store: Path, pinned: tuple[int, ...] = (), **settings: Any) -> AsyncIterator[Engine]:
+    async def run(
+        store: Path, pinned: tuple[int, ...] = (), verify: Verify | None = None, **settings: Any
+    ) -> AsyncIterator[Engine]:
         told = {"reload_seconds": 1e6, "device": "cpu", "timeout": SECONDS} | settings
-        engine = Engine.open(ServiceSettings(store=str(store), **told), pinned, observer)
+        engine = Engine.open(ServiceSettings(store=str(store), **told), pinned, observer, verify)
         await engine.start()
         try:
             yield engine

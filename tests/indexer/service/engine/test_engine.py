@@ -19,6 +19,8 @@ from indexer.search.retriever import Retriever
 from indexer.service.engine import engine as engine_module
 from indexer.service.engine.engine import Answered, Engine
 from indexer.service.engine.overload import Overloaded
+from indexer.service.experiments.arm_rules import require_fitting_rules
+from indexer.service.experiments.experiment import Arm
 from indexer.store.embedding_store import version_folder
 from tests.indexer.service.engine.conftest import SECONDS, Hold, Recorder, Run, publish
 from ubm_embed.data.session import Action, Interaction, Session
@@ -470,6 +472,23 @@ class TestVersions:
 
         asyncio.run(ask())
         assert [type(error) for error in observer.refused] == [InvalidData]
+
+    def test_a_version_that_does_not_fit_the_arms_of_an_experiment_is_refused(
+        self, nights: Path, run_engine: Run
+    ) -> None:
+        def verify(retriever: Retriever, pinned: int | None) -> None:
+            if retriever.version.version == 2:  # as if it had lost the column
+                arm = Arm(name="cheap", rules=Rules(where="prize = 3.0"))
+                require_fitting_rules([arm], retriever, pinned)
+
+        async def ask() -> None:
+            async with run_engine(nights, (2,), verify) as engine:  # no arm asks the pinned one
+                publish(nights, 2)
+                assert not await engine.reload()
+                assert "the rules of arm 'cheap' do not fit version 2: " in str(engine.error)
+                assert (await engine.answer([query("p1")])).version == 3
+
+        asyncio.run(ask())
 
     def test_a_file_that_is_cut_in_use_is_not_ready(self, nights: Path, run_engine: Run) -> None:
         async def ask() -> None:
