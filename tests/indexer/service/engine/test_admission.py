@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Callable
+from contextlib import suppress
 
 import pytest
 from hypothesis import given
@@ -116,3 +118,29 @@ class TestRate:
             small.add(1, 0.001)
         large.add(32, 0.032)
         assert small.seconds_for(1_000) == pytest.approx(large.seconds_for(1_000), rel=0.05)
+
+
+class TestPastCapacity:
+    """Ten seconds of more than can be done, by a clock of our own."""
+
+    @pytest.mark.parametrize("times", [1.5, 3, 10])
+    @pytest.mark.parametrize("batch", [1, 32])
+    def test_work_goes_on_at_capacity_and_nobody_waits_too_long(self, times: float, batch: int) -> None:
+        capacity, timeout, seconds = 200, 2.0, 10.0
+        admission, queue = Admission(512, timeout, lambda waiting: None), Queue()
+        arrivals = deque(number / (times * capacity) for number in range(round(times * capacity * seconds)))
+        waiting: deque[float] = deque()
+        waits, now = [], 0.0
+        while now < seconds:
+            while arrivals and arrivals[0] <= now:
+                arrival = arrivals.popleft()
+                with suppress(Overloaded):
+                    admission.admit(1, queue, now - arrival)
+                    waiting.append(arrival)
+            taken = [waiting.popleft() for _ in range(min(batch, len(waiting)))]
+            now += max(len(taken), 1) / capacity
+            waits += [now - arrival for arrival in taken]
+            queue.rate.add(len(taken), len(taken) / capacity)
+            admission.finish(len(taken), queue)
+        assert len(waits) >= 0.95 * capacity * seconds
+        assert max(waits) < 0.75 * timeout
