@@ -120,7 +120,7 @@ class Supervisor:
         for child in self._children:
             child.read_reports()
         ready = [worker.ready for worker in self._workers]
-        if not self._is_ready and ready[0] is not None and all(ready):
+        if self._stop_at is None and not self._is_ready and ready[0] is not None and all(ready):
             self._is_ready = True
             self._on_ready(ready[0])
 

@@ -35,6 +35,8 @@ def worker(number, parent):
         raise NotFound("no such store")
     if behaviour == "dies":
         os.kill(os.getpid(), signal.SIGKILL)
+    while behaviour == "late" and number and not ending:
+        time.sleep(0.01)
     parent.report(Ready(3, 10))
     while not ending or behaviour == "hangs":
         if select.select([parent.lifeline], [], [], 0.01)[0]:
@@ -161,6 +163,16 @@ def test_a_first_worker_that_dies_ends_the_start(start: Callable[[str], Running]
     service = start("dies")
     assert service.end() == 1
     assert "worker 0 ended with code -9 before it answered" in service.errors()
+
+
+def test_a_service_that_is_told_to_end_while_it_starts_does_so_and_is_never_ready(
+    start: Callable[[str], Running],
+) -> None:
+    service = start("late")
+    service.wait_for("start", 3)
+    service.send(signal.SIGTERM)
+    assert service.end() == 0
+    assert service.lines("ready") == []
 
 
 def test_what_does_not_finish_in_time_is_ended(start: Callable[[str], Running]) -> None:
