@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
@@ -133,6 +134,7 @@ def serve(
     from indexer.service.processes.standard_files import open_standard_files
 
     open_standard_files()
+    signal.signal(signal.SIGHUP, signal.SIG_IGN)  # until there is a version to be replaced
     without_threads(settings.threads)
     from indexer.service.processes.server import read_keys, run_service
 

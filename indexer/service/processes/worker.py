@@ -18,7 +18,7 @@ from indexer.service.http.app import create_app
 from indexer.service.http.connection.load_shedding import LoadShedder
 from indexer.service.http.connection.protocol import ConnectionLimits
 from indexer.service.http.connection.shedding_protocol import shedding
-from indexer.service.http.telemetry.metrics import Metrics
+from indexer.service.http.telemetry.metrics import SAMPLE_SECONDS, Metrics
 from indexer.service.processes.child import SIGNALS, Ready
 from indexer.service.processes.http_server import HTTPServer
 from indexer.service.processes.notification import notify
@@ -86,9 +86,11 @@ async def _answer(
         server = HTTPServer(create_app(service, keys, metrics), settings, protocol)
         _keep_for_good()
         with _signals(server, service, siblings):
-            announcing = asyncio.create_task(_announce(server, service, on_ready))
+            tasks = (_announce(server, service, on_ready), _sample(service, metrics))
+            running = [asyncio.create_task(task) for task in tasks]
             await server.serve([listener])
-            announcing.cancel()
+            for task in running:
+                task.cancel()
 
 
 def _keep_for_good() -> None:
@@ -117,6 +119,14 @@ async def _announce(server: HTTPServer, service: Service, on_ready: Callable[[Re
         await asyncio.sleep(_POLL_SECONDS)
     version = service.engine.version
     on_ready(Ready(version.version, version.products))
+
+
+async def _sample(service: Service, metrics: Metrics) -> None:
+    """Keep what another worker reads of this one's metrics true, also while no requests come."""
+    while True:
+        await asyncio.sleep(SAMPLE_SECONDS)
+        metrics.version(service.engine.version.version)
+        metrics.sample()
 
 
 @contextlib.contextmanager

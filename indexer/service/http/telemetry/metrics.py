@@ -22,7 +22,8 @@ _PARTS = tuple(field.name for field in fields(Timings))
 _SECONDS = (0.001, 0.002, 0.003, 0.005, 0.007, 0.01, 0.015, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5)
 _PART_SECONDS = (0.0001, 0.00025, 0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.1, 0.5, 2.5)
 _METHODS = ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS")
-_SAMPLE_SECONDS = 5.0
+# Between two calls of `sample`: of another worker's values the last ones are read.
+SAMPLE_SECONDS = 5.0
 # Versions come and go for as long as the service runs; labels stay.
 _MAX_VERSIONS = 100
 OTHER = "other"
@@ -44,7 +45,7 @@ class Metrics:
         disable_created_metrics()  # type: ignore[no-untyped-call] # when a series began: twice the series
         self._folder, self._registry = folder, CollectorRegistry()
         self._versions: set[int] = set()
-        self._sampled, self._cpu = 0.0, 0.0
+        self._cpu = 0.0
         self._is_ready: Callable[[], bool] | None = None
         self._of_requests()
         self._of_the_engine()
@@ -136,8 +137,6 @@ class Metrics:
         if timings is not None:
             for name, part in self._parts:
                 part.observe(getattr(timings, name))
-        if time.monotonic() > self._sampled + _SAMPLE_SECONDS:
-            self.sample()
 
     def request_shed(self, method: str, route: str) -> None:
         """A request was refused at once, since the service is behind."""
@@ -175,7 +174,7 @@ class Metrics:
         self._ready.set(is_ready)
 
     def watch(self, is_ready: Callable[[], bool]) -> None:
-        """Ask now, and every few seconds while requests come, whether this worker can answer."""
+        """Ask now, and with each `sample`, whether this worker can answer."""
         self._is_ready = is_ready
         self._gauge("workers", "Workers that have started").set(1)
         self.sample()
@@ -214,7 +213,7 @@ class Metrics:
 
     def sample(self) -> None:
         """Look at this process: its memory, its time, and whether it can answer."""
-        self._sampled, cpu = time.monotonic(), time.process_time()
+        cpu = time.process_time()
         self._cpu_seconds.inc(cpu - self._cpu)
         self._cpu = cpu
         self._resident.set(_anonymous_bytes())
