@@ -79,6 +79,8 @@ class Filters:
             return f"it ends before {rest[1]!r}; join conditions with AND or OR"
         try:
             self._scan(where)
+        except TimeoutError:
+            return refusal(error, self._columns) or last_resort(error)
         except (ValueError, OSError, RuntimeError) as own:
             return refusal(own, self._columns) or last_resort(own)
         return "only its beginning is one; join conditions with AND or OR"

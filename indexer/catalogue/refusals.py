@@ -8,7 +8,7 @@ from collections.abc import Callable, Sequence
 
 from indexer.store.lance_errors import sentence_of
 
-_NAMED_COLUMNS = 30
+_NAMED_COLUMNS, _NAMED_CHARACTERS = 30, 100
 # How LanceDB's messages name types, and what a person calls them.
 _TYPES = {
     r"U?Int\d+|Float\d+|Decimal.*|Numeric.*": "a number",
@@ -60,7 +60,8 @@ def _no_column(name: str, columns: Sequence[str]) -> str:
     close = difflib.get_close_matches(name.lower(), lower, 1)
     guess = f"; did you mean {lower[close[0]]!r}?" if close else ""
     more = f" and {len(columns) - _NAMED_COLUMNS} more" if len(columns) > _NAMED_COLUMNS else ""
-    return f"no column {name!r}{guess}; there is: {', '.join(columns[:_NAMED_COLUMNS])}{more}"
+    shown = name if len(name) <= _NAMED_CHARACTERS else f"{name[:_NAMED_CHARACTERS]}..."
+    return f"no column {shown!r}{guess}; there is: {', '.join(columns[:_NAMED_COLUMNS])}{more}"
 
 
 def _kind(name: str) -> str:

@@ -172,6 +172,16 @@ def test_the_docs_list_the_functions() -> None:
     assert set(re.findall(r"`(\w+)`", table)) == FUNCTIONS
 
 
+@pytest.mark.parametrize("name", sorted(FUNCTIONS))
+def test_lancedb_has_each_of_them(name: str) -> None:
+    said = ""
+    try:
+        TABLE.positions_where(f"{name}(price, category) IS NULL")
+    except (ValueError, OSError, RuntimeError) as error:  # it takes other arguments
+        said = str(error)
+    assert not re.search("Invalid function|not supported SQL", said)
+
+
 def test_a_long_condition_is_refused_by_its_length() -> None:
     assert f"at most {MAX_CHARACTERS:,}" in problem(" OR ".join(["in_stock"] * 100_000))
 

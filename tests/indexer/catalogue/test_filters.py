@@ -57,6 +57,7 @@ def test_a_condition_allows_the_products_that_satisfy_it(
     [
         ("prize < 50", r"no column 'prize'; did you mean 'price'\?; there is: product_id, title, category"),
         ("colour = 'red'", "no column 'colour'; there is: product_id, title"),
+        (f"{'x' * 9_000} = 1", r"no column 'x{100}\.\.\.'; there is: product_id"),
         ("vector = 3", "no column 'vector'; there is: product_id, title"),
         ("price <", "expected a column or a value, found its end"),
         ("price BETWEEN 1", "expected AND, found its end"),
