@@ -7,8 +7,6 @@ from collections.abc import Callable
 from http import HTTPStatus
 from typing import Any
 
-import msgspec
-from fastapi.exceptions import RequestValidationError
 from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect, Request
 from starlette.responses import Response
@@ -16,7 +14,7 @@ from starlette.responses import Response
 from indexer.service.engine.overload import Overloaded
 from indexer.service.http.errors import ErrorAnswer, RequestError, retry_after
 from indexer.service.http.request_state import state_of
-from indexer.service.sessions.session_store import SessionsUnavailable
+from indexer.service.sessions.session_store import SessionsBusy, SessionsUnavailable
 from ubm_embed.errors import Conflict, InvalidData, NotFound
 
 
@@ -52,20 +50,6 @@ def _of_data(error: InvalidData) -> ErrorAnswer:
     return ErrorAnswer(422, "invalid_request", str(error))
 
 
-def _of_decoding(error: msgspec.ValidationError) -> ErrorAnswer:
-    """msgspec's "Expected `int`, got `str` - at `$.sessions[0].k`", with the field first."""
-    problem, _, path = str(error).partition(" - at `")
-    problem = problem.replace("`", "")
-    field = path.removesuffix("`").removeprefix("$").removeprefix(".")
-    return ErrorAnswer(422, "invalid_request", f"field {field!r}: {_lower(problem)}" if field else problem)
-
-
-def _of_parameters(error: RequestValidationError) -> ErrorAnswer:
-    first = error.errors()[0]
-    field = ".".join(str(part) for part in first["loc"][1:])
-    return ErrorAnswer(422, "invalid_request", f"parameter {field!r}: {_lower(first['msg'])}")
-
-
 def _of_http(error: HTTPException) -> ErrorAnswer:
     if error.status_code == 404:
         return ErrorAnswer(404, "not_found", "no such route; /docs lists them")
@@ -76,20 +60,14 @@ def _of_http(error: HTTPException) -> ErrorAnswer:
     return ErrorAnswer(error.status_code, error_type, message, headers)
 
 
-def _lower(sentence: str) -> str:
-    return sentence[:1].lower() + sentence[1:]
-
-
 _ANSWERS: dict[type, Callable[[Any], ErrorAnswer]] = {
     RequestError: lambda error: error.answer,
     InvalidData: _of_data,
     NotFound: lambda error: ErrorAnswer(404, "not_found", str(error)),
     Conflict: lambda error: ErrorAnswer(409, "conflict", str(error)),
-    msgspec.ValidationError: _of_decoding,
-    msgspec.DecodeError: lambda error: ErrorAnswer(400, "malformed_request", f"not JSON: {error}"),
     Overloaded: lambda error: ErrorAnswer(429, "overloaded", str(error), retry_after(error.retry_after)),
+    SessionsBusy: lambda error: ErrorAnswer(429, "overloaded", str(error), retry_after(1)),
     SessionsUnavailable: lambda error: _SESSIONS_UNAVAILABLE,
-    RequestValidationError: _of_parameters,
     HTTPException: _of_http,
 }
 HANDLED = (*_ANSWERS, ClientDisconnect, Exception)

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import contextlib
 import logging
+import math
 import time
 from collections.abc import Callable, Iterator
 
-from indexer.service.sessions.session_store import SessionsUnavailable
+from indexer.service.sessions.session_store import SessionsBusy, SessionsUnavailable
 
 _LOG = logging.getLogger(__name__)
 
@@ -20,6 +21,7 @@ class Circuit:
         errors: exceptions that say that it failed.
         failures: in a row, after which it is left alone.
         pause: seconds between two attempts.
+        late: a failure after more seconds than these says that this process is late, and nothing about the server.
         clock: seconds that never jump.
     """
 
@@ -30,10 +32,11 @@ class Circuit:
         *,
         failures: int = 3,
         pause: float = 1.0,
+        late: float = math.inf,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._server, self._errors, self._max_failures = server, errors, failures
-        self._pause, self._clock = pause, clock
+        self._pause, self._late, self._clock = pause, late, clock
         self._failures = 0
         self._next_attempt = 0.0
 
@@ -43,11 +46,15 @@ class Circuit:
 
         Raises:
             SessionsUnavailable: the request failed, or was not made.
+            SessionsBusy: it failed late.
         """
         self._begin()
+        began = self._clock()
         try:
             yield
         except self._errors as error:
+            if self._clock() - began > self._late:
+                raise SessionsBusy(f"requests to {self._server} are late") from None
             self._fail(error)
             raise SessionsUnavailable(f"{self._server} does not answer: {_kind(error)}") from None
         self._succeed()

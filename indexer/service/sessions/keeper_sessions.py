@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from collections import deque
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -23,7 +24,7 @@ from indexer.service.sessions.keeper_messages import (
     read_frame,
 )
 from indexer.service.sessions.record import decode
-from indexer.service.sessions.session_store import Added, SessionsUnavailable, ShownAnswer
+from indexer.service.sessions.session_store import Added, SessionsBusy, ShownAnswer
 from ubm_embed.data.session import Session
 
 T = TypeVar("T")
@@ -47,7 +48,7 @@ class KeeperSessions:
         self._socket, self._timeout = socket, timeout
         self._connection: _Connection | None = None
         self._connecting = asyncio.Lock()
-        self._circuit = Circuit("the keeper of sessions", (OSError, TimeoutError), pause=_PAUSE)
+        self._circuit = Circuit("the keeper of sessions", (OSError, TimeoutError), pause=_PAUSE, late=2 * timeout)
 
     async def session(self, session_id: str) -> Session | None:
         """As `SessionStore`."""
@@ -77,9 +78,15 @@ class KeeperSessions:
 
     async def _ask(self, request: Request, answer: msgspec.msgpack.Decoder[T]) -> T:
         with self._circuit.guard():
-            async with asyncio.timeout(self._timeout):
-                connection = await self._connected()
-                return answer.decode(await connection.ask(framed(request)))
+            began = time.monotonic()
+            try:
+                async with asyncio.timeout(self._timeout):
+                    connection = await self._connected()
+                    return answer.decode(await connection.ask(framed(request)))
+            except TimeoutError:
+                if self._connection is not None and self._connection.last_answer > began:
+                    raise SessionsBusy("the keeper of sessions has much to do") from None
+                raise
 
     async def _connected(self) -> _Connection:
         async with self._connecting:
@@ -90,10 +97,15 @@ class KeeperSessions:
 
 
 class _Connection:
-    """Requests of one worker to the keeper, which answers in their order."""
+    """Requests of one worker to the keeper, which answers in their order.
+
+    Attributes:
+        last_answer: when it last answered, by the monotonic clock.
+    """
 
     def __init__(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         self._reader, self._writer = reader, writer
+        self.last_answer = 0.0
         self._pending = deque[asyncio.Future[bytes]]()
         self._reading = asyncio.create_task(self._read())
 
@@ -106,11 +118,11 @@ class _Connection:
         """The answer to a request.
 
         Raises:
-            SessionsUnavailable: too many requests wait.
+            SessionsBusy: too many requests wait.
             ConnectionError: the connection is lost.
         """
         if len(self._pending) >= _MAX_PENDING or self._writer.transport.get_write_buffer_size() > _MAX_UNSENT:
-            raise SessionsUnavailable("too many requests wait for the keeper of sessions")
+            raise SessionsBusy("too many requests wait for the keeper of sessions")
         answer: asyncio.Future[bytes] = asyncio.get_running_loop().create_future()
         self._pending.append(answer)
         self._writer.write(request)
@@ -125,6 +137,7 @@ class _Connection:
         try:
             while True:
                 reply = await read_frame(self._reader)
+                self.last_answer = time.monotonic()
                 answer = self._pending.popleft()
                 if not answer.done():  # its request may have been given up
                     answer.set_result(reply)

@@ -24,7 +24,7 @@ from indexer.service.sessions.event import Event
 from indexer.service.sessions.kept_session import Changed, KeptSession
 from indexer.service.sessions.record import DamagedRecord, decode, encode
 from indexer.service.sessions.redis_access import EXPECTED_URL, server_of
-from indexer.service.sessions.session_store import Added, SessionsUnavailable, ShownAnswer
+from indexer.service.sessions.session_store import Added, SessionsBusy, SessionsUnavailable, ShownAnswer
 from ubm_embed.data.session import Session
 
 _LOG = logging.getLogger(__name__)
@@ -41,6 +41,7 @@ _COUNTS_TTL = 90 * 86_400.0  # seconds after the last change
 _CONNECTIONS = 32
 _ATTEMPTS = 100  # at a session that others change as well
 _REPLIES = 2  # that may take all of their time; a new connection asks more often
+_LATE = 4  # times the timeout: twice what a request may take
 _SEEN_BYTES = 8 << 20
 
 
@@ -78,7 +79,7 @@ class RedisSessions:
         self._prefix, self._counts_key = f"ubm:{name}:session:", f"ubm:{name}:counts:{experiment}"
         self._ttl, self._window, self._now = ttl, outcome_window, now
         self._timeout, self._max_wait = timeout, max_wait
-        self._circuit = Circuit(server_of(url), (RedisError, OSError, TimeoutError))
+        self._circuit = Circuit(server_of(url), (RedisError, OSError, TimeoutError), late=_LATE * timeout)
         # One for each connection. A session always takes the same turn: its changes here never collide.
         self._turns = [asyncio.Lock() for _ in range(_CONNECTIONS)]
         # Records as they were last seen here, mostly in the same request: the script says if they changed since.
@@ -165,7 +166,7 @@ class RedisSessions:
                     async with asyncio.timeout(_REPLIES * self._timeout):
                         yield
         except TimeoutError:
-            raise SessionsUnavailable("too many requests wait for Redis") from None
+            raise SessionsBusy("too many requests wait for Redis") from None
 
 
 def _client(url: str, timeout: float) -> Redis:

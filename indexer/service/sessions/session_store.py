@@ -18,6 +18,10 @@ class SessionsUnavailable(Exception):  # noqa: N818 - says what happened
     """The sessions cannot be reached now; the caller goes on with what the request says."""
 
 
+class SessionsBusy(SessionsUnavailable):
+    """Too many requests wait for the sessions: it is load that keeps them from this one."""
+
+
 class ShownAnswer(msgspec.Struct, frozen=True, array_like=True):
     """An answer that a session was given.
 

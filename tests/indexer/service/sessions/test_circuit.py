@@ -6,7 +6,7 @@ import logging
 import pytest
 
 from indexer.service.sessions.circuit import Circuit
-from indexer.service.sessions.session_store import SessionsUnavailable
+from indexer.service.sessions.session_store import SessionsBusy, SessionsUnavailable
 
 
 class Server:
@@ -14,7 +14,7 @@ class Server:
 
     def __init__(self) -> None:
         self.now, self.requests, self.is_away = 0.0, 0, True
-        self.circuit = Circuit("the server", (OSError,), failures=3, pause=1.0, clock=lambda: self.now)
+        self.circuit = Circuit("the server", (OSError,), failures=3, pause=1.0, late=0.5, clock=lambda: self.now)
 
     def request(self) -> bool:
         """Whether it was answered."""
@@ -67,6 +67,19 @@ def test_the_log_has_one_line_for_the_begin_of_an_outage_and_one_for_its_end(
         "the server does not answer (ConnectionError); sessions are unavailable",
         "the server answers again",
     ]
+
+
+def test_a_failure_that_is_late_says_nothing_about_the_server(server: Server) -> None:
+    def fail_late() -> None:
+        with server.circuit.guard():
+            server.now += 0.6
+            raise TimeoutError
+
+    for _ in range(5):
+        with pytest.raises(SessionsBusy, match="requests to the server are late"):
+            fail_late()
+    server.is_away = False
+    assert server.request()
 
 
 def test_other_errors_are_not_its_failures(server: Server) -> None:

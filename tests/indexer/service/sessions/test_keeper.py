@@ -16,10 +16,10 @@ import pytest
 
 from indexer.service.sessions.event import Event
 from indexer.service.sessions.keeper import serve_sessions
-from indexer.service.sessions.keeper_messages import MAX_FRAME
+from indexer.service.sessions.keeper_messages import MAX_FRAME, framed, read_frame
 from indexer.service.sessions.keeper_sessions import KeeperSessions
 from indexer.service.sessions.memory_sessions import MemorySessions
-from indexer.service.sessions.session_store import SessionsUnavailable
+from indexer.service.sessions.session_store import SessionsBusy, SessionsUnavailable
 from ubm_embed.data.session import Action, Interaction
 
 pytestmark = pytest.mark.anyio
@@ -151,6 +151,18 @@ class TestConnection:
         many = [Event(Interaction(Action.SEARCH, query="x" * 1_000), time.time()) for _ in range(1_000)]
         async with serve_sessions(socket_file, memory()), sessions(socket_file) as store:
             assert (await store.add_events("s", many)).accepted == 1_000
+
+    async def test_one_that_answers_others_is_busy_and_not_away(self, socket_file: Path) -> None:
+        async def answer_one(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+            await read_frame(reader)
+            writer.write(framed(None))
+            await reader.read()
+            writer.close()
+
+        server = await asyncio.start_unix_server(answer_one, socket_file)
+        async with server, sessions(socket_file, timeout=0.5) as store:
+            results = await asyncio.gather(*(store.session("s") for _ in range(10)), return_exceptions=True)
+            assert [type(result) for result in results] == [type(None)] + [SessionsBusy] * 9
 
     async def test_without_a_keeper_nothing_is_there(self, socket_file: Path) -> None:
         async with sessions(socket_file) as store:
