@@ -11,15 +11,13 @@ from typing import Any, cast
 
 import uvicorn
 
+from indexer.service.processes.acceptor import Acceptor
 from indexer.service.processes.listener import BACKLOG
 from indexer.service.settings import ServiceSettings
 
 # A client that keeps its connection open sends its next request, and learns from the answer that it is the last one.
 LINGER_SECONDS = 1.0
 _POLL_SECONDS = 0.02
-# Uvloop takes one new connection from a socket in each of its turns, however many wait: while it is busy, a second's
-# new clients would wait for many seconds. From copies of the socket it takes one each.
-_ACCEPTED_AT_ONCE = 32
 _KEEP_ALIVE_SECONDS = 75  # as nginx: longer than most proxies and clients keep theirs, which must close first
 
 
@@ -49,10 +47,9 @@ class HTTPServer(uvicorn.Server):
         yield
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
-        """As uvicorn's, with a second hold on the sockets, and more of them to take connections from."""
-        self._listeners = [one.dup() for one in sockets or ()]
-        self._accepting = [one.dup() for one in sockets or () for _ in range(_ACCEPTED_AT_ONCE)]
-        await super().startup(self._accepting)
+        """As uvicorn's, but connections are taken from copies of the sockets, by ourselves."""
+        await super().startup([])
+        self._acceptors = [Acceptor(one.dup(), self._protocol) for one in sockets or ()]
 
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
         """Take no new connections, and answer what comes on those that are open, which then are closed.
@@ -60,30 +57,16 @@ class HTTPServer(uvicorn.Server):
         Uvicorn alone closes connections that look idle although a request may be on its way, and resets those that it
         has not taken yet.
         """
-        await self._stop_listening(sockets or [])
+        for one in sockets or ():
+            one.close()
+        for acceptor in self._acceptors:
+            await acceptor.close()
         self.server_state.default_headers.append((b"connection", b"close"))
         deadline = time.monotonic() + LINGER_SECONDS
         while self.server_state.connections and not self.force_exit and time.monotonic() < deadline:
             await asyncio.sleep(_POLL_SECONDS)
         await super().shutdown(sockets)
 
-    async def _stop_listening(self, sockets: list[socket.socket]) -> None:
-        for server in self.servers:
-            server.close()
-        for one in (*sockets, *self._accepting):
-            one.close()
-        await asyncio.sleep(_POLL_SECONDS)  # the event loop closes its own hold on them only then
-        for connection in [one for listener in self._listeners for one in _waiting(listener)]:
-            await asyncio.get_running_loop().connect_accepted_socket(self._protocol, connection)
-
     def _protocol(self) -> asyncio.Protocol:
         protocol: Any = self.config.http_protocol_class
         return cast("asyncio.Protocol", protocol(self.config, self.server_state, self.lifespan.state))
-
-
-def _waiting(listener: socket.socket) -> Iterator[socket.socket]:
-    """The connections that nobody has taken yet; then the socket is closed."""
-    with listener, contextlib.suppress(BlockingIOError):
-        listener.setblocking(False)
-        while True:
-            yield listener.accept()[0]
