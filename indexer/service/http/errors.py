@@ -40,16 +40,6 @@ def malformed(message: str) -> RequestError:
     return RequestError(400, "malformed_request", message)
 
 
-def invalid(message: str) -> RequestError:
-    """422: the request can be read, but a value is not as expected; the message names the field."""
-    return RequestError(422, "invalid_request", message)
-
-
-def not_ready(message: str) -> RequestError:
-    """503: the store or a model is not there to answer."""
-    return RequestError(503, "not_ready", message)
-
-
 def body_too_large(max_body: int) -> RequestError:
     """413."""
     return RequestError(413, "body_too_large", f"the body is too large; at most {max_body:,} bytes are read")
