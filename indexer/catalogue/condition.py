@@ -19,6 +19,7 @@ MAX_CHARACTERS = 100_000
 # LanceDB answers a chain of 800 tokens such as `a IS NULL IS NULL ...`, and overflows its stack at 1,400. AND, OR and
 # commas do not add to the depth: it answers 30,000 of them.
 MAX_CHAIN = 200
+_MAX_DIGITS = 38
 _SHOWN = 40
 
 _TOKEN = re.compile(
@@ -184,6 +185,8 @@ def _check_tokens(tokens: list[_Token]) -> None:
             _refuse(f"{token.text}'...'{_at(token)}: a text has no letter before its quote")
         if token.kind == "name" and after.text == "(" and not may_be_called(token.text):
             _refuse_function(token)
+        if token.word == "DECIMAL" and after.text == "(":
+            _check_digits(token, "".join(one.text for one in tokens[index : index + 5]))
         if token.word == "NULL" and "compare" in (before.kind, after.kind):
             _refuse(f"a comparison with NULL{_at(token)} is never true: write IS NULL or IS NOT NULL")
         if token.kind == "text" and before.word in _BEFORE_COMPARISON and _compares_with_text(padded[index + 1 :]):
@@ -192,6 +195,13 @@ def _check_tokens(tokens: list[_Token]) -> None:
                 f"{_short(token.text)}{_at(token)} is a text, and the same for all products: "
                 f"write {_short(f'`{name}`')} for the column"
             )
+
+
+def _check_digits(decimal: _Token, after: str) -> None:
+    """Check the digits of a type such as DECIMAL(10, 2); LanceDB's thread ends on others."""
+    digits = re.match(r"\((\d{1,2})(?:,\d{1,2})?\)", after)
+    if not digits or not 1 <= int(digits[1]) <= _MAX_DIGITS:
+        _refuse(f"{decimal.text}{_at(decimal)}: expected 1 to {_MAX_DIGITS} digits, such as DECIMAL(10, 2)")
 
 
 def _refuse_function(name: _Token) -> NoReturn:

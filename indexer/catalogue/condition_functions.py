@@ -15,8 +15,7 @@ _OF_DATES = """now today current_date current_timestamp date_part datepart date_
     to_date to_timestamp to_timestamp_seconds to_timestamp_millis to_timestamp_micros from_unixtime
     to_unixtime"""
 _OF_LISTS = """array_has array_contains list_has list_contains array_has_any array_has_all list_has_any list_has_all
-    arrays_overlap array_length list_length cardinality array_position list_position array_element list_element
-    get_field"""
+    arrays_overlap array_length list_length cardinality array_position list_position array_element list_element"""
 _OF_ANY = "coalesce nullif ifnull nvl"
 FUNCTIONS = frozenset(" ".join((_OF_TEXTS, _OF_NUMBERS, _OF_DATES, _OF_LISTS, _OF_ANY)).split())
 # What else may stand before a bracket; types such as DECIMAL(10, 2) among them.

@@ -144,6 +144,9 @@ def test_double_quotes_say_what_to_write(where: str, remedy: str) -> None:
         ("length(replace(replace(title, 'a', 'aaaa'), 'a', 'aaaa')) > 5", "no function 'replace'"),
         ("`sleep`(10) = 1", "no function '`sleep`'"),
         ("lenght(title) > 5", "did you mean length?"),
+        ("CAST(price AS DECIMAL(39, 1)) > 1", "DECIMAL at character 15: expected 1 to 38 digits"),
+        ("CAST(price AS decimal(10, -2)) > 1", "expected 1 to 38 digits"),
+        ("CAST(price AS decimal(" + "9" * 5_000 + ")) > 1", "expected 1 to 38 digits"),
         ("array_length([title, title]) > 1", "title at character 15 stands in a list"),
     ],
 )
@@ -180,6 +183,35 @@ def test_lancedb_has_each_of_them(name: str) -> None:
     except (ValueError, OSError, RuntimeError) as error:  # it takes other arguments
         said = str(error)
     assert not re.search("Invalid function|not supported SQL", said)
+
+
+VALUES = st.one_of(
+    st.sampled_from(
+        ["category", "price", "in_stock", "tags", "NULL", "date '2026-01-01'", "interval '1 month'", "['a']"]
+    ),
+    st.sampled_from(["''", "'%'", "'('", "'day'", "0", "-1", "1e308", "9223372036854775807", "99999999999999999999"]),
+)
+EXPRESSIONS = st.recursive(
+    VALUES,
+    lambda inner: st.one_of(
+        st.builds("{}({})".format, st.sampled_from(sorted(FUNCTIONS)), st.lists(inner, max_size=3).map(", ".join)),
+        st.builds("({} {} {})".format, inner, st.sampled_from(["+", "*", "/", "%", "||", "<", "LIKE"]), inner),
+        st.builds(
+            "CAST({} AS {})".format, inner, st.sampled_from(["int", "double", "varchar", "date", "DECIMAL(38,9)"])
+        ),
+    ),
+    max_leaves=4,
+)
+
+
+@given(EXPRESSIONS, COMPARES, EXPRESSIONS)
+def test_no_expression_ends_a_thread_of_lancedb(left: str, compares: str, right: str) -> None:
+    said = ""
+    try:
+        Filters(ROWS.num_rows, TABLE.positions_where).where(f"{left} {compares} {right}")
+    except InvalidData as error:
+        said = error.problem
+    assert "aborted" not in said
 
 
 def test_a_long_condition_is_refused_by_its_length() -> None:
