@@ -19,8 +19,11 @@ from indexer.service.http.errors import ErrorAnswer
 from indexer.versions.version import StoreVersion
 
 _LOG = logging.getLogger("ubm_embed.access")
-# Of the timeout: for how long the event loop may be late.
-_MAX_LATE = 0.25
+# Of the timeout: how late the event loop may be.
+_MAX_LAG = 0.05
+# Requests that a loop which is later than that works on in one turn: about a tenth of a second. When a process has
+# stood still for a moment, these are all that came meanwhile, and none is refused.
+_WHILE_LATE = 256
 # Of the timeout: how old a request may be when the event loop comes to work on it.
 _MAX_AGE = 0.5
 _LOG_SECONDS = 1.0
@@ -72,8 +75,8 @@ class SheddingObserver(Protocol):
 class LoadShedder:
     """Decides which requests are refused at once. For the event loop's thread only.
 
-    While the event loop is late, those are which cost it time. While as many wait for the engine as may, those are
-    which it would have to answer.
+    While the event loop is late, those are which are more than it can catch up with. While as many wait for the engine
+    as may, those are which it would have to answer.
 
     Args:
         timeout: seconds of a request.
@@ -82,9 +85,9 @@ class LoadShedder:
 
     def __init__(self, engine: Room, timeout: float, observer: SheddingObserver, lag: LoopLag | None = None) -> None:
         self._engine, self._observer = engine, observer
-        self._lag, self._max_late = lag or LoopLag(), _MAX_LATE * timeout
-        # The loop reads all requests that have come before it works on any of them.
-        self._read = 0
+        self._lag, self._max_lag = lag or LoopLag(), _MAX_LAG * timeout
+        # The loop reads all requests that have come before it works on any of them: these were let in.
+        self._read = self._for_engine = 0
         self._shed, self._logged = 0, 0.0
 
     def refusal(self, method: bytes, path: bytes) -> ErrorAnswer | None:
@@ -98,19 +101,18 @@ class LoadShedder:
         return _answer(seconds, self._engine.version.version)
 
     def _retry_after(self, route: str) -> int | None:
-        if self._lag.late_for > self._max_late:
+        if self._lag.seconds > self._max_lag and self._read >= _WHILE_LATE:
             return 1
-        if route == EVENTS:
-            return None
-        if not self._engine.has_room(self._read):
+        if route != EVENTS and not self._engine.has_room(self._for_engine):
             return self._engine.retry_after
         if not self._read:
             asyncio.get_running_loop().call_soon(self._work_begins)
         self._read += 1
+        self._for_engine += route != EVENTS
         return None
 
     def _work_begins(self) -> None:
-        self._read = 0
+        self._read = self._for_engine = 0
 
     def _log(self) -> None:
         now = time.monotonic()
