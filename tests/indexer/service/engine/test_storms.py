@@ -116,13 +116,13 @@ def test_everybody_hears_back_and_nothing_stays(requests: list[tuple[int, int, s
     asyncio.run(ask())
 
 
-def test_of_ten_thousand_at_once_as_many_as_may_wait_are_answered() -> None:
+def test_of_thousands_at_once_as_many_as_may_wait_are_answered() -> None:
     async def ask() -> list[Any]:
         engine, hold = engine_of(EchoVersions(), max_waiting=512), Hold()
         await engine.start()
         first = asyncio.create_task(engine.call(hold))  # type: ignore[arg-type]
         assert await asyncio.to_thread(hold.begun.wait, SECONDS)
-        tasks = [asyncio.create_task(engine.answer(queries_of(str(row), 1))) for row in range(10_000)]
+        tasks = [asyncio.create_task(engine.answer(queries_of(str(row), 1))) for row in range(2_000)]
         await asyncio.sleep(0)
         assert engine.waiting == 512
         hold.let_go()
@@ -135,5 +135,5 @@ def test_of_ten_thousand_at_once_as_many_as_may_wait_are_answered() -> None:
     results = asyncio.run(ask())
     refused = [result for result in results if isinstance(result, Overloaded)]
     answered = [row for row, result in enumerate(results) if not isinstance(result, Overloaded)]
-    assert len(refused) == 10_000 - 511  # the call that held the lane waited, too
+    assert len(refused) == 2_000 - 511  # the call that held the lane waited, too
     assert [results[row].answers for row in answered] == [(f"{row}-0",) for row in answered]
