@@ -86,9 +86,23 @@ class FrozenModel(pydantic.BaseModel):
 
 
 class TomlModel(FrozenModel):
-    """A table of a TOML file, whose lists may be tuples here."""
+    """A table of a TOML file, or all of it; lists may be tuples here."""
 
     model_config = pydantic.ConfigDict(strict=False)
+
+    @classmethod
+    def read(cls, file: str | Path) -> Self:
+        """The document in a TOML file.
+
+        Raises:
+            NotFound: no such file.
+            InvalidData: names the file and the field: not TOML, an unknown or missing field, or a value that is wrong.
+        """
+        document = read_toml(file)
+        try:
+            return cls.model_validate(document)
+        except pydantic.ValidationError as error:
+            raise invalid_data(error, file=file, model=cls) from None
 
 
 def read_toml(file: str | Path) -> dict[str, Any]:

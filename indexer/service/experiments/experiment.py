@@ -21,7 +21,6 @@ from collections import Counter
 from collections.abc import Callable, Mapping
 from functools import cached_property
 from itertools import accumulate
-from pathlib import Path
 from typing import Annotated, Any, Literal, Self
 
 import pydantic
@@ -31,7 +30,7 @@ from indexer.catalogue.condition import check_condition
 from indexer.search.limits import Limits
 from indexer.search.ranking import MAX_BOOST, Rules
 from ubm_embed.errors import InvalidData
-from ubm_embed.validation import FrozenModel, TomlModel, invalid_data, read_toml
+from ubm_embed.validation import FrozenModel, TomlModel
 
 _NAME_CHARACTERS = r"[A-Za-z0-9_.-]{1,64}"
 _MAX_ARMS = 20
@@ -99,20 +98,6 @@ class Experiment(TomlModel):
         if self.is_interleaved and any("weight" in arm.model_fields_set for arm in self.arms):
             raise ValueError("arms must have no weights if they are interleaved")
         return self
-
-    @classmethod
-    def read(cls, file: str | Path) -> Experiment:
-        """The experiment in a TOML file.
-
-        Raises:
-            NotFound: no such file.
-            InvalidData: names the file and the field: not TOML, an unknown or missing field, or a value that is wrong.
-        """
-        document = read_toml(file)
-        try:
-            return cls.model_validate(document)
-        except pydantic.ValidationError as error:
-            raise invalid_data(error, file=file, model=cls) from None
 
     @property
     def is_interleaved(self) -> bool:

@@ -39,7 +39,7 @@ from ubm_embed.data.mappings.column import Column, ColumnType, Drop, Each, Fill,
 from ubm_embed.data.mappings.column import Path as ColumnPath
 from ubm_embed.data.mappings.ready_made import named_mapping
 from ubm_embed.data.tables.formats import CsvFormat, TimeFormat
-from ubm_embed.validation import TomlModel, invalid_data, read_toml
+from ubm_embed.validation import TomlModel
 
 _Action = Literal["search", "view", "add", "remove", "buy", "drop"]
 OUR_ACTIONS: tuple[str, ...] = get_args(_Action)[:-1]
@@ -246,20 +246,6 @@ class Mapping(TomlModel):
         for part in (*mapping.log, *mapping.catalogue):
             part._ready_made = path.name
         return mapping
-
-    @classmethod
-    def read(cls, file: str | Path) -> Mapping:
-        """The mapping in a TOML file.
-
-        Raises:
-            NotFound: no such file.
-            InvalidData: names the file and the field: not TOML, an unknown or missing field, or a value that is wrong.
-        """
-        document = read_toml(file)
-        try:
-            return cls.model_validate(document)
-        except pydantic.ValidationError as error:
-            raise invalid_data(error, file=file, model=cls) from None
 
     def log_of(self, file: str | Path) -> LogMapping | None:
         """The part that reads a file of events; None for a file that no part names, or one of the catalogue."""
