@@ -52,6 +52,9 @@ class Circuit:
         began = self._clock()
         try:
             yield
+        except SessionsBusy:  # it answers others
+            self._succeed()
+            raise
         except self._errors as error:
             if self._clock() - began > self._late:
                 raise SessionsBusy(f"requests to {self._server} are late") from None

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import itertools
 import logging
 import os
 import signal
@@ -26,6 +27,8 @@ from indexer.service.sessions.keeper_messages import (
 )
 from indexer.service.sessions.memory_sessions import MemorySessions
 
+# Requests of a connection, if so many have come; then what was answered is sent, and other connections have their turn.
+_AT_ONCE = 32
 _LOG = logging.getLogger(__name__)
 
 
@@ -91,10 +94,12 @@ async def serve_sessions(socket: Path, sessions: MemorySessions) -> AsyncIterato
 async def _serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter, sessions: MemorySessions) -> None:
     """Answer one connection's requests, in their order."""
     try:
-        while True:
+        for number in itertools.count(1):
             request = decode_request(await read_frame(reader))
             writer.write(framed(await _answer(request, sessions)))
             await writer.drain()
+            if number % _AT_ONCE == 0:
+                await asyncio.sleep(0)
     except EOFError:
         pass
     except (OSError, msgspec.MsgspecError) as error:

@@ -31,6 +31,8 @@ T = TypeVar("T")
 _MAX_PENDING = 2_000  # requests of one worker that wait for their answers, and
 _MAX_UNSENT = 64 << 20  # bytes of them that wait to be sent
 _PAUSE = 0.1  # seconds between two attempts to reach it: it is on this machine, and soon replaced
+_LAST_LOOK = 0.01  # seconds to read answers that are there: a busy event loop sees first that their time is over
+_LATE = 0.1  # seconds by which the event loop is late if it is busy
 _RECORD = msgspec.msgpack.Decoder[bytes | None](bytes | None)
 _ADDED = msgspec.msgpack.Decoder[Added](Added)
 _NOTHING = msgspec.msgpack.Decoder[None](None)
@@ -44,11 +46,11 @@ class KeeperSessions:
         timeout: seconds in which the keeper must answer.
     """
 
-    def __init__(self, socket: Path, *, timeout: float = 0.25) -> None:
+    def __init__(self, socket: Path, *, timeout: float = 0.75) -> None:
         self._socket, self._timeout = socket, timeout
         self._connection: _Connection | None = None
         self._connecting = asyncio.Lock()
-        self._circuit = Circuit("the keeper of sessions", (OSError, TimeoutError), pause=_PAUSE, late=2 * timeout)
+        self._circuit = Circuit("the keeper of sessions", (OSError, TimeoutError), pause=_PAUSE, late=timeout + _LATE)
 
     async def session(self, session_id: str) -> Session | None:
         """As `SessionStore`."""
@@ -84,6 +86,7 @@ class KeeperSessions:
                     connection = await self._connected()
                     return answer.decode(await connection.ask(framed(request)))
             except TimeoutError:
+                await asyncio.sleep(_LAST_LOOK)
                 if self._connection is not None and self._connection.last_answer > began:
                     raise SessionsBusy("the keeper of sessions has much to do") from None
                 raise
