@@ -6,6 +6,7 @@ import math
 from collections.abc import Callable
 
 from indexer.service.engine.overload import Overloaded
+from indexer.service.engine.work import SESSIONS_A_TURN
 
 # Of the timeout: a request waits if its turn is expected within it. The rest is for answering, and for wrong guesses.
 _MAX_WAIT = 0.5
@@ -35,20 +36,30 @@ class DrainRate:
 
 
 class Queue:
-    """The sessions that wait for one thread, and how fast it works them off."""
+    """The sessions that wait for one thread, and how fast it works them off.
+
+    Attributes:
+        waiting: sessions.
+        next_turns: those of them that a request which comes now will wait for, if one turn is enough for it.
+    """
 
     def __init__(self) -> None:
-        self.waiting = 0
+        self.waiting = self.next_turns = 0
         self.rate = DrainRate()
 
     @property
     def seconds(self) -> float:
         """How long what waits will take."""
-        return self.seconds_with(0)
+        return self.rate.seconds_for(self.waiting)
 
-    def seconds_with(self, sessions: int) -> float:
-        """How long what waits will take, and these as well."""
-        return self.rate.seconds_for(self.waiting + sessions)
+    def seconds_until(self, sessions: int, ahead: int) -> float:
+        """How long it will take until a request of this many sessions has had its last turn but for its own work.
+
+        Args:
+            ahead: sessions that will come before it.
+        """
+        before = self.next_turns if sessions <= SESSIONS_A_TURN else self.waiting
+        return self.rate.seconds_for(before + ahead)
 
     @property
     def retry_after(self) -> int:
@@ -81,25 +92,29 @@ class Admission:
         waiting = self.waiting + ahead
         if not waiting:
             return True
-        wait = queue.seconds_with(ahead)
+        wait = queue.seconds_until(sessions, ahead)
         in_time = wait <= _MAX_WAIT * self._timeout and age + wait <= self._timeout
         return in_time and waiting + sessions <= self._max_waiting
 
-    def admit(self, sessions: int, queue: Queue, age: float = 0.0) -> None:
-        """Let a request wait in a queue; arguments as of `has_room`.
+    def admit(self, sessions: int, queue: Queue, age: float = 0.0, *, turn: int | None = None) -> None:
+        """Let a request wait in a queue; other arguments as of `has_room`.
+
+        Args:
+            turn: how many of its sessions are worked off in one turn; all if it is left out.
 
         Raises:
             Overloaded: too much waits already.
         """
         if not self.has_room(sessions, queue, age):
             raise Overloaded(queue.retry_after, "queue")
-        self._change(sessions, queue)
+        self._change(queue, sessions, sessions if turn is None else turn)
 
-    def finish(self, sessions: int, queue: Queue) -> None:
-        """A request of this many sessions waits no longer."""
-        self._change(-sessions, queue)
+    def finish(self, sessions: int, queue: Queue, *, turn: int | None = None) -> None:
+        """A request waits no longer; arguments as of `admit`."""
+        self._change(queue, -sessions, -(sessions if turn is None else turn))
 
-    def _change(self, sessions: int, queue: Queue) -> None:
+    def _change(self, queue: Queue, sessions: int, turn: int) -> None:
         self.waiting += sessions
         queue.waiting += sessions
+        queue.next_turns += turn
         self._report(self.waiting)

@@ -216,7 +216,7 @@ class Engine:
     async def _done(self, work: Work, lane: Lane) -> None:
         """Wait until a lane has worked it off."""
         age = time.monotonic() - work.arrival
-        self._admission.admit(work.sessions, lane.queue, age)
+        self._admission.admit(work.sessions, lane.queue, age, turn=work.turn)
         lane.put(work)
         expiry = asyncio.get_running_loop().call_later(max(0.0, self._timeout - age), _expire, work, lane)
         try:
@@ -227,8 +227,8 @@ class Engine:
     def _deliver(self, lane: Lane, finished: Finished) -> None:
         """Tell those who wait for a batch, and count it."""
         lane.queue.rate.add(finished.sessions, finished.seconds)
-        self._admission.finish(sum(work.sessions for work in finished.works), lane.queue)
         for work in finished.works:
+            self._admission.finish(work.sessions, lane.queue, turn=work.turn)
             if work.future.done():  # its caller has gone
                 continue
             if work.dropped is not None:

@@ -8,10 +8,7 @@ from dataclasses import dataclass, field
 
 from indexer.search.query import Query
 from indexer.service.engine.observer import ReleaseReason
-from indexer.service.engine.work import Work
-
-# A request gives at most as many of its sessions at a time: what comes after a large one waits for these.
-_SLICE = 8
+from indexer.service.engine.work import SESSIONS_A_TURN, Work
 
 
 @dataclass(slots=True)
@@ -95,7 +92,7 @@ class Turns:
 
     def _fill(self, batch: Batch, work: Work) -> ReleaseReason | None:
         """Take a request's next parts into a batch; why not all of its turn, if the batch may not have them."""
-        for _ in range(_SLICE):
+        for _ in range(SESSIONS_A_TURN):
             if work.is_taken:
                 return None
             sessions, interactions = self._cost(work)

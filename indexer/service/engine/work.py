@@ -14,6 +14,8 @@ from indexer.search.retriever import Retriever
 from indexer.service.engine.observer import DropReason
 
 _PARTS = tuple(part.name for part in fields(Timings) if part.name != "queue")
+# A request gives at most as many of its sessions at a time: what comes after a large one waits for these.
+SESSIONS_A_TURN = 8
 # Opens a version: a pinned one by its number, or the live one.
 Borrow = Callable[[int | None], AbstractContextManager[Retriever]]
 
@@ -57,6 +59,11 @@ class Work:
             lease = borrow(self.pinned)
             self._retriever, self._lease = lease.__enter__(), lease
         return self._retriever
+
+    @property
+    def turn(self) -> int:
+        """Sessions that are worked off in one turn; a call is never cut."""
+        return self.sessions if self.call is not None else min(self.sessions, SESSIONS_A_TURN)
 
     @property
     def is_taken(self) -> bool:

@@ -83,6 +83,15 @@ class TestRate:
         assert admission.has_room(1, queue, ahead=4)
         assert not admission.has_room(1, queue, ahead=5)
 
+    def test_a_small_request_waits_for_one_turn_of_a_large_one(self) -> None:
+        admission, queue = Admission(512, 2.0, lambda waiting: None), Queue()
+        queue.rate.add(20, 1.0)
+        admission.admit(100, queue, turn=8)
+        admission.admit(8, queue)  # 0.4 seconds, although all that waits takes 5
+        refusal(lambda: admission.admit(9, queue))
+        admission.finish(100, queue, turn=8)
+        admission.admit(9, queue)
+
     def test_a_slow_queue_does_not_keep_others_from_a_fast_one(self, admission: Admission) -> None:
         slow, fast = Queue(), Queue()
         slow.rate.add(1, 9.0)
