@@ -7,12 +7,12 @@ import sys
 import threading
 from contextlib import suppress
 
-# A third of the share of a thread at 0, and all of what nobody else wants.
-_NICE = 5
+# Beside a thread at 0 that is always busy they get a quarter and a tenth of the core; of an idle one all.
+SOMEWHAT, MUCH = 5, 10
 
 
-def yield_to_others() -> None:
+def yield_to_others(nice: int = SOMEWHAT) -> None:
     """Lower the priority of the calling thread, for good; only Linux has priorities of threads."""
     if sys.platform == "linux":
         with suppress(OSError):
-            os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), _NICE)
+            os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), nice)

@@ -13,7 +13,7 @@ from types import TracebackType
 from typing import NamedTuple, Self
 
 from indexer.search.answer import Answer
-from indexer.search.background import yield_to_others
+from indexer.search.background import MUCH, yield_to_others
 from indexer.search.limits import Limits
 from indexer.search.query import Query
 from indexer.search.ranking import Rules
@@ -171,7 +171,7 @@ class LiveRetriever:
         self.close()
 
     def _run(self, interval: float) -> None:
-        yield_to_others()
+        yield_to_others(MUCH)  # a core that is two thirds busy must not be full while a version is warmed
         while not self._stop.wait(interval):
             self._check(retry=False)
 
