@@ -7,8 +7,8 @@ import sys
 import threading
 from contextlib import suppress
 
-# Beside a thread at 0 that is always busy they get a quarter and a tenth of the core; of an idle one all.
-SOMEWHAT, MUCH = 5, 10
+# Beside a thread at 0 that is always busy they get a quarter and a thirtieth of the core; of an idle one all.
+SOMEWHAT, MUCH = 5, 15
 
 
 def yield_to_others(nice: int = SOMEWHAT) -> None:
