@@ -96,7 +96,8 @@ class Service:
 def _open_engine(settings: ServiceSettings, experiment: Experiment | None, observer: ServiceObserver | None) -> Engine:
     if experiment is None:
         return Engine.open(settings, observer=observer)
-    return Engine.open(settings, experiment.pinned, observer, partial(require_fitting_rules, experiment.arms))
+    verify, lists = partial(require_fitting_rules, experiment.arms), 2 if experiment.is_interleaved else 1
+    return Engine.open(settings, experiment.pinned, observer, verify, queries_per_session=lists)
 
 
 def _read_experiment(file: Path, store: str) -> Experiment:

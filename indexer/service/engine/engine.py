@@ -80,6 +80,8 @@ class Engine:
         pinned: Sequence[int] = (),
         observer: EngineObserver | None = None,
         verify: Verify | None = None,
+        *,
+        queries_per_session: int = 1,
     ) -> Self:
         """The engine over a store, its versions opened, verified and warm; it takes seconds.
 
@@ -87,12 +89,14 @@ class Engine:
             pinned: numbers of versions that are kept open beside the live one.
             observer: is told about batches, what waits, and versions that are refused.
             verify: is asked whether a version may answer, besides what `readiness` looks at.
+            queries_per_session: 2 if an answer is drafted from two lists: a request may then have as many more queries.
 
         Raises:
             NotFound, InvalidData, Conflict, ValueError: a version or a predictor does not open, or is not ready.
         """
         observer = observer or SilentObserver()
-        limits = Limits(k=settings.max_k, sessions=settings.max_sessions, interactions=settings.max_interactions)
+        sessions = queries_per_session * settings.max_sessions
+        limits = Limits(k=settings.max_k, sessions=sessions, interactions=settings.max_interactions)
         versions = Versions.open(settings, pinned, observer.version_refused, limits, verify)
         return cls(versions, settings, limits, observer)
 

@@ -78,6 +78,14 @@ def test_interleaved_answers_are_drafted_from_both_lists(serve: Serve, tmp_path:
         assert served.client.get("/v1/admin/experiments").json()["interleaving"]
 
 
+def test_a_request_of_as_many_sessions_as_it_may_have_is_interleaved(serve: Serve, tmp_path: Path) -> None:
+    file = tmp_path / "experiment.toml"
+    file.write_text(f'name = "mix"\nkind = "interleave"\n{ARMS.replace("version = 1", "")}')
+    with serve(experiment=file, max_sessions=2) as served:
+        sessions = [{"session_id": name, "interactions": [VIEW]} for name in ("s", "t")]
+        assert [answer["arm"] for answer in served.recommend(sessions=sessions)["answers"]] == ["all+shirts"] * 2
+
+
 @pytest.mark.parametrize("rules", ['where = "no_such_column = 1"', "max_per = { no_such_column = 2 }"])
 @pytest.mark.parametrize("version", ["", "version = 1"])
 def test_rules_that_do_not_fit_a_version_are_refused_at_the_start(
