@@ -5,7 +5,7 @@ Letters: N products.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 import numpy as np
 
@@ -38,7 +38,11 @@ def require_ready(retriever: Retriever) -> None:
 
 def problems(retriever: Retriever) -> list[str]:
     """What is wrong with a version; empty if it is fit to answer. It takes some passes of the model."""
-    return [*_counts(retriever), *_canaries(retriever), *_warm_up(retriever)]
+    found = [*_counts(retriever)]
+    positions, products = _readable_products(retriever)
+    if products:
+        found += [*_canaries(retriever, positions, products), *_warm_up(retriever, products)]
+    return found
 
 
 def _counts(retriever: Retriever) -> Iterator[str]:
@@ -49,11 +53,8 @@ def _counts(retriever: Retriever) -> Iterator[str]:
             yield f"it has {count:,} {name}, and {version.indexed:,} are indexed"
 
 
-def _canaries(retriever: Retriever) -> Iterator[str]:
+def _canaries(retriever: Retriever, positions: IntArray, products: Sequence[Product]) -> Iterator[str]:
     """Some products whose texts are read again: their vectors must be those stored, and find them."""
-    positions, products = _readable_products(retriever)
-    if not products:
-        return
     stored = retriever.index.vectors(positions)
     read = np.stack([retriever.embedder.embed_product(product) for product in products])
     limit = _MIN_COSINE_OF_CODES if retriever.index.kind == FACTORY else _MIN_COSINE
@@ -67,11 +68,8 @@ def _canaries(retriever: Retriever) -> Iterator[str]:
         yield f"{missed} of {len(products)} products are not found by their own vectors"
 
 
-def _warm_up(retriever: Retriever) -> Iterator[str]:
+def _warm_up(retriever: Retriever, products: Sequence[Product]) -> Iterator[str]:
     """A query for which there must be an answer."""
-    _, products = _readable_products(retriever)
-    if not products:
-        return
     views = tuple(Interaction(Action.VIEW, product_id=product.product_id) for product in products[:2])
     query = Query(
         Session((*views, Interaction(Action.SEARCH, query=products[0].title or "-"))), 1, Rules(exclude_seen=False)
