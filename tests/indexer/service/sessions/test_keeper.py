@@ -20,6 +20,7 @@ from indexer.service.sessions.keeper_messages import MAX_FRAME, framed, read_fra
 from indexer.service.sessions.keeper_sessions import KeeperSessions
 from indexer.service.sessions.memory_sessions import MemorySessions
 from indexer.service.sessions.session_store import SessionsBusy, SessionsUnavailable
+from tests.indexer.service.sessions.waiting import available
 from ubm_embed.data.session import Action, Interaction
 
 pytestmark = pytest.mark.anyio
@@ -56,16 +57,6 @@ def keeper(socket: Path) -> Iterator[tuple[subprocess.Popen[bytes], BinaryIO]]:
             yield process, parent
         finally:
             process.kill()
-
-
-async def available(store: KeeperSessions) -> None:
-    async with asyncio.timeout(60):
-        while True:
-            try:
-                await store.session("s")
-                return
-            except SessionsUnavailable:
-                await asyncio.sleep(0.05)
 
 
 @contextlib.asynccontextmanager

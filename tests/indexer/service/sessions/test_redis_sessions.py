@@ -17,6 +17,7 @@ from redis import Redis
 from indexer.service.sessions.event import Event
 from indexer.service.sessions.redis_sessions import RedisSessions
 from indexer.service.sessions.session_store import SessionsUnavailable, ShownAnswer
+from tests.indexer.service.sessions.waiting import available
 from ubm_embed.data.session import Action, Interaction
 
 if TYPE_CHECKING:
@@ -33,16 +34,6 @@ def sessions(url: str, **settings: Any) -> RedisSessions:
 
 def event(product_id: str = "p1") -> Event:
     return Event(Interaction(Action.VIEW, product_id=product_id), time.time())
-
-
-async def available_again(store: RedisSessions) -> None:
-    async with asyncio.timeout(60):
-        while True:
-            try:
-                await store.session("s")
-                return
-            except SessionsUnavailable:
-                await asyncio.sleep(0.05)
 
 
 @asynccontextmanager
@@ -76,7 +67,7 @@ class TestOutage:
             with pytest.raises(SessionsUnavailable):
                 await call
         redis_server.start()
-        await available_again(store)
+        await available(store)
         assert await store.session("s") is None  # it kept nothing
         await store.add_events("s", [event("p2")])
         assert await store.session("s") is not None
@@ -106,7 +97,7 @@ class TestOutage:
 
     async def test_a_server_that_hangs_is_given_up_and_asked_again(self, redis_server: RedisServer) -> None:
         store = sessions(redis_server.url, timeout=0.05)
-        await available_again(store)
+        await available(store)
         os.kill(redis_server.pid, signal.SIGSTOP)
         try:
             calls = [store.session(f"s{row}") for row in range(200)]
@@ -114,7 +105,7 @@ class TestOutage:
             assert {type(result) for result in results} == {SessionsUnavailable}
         finally:
             os.kill(redis_server.pid, signal.SIGCONT)
-        await available_again(store)
+        await available(store)
         await store.close()
 
     async def test_a_server_that_was_never_there(self) -> None:
