@@ -14,7 +14,7 @@ _CLOSE = re.compile(rb"\r\nconnection: *close", re.IGNORECASE)
 
 
 class ConnectionLostError(Exception):
-    """The server closed the connection, or sent what is not an answer."""
+    """The server closed the connection, or sent something other than an HTTP response."""
 
 
 class Connection:

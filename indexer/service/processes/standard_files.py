@@ -1,4 +1,4 @@
-"""Standard input, output and error, which whoever starts a service may have closed."""
+"""Standard input, output and error, which may be closed when a service starts."""
 
 from __future__ import annotations
 

@@ -1,7 +1,7 @@
 """A handler of log records that writes many lines at once, and lets nobody wait for them.
 
 Each write lets another thread have the interpreter; the event loop then waits up to five milliseconds to get it back.
-And a pipe that nobody reads is soon full: whoever writes to it then would wait for ever.
+And a pipe that nobody reads is soon full: a write to it would then wait for ever.
 """
 
 from __future__ import annotations

@@ -62,7 +62,7 @@ def test_the_same_seed_gives_the_same_draft_on_every_machine() -> None:
 @pytest.mark.parametrize("second", ["bacdef", "ghijkl", "fedcba"])
 @pytest.mark.parametrize("clicked", range(6))
 def test_a_click_at_any_rank_is_as_likely_for_either_list(second: str, clicked: int) -> None:
-    """Whoever clicks without looking prefers neither list: what a fair comparison rests on."""
+    """A shopper who clicks at random prefers neither list, or the comparison would not be fair."""
     drafts = [team_draft(matches("abcdef"), matches(second), 6, f"answer-{number}") for number in range(2_000)]
     first_team = sum(draft.teams[clicked] == 0 for draft in drafts)
     assert first_team == pytest.approx(1_000, abs=4 * 22.4)  # standard deviations

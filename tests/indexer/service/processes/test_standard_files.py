@@ -1,4 +1,4 @@
-"""A service whose standard files were closed by whoever started it."""
+"""A service that starts with its standard files closed."""
 
 from __future__ import annotations
 
