@@ -1,0 +1,1 @@
+"""Is an embedding space healthy, what moved between two versions, and why."""
