@@ -1,0 +1,68 @@
+"""Vectors in two dimensions, and how much of them is left there.
+
+Letters: N vectors, D width.
+"""
+
+from __future__ import annotations
+
+import enum
+from dataclasses import dataclass
+
+import numpy as np
+
+from ubm_embed.data.arrays import FloatArray
+from ubm_embed.inference.runtimes.optional_library import load_library
+
+# Fewer points than this have too few neighbours for t-SNE's bandwidths.
+MIN_TSNE_POINTS = 10
+_PERPLEXITY = 30  # the usual one, for some thousands of points
+
+
+class MapMethod(enum.StrEnum):
+    """How a map is made. The names are options of the command line."""
+
+    PCA = "pca"
+    TSNE = "tsne"
+
+
+@dataclass(frozen=True)
+class Projection:
+    """A map.
+
+    Attributes:
+        plane: [N, 2] float32.
+        explained: share of the variance that the two axes hold; None for t-SNE, whose axes mean nothing.
+    """
+
+    plane: FloatArray
+    explained: float | None
+
+
+def project(vectors: FloatArray, method: MapMethod, seed: int) -> Projection:
+    """A map of [N, D], N >= 3.
+
+    Raises:
+        NotFound: openTSNE is not installed.
+    """
+    if method is MapMethod.TSNE and len(vectors) >= MIN_TSNE_POINTS:
+        return _tsne(vectors, seed)
+    return _principal_components(vectors)
+
+
+def _principal_components(vectors: FloatArray) -> Projection:
+    centred = vectors - vectors.mean(axis=0)
+    _, lengths, axes = np.linalg.svd(centred, full_matrices=False)
+    # An axis has no direction: the sign in which its largest entry is positive makes equal runs equal.
+    axes = axes[:2] * np.sign(axes[[0, 1], np.abs(axes[:2]).argmax(axis=1)])[:, None]
+    variance = np.square(lengths, dtype=np.float64)
+    total = float(variance.sum())
+    explained = float(variance[:2].sum()) / total if total > 0 else 0.0
+    return Projection((centred @ axes.T).astype(np.float32), explained)
+
+
+def _tsne(vectors: FloatArray, seed: int) -> Projection:
+    perplexity = min(_PERPLEXITY, (len(vectors) - 1) / 3)
+    tsne = load_library("openTSNE", extra="tsne").TSNE(
+        perplexity=perplexity, metric="cosine", initialization="pca", random_state=seed, n_jobs=1
+    )
+    return Projection(np.asarray(tsne.fit(vectors), np.float32), None)
