@@ -7,19 +7,22 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, Self
+from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
 from numpy.typing import NDArray
 
+from ubm_embed.data.arrays import BoolArray
 from ubm_embed.data.batches.tokenized_corpus import TokenizedCorpus
 from ubm_embed.data.corpus import Corpus
-from ubm_embed.data.tasks.split import Split, SplitParts
+from ubm_embed.data.tasks.split import Split, SplitParts, Splittable
 from ubm_embed.data.tasks.task import SplitKind
 from ubm_embed.data.tasks.training_ids import TRAINING_IDS_FILE, TrainingIds
 from ubm_embed.errors import Conflict, InvalidData
-from ubm_embed.model.checkpoint import Checkpoint
-from ubm_embed.model.folder import RECORD_FILE
+from ubm_embed.model.folder import RECORD_FILE, ModelFolder
+
+if TYPE_CHECKING:  # a diagnosis finds unseen sessions without PyTorch
+    from ubm_embed.model.checkpoint import Checkpoint
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -79,12 +82,7 @@ class UnseenPart:
         Raises:
             InvalidData: its record names no split, or nothing is left to test on; says why.
         """
-        file = checkpoint.folder / RECORD_FILE if checkpoint.folder is not None else None
-        split = Split.from_record(checkpoint.record)
-        if split is None:
-            problem = "the record names no split: which sessions training has read is not known"
-            raise InvalidData(problem, file=file, field="split")
-        ids = None if checkpoint.folder is None else TrainingIds.load(checkpoint.folder)
+        split, ids, file = _training_of(checkpoint)
         if checkpoint.record.get("corpus") == tokenized.fingerprint():
             if not split.holdout:
                 problem = "the model was trained on every session: none is left to test on; train with --holdout 0.1"
@@ -132,11 +130,49 @@ class UnseenPart:
             raise InvalidData(f"no session is left to test on: {self.overlap}", file=file)
 
 
+@dataclass(frozen=True)
+class UnseenSessions:
+    """Which sessions of a corpus training has not read.
+
+    Attributes:
+        mask: [S].
+        rule: in words.
+        last_only: training has read all but the last interaction of each, as in a leave-one-out split.
+    """
+
+    mask: BoolArray
+    rule: str
+    last_only: bool
+
+
+def unseen_sessions(model: Checkpoint | ModelFolder, sessions: Splittable) -> UnseenSessions:
+    """The sessions of `UnseenPart.from_checkpoint`, by their ids and times alone: no text is tokenised.
+
+    Raises:
+        InvalidData: which sessions training has read is not known.
+    """
+    split, ids, file = _training_of(model)
+    membership, rule = _membership(split, sessions, ids, file)
+    if membership is None:
+        return UnseenSessions(np.ones(sessions.session_ids.size, dtype=bool), rule, True)
+    return UnseenSessions(membership == "test", rule, False)
+
+
 _LAST_INTERACTIONS = "the last interaction of every session of three or more, which only grow"
 
 
+def _training_of(model: Checkpoint | ModelFolder) -> tuple[Split, TrainingIds | None, Path | None]:
+    """The split that a model was trained with, the ids that training had, and the file of its training record."""
+    file = None if model.path is None else model.path / RECORD_FILE
+    split = Split.from_record(model.record)
+    if split is None:
+        problem = "the record names no split: which sessions training has read is not known"
+        raise InvalidData(problem, file=file, field="split")
+    return split, None if model.path is None else TrainingIds.load(model.path), file
+
+
 def _membership(
-    split: Split, tokenized: TokenizedCorpus, ids: TrainingIds | None, file: Path | None
+    split: Split, tokenized: Splittable, ids: TrainingIds | None, file: Path | None
 ) -> tuple[NDArray[np.object_] | None, str]:
     """[S] the part of each session of a later corpus, and the rule in words."""
     if split.holdout and split.kind is SplitKind.LEAVE_ONE_OUT:

@@ -1,0 +1,1 @@
+"""What sessions are answered, and how far predictions can be trusted."""
