@@ -26,6 +26,7 @@ NAMES = (
     "export",
     "versions",
     "doctor",
+    "diagnose",
 )
 
 

@@ -2,8 +2,14 @@
 
 from __future__ import annotations
 
+from importlib.util import find_spec
+
+from ubm_embed.errors import NotFound
+
 # By the name that is imported. Libraries that only some options need name their extra where they are loaded.
 EXTRAS = {
+    **dict.fromkeys(("altair", "vl_convert"), "diagnose"),
+    "openTSNE": "tsne",
     **dict.fromkeys(("huggingface_hub", "onnx", "scipy", "sklearn", "torch", "transformers"), "train"),
     **dict.fromkeys(
         ("fastapi", "httptools", "msgspec", "prometheus_client", "redis", "starlette", "uvicorn", "uvloop"), "serve"
@@ -17,3 +23,10 @@ def missing_library(error: ImportError) -> str | None:
     if library not in EXTRAS:
         return None
     return f"{library} does not load ({error}); type: pip install 'ubm-embed[{EXTRAS[library]}]'"
+
+
+def require_libraries(*names: str) -> None:
+    """Raise `NotFound`, which says what to type, for a library that is not installed: called before long work."""
+    for name in names:
+        if find_spec(name) is None:
+            raise NotFound(f"{name} is not installed; type: pip install 'ubm-embed[{EXTRAS[name]}]'")

@@ -144,12 +144,14 @@ class Diagnosis:
         subject: what was diagnosed: its kind ("version", "model" or "run") and what identifies it.
         created: UTC, ISO 8601.
         software: the version of ubm-embed.
+        notes: which sections are missing, and the option that adds each.
     """
 
     subject: Mapping[str, Any]
     created: str
     software: str
     sections: tuple[Section, ...]
+    notes: tuple[str, ...] = ()
 
     @property
     def findings(self) -> tuple[Finding, ...]:
@@ -174,5 +176,6 @@ class Diagnosis:
             "created": self.created,
             "software": self.software,
             "findings": [finding.to_dict() for finding in self.findings],
+            "notes": list(self.notes),
             "sections": {section.name: section.to_dict() for section in self.sections},
         }

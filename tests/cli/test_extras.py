@@ -13,7 +13,12 @@ import pytest
 from cli.extras import EXTRAS, missing_library
 
 ROOT = Path(__file__).parents[2]
-DISTRIBUTIONS = {"sklearn": "scikit-learn", "prometheus_client": "prometheus-client", "starlette": "fastapi"}
+DISTRIBUTIONS = {
+    "sklearn": "scikit-learn",
+    "prometheus_client": "prometheus-client",
+    "starlette": "fastapi",
+    "vl_convert": "vl-convert-python",
+}
 
 # Runs commands without some libraries, and writes the exit code and the error of each as JSON.
 _WITHOUT = """

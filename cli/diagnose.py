@@ -1,0 +1,272 @@
+"""`ubm-embed diagnose`: is an embedding space healthy, and what moved between two versions."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, Literal
+
+import typer
+
+from cli.answer_options import PurchaseIntention, RemainingLength, load_predictors
+from cli.console import Format, choose_format, complain, progress, say, write_json
+from cli.device import device_option, usable_device
+from cli.extras import require_libraries
+from cli.process import set_up_process
+
+if TYPE_CHECKING:
+    from indexer.diagnostics.diagnosis import Sources
+    from indexer.diagnostics.report import Diagnosis
+    from indexer.diagnostics.settings import DiagnosisSettings
+    from indexer.diagnostics.thresholds import FailOn
+    from ubm_embed.progress import Progress
+
+FAILED = 6
+_SAMPLES = "Samples"
+_SETTINGS = ("sample", "queries", "texts", "sessions", "embedded", "rounds", "seed")
+
+
+def register(app: typer.Typer) -> None:
+    """Add the command."""
+    app.command("diagnose")(diagnose)
+
+
+def _print_schema(wanted: bool) -> None:
+    if wanted:
+        from indexer.diagnostics.json_schema import document_schema
+
+        write_json(document_schema())
+        raise typer.Exit
+
+
+def _sample(name: str, text: str) -> Any:
+    return typer.Option(f"--{name}", help=text, rich_help_panel=_SAMPLES)
+
+
+def diagnose(
+    store: Annotated[
+        str | None, typer.Option("--store", metavar="DIR", help="Diagnose a version of this store: a folder or a URI.")
+    ] = None,
+    number: Annotated[
+        str | None,
+        typer.Option("--version", metavar="N|TAG", help="The version.", show_default="the live one"),
+    ] = None,
+    against: Annotated[
+        str | None,
+        typer.Option("--against", metavar="N|TAG", help="An earlier version: what moved since, and which answers."),
+    ] = None,
+    model: Annotated[
+        list[Path] | None,
+        typer.Option(
+            "--model",
+            metavar="DIR",
+            help="Diagnose this model on the products of --corpus; further ones are compared with it; repeatable.",
+        ),
+    ] = None,
+    corpus: Annotated[
+        Path | None,
+        typer.Option(
+            "--corpus", metavar="DIR", help="Sessions: needed for all that is said about sessions and answers."
+        ),
+    ] = None,
+    run: Annotated[
+        Path | None,
+        typer.Option("--run", metavar="DIR", help="Diagnose a training run: OUT.training, or the model's folder."),
+    ] = None,
+    purchase_intention: PurchaseIntention = None,
+    remaining_length: RemainingLength = None,
+    fail_on: Annotated[
+        str | None,
+        typer.Option(
+            "--fail-on",
+            metavar="CONDITIONS",
+            help="Exit with 6 if one holds, such as uniformity>-1.5,retention<0.6,warning. The value counts, not its "
+            "interval.",
+        ),
+    ] = None,
+    html: Annotated[
+        Path | None, typer.Option("--html", metavar="FILE", help="Also write one page with pictures, of a single file.")
+    ] = None,
+    png: Annotated[
+        Path | None, typer.Option("--png", metavar="DIR", help="Also write the pictures to a new folder.")
+    ] = None,
+    overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace the folder of --png.")] = False,
+    map_method: Annotated[
+        Literal["pca", "tsne"], typer.Option("--map", help="Method of the maps; tsne needs ubm-embed[tsne].")
+    ] = "pca",
+    output_format: Annotated[
+        Format | None, typer.Option("--format", help="Default: tables on a terminal, else JSON.")
+    ] = None,
+    sample: Annotated[int, _sample("sample", "Products that are compared with each other.")] = 4000,
+    queries: Annotated[int, _sample("queries", "Products that are searched for among all.")] = 500,
+    texts: Annotated[int, _sample("texts", "Products whose texts are read again.")] = 256,
+    sessions: Annotated[int, _sample("sessions", "Sessions that are read.")] = 400,
+    embedded: Annotated[int, _sample("embedded", "Products that a model embeds where there is no store.")] = 20_000,
+    rounds: Annotated[int, _sample("rounds", "Resamples for an interval.")] = 300,
+    seed: Annotated[int, _sample("seed", "Seed of all samples.")] = 0,
+    device: Annotated[str, device_option()] = "auto",
+    schema: Annotated[
+        bool,
+        typer.Option(
+            "--schema", help="Print the JSON Schema of the report and exit.", callback=_print_schema, is_eager=True
+        ),
+    ] = False,
+) -> None:
+    """Tell whether an embedding space is healthy, what moved between two versions, and how a training run went.
+
+    Findings come first, the worst at the top, each with its figure and what to do. They change the exit code only with
+    --fail-on. Large catalogues are sampled; figures have 95% intervals. See docs/diagnostics.md.
+    """
+    options = locals()
+    settings = _settings(options)
+    _require_one_subject(options)
+    conditions = _conditions(fail_on, _given(options))
+    _require_pictures(options)
+    options["device"] = usable_device(device)
+    set_up_process()
+    with progress() as report_progress:
+        diagnosis = _diagnose(options, settings, report_progress)
+    if html is not None:
+        _write_page(diagnosis, html)
+    if png is not None:
+        _write_pngs(diagnosis, png, overwrite=overwrite)
+    from cli.diagnosis_output import summary, write_diagnosis
+
+    write_diagnosis(diagnosis, choose_format(output_format))
+    say(summary(diagnosis))
+    if conditions is not None:
+        _check(conditions, diagnosis)
+
+
+def _settings(options: dict[str, Any]) -> DiagnosisSettings:
+    """The sizes of the samples; one out of range is a usage error."""
+    from indexer.diagnostics.settings import DiagnosisSettings
+
+    try:
+        return DiagnosisSettings(**{name: options[name] for name in _SETTINGS})
+    except ValueError as error:
+        raise typer.BadParameter(f"--{error}") from None
+
+
+def _given(options: dict[str, Any]) -> set[str]:
+    """The options that say what to look at, without those that were not given."""
+    names = ("store", "against", "model", "corpus", "run", "purchase_intention", "remaining_length")
+    named = {f"--{name.replace('_', '-')}" for name in names if options[name]}
+    return named | ({"--version"} if options["number"] is not None else set())
+
+
+# Options that need one of others.
+_NEEDS = {
+    "--version": ("--store",),
+    "--against": ("--store",),
+    "--model": ("--corpus",),
+    "--corpus": ("--store", "--model"),
+    "--purchase-intention": ("--corpus",),
+    "--remaining-length": ("--corpus",),
+}
+
+
+def _require_one_subject(options: dict[str, Any]) -> None:
+    given = _given(options)
+    subjects = [name for name in ("--store", "--model", "--run") if name in given]
+    if len(subjects) != 1:
+        got = f"got {' and '.join(subjects)}" if subjects else "got none of them"
+        raise typer.BadParameter(f"expected one of --store, --model and --run, {got}")
+    for name, needed in _NEEDS.items():
+        if name in given and given.isdisjoint(needed):
+            raise typer.BadParameter(f"{name} needs {' or '.join(needed)}")
+
+
+def _conditions(text: str | None, given: set[str]) -> FailOn | None:
+    """The conditions of `--fail-on`; one that cannot be measured with these options is a usage error."""
+    if text is None:
+        return None
+    from indexer.diagnostics.thresholds import FailOn
+
+    try:
+        conditions = FailOn.parse(text)
+    except ValueError as error:
+        raise typer.BadParameter(f"--fail-on: {error}") from None
+    if out_of_reach := next(conditions.out_of_reach(given), None):
+        raise typer.BadParameter(f"--fail-on: {out_of_reach}")
+    return conditions
+
+
+def _require_pictures(options: dict[str, Any]) -> None:
+    """Raise for outputs that could not be written, and for a missing library: before the long work."""
+    from ubm_embed.outputs import require_free, require_writable
+
+    if options["html"] is not None:
+        require_writable(options["html"])
+    if options["png"] is not None:
+        require_free(options["png"], overwrite=options["overwrite"])
+    if _wants_pictures(options):
+        require_libraries("altair", "vl_convert", *(["openTSNE"] if options["map_method"] == "tsne" else []))
+
+
+def _wants_pictures(options: dict[str, Any]) -> bool:
+    return options["html"] is not None or options["png"] is not None
+
+
+def _diagnose(options: dict[str, Any], settings: DiagnosisSettings, report: Progress) -> Diagnosis:
+    from indexer.diagnostics.diagnosis import diagnose_models, diagnose_run, diagnose_version
+
+    if options["run"] is not None:
+        return diagnose_run(options["run"])
+    sources = _sources(options, settings)
+    device = options["device"]
+    if options["model"]:
+        return diagnose_models(options["model"], sources, device=device, progress=report)
+    from indexer.store.embedding_store import EmbeddingStore
+    from indexer.versions.tags import resolve_number
+
+    store = EmbeddingStore.open(options["store"])
+    numbers = (options["number"], options["against"])
+    number, against = (None if name is None else resolve_number(store, name) for name in numbers)
+    return diagnose_version(store, number, against=against, sources=sources, device=device, progress=report)
+
+
+def _sources(options: dict[str, Any], settings: DiagnosisSettings) -> Sources:
+    from indexer.diagnostics.diagnosis import Sources
+    from indexer.diagnostics.maps.projection import MapMethod
+    from ubm_embed.data.corpus import Corpus
+
+    corpus = None if options["corpus"] is None else Corpus.open(options["corpus"])
+    return Sources(
+        corpus=corpus,
+        predictors=load_predictors(options["purchase_intention"], options["remaining_length"], options["device"]),
+        settings=settings,
+        map_method=MapMethod(options["map_method"]) if _wants_pictures(options) else None,
+    )
+
+
+def _write_page(diagnosis: Diagnosis, file: Path) -> None:
+    from indexer.diagnostics.pictures.page import html_page
+    from ubm_embed.outputs import output_file
+
+    with output_file(file) as aside:
+        aside.write_text(html_page(diagnosis), "utf-8")
+
+
+def _write_pngs(diagnosis: Diagnosis, folder: Path, *, overwrite: bool) -> None:
+    from indexer.diagnostics.pictures.pngs import write_pngs
+    from ubm_embed.outputs import output_folder
+
+    with output_folder(folder, overwrite=overwrite) as aside:
+        write_pngs(diagnosis, aside)
+
+
+def _check(conditions: FailOn, diagnosis: Diagnosis) -> None:
+    """End with 6 if a condition holds; one that was not measured is an error as well, so that no gate is silent."""
+    from ubm_embed.errors import InvalidData
+
+    failures = list(conditions.failures(diagnosis))
+    for failure in failures:
+        complain(f"--fail-on {failure}")
+    unmeasured = conditions.unmeasured(diagnosis)
+    if unmeasured:
+        problem = f"{', '.join(unmeasured)} could not be measured here; see the notes of the report"
+        if not failures:
+            raise InvalidData(problem, field="--fail-on")
+        complain(f"--fail-on: {problem}")
+    if failures:
+        raise typer.Exit(FAILED)

@@ -1,0 +1,27 @@
+"""The names of all metrics of a diagnosis, and what each needs on the command line."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+_VECTORS = ("--store or --model",)
+_SESSIONS = ("--corpus",)
+_STORE = ("--store",)
+_CHANGE = ("--store", "--against")
+_CHANGED_ANSWERS = ("--store", "--against", "--corpus")
+_RUN = ("--run",)
+
+# What `--fail-on` may name. A need is an option, or several of which one will do.
+METRIC_NEEDS: Mapping[str, tuple[str, ...]] = {
+    # alignment
+    "uniformity": _VECTORS,
+    "alignment": _SESSIONS,
+    "session_uniformity": _SESSIONS,
+    "session_alignment_reordered": _SESSIONS,
+    "session_alignment_masked": _SESSIONS,
+}
+
+
+def met_by(need: str, given: set[str]) -> bool:
+    """Whether one of the options of a need was given."""
+    return not given.isdisjoint(need.split(" or "))
