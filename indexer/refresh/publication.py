@@ -22,10 +22,11 @@ from indexer.index.lance_backend import LanceBackend
 from indexer.index.recall import TuningQueries, midpoints_of
 from indexer.index.tuning import BenchmarkResult, choose_index
 from indexer.index.vector_index import INDEX_FILE, VectorIndex
-from indexer.refresh.exact_scan import ScanStatistics, compare_with_live, exact_scan, rows_of
+from indexer.refresh.exact_scan import ScanStatistics, exact_scan
 from indexer.refresh.gates import Gate, GateResult, require_passed
 from indexer.refresh.plan import ChangeCounts
 from indexer.refresh.settings import GateLimits, RefreshSettings
+from indexer.refresh.version_shift import NEAREST, ScannedVersion, measure_shift, rows_of, shift_gates
 from indexer.store.embedding_store import EmbeddingStore, version_folder
 from indexer.store.product_table import ProductTable
 from indexer.versions.live import Live, make_live, version_numbers
@@ -34,8 +35,8 @@ from indexer.versions.version_index import open_index
 from ubm_embed.data.arrays import FloatArray, evenly_spaced
 from ubm_embed.evaluation.uniformity import alignment, uniformity
 
-# Vectors or pairs that uniformity and alignment are measured on; neighbours whose recall and overlap are measured.
-_SAMPLE, _NEAREST = 1000, 10
+# Vectors or pairs that uniformity and alignment are measured on.
+_SAMPLE = 1000
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -162,7 +163,7 @@ def _scan(table: ProductTable, candidate: ReleaseCandidate, count: int) -> tuple
     version, rows = candidate.table_version, evenly_spaced(len(candidate.product_ids), count)
     products = table.vectors(version, rows)
     midpoints = midpoints_of(products)
-    statistics = exact_scan(table.batches(version), np.concatenate([products, midpoints]), _NEAREST + 1)
+    statistics = exact_scan(table.batches(version), np.concatenate([products, midpoints]), NEAREST + 1)
     of_products, of_midpoints = slice(len(products)), slice(len(products), None)
     queries = TuningQueries(
         products=products,
@@ -231,10 +232,23 @@ def _gate_results(
         results.append(GateResult(Gate.UNIFORMITY, measured_uniformity, limits.max_uniformity, True, message))
     if candidate.base is None:
         return results
-    live, same_model = candidate.base.table_version, candidate.base.model_id == candidate.model_id
-    return results + compare_with_live(
-        table, live, candidate.product_ids, queries, statistics.centroid, limits, same_model=same_model
-    )
+    return results + _live_gates(table, candidate, candidate.base, statistics, queries, limits)
+
+
+def _live_gates(
+    table: ProductTable,
+    candidate: ReleaseCandidate,
+    live: StoreVersion,
+    statistics: ScanStatistics,
+    queries: TuningQueries,
+    limits: GateLimits,
+) -> list[GateResult]:
+    """The gates that compare with the live version."""
+    same_model = live.vectors_model_id == (candidate.product_model_id or candidate.model_id)
+    of_products = replace(statistics, nearest=queries.nearest)
+    later = ScannedVersion(candidate.table_version, candidate.product_ids, queries.rows, queries.products, of_products)
+    shift = measure_shift(table, live.table_version, later, same_model=same_model)
+    return shift_gates(shift, limits, same_model=same_model)
 
 
 def _vectors_gate(statistics: ScanStatistics) -> GateResult:

@@ -141,6 +141,11 @@ class StoreVersion(FrozenModel):
         """The index that was requested; an empty request in manifests of older software."""
         return IndexRequest.from_manifest(self.parameters)
 
+    @property
+    def vectors_model_id(self) -> str:
+        """The model that made the vectors: those of two models have no common coordinates."""
+        return self.product_model_id or self.model_id
+
     def to_dict(self) -> dict[str, Any]:
         """The manifest as JSON."""
         return self.model_dump()

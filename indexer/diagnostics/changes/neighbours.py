@@ -1,0 +1,104 @@
+"""Whether products kept their neighbours and the whole stayed where it was, as the gates of a refresh measure it."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from indexer.diagnostics.finding import Fault, Finding, Severity
+from indexer.diagnostics.report import Better, Chart, ChartKind, Metric
+from indexer.diagnostics.space import VersionSpace
+from indexer.refresh.gates import Gate, GateResult
+from indexer.refresh.settings import RefreshSettings
+from indexer.refresh.version_shift import NEAREST, ScannedVersion, VersionShift, measure_shift, retention
+from ubm_embed.data.arrays import IntArray
+from ubm_embed.evaluation.intervals import bootstrap_intervals
+from ubm_embed.progress import Progress, silent
+
+_FAULTS = {Gate.NEIGHBOURS: Fault.MOVED_NEIGHBOURS, Gate.CENTROID: Fault.SHIFTED_CENTROID}
+_REMEDIES = {
+    Gate.NEIGHBOURS: "see which products moved in the table; if their texts were not changed on purpose, "
+    "go back: `ubm-embed versions rollback --store {store}`",
+    Gate.CENTROID: "the texts of the whole catalogue changed alike, or a file of the model did: compare a few with "
+    "`ubm-embed versions diff --store {store}`, and go back with `ubm-embed versions rollback --store {store}`",
+}
+
+
+def shift_between(
+    before: VersionSpace, after: VersionSpace, *, same_model: bool, progress: Progress = silent
+) -> VersionShift:
+    """What a refresh from one version to the other measures, with the same sample of products."""
+    table, count = after.store.table, RefreshSettings().gate_queries
+    later = ScannedVersion.scan(table, after.opened.version.table_version, after.product_ids, count, progress)
+    earlier = before.opened.version.table_version
+    return measure_shift(table, earlier, later, same_model=same_model, progress=progress)
+
+
+def shift_metrics(shift: VersionShift, *, rounds: int, seed: int) -> list[Metric]:
+    """`retention` and `centroid_shift`, as far as they were measured."""
+    metrics = []
+    if shift.retention is not None:
+        metrics.append(_retention(shift, shift.retention, rounds, seed))
+    if shift.centroid is not None:
+        meaning = "distance that the mean vector moved; near 0 after a refresh with the same model"
+        metrics.append(
+            Metric(
+                name="centroid_shift",
+                value=shift.centroid,
+                measured_on="all products",
+                better=Better.LOWER,
+                meaning=meaning,
+            )
+        )
+    return metrics
+
+
+def _retention(shift: VersionShift, value: float, rounds: int, seed: int) -> Metric:
+    def measure(drawn: IntArray) -> dict[str, float]:
+        return {"retention": retention(shift.kept[drawn], shift.present[drawn])}
+
+    interval = bootstrap_intervals(measure, shift.rows.size, rounds=rounds, seed=seed)["retention"]
+    return Metric(
+        name="retention",
+        value=value,
+        interval=interval,
+        measured_on=f"{shift.rows.size:,} products of both versions",
+        better=Better.HIGHER,
+        meaning=f"share of the {NEAREST} nearest products that are still among them; above 0.9 after a usual night",
+    )
+
+
+def shift_findings(gates: Sequence[GateResult], store: str) -> list[Finding]:
+    """A warning for each gate that a refresh would not have passed."""
+    return [
+        Finding(
+            _FAULTS[gate.gate],
+            Severity.WARNING,
+            "changes",
+            f"{gate.message}; a refresh expects at {'most' if gate.is_max else 'least'} {gate.limit:g}",
+            _REMEDIES[gate.gate].format(store=store),
+        )
+        for gate in gates
+        if not gate.passed
+    ]
+
+
+def retention_chart(shift: VersionShift) -> Chart:
+    """How many products kept how many of their neighbours."""
+    shares = shift.kept / np.maximum(shift.present, 1)
+    counts, edges = np.histogram(shares[shift.present > 0], bins=10, range=(0, 1))
+    rows = [
+        {"low": float(low), "high": float(high), "count": int(count)}
+        for low, high, count in zip(edges[:-1], edges[1:], counts, strict=True)
+    ]
+    return Chart(
+        name="retention",
+        kind=ChartKind.HISTOGRAM,
+        title=f"How many of their {NEAREST} nearest products kept",
+        rows=rows,
+        good="nearly all products stand on the right, at 1",
+        remedy="look at the products that moved most, and whether their texts were meant to change",
+        x="share of the nearest that are kept",
+        y="products",
+    )
