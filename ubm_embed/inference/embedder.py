@@ -20,6 +20,7 @@ from ubm_embed.data.batches.session_table import SessionTable
 from ubm_embed.data.removals import take_back
 from ubm_embed.data.session import MAX_INTERACTIONS, Interaction, Product, Session
 from ubm_embed.data.text.token_table import TokenTable
+from ubm_embed.inference.runtimes.model_runtime import ModelRuntime
 from ubm_embed.inference.runtimes.opening import open_model_runtime
 from ubm_embed.inference.runtimes.runtime import TextRuntime, encode_all
 from ubm_embed.inference.runtimes.runtime_name import RuntimeName
@@ -138,6 +139,18 @@ class Embedder:
     def embed_product_list(self, products: Sequence[Product]) -> FloatArray:
         """Vectors of at least one product: [M, D]. `embed_products` is for catalogues."""
         return self._embed_texts(TokenTable.from_rows([*map(self.tokenizer.product_text, products)]))
+
+    def encode_texts(self, texts: TokenTable) -> FloatArray:
+        """h' of at least one product's tokenised text, by the product tower in float32, not normalised: [N, D]."""
+        rows = np.arange(len(texts))
+        sequences = interaction_sequences(self.tokenizer, texts, np.full(rows.size, NO_ACTION), rows)
+        vectors = np.empty((len(texts), self.dimension), np.float32)
+        with self._runtime_lock:
+            tower = self._float32_tower()
+        for part in sequences.batches(tower.tokens_per_batch):
+            interactions = tower.encode_interactions(sequences.take(part))
+            vectors[part] = tower.encode_sessions(interactions, np.ones(part.size, np.int64))
+        return vectors
 
     def embed_sessions(self, sessions: Sequence[Session]) -> FloatArray:
         """Unit vectors of sessions: [B, D]. The last `max_interactions` of each are read.
@@ -264,12 +277,15 @@ class Embedder:
             return self._runtime
 
     def _choose(self, sequences: TokenTable) -> TextRuntime:
-        if self._product_runtime is None:
-            self._product_runtime = open_model_runtime(self._products, self.device)
-        exact = self._product_runtime
+        exact = self._float32_tower()
         if self._runtime_name is None:
             return exact
         return choose_runtime(self._runtime_name, self._products, exact, sequences, self.device)
+
+    def _float32_tower(self) -> ModelRuntime:
+        if self._product_runtime is None:
+            self._product_runtime = open_model_runtime(self._products, self.device)
+        return self._product_runtime
 
 
 def _report(progress: Progress, first: int, size: int, total: int, done: int, of: int) -> None:

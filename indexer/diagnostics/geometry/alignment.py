@@ -1,0 +1,160 @@
+"""Alignment and uniformity of products and of sessions, and the plane of the paper's figure 6.
+
+Letters: N vectors, D width.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from indexer.diagnostics.finding import Fault, Finding, Severity
+from indexer.diagnostics.geometry.estimate import Estimate
+from indexer.diagnostics.geometry.views import MASKED, REORDERED, Views, product_views, session_views
+from indexer.diagnostics.report import Better, Chart, ChartKind, Metric, Section
+from indexer.diagnostics.session_sample import SessionSample
+from indexer.diagnostics.settings import DiagnosisSettings
+from indexer.diagnostics.space import Space, sample_rows
+from ubm_embed.data.arrays import FloatArray
+from ubm_embed.evaluation.uniformity import alignment, alignment_interval, uniformity, uniformity_interval
+from ubm_embed.progress import Progress, silent
+
+SECTION = "alignment"
+# With fewer vectors a bootstrap has too few different resamples for an interval.
+_MIN_VECTORS = 10
+# Uniformity of a collapsed space. With all cosines c it is 4 (c - 1), so this is a cosine of 0.95 between any two.
+COLLAPSED = -0.2
+
+_PREFIX = {"products": "", "sessions": "session_"}
+_UNIFORMITY = "how evenly {} spread over the sphere: 0 if all are alike; a trained model is below -1"
+_ALIGNMENT = "mean squared distance between {}: 0 if they have one vector, 2 if they are unrelated"
+_MEANINGS = {
+    "uniformity": _UNIFORMITY.format("products"),
+    "alignment": _ALIGNMENT.format("a product and its copy with 15% of its words masked or replaced"),
+    "session_uniformity": _UNIFORMITY.format("sessions"),
+    "session_alignment_masked": _ALIGNMENT.format("a session and its copy with 15% of its tokens masked or replaced"),
+    "session_alignment_reordered": _ALIGNMENT.format("a session and its copy with two interactions swapped"),
+}
+
+
+@dataclass(frozen=True)
+class _Geometry:
+    """Alignment and uniformity of one space, by metric."""
+
+    space: str
+    estimates: Mapping[str, Estimate]
+
+
+def alignment_section(
+    spaces: Sequence[Space],
+    sample: SessionSample | None,
+    settings: DiagnosisSettings,
+    progress: Progress = silent,
+) -> Section:
+    """Metrics of the first space, and the plane of all of them.
+
+    Args:
+        spaces: at least one.
+        sample: sessions that each space's model reads; None for products only.
+    """
+    measured = []
+    for number, space in enumerate(spaces):
+        progress("alignment and uniformity", number, len(spaces), space.name)
+        measured.append(_Geometry(space.name, _estimates(space, sample, settings)))
+    progress("alignment and uniformity", len(spaces), len(spaces))
+    first = measured[0].estimates
+    return Section(
+        name=SECTION,
+        title="Alignment and uniformity",
+        metrics=tuple(_metric(name, estimate) for name, estimate in first.items()),
+        charts=(_plane(measured),) if first else (),
+        findings=tuple(_findings(measured)),
+    )
+
+
+def _estimates(space: Space, sample: SessionSample | None, settings: DiagnosisSettings) -> dict[str, Estimate]:
+    """By metric; empty for a single product, which has no pair."""
+    if len(space) < 2:
+        return {}
+    sampled = space.vectors(sample_rows(space, settings.sample, settings.seed))
+    views, total = product_views(space, settings.texts, settings.seed), f"{len(space):,} products"
+    found = {
+        "uniformity": _uniformity(sampled, total, settings, is_all=len(sampled) == len(space)),
+        "alignment": _alignment(views, MASKED, total, settings),
+    }
+    if sample is not None:
+        views, total = session_views(space.embedder, sample, settings.seed), f"{sample.total:,} sessions"
+        if len(views.vectors) > 1:
+            found["session_uniformity"] = _uniformity(views.vectors, total, settings)
+            found["session_alignment_masked"] = _alignment(views, MASKED, total, settings)
+            found["session_alignment_reordered"] = _alignment(views, REORDERED, total, settings)
+    return found
+
+
+def _uniformity(vectors: FloatArray, total: str, settings: DiagnosisSettings, *, is_all: bool = False) -> Estimate:
+    interval = None
+    if len(vectors) >= _MIN_VECTORS and not is_all:
+        interval = uniformity_interval(vectors, rounds=settings.rounds, seed=settings.seed)
+    return Estimate(uniformity(vectors), interval, f"{len(vectors):,} of {total}")
+
+
+def _alignment(views: Views, augmentation: str, total: str, settings: DiagnosisSettings) -> Estimate:
+    pairs, interval = (views.vectors, views.copies[augmentation]), None
+    if len(views.vectors) >= _MIN_VECTORS:
+        interval = alignment_interval(*pairs, rounds=settings.rounds, seed=settings.seed)
+    return Estimate(alignment(*pairs), interval, f"{len(views.vectors):,} of {total}")
+
+
+def _metric(name: str, estimate: Estimate) -> Metric:
+    return estimate.metric(name, _MEANINGS[name], Better.LOWER)
+
+
+def _plane(measured: Sequence[_Geometry]) -> Chart:
+    return Chart(
+        name="alignment_uniformity",
+        kind=ChartKind.PLANE,
+        title="Alignment and uniformity (figure 6 of the paper)",
+        rows=[row for geometry in measured for row in _points(geometry)],
+        good="low on both axes: near copies stay near (alignment), and everything else is spread out (uniformity)",
+        remedy="uniformity near 0: pre-train longer, with larger batches or a lower learning rate; alignment near 2: "
+        "the model tells a text from its masked copy, so train it with item token masking",
+        x="alignment (lower is better)",
+        y="uniformity (lower is better)",
+    )
+
+
+def _points(geometry: _Geometry) -> Iterator[dict[str, Any]]:
+    """A point for products, and one for sessions, with masking as the augmentation, as in the figure."""
+    estimates = geometry.estimates
+    for subject, aligned in (("products", "alignment"), ("sessions", "session_alignment_masked")):
+        spread = estimates.get(f"{_PREFIX[subject]}uniformity")
+        if spread is not None:
+            yield {
+                "name": geometry.space,
+                "subject": subject,
+                **_coordinate("alignment", estimates[aligned]),
+                **_coordinate("uniformity", spread),
+            }
+
+
+def _coordinate(name: str, estimate: Estimate) -> dict[str, float]:
+    ends = (
+        {} if estimate.interval is None else dict(zip((f"{name}_low", f"{name}_high"), estimate.interval, strict=True))
+    )
+    return {name: estimate.value, **ends}
+
+
+def _findings(measured: Sequence[_Geometry]) -> Iterator[Finding]:
+    for geometry in measured:
+        for subject, prefix in _PREFIX.items():
+            spread = geometry.estimates.get(f"{prefix}uniformity")
+            if spread is not None and spread.value > COLLAPSED:
+                yield Finding(
+                    Fault.COLLAPSED,
+                    Severity.ERROR,
+                    SECTION,
+                    f"{subject} of {geometry.space} have nearly one vector: uniformity is {spread.value:.3f}",
+                    "do not publish this model: train it again with a lower learning rate and a longer warm-up, and "
+                    "watch uniformity while training; type: ubm-embed pretrain --help",
+                )

@@ -1,0 +1,31 @@
+"""A figure with how sure it is, and as a metric of a report."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from indexer.diagnostics.report import Better, Metric
+
+
+@dataclass(frozen=True)
+class Estimate:
+    """A value with 95% of it, and what it was measured on.
+
+    Attributes:
+        interval: None if it was measured on everything, or on too little for an interval.
+    """
+
+    value: float
+    interval: tuple[float, float] | None
+    measured_on: str
+
+    def metric(self, name: str, meaning: str, better: Better | None = None) -> Metric:
+        """This figure under a name."""
+        return Metric(
+            name=name,
+            value=self.value,
+            interval=self.interval,
+            measured_on=self.measured_on,
+            better=better,
+            meaning=meaning,
+        )
