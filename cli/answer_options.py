@@ -105,9 +105,7 @@ def _column_limit(pair: str) -> tuple[str, int]:
     return column, int(number)
 
 
-def load_predictors(
-    purchase_intention: Path | None, remaining_length: Path | None, device: str = "auto"
-) -> list[Predictor]:
+def load_predictors(purchase_intention: Path | None, remaining_length: Path | None) -> list[Predictor]:
     """A predictor for each model folder given.
 
     Raises:
@@ -118,6 +116,4 @@ def load_predictors(
     from ubm_embed.inference.predictor import Predictor
 
     folders = ((Task.PIP, purchase_intention), (Task.RLP, remaining_length))
-    return [
-        Predictor.from_pretrained(folder, task=task, device=device) for task, folder in folders if folder is not None
-    ]
+    return [Predictor.from_pretrained(folder, task=task) for task, folder in folders if folder is not None]

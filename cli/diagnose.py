@@ -2,22 +2,25 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
-from cli.answer_options import PurchaseIntention, RemainingLength, load_predictors
+from cli.answer_options import PurchaseIntention, RemainingLength
 from cli.console import Format, choose_format, complain, progress, say, write_json
 from cli.device import device_option, usable_device
 from cli.extras import require_libraries
 from cli.process import set_up_process
+from cli.store_options import Config, read_settings
 
 if TYPE_CHECKING:
     from indexer.diagnostics.diagnosis import Sources
     from indexer.diagnostics.report import Diagnosis
     from indexer.diagnostics.settings import DiagnosisSettings
     from indexer.diagnostics.thresholds import FailOn
+    from ubm_embed.model.folder import ModelFolder
     from ubm_embed.progress import Progress
 
 FAILED = 6
@@ -91,8 +94,9 @@ def diagnose(
     ] = None,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace the folder of --png.")] = False,
     map_method: Annotated[
-        Literal["pca", "tsne"], typer.Option("--map", help="Method of the maps; tsne needs ubm-embed[tsne].")
+        Literal["pca", "tsne"], typer.Option("--map", help="Method of the maps; tsne needs openTSNE.")
     ] = "pca",
+    config: Config = None,
     output_format: Annotated[
         Format | None, typer.Option("--format", help="Default: tables on a terminal, else JSON.")
     ] = None,
@@ -213,16 +217,15 @@ def _diagnose(options: dict[str, Any], settings: DiagnosisSettings, report: Prog
     if options["run"] is not None:
         return diagnose_run(options["run"])
     sources = _sources(options, settings)
-    device = options["device"]
     if options["model"]:
-        return diagnose_models(options["model"], sources, device=device, progress=report)
+        return diagnose_models(options["model"], sources, report)
     from indexer.store.embedding_store import EmbeddingStore
     from indexer.versions.tags import resolve_number
 
     store = EmbeddingStore.open(options["store"])
     numbers = (options["number"], options["against"])
     number, against = (None if name is None else resolve_number(store, name) for name in numbers)
-    return diagnose_version(store, number, against=against, sources=sources, device=device, progress=report)
+    return diagnose_version(store, number, against=against, sources=sources, progress=report)
 
 
 def _sources(options: dict[str, Any], settings: DiagnosisSettings) -> Sources:
@@ -233,10 +236,24 @@ def _sources(options: dict[str, Any], settings: DiagnosisSettings) -> Sources:
     corpus = None if options["corpus"] is None else Corpus.open(options["corpus"])
     return Sources(
         corpus=corpus,
-        predictors=load_predictors(options["purchase_intention"], options["remaining_length"], options["device"]),
+        heads=tuple(_heads(options)),
         settings=settings,
         map_method=MapMethod(options["map_method"]) if _wants_pictures(options) else None,
+        limits=read_settings(options["config"]).gates,
+        device=options["device"],
     )
+
+
+def _heads(options: dict[str, Any]) -> Iterator[ModelFolder]:
+    """The models that predict, each with the head that its option needs."""
+    from ubm_embed.data.tasks.task import Task
+    from ubm_embed.model.folder import ModelFolder, require_task
+
+    for task, name in ((Task.PIP, "purchase_intention"), (Task.RLP, "remaining_length")):
+        if options[name] is not None:
+            model = ModelFolder.open(options[name])
+            require_task(model, task)
+            yield model
 
 
 def _write_page(diagnosis: Diagnosis, file: Path) -> None:

@@ -9,42 +9,55 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+from indexer.diagnostics.answers.answers import answers_section
+from indexer.diagnostics.answers.calibration import calibration_section
+from indexer.diagnostics.changes.changes import changes_section
+from indexer.diagnostics.changes.timeline import timeline_section
+from indexer.diagnostics.geometry.alignment import alignment_section
+from indexer.diagnostics.geometry.space_health import space_section
 from indexer.diagnostics.maps.maps import map_section
 from indexer.diagnostics.maps.projection import MapMethod
 from indexer.diagnostics.report import Diagnosis, Section
 from indexer.diagnostics.session_sample import SessionSample
 from indexer.diagnostics.settings import DiagnosisSettings
-from indexer.diagnostics.space import ModelSpace, VersionSpace
+from indexer.diagnostics.space import ModelSpace, Space, VersionSpace
+from indexer.index.vector_index import VectorIndex
+from indexer.refresh.model_copy import open_model
 from indexer.refresh.publication import software
-from indexer.store.embedding_store import EmbeddingStore
+from indexer.refresh.settings import GateLimits
+from indexer.store.embedding_store import EmbeddingStore, model_folder
 from indexer.versions.live import live_number
 from ubm_embed.data.corpus import Corpus
 from ubm_embed.errors import Conflict
 from ubm_embed.inference.embedder import Embedder
-from ubm_embed.inference.predictor import Predictor
+from ubm_embed.model.folder import ModelFolder
 from ubm_embed.progress import Progress, silent
 
 
 @dataclass(frozen=True, kw_only=True)
 class Sources:
-    """What a diagnosis reads beside vectors, and how much of it.
+    """What a diagnosis reads beside vectors, how much of it, and how.
 
     Attributes:
         corpus: sessions and products; without it there are no sections about sessions and answers.
-        predictors: models with a head, whose calibration is measured on the corpus.
+        heads: models of `finetune pip` and `rlp`, whose calibration is measured on the corpus.
         map_method: of the maps; None for no maps.
+        limits: of the gates of a refresh, which decide what counts as moved; None for their defaults.
+        device: of the models.
     """
 
     corpus: Corpus | None = None
-    predictors: Sequence[Predictor] = ()
+    heads: Sequence[ModelFolder] = ()
     settings: DiagnosisSettings = field(default_factory=DiagnosisSettings)
     map_method: MapMethod | None = None
+    limits: GateLimits | None = None
+    device: str = "auto"
 
-    def session_sample(self) -> SessionSample | None:
-        """Sessions of the corpus, if there is one."""
+    def session_sample(self, model: ModelFolder) -> SessionSample | None:
+        """Sessions of the corpus that the model's training has not read, if there is a corpus."""
         if self.corpus is None:
             return None
-        return SessionSample.draw(self.corpus, self.settings.sessions, self.settings.seed)
+        return SessionSample.draw(self.corpus, self.settings.sessions, self.settings.seed, model)
 
 
 def diagnose_version(
@@ -53,7 +66,6 @@ def diagnose_version(
     *,
     against: int | None = None,
     sources: Sources | None = None,
-    device: str = "auto",
     progress: Progress = silent,
 ) -> Diagnosis:
     """Diagnose a version of a store.
@@ -71,42 +83,32 @@ def diagnose_version(
     if against == number:
         raise Conflict(f"version {number} cannot be compared with itself; choose another version")
     with ExitStack() as stack:
-        space = stack.enter_context(VersionSpace.open(store, number, device))
-        before = against and stack.enter_context(VersionSpace.open(store, against, device, space.embedder))
-        sections = tuple(_version_sections(space, before or None, sources, progress))
-        model_id = space.embedder.model_id
+        space = stack.enter_context(VersionSpace.open(store, number, sources.device))
+        before = None
+        if against is not None:
+            before = stack.enter_context(VersionSpace.open(store, against, sources.device, space.embedder))
+        sections = tuple(_version_sections(space, before, sources, progress))
     versions = f"version {number}" if against is None else f"version {number} against {against}"
     subject = {"kind": "version", "name": f"{store.uri}, {versions}", "store": store.uri, "version": number}
-    subject |= {"against": against, "model_id": model_id}
-    return _diagnosis(subject, sections, _missing(sources, against=against is not None))
+    subject |= {"against": against, "model_id": space.embedder.model_id}
+    return _diagnosis(subject, sections, _missing(sources, against is None))
 
 
-def diagnose_models(
-    folders: Sequence[str | Path], sources: Sources, *, device: str = "auto", progress: Progress = silent
-) -> Diagnosis:
-    """Diagnose a model on the products and sessions of a corpus; further ones are compared with it in a plane.
+def diagnose_models(folders: Sequence[str | Path], sources: Sources, progress: Progress = silent) -> Diagnosis:
+    """Diagnose a model on the products and sessions of a corpus; further models are compared with it in a plane.
 
     Raises:
-        NotFound, InvalidData: a model is missing or damaged.
+        NotFound, InvalidData, Conflict: a model is missing, damaged, or fine-tuned for something else than next items.
         ValueError: no corpus, or no model.
     """
     if sources.corpus is None or not folders:
         raise ValueError("a model is diagnosed on a corpus: give both")
-    settings = sources.settings
+    models = [open_model(folder) for folder in folders]
     names = _names(folders)
-    spaces = [
-        ModelSpace.embed(
-            name,
-            Embedder.from_pretrained(folder, device=device),
-            sources.corpus,
-            max_products=settings.embedded,
-            seed=settings.seed,
-            progress=progress,
-        )
-        for name, folder in zip(names, folders, strict=True)
-    ]
-    sections = tuple(_model_sections(spaces, sources, progress))
-    subject = {"kind": "model", "name": f"model {names[0]}", "models": names, "model_id": spaces[0].embedder.model_id}
+    spaces = [_embed(*named, sources.corpus, sources, progress) for named in zip(names, models, strict=True)]
+    sample = sources.session_sample(models[0])
+    sections = (*_space_sections(spaces, None, sample, sources, progress),)
+    subject = {"kind": "model", "name": f"model {', '.join(names)}", "models": names, "model_id": models[0].model_id}
     return _diagnosis(subject, sections)
 
 
@@ -122,22 +124,49 @@ def diagnose_run(folder: str | Path) -> Diagnosis:
 def _version_sections(
     space: VersionSpace, before: VersionSpace | None, sources: Sources, progress: Progress
 ) -> Iterator[Section]:
-    sample = sources.session_sample()
+    with space.store.storage.open_folder(model_folder(space.embedder.model_id)) as folder:
+        sample = sources.session_sample(ModelFolder.open(folder, model_id=space.embedder.model_id))
+    spaces = [space] if before is None else [space, before]
+    yield from _space_sections(spaces, space.opened.index, sample, sources, progress)
+    if before is not None:
+        yield changes_section(before, space, sample, sources.settings, progress, limits=sources.limits)
+    yield timeline_section(space.store)
+
+
+def _space_sections(
+    spaces: Sequence[Space],
+    index: VectorIndex | None,
+    sample: SessionSample | None,
+    sources: Sources,
+    progress: Progress,
+) -> Iterator[Section]:
+    """What a version and a model have in common."""
+    space, settings = spaces[0], sources.settings
+    yield alignment_section(spaces, sample, settings, progress)
+    yield space_section(space, settings, progress)
+    if sample is not None:
+        yield answers_section(space, index, sample, settings, progress)
+    if sources.corpus is not None and sources.heads:
+        yield calibration_section(sources.heads, sources.corpus, settings, progress, device=sources.device)
     if sources.map_method is not None:
-        yield map_section(space, sample, sources.settings, sources.map_method, progress)
+        yield map_section(space, sample, settings, sources.map_method, progress)
 
 
-def _model_sections(spaces: Sequence[ModelSpace], sources: Sources, progress: Progress) -> Iterator[Section]:
-    sample = sources.session_sample()
-    if sources.map_method is not None:
-        yield map_section(spaces[0], sample, sources.settings, sources.map_method, progress)
+def _embed(name: str, model: ModelFolder, corpus: Corpus, sources: Sources, progress: Progress) -> ModelSpace:
+    settings = sources.settings
+    embedder = Embedder(model, device=sources.device)
+    return ModelSpace.embed(
+        name, embedder, corpus, max_products=settings.embedded, seed=settings.seed, progress=progress
+    )
 
 
-def _missing(sources: Sources, *, against: bool) -> Iterator[str]:
+def _missing(sources: Sources, alone: bool) -> Iterator[str]:
     if sources.corpus is None:
-        yield "sessions and answers were not looked at: give a corpus"
-    if not against:
-        yield "the version was compared with no other: give one with --against"
+        yield "without --corpus, sessions and answers were not looked at"
+    elif not sources.heads:
+        yield "without --purchase-intention or --remaining-length, no predictions were looked at"
+    if alone:
+        yield "without --against, nothing is said about what moved"
 
 
 def _names(folders: Sequence[str | Path]) -> list[str]:
