@@ -55,6 +55,10 @@ def exact_scan(batches: Iterable[VectorBatch], queries: FloatArray, k: int) -> S
 
 def _best(best: Neighbours, scores: FloatArray, positions: NDArray[np.int64], k: int) -> Neighbours:
     """The best k of those so far and of a batch, in any order."""
+    if best.scores.shape[1] == k:
+        # After some batches few products enter any query's best. `not worse`, as against `better`, so that NaN does.
+        entering = np.flatnonzero(~(scores <= best.scores.min(axis=1, keepdims=True)).all(axis=0))
+        scores, positions = scores[:, entering], positions[entering]
     scores = np.concatenate([best.scores, scores], axis=1)
     positions = np.concatenate([best.positions, np.broadcast_to(positions, (len(scores), positions.size))], axis=1)
     if scores.shape[1] <= k:
