@@ -24,7 +24,8 @@ def export(
         ExportFormat,
         typer.Option(
             "--to",
-            help="parquet: a file; npy or faiss: a folder, with the ids of its rows; onnx: a folder with a model.",
+            help="parquet: a file; npy or faiss: a folder, with the ids of its rows; embedding-atlas: a file to look at"
+            " with Embedding Atlas; projector: a folder for TensorBoard; onnx: a folder with a model.",
         ),
     ],
     out: Annotated[Path, typer.Option("--out", metavar="PATH", help="Where to write.")],
@@ -40,13 +41,27 @@ def export(
     version: Annotated[
         str | None, typer.Option("--version", metavar="N", help="Number or tag; default: the live version.")
     ] = None,
+    sample: Annotated[
+        int | None,
+        typer.Option(
+            "--sample",
+            metavar="N",
+            min=1,
+            help="For embedding-atlas and projector: at most this many products, drawn at random; default 50,000 and"
+            " 10,000. The projector shows 100,000 at most.",
+        ),
+    ] = None,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace what is there.")] = False,
 ) -> None:
-    """Write the vectors of a version and their product ids, so that other engines can take them; or, with --to onnx, a
-    model's encoders, so that other runtimes can make the vectors.
+    """Write the vectors of a version and their product ids, so that other engines can take them, or people walk through
+    them; or, with --to onnx, a model's encoders, so that other runtimes can make the vectors.
     """
+    if sample is not None and not to.is_viewer:
+        raise typer.BadParameter(f"--sample is for embedding-atlas and projector, not for {to}")
     if to is ExportFormat.ONNX:
         _export_model(_required(model, "--model", to), out, overwrite=overwrite)
+    elif to.is_viewer:
+        _export_to_viewer(_required(store, "--store", to), to, out, version, sample, overwrite=overwrite)
     else:
         _export_vectors(_required(store, "--store", to), to, out, version, overwrite=overwrite)
 
@@ -68,10 +83,32 @@ def _export_model(model: Path, out: Path, *, overwrite: bool) -> None:
 
 def _export_vectors(store: str, to: ExportFormat, out: Path, version: str | None, *, overwrite: bool) -> None:
     from indexer.export.vectors import export_vectors
-    from indexer.store.embedding_store import EmbeddingStore
-    from indexer.versions.tags import resolve_number
 
-    number = None if version is None else resolve_number(EmbeddingStore.open(store), version)
+    number = _number(store, version)
     with progress() as report:
         exported = export_vectors(store, out, to, version=number, overwrite=overwrite, progress=report)
     say(f"{out}: {exported.products:,} vectors of width {exported.dimension}, of version {exported.version}")
+
+
+def _export_to_viewer(
+    store: str, to: ExportFormat, out: Path, version: str | None, sample: int | None, *, overwrite: bool
+) -> None:
+    from indexer.export.viewers import export_to_viewer
+
+    number = _number(store, version)
+    with progress() as report:
+        exported = export_to_viewer(store, out, to, version=number, sample=sample, overwrite=overwrite, progress=report)
+    manifest, drawn = exported.version, ""
+    if exported.products < manifest.products:
+        drawn = f" of {manifest.products:,}, drawn at random (--sample)"
+    say(f"{out}: {exported.products:,} products{drawn}, of version {manifest.version}")
+    for note in exported.notes:
+        say(note)
+    say(f"to look at them: {exported.command}")
+
+
+def _number(store: str, version: str | None) -> int | None:
+    from indexer.store.embedding_store import EmbeddingStore
+    from indexer.versions.tags import resolve_number
+
+    return None if version is None else resolve_number(EmbeddingStore.open(store), version)

@@ -75,12 +75,13 @@ class TableSnapshot:
         """The shop's columns and popularity."""
         return pa.schema([field for field in self.schema if field.name not in (VECTOR, TEXT_HASH, ROW_HASH)])
 
-    def row_batches(self) -> Iterator[pa.RecordBatch]:
-        """All rows in order, with the columns of `row_schema`, some thousands at a time."""
+    def row_batches(self, *, with_vectors: bool = False) -> Iterator[pa.RecordBatch]:
+        """All rows in order, with the columns of `row_schema` and perhaps the vectors, some thousands at a time."""
+        columns = [*self.row_schema.names, *([VECTOR] if with_vectors else [])]
         with self._translated():
             # Read only a little ahead, for memory.
             limits = {"batch_size": _ROWS_PER_BATCH, "batch_readahead": 2, "fragment_readahead": 2}
-            yield from self._dataset.to_batches(columns=self.row_schema.names, **limits)
+            yield from self._dataset.to_batches(columns=columns, **limits)
 
     def vectors(self, positions: IntArray) -> FloatArray:
         """Vectors at these positions: [K] -> [K, D]."""
