@@ -19,13 +19,12 @@ from filelock import FileLock, Timeout
 
 from ubm_embed.errors import Conflict, InvalidData, NotFound
 from ubm_embed.outputs import output_file
+from ubm_embed.training.metrics_file import METRICS_FILE, SETTINGS_FILE
 from ubm_embed.training.processes import ALONE, Processes
 
-METRICS_FILE = "metrics.jsonl"
 # What to do about a step whose numbers are not finite, in the words of the command line.
 REMEDY = "lower --learning-rate and start over with --restart"
 _STATE_FILE = "state.pt"
-_SETTINGS_FILE = "settings.json"
 
 
 class TrainingRun:
@@ -74,10 +73,10 @@ class TrainingRun:
         if resume and restart:
             raise ValueError("resume continues an unfinished run and restart discards it: choose one of them")
         folder = _beside(out, ".training")
-        if resume and not (folder / _SETTINGS_FILE).is_file():
+        if resume and not (folder / SETTINGS_FILE).is_file():
             raise NotFound(f"no unfinished run at {folder}: start one without --resume")
         if folder.exists() and not resume and not restart:
-            resumable = "continue it with --resume, or " if (folder / _SETTINGS_FILE).is_file() else ""
+            resumable = "continue it with --resume, or " if (folder / SETTINGS_FILE).is_file() else ""
             raise Conflict(f"an unfinished run is at {folder}: {resumable}discard it with --restart")
 
     @classmethod
@@ -102,11 +101,11 @@ class TrainingRun:
             shutil.rmtree(self.folder)
         self.folder.mkdir(parents=True)
         self.metrics.touch()
-        with output_file(self.folder / _SETTINGS_FILE) as partial:  # last: a folder with settings can be resumed
+        with output_file(self.folder / SETTINGS_FILE) as partial:  # last: a folder with settings can be resumed
             partial.write_text(json.dumps(settings, indent=2) + "\n", "utf-8")
 
     def _require(self, settings: Mapping[str, Any]) -> None:
-        file = self.folder / _SETTINGS_FILE
+        file = self.folder / SETTINGS_FILE
         try:
             before = dict(json.loads(file.read_text("utf-8")))
         except (ValueError, TypeError) as error:

@@ -11,7 +11,8 @@ import pytest
 import torch
 
 from ubm_embed.errors import Conflict, InvalidData, NotFound
-from ubm_embed.training.run import METRICS_FILE, TrainingRun
+from ubm_embed.training.metrics_file import METRICS_FILE
+from ubm_embed.training.run import TrainingRun
 
 ROOT = Path(__file__).resolve().parents[3]
 SETTINGS = {"learning_rate": 0.1, "stages": (1, 2), "corpus": "8 texts"}

@@ -34,7 +34,8 @@ from ubm_embed.training.finetuning.config import HOLDOUT, FinetuningConfig
 from ubm_embed.training.finetuning.finetuner import Finetuner
 from ubm_embed.training.finetuning.neighbour_vectors import neighbour_vectors
 from ubm_embed.training.finetuning.objectives import NextItem, PurchaseIntention, RemainingLength, next_item_epoch
-from ubm_embed.training.run import METRICS_FILE, TrainingRun
+from ubm_embed.training.metrics_file import METRICS_FILE
+from ubm_embed.training.run import TrainingRun
 
 # Tokens x layers x width of a chunk, about 100 bytes each: on a CPU 32,768 tokens of the shop recipe's encoder.
 _CHUNK = {"cpu": 1 << 23, "cuda": 1 << 26}

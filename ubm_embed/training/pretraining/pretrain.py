@@ -30,11 +30,12 @@ from ubm_embed.model.checkpoint import Checkpoint, save_checkpoint
 from ubm_embed.model.user_behavior_model import UserBehaviorModel
 from ubm_embed.outputs import output_folder, require_free
 from ubm_embed.progress import Progress, silent
+from ubm_embed.training.metrics_file import METRICS_FILE
 from ubm_embed.training.pretraining.config import ITEM_LOSSES, SESSION_LOSSES, PretrainingConfig
 from ubm_embed.training.pretraining.pretrainer import Pretrainer
 from ubm_embed.training.pretraining.stages import ItemStage, SessionStage, Stage
 from ubm_embed.training.processes import ALONE, Processes
-from ubm_embed.training.run import METRICS_FILE, TrainingRun
+from ubm_embed.training.run import TrainingRun
 
 
 def pretrain(
