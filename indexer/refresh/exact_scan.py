@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from indexer.index.backend import Neighbours
 from indexer.refresh.shards import not_unit_length
 from indexer.store.product_table import VectorBatch
-from ubm_embed.data.arrays import FloatArray
+from ubm_embed.data.arrays import FloatArray, offsets_of
 
 
 @dataclass(frozen=True)
@@ -56,14 +56,30 @@ def exact_scan(batches: Iterable[VectorBatch], queries: FloatArray, k: int) -> S
 def _best(best: Neighbours, scores: FloatArray, positions: NDArray[np.int64], k: int) -> Neighbours:
     """The best k of those so far and of a batch, in any order."""
     if best.scores.shape[1] == k:
-        # After some batches few products enter any query's best. `not worse`, as against `better`, so that NaN does.
-        entering = np.flatnonzero(~(scores <= best.scores.min(axis=1, keepdims=True)).all(axis=0))
-        scores, positions = scores[:, entering], positions[entering]
+        scores, positions = _better(best, scores, positions)
+    else:
+        positions = np.broadcast_to(positions, (len(scores), positions.size))
     scores = np.concatenate([best.scores, scores], axis=1)
-    positions = np.concatenate([best.positions, np.broadcast_to(positions, (len(scores), positions.size))], axis=1)
+    positions = np.concatenate([best.positions, positions], axis=1)
     if scores.shape[1] <= k:
         return Neighbours(scores, positions)
     return _at_columns(Neighbours(scores, positions), np.argpartition(-scores, k - 1, axis=1)[:, :k])
+
+
+def _better(best: Neighbours, scores: FloatArray, positions: NDArray[np.int64]) -> Neighbours:
+    """What scores above the worst of the best so far, and -inf to fill the rows: [B, C], C the most of any query.
+
+    That is next to nothing of a later batch, and to compare all takes a tenth of the time of sorting all.
+    """
+    worst = np.where(np.isnan(best.scores), -np.inf, best.scores).min(axis=1, keepdims=True)
+    found = np.flatnonzero(scores > worst)
+    rows, columns = np.divmod(found, scores.shape[1])
+    counts = np.bincount(rows, minlength=len(scores))
+    among = np.arange(rows.size) - offsets_of(counts)[rows]
+    shape = (len(scores), int(counts.max(initial=0)))
+    better = Neighbours(np.full(shape, -np.inf, np.float32), np.full(shape, -1, np.int64))
+    better.scores[rows, among], better.positions[rows, among] = scores[rows, columns], positions[columns]
+    return better
 
 
 def _at_columns(neighbours: Neighbours, columns: NDArray[np.int64]) -> Neighbours:

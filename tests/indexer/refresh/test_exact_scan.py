@@ -65,3 +65,12 @@ def test_vectors_that_are_not_of_length_1_are_counted(value: float) -> None:
     vectors[[3, 20, 49]] *= np.float32(value)
     with np.errstate(invalid="ignore"):
         assert exact_scan(batches(vectors, 8), unit_vectors(2, seed=1), 5).not_unit_length == 3
+
+
+@pytest.mark.parametrize("rows", [1, 8, 50])
+def test_vectors_that_are_not_numbers_give_way_to_those_that_are(rows: int) -> None:
+    vectors, queries = unit_vectors(50), unit_vectors(2, seed=1)
+    vectors[:5] = np.nan
+    nearest = exact_scan(batches(vectors, rows), queries, 5).nearest
+    expected = np.sort(queries @ vectors[5:].T, axis=1)[:, :-6:-1]
+    np.testing.assert_allclose(nearest.scores, expected, atol=ATOL)
