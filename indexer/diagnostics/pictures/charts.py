@@ -1,0 +1,78 @@
+"""Charts as Vega-Lite: one function for each kind, each from a chart's rows alone."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from textwrap import wrap
+from typing import Any
+
+import altair as alt
+
+from indexer.diagnostics.pictures.bars import bars, histogram
+from indexer.diagnostics.pictures.lines import curves, spectrum, timeline
+from indexer.diagnostics.pictures.palette import CONFIG
+from indexer.diagnostics.pictures.points import plane, reliability, scatter
+from indexer.diagnostics.pictures.thinning import thinned
+from indexer.diagnostics.pictures.view import View
+from indexer.diagnostics.report import Chart, ChartKind
+
+Spec = dict[str, Any]
+
+_DRAW: Mapping[ChartKind, Callable[[View], alt.LayerChart]] = {
+    ChartKind.PLANE: plane,
+    ChartKind.SPECTRUM: spectrum,
+    ChartKind.HISTOGRAM: histogram,
+    ChartKind.MAP: scatter,
+    ChartKind.BARS: bars,
+    ChartKind.RELIABILITY: reliability,
+    ChartKind.CURVES: curves,
+    ChartKind.TIMELINE: timeline,
+}
+# What the views of a chart are told apart by.
+_PANEL = {ChartKind.MAP: "name", ChartKind.CURVES: "panel", ChartKind.TIMELINE: "panel"}
+_HEIGHT = {ChartKind.MAP: 420, ChartKind.RELIABILITY: 340, ChartKind.PLANE: 320, ChartKind.TIMELINE: 170}
+_LOW = 220  # pixels
+_WIDTH, _HALF = 680, 370  # of a picture with one view, and of one of two side by side
+
+
+def specs(chart: Chart, limit: int) -> list[Spec]:
+    """The views of a chart for a page, as wide as the page lets them: about `limit` rows, none for none.
+
+    The page adds `CONFIG`.
+    """
+    found = []
+    for view in _views(chart, limit, interactive=True):
+        drawn = _DRAW[chart.kind](view).properties(width="container", height=_HEIGHT.get(chart.kind, _LOW))
+        drawn = drawn.properties(description=f"{chart.title}. {chart.good}")
+        spec = drawn.to_dict(validate=False)
+        found.append({key: value for key, value in spec.items() if key not in ("config", "$schema")})
+    return found
+
+
+def picture(chart: Chart, limit: int) -> Spec | None:
+    """All views of a chart as one picture, with what good looks like under its title; None if it has no rows."""
+    views = _views(chart, limit)
+    if not views:
+        return None
+    size = {"width": _WIDTH if len(views) == 1 else _HALF, "height": _HEIGHT.get(chart.kind, _LOW)}
+    drawn = [_DRAW[chart.kind](view).properties(**size) for view in views]
+    whole = drawn[0] if len(drawn) == 1 else alt.concat(*drawn, columns=2).resolve_scale(color=_sharing(chart))
+    title = alt.TitleParams(wrap(chart.title, 90), subtitle=wrap(chart.good, 110), offset=12)
+    spec: Spec = whole.properties(title=title).to_dict()
+    return {**spec, "config": {**CONFIG, "background": "white"}}
+
+
+def _sharing(chart: Chart) -> Any:
+    """Panels of a map have categories of their own; equal lines of panels have one legend."""
+    return "independent" if chart.kind is ChartKind.MAP else "shared"
+
+
+def _views(chart: Chart, limit: int, *, interactive: bool = False) -> Sequence[View]:
+    rows = thinned(chart, limit)
+    names = [*dict.fromkeys(str(row["name"]) for row in rows if "name" in row)]
+    field = _PANEL.get(chart.kind, "")
+    panels = [*dict.fromkeys(str(row.get(field, "")) for row in rows)]
+    return [
+        View(chart, [row for row in rows if str(row.get(field, "")) == panel], names, panel, interactive)
+        for panel in panels
+    ]
