@@ -94,8 +94,9 @@ def diagnose(
     ] = None,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace the folder of --png.")] = False,
     map_method: Annotated[
-        Literal["pca", "tsne"], typer.Option("--map", help="Method of the maps; tsne needs openTSNE.")
-    ] = "pca",
+        Literal["pca", "tsne"] | None,
+        typer.Option("--map", help="Method of the maps; tsne needs openTSNE.", show_default="pca"),
+    ] = None,
     config: Config = None,
     output_format: Annotated[
         Format | None, typer.Option("--format", help="Default: tables on a terminal, else JSON.")
@@ -151,11 +152,16 @@ def _settings(options: dict[str, Any]) -> DiagnosisSettings:
         raise typer.BadParameter(f"--{error}") from None
 
 
+_SUBJECTS = (
+    *("store", "number", "against", "model", "corpus", "run", "purchase_intention", "remaining_length"),
+    *("config", "html", "png", "map_method", "overwrite"),
+)
+_OPTION_NAMES = {"number": "version", "map_method": "map"}
+
+
 def _given(options: dict[str, Any]) -> set[str]:
     """The options that say what to look at, without those that were not given."""
-    names = ("store", "against", "model", "corpus", "run", "purchase_intention", "remaining_length")
-    named = {f"--{name.replace('_', '-')}" for name in names if options[name]}
-    return named | ({"--version"} if options["number"] is not None else set())
+    return {f"--{_OPTION_NAMES.get(name, name).replace('_', '-')}" for name in _SUBJECTS if options[name]}
 
 
 # Options that need one of others.
@@ -166,6 +172,9 @@ _NEEDS = {
     "--corpus": ("--store", "--model"),
     "--purchase-intention": ("--corpus",),
     "--remaining-length": ("--corpus",),
+    "--config": ("--against",),
+    "--map": ("--html", "--png"),
+    "--overwrite": ("--png",),
 }
 
 
@@ -215,7 +224,7 @@ def _diagnose(options: dict[str, Any], settings: DiagnosisSettings, report: Prog
     from indexer.diagnostics.diagnosis import diagnose_models, diagnose_run, diagnose_version
 
     if options["run"] is not None:
-        return diagnose_run(options["run"])
+        return diagnose_run(options["run"], report)
     sources = _sources(options, settings)
     if options["model"]:
         return diagnose_models(options["model"], sources, report)
@@ -238,7 +247,7 @@ def _sources(options: dict[str, Any], settings: DiagnosisSettings) -> Sources:
         corpus=corpus,
         heads=tuple(_heads(options)),
         settings=settings,
-        map_method=MapMethod(options["map_method"]) if _wants_pictures(options) else None,
+        map_method=MapMethod(options["map_method"] or "pca") if _wants_pictures(options) else None,
         limits=read_settings(options["config"]).gates,
         device=options["device"],
     )

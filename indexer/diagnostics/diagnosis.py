@@ -21,6 +21,7 @@ from indexer.diagnostics.report import Diagnosis, Section
 from indexer.diagnostics.session_sample import SessionSample
 from indexer.diagnostics.settings import DiagnosisSettings
 from indexer.diagnostics.space import ModelSpace, Space, VersionSpace
+from indexer.diagnostics.training_run.run import run_section
 from indexer.index.vector_index import VectorIndex
 from indexer.refresh.model_copy import open_model
 from indexer.refresh.publication import software
@@ -112,13 +113,14 @@ def diagnose_models(folders: Sequence[str | Path], sources: Sources, progress: P
     return _diagnosis(subject, sections)
 
 
-def diagnose_run(folder: str | Path) -> Diagnosis:
+def diagnose_run(folder: str | Path, progress: Progress = silent) -> Diagnosis:
     """Diagnose a training run from the folder `OUT.training` while it trains, or from the model's folder.
 
     Raises:
         NotFound, InvalidData: it holds no training run, or a damaged one.
     """
-    return _diagnosis({"kind": "run", "name": f"run {folder}", "folder": str(folder)}, ())
+    section = run_section(Path(folder), progress)
+    return _diagnosis({"kind": "run", "name": f"run {folder}", "folder": str(folder)}, (section,))
 
 
 def _version_sections(

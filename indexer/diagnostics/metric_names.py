@@ -19,6 +19,22 @@ METRIC_NEEDS: Mapping[str, tuple[str, ...]] = {
     "session_uniformity": _SESSIONS,
     "session_alignment_reordered": _SESSIONS,
     "session_alignment_masked": _SESSIONS,
+    # changes
+    "share_new": _CHANGE,
+    "share_removed": _CHANGE,
+    "share_changed": _CHANGE,
+    "retention": _CHANGE,
+    "centroid_shift": _CHANGE,
+    "category_shift": _CHANGE,
+    # training
+    "final_loss": _RUN,
+    "loss_trend": _RUN,
+    "training_alignment": _RUN,
+    "training_uniformity": _RUN,
+    "candidates": _RUN,
+    "clipped_share": _RUN,
+    "masked_share": _RUN,
+    "examples_per_second": _RUN,
 }
 
 

@@ -5,6 +5,7 @@ The measured value decides, not its interval: whoever sets a limit has seen what
 
 from __future__ import annotations
 
+import difflib
 import math
 import operator
 import re
@@ -109,7 +110,9 @@ def _threshold(part: str) -> Threshold:
         raise ValueError(f"{part!r} is no condition: expected METRIC>LIMIT, also with >=, < or <=, or {words}")
     name, comparison, limit = match.groups()
     if name not in METRIC_NEEDS:
-        raise ValueError(f"unknown metric {name!r}; known are {', '.join(sorted(METRIC_NEEDS))}")
+        similar = difflib.get_close_matches(name, METRIC_NEEDS, 1)
+        guess = f"did you mean {similar[0]!r}? " if similar else ""
+        raise ValueError(f"unknown metric {name!r}; {guess}known are {', '.join(sorted(METRIC_NEEDS))}")
     if not math.isfinite(float(limit)):
         raise ValueError(f"{part!r} has no finite limit")
     return Threshold(name, comparison, float(limit))
