@@ -16,6 +16,7 @@ class Fault(enum.StrEnum):
     """The faults that a diagnosis can name. Their names are part of the JSON."""
 
     # The space
+    INVALID_VECTORS = "invalid-vectors"  # not finite, or not of length 1
     COLLAPSED = "collapsed"  # all vectors are nearly alike
     LOW_RANK = "low-rank"  # they vary in a few directions only
     DUPLICATE_VECTORS = "duplicate-vectors"  # products of different texts share a vector

@@ -16,9 +16,10 @@ import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
+from indexer.refresh.catalogue_scan import with_hashes
 from indexer.search.open_version import OpenVersion, open_version
 from indexer.store.embedding_store import EmbeddingStore
-from indexer.store.table_schema import POPULARITY
+from indexer.store.table_schema import POPULARITY, TEXT_HASH
 from ubm_embed.data.arrays import FloatArray, IntArray
 from ubm_embed.data.corpus import Corpus, iter_products
 from ubm_embed.data.session import Product
@@ -59,6 +60,9 @@ class Space(Protocol):
 
     def categories(self) -> tuple[NDArray[np.int32], Sequence[str]]:
         """The number of each product's category, -1 without one: [M]; and the categories by number."""
+
+    def text_codes(self) -> NDArray[np.uint64]:
+        """A hash of each product's title, category and attributes: [M]."""
 
 
 class VersionSpace:
@@ -122,6 +126,13 @@ class VersionSpace:
     def categories(self) -> tuple[NDArray[np.int32], Sequence[str]]:
         """[M], and the categories."""
         return _numbered(self.store.table.read(self._table_version, ["category"])["category"])
+
+    def text_codes(self) -> NDArray[np.uint64]:
+        """[M]."""
+        table = self.store.table
+        if TEXT_HASH in table.schema(self._table_version).names:
+            return _codes(table.read(self._table_version, [TEXT_HASH])[TEXT_HASH])
+        return _codes(with_hashes(table.read(self._table_version))[TEXT_HASH])  # older software wrote the table
 
     @property
     def _table_version(self) -> int:
@@ -193,6 +204,10 @@ class ModelSpace:
         """[M], and the categories."""
         return _numbered(self.frame["category"])
 
+    def text_codes(self) -> NDArray[np.uint64]:
+        """[M]."""
+        return _codes(with_hashes(self.frame)[TEXT_HASH])
+
 
 def sample_rows(space: Space, count: int, seed: int) -> IntArray:
     """At most `count` rows of a space, drawn at random without repetition, ascending: [K]."""
@@ -204,6 +219,12 @@ def sample_rows(space: Space, count: int, seed: int) -> IntArray:
 def title_of(product: Product) -> str:
     """How a report names a product."""
     return product.title or product.product_id or "(without a title)"
+
+
+def _codes(hashes: pl.Series) -> NDArray[np.uint64]:
+    """The first eight bytes of each hash."""
+    codes: NDArray[np.uint64] = hashes.bin.head(8).bin.reinterpret(dtype=pl.UInt64, endianness="little").to_numpy()
+    return codes
 
 
 def _numbered(categories: pl.Series) -> tuple[NDArray[np.int32], Sequence[str]]:
