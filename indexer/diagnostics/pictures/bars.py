@@ -13,7 +13,7 @@ from indexer.diagnostics.pictures.view import View, layer
 
 # Where one count is this many times another, the lower one would be no higher than a line: the scale is logarithmic.
 _UNEVEN = 200
-_NEW_LINE = "\u2028"  # within a label of an axis; titles of a shop do not have it
+_NEW_LINE = "\n"  # within a label of an axis; texts of rows have none
 _AXES: dict[str, Any] = {"x": alt.X, "y": alt.Y}
 _OFFSETS: dict[str, Any] = {"x": alt.XOffset, "y": alt.YOffset}
 _SHORT, _FEW = 9, 12  # characters of a group's label and groups that stand side by side under upright bars
@@ -31,6 +31,7 @@ def histogram(view: View) -> alt.LayerChart:
             x=alt.X("low:Q", title=view.chart.x or None, scale=alt.Scale(zero=False)),
             x2="high",
             y=alt.Y("count:Q", title=title, scale=scale, stack=None),
+            y2=alt.datum(0),
             color=view.colour,
             tooltip=view.tooltips(name="of", low="from", high="below", count="count"),
         )
@@ -55,7 +56,7 @@ def bars(view: View) -> alt.LayerChart:
 
 def _sides(view: View, groups: Sequence[str], channel: str) -> dict[str, Any]:
     """The channel along which groups stand, and within a group the names."""
-    labels = alt.Axis(labelAngle=0, labelLimit=240, labelExpr=r"split(datum.label, '\u2028')", grid=False)
+    labels = alt.Axis(labelAngle=0, labelLimit=240, labelExpr=r"split(datum.label, '\n')", grid=False)
     sides: dict[str, Any] = {channel: _AXES[channel]("group:N", title=view.chart.x or None, sort=groups, axis=labels)}
     if len(view.names) > 1:
         sides[f"{channel}Offset"] = _OFFSETS[channel]("name:N", sort=list(view.names))

@@ -11,7 +11,7 @@ from indexer.diagnostics.finding import Finding, Severity
 from indexer.diagnostics.report import Chart, Metric, Section, Table
 from ubm_embed.wording import counted
 
-_MAX_ROWS, _MAX_CELL = 100, 300  # of a table, and characters of a cell; the JSON has all
+_MAX_ROWS, _MAX_CELL = 50, 300  # of a table, and characters of a cell; the JSON has all
 _SIGNS = {Severity.ERROR: "✖ Error", Severity.WARNING: "▲ Warning", Severity.NOTE: "● Note"}
 
 
@@ -40,7 +40,7 @@ def _finding(finding: Finding) -> str:
     return (
         f'<li class="{finding.severity}"><p><span class="severity">{_SIGNS[finding.severity]}:</span> '
         f'<a href="#{_anchor(finding.section)}">{_text(str(finding.fault).replace("-", " "))}</a></p>'
-        f"<p>{_prose(finding.problem)}.</p><p>{_prose(finding.remedy)}</p></li>"
+        f"<p>{_prose(_capital(finding.problem))}.</p><p>{_prose(_capital(finding.remedy))}</p></li>"
     )
 
 
@@ -82,7 +82,7 @@ def _interval(metric: Metric) -> str:
 
 
 def _table(table: Table) -> str:
-    head = "".join(f"<th>{_text(column)}</th>" for column in table.columns)
+    head = "".join(_heading(column, values) for column, values in _columns(table))
     rows = ("".join(map(_cell, row)) for row in table.rows[:_MAX_ROWS])
     left = len(table.rows) - _MAX_ROWS
     more = f'<p class="faint">{counted(left, "more row")} in the JSON report.</p>' if left > 0 else ""
@@ -92,10 +92,23 @@ def _table(table: Table) -> str:
     return _scroll(table.caption, html) + more
 
 
+def _columns(table: Table) -> Iterator[tuple[str, list[Any]]]:
+    return ((column, [row[place] for row in table.rows]) for place, column in enumerate(table.columns))
+
+
+def _heading(column: str, values: Sequence[Any]) -> str:
+    numeric = bool(values) and all(map(_is_number, values))
+    return f'<th class="number">{_text(column)}</th>' if numeric else f"<th>{_text(column)}</th>"
+
+
 def _cell(value: Any) -> str:
-    if isinstance(value, int | float) and not isinstance(value, bool):
+    if _is_number(value):
         return f'<td class="number">{number(value)}</td>'
     return f"<td>{_text(_plain(value))}</td>"
+
+
+def _is_number(value: Any) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool)
 
 
 def _figure(chart: Chart, drawn: bool) -> str:
@@ -135,6 +148,10 @@ def _plain(value: Any) -> str:
 def _prose(text: str) -> str:
     """Escaped text in which what stands between backticks is code."""
     return re.sub(r"`([^`]+)`", r"<code>\1</code>", _text(text))
+
+
+def _capital(clause: str) -> str:
+    return clause[:1].upper() + clause[1:]
 
 
 def _text(text: str) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import altair as alt
@@ -36,7 +37,7 @@ def _interval(view: View, field: str) -> Any:
 
 
 def _labels(x: alt.X, y: alt.Y) -> Any:
-    text = layer().mark_text(dy=-12, color=INK)
+    text = layer().mark_text(dx=9, dy=-9, align="left", color=INK)
     return text.encode(x=x, y=y, text="name:N")
 
 
@@ -54,10 +55,16 @@ def scatter(view: View) -> alt.LayerChart:
         x=alt.X("x:Q", title=view.chart.x, axis=axis, scale=alt.Scale(zero=False)),
         y=alt.Y("y:Q", title=view.chart.y, axis=axis, scale=alt.Scale(zero=False)),
         color=alt.Color(f"{colour}:N", scale=alt.Scale(domain=domain, range=colours_of(domain))),
-        shape=alt.Shape(f"{shape}:N", scale=alt.Scale(domain=shapes, range=list(SHAPES[: len(shapes)]))),
+        shape=_shapes(shape, shapes),
         tooltip=view.tooltips(label="what", subject="kind", category="category", group="group"),
     )
     return view.layered(_singled_out(points, colour) if view.interactive else points)
+
+
+def _shapes(field: str, kinds: Sequence[str]) -> alt.Shape:
+    """A shape for each kind; a legend of one kind would say nothing."""
+    scale = alt.Scale(domain=list(kinds), range=list(SHAPES[: len(kinds)]))
+    return alt.Shape(f"{field}:N", scale=scale) if len(kinds) > 1 else alt.Shape(f"{field}:N", scale=scale, legend=None)
 
 
 def _singled_out(points: Any, field: str) -> Any:

@@ -9,6 +9,7 @@ from typing import Any
 
 from indexer.diagnostics.report import Chart, ChartKind
 from ubm_embed.data.arrays import evenly_spaced
+from ubm_embed.data.session import encodable
 
 Row = dict[str, Any]
 MAX_TEXT = 160  # characters
@@ -54,6 +55,10 @@ def _can_be_drawn(value: Any) -> bool:
 def _short(value: Any) -> Any:
     if isinstance(value, float):
         return float(f"{value:.{_DIGITS}g}")
-    if isinstance(value, str) and len(value) > MAX_TEXT:
-        return f"{value[: MAX_TEXT - 1]}…"
-    return value
+    return _one_line(value) if isinstance(value, str) else value
+
+
+def _one_line(text: str) -> str:
+    """Text without line separators, which Vega takes for the end of an expression, and without half a character."""
+    text = " ".join(encodable(text).split())
+    return text if len(text) <= MAX_TEXT else f"{text[: MAX_TEXT - 1]}…"
