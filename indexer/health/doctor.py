@@ -13,10 +13,12 @@ import polars as pl
 from indexer.catalogue.product_file import PRODUCTS_FILE
 from indexer.catalogue.version_catalogue import open_catalogue
 from indexer.health.disk_index import require_searchable
+from indexer.health.model_files import require_sound_model
+from indexer.health.stored_rows import require_sound_rows
 from indexer.index.kinds import DISK
 from indexer.index.vector_index import INDEX_FILE
-from indexer.refresh.catalogue_scan import with_hashes
-from indexer.refresh.shards import not_unit_length
+from indexer.search.canaries import check_canaries
+from indexer.search.open_version import open_version
 from indexer.store.embedding_store import (
     LIVE_FILE,
     STAGING,
@@ -27,16 +29,12 @@ from indexer.store.embedding_store import (
     version_folder,
 )
 from indexer.store.product_table import TABLE
-from indexer.store.table_schema import TEXT_HASH, VECTOR
 from indexer.versions.live import Live, read_live, version_numbers
-from indexer.versions.rollback import lost_its_rows
 from indexer.versions.tags import read_tags
-from indexer.versions.version import StoreVersion, manifest_name, read_version, require_digests
+from indexer.versions.version import CANARIES_FILE, StoreVersion, manifest_name, read_version, require_digests
 from indexer.versions.version_index import open_index
-from ubm_embed.data.corpus import PRODUCT_SCHEMA
-from ubm_embed.errors import Conflict, InvalidData, NotFound, UbmError
-from ubm_embed.inference.runtimes.graphs import read_graphs, verify_graphs
-from ubm_embed.model.folder import ModelFolder
+from ubm_embed.errors import InvalidData, NotFound, UbmError
+from ubm_embed.inference.embedder import Embedder
 from ubm_embed.progress import Progress, silent
 from ubm_embed.validation import NEWER
 
@@ -101,6 +99,7 @@ class _Examination:
         self.faults: list[tuple[Severity, int | None, str, _Remedy]] = []
         self.damaged: set[int] = set()
         self.live: Live | None = None
+        self.embedder: Embedder | None = None  # of the last version: most versions have one model
 
     def findings(self) -> list[Finding]:
         """The collected faults, each with its remedy."""
@@ -123,13 +122,16 @@ class _Examination:
             self._check_pin(version)
         if number not in self.damaged:
             with self._collecting(number, self._replace_version):
-                self._check_table(version)
+                require_sound_rows(self.store, version)
         if number in self.damaged:
             return  # an index can be no better than its table
         with self._collecting(number, self._repair):
             self._check_files(version)
         with self._collecting(number, self._copy_model(version)):
-            self._check_model(version)
+            require_sound_model(self.store, version.model_id)
+        if number not in self.damaged and CANARIES_FILE in version.files:
+            with self._collecting(number, self._repair):
+                self._check_canaries(version)
 
     def check_live(self, numbers: list[int]) -> None:
         """Check that live.json names a version that exists."""
@@ -175,27 +177,6 @@ class _Examination:
             problem = f"must be {pinned}, which the table keeps for it, got {version.table_version}"
             raise InvalidData(problem, file=self._path(manifest_name(version.version)), field="table_version")
 
-    def _check_table(self, version: StoreVersion) -> None:
-        table, rows, bad = self.store.table, 0, 0
-        for batch in table.batches(version.table_version):
-            rows += len(batch.vectors)
-            bad += not_unit_length(batch.vectors).size
-        changed = self._count_changed_texts(version)
-        if lost_its_rows(self.store, version):
-            raise InvalidData(f"does not keep the rows of version {version.version}", file=table.uri)
-        if changed:
-            raise InvalidData(f"{changed} of {rows} products have another text than was encoded", file=table.uri)
-        if bad:
-            raise InvalidData(f"{bad} of {rows} vectors are not of length 1", file=table.uri)
-
-    def _count_changed_texts(self, version: StoreVersion) -> int:
-        """Read all other columns and count the rows whose text does not have the stored hash."""
-        names = [name for name in self.store.table.schema(version.table_version).names if name != VECTOR]
-        rows = self.store.table.read(version.table_version, names)
-        if TEXT_HASH not in names:  # older software stored no hashes
-            return 0
-        return int((with_hashes(rows.select(*PRODUCT_SCHEMA))[TEXT_HASH] != rows[TEXT_HASH]).sum())
-
     def _check_files(self, version: StoreVersion) -> None:
         table = self.store.table
         with self.store.storage.open_folder(version_folder(version.version)) as folder:
@@ -212,18 +193,19 @@ class _Examination:
             if version.index_spec.kind is DISK:
                 require_searchable(table, version, index)
 
-    def _check_model(self, version: StoreVersion) -> None:
-        name = model_folder(version.model_id)
-        try:
-            with self.store.storage.open_folder(name) as folder:
-                model = ModelFolder.open(folder)
-                for tower in filter(None, (model, model.product_tower)):
-                    if graphs := read_graphs(tower.path, tower.model_id):
-                        verify_graphs(graphs)
-        except FileNotFoundError:
-            raise InvalidData("missing", file=self._path(name)) from None
-        if model.model_id != version.model_id:
-            raise Conflict(f"{self._path(name)} holds model {model.model_id}")
+    def _check_canaries(self, version: StoreVersion) -> None:
+        """Let the model read the texts again that the version was published with."""
+        with contextlib.suppress(NotFound):  # without the library that reads the model, nobody can say
+            opened = open_version(self.store, version.version, "cpu", self.embedder)
+            self.embedder = opened.embedder
+            with contextlib.closing(opened.catalogue):
+                check = check_canaries(opened)
+            if check is not None and check.has_changed:
+                severity = Severity.ERROR if check.is_unfit else Severity.WARNING
+                self._add(severity, version.version, check.problem, _always(self._encode_again()))
+
+    def _encode_again(self) -> str:
+        return f"install what was there then, or encode all products again: {self._build()}"
 
     @contextlib.contextmanager
     def _collecting(self, number: int | None, remedy: _Remedy) -> Iterator[None]:

@@ -10,8 +10,8 @@ from indexer.refresh.gates import Gate
 from indexer.refresh.plan import ChangeCounts
 from indexer.refresh.publication import ReleaseCandidate, make_version
 from indexer.refresh.settings import RefreshSettings
-from indexer.store.embedding_store import EmbeddingStore, model_folder
-from indexer.versions.version import StoreVersion, manifest_name, read_version
+from indexer.store.embedding_store import EmbeddingStore, model_folder, version_folder
+from indexer.versions.version import CANARIES_FILE, StoreVersion, digest_of, manifest_name, read_version
 from ubm_embed.errors import InvalidData, NotFound
 from ubm_embed.model.folder import ModelFolder
 
@@ -95,7 +95,17 @@ def _candidate(store: EmbeddingStore, number: int, known: StoreVersion | None) -
         pairs=None,
         index=known.index_request if known else IndexRequest(),
         columns=known.columns if known else {},
+        canaries=_canaries(store, known) if known else None,
     )
+
+
+def _canaries(store: EmbeddingStore, version: StoreVersion) -> bytes | None:
+    """A version's canaries as they were published; None if they are lost or damaged."""
+    try:
+        content = store.storage.read(f"{version_folder(version.version)}/{CANARIES_FILE}")
+    except FileNotFoundError:
+        return None
+    return content if version.files.get(CANARIES_FILE) == digest_of(content) else None
 
 
 def _model_ids(store: EmbeddingStore, number: int, table_version: int) -> tuple[str, str | None]:

@@ -5,34 +5,32 @@ Letters: B queries, M products, D width.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import asdict, dataclass, field, replace
 from datetime import UTC, datetime
 from importlib.metadata import PackageNotFoundError
 from importlib.metadata import version as version_of
-from pathlib import Path
 
 import numpy as np
 import polars as pl
 
 from indexer.catalogue.version_catalogue import write_version_catalogue
 from indexer.index.index_request import IndexRequest, IndexTarget
-from indexer.index.kinds import DISK, IndexSpec
-from indexer.index.lance_backend import LanceBackend
 from indexer.index.recall import TuningQueries, midpoints_of
-from indexer.index.tuning import BenchmarkResult, choose_index
-from indexer.index.vector_index import INDEX_FILE, VectorIndex
+from indexer.index.tuning import BenchmarkResult
+from indexer.index.vector_index import VectorIndex
+from indexer.refresh.built_index import TableVectors, build_saved_index
 from indexer.refresh.exact_scan import ScanStatistics, exact_scan
 from indexer.refresh.gates import Gate, GateResult, require_passed
 from indexer.refresh.plan import ChangeCounts
 from indexer.refresh.settings import GateLimits, RefreshSettings
+from indexer.refresh.version_canaries import write_canaries
 from indexer.refresh.version_shift import NEAREST, ScannedVersion, measure_shift, rows_of, shift_gates
 from indexer.store.embedding_store import EmbeddingStore, version_folder
 from indexer.store.product_table import ProductTable
 from indexer.versions.live import Live, make_live, version_numbers
 from indexer.versions.version import LAYOUT, MANIFEST_FILE, METRIC, ColumnSummary, StoreVersion, digests
-from indexer.versions.version_index import open_index
-from ubm_embed.data.arrays import FloatArray, evenly_spaced
+from ubm_embed.data.arrays import evenly_spaced
 from ubm_embed.evaluation.uniformity import alignment, uniformity
 
 # Vectors or pairs that uniformity and alignment are measured on.
@@ -59,6 +57,7 @@ class ReleaseCandidate:
         index: the index to build and its targets.
         runtime: the text runtimes that encoded its products.
         columns: the shop's columns, for the manifest.
+        canaries: those of a version that is repaired, which stay; None to make them.
     """
 
     table_version: int
@@ -76,6 +75,7 @@ class ReleaseCandidate:
     index: IndexRequest = field(default_factory=IndexRequest)
     runtime: str | None = None
     columns: Mapping[str, ColumnSummary] = field(default_factory=dict)
+    canaries: bytes | None = None
 
 
 def publish(
@@ -119,8 +119,8 @@ def make_version(
     # Before the index is built, which would be in vain.
     require_passed([*candidate.results, _vectors_gate(statistics)], allowed)
     with store.storage.write_folder(version_folder(number), last=MANIFEST_FILE) as aside:
-        vectors = _TableVectors(store.table, candidate.table_version)
-        built = _build_index(vectors, candidate.index, queries, aside)
+        vectors = TableVectors(store.table, candidate.table_version)
+        built = build_saved_index(vectors, candidate.index, queries, aside)
         if vectors.table_version != candidate.table_version:
             candidate = replace(candidate, table_version=vectors.table_version)
             store.table.pin(number, candidate.table_version)
@@ -129,6 +129,7 @@ def make_version(
         measured = _uniformity(store.table, candidate)
         results = _gate_results(store.table, candidate, statistics, queries, built, measured, settings.gates)
         require_passed(results, allowed)
+        write_canaries(store, candidate.model_id, built.index, aside, kept=candidate.canaries)
         version = StoreVersion(
             layout=LAYOUT,
             version=number,
@@ -175,40 +176,6 @@ def _scan(table: ProductTable, candidate: ReleaseCandidate, count: int) -> tuple
         count=statistics.rows,
     )
     return statistics, queries
-
-
-@dataclass
-class _TableVectors:
-    """All vectors of a version of the table, in batches, as often as they are iterated over.
-
-    Attributes:
-        table_version: the version; once LanceDB has an index over the vectors, a later one with the same rows.
-    """
-
-    table: ProductTable
-    table_version: int
-
-    def __iter__(self) -> Iterator[FloatArray]:
-        return (batch.vectors for batch in self.table.batches(self.table_version))
-
-    def build_on_disk(self, spec: IndexSpec) -> VectorIndex:
-        """LanceDB's own index over them; building it commits a version of the table."""
-        self.table_version = self.table.create_index(self.table_version, spec.nlist)
-        return VectorIndex(LanceBackend(self.table.snapshot(self.table_version), spec.nlist), spec)
-
-
-def _build_index(
-    vectors: _TableVectors, request: IndexRequest, queries: TuningQueries, folder: Path
-) -> BenchmarkResult:
-    """Build the index and save it; its recall is measured after it is loaded again, as it will be served."""
-    chosen = choose_index(request, vectors, queries)
-    spec = chosen.index.spec
-    if spec.kind is not DISK:
-        chosen.index.save(folder / INDEX_FILE)
-    index = open_index(vectors.table, vectors.table_version, spec, folder)
-    if len(index) != queries.count:
-        return replace(chosen, index=index, recall=0.0)  # the gate `indexed` gives the reason
-    return replace(chosen, index=index, recall=queries.recall(index))
 
 
 def _gate_results(

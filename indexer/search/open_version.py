@@ -13,7 +13,7 @@ from indexer.catalogue.version_catalogue import open_catalogue
 from indexer.index.vector_index import INDEX_FILE, VectorIndex
 from indexer.store.embedding_store import EmbeddingStore, model_folder, version_folder
 from indexer.versions.live import live_number
-from indexer.versions.version import StoreVersion, read_version, require_files
+from indexer.versions.version import CANARIES_FILE, StoreVersion, read_version, require_files
 from indexer.versions.version_index import open_index
 from ubm_embed.errors import Conflict, InvalidData, NotFound
 from ubm_embed.inference.embedder import Embedder
@@ -22,12 +22,17 @@ from ubm_embed.model.folder import ModelFolder
 
 @dataclass(frozen=True, slots=True)
 class OpenVersion:
-    """A version and its parts."""
+    """A version and its parts.
+
+    Attributes:
+        canaries: the content of its file of canaries, which few need (see `Canaries.from_json`); None if it has none.
+    """
 
     version: StoreVersion
     embedder: Embedder
     index: VectorIndex
     catalogue: Catalogue
+    canaries: bytes | None = None
 
 
 def open_version(
@@ -69,10 +74,11 @@ def _open_parts(store: EmbeddingStore, version: StoreVersion, device: str, embed
         _require_equal("vectors", len(index), version.indexed, folder / INDEX_FILE)
         _require_equal("width", index.dimension, version.dimension, folder / INDEX_FILE)
         catalogue = open_catalogue(store, version, folder)
+        canaries = (folder / CANARIES_FILE).read_bytes() if CANARIES_FILE in version.files else None
     gpu = gpu_number(device)
     if gpu is not None:
         index.move_to_gpu(gpu)
-    return OpenVersion(version, embedder, index, catalogue)
+    return OpenVersion(version, embedder, index, catalogue, canaries)
 
 
 def _open_model(store: EmbeddingStore, version: StoreVersion, device: str) -> Embedder:

@@ -40,6 +40,7 @@ class Retriever:
     Args:
         predictors: models that predict how a session will go on, at most one for each task; answers then say so.
         limits: what a request may ask at most.
+        canaries: as of `OpenVersion`.
 
     Raises:
         ValueError: two predictors for one task.
@@ -53,9 +54,11 @@ class Retriever:
         catalogue: Catalogue,
         predictors: Sequence[Predictor] = (),
         limits: Limits | None = None,
+        canaries: bytes | None = None,
     ) -> None:
         self.version = version
         self.embedder = embedder
+        self.canaries = canaries
         self.limits = limits or Limits()
         self.predictors = Predictors(predictors)
         self._answerer: Answerer | None = Answerer(version, embedder, Matcher(index, catalogue), self.predictors)
@@ -86,7 +89,8 @@ class Retriever:
             ValueError: two predictors for one task, or no such device.
         """
         opened = open_version(EmbeddingStore.open(store), version, device, embedder)
-        return cls(opened.version, opened.embedder, opened.index, opened.catalogue, predictors, limits)
+        parts = opened.version, opened.embedder, opened.index, opened.catalogue
+        return cls(*parts, predictors, limits, opened.canaries)
 
     def close(self) -> None:
         """Let the version's files go; a request after that is an error. Let requests end first."""

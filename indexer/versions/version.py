@@ -22,6 +22,8 @@ from ubm_embed.errors import InvalidData, NotFound
 from ubm_embed.validation import NEWER, FrozenModel
 
 MANIFEST_FILE = "manifest.json"
+# Texts with the vectors that they had; versions of older software lack it.
+CANARIES_FILE = "canaries.json"
 # Which files lie beside the manifest. 1: ids.parquet; 2: those of `indexer.catalogue`.
 LAYOUT = 2
 METRIC: Literal["inner_product"] = "inner_product"
@@ -189,6 +191,11 @@ def read_version(store: EmbeddingStore, number: int | None = None) -> StoreVersi
 def digests(folder: Path) -> dict[str, FileDigest]:
     """The digest of each file of a version but its manifest, by name."""
     return {file.name: _digest(file) for file in sorted(folder.iterdir()) if file.name != MANIFEST_FILE}
+
+
+def digest_of(content: bytes) -> FileDigest:
+    """The digest of a file with this content."""
+    return FileDigest(bytes=len(content), sha256=hashlib.sha256(content).hexdigest())
 
 
 def require_files(version: StoreVersion, folder: Path) -> None:

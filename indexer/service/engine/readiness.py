@@ -5,19 +5,21 @@ Letters: N products.
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Iterator, Sequence
 
 import numpy as np
 
 from indexer.index.kinds import FACTORY
+from indexer.search.canaries import CanaryCheck, check_canaries, readable_products
 from indexer.search.query import Query
 from indexer.search.ranking import Rules
 from indexer.search.retriever import Retriever
-from ubm_embed.data.arrays import IntArray, evenly_spaced
+from ubm_embed.data.arrays import FloatArray, IntArray
 from ubm_embed.data.session import Action, Interaction, Product, Session
 from ubm_embed.errors import InvalidData
 
-_CANARIES = 8
+_LOG = logging.getLogger(__name__)
 # A catalogue may have been read in 8 bits, which keeps a cosine of 0.99, and the index may round to 8 bits more.
 _MIN_COSINE = 0.98
 # An index of an explicit factory may keep nothing but short codes. Another model's vectors have nothing in common.
@@ -39,9 +41,13 @@ def require_ready(retriever: Retriever) -> None:
 def problems(retriever: Retriever) -> list[str]:
     """What is wrong with a version; empty if it is fit to answer. It takes some passes of the model."""
     found = [*_counts(retriever)]
-    positions, products = _readable_products(retriever)
+    check = check_canaries(retriever)
+    if check is not None:
+        return [*found, *_canary_problems(retriever, check)]
+    positions, products = readable_products(retriever.embedder, retriever.catalogue)
     if products:
-        found += [*_canaries(retriever, positions, products), *_warm_up(retriever, products)]
+        read = np.stack([retriever.embedder.embed_product(product) for product in products])
+        found += [*_index_problems(retriever, positions, read), *_warm_up(retriever, products)]
     return found
 
 
@@ -53,10 +59,25 @@ def _counts(retriever: Retriever) -> Iterator[str]:
             yield f"it has {count:,} {name}, and {version.indexed:,} are indexed"
 
 
-def _canaries(retriever: Retriever, positions: IntArray, products: Sequence[Product]) -> Iterator[str]:
-    """Some products whose texts are read again: their vectors must be those stored, and find them."""
+def _canary_problems(retriever: Retriever, check: CanaryCheck) -> Iterator[str]:
+    """Problems of a version with canaries. A change that does not spoil the answers is logged."""
+    if check.is_unfit:
+        yield check.problem
+        return
+    if check.has_changed:
+        _LOG.warning("version %d: %s", retriever.version.version, check.problem)
+    ids = [str(product.product_id) for product in check.products]
+    found = retriever.catalogue.find(ids)
+    if len(found) < len(ids):
+        yield "it lacks products of its canaries"
+        return
+    yield from _index_problems(retriever, np.array([found[one] for one in ids]), check.product_vectors)
+    yield from _warm_up(retriever, check.products)
+
+
+def _index_problems(retriever: Retriever, positions: IntArray, read: FloatArray) -> Iterator[str]:
+    """Products whose texts were read again [N, D]: their vectors must be those of the index, and find them."""
     stored = retriever.index.vectors(positions)
-    read = np.stack([retriever.embedder.embed_product(product) for product in products])
     limit = _MIN_COSINE_OF_CODES if retriever.index.kind == FACTORY else _MIN_COSINE
     cosine = float(np.vecdot(stored, read).min())
     if not cosine >= limit:  # a damaged vector is not a number
@@ -64,8 +85,8 @@ def _canaries(retriever: Retriever, positions: IntArray, products: Sequence[Prod
         return
     first = retriever.index.search(read, 1).scores[:, 0]
     missed = int((first < np.vecdot(stored, read) - _SCORE_TOLERANCE).sum())
-    if missed > len(products) // 2:  # an approximate index may miss one
-        yield f"{missed} of {len(products)} products are not found by their own vectors"
+    if missed > len(read) // 2:  # an approximate index may miss one
+        yield f"{missed} of {len(read)} products are not found by their own vectors"
 
 
 def _warm_up(retriever: Retriever, products: Sequence[Product]) -> Iterator[str]:
@@ -79,12 +100,3 @@ def _warm_up(retriever: Retriever, products: Sequence[Product]) -> Iterator[str]
         yield f"a session of its own products is not read: {answer.fallback or 'they are unknown'}"
     elif not answer.matches:
         yield "a session of its own products has no matches"
-
-
-def _readable_products(retriever: Retriever) -> tuple[IntArray, list[Product]]:
-    """Positions [N] and products, evenly spaced, of whose texts the model knows a word."""
-    positions = evenly_spaced(len(retriever.catalogue), _CANARIES)
-    products = retriever.catalogue.products(positions.tolist())
-    views = [Interaction(Action.VIEW, product=product) for product in products.values()]
-    mask = np.array([sequence.has_words for sequence in retriever.embedder.tokenise(views)], bool)
-    return positions[mask], [product for product, is_read in zip(products.values(), mask, strict=True) if is_read]

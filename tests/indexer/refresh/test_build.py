@@ -14,7 +14,7 @@ from indexer.refresh.settings import RefreshSettings
 from indexer.search.retriever import Retriever
 from indexer.store.embedding_store import EmbeddingStore
 from indexer.versions.live import live_number, version_numbers
-from indexer.versions.version import LAYOUT, StoreVersion, read_version, require_digests
+from indexer.versions.version import CANARIES_FILE, LAYOUT, StoreVersion, read_version, require_digests
 from tests.indexer.refresh.shop import SESSION, VECTOR_ATOL, answer_of, stored
 from ubm_embed.errors import NotFound
 from ubm_embed.inference.embedder import Embedder
@@ -36,7 +36,7 @@ def test_a_version_describes_itself(store: Path, model_folder: Path) -> None:
     assert version.alignment is not None  # there are interactions
     assert set(version.gates) >= {"vectors", "indexed", "recall", "uniformity"}
     assert all(gate["passed"] for gate in version.gates.values())
-    assert set(version.files) == {index.INDEX_FILE, *CATALOGUE_FILES}
+    assert set(version.files) == {index.INDEX_FILE, *CATALOGUE_FILES, CANARIES_FILE}
     assert version.layout == LAYOUT
     require_digests(version, store / "versions" / "1")
 

@@ -23,7 +23,7 @@ from indexer.search.retriever import Retriever
 from indexer.store.embedding_store import EmbeddingStore
 from indexer.versions.pruning import KeepPolicy, prune
 from indexer.versions.rollback import roll_back
-from indexer.versions.version import StoreVersion, read_version
+from indexer.versions.version import CANARIES_FILE, StoreVersion, read_version
 from tests.indexer.catalogue.older_version import as_layout_1
 from ubm_embed.data.products import PRODUCT_SCHEMA
 from ubm_embed.data.session import Action, Interaction, Product, Session
@@ -124,7 +124,7 @@ def test_the_manifest_describes_it(store: Path) -> None:
     assert version.kind == "disk"
     assert version.parameters["factory"].startswith("LanceDB IVF")
     assert version.recall_at_10 >= 0.9
-    assert set(version.files) == set(CATALOGUE_FILES)
+    assert set(version.files) == {*CATALOGUE_FILES, CANARIES_FILE}
     assert EmbeddingStore.open(store).table.pins() == {1: version.table_version}
     assert not examine(store)
 

@@ -1,0 +1,23 @@
+"""How sure a share is that was measured on a sample."""
+
+from __future__ import annotations
+
+import math
+from statistics import NormalDist
+
+
+def wilson_interval(count: int, total: int, level: float = 0.95) -> tuple[float, float]:
+    """Where the share of all lies if `count` of `total` drawn at random have something (Wilson 1927).
+
+    Unlike the normal interval it has a width where none or all of the sample have it.
+
+    Raises:
+        ValueError: the total is below 1, or the count is not between 0 and the total.
+    """
+    if not 0 <= count <= total or total < 1:
+        raise ValueError(f"count must be from 0 to the total and the total at least 1, got {count} of {total}")
+    z, share = NormalDist().inv_cdf((1 + level) / 2), count / total
+    scale = 1 + z * z / total
+    centre = (share + z * z / (2 * total)) / scale
+    half = z / scale * math.sqrt(share * (1 - share) / total + z * z / (4 * total * total))
+    return max(centre - half, 0.0), min(centre + half, 1.0)
