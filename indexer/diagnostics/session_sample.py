@@ -25,8 +25,8 @@ class SessionSample:
 
     Attributes:
         corpus: these sessions, and the products that occur in them.
-        counts: product_id, count: interactions with each product in the sessions that training may have read; in all
-            the others if these are not known, or there are none.
+        counts: product_id, count, sessions: interactions with each product, and sessions that hold it, of those
+            sessions that training may have read; of all the others if these are not known, or there are none.
         total: sessions of the whole corpus.
         rule: which sessions were drawn from, in words.
         unseen: whether training has read none of them. If not, hit@10 is flattered.
@@ -105,4 +105,5 @@ def _part(corpus: Corpus, sessions: SessionTimes, drawn: IntArray) -> Corpus:
 def _counts(corpus: Corpus, sessions: SessionTimes, counted: BoolArray) -> pl.DataFrame:
     # Sessions lie one after the other, in the order of `sessions`.
     interactions = corpus.interactions.filter(pl.Series(np.repeat(counted, sessions.lengths)))
-    return interactions.drop_nulls("product_id").group_by("product_id").len("count")
+    sessions_of = pl.col("session_id").n_unique().alias("sessions")
+    return interactions.drop_nulls("product_id").group_by("product_id").agg(pl.len().alias("count"), sessions_of)

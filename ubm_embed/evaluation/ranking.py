@@ -1,4 +1,4 @@
-"""The rank of the target among all products, hit@k and MRR@k (paper 4.1.2).
+"""The rank of the target among all products, hit@k, MRR@k (paper 4.1.2) and NDCG@k.
 
 Letters: E examples, M products.
 """
@@ -37,3 +37,11 @@ def hit_at_k(ranks: IntArray, k: int) -> float:
 def mrr_at_k(ranks: IntArray, k: int) -> float:
     """Mean of 1 / rank, 0 where the target is not among the first k."""
     return float(np.mean(np.where(ranks <= k, 1.0 / ranks, 0.0)))
+
+
+def ndcg_at_k(ranks: IntArray, k: int) -> float:
+    """Mean of 1 / log2(1 + rank), 0 where the target is not among the first k (Järvelin and Kekäläinen 2002).
+
+    With one target the ideal gain is 1.
+    """
+    return float(np.mean(np.where(ranks <= k, 1.0 / np.log2(1.0 + ranks), 0.0)))

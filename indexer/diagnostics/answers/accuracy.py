@@ -1,0 +1,96 @@
+"""How often the next product is among a session's answers, by how often it was seen before (paper 4.5, figure 5).
+
+Letters: B sessions.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from indexer.diagnostics.report import Better, Chart, ChartKind, Metric
+from ubm_embed.data.arrays import IntArray
+from ubm_embed.evaluation.intervals import bootstrap_intervals
+from ubm_embed.evaluation.proportions import wilson_interval
+from ubm_embed.evaluation.ranking import hit_at_k, ndcg_at_k
+
+_K = 10
+MODEL, POPULARITY = "this model", "popularity"
+
+
+@dataclass(frozen=True)
+class TargetRanks:
+    """The ranks of the targets, 1 for the best, beyond any cutoff where they are not among the answers.
+
+    Attributes:
+        ranks: among the answers, [B].
+        popular_ranks: among the most popular products that the session does not hold, [B].
+        counts: how often other sessions chose the target, [B].
+        unseen: whether training has read none of the sessions.
+    """
+
+    ranks: IntArray
+    popular_ranks: IntArray
+    counts: IntArray
+    unseen: bool
+
+
+def accuracy_metrics(targets: TargetRanks, rounds: int, seed: int) -> Iterator[Metric]:
+    """hit@10 and NDCG@10, and hit@10 of the dumbest baseline."""
+
+    def measure(drawn: IntArray) -> dict[str, float]:
+        ranks, popular = targets.ranks[drawn], targets.popular_ranks[drawn]
+        return {
+            "hit_at_10": hit_at_k(ranks, _K),
+            "ndcg_at_10": ndcg_at_k(ranks, _K),
+            "popularity_hit_at_10": hit_at_k(popular, _K),
+        }
+
+    values = measure(np.arange(targets.ranks.size))
+    intervals = bootstrap_intervals(measure, targets.ranks.size, rounds=rounds, seed=seed)
+    flattered = "" if targets.unseen else "; flattered where training has read these sessions"
+    meanings = {
+        "hit_at_10": f"share of sessions whose next product is among the ten answers{flattered}",
+        "ndcg_at_10": f"the same, less for a lower rank: 1 / log2(1 + rank){flattered}",
+        "popularity_hit_at_10": "hit@10 of the ten most popular products for every session: a model must beat it",
+    }
+    for name, value in values.items():
+        yield Metric(
+            name=name,
+            value=value,
+            interval=intervals[name],
+            measured_on=f"{targets.ranks.size:,} sessions",
+            better=None if name.startswith("popularity") else Better.HIGHER,
+            meaning=meanings[name],
+        )
+
+
+def frequency_chart(targets: TargetRanks) -> Chart:
+    """hit@10 by how often the target was chosen: figure 5."""
+    rows = [*_bars(MODEL, targets.ranks, targets.counts), *_bars(POPULARITY, targets.popular_ranks, targets.counts)]
+    return Chart(
+        name="hit_by_frequency",
+        kind=ChartKind.BARS,
+        title="hit@10 by how often other sessions chose the next product",
+        x="times chosen in other sessions",
+        y="hit@10",
+        rows=rows,
+        good="the model stays above popularity, and its bars do not fall to 0 on the left: rare products are found by "
+        "their texts",
+        remedy="where rare products are not found, give them richer texts, or pre-train longer",
+    )
+
+
+def _bars(name: str, ranks: IntArray, counts: IntArray) -> Sequence[Mapping[str, Any]]:
+    from ubm_embed.evaluation.sparsity import by_frequency  # which needs scikit-learn
+
+    rows = []
+    for band in by_frequency(ranks, counts):
+        value = band.metrics[f"hit@{_K}"]
+        low, high = wilson_interval(round(value * band.examples), band.examples)
+        row = {"name": name, "group": band.label, "value": value, "low": low, "high": high, "count": band.examples}
+        rows.append(row)
+    return rows

@@ -1,0 +1,71 @@
+"""The gap between sessions and products, which share a space but need not share a region of it.
+
+Letters: B sessions, Q products, D width.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import numpy as np
+from numpy.typing import NDArray
+
+from indexer.diagnostics.report import Better, Metric
+from ubm_embed.data.arrays import FloatArray, IntArray
+from ubm_embed.evaluation.intervals import bootstrap_intervals
+
+
+def gap_metrics(
+    sessions: FloatArray,
+    centroid: FloatArray,
+    session_nearest: FloatArray,
+    product_nearest: FloatArray,
+    weights: NDArray[np.float64],
+    *,
+    rounds: int,
+    seed: int,
+) -> Iterator[Metric]:
+    """The distance of the centroids (Liang et al. 2022, section 2), and how near the nearest product is.
+
+    Args:
+        sessions: their vectors, of length 1, [B, D].
+        centroid: the mean vector of all products, [D].
+        session_nearest, product_nearest: the cosine of each session, [B], and of each product, [Q], with its nearest
+            product, a product itself left out.
+        weights: how many products each of those Q stands for.
+    """
+
+    def gap(drawn: IntArray) -> dict[str, float]:
+        return {
+            "modality_gap": float(np.linalg.norm(sessions[drawn].mean(axis=0) - centroid)),
+            "session_nearest_cosine": float(session_nearest[drawn].mean()),
+        }
+
+    def nearest(drawn: IntArray) -> dict[str, float]:
+        return {"product_nearest_cosine": float(np.average(product_nearest[drawn], weights=weights[drawn]))}
+
+    for measure, size, subjects in ((gap, len(sessions), "sessions"), (nearest, len(product_nearest), "products")):
+        intervals = bootstrap_intervals(measure, size, rounds=rounds, seed=seed)
+        for name, value in measure(np.arange(size)).items():
+            better, meaning = _MEANINGS[name]
+            yield Metric(
+                name=name,
+                value=value,
+                interval=intervals[name],
+                measured_on=f"{size:,} {subjects}",
+                better=better,
+                meaning=meaning,
+            )
+
+
+_MEANINGS: dict[str, tuple[Better | None, str]] = {
+    "modality_gap": (
+        Better.LOWER,
+        "distance between the mean vector of sessions and that of products, 0 to 2: near 0 they fill the same region",
+    ),
+    "session_nearest_cosine": (None, "cosine of a session and its nearest product"),
+    "product_nearest_cosine": (
+        None,
+        "cosine of a product and its nearest other product: sessions should come about as near to products",
+    ),
+}
