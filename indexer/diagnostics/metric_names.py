@@ -26,6 +26,8 @@ METRIC_NEEDS: Mapping[str, tuple[str, ...]] = {
     "retention": _CHANGE,
     "centroid_shift": _CHANGE,
     "category_shift": _CHANGE,
+    "separability_auc": _CHANGE,
+    "answer_overlap": _CHANGED_ANSWERS,
     # training
     "final_loss": _RUN,
     "loss_trend": _RUN,

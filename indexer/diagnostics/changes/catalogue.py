@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from indexer.diagnostics.report import Metric
 from indexer.diagnostics.space import VersionSpace
+from indexer.store.table_schema import TEXT_HASH
 from indexer.versions.difference import Difference
 
 _MEANINGS = {
@@ -13,13 +14,12 @@ _MEANINGS = {
 }
 
 
-def difference_between(before: VersionSpace, after: VersionSpace) -> Difference:
-    """The ids of what differs.
-
-    Raises:
-        InvalidData: one of the versions was written by older software, without hashes.
-    """
-    return Difference.between(after.store, before.opened.version, after.opened.version)
+def difference_between(before: VersionSpace, after: VersionSpace) -> Difference | None:
+    """The ids of what differs; None if older software wrote one of the versions, without hashes of its texts."""
+    store, versions = after.store, (before.opened.version, after.opened.version)
+    if not all(TEXT_HASH in store.table.schema(version.table_version).names for version in versions):
+        return None
+    return Difference.between(store, *versions)
 
 
 def catalogue_metrics(difference: Difference, before: int, after: int) -> list[Metric]:

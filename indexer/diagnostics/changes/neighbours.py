@@ -6,6 +6,8 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from indexer.diagnostics.changes.commands import difference_of, rollback_to
+from indexer.diagnostics.changes.share_histogram import histogram
 from indexer.diagnostics.finding import Fault, Finding, Severity
 from indexer.diagnostics.report import Better, Chart, ChartKind, Metric
 from indexer.diagnostics.space import VersionSpace
@@ -17,12 +19,6 @@ from ubm_embed.evaluation.intervals import bootstrap_intervals
 from ubm_embed.progress import Progress, silent
 
 _FAULTS = {Gate.NEIGHBOURS: Fault.MOVED_NEIGHBOURS, Gate.CENTROID: Fault.SHIFTED_CENTROID}
-_REMEDIES = {
-    Gate.NEIGHBOURS: "see which products moved in the table; if their texts were not changed on purpose, "
-    "go back: `ubm-embed versions rollback --store {store}`",
-    Gate.CENTROID: "the texts of the whole catalogue changed alike, or a file of the model did: compare a few with "
-    "`ubm-embed versions diff --store {store}`, and go back with `ubm-embed versions rollback --store {store}`",
-}
 
 
 def shift_between(
@@ -69,34 +65,33 @@ def _retention(shift: VersionShift, value: float, rounds: int, seed: int) -> Met
     )
 
 
-def shift_findings(gates: Sequence[GateResult], store: str) -> list[Finding]:
+def shift_findings(gates: Sequence[GateResult], before: VersionSpace, after: VersionSpace) -> list[Finding]:
     """A warning for each gate that a refresh would not have passed."""
+    difference, back = difference_of(before, after), rollback_to(before)
+    remedies = {
+        Gate.NEIGHBOURS: f"see which products moved; if their texts were not meant to change ({difference}), go back: "
+        f"{back}",
+        Gate.CENTROID: f"all texts or the model changed alike: if that was not meant ({difference}), go back: {back}",
+    }
     return [
-        Finding(
-            _FAULTS[gate.gate],
-            Severity.WARNING,
-            "changes",
-            f"{gate.message}; a refresh expects at {'most' if gate.is_max else 'least'} {gate.limit:g}",
-            _REMEDIES[gate.gate].format(store=store),
-        )
+        Finding(_FAULTS[gate.gate], Severity.WARNING, "changes", _problem(gate), remedies[gate.gate])
         for gate in gates
         if not gate.passed
     ]
 
 
+def _problem(gate: GateResult) -> str:
+    return f"{gate.message} (a refresh expects at {'most' if gate.is_max else 'least'} {gate.limit:g})"
+
+
 def retention_chart(shift: VersionShift) -> Chart:
     """How many products kept how many of their neighbours."""
     shares = shift.kept / np.maximum(shift.present, 1)
-    counts, edges = np.histogram(shares[shift.present > 0], bins=10, range=(0, 1))
-    rows = [
-        {"low": float(low), "high": float(high), "count": int(count)}
-        for low, high, count in zip(edges[:-1], edges[1:], counts, strict=True)
-    ]
     return Chart(
         name="retention",
         kind=ChartKind.HISTOGRAM,
         title=f"How many of their {NEAREST} nearest products kept",
-        rows=rows,
+        rows=histogram(shares[shift.present > 0]),
         good="nearly all products stand on the right, at 1",
         remedy="look at the products that moved most, and whether their texts were meant to change",
         x="share of the nearest that are kept",
