@@ -11,7 +11,7 @@ import typer
 from cli.console import progress, say, warn
 from cli.device import device_option, usable_device
 from cli.process import set_up_process
-from cli.run_options import RUN, Overwrite, Restart, Resume, require_one
+from cli.run_options import RUN, Overwrite, Restart, Resume, Track, require_one
 from cli.settings_options import OptionsOf, usage_error, with_options
 from ubm_embed.data.tasks.task import Task
 from ubm_embed.training.finetuning.config import FinetuningConfig
@@ -45,6 +45,7 @@ def finetune(
     resume: Resume = False,
     restart: Restart = False,
     overwrite: Overwrite = False,
+    track: Track = None,
 ) -> None:
     """Fine-tune a model for one task and write the weights that do best on the validation part.
 
@@ -54,9 +55,11 @@ def finetune(
     from ubm_embed.model.checkpoint import Checkpoint
     from ubm_embed.outputs import require_free
     from ubm_embed.training.finetuning.finetune import finetune as train
+    from ubm_embed.training.tracking.tracking import open_trackers
 
     require_one(resume=resume, restart=restart)
     require_free(out, overwrite=overwrite)
+    trackers = open_trackers(track or [], out)
     checkpoint = Checkpoint.from_pretrained(model)
     recipe = recipe or _fitting_recipe(checkpoint, task)
     say(f"recipe: {recipe}")
@@ -68,6 +71,7 @@ def finetune(
     opened = Corpus.open(corpus)
     set_up_process()
     run: dict[str, Any] = {"device": target, "resume": resume, "restart": restart, "overwrite": overwrite}
+    run |= {"trackers": trackers, "notice": warn}
     with progress() as report_progress:
         made = train(opened, checkpoint, out, config, progress=report_progress, **run)
     _report(out, made.model_id, made.record)

@@ -7,10 +7,10 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from cli.console import progress, say
+from cli.console import progress, say, warn
 from cli.device import device_option, usable_device
 from cli.process import set_up_process
-from cli.run_options import RUN, Overwrite, Restart, Resume, require_one
+from cli.run_options import RUN, Overwrite, Restart, Resume, Track, require_one
 from cli.settings_options import After, OptionsOf, usage_error, with_options
 from ubm_embed.training.model_sizes import ModelSizes
 from ubm_embed.training.pretraining.config import PretrainingConfig
@@ -71,6 +71,7 @@ def pretrain(
     resume: Resume = False,
     restart: Restart = False,
     overwrite: Overwrite = False,
+    track: Track = None,
 ) -> None:
     """Pre-train a User Behavior Model on a corpus, in the paper's two stages.
 
@@ -85,9 +86,11 @@ def pretrain(
     from ubm_embed.outputs import require_free
     from ubm_embed.training.pretraining.pretrain import pretrain as train
     from ubm_embed.training.processes import init_process_group
+    from ubm_embed.training.tracking.tracking import open_trackers
 
     require_one(resume=resume, restart=restart)
     require_free(out, overwrite=overwrite)
+    trackers = open_trackers(track or [], out)
     if init is not None:
         sizes.setdefault("layers", _LAYERS_OF_CHECKPOINT)
     try:
@@ -99,6 +102,7 @@ def pretrain(
     model, tokenizer = _initial_model(opened, config, init, vocab, chosen_sizes)
     set_up_process()
     run: dict[str, Any] = {"device": target, "resume": resume, "restart": restart, "overwrite": overwrite}
+    run |= {"trackers": trackers, "notice": warn}
     if init is not None:
         run["earlier_ids"] = TrainingIds.load(checkpoint_folder(init))
     with init_process_group(target) as processes, progress() as report_progress:

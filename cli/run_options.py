@@ -6,6 +6,8 @@ from typing import Annotated
 
 import typer
 
+from ubm_embed.training.tracking.tracker import TrackerName
+
 RUN = "Run"
 
 Resume = Annotated[bool, typer.Option("--resume", help="Continue the unfinished run at --out.", rich_help_panel=RUN)]
@@ -17,6 +19,14 @@ Overwrite = Annotated[
     bool,
     typer.Option(
         "--overwrite", help="Replace the model at --out; an unfinished run's state stays.", rich_help_panel=RUN
+    ),
+]
+Track = Annotated[
+    list[TrackerName] | None,
+    typer.Option(
+        "--track",
+        help="Log to TensorBoard, in OUT.tensorboard, or to MLflow, at MLFLOW_TRACKING_URI, as well; may be repeated.",
+        rich_help_panel=RUN,
     ),
 ]
 

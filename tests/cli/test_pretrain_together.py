@@ -55,7 +55,7 @@ def torchrun(*arguments: str | Path) -> subprocess.CompletedProcess[str]:
 
 def metrics_of(folder: Path) -> list[dict[str, Any]]:
     steps = [json.loads(line) for line in (folder / "metrics.jsonl").read_text().splitlines()]
-    return [{name: value for name, value in step.items() if name != "examples_per_second"} for step in steps]
+    return [{name: value for name, value in step.items() if not name.endswith("_per_second")} for step in steps]
 
 
 def test_killed_and_resumed_it_ends_where_an_undisturbed_run_does(corpus: Path, tmp_path: Path) -> None:

@@ -10,7 +10,7 @@ import contextlib
 import json
 import os
 import shutil
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any, Self
 
@@ -28,11 +28,16 @@ _STATE_FILE = "state.pt"
 
 
 class TrainingRun:
-    """The folder of an unfinished run. Use `open`."""
+    """The folder of an unfinished run. Use `open`.
+
+    Attributes:
+        observers: are called with each line of the metrics, once it is written.
+    """
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
         self.metrics = folder / METRICS_FILE
+        self.observers: list[Callable[[Mapping[str, Any]], None]] = []
 
     @staticmethod
     @contextlib.contextmanager
@@ -147,6 +152,8 @@ class TrainingRun:
         """Append one line to the metrics."""
         with open(self.metrics, "a", encoding="utf-8") as stream:
             stream.write(json.dumps(record) + "\n")
+        for observer in self.observers:
+            observer(record)
 
     def discard(self) -> None:
         """Remove the run: its model is written."""

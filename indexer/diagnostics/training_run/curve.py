@@ -24,11 +24,10 @@ class Point(NamedTuple):
 
 
 class Average(NamedTuple):
-    """The mean of some values, its standard error as if they were independent, and their number."""
+    """The mean of some values, and its standard error as if they were independent."""
 
     mean: float
     error: float
-    count: int
 
 
 @dataclass
@@ -106,7 +105,7 @@ class Curve:
         count = sum(bucket.count for bucket in chosen)
         mean = sum(bucket.total for bucket in chosen) / count
         variance = max(0.0, sum(bucket.squares for bucket in chosen) / count - mean * mean)
-        return Average(mean, math.sqrt(variance / max(1, count - 1)), count)
+        return Average(mean, math.sqrt(variance / max(1, count - 1)))
 
     def means(self) -> list[float]:
         """The mean of each bucket."""

@@ -21,10 +21,11 @@ DIVERGED = 1.1
 LEARNED = 0.01
 # A loss below half its chance level is one that the model had learned before; it may stay where it is.
 SOLVED = 0.5
-# Vectors that are all alike have 0; even untrained models, whose vectors lie in a narrow cone, are below -0.3.
-COLLAPSED = -0.2
-# A model that was spread over the sphere loses in this rise more than half of it.
-RISE, RISEN_TO = 1.0, -1.0
+# Vectors that are all alike have 0. An untrained model of width 64 on the sample shop, whose vectors lie in a narrow
+# cone, has -0.25, and collapsed ones stay near -0.1 or above.
+ALIKE = -0.05
+# Above this, a model that has lost half of its uniformity is on its way to 0; spread ones move between -2 and -4.
+SPREAD = -1.0
 # An InfoNCE loss of N candidates cannot measure more than log N nats (van den Oord et al. 2018, section 2.3): with 32,
 # 3.5. Recipes take 64 and more.
 MIN_CANDIDATES = 32
@@ -97,7 +98,7 @@ def _collapse(stage: StageLog) -> str | None:
         return None
     end = curve.part(0.9, 1.0).mean
     lowest = min(curve.means())
-    if end > COLLAPSED or (end - lowest > RISE and end > RISEN_TO):
+    if end > ALIKE or (end > SPREAD and end > lowest / 2):
         return f"uniformity rose to {end:.2f}{_of(stage)} from {lowest:.2f}; 0 is that of vectors that are all alike"
     return None
 

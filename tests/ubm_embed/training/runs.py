@@ -34,4 +34,4 @@ def metrics_of(folder: Path) -> list[dict[str, Any]]:
 
 def without_times(metrics: list[dict[str, Any]]) -> list[dict[str, Any]]:
     """The same lines, without what depends on how fast the machine is."""
-    return [{name: value for name, value in step.items() if name != "examples_per_second"} for step in metrics]
+    return [{name: value for name, value in step.items() if not name.endswith("_per_second")} for step in metrics]

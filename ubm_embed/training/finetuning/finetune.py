@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import shutil
 import time
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -29,13 +30,15 @@ from ubm_embed.model.heads import PurchaseIntentionHead, RemainingLengthHead
 from ubm_embed.model.tower import CachedInteractions, TextInteractions, Tower, UBMTower
 from ubm_embed.model.user_behavior_model import UserBehaviorModel
 from ubm_embed.outputs import output_folder, require_free
-from ubm_embed.progress import Progress, silent
+from ubm_embed.progress import Notice, Progress, silent, unsaid
 from ubm_embed.training.finetuning.config import HOLDOUT, FinetuningConfig
 from ubm_embed.training.finetuning.finetuner import Finetuner
 from ubm_embed.training.finetuning.neighbour_vectors import neighbour_vectors
 from ubm_embed.training.finetuning.objectives import NextItem, PurchaseIntention, RemainingLength, next_item_epoch
 from ubm_embed.training.metrics_file import METRICS_FILE
 from ubm_embed.training.run import TrainingRun
+from ubm_embed.training.tracking.tracker import Tracker
+from ubm_embed.training.tracking.tracking import tracked
 
 # Tokens x layers x width of a chunk, about 100 bytes each: on a CPU 32,768 tokens of the shop recipe's encoder.
 _CHUNK = {"cpu": 1 << 23, "cuda": 1 << 26}
@@ -56,6 +59,8 @@ def finetune(
     resume: bool = False,
     restart: bool = False,
     progress: Progress = silent,
+    trackers: Sequence[Tracker] = (),
+    notice: Notice = unsaid,
 ) -> Checkpoint:
     """Fine-tune a model for a task and write it to the folder `out`, with its metrics and leak report.
 
@@ -66,6 +71,8 @@ def finetune(
         overwrite: replace what is at `out`; an unfinished run is not touched.
         resume: continue the unfinished run.
         restart: discard the unfinished run, if there is one, and start over.
+        trackers: get what is logged as well.
+        notice: is told when a tracker fails; training goes on.
 
     Raises:
         Conflict: `out` is taken, another run is writing to it, a run is unfinished or does not fit, or the model has
@@ -95,7 +102,8 @@ def finetune(
         # Not before: what cannot be trained leaves no run behind, and discards none.
         run = run or TrainingRun.open(out, settings | origin, restart=restart)
         started = time.monotonic()
-        best = tuner.train(run)
+        with tracked(run, trackers, settings | origin, notice):
+            best = tuner.train(run)
         record = {
             **checkpoint.record,
             **origin,

@@ -25,11 +25,12 @@ from torch import nn
 
 from ubm_embed.data.tasks.dataset import TaskDataset
 from ubm_embed.data.tasks.examples import TargetSequences, TaskExamples
-from ubm_embed.errors import InvalidData
+from ubm_embed.errors import InvalidData, QualityGateFailed
 from ubm_embed.model.device import autocast
 from ubm_embed.progress import Progress, silent
 from ubm_embed.training.finetuning.config import FinetuningConfig
 from ubm_embed.training.finetuning.objectives import Objective, Validation
+from ubm_embed.training.metrics_file import FAILED
 from ubm_embed.training.run import REMEDY, TrainingRun
 from ubm_embed.training.step import learning_rate, take_step
 
@@ -193,19 +194,24 @@ class Finetuner:
         with autocast(self.device, self.config.precision):
             loss = self.objective.loss(examples, rng)
         rate, end = self._rate(step), self._end(step)
-        norm = take_step(
-            self.module,
-            self.optimizer,
-            loss,
-            rate=rate,
-            max_gradient_norm=self.config.max_gradient_norm,
-            name=f"step {step + 1}",
-            remedy="lower the learning rate" if self.run is None else REMEDY,
-        )
+        try:
+            norm = take_step(
+                self.module,
+                self.optimizer,
+                loss,
+                rate=rate,
+                max_gradient_norm=self.config.max_gradient_norm,
+                name=f"step {step + 1}",
+                remedy="lower the learning rate" if self.run is None else REMEDY,
+            )
+        except QualityGateFailed as error:
+            self._log(step=step + 1, steps=end, **{FAILED: str(error)})
+            raise
         self._log(
             step=step + 1,
             steps=end,
             loss=loss.item(),
+            **self.objective.step_metrics,
             learning_rate=rate,
             gradient_norm=norm,
             examples_per_second=len(examples) / (time.monotonic() - started),

@@ -5,6 +5,7 @@ Letters: B examples of a batch, E examples, M products, C candidates, D width.
 
 from __future__ import annotations
 
+import math
 from abc import ABC, abstractmethod
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -25,6 +26,7 @@ from ubm_embed.model.device import full_precision
 from ubm_embed.model.heads import PurchaseIntentionHead, RemainingLengthHead
 from ubm_embed.model.tower import CausalTower, Tower
 from ubm_embed.training.finetuning.sampled_softmax import SampledSoftmax
+from ubm_embed.training.finetuning.step_metrics import next_item_metrics, session_metrics
 
 BATCH = 512
 # To read more products would take longer than the steps between two evaluations.
@@ -46,7 +48,13 @@ class Validation:
 
 
 class Objective(Protocol):
-    """An `nn.Module` that the fine-tuning loop trains."""
+    """An `nn.Module` that the fine-tuning loop trains.
+
+    Attributes:
+        step_metrics: what the last loss in training compared, for the log.
+    """
+
+    step_metrics: dict[str, float]
 
     def epoch(self, dataset: TaskDataset, rng: np.random.Generator) -> TaskExamples | TargetSequences:
         """The examples of an epoch, in order."""
@@ -100,6 +108,7 @@ class NextItem(nn.Module):
         max_validation_products: int = MAX_VALIDATION_PRODUCTS,
     ) -> None:
         super().__init__()
+        self.step_metrics: dict[str, float] = {}
         self.tower, self.products, self.repeats = tower, products, repeats
         self.all_positions, self.by_hits, self.batch = all_positions, by_hits, batch
         self.max_validation_products = max_validation_products
@@ -113,11 +122,15 @@ class NextItem(nn.Module):
         """Mean over the examples of -log softmax of the target."""
         sample = None if self.sampler is None else self.sampler.draw(examples, rng, training=self.training)
         candidates = np.arange(self.products) if sample is None else sample.candidates
-        scores = self._training_scores(examples, candidates, self.tower.products(candidates))
+        (sessions, prefixes), vectors = self._training_sessions(examples), self.tower.products(candidates)
+        scores = self._scores(sessions, prefixes, candidates, vectors)
         target = torch.from_numpy(np.searchsorted(candidates, examples.targets)).to(scores.device)
         if sample is not None:
             # The target itself is a candidate for certain, not by chance: it is not corrected.
             scores = scores + sample.correction(scores).scatter(1, target[:, None], 0.0)
+        if self.training:
+            self.step_metrics = next_item_metrics(sessions, vectors, scores, target)
+            self.step_metrics["loss_chance"] = math.log(self.products)  # a sample's scores are corrected to all
         return cross_entropy(scores, target)
 
     @torch.no_grad()
@@ -172,14 +185,12 @@ class NextItem(nn.Module):
         """
         return self._scores(self.tower.sessions(prefixes), prefixes, candidates, vectors)
 
-    def _training_scores(
-        self, examples: TaskExamples | TargetSequences, candidates: IntArray, vectors: Tensor
-    ) -> Tensor:
+    def _training_sessions(self, examples: TaskExamples | TargetSequences) -> tuple[Tensor, SessionTable]:
+        """The vectors of the examples' prefixes, and the prefixes."""
         if isinstance(examples, TaskExamples):
-            return self.scores(examples.prefixes, candidates, vectors)
+            return self.tower.sessions(examples.prefixes), examples.prefixes
         prefixes = cast(CausalTower, self.tower).prefixes(examples.sessions)
-        sessions = prefixes[torch.from_numpy(examples.positions).to(prefixes.device)]
-        return self._scores(sessions, examples.examples.prefixes, candidates, vectors)
+        return prefixes[torch.from_numpy(examples.positions).to(prefixes.device)], examples.examples.prefixes
 
     def _scores(self, sessions: Tensor, prefixes: SessionTable, candidates: IntArray, vectors: Tensor) -> Tensor:
         with full_precision(sessions.device):
@@ -206,10 +217,16 @@ class _HeadObjective(nn.Module, ABC):
 
     Args:
         batch: prefixes that are read at once without gradients.
+
+    Attributes:
+        chance: the loss of a head that knows nothing of the session.
     """
+
+    chance: float
 
     def __init__(self, tower: Tower, head: PurchaseIntentionHead | RemainingLengthHead, *, batch: int = BATCH) -> None:
         super().__init__()
+        self.step_metrics: dict[str, float] = {}
         self.tower, self.head, self.batch = tower, head, batch
 
     def epoch(self, dataset: TaskDataset, rng: np.random.Generator) -> TaskExamples:
@@ -219,6 +236,12 @@ class _HeadObjective(nn.Module, ABC):
     @abstractmethod
     def loss(self, examples: TaskExamples, rng: np.random.Generator) -> Tensor:
         """Mean over examples."""
+
+    def _sessions(self, examples: TaskExamples) -> Tensor:
+        sessions = self.tower.sessions(examples.prefixes)
+        if self.training:
+            self.step_metrics = session_metrics(sessions) | {"loss_chance": self.chance}
+        return sessions
 
     @torch.no_grad()
     def validate(self, examples: TaskExamples) -> Validation:
@@ -240,9 +263,11 @@ class _HeadObjective(nn.Module, ABC):
 class PurchaseIntention(_HeadObjective):
     """PIP: binary cross entropy (3.4.1, equation 5, with its sign corrected); it predicts probabilities."""
 
+    chance = math.log(2)  # of one half for everybody
+
     def loss(self, examples: TaskExamples, rng: np.random.Generator) -> Tensor:
         """Mean over examples of which half come to a purchase."""
-        sessions = self.tower.sessions(examples.prefixes)
+        sessions = self._sessions(examples)
         with full_precision(sessions.device):
             logits = self.head(sessions.float())
             return binary_cross_entropy_with_logits(logits, _floats(examples.targets).to(logits.device))
@@ -252,10 +277,11 @@ class RemainingLength(_HeadObjective):
     """RLP: mean squared error (3.4.2, equation 6) of standardised lengths; it predicts interactions."""
 
     head: RemainingLengthHead
+    chance = 1.0  # of the mean for everybody: the variance of standardised lengths
 
     def loss(self, examples: TaskExamples, rng: np.random.Generator) -> Tensor:
         """Mean over examples."""
-        sessions = self.tower.sessions(examples.prefixes)
+        sessions = self._sessions(examples)
         with full_precision(sessions.device):
             predictions = self.head(sessions.float())
             lengths = _floats(examples.targets).to(predictions.device)

@@ -11,6 +11,7 @@ import hashlib
 import json
 import shutil
 import time
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -29,13 +30,15 @@ from ubm_embed.inference.runtimes.graph_writer import write_graphs
 from ubm_embed.model.checkpoint import Checkpoint, save_checkpoint
 from ubm_embed.model.user_behavior_model import UserBehaviorModel
 from ubm_embed.outputs import output_folder, require_free
-from ubm_embed.progress import Progress, silent
+from ubm_embed.progress import Notice, Progress, silent, unsaid
 from ubm_embed.training.metrics_file import METRICS_FILE
 from ubm_embed.training.pretraining.config import ITEM_LOSSES, SESSION_LOSSES, PretrainingConfig
 from ubm_embed.training.pretraining.pretrainer import Pretrainer
 from ubm_embed.training.pretraining.stages import ItemStage, SessionStage, Stage
 from ubm_embed.training.processes import ALONE, Processes
 from ubm_embed.training.run import TrainingRun
+from ubm_embed.training.tracking.tracker import Tracker
+from ubm_embed.training.tracking.tracking import tracked
 
 
 def pretrain(
@@ -52,6 +55,8 @@ def pretrain(
     earlier_ids: TrainingIds | None = None,
     progress: Progress = silent,
     processes: Processes = ALONE,
+    trackers: Sequence[Tracker] = (),
+    notice: Notice = unsaid,
 ) -> Checkpoint:
     """Train `model` on a corpus and write it to the folder `out`, with its metrics.
 
@@ -63,6 +68,8 @@ def pretrain(
         restart: discard the unfinished run, if there is one, and start over.
         earlier_ids: what `model` was trained on before.
         processes: those that train together. All call this with the same arguments, and see the same folders.
+        trackers: get what process 0 logs as well.
+        notice: is told when a tracker fails; training goes on.
 
     Raises:
         Conflict: `out` is taken, another run is writing to it, a run is unfinished or does not fit, or the processes
@@ -84,7 +91,6 @@ def pretrain(
         _require_alike(settings, processes)
         run = processes.on_rank_zero(lambda: TrainingRun.open(out, settings, resume=resume, restart=restart))
         started = time.monotonic()
-        Pretrainer(model.to(device), stages, run, config, progress, processes).train()
 
         def publish() -> None:
             record = _record(config, tokenized, run, time.monotonic() - started)
@@ -96,7 +102,9 @@ def pretrain(
             write_graphs(out)
             run.discard()
 
-        processes.on_rank_zero(publish)
+        with tracked(run, trackers if processes.is_rank_zero else (), settings, notice):
+            Pretrainer(model.to(device), stages, run, config, progress, processes).train()
+            processes.on_rank_zero(publish)
     return Checkpoint.from_pretrained(out)
 
 

@@ -16,13 +16,15 @@ import torch
 from torch import nn
 
 from ubm_embed.data.arrays import IntArray
+from ubm_embed.errors import QualityGateFailed
 from ubm_embed.model.user_behavior_model import UserBehaviorModel
 from ubm_embed.progress import Progress, silent
 from ubm_embed.training.encoding import CHUNK_TOKENS, Encoding
+from ubm_embed.training.metrics_file import FAILED
 from ubm_embed.training.pretraining.config import PretrainingConfig
-from ubm_embed.training.pretraining.geometry import geometry
 from ubm_embed.training.pretraining.losses import batch_losses
 from ubm_embed.training.pretraining.stages import Stage, batches, stage_steps
+from ubm_embed.training.pretraining.step_metrics import geometry, negatives
 from ubm_embed.training.pretraining.views import Views
 from ubm_embed.training.processes import ALONE, Processes
 from ubm_embed.training.run import REMEDY, TrainingRun
@@ -72,8 +74,14 @@ class Pretrainer:
 
         started = time.monotonic()
         for (step, chosen), views in read_ahead(read, batches(stage, self.config, first)):
-            record = self._step(stage, optimizer, step, total, views)
-            self._report(record | {"examples_per_second": chosen.size / (time.monotonic() - started)})
+            try:
+                record = self._step(stage, optimizer, step, total, views)
+            except QualityGateFailed as error:
+                self._log({"stage": stage.number, "step": step + 1, "steps": total, FAILED: str(error)})
+                raise
+            seconds = time.monotonic() - started
+            rates = {"examples_per_second": chosen.size / seconds, "tokens_per_second": views.num_tokens / seconds}
+            self._report(record | rates)
             started = time.monotonic()
             if (step + 1) % self.config.checkpoint_steps == 0 and step + 1 < total:
                 self._save(stage.number, step + 1, optimizer)
@@ -105,14 +113,18 @@ class Pretrainer:
             "loss": loss.item(),
             **{name: value.item() for name, value in losses.items()},
             **geometry(vectors.detach(), views),
-            **_negatives(views),
+            **negatives(views, positive_in_denominator=self.config.positive_in_denominator),
             "learning_rate": rate,
             "gradient_norm": norm,
         }
 
-    def _report(self, record: dict[str, Any]) -> None:
+    def _log(self, record: dict[str, Any]) -> None:
         if self.processes.is_rank_zero:
             self.run.log(record)
+
+    def _report(self, record: dict[str, Any]) -> None:
+        self._log(record)
+        if self.processes.is_rank_zero:
             note = f"loss {record['loss']:.3f}, uniformity {record['uniformity']:.2f}"
             self.progress(f"pre-training, stage {record['stage']}", record["step"], record["steps"], note)
 
@@ -148,12 +160,3 @@ def read_ahead(read: Callable[[Item], Value], items: Iterable[Item]) -> Iterator
 def optimizer_of(model: nn.Module, config: PretrainingConfig) -> torch.optim.AdamW:
     """AdamW over all weights, the same for both stages; each step sets its own learning rate."""
     return torch.optim.AdamW(model.parameters(), lr=config.learning_rate, weight_decay=config.weight_decay, fused=True)
-
-
-def _negatives(views: Views) -> dict[str, int]:
-    """The number of negatives in the losses of a batch, and of false ones that were masked."""
-    counts = views.negatives.values()
-    return {
-        "negatives": sum(count for count, _ in counts),
-        "num_masked": sum(masked for _, masked in counts),
-    }

@@ -175,6 +175,12 @@ class Views:
         return Views(self.batch.to(device), {name: pairs.to(device) for name, pairs in self.pairs.items()})
 
     @property
+    def num_tokens(self) -> int:
+        """The number of tokens that the interaction encoder reads."""
+        tokens = self.batch.tokens if isinstance(self.batch, SessionBatch) else self.batch
+        return tokens.ids.numel()
+
+    @property
     def negatives(self) -> dict[str, tuple[int, int]]:
         """By loss: the number of negatives in the denominators, and of false ones that were masked."""
         counts = {}

@@ -2,6 +2,7 @@
 
 import math
 from functools import partial
+from typing import ClassVar
 
 import numpy as np
 import pytest
@@ -27,6 +28,8 @@ ROUNDING = 100 * float(np.finfo(np.float32).eps)
 
 class Slope(nn.Module):
     """Training pushes its one weight up, step by step; validation has its own opinion of where it should be."""
+
+    step_metrics: ClassVar[dict[str, float]] = {}
 
     def __init__(self, best, spoiled_at=None, spoil=None):
         super().__init__()

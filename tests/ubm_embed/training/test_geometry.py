@@ -5,7 +5,7 @@ import pytest
 import torch
 
 from ubm_embed.evaluation import uniformity as defined
-from ubm_embed.training.pretraining import geometry
+from ubm_embed.training import geometry
 
 # Sums of some dozens of products of float32 numbers.
 ROUNDING = 100 * float(np.finfo(np.float32).eps)

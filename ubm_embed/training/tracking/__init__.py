@@ -1,0 +1,1 @@
+"""What a training run logs, sent to TensorBoard or MLflow as well."""
