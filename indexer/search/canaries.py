@@ -26,6 +26,7 @@ from ubm_embed.data.session import Action, Interaction, Product, Session
 from ubm_embed.inference.embedder import Embedder
 from ubm_embed.inference.environment import environment, environment_changes
 from ubm_embed.validation import FrozenModel
+from ubm_embed.wording import percent
 
 # Together they cost a server some passes of the model at each version that it opens.
 _PRODUCTS, _SESSIONS, _MATCHES = 8, 4, 10
@@ -158,19 +159,22 @@ class CanaryCheck:
         return not (self.cosine >= _MIN_COSINE_TO_ANSWER and self.overlap >= _MIN_OVERLAP_TO_ANSWER)
 
     @property
+    def change(self) -> str:
+        """What has changed, with its figures."""
+        count = self.product_cosines.size + self.session_cosines.size
+        figures = (
+            f"the least cosine of {count} is {self.cosine:.4f}, and {percent(self.overlap)} of the matches are the same"
+        )
+        if self.cosine >= MIN_COSINE:
+            return f"the index finds other products than when the version was published ({figures})"
+        return f"the model makes other vectors than when the version was published ({figures})"
+
+    @property
     def problem(self) -> str:
         """What has changed, and what may be the reason."""
-        count = self.product_cosines.size + self.session_cosines.size
-        if not self.cosine >= MIN_COSINE:
-            what = "the model makes other vectors than when the version was published"
-        else:
-            what = "the model's vectors are as published, but the index finds other products"
-        figures = (
-            f"the least cosine of {count} is {self.cosine:.4f}, and {self.overlap:.0%} of the matches are the same"
-        )
         reasons = ", ".join(self.environment_changes)
         reason = f"since then {reasons}" if reasons else "libraries and processor are the same, so a file was changed"
-        return f"{what}: {figures}; {reason}"
+        return f"{self.change}: {reason}"
 
 
 def check_canaries(parts: OpenParts) -> CanaryCheck | None:
