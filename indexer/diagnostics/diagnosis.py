@@ -15,6 +15,7 @@ from indexer.diagnostics.changes.changes import changes_section
 from indexer.diagnostics.changes.timeline import timeline_section
 from indexer.diagnostics.geometry.alignment import alignment_section
 from indexer.diagnostics.geometry.space_health import space_section
+from indexer.diagnostics.integrity.integrity import integrity_section
 from indexer.diagnostics.maps.maps import map_section
 from indexer.diagnostics.maps.projection import MapMethod
 from indexer.diagnostics.report import Diagnosis, Section
@@ -129,6 +130,7 @@ def _version_sections(
     with space.store.storage.open_folder(model_folder(space.embedder.model_id)) as folder:
         sample = sources.session_sample(ModelFolder.open(folder, model_id=space.embedder.model_id))
     spaces = [space] if before is None else [space, before]
+    yield integrity_section(space, sources.settings, progress)
     yield from _space_sections(spaces, space.opened.index, sample, sources, progress)
     if before is not None:
         yield changes_section(before, space, sample, sources.settings, progress, limits=sources.limits)

@@ -19,6 +19,13 @@ METRIC_NEEDS: Mapping[str, tuple[str, ...]] = {
     "session_uniformity": _SESSIONS,
     "session_alignment_reordered": _SESSIONS,
     "session_alignment_masked": _SESSIONS,
+    # integrity
+    "canary_cosine": _STORE,
+    "canary_overlap": _STORE,
+    "share_stale": _STORE,
+    "share_swapped": _STORE,
+    "share_foreign": _STORE,
+    "self_recall": _STORE,
     # changes
     "share_new": _CHANGE,
     "share_removed": _CHANGE,
