@@ -12,9 +12,10 @@ import numpy as np
 
 from ubm_embed.data.arrays import FloatArray
 from ubm_embed.inference.runtimes.optional_library import load_library
+from ubm_embed.wording import percent
 
-# Fewer points than this have too few neighbours for t-SNE's bandwidths.
-MIN_TSNE_POINTS = 10
+# Fewer points make no map, and have too few neighbours for the bandwidths of t-SNE.
+MIN_POINTS = 10
 _PERPLEXITY = 30  # the usual one, for some thousands of points
 
 
@@ -37,14 +38,28 @@ class Projection:
     plane: FloatArray
     explained: float | None
 
+    @property
+    def words(self) -> str:
+        """How the map was made, for a title."""
+        if self.explained is None:
+            return "t-SNE, whose distances between patches mean nothing"
+        return f"PCA, the two axes hold {percent(self.explained)} of the variance"
+
+    @property
+    def axes(self) -> tuple[str, str]:
+        """Titles of the axes of a chart."""
+        if self.explained is None:
+            return "t-SNE 1", "t-SNE 2"
+        return "first principal component", "second principal component"
+
 
 def project(vectors: FloatArray, method: MapMethod, seed: int) -> Projection:
-    """A map of [N, D], N >= 3.
+    """A map of [N, D], N >= `MIN_POINTS`.
 
     Raises:
         NotFound: openTSNE is not installed.
     """
-    if method is MapMethod.TSNE and len(vectors) >= MIN_TSNE_POINTS:
+    if method is MapMethod.TSNE:
         return _tsne(vectors, seed)
     return _principal_components(vectors)
 

@@ -42,7 +42,7 @@ def bars(view: View) -> alt.LayerChart:
     """A bar for each name in each group: upright where the groups' labels are short, else lying."""
     view = view.with_rows(_with_counts(view.rows))
     groups = [*dict.fromkeys(row["group"] for row in view.rows)]
-    upright = len(groups) <= _FEW and max(map(len, groups)) <= _SHORT
+    upright = len(groups) <= _FEW and max(len(line) for group in groups for line in group.split(_NEW_LINE)) <= _SHORT
     sides, value = _sides(view, groups, "x" if upright else "y"), "y" if upright else "x"
     tips = view.tooltips(name="of", group=view.chart.x or "group", value="value", low="from", high="to", count="count")
     heights = {value: _AXES[value]("value:Q", title=view.chart.y or None)}

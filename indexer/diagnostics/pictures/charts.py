@@ -59,7 +59,7 @@ def picture(chart: Chart, limit: int) -> Spec | None:
     whole = drawn[0] if len(drawn) == 1 else alt.concat(*drawn, columns=2).resolve_scale(color=_sharing(chart))
     title = alt.TitleParams(wrap(chart.title, 90), subtitle=wrap(chart.good, 110), offset=12)
     spec: Spec = whole.properties(title=title).to_dict()
-    return {**spec, "config": {**CONFIG, "background": "white"}}
+    return {**spec, "config": {**CONFIG, "background": "white", "padding": 12}}
 
 
 def _sharing(chart: Chart) -> Any:

@@ -44,7 +44,10 @@ def curves(view: View) -> alt.LayerChart:
 
 def timeline(view: View) -> alt.LayerChart:
     """A figure of each version; the live one is a diamond."""
-    x = alt.X("version:O", title=view.chart.x or "version", axis=alt.Axis(labelAngle=0, labelOverlap=True))
+    live_is = ", the live one as a diamond" if view.has("is_live") else ""
+    x = alt.X(
+        "version:O", title=f"{view.chart.x or 'version'}{live_is}", axis=alt.Axis(labelAngle=0, labelOverlap=True)
+    )
     y = alt.Y("value:Q", title=view.chart.y or None, scale=alt.Scale(zero=False))
     tips = view.tooltips(version="version", created="created", value=view.title or "value", is_live="live")
     points = layer().mark_point()

@@ -13,7 +13,7 @@ from ubm_embed.data.session import encodable
 
 Row = dict[str, Any]
 MAX_TEXT = 160  # characters
-_DIGITS = 5  # significant ones: more than a picture can show
+_DIGITS = 7  # significant ones, those of float32
 
 
 def thinned(chart: Chart, limit: int) -> list[Row]:
