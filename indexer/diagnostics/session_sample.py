@@ -41,15 +41,17 @@ class SessionSample:
     counted: int = 0
 
     @classmethod
-    def draw(cls, corpus: Corpus, count: int, seed: int, model: ModelFolder | None = None) -> Self:
-        """At most `count` sessions of two or more interactions, drawn at random.
+    def draw(
+        cls, corpus: Corpus, count: int, seed: int, model: ModelFolder | None = None, *, min_interactions: int = 2
+    ) -> Self:
+        """At most `count` sessions of `min_interactions` or more, drawn at random.
 
         Args:
             model: sessions that its training has read are left out, if its record tells which these are and enough
                 others are left.
         """
         sessions = corpus.session_times()
-        long_enough = sessions.lengths > 1
+        long_enough = sessions.lengths >= min_interactions
         unseen, rule = _unseen(corpus, sessions, model)
         if unseen is not None and (unseen.mask & long_enough).sum() < MIN_UNSEEN:
             number = f"only {int((unseen.mask & long_enough).sum()):,} sessions have not been read by training"

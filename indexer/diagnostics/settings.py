@@ -20,6 +20,7 @@ class DiagnosisSettings(FrozenModel):
         queries: products that are searched for among all others.
         texts: products whose texts are read again by the model.
         sessions: sessions of the corpus that are read by the model.
+        examples: sessions whose outcome is compared with what a head predicted.
         embedded: products that a model embeds where there is no store.
         rounds: resamples of a bootstrap.
         seed: of every sample. The same seed gives the same report.
@@ -32,6 +33,7 @@ class DiagnosisSettings(FrozenModel):
     queries: Annotated[int, Field(ge=2, le=10_000)] = 500
     texts: _Count = 256
     sessions: _Count = 400
+    examples: _Count = 800
     embedded: _Count = 20_000
     rounds: Annotated[int, Field(ge=20, le=10_000)] = 300
     seed: Annotated[int, Field(ge=0)] = 0

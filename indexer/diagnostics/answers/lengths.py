@@ -1,0 +1,102 @@
+"""Whether predicted remaining lengths are right on average, over all and where they are short or long.
+
+Letters: E examples.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+
+import numpy as np
+
+from indexer.diagnostics.answers.head_predictions import HeadPredictions, HeadReport
+from indexer.diagnostics.finding import Fault, Finding, Severity
+from indexer.diagnostics.report import Better, Chart, ChartKind, Metric
+from indexer.diagnostics.settings import DiagnosisSettings
+from ubm_embed.data.arrays import FloatArray, IntArray
+from ubm_embed.evaluation.calibration import equal_mass_bins
+from ubm_embed.evaluation.intervals import bootstrap_intervals
+
+# As a share of the mean length: the interval of the error must lie beyond it. Heads minimise the squared error, so they
+# are right on average where they were trained; from one week to another lengths drift by less.
+_MAX_BIAS = 0.2
+_MIN_EXAMPLES = 20
+_Z = 1.96
+
+
+def length_report(predictions: HeadPredictions, settings: DiagnosisSettings) -> HeadReport:
+    """Metrics, the calibration curve, and whether lengths are biased."""
+    predicted, lengths = predictions.values, predictions.outcomes
+    chart = _chart(predicted, lengths)
+    if lengths.size < _MIN_EXAMPLES:
+        note = f"only {lengths.size} sessions are long enough: too few to judge predicted lengths by"
+        return HeadReport(charts=(chart,), notes=(note,))
+    metrics = tuple(_metrics(predicted, lengths, settings))
+    findings = tuple(_findings(metrics[0], float(lengths.mean())))
+    return HeadReport(metrics=metrics, charts=(chart,), findings=findings)
+
+
+def _metrics(predicted: FloatArray, lengths: IntArray, settings: DiagnosisSettings) -> Iterator[Metric]:
+    errors = predicted.astype(np.float64) - lengths
+
+    def measure(drawn: IntArray) -> dict[str, float]:
+        return {"length_error": float(errors[drawn].mean()), "length_mae": float(np.abs(errors[drawn]).mean())}
+
+    intervals = bootstrap_intervals(measure, errors.size, rounds=settings.rounds, seed=settings.seed)
+    mean = f"the mean is {lengths.mean():.1f}"
+    meanings: dict[str, tuple[Better | None, str]] = {
+        "length_error": (None, f"predicted less actual interactions still to come, on average: 0 is right; {mean}"),
+        "length_mae": (Better.LOWER, f"mean absolute error of the interactions still to come; {mean}"),
+    }
+    for name, value in measure(np.arange(errors.size)).items():
+        better, meaning = meanings[name]
+        yield Metric(
+            name=name,
+            value=value,
+            interval=intervals[name],
+            measured_on=f"{errors.size:,} sessions",
+            better=better,
+            meaning=meaning,
+        )
+
+
+def _chart(predicted: FloatArray, lengths: IntArray) -> Chart:
+    rows = []
+    for part in equal_mass_bins(predicted, lengths):
+        half = _Z * part.deviation / math.sqrt(part.count)
+        rows.append(
+            {
+                "name": "length",
+                "predicted": part.predicted,
+                "observed": part.observed,
+                "count": part.count,
+                "low": part.observed - half,
+                "high": part.observed + half,
+            }
+        )
+    return Chart(
+        name="length_reliability",
+        kind=ChartKind.RELIABILITY,
+        title="Predicted interactions still to come, and how many came",
+        x="predicted",
+        y="actual, on average",
+        rows=rows,
+        good="all points on the diagonal, as far as their intervals tell",
+        remedy="fine-tune the head again on newer sessions: ubm-embed finetune rlp",
+    )
+
+
+def _findings(error: Metric, mean: float) -> Iterator[Finding]:
+    assert error.interval is not None
+    low, high = error.interval
+    if low > _MAX_BIAS * mean or high < -_MAX_BIAS * mean:
+        direction = "long" if error.value > 0 else "short"
+        yield Finding(
+            Fault.BIASED_LENGTHS,
+            Severity.WARNING,
+            "calibration",
+            f"predicted remaining lengths are too {direction} by {abs(error.value):.1f} interactions on average, of "
+            f"{mean:.1f}",
+            "fine-tune the head again on newer sessions: `ubm-embed finetune rlp`",
+        )

@@ -1,0 +1,133 @@
+"""Whether probabilities of a purchase are true: what share of sessions with a probability of 0.3 end in a purchase?
+
+Letters: E examples.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import numpy as np
+
+from indexer.diagnostics.answers.head_predictions import HeadPredictions, HeadReport
+from indexer.diagnostics.finding import Fault, Finding, Severity
+from indexer.diagnostics.report import Better, Chart, ChartKind, Metric
+from indexer.diagnostics.settings import DiagnosisSettings
+from ubm_embed.data.arrays import BoolArray, FloatArray, IntArray
+from ubm_embed.evaluation.calibration import (
+    auc,
+    brier_score,
+    equal_mass_bins,
+    expected_calibration_error,
+    logistic_recalibration,
+)
+from ubm_embed.evaluation.intervals import bootstrap_intervals
+from ubm_embed.evaluation.proportions import wilson_interval
+
+# At a slope of 0.8 a probability of 0.9 is truly 0.85, which no shop would notice; at 0.5 it is 0.75. The whole
+# interval must lie below, so that a good head is not named by chance.
+_MIN_SLOPE = 0.8
+# Ten of the rarer outcome for each of the two coefficients (Peduzzi et al. 1996); of fewer nothing can be said.
+_MIN_OF_EACH = 20
+
+
+def purchase_report(predictions: HeadPredictions, settings: DiagnosisSettings) -> HeadReport:
+    """Metrics, the reliability curve, and whether the head is over-confident."""
+    probabilities, labels = predictions.values, predictions.outcomes.astype(bool)
+    rarer = int(min(labels.sum(), (~labels).sum()))
+    chart = _chart(probabilities, labels)
+    if rarer < _MIN_OF_EACH:
+        note = f"only {rarer} of {labels.size:,} sessions have the rarer outcome: too few to judge probabilities by"
+        return HeadReport(charts=(chart,), notes=(note,))
+    metrics = tuple(_metrics(probabilities, labels, settings))
+    return HeadReport(metrics=metrics, charts=(chart,), findings=tuple(_findings(metrics)))
+
+
+def _metrics(probabilities: FloatArray, labels: BoolArray, settings: DiagnosisSettings) -> Iterator[Metric]:
+    def measure(drawn: IntArray) -> dict[str, float]:
+        predicted, actual = probabilities[drawn], labels[drawn]
+        return {
+            "calibration_error": expected_calibration_error(predicted, actual),
+            "calibration_slope": logistic_recalibration(predicted, actual)[1],
+            "probability_error": float(predicted.mean(dtype=np.float64) - actual.mean()),
+            "brier_score": brier_score(predicted, actual),
+            "purchase_auc": auc(predicted, actual),
+        }
+
+    intervals = bootstrap_intervals(measure, labels.size, rounds=settings.rounds, seed=settings.seed)
+    for name, value in measure(np.arange(labels.size)).items():
+        better, meaning = _MEANINGS[name]
+        yield Metric(
+            name=name,
+            value=value,
+            interval=intervals[name],
+            measured_on=f"{labels.size:,} sessions, {int(labels.sum()):,} with a purchase",
+            better=better,
+            meaning=meaning,
+        )
+
+
+_MEANINGS: dict[str, tuple[Better | None, str]] = {
+    "calibration_error": (
+        Better.LOWER,
+        "expected calibration error: mean distance between the predicted and the observed share of purchases over ten "
+        "groups of sessions; chance alone adds a little",
+    ),
+    "calibration_slope": (
+        None,
+        "1 is right; below, probabilities are too near 0 and 1, above, too near the mean (logistic recalibration)",
+    ),
+    "probability_error": (None, "mean probability less the share of purchases: 0 is right, above it is too high"),
+    "brier_score": (Better.LOWER, "mean squared distance of probability and outcome"),
+    "purchase_auc": (
+        Better.HIGHER,
+        "how often a session with a purchase gets a higher probability than one without: 0.5 is chance",
+    ),
+}
+
+
+def _chart(probabilities: FloatArray, labels: BoolArray) -> Chart:
+    rows = []
+    for part in equal_mass_bins(probabilities, labels):
+        low, high = wilson_interval(round(part.observed * part.count), part.count)
+        rows.append(
+            {
+                "name": "purchase",
+                "predicted": part.predicted,
+                "observed": part.observed,
+                "count": part.count,
+                "low": low,
+                "high": high,
+            }
+        )
+    return Chart(
+        name="purchase_reliability",
+        kind=ChartKind.RELIABILITY,
+        title="Predicted probability of a purchase, and the share of sessions with one",
+        x="predicted probability",
+        y="share with a purchase",
+        rows=rows,
+        good="all points on the diagonal, as far as their intervals tell",
+        remedy="use the ranking of sessions rather than their probabilities, and fine-tune the head again",
+    )
+
+
+def _findings(metrics: tuple[Metric, ...]) -> Iterator[Finding]:
+    by_name = {metric.name: metric for metric in metrics}
+    slope = by_name["calibration_slope"]
+    assert slope.interval is not None
+    low, high = slope.interval
+    if high >= _MIN_SLOPE:
+        return
+    if slope.value > 0:
+        seen = f"their logits would be right if multiplied by {slope.value:.2f} ({low:.2f} to {high:.2f})"
+    else:
+        seen = f"they say nothing of who buys, at an AUC of {by_name['purchase_auc'].value:.2f}"
+    yield Finding(
+        Fault.OVERCONFIDENT,
+        Severity.WARNING,
+        "calibration",
+        f"probabilities of a purchase are too extreme: {seen}",
+        "fine-tune the head again, with fewer steps or on more sessions: `ubm-embed finetune pip`; until then, trust the "
+        "order of sessions rather than their probabilities",
+    )
