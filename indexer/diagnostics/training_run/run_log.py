@@ -38,6 +38,11 @@ class StageLog:
     planned: int = 0
     clipped: int | None = None
 
+    @property
+    def is_contrastive(self) -> bool:
+        """Whether its loss pulls positive pairs together, in contrast to that of a head."""
+        return self.curve("alignment") is not None
+
     def curve(self, name: str) -> Curve | None:
         """A curve that has a finite value; None if there is none by this name."""
         curve = self.curves.get(name)
