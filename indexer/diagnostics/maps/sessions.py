@@ -27,7 +27,7 @@ _SHOWN = 4  # last interactions of a session that its label holds
 
 @dataclass(frozen=True)
 class MappedSessions:
-    """S sessions that the model can read.
+    """S sessions that the model can read, the shortest first.
 
     Attributes:
         vectors: [S, D], of length 1.
@@ -58,6 +58,7 @@ class MappedSessions:
         tokenized = TokenizedCorpus.from_corpus(chosen, embedder.tokenizer)
         # A session of which the model knows no interaction has no vector.
         readable = np.flatnonzero(tokenized.sessions.lengths)
+        readable = readable[np.argsort(tokenized.sessions.lengths[readable], kind="stable")]
         vectors = embedder.embed_table(tokenized.texts, tokenized.sessions.take(readable))
         facts = _described(chosen)[readable]
         return cls(

@@ -53,9 +53,9 @@ CONFIG: Mapping[str, Any] = {
 
 
 def most_frequent(values: Iterable[str]) -> list[str]:
-    """Distinct values, the most frequent first, at most one for each colour."""
+    """Distinct values, at most one for each colour: as they occur, or if there are more the most frequent first."""
     counts = Counter(value for value in values if value != OTHER)
-    return [value for value, _ in counts.most_common(len(COLOURS))]
+    return [*counts] if len(counts) <= len(COLOURS) else [value for value, _ in counts.most_common(len(COLOURS))]
 
 
 def colours_of(names: Iterable[str]) -> list[str]:
