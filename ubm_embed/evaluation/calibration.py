@@ -9,8 +9,6 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
-from sklearn.linear_model import LogisticRegression
-from sklearn.metrics import brier_score_loss, roc_auc_score
 
 from ubm_embed.data.arrays import BoolArray, FloatArray
 
@@ -72,7 +70,7 @@ def expected_calibration_error(probabilities: FloatArray, labels: BoolArray, bin
 
 def brier_score(probabilities: FloatArray, labels: BoolArray) -> float:
     """Mean squared distance of probability and outcome (Brier 1950)."""
-    return float(brier_score_loss(labels, probabilities, pos_label=True))
+    return float(np.square(probabilities.astype(np.float64) - labels).mean())
 
 
 def auc(probabilities: FloatArray, labels: BoolArray) -> float:
@@ -81,6 +79,8 @@ def auc(probabilities: FloatArray, labels: BoolArray) -> float:
     Raises:
         ValueError: all labels are the same.
     """
+    from sklearn.metrics import roc_auc_score  # inside: a diagnosis without heads does not need it
+
     _require_both(labels)
     return float(roc_auc_score(labels, probabilities))
 
@@ -94,6 +94,8 @@ def logistic_recalibration(probabilities: FloatArray, labels: BoolArray) -> tupl
     Raises:
         ValueError: all labels are the same.
     """
+    from sklearn.linear_model import LogisticRegression
+
     _require_both(labels)
     clipped = np.clip(probabilities.astype(np.float64), _MIN_PROBABILITY, 1 - _MIN_PROBABILITY)
     logits = np.log(clipped / (1 - clipped))

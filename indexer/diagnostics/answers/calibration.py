@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from indexer.diagnostics.answers.head_predictions import HeadPredictions, HeadReport
+from indexer.diagnostics.answers.lengths import length_report
+from indexer.diagnostics.answers.purchases import purchase_report
 from indexer.diagnostics.report import Section
 from indexer.diagnostics.settings import DiagnosisSettings
 from ubm_embed.data.corpus import Corpus
@@ -32,9 +34,6 @@ def calibration_section(
         InvalidData: a model has no head.
         ValueError: two models for one task.
     """
-    from indexer.diagnostics.answers.lengths import length_report  # which need scikit-learn
-    from indexer.diagnostics.answers.purchases import purchase_report
-
     tasks = [model.config.task for model in models]
     if len({*tasks}) < len(tasks):
         raise ValueError(f"expected one model for each task, got models for {', '.join(map(str, tasks))}")

@@ -128,6 +128,6 @@ def _findings(metrics: tuple[Metric, ...]) -> Iterator[Finding]:
         Severity.WARNING,
         "calibration",
         f"probabilities of a purchase are too extreme: {seen}",
-        "fine-tune the head again, with fewer steps or on more sessions: `ubm-embed finetune pip`; until then, trust the "
-        "order of sessions rather than their probabilities",
+        "fine-tune the head again, with fewer steps or on more sessions: `ubm-embed finetune pip`; until then, trust "
+        "the order of sessions rather than their probabilities",
     )
