@@ -1,0 +1,130 @@
+"""Hubs and anti-hubs: products that are near to many others, or to none (Radovanovic et al. 2010).
+
+Letters: M products, N sampled vectors, B queries.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from indexer.diagnostics.geometry.estimate import Estimate
+from indexer.diagnostics.geometry.scan import NEIGHBOURS, SpaceScan, UnitVectors
+from indexer.diagnostics.report import Table
+from indexer.diagnostics.settings import DiagnosisSettings
+from indexer.diagnostics.space import Space, title_of
+from ubm_embed.data.arrays import IntArray
+from ubm_embed.evaluation.duplicates import row_hashes
+from ubm_embed.evaluation.hubness import k_occurrence, nearest_others, skewness
+from ubm_embed.evaluation.intervals import bootstrap_intervals
+from ubm_embed.evaluation.proportions import wilson_interval
+
+# With fewer vectors everything is among the ten nearest of much else.
+MIN_VECTORS = 10 * NEIGHBOURS
+_ROWS_SHOWN = 10
+
+
+@dataclass(frozen=True)
+class SampledOccurrences:
+    """The 10-occurrence of a sample of different vectors among each other.
+
+    Attributes:
+        rows: of the space, [N].
+        counts: N_10 of each, [N].
+        total: M.
+    """
+
+    rows: IntArray
+    counts: NDArray[np.int64]
+    total: int
+
+    @classmethod
+    def measure(cls, sample: UnitVectors, total: int) -> SampledOccurrences | None:
+        """Compare a sample of vectors; None if there are too few.
+
+        Of equal vectors one is kept: any ten of them are the nearest of each.
+        """
+        first = np.sort(np.unique(row_hashes(sample.vectors), return_index=True)[1])
+        if first.size < MIN_VECTORS:
+            return None
+        counts = k_occurrence(nearest_others(sample.vectors[first], NEIGHBOURS), first.size)
+        return cls(sample.rows[first], counts, total)
+
+    def skewness(self, settings: DiagnosisSettings) -> Estimate:
+        """Of the counts."""
+
+        def measure(chosen: IntArray) -> dict[str, float]:
+            return {"skewness": skewness(self.counts[chosen])}
+
+        intervals = bootstrap_intervals(measure, self.counts.size, rounds=settings.rounds, seed=settings.seed)
+        return Estimate(skewness(self.counts), intervals["skewness"], self._measured_on)
+
+    @property
+    def antihubs(self) -> Estimate:
+        """The share of the sample that is among the ten nearest of nothing."""
+        count = int((self.counts == 0).sum())
+        return Estimate(count / self.counts.size, wilson_interval(count, self.counts.size), self._measured_on)
+
+    @property
+    def _measured_on(self) -> str:
+        return f"{self.counts.size:,} of {self.total:,} products, compared with each other"
+
+    def antihub_table(self, space: Space) -> Table:
+        """Some that are among the ten nearest of nothing, the most popular first."""
+        rows = self.rows[self.counts == 0]
+        popularity = space.popularity
+        if popularity is not None:
+            rows = rows[np.argsort(-popularity[rows], kind="stable")]
+        rows = rows[:_ROWS_SHOWN]
+        chosen = ["" if popularity is None else int(popularity[row]) for row in rows]
+        products = zip(space.products(rows), chosen, strict=True)
+        return Table(
+            "antihubs",
+            "Anti-hubs: products that are among the ten nearest of no other product in the sample.",
+            ("product", "title", "times chosen"),
+            [(product.product_id, title_of(product), count) for product, count in products],
+        )
+
+
+@dataclass(frozen=True)
+class QueryOccurrences:
+    """In how many of the queries' exact lists of ten each product is, among all products of the space.
+
+    Attributes:
+        rows: products that are in at least one, the most frequent first.
+        counts: of these.
+        queries: B.
+        total: M.
+    """
+
+    rows: IntArray
+    counts: NDArray[np.int64]
+    queries: int
+    total: int
+
+    @classmethod
+    def count(cls, scan: SpaceScan) -> QueryOccurrences | None:
+        """Count what was found in the pass over all vectors; None if all are equal."""
+        rows, counts = np.unique(scan.nearest.positions[scan.others()], return_counts=True)
+        order = np.argsort(-counts, kind="stable")
+        return cls(rows[order], counts[order], scan.queries.size, scan.hashes.size) if rows.size else None
+
+    @property
+    def largest(self) -> Estimate:
+        """The share of the queries that have the largest hub among their ten nearest."""
+        count = int(self.counts[0])
+        where = f"the ten nearest of {self.queries:,} products among all {self.total:,}"
+        return Estimate(count / self.queries, wilson_interval(count, self.queries), where)
+
+    def table(self, space: Space) -> Table:
+        """The most frequent ones by name."""
+        shown = slice(_ROWS_SHOWN)
+        products = zip(space.products(self.rows[shown]), self.counts[shown].tolist(), strict=True)
+        return Table(
+            "hubs",
+            f"Hubs: products that are most often among the ten nearest of {self.queries:,} others.",
+            ("product", "title", "share of the lists"),
+            [(product.product_id, title_of(product), round(count / self.queries, 4)) for product, count in products],
+        )

@@ -1,0 +1,66 @@
+"""What the model sees of products' texts, and the lengths of what it makes of them before they are normalised.
+
+Letters: K products.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from indexer.diagnostics.geometry.estimate import Estimate
+from indexer.diagnostics.geometry.read_texts import ReadTexts
+from indexer.diagnostics.report import Table
+from indexer.diagnostics.settings import DiagnosisSettings
+from indexer.diagnostics.space import Space, sample_rows, title_of
+from ubm_embed.data.arrays import BoolArray
+from ubm_embed.evaluation.proportions import wilson_interval
+
+_ROWS_SHOWN = 10
+
+
+@dataclass(frozen=True)
+class TextHealth:
+    """Of a sample of products.
+
+    Attributes:
+        without_text: share without a word that the model knows.
+        cut: share of which the model reads the beginning only.
+        unreadable: some of those without a word.
+        norms: lengths of h' of products that are read again, [K].
+    """
+
+    without_text: Estimate
+    cut: Estimate
+    unreadable: Table
+    norms: NDArray[np.float64]
+
+    @classmethod
+    def measure(cls, space: Space, settings: DiagnosisSettings) -> TextHealth:
+        """Tokenise a sample of products, and read fewer."""
+        texts = ReadTexts.of_rows(space, sample_rows(space, settings.sample, settings.seed))
+        read = ReadTexts.of_rows(space, sample_rows(space, settings.texts, settings.seed))
+        wordless = ~texts.has_words
+        return cls(
+            without_text=_share(wordless, len(space)),
+            cut=_share(texts.is_cut, len(space)),
+            unreadable=_unreadable(texts, wordless),
+            norms=np.linalg.norm(space.embedder.encode_texts(read.tokens).astype(np.float64), axis=1),
+        )
+
+
+def _share(found: BoolArray, total: int) -> Estimate:
+    count, where = int(found.sum()), f"{found.size:,} of {total:,} products"
+    return Estimate(count / found.size, wilson_interval(count, found.size) if found.size < total else None, where)
+
+
+def _unreadable(texts: ReadTexts, wordless: BoolArray) -> Table:
+    products = [texts.products[row] for row in np.flatnonzero(wordless)[:_ROWS_SHOWN]]
+    return Table(
+        "unreadable_texts",
+        "Products without a word that the model knows.",
+        ("product", "title"),
+        [(product.product_id, title_of(product)) for product in products],
+    )
