@@ -116,14 +116,9 @@ class _Comparison:
         answers = SessionAnswers.ask(self.before, self.after, sample.corpus, self.progress)
         metric = answers.metric(rounds=self.settings.rounds, seed=self.settings.seed)
         self.metrics.append(metric)
-        self.findings += answers.findings(metric, self._min_answer_overlap())
+        self.findings += answers.findings(metric, self.limits)
         self.tables.append(answers.table())
         self.charts.append(answers.chart())
-
-    def _min_answer_overlap(self) -> float:
-        """The limit of the gate `neighbours`: answers are neighbours of sessions, of which as many must be kept."""
-        reads_alike = self.before.opened.version.model_id == self.after.opened.version.model_id
-        return self.limits.min_overlap if reads_alike else self.limits.min_overlap_of_another_model
 
     def section(self) -> Section:
         """What was found."""

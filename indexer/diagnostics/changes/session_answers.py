@@ -19,6 +19,7 @@ from indexer.diagnostics.changes.share_histogram import histogram
 from indexer.diagnostics.finding import Fault, Finding, Severity
 from indexer.diagnostics.report import Better, Chart, ChartKind, Metric, Table
 from indexer.diagnostics.space import VersionSpace
+from indexer.refresh.settings import GateLimits
 from indexer.search.answer import Answer
 from indexer.search.retriever import Retriever
 from ubm_embed.data.arrays import evenly_spaced
@@ -76,19 +77,28 @@ class SessionAnswers:
             "with: 1 if they are the same in the same order; above 0.9 after a usual night",
         )
 
-    def findings(self, metric: Metric, limit: float) -> list[Finding]:
-        """A warning if the overlap is below a limit with all of its interval."""
+    @property
+    def read_alike(self) -> bool:
+        """Whether one model read the sessions for both."""
+        return self.before.opened.version.model_id == self.after.opened.version.model_id
+
+    def findings(self, metric: Metric, limits: GateLimits) -> list[Finding]:
+        """A finding if the overlap is below its limit with all of its interval.
+
+        Answers are neighbours of sessions: as many must be kept as the gate `neighbours` wants of products. Another
+        model is meant to answer differently, so that is only noted.
+        """
         assert metric.interval is not None
+        limit = limits.min_overlap if self.read_alike else limits.min_overlap_of_another_model
         if metric.interval[1] >= limit:
             return []
-        problem = (
-            f"the answers to sessions have a rank-biased overlap of {metric.value:.2f} (expected {limit:g} or more)"
-        )
+        severity = Severity.WARNING if self.read_alike else Severity.NOTE
+        problem = f"answers to the same sessions have a rank-biased overlap of {metric.value:.2f} (expected {limit:g})"
         remedy = (
-            "read the answers side by side; if they got worse, compare both versions' hit@10 with "
-            f"`ubm-embed diagnose --corpus`, and go back: {rollback_to(self.before)}"
+            "read them side by side; if they got worse, which hit@10 of both versions tells "
+            f"(`ubm-embed diagnose --version N --corpus DIR`), go back: {rollback_to(self.before)}"
         )
-        return [Finding(Fault.CHANGED_RESULTS, Severity.WARNING, "changes", problem, remedy)]
+        return [Finding(Fault.CHANGED_RESULTS, severity, "changes", problem, remedy)]
 
     def table(self) -> Table:
         """The sessions whose answers changed most, and what each version answers."""

@@ -181,6 +181,25 @@ def test_another_model_may_move_vectors_but_not_scatter_them(store: EmbeddingSto
         publish(store, scattered, limits(min_overlap_of_another_model=0.5))
 
 
+def test_another_session_model_over_the_same_product_tower_may_move_no_vector(store: EmbeddingStore) -> None:
+    """One product tower made the vectors of both versions, so they have common coordinates."""
+    vectors = some(200)
+    publish(store, candidate(store, vectors), DEFAULT)
+    tuned = replace(candidate(store, vectors), model_id="m2", product_model_id="m1")
+    version = publish(store, tuned, DEFAULT)
+    assert (value(version, Gate.NEIGHBOURS), value(version, Gate.CENTROID)) == (1.0, 0.0)
+    again = replace(candidate(store, unit(vectors + 0.3)), model_id="m3", product_model_id="m1")
+    with pytest.raises(QualityGateFailed, match="gate 'centroid'"):
+        publish(store, again, limits(min_overlap=0))
+
+
+def test_another_model_without_a_product_in_common_cannot_be_compared(store: EmbeddingStore) -> None:
+    publish(store, candidate(store, some(50)), DEFAULT)
+    others = candidate(store, some(50, width=8), [f"q{row}" for row in range(50)])
+    version = publish(store, replace(others, model_id="m2"), DEFAULT)
+    assert not {Gate.NEIGHBOURS, Gate.CENTROID} & version.gates.keys()
+
+
 def test_a_catalogue_with_no_product_in_common_has_no_neighbours_to_compare(store: EmbeddingStore) -> None:
     publish(store, candidate(store, some(50)), DEFAULT)
     version = publish(store, candidate(store, some(50, seed=1), [f"q{row}" for row in range(50)]), limits(max_shift=2))
