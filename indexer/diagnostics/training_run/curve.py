@@ -38,7 +38,17 @@ class _Bucket:
     low: Point
     high: Point
 
-    def add(self, other: _Bucket) -> None:
+    def add(self, point: Point) -> None:
+        y = point.y
+        self.count += 1
+        self.total += y
+        self.squares += y * y
+        if y < self.low.y:
+            self.low = point
+        if y > self.high.y:
+            self.high = point
+
+    def merge(self, other: _Bucket) -> None:
         self.count += other.count
         self.total += other.total
         self.squares += other.squares
@@ -70,17 +80,16 @@ class Curve:
         self.last = Point(x, y)
         self.first = self.last if not self.count else self.first
         self.count += 1
-        own = _Bucket(1, y, y * y, self.last, self.last)
         if self._buckets and self._buckets[-1].count < self._width:
-            self._buckets[-1].add(own)
+            self._buckets[-1].add(self.last)
             return
-        self._buckets.append(own)
+        self._buckets.append(_Bucket(1, y, y * y, self.last, self.last))
         if len(self._buckets) > MAX_BUCKETS:
             self._halve()
 
     def _halve(self) -> None:
         for left, right in zip(self._buckets[::2], self._buckets[1::2], strict=False):
-            left.add(right)
+            left.merge(right)
         self._buckets, self._width = self._buckets[::2], 2 * self._width
 
     def points(self) -> Iterator[Point]:
