@@ -29,13 +29,19 @@ def space_charts(measures: SpaceMeasures, name: str) -> Iterator[Chart]:
         yield _cosines(measures.sample.vectors, measures.settings.seed)
 
 
+# Vectors after a layer norm have no variance in one direction: what rounding leaves there would stretch the axis.
+_ROUNDING = 1e-9
+
+
 def _spectrum(variances: NDArray[np.float64], name: str) -> Chart:
     shares = (variances / variances.sum()).tolist()
     return Chart(
         name="spectrum",
         kind=ChartKind.SPECTRUM,
         title="Share of the variance by principal component",
-        rows=[{"name": name, "rank": rank, "share": share} for rank, share in enumerate(shares, 1)],
+        rows=[
+            {"name": name, "rank": rank, "share": share} for rank, share in enumerate(shares, 1) if share > _ROUNDING
+        ],
         good="a slow, even fall: many directions carry something, and the first ones a tenth each at most",
         remedy="a cliff after a few components: pre-train with more negatives (--item-batch, --session-batch), or from "
         "a pre-trained text encoder (--init)",

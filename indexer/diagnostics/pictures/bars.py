@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Sequence, Set
 from typing import Any
 
 import altair as alt
@@ -40,9 +40,9 @@ def histogram(view: View) -> alt.LayerChart:
 
 def bars(view: View) -> alt.LayerChart:
     """A bar for each name in each group: upright where the groups' labels are short, else lying."""
-    view = view.with_rows(_with_counts(view.rows))
+    upright = _stands_upright({str(row["group"]) for row in view.rows})
+    view = view.with_rows(_with_counts(view.rows, _NEW_LINE if upright else ": "))
     groups = [*dict.fromkeys(row["group"] for row in view.rows)]
-    upright = len(groups) <= _FEW and max(len(line) for group in groups for line in group.split(_NEW_LINE)) <= _SHORT
     sides, value = _sides(view, groups, "x" if upright else "y"), "y" if upright else "x"
     tips = view.tooltips(name="of", group=view.chart.x or "group", value="value", low="from", high="to", count="count")
     heights = {value: _AXES[value]("value:Q", title=view.chart.y or None)}
@@ -63,12 +63,16 @@ def _sides(view: View, groups: Sequence[str], channel: str) -> dict[str, Any]:
     return sides
 
 
-def _with_counts(rows: Sequence[Row]) -> list[Row]:
-    """The rows with the examples of a group under its label, if all names have as many there."""
+def _stands_upright(groups: Set[str]) -> bool:
+    return len(groups) <= _FEW and max(map(len, groups)) <= _SHORT
+
+
+def _with_counts(rows: Sequence[Row], separator: str) -> list[Row]:
+    """The rows with the examples of a group beside its label, if all names have as many there."""
     counts: dict[str, set[Any]] = {}
     for row in rows:
         counts.setdefault(str(row["group"]), set()).add(row.get("count"))
     same = all(len(values) == 1 and None not in values for values in counts.values())
     return [
-        {**row, "group": f"{row['group']}{_NEW_LINE}{row['count']:,}" if same else str(row["group"])} for row in rows
+        {**row, "group": f"{row['group']}{separator}{row['count']:,}" if same else str(row["group"])} for row in rows
     ]

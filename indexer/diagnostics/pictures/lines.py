@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import altair as alt
 
 from indexer.diagnostics.pictures.palette import INK
+from indexer.diagnostics.pictures.thinning import Row
 from indexer.diagnostics.pictures.view import View, layer
 
 
 def spectrum(view: View) -> alt.LayerChart:
-    """Share of the variance by rank, on a logarithmic scale, which has no 0."""
-    view = view.with_rows([row for row in view.rows if row.get("share", 0) > 0])
+    """Share of the variance by rank, on a logarithmic scale."""
     y = alt.Y("share:Q", title=view.chart.y or "share of the variance", scale=alt.Scale(type="log"), axis=_powers())
     line = layer().mark_line()
     return view.layered(
@@ -22,6 +24,11 @@ def spectrum(view: View) -> alt.LayerChart:
             tooltip=view.tooltips(name="of", rank="component", share="share of the variance"),
         )
     )
+
+
+def with_shares(rows: Sequence[Row]) -> Sequence[Row]:
+    """The rows that a logarithmic scale can show."""
+    return [row for row in rows if row.get("share", 0) > 0]
 
 
 def _powers() -> alt.Axis:
@@ -48,7 +55,9 @@ def timeline(view: View) -> alt.LayerChart:
     x = alt.X(
         "version:O", title=f"{view.chart.x or 'version'}{live_is}", axis=alt.Axis(labelAngle=0, labelOverlap=True)
     )
-    y = alt.Y("value:Q", title=view.chart.y or None, scale=alt.Scale(zero=False))
+    # Else the axis of a single value is labelled without its decimals.
+    numbers = alt.Axis(format=",.6~g")
+    y = alt.Y("value:Q", title=view.chart.y or None, scale=alt.Scale(zero=False), axis=numbers)
     tips = view.tooltips(version="version", created="created", value=view.title or "value", is_live="live")
     points = layer().mark_point()
     if view.has("is_live"):
