@@ -40,22 +40,27 @@ MIN_VALIDATIONS = 3
 
 def findings(run: RunLog) -> Iterator[Finding]:
     """Everything that the run warns of."""
-    if run.failed is not None:
-        problem = run.failed.split(": ")[0]  # what the error advises is the remedy below
-        yield _finding(Fault.DIVERGED, Severity.ERROR, problem, _slower(run, run.stages[-1] if run.stages else None))
+    yield from _learning(run)
     for stage in run.stages:
-        yield from _of_stage(run, stage)
-    yield from _validation(run)
+        yield from _few_negatives(stage)
 
 
-def _of_stage(run: RunLog, stage: StageLog) -> Iterator[Finding]:
-    if run.failed is None and (problem := _divergence(stage)):
-        yield _finding(Fault.DIVERGED, Severity.ERROR, problem, _slower(run, stage))
-    elif run.failed is None and _judgeable(stage):
-        yield from _unlearned(run, stage)
-    if _judgeable(stage) and (problem := _collapse(stage)):
-        yield _finding(Fault.COLLAPSING, Severity.ERROR, problem, f"{_slower(run, stage)}: it does not come back")
-    yield from _few_negatives(stage)
+def _learning(run: RunLog) -> Iterator[Finding]:
+    """The first thing that went wrong: what follows comes from it, and its own remedy would be another."""
+    if run.failed is not None:
+        error = run.failed.split(": ")[0]  # what it advises is the remedy below
+        yield _finding(Fault.DIVERGED, Severity.ERROR, error, _slower(run, run.stages[-1] if run.stages else None))
+        return
+    for stage in run.stages:
+        if problem := _divergence(stage):
+            yield _finding(Fault.DIVERGED, Severity.ERROR, problem, _slower(run, stage))
+            return
+        if problem := _collapse(stage):
+            yield _finding(Fault.COLLAPSING, Severity.ERROR, problem, f"{_slower(run, stage)}: it does not come back")
+            return
+        if unlearned := [*_unlearned(run, stage)] or [*_validation(run, stage)]:
+            yield from unlearned
+            return
 
 
 def _judgeable(stage: StageLog) -> bool:
@@ -75,7 +80,7 @@ def _divergence(stage: StageLog) -> str | None:
 
 
 def _unlearned(run: RunLog, stage: StageLog) -> Iterator[Finding]:
-    for name, curve in stage.losses.items():
+    for name, curve in stage.losses.items() if _judgeable(stage) else ():
         chance = stage.chance(name)
         if chance is not None and (_at_chance(curve, chance) or (stage.is_contrastive and _is_flat(curve, chance))):
             remedy = f"raise {_rate(run, stage)} or the number of steps, and look at the corpus with ubm-embed inspect"
@@ -105,7 +110,7 @@ def _candidates(stage: StageLog, chance: float) -> str:
 
 def _collapse(stage: StageLog) -> str | None:
     # The vectors that a head reads a single number from may come to lie on a line.
-    if not stage.is_contrastive or (curve := stage.curve("uniformity")) is None:
+    if not _judgeable(stage) or not stage.is_contrastive or (curve := stage.curve("uniformity")) is None:
         return None
     end = curve.part(0.9, 1.0).mean
     lowest = min(curve.means())
@@ -127,16 +132,15 @@ def _few_negatives(stage: StageLog) -> Iterator[Finding]:
     yield _finding(Fault.TOO_FEW_NEGATIVES, Severity.WARNING, problem, f"raise {option}")
 
 
-def _validation(run: RunLog) -> Iterator[Finding]:
+def _validation(run: RunLog, stage: StageLog) -> Iterator[Finding]:
     """Of fine-tuning: no validation was better than the one before the first step."""
-    for stage in run.stages:
-        losses, hits = stage.curve("validation_loss"), stage.curve("validation_hit_at_10")
-        if losses is None or losses.count < MIN_VALIDATIONS or losses.first.x > 0:
-            continue
-        if losses.first.y <= losses.lowest and (hits is None or hits.first.y >= hits.highest):
-            seen = f"none of {losses.count} validations was better than that before the first step"
-            problem = f"{seen}, whose loss is {losses.first.y:.3f}"
-            yield _finding(Fault.NOT_LEARNING, Severity.WARNING, problem, _slower(run, stage))
+    losses, hits = stage.curve("validation_loss"), stage.curve("validation_hit_at_10")
+    if losses is None or losses.count < MIN_VALIDATIONS or losses.first.x > 0:
+        return
+    if losses.first.y <= losses.lowest and (hits is None or hits.first.y >= hits.highest):
+        seen = f"none of {losses.count} validations was better than that before the first step"
+        remedy = _slower(run, stage)
+        yield _finding(Fault.NOT_LEARNING, Severity.WARNING, f"{seen}, whose loss is {losses.first.y:.3f}", remedy)
 
 
 def _slower(run: RunLog, stage: StageLog | None) -> str:

@@ -9,6 +9,7 @@ from torch import nn
 
 from ubm_embed.data.batches.session_table import SessionTable
 from ubm_embed.data.tasks.examples import TargetSequences, TaskExamples
+from ubm_embed.evaluation.uniformity import alignment, uniformity
 from ubm_embed.model.heads import PurchaseIntentionHead, RemainingLengthHead
 from ubm_embed.training.finetuning.objectives import NextItem, PurchaseIntention, RemainingLength
 
@@ -95,6 +96,60 @@ class TestFullSoftmax:
         assert tower.texts.grad[[0, 1, 2, 3, 4, 6, 7, 8]].abs().sum(dim=1).min() > 0
         assert tower.vectors.grad[list(TARGETS)].abs().sum(dim=1).min() > 0
         assert torch.isfinite(tower.vectors.grad).all()
+
+
+class TestStepMetrics:
+    """What a loss in training leaves for the log."""
+
+    def test_of_a_full_softmax(self, tower):
+        objective = NextItem(tower, PRODUCTS)
+        objective.loss(examples(), UNREAD)
+        compared = [len(candidates(prefix, repeats=False)) for prefix in PREFIXES]
+        found = objective.step_metrics
+        assert (found["negatives"], found["num_masked"]) == (sum(compared) - 4, 4 * PRODUCTS - sum(compared))
+        assert found["candidates"] == sum(compared) / 4
+        assert found["loss_chance"] == math.log(PRODUCTS)
+        with torch.no_grad():
+            sessions, targets = tower.sessions(table()).numpy(), tower.vectors[list(TARGETS)].numpy()
+        assert found["uniformity"] == pytest.approx(uniformity(sessions), abs=ROUNDING)
+        assert found["alignment"] == pytest.approx(alignment(sessions, targets), abs=ROUNDING)
+
+    def test_all_candidates_alike_lose_the_chance_level(self, tower):
+        with torch.no_grad():
+            tower.vectors.copy_(tower.vectors[:1].expand_as(tower.vectors))
+        objective = NextItem(tower, PRODUCTS, repeats=True)
+        loss = objective.loss(examples(REPEATED), UNREAD).item()
+        assert loss == pytest.approx(objective.step_metrics["loss_chance"], rel=ROUNDING)
+        assert objective.step_metrics["candidates"] == PRODUCTS
+
+    def test_a_sample_is_counted_as_it_was_drawn(self, tower):
+        objective = NextItem(tower, PRODUCTS, negatives=1, repeats=True)
+        objective.loss(examples(), np.random.default_rng(0))
+        assert 4 <= objective.step_metrics["candidates"] <= 5, "the four targets, and one draw"
+        assert objective.step_metrics["loss_chance"] == math.log(PRODUCTS)
+
+    @pytest.mark.parametrize(
+        ("kind", "head", "chance"),
+        [(PurchaseIntention, PurchaseIntentionHead, math.log(2)), (RemainingLength, RemainingLengthHead, 1.0)],
+    )
+    def test_of_a_head(self, kind, head, chance):
+        tower = ToyTower()
+        objective = kind(tower, head(WIDTH))
+        objective.loss(examples(np.array([0, 1, 1, 0])), UNREAD)
+        assert objective.step_metrics["loss_chance"] == chance
+        with torch.no_grad():
+            expected = uniformity(tower.sessions(table()).numpy())
+        assert objective.step_metrics["uniformity"] == pytest.approx(expected, abs=ROUNDING)
+
+    def test_of_one_session_has_no_uniformity(self, tower):
+        objective = NextItem(tower, PRODUCTS)
+        objective.loss(examples(TARGETS[:1], PREFIXES[:1]), UNREAD)
+        assert "uniformity" not in objective.step_metrics
+
+    def test_a_validation_leaves_none(self, tower):
+        objective = NextItem(tower, PRODUCTS).eval()
+        objective.validate(examples())
+        assert objective.step_metrics == {}
 
 
 class TestSampledSoftmax:

@@ -1,5 +1,6 @@
 """A run that was cut off ends as if it had never been; what cannot be trained is refused and leaves nothing behind."""
 
+import re
 from dataclasses import replace
 
 import pytest
@@ -139,6 +140,9 @@ class TestRefused:
         with pytest.raises(QualityGateFailed, match=problem):
             tune(config.replace(learning_rate=1e30))
         assert not out.exists()
+        last = metrics_of(out.with_name("model.training"))[-1]
+        assert re.match(problem, last["failed"]), "the log says why it ends"
+        assert last["step"] >= 1
         assert tune(config, restart=True).folder == out, "what the message advises"
 
     def test_fixed_products_need_a_model_that_reads_them(self, tune, base, tmp_path):

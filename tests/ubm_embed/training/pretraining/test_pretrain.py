@@ -1,5 +1,7 @@
 """Pre-training leaves a model with its metrics and record, the same for the same seed, and never one that is broken."""
 
+import math
+
 import numpy as np
 import polars as pl
 import pytest
@@ -52,8 +54,25 @@ class TestRun:
                 assert -8 <= step["uniformity"] <= 0
                 assert step["negatives"] > 0
                 assert step["gradient_norm"] > 0
+                assert step["examples_per_second"] > 0
+                assert step["tokens_per_second"] > step["examples_per_second"], "an interaction has several tokens"
+                assert {f"{name}_chance" for name in losses} <= step.keys()
         repeats = sum(step["num_masked"] for step in metrics if step["stage"] == 1)
         assert repeats > 0, "eight products come again within a batch"
+
+    def test_logs_the_loss_of_a_model_to_which_all_candidates_look_alike(self, train, out):
+        train(CONFIG.replace(max_steps=1))
+        items, sessions = metrics_of(out)
+        # Sixteen pairs, and twice as many that are masked; in stage 2, eight sessions, none of them equal to another.
+        assert items["candidates"] == pytest.approx(1 + items["negatives"] / (16 + 32))
+        assert items["item_token_masking_chance"] < math.log(32), "eight products come again within a batch"
+        assert sessions["candidates"] == 8
+        assert [sessions[f"{name}_chance"] for name in SESSION_LOSSES] == pytest.approx(2 * [math.log(8)])
+
+    def test_the_chance_level_without_the_positive_in_the_denominator(self, train, out):
+        train(CONFIG.replace(max_steps=1, stages=(2,), positive_in_denominator=False))
+        (step,) = metrics_of(out)
+        assert step["interaction_reordering_chance"] == pytest.approx(math.log(7))
 
     def test_tells_its_progress(self, train):
         entries = []
@@ -146,6 +165,8 @@ class TestQualityGate:
         with pytest.raises(QualityGateFailed, match=rf"the loss of stage 1, step \d+ is not finite .*; {advice}"):
             train(CONFIG.replace(learning_rate=1e30))
         assert not out.exists()
+        last = metrics_of(out.with_name("model.training"))[-1]
+        assert last["failed"].startswith(f"the loss of stage 1, step {last['step']} is not finite"), "why the log ends"
 
     @pytest.mark.parametrize("place", [(1, 5), (1, "last"), (2, "last")])
     def test_a_gradient_that_is_not_finite_never_reaches_a_model(self, train, out, monkeypatch, place):

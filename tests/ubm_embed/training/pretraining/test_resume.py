@@ -3,6 +3,7 @@
 import polars as pl
 import pytest
 import torch
+from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
 from tests.ubm_embed.training.pretraining.conftest import CONFIG
 from tests.ubm_embed.training.runs import Cut, cut_at, die, metrics_of, without_times
@@ -12,6 +13,8 @@ from ubm_embed.model.user_behavior_model import UserBehaviorModel
 from ubm_embed.training.pretraining import pretrain as pretraining
 from ubm_embed.training.pretraining.config import LOSSES
 from ubm_embed.training.pretraining.pretrain import pretrain
+from ubm_embed.training.tracking.tracker import TrackerName
+from ubm_embed.training.tracking.tracking import open_trackers
 
 
 @pytest.fixture(scope="module")
@@ -45,6 +48,21 @@ class TestResume:
         taken = []
         train(resume=True, progress=lambda what, done, *_: taken.append(done))
         assert taken[0] == 4, "three steps were saved, the fourth and fifth are taken again"
+
+    def test_its_trackers_have_each_step_once_and_change_nothing(self, train, out, whole):
+        with pytest.raises(Cut):
+            train(progress=cut_at("pre-training, stage 2", 2), trackers=open_trackers([TrackerName.TENSORBOARD], out))
+        again = train(resume=True, trackers=open_trackers([TrackerName.TENSORBOARD], out))
+        assert again.model_id == whole[0]
+        (folder,) = out.with_name("model.tensorboard").iterdir()
+        events = EventAccumulator(str(folder))
+        events.Reload()
+        steps = metrics_of(out)
+        for stage in (1, 2):
+            logged = events.Scalars(f"stage_{stage}/uniformity")
+            expected = {n: line["uniformity"] for n, line in enumerate(steps, start=1) if line["stage"] == stage}
+            assert [event.step for event in logged] == [*expected]
+            assert {event.step: event.value for event in logged} == pytest.approx(expected)
 
     def test_can_be_cut_more_than_once(self, train, whole):
         with pytest.raises(Cut):
