@@ -40,9 +40,8 @@ def histogram(view: View) -> alt.LayerChart:
 
 def bars(view: View) -> alt.LayerChart:
     """A bar for each name in each group: upright where the groups' labels are short, else lying."""
-    upright = _stands_upright({str(row["group"]) for row in view.rows})
-    view = view.with_rows(_with_counts(view.rows, _NEW_LINE if upright else ": "))
     groups = [*dict.fromkeys(row["group"] for row in view.rows)]
+    upright = _stands_upright({line for group in groups for line in group.split(_NEW_LINE)}, len(groups))
     sides, value = _sides(view, groups, "x" if upright else "y"), "y" if upright else "x"
     tips = view.tooltips(name="of", group=view.chart.x or "group", value="value", low="from", high="to", count="count")
     heights = {value: _AXES[value]("value:Q", title=view.chart.y or None)}
@@ -63,15 +62,17 @@ def _sides(view: View, groups: Sequence[str], channel: str) -> dict[str, Any]:
     return sides
 
 
-def _stands_upright(groups: Set[str]) -> bool:
-    return len(groups) <= _FEW and max(map(len, groups)) <= _SHORT
+def _stands_upright(lines: Set[str], groups: int) -> bool:
+    """Whether the lines of the labels fit beside one another."""
+    return groups <= _FEW and max(map(len, lines)) <= _SHORT
 
 
-def _with_counts(rows: Sequence[Row], separator: str) -> list[Row]:
+def with_counts(rows: Sequence[Row]) -> Sequence[Row]:
     """The rows with the examples of a group beside its label, if all names have as many there."""
     counts: dict[str, set[Any]] = {}
     for row in rows:
         counts.setdefault(str(row["group"]), set()).add(row.get("count"))
+    separator = _NEW_LINE if _stands_upright(counts.keys(), len(counts)) else ": "
     same = all(len(values) == 1 and None not in values for values in counts.values())
     return [
         {**row, "group": f"{row['group']}{separator}{row['count']:,}" if same else str(row["group"])} for row in rows

@@ -8,13 +8,14 @@ from typing import Any
 
 import altair as alt
 
-from indexer.diagnostics.pictures.bars import bars, histogram
-from indexer.diagnostics.pictures.lines import curves, spectrum, timeline
+from indexer.diagnostics.pictures.bars import bars, histogram, with_counts
+from indexer.diagnostics.pictures.lines import curves, spectrum, timeline, with_shares
 from indexer.diagnostics.pictures.palette import CONFIG
-from indexer.diagnostics.pictures.points import plane, reliability, scatter
-from indexer.diagnostics.pictures.thinning import thinned
+from indexer.diagnostics.pictures.points import plane, reliability, scatter, with_frequent_categories
+from indexer.diagnostics.pictures.thinning import Row, thinned
 from indexer.diagnostics.pictures.view import View
 from indexer.diagnostics.report import Chart, ChartKind
+from ubm_embed.data.session import encodable
 
 Spec = dict[str, Any]
 
@@ -27,6 +28,11 @@ _DRAW: Mapping[ChartKind, Callable[[View], alt.LayerChart]] = {
     ChartKind.RELIABILITY: reliability,
     ChartKind.CURVES: curves,
     ChartKind.TIMELINE: timeline,
+}
+_PREPARE: Mapping[ChartKind, Callable[[Sequence[Row]], Sequence[Row]]] = {
+    ChartKind.BARS: with_counts,
+    ChartKind.MAP: with_frequent_categories,
+    ChartKind.SPECTRUM: with_shares,
 }
 # What the views of a chart are told apart by.
 _PANEL = {ChartKind.MAP: "name", ChartKind.CURVES: "panel", ChartKind.TIMELINE: "panel"}
@@ -44,9 +50,14 @@ def specs(chart: Chart, limit: int) -> list[Spec]:
     for view in _views(chart, limit, interactive=True):
         drawn = _DRAW[chart.kind](view).properties(width="container", height=_HEIGHT.get(chart.kind, _LOW))
         drawn = drawn.properties(description=f"{chart.title}. {chart.good}")
-        spec = drawn.to_dict(validate=False)
+        spec = _with_rows(drawn.to_dict(validate=False), [view])
         found.append({key: value for key, value in spec.items() if key not in ("config", "$schema")})
     return found
+
+
+def _with_rows(spec: Spec, views: Sequence[View]) -> Spec:
+    """The specification with the rows of its views."""
+    return {**spec, "datasets": {**spec.get("datasets", {}), **{view.dataset: [*view.rows] for view in views}}}
 
 
 def picture(chart: Chart, limit: int) -> Spec | None:
@@ -57,9 +68,9 @@ def picture(chart: Chart, limit: int) -> Spec | None:
     size = {"width": _WIDTH if len(views) == 1 else _HALF, "height": _HEIGHT.get(chart.kind, _LOW)}
     drawn = [_DRAW[chart.kind](view).properties(**size) for view in views]
     whole = drawn[0] if len(drawn) == 1 else alt.concat(*drawn, columns=2).resolve_scale(color=_sharing(chart))
-    title = alt.TitleParams(wrap(chart.title, 90), subtitle=wrap(chart.good, 110), offset=12)
+    title = alt.TitleParams(wrap(encodable(chart.title), 80), subtitle=wrap(encodable(chart.good), 100), offset=12)
     spec: Spec = whole.properties(title=title).to_dict()
-    return {**spec, "config": {**CONFIG, "background": "white", "padding": 12}}
+    return {**_with_rows(spec, views), "config": {**CONFIG, "background": "white", "padding": 12}}
 
 
 def _sharing(chart: Chart) -> Any:
@@ -71,8 +82,12 @@ def _views(chart: Chart, limit: int, *, interactive: bool = False) -> Sequence[V
     rows = thinned(chart, limit)
     names = [*dict.fromkeys(str(row["name"]) for row in rows if "name" in row)]
     field = _PANEL.get(chart.kind, "")
-    panels = [*dict.fromkeys(str(row.get(field, "")) for row in rows)]
-    return [
-        View(chart, [row for row in rows if str(row.get(field, "")) == panel], names, panel, interactive)
-        for panel in panels
-    ]
+    by_panel: dict[str, list[Row]] = {}
+    for row in rows:
+        by_panel.setdefault(str(row.get(field, "")), []).append(row)
+    prepare = _PREPARE.get(chart.kind, _unchanged)
+    return [View(chart, prepare(some), names, panel, interactive) for panel, some in by_panel.items()]
+
+
+def _unchanged(rows: Sequence[Row]) -> Sequence[Row]:
+    return rows

@@ -19,6 +19,7 @@ from indexer.diagnostics.finding import Severity
 from indexer.diagnostics.pictures.markup import contents, findings_list, notes_html, section_html, subject_list
 from indexer.diagnostics.pictures.palette import CONFIG
 from indexer.diagnostics.report import Diagnosis
+from ubm_embed.data.session import encodable
 from ubm_embed.inference.runtimes.optional_library import load_library
 from ubm_embed.wording import counted
 
@@ -35,7 +36,7 @@ def html_page(diagnosis: Diagnosis) -> str:
         NotFound: Altair or vl-convert is not installed.
     """
     for rows in _ROWS:
-        page = _page(diagnosis, rows)
+        page = encodable(_page(diagnosis, rows))
         if len(page.encode()) < MAX_BYTES:
             break
     return page

@@ -8,6 +8,7 @@ from typing import Any
 import altair as alt
 
 from indexer.diagnostics.pictures.palette import INK, OTHER, SHAPES, colours_of, most_frequent
+from indexer.diagnostics.pictures.thinning import Row
 from indexer.diagnostics.pictures.view import View, layer, once
 
 _LABELLED = 8  # points; more labels would lie on one another
@@ -43,7 +44,6 @@ def _labels(x: alt.X, y: alt.Y) -> Any:
 
 def scatter(view: View) -> alt.LayerChart:
     """A map: a colour for each of the most frequent categories, a shape for each kind. A legend's entry singles out."""
-    view = _with_frequent_categories(view)
     shape = "group" if view.has("group") else "subject"
     shapes = list(dict.fromkeys(str(row.get(shape)) for row in view.rows))
     colour = "category" if view.has("category") else shape
@@ -73,17 +73,18 @@ def _singled_out(points: Any, field: str) -> Any:
     return points.encode(opacity=alt.condition(single, alt.value(0.75), alt.value(0.08))).add_params(single)
 
 
-def _with_frequent_categories(view: View) -> View:
-    """The view with the categories that have a colour; the others are `OTHER`."""
-    if not view.has("category"):
-        return view
-    frequent = {*most_frequent(str(row.get("category", _UNKNOWN)) for row in view.rows)}
-    rows = []
-    for row in view.rows:
-        category = str(row.get("category", _UNKNOWN))
-        label = row["label"] if category in frequent else f"{row['label']} ({category})"
-        rows.append({**row, "category": category if category in frequent else OTHER, "label": label})
-    return view.with_rows(rows)
+def with_frequent_categories(rows: Sequence[Row]) -> Sequence[Row]:
+    """The rows with the categories that have a colour; the others are `OTHER`."""
+    if not any("category" in row for row in rows):
+        return rows
+    categories = [str(row.get("category", _UNKNOWN)) for row in rows]
+    frequent = {*most_frequent(categories)}
+    return [
+        {**row, "category": category}
+        if category in frequent
+        else {**row, "category": OTHER, "label": f"{row['label']} ({category})"}
+        for row, category in zip(rows, categories, strict=True)
+    ]
 
 
 def reliability(view: View) -> alt.LayerChart:

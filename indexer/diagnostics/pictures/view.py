@@ -1,12 +1,13 @@
 """One view of a chart: its rows, and what its scales have in common with the other views.
 
-Altair builds layers without data; `layered` gives all of them the rows once.
+Altair builds layers without data: the rows are added to the specification by the name of the view's dataset, since
+Altair takes seconds to look through some thousands.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any
 
 import altair as alt
@@ -34,26 +35,27 @@ class View:
     title: str = ""
     interactive: bool = False
 
-    def with_rows(self, rows: Sequence[Row]) -> View:
-        """The view of other rows."""
-        return replace(self, rows=rows)
+    @property
+    def dataset(self) -> str:
+        """The name that the specification gives to the rows."""
+        return f"rows of {self.title}" if self.title else "rows"
 
     def has(self, field: str) -> bool:
         """Whether a row has the field."""
         return any(field in row for row in self.rows)
 
     @property
-    def colour(self) -> alt.Color | alt.Value[str]:
+    def colour(self) -> alt.Color | alt.ColorValue:
         """The colour of a row's name; one colour if there is one name."""
         if len(self.names) < 2:
-            return alt.value(COLOURS[0])
+            return alt.ColorValue(COLOURS[0])
         return alt.Color("name:N", scale=alt.Scale(domain=list(self.names), range=list(COLOURS)))
 
     @property
-    def dash(self) -> alt.StrokeDash | alt.Value[Sequence[int]]:
+    def dash(self) -> alt.StrokeDash | alt.StrokeDashValue:
         """The dashes of a row's name, for print."""
         if len(self.names) < 2:
-            return alt.value([1, 0])
+            return alt.StrokeDashValue([1, 0])
         return alt.StrokeDash("name:N", scale=alt.Scale(domain=list(self.names), range=[*map(list, DASHES)]))
 
     def tooltips(self, **titles: str) -> list[alt.Tooltip]:
@@ -71,7 +73,7 @@ class View:
         """The layers, and the chart's line to compare with, over the rows."""
         present = [layer for layer in (*layers, self._reference(reference_on)) if layer is not None]
         properties: dict[str, Any] = {"title": self.title} if self.title else {}
-        return alt.LayerChart(layer=present, data=alt.InlineData(values=list(self.rows)), **properties)
+        return alt.LayerChart(layer=present, data=alt.NamedData(self.dataset), **properties)
 
     def _reference(self, channel: str) -> Any:
         if self.chart.reference is None:
