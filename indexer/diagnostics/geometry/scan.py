@@ -67,7 +67,8 @@ class SpaceScan:
     @classmethod
     def read(cls, space: Space, queries: int, seed: int, progress: Progress) -> SpaceScan:
         """Read a space once, in memory that grows by eight bytes a product."""
-        sample, reading = UnitVectors.draw(space, queries, seed), _Reading(space, progress)
+        sample = UnitVectors.draw(space, queries, seed)
+        reading = _Reading(space, sample.vectors.shape[1], progress)
         nearest = exact_scan(reading.batches(), sample.vectors, NEIGHBOURS + 1).nearest
         return cls(reading.moments, np.concatenate(reading.hashes), sample.rows, nearest)
 
@@ -88,17 +89,20 @@ class SpaceScan:
 class _Reading:
     """Collects sums and hashes from the batches that go through it."""
 
-    def __init__(self, space: Space, progress: Progress) -> None:
+    def __init__(self, space: Space, dimension: int, progress: Progress) -> None:
         self.space, self.progress = space, progress
-        self.moments = Moments(space.embedder.dimension)
+        self.moments = Moments(dimension)
         self.hashes: list[NDArray[np.uint64]] = []
 
     def batches(self) -> Iterator[VectorBatch]:
         done, total = 0, len(self.space)
         for vectors in self.space.batches():
-            bad = not_unit_length(vectors)
-            self.moments.add(np.delete(vectors, bad, axis=0) if bad.size else vectors)
             self.hashes.append(row_hashes(vectors))
+            bad = not_unit_length(vectors)
+            if bad.size:
+                vectors = vectors.copy()
+                vectors[bad] = 0  # near to nothing
+            self.moments.add(np.delete(vectors, bad, axis=0) if bad.size else vectors)
             done += len(vectors)
             self.progress("reading vectors", done, total)
             yield VectorBatch(_NO_IDS, vectors)

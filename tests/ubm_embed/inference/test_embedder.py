@@ -184,6 +184,12 @@ class TestEncoded:
         assert close(embedder.encode_table(texts, table), expected.numpy())
         assert close(embedder.embed_table(texts, table), normalize(expected, dim=1).numpy())
 
+    def test_tokenised_products_are_the_unit_vectors_before_they_are_made_unit(self, embedder, tokenizer, products):
+        encoded = embedder.encode_texts(tokenizer.product_texts(products))
+        lengths = np.linalg.norm(encoded, axis=1)
+        assert close(encoded / lengths[:, None], embedder.embed_products(products))
+        assert np.abs(lengths - 1).min() > 1e-3
+
     def test_a_product_as_a_session_has_no_action(self, embedder, model, tokenizer, products, shop):
         texts = tokenizer.product_texts(products)
         with torch.no_grad():
@@ -207,6 +213,10 @@ class TestProductTower:
     def test_products_are_those_of_the_tower(self, towers, embedder, products):
         assert np.array_equal(towers.embed_products(products), embedder.embed_products(products))
         assert np.array_equal(towers.embed_product(NEW), embedder.embed_product(NEW))
+
+    def test_tokenised_products_are_those_of_the_tower(self, towers, embedder, tokenizer, products):
+        texts = tokenizer.product_texts(products)
+        assert np.array_equal(towers.encode_texts(texts), embedder.encode_texts(texts))
 
     def test_sessions_are_not(self, towers, tuned, embedder, tokenizer, sessions):
         found = towers.embed_sessions(sessions)
