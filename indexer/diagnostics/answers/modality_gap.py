@@ -44,8 +44,9 @@ def gap_metrics(
     def nearest(drawn: IntArray) -> dict[str, float]:
         return {"product_nearest_cosine": float(np.average(product_nearest[drawn], weights=weights[drawn]))}
 
-    for measure, size, subjects in ((gap, len(sessions), "sessions"), (nearest, len(product_nearest), "products")):
-        intervals = bootstrap_intervals(measure, size, rounds=rounds, seed=seed)
+    parts = ((gap, len(sessions), "sessions", ("modality_gap",)), (nearest, len(product_nearest), "products", ()))
+    for measure, size, subjects, distances in parts:
+        intervals = bootstrap_intervals(measure, size, rounds=rounds, seed=seed, distances=distances)
         for name, value in measure(np.arange(size)).items():
             better, meaning = _MEANINGS[name]
             yield Metric(

@@ -54,7 +54,9 @@ def _metrics(probabilities: FloatArray, labels: BoolArray, settings: DiagnosisSe
             "purchase_auc": auc(predicted, actual),
         }
 
-    intervals = bootstrap_intervals(measure, labels.size, rounds=settings.rounds, seed=settings.seed)
+    intervals = bootstrap_intervals(
+        measure, labels.size, rounds=settings.rounds, seed=settings.seed, distances=["calibration_error"]
+    )
     for name, value in measure(np.arange(labels.size)).items():
         better, meaning = _MEANINGS[name]
         yield Metric(

@@ -108,3 +108,20 @@ def test_other_errors_pass():
 def test_arguments_out_of_range(wrong):
     with pytest.raises(ValueError, match=next(iter(wrong))):
         bootstrap_intervals(mean_of([1.0]), **{"size": 1, **wrong})
+
+
+def test_the_interval_of_a_distance_is_not_moved_by_the_noise_of_resampling() -> None:
+    # Of 50 vectors whose mean is at 1: a percentile interval lies above it, since resampling adds the noise again.
+    vectors = np.random.default_rng(0).standard_normal((50, 90))
+    vectors += (1 / np.sqrt(90)) - vectors.mean(axis=0)
+
+    def measure(drawn: np.ndarray) -> dict[str, float]:
+        return {"distance": float(np.linalg.norm(vectors[drawn].mean(axis=0)))}
+
+    percentile = bootstrap_intervals(measure, 50, rounds=200)["distance"]
+    low, high = bootstrap_intervals(measure, 50, rounds=200, distances=["distance"])["distance"]
+    assert percentile[0] > 1
+    assert low < 1 < high
+    assert high - low == pytest.approx(percentile[1] - percentile[0])
+    near = bootstrap_intervals(lambda drawn: {"d": abs(float(drawn.mean()) - 24.5)}, 50, rounds=50, distances=["d"])
+    assert near["d"][0] >= 0
