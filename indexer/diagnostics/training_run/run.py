@@ -102,11 +102,12 @@ def _row(stage: StageLog) -> list[Any]:
 
 
 def _chart(run: RunLog) -> Chart:
+    borders = (f"; stage {stage.number} begins at step {stage.first:,}" for stage in run.stages[1:])
     return Chart(
         name="training_curves",
         kind=ChartKind.CURVES,
-        title="Training, step by step",
-        rows=[row for stage in run.stages for row in _rows(stage, several=len(run.stages) > 1)],
+        title=f"Training, step by step{''.join(borders)}",
+        rows=[row for stage in run.stages for row in _rows(stage)],
         good="Losses fall and level off, uniformity falls below -2, and the gradient norm has no growing spikes.",
         remedy="A loss that rises, or uniformity that climbs towards 0: lower --learning-rate and start over with "
         "--restart. A loss that does not fall: raise --learning-rate.",
@@ -114,13 +115,11 @@ def _chart(run: RunLog) -> Chart:
     )
 
 
-def _rows(stage: StageLog, *, several: bool) -> Iterator[dict[str, Any]]:
-    losses = (*stage.losses, "validation_loss")
-    for panel, names in {"loss": losses, **_PANELS}.items():
+def _rows(stage: StageLog) -> Iterator[dict[str, Any]]:
+    for panel, names in {"loss": (*stage.losses, "validation_loss"), **_PANELS}.items():
         for name in names:
-            label = f"{words(name)}, stage {stage.number}" if several and panel != "loss" else words(name)
             if curve := stage.curve(name):
-                yield from ({"panel": panel, "name": label, "x": x, "y": y} for x, y in curve.points())
+                yield from ({"panel": panel, "name": words(name), "x": x, "y": y} for x, y in curve.points())
 
 
 def _notes(run: RunLog) -> Iterator[str]:

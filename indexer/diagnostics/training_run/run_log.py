@@ -27,6 +27,7 @@ class StageLog:
     Attributes:
         number: 1 or 2; None for fine-tuning.
         curves: by name, over the steps of the whole run.
+        first: the number of its first step in the whole run.
         steps: the number of steps that it took.
         planned: the number of steps that it takes to its end, as far as is known.
         clipped: steps whose gradient was clipped; None if the norm that gradients are clipped to is unknown.
@@ -34,6 +35,7 @@ class StageLog:
 
     number: int | None
     curves: dict[str, Curve] = field(default_factory=dict)
+    first: int = 0
     steps: int = 0
     planned: int = 0
     clipped: int | None = None
@@ -112,7 +114,7 @@ class RunLog:
     def _add(self, record: Mapping[str, Any], step: int) -> None:
         number = record.get("stage")
         if not self.stages or self.stages[-1].number != number:
-            self.stages.append(StageLog(number))
+            self.stages.append(StageLog(number, first=step))
         self.failed = record.get(FAILED, self.failed)
         limit = self.settings.get("max_gradient_norm")
         self.stages[-1].add(record, step, limit if isinstance(limit, int | float) else None)

@@ -164,6 +164,11 @@ class TestFaults:
         assert faults(section) == [Fault.COLLAPSING]
         assert section.findings[0].severity is Severity.ERROR
 
+    def test_what_follows_a_collapse_is_not_told_again(self, report) -> None:
+        alike, stuck = stage(uniformity=falling(-1.0, -0.01)), constant(math.log(256))
+        section = report([*alike, *stage(2, name=REORDERING, loss=stuck, uniformity=constant(-0.01))])
+        assert faults(section) == [Fault.COLLAPSING]
+
     def test_few_negatives(self, report) -> None:
         section = report(stage(2, name=REORDERING, candidates=4, loss=falling(1.2, 0.2)))
         assert faults(section) == [Fault.TOO_FEW_NEGATIVES]
@@ -197,12 +202,15 @@ class TestFaults:
 
 class TestCurves:
     def test_each_panel_has_its_curves_over_the_steps_of_the_run(self, report) -> None:
-        rows = report([*stage(1), *stage(2, steps=25, name=REORDERING)]).charts[0].rows
+        chart = report([*stage(1), *stage(2, steps=25, name=REORDERING)]).charts[0]
+        rows = chart.rows
+        assert chart.title.endswith("; stage 2 begins at step 201")
         by_panel: dict[str, set[str]] = {}
         for row in rows:
             by_panel.setdefault(row["panel"], set()).add(row["name"])
         assert by_panel["loss"] == {"next item pairing", "interaction reordering"}
-        assert by_panel["gradient norm"] == {"gradient norm, stage 1", "gradient norm, stage 2"}
+        assert by_panel["gradient norm"] == {"gradient norm"}
+        assert by_panel["alignment and uniformity"] == {"alignment", "uniformity"}
         assert max(row["x"] for row in rows if row["name"] == "interaction reordering") == 225
 
     def test_long_curves_are_thinned(self, report) -> None:
