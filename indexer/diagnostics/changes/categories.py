@@ -20,12 +20,13 @@ from indexer.diagnostics.settings import DiagnosisSettings
 from indexer.diagnostics.space import VersionSpace
 from ubm_embed.data.arrays import IntArray
 from ubm_embed.evaluation.group_shift import GroupShift, group_shifts
+from ubm_embed.wording import counted, visible
 
 # The mean of fewer vectors moves by as much as the limit if two of them get a new text.
 _MIN_SIZE = 20
 # Chance of a false alarm over all categories together.
 _LEVEL = 0.05
-_SHOWN = 12
+_SHOWN, _NAMED = 12, 3
 _NO_CATEGORY = "(without a category)"
 
 
@@ -57,7 +58,8 @@ class CategoryShifts:
         shifts = group_shifts(
             after - before, groups[chosen], min_size=_MIN_SIZE, rounds=settings.rounds, seed=settings.seed
         )
-        return cls(shifts, [*names, _NO_CATEGORY], limit)
+        # One alone has no rest to be compared with.
+        return cls(shifts if len(shifts) > 1 else [], [*map(visible, names), _NO_CATEGORY], limit)
 
     @property
     def shifted(self) -> list[GroupShift]:
@@ -85,19 +87,15 @@ class CategoryShifts:
         shifted = self.shifted
         if not shifted:
             return []
-        names = ", ".join(f"{self.names[one.group]} by {one.distance:.2f}" for one in shifted[:3])
-        rest = f" and {len(shifted) - 3} more" if len(shifted) > 3 else ""
-        verb = "category" if len(shifted) == 1 else "categories"
-        return [
-            Finding(
-                Fault.SHIFTED_CATEGORY,
-                Severity.WARNING,
-                "changes",
-                f"{len(shifted)} {verb} moved while the rest stayed: {names}{rest} (expected at most {self.limit:g})",
-                "look at the texts of its products in the feed: a field that was dropped or renamed for one category "
-                f"moves it; mend the feed and refresh, or go back: {rollback_to(before)}",
-            )
-        ]
+        names = ", ".join(f"{self.names[one.group]} by {one.distance:.2f}" for one in shifted[:_NAMED])
+        rest = f" and {len(shifted) - _NAMED} more" if len(shifted) > _NAMED else ""
+        moved = f"{counted(len(shifted), 'category', 'categories')} moved while the rest stayed"
+        problem = f"{moved}: {names}{rest} (at most {self.limit:g} expected)"
+        remedy = (
+            "look at the texts of its products in the feed: a field that was dropped or renamed for one category moves "
+            f"it; mend the feed and refresh, or go back: {rollback_to(before)}"
+        )
+        return [Finding(Fault.SHIFTED_CATEGORY, Severity.WARNING, "changes", problem, remedy)]
 
     def table(self) -> Table:
         """The categories that moved furthest."""

@@ -18,5 +18,10 @@ def difference_of(before: VersionSpace, after: VersionSpace) -> str:
     return f"`ubm-embed versions diff {_number(before)} {_number(after)} --store {store}`"
 
 
+def diagnosis_of(space: VersionSpace) -> str:
+    """Measure how good the answers of a version are."""
+    return f"`ubm-embed diagnose --store {shlex.quote(space.store.uri)} --version {_number(space)} --corpus DIR`"
+
+
 def _number(space: VersionSpace) -> int:
     return space.opened.version.version

@@ -6,7 +6,7 @@ Letters: B products, N of a sample of the products of both versions, K neighbour
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
+from typing import NamedTuple
 
 import numpy as np
 import polars as pl
@@ -17,6 +17,7 @@ from indexer.diagnostics.settings import DiagnosisSettings
 from indexer.diagnostics.space import VersionSpace, title_of
 from indexer.refresh.version_shift import NEAREST, VersionShift, rows_of
 from ubm_embed.data.arrays import FloatArray, IntArray
+from ubm_embed.wording import visible
 
 _SHOWN, _IN_WORDS = 10, 3
 # Two runtimes of one model, or two sizes of a batch, put a vector this far apart at most: that is no move.
@@ -59,41 +60,35 @@ def most_neighbours_lost(common: CommonProducts, shift: VersionShift) -> list[Ta
 
 
 def _table(products: CommonProducts, moves: Sequence[float | None]) -> Table:
+    before, after = products.before, products.after
     vectors_before, vectors_after = products.vectors()
-    old = _neighbours(products.before, products.rows_before, vectors_before)
-    new = _neighbours(products.after, products.rows_after, vectors_after)
-    old_ids, new_ids = (_ids(space, rows) for space, rows in ((products.before, old), (products.after, new)))
+    old = _neighbours(before, products.rows_before, vectors_before)
+    new = _neighbours(after, products.rows_after, vectors_after)
+    titles = _titles(after, products.rows_after)
     rows = [
-        (
-            _in_words(products.after, [row])[0],
-            move,
-            len({*before} & {*after}),
-            "; ".join(_in_words(products.before, old_rows[:_IN_WORDS])),
-            "; ".join(_in_words(products.after, new_rows[:_IN_WORDS])),
-        )
-        for row, move, before, after, old_rows, new_rows in zip(
-            products.rows_after.tolist(), moves, old_ids, new_ids, old, new, strict=True
-        )
+        (title, move, len({*one.ids} & {*other.ids}), "; ".join(one.titles), "; ".join(other.titles))
+        for title, move, one, other in zip(titles, moves, old, new, strict=True)
     ]
-    caption = (
-        f"Products that moved most, how many of their {NEAREST} nearest they kept, and the first {_IN_WORDS} of those."
-    )
-    columns = ("product", "moved by", "nearest kept", products.before.name, products.after.name)
-    return Table("moved", caption, columns, rows)
+    caption = f"Products that moved most, how many of their {NEAREST} nearest they kept, and the nearest {_IN_WORDS}."
+    return Table("moved", caption, ("product", "moved by", "nearest kept", before.name, after.name), rows)
 
 
-def _neighbours(space: VersionSpace, rows: IntArray, vectors: FloatArray) -> list[list[int]]:
-    """The nearest of each product as the version's index finds them, without itself: B lists of at most K."""
-    found = space.opened.index.search(vectors, NEAREST + 1).positions
-    return [
-        [position for position in positions if position not in (row, -1)][:NEAREST]
-        for row, positions in zip(rows.tolist(), found.tolist(), strict=True)
-    ]
+class _Neighbours(NamedTuple):
+    """The nearest of a product, best first: the ids of ten, the titles of three."""
+
+    ids: list[str]
+    titles: list[str]
 
 
-def _ids(space: VersionSpace, lists: Sequence[list[int]]) -> list[list[str]]:
-    return [space.product_ids[rows].to_list() for rows in lists]
+def _neighbours(space: VersionSpace, rows: IntArray, vectors: FloatArray) -> list[_Neighbours]:
+    """The nearest of each product as the version's index finds them, without itself: [B]."""
+    nearest = space.opened.index.search(vectors, NEAREST + 1).positions
+    neighbours = []
+    for row, positions in zip(rows, nearest, strict=True):
+        others = positions[positions != row][:NEAREST]
+        neighbours.append(_Neighbours(space.product_ids[others].to_list(), _titles(space, others[:_IN_WORDS])))
+    return neighbours
 
 
-def _in_words(space: VersionSpace, rows: Sequence[int]) -> list[Any]:
-    return [title_of(product) for product in space.products(np.array(rows, np.int64))]
+def _titles(space: VersionSpace, rows: IntArray) -> list[str]:
+    return [visible(title_of(product)) for product in space.products(rows)]

@@ -14,7 +14,7 @@ import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
-from indexer.diagnostics.changes.commands import rollback_to
+from indexer.diagnostics.changes.commands import diagnosis_of, rollback_to
 from indexer.diagnostics.changes.share_histogram import histogram
 from indexer.diagnostics.finding import Fault, Finding, Severity
 from indexer.diagnostics.report import Better, Chart, ChartKind, Metric, Table
@@ -28,6 +28,7 @@ from ubm_embed.data.session import Action, Interaction, Session
 from ubm_embed.evaluation.intervals import bootstrap_intervals
 from ubm_embed.evaluation.rank_overlap import PERSISTENCE, rank_biased_overlap
 from ubm_embed.progress import Progress, silent
+from ubm_embed.wording import visible
 
 _K = 10
 # A mean of shares is known to within 0.07 of either side with this many, and mostly far better.
@@ -93,12 +94,14 @@ class SessionAnswers:
         if metric.interval[1] >= limit:
             return []
         severity = Severity.WARNING if self.read_alike else Severity.NOTE
-        problem = f"answers to the same sessions have a rank-biased overlap of {metric.value:.2f} (expected {limit:g})"
+        overlap = f"a rank-biased overlap of {metric.value:.2f} (at least {limit:g} expected)"
         remedy = (
-            "read them side by side; if they got worse, which hit@10 of both versions tells "
-            f"(`ubm-embed diagnose --version N --corpus DIR`), go back: {rollback_to(self.before)}"
+            f"read them side by side, and compare hit@10 with that of {diagnosis_of(self.before)}; "
+            f"if it got worse, go back: {rollback_to(self.before)}"
         )
-        return [Finding(Fault.CHANGED_RESULTS, severity, "changes", problem, remedy)]
+        return [
+            Finding(Fault.CHANGED_RESULTS, severity, "changes", f"answers to the same sessions have {overlap}", remedy)
+        ]
 
     def table(self) -> Table:
         """The sessions whose answers changed most, and what each version answers."""
@@ -114,7 +117,9 @@ class SessionAnswers:
         """Its last interactions."""
         shown = session.interactions[-_IN_WORDS:]
         subjects = [one.query or self.titles.get(one.product_id or "") or one.product_id for one in shown]
-        words = "; ".join(f"{one.action} {subject}" for one, subject in zip(shown, subjects, strict=True))
+        words = "; ".join(
+            f"{one.action} {visible(subject or '')}" for one, subject in zip(shown, subjects, strict=True)
+        )
         return f"...; {words}" if len(session.interactions) > _IN_WORDS else words
 
     def chart(self) -> Chart:
@@ -157,4 +162,4 @@ def _ids(answer: Answer) -> list[str]:
 
 
 def _titles(answer: Answer) -> str:
-    return "; ".join(match.title or match.product_id for match in answer.matches[:_IN_WORDS])
+    return "; ".join(visible(match.title or match.product_id) for match in answer.matches[:_IN_WORDS])
