@@ -11,19 +11,18 @@ import numpy as np
 
 from indexer.diagnostics.space import VersionSpace
 from indexer.refresh.exact_scan import exact_scan
+from indexer.search.canaries import MIN_COSINE
 from indexer.versions.version import StoreVersion
 from ubm_embed.data.arrays import BoolArray, FloatArray, IntArray
 from ubm_embed.inference.runtimes.runtime_name import RuntimeName
 
-# ONNX Runtime and PyTorch, any number of threads and any processor agree within 1e-5 in float32 (see
-# `indexer.search.canaries`). A text of one changed word moves further than this.
-_MIN_COSINE = 0.999
-# A catalogue read in 8 bits or bfloat16 was published with a cosine of at least 0.99 to float32 on a sample of 512;
-# of a million texts some are further off.
-_MIN_COSINE_OF_COARSE = 0.97
+# A catalogue read in 8 bits or bfloat16 was published with a cosine of at least 0.99 to float32 on a sample of 512
+# (measured: 0.9995 in 8 bits, 0.9999 in bfloat16); of a million texts some may be further off.
+_MIN_COSINE_OF_COARSE = 0.98
 _FLOAT32 = {RuntimeName.TORCH, RuntimeName.ONNX}
-# The vector of a text may stand at several rows: those of equal texts, and one that it was swapped to.
-_CANDIDATES = 4
+# The vector of a text may stand at several rows: those of equal texts, and one that it was swapped to. If more than
+# these have an equal text, the vector may count as stale instead.
+_CANDIDATES = 32
 
 
 @dataclass(frozen=True)
@@ -49,7 +48,7 @@ class StoredVectors:
 def min_cosine(version: StoreVersion) -> float:
     """The least cosine of a sound vector and its text's in float32, by the runtimes that read the version's texts."""
     names = {*(version.runtime or RuntimeName.TORCH).split(", ")}
-    return _MIN_COSINE if names <= _FLOAT32 else _MIN_COSINE_OF_COARSE
+    return MIN_COSINE if names <= _FLOAT32 else _MIN_COSINE_OF_COARSE
 
 
 def compare_texts(space: VersionSpace, rows: IntArray) -> StoredVectors:
