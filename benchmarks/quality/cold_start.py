@@ -40,7 +40,7 @@ from ubm_embed.errors import InvalidData, NotFound
 from ubm_embed.evaluation.baselines import CoOccurrence, Popularity, RecentCoOccurrence, Scorer
 from ubm_embed.evaluation.intervals import bootstrap_intervals
 from ubm_embed.evaluation.next_item import SessionModel, ranks_of
-from ubm_embed.evaluation.task_metrics import ranking_metrics
+from ubm_embed.evaluation.ranking import ranking_metrics
 from ubm_embed.inference.embedder import Embedder
 from ubm_embed.model.checkpoint import Checkpoint
 from ubm_embed.training.finetuning.config import FinetuningConfig

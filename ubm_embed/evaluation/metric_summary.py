@@ -16,9 +16,10 @@ from ubm_embed.data.tasks.dataset import TaskDataset
 from ubm_embed.data.tasks.examples import TaskExamples
 from ubm_embed.data.tasks.task import Task
 from ubm_embed.evaluation.intervals import bootstrap_intervals
+from ubm_embed.evaluation.ranking import ranking_metrics
 from ubm_embed.evaluation.significance import paired_p_values
 from ubm_embed.evaluation.sparsity import FrequencyBand, by_frequency
-from ubm_embed.evaluation.task_metrics import length_metrics, purchase_metrics, ranking_metrics
+from ubm_embed.evaluation.task_metrics import length_metrics, purchase_metrics
 
 # One round of scikit-learn's classification metrics takes 20 ms for 10,000 examples.
 ROUNDS: Mapping[Task, int] = {Task.NIP: 1000, Task.PIP: 300, Task.RLP: 500}

@@ -5,10 +5,14 @@ Letters: E examples, M products.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 from numpy.typing import NDArray
 
 from ubm_embed.data.arrays import BoolArray, FloatArray, IntArray
+
+CUTOFFS = (10, 20)
 
 
 def target_ranks(scores: FloatArray, targets: IntArray, excluded: BoolArray | None = None) -> NDArray[np.int64]:
@@ -45,3 +49,16 @@ def ndcg_at_k(ranks: IntArray, k: int) -> float:
     With one target the ideal gain is 1.
     """
     return float(np.mean(np.where(ranks <= k, 1.0 / np.log2(1.0 + ranks), 0.0)))
+
+
+def ranking_metrics(ranks: IntArray, cutoffs: Sequence[int] = CUTOFFS) -> dict[str, float]:
+    """Next item: hit@k and mrr@k of the targets' ranks, [E], 1 for the best, for each cutoff k.
+
+    Raises:
+        ValueError: there are no ranks.
+    """
+    if not ranks.size:
+        raise ValueError("there are no ranks to measure")
+    return {
+        f"{name}@{k}": measure(ranks, k) for k in cutoffs for name, measure in (("hit", hit_at_k), ("mrr", mrr_at_k))
+    }

@@ -11,7 +11,7 @@ from dataclasses import asdict, dataclass
 import numpy as np
 
 from ubm_embed.data.arrays import IntArray
-from ubm_embed.evaluation.task_metrics import ranking_metrics
+from ubm_embed.evaluation.ranking import ranking_metrics
 
 
 @dataclass(frozen=True)

@@ -1,4 +1,4 @@
-"""The metrics of the three tasks (paper 4.1.2): purchase intention, remaining length, next item.
+"""The metrics of purchase intention and remaining length (paper 4.1.2), and which way those of all tasks improve.
 
 Letters: E examples.
 """
@@ -6,7 +6,6 @@ Letters: E examples.
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
 
 import numpy as np
 from sklearn.metrics import (
@@ -20,10 +19,9 @@ from sklearn.metrics import (
     roc_auc_score,
 )
 
-from ubm_embed.data.arrays import BoolArray, FloatArray, IntArray
-from ubm_embed.evaluation.ranking import hit_at_k, mrr_at_k
+from ubm_embed.data.arrays import BoolArray, FloatArray
+from ubm_embed.evaluation.ranking import CUTOFFS
 
-_CUTOFFS = (10, 20)
 _AT_K = re.compile(r"(hit|mrr)@[1-9][0-9]*")
 
 # Every metric that the functions here return by default; `higher_is_better` knows hit@k and mrr@k for other k too.
@@ -31,7 +29,7 @@ HIGHER_IS_BETTER: dict[str, bool] = {
     **dict.fromkeys(("accuracy", "auroc", "f1", "kappa"), True),
     **dict.fromkeys(("mae", "mse", "msle"), False),
     "r2": True,
-    **{f"{name}@{k}": True for k in _CUTOFFS for name in ("hit", "mrr")},
+    **{f"{name}@{k}": True for k in CUTOFFS for name in ("hit", "mrr")},
 }
 
 _LABELS = {"mrr": "MRR", "auroc": "AUROC", "f1": "F1", "mae": "MAE", "mse": "MSE", "msle": "MSLE", "r2": "R²"}
@@ -105,17 +103,4 @@ def length_metrics(lengths: FloatArray, predictions: FloatArray) -> dict[str, fl
         "mse": float(mean_squared_error(actual, predicted)),
         "msle": float(mean_squared_log_error(actual, np.maximum(predicted, 0.0))),
         "r2": float(r2_score(actual, predicted)) if np.ptp(actual) > 0 else 0.0,
-    }
-
-
-def ranking_metrics(ranks: IntArray, cutoffs: Sequence[int] = _CUTOFFS) -> dict[str, float]:
-    """Next item: hit@k and mrr@k of the targets' ranks, [E], 1 for the best, for each cutoff k.
-
-    Raises:
-        ValueError: there are no ranks.
-    """
-    if not ranks.size:
-        raise ValueError("there are no ranks to measure")
-    return {
-        f"{name}@{k}": measure(ranks, k) for k in cutoffs for name, measure in (("hit", hit_at_k), ("mrr", mrr_at_k))
     }

@@ -16,6 +16,7 @@ from ubm_embed.data.arrays import IntArray
 from ubm_embed.evaluation.intervals import bootstrap_intervals
 from ubm_embed.evaluation.proportions import wilson_interval
 from ubm_embed.evaluation.ranking import hit_at_k, ndcg_at_k
+from ubm_embed.evaluation.sparsity import by_frequency
 
 _K = 10
 MODEL, POPULARITY = "this model", "popularity"
@@ -85,8 +86,6 @@ def frequency_chart(targets: TargetRanks) -> Chart:
 
 
 def _bars(name: str, ranks: IntArray, counts: IntArray) -> Sequence[Mapping[str, Any]]:
-    from ubm_embed.evaluation.sparsity import by_frequency  # which needs scikit-learn
-
     rows = []
     for band in by_frequency(ranks, counts):
         value = band.metrics[f"hit@{_K}"]

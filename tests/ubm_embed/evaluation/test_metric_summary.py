@@ -15,7 +15,8 @@ from ubm_embed.data.tasks.split import SplitParts
 from ubm_embed.data.tasks.task import Task
 from ubm_embed.data.text.token_table import TokenTable
 from ubm_embed.evaluation.metric_summary import MetricSummary, _centred, measure
-from ubm_embed.evaluation.task_metrics import length_metrics, purchase_metrics, ranking_metrics
+from ubm_embed.evaluation.ranking import ranking_metrics
+from ubm_embed.evaluation.task_metrics import length_metrics, purchase_metrics
 
 COUNTS = np.array([0, 3, 3, 60, 200])
 RNG = np.random.default_rng(3)

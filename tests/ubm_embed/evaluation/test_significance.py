@@ -7,8 +7,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from ubm_embed.evaluation.ranking import ranking_metrics
 from ubm_embed.evaluation.significance import paired_p_values
-from ubm_embed.evaluation.task_metrics import length_metrics, purchase_metrics, ranking_metrics
+from ubm_embed.evaluation.task_metrics import length_metrics, purchase_metrics
 
 ANSWERS = st.lists(st.tuples(st.integers(1, 30), st.integers(1, 30)), min_size=1, max_size=20)
 

@@ -7,8 +7,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from ubm_embed.evaluation.ranking import ranking_metrics
 from ubm_embed.evaluation.sparsity import FrequencyBand, by_frequency
-from ubm_embed.evaluation.task_metrics import ranking_metrics
 
 
 def within(band, counts):

@@ -7,14 +7,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from ubm_embed.evaluation.ranking import hit_at_k, mrr_at_k
-from ubm_embed.evaluation.task_metrics import (
-    HIGHER_IS_BETTER,
-    higher_is_better,
-    length_metrics,
-    purchase_metrics,
-    ranking_metrics,
-)
+from ubm_embed.evaluation.ranking import hit_at_k, mrr_at_k, ranking_metrics
+from ubm_embed.evaluation.task_metrics import HIGHER_IS_BETTER, higher_is_better, length_metrics, purchase_metrics
 
 # Quarters tie often, with each other and with the threshold.
 QUARTERS = st.sampled_from([0.0, 0.25, 0.5, 0.75, 1.0])
