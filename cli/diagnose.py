@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
 FAILED = 6
 _SAMPLES = "Samples"
-_SETTINGS = ("sample", "queries", "texts", "sessions", "embedded", "rounds", "seed")
+_SETTINGS = ("sample", "queries", "texts", "sessions", "examples", "embedded", "rounds", "seed")
 
 
 def register(app: typer.Typer) -> None:
@@ -105,6 +105,7 @@ def diagnose(
     queries: Annotated[int, _sample("queries", "Products that are searched for among all.")] = 500,
     texts: Annotated[int, _sample("texts", "Products whose texts are read again.")] = 256,
     sessions: Annotated[int, _sample("sessions", "Sessions that are read.")] = 400,
+    examples: Annotated[int, _sample("examples", "Sessions whose outcome is compared with its prediction.")] = 800,
     embedded: Annotated[int, _sample("embedded", "Products that a model embeds where there is no store.")] = 20_000,
     rounds: Annotated[int, _sample("rounds", "Resamples for an interval.")] = 300,
     seed: Annotated[int, _sample("seed", "Seed of all samples.")] = 0,

@@ -6,6 +6,8 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from indexer.diagnostics.diagnosis import Sources, diagnose_models, diagnose_run, diagnose_version
+    from indexer.diagnostics.report import Diagnosis
     from indexer.index.vector_index import VectorIndex
     from indexer.refresh.refresh import build_index
     from indexer.search.answer import Answer, Match
@@ -19,6 +21,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "Answer",
+    "Diagnosis",
     "EmbeddingStore",
     "Limits",
     "LiveRetriever",
@@ -26,13 +29,18 @@ __all__ = [
     "Query",
     "Retriever",
     "Rules",
+    "Sources",
     "StoreVersion",
     "VectorIndex",
     "build_index",
+    "diagnose_models",
+    "diagnose_run",
+    "diagnose_version",
 ]
 
 _MODULES = {
     "Answer": "search.answer",
+    "Diagnosis": "diagnostics.report",
     "EmbeddingStore": "store.embedding_store",
     "Limits": "search.limits",
     "LiveRetriever": "search.live_retriever",
@@ -40,9 +48,13 @@ _MODULES = {
     "Query": "search.query",
     "Retriever": "search.retriever",
     "Rules": "search.ranking",
+    "Sources": "diagnostics.diagnosis",
     "StoreVersion": "versions.version",
     "VectorIndex": "index.vector_index",
     "build_index": "refresh.refresh",
+    "diagnose_models": "diagnostics.diagnosis",
+    "diagnose_run": "diagnostics.diagnosis",
+    "diagnose_version": "diagnostics.diagnosis",
 }
 
 
