@@ -159,7 +159,7 @@ PANELS = {
         ],
         "Run": [
             *("--seed", "--precision", "--device", "--chunk-tokens", "--checkpoint-steps", "--resume", "--restart"),
-            "--overwrite",
+            *("--overwrite", "--track"),
         ],
     },
     "finetune": {
@@ -173,7 +173,7 @@ PANELS = {
             *("--min-count", "--max-per-session", "--repeats/--no-repeats", "--min-interactions", "--split"),
             "--holdout",
         ],
-        "Run": ["--seed", "--device", "--resume", "--restart", "--overwrite"],
+        "Run": ["--seed", "--device", "--resume", "--restart", "--overwrite", "--track"],
     },
 }
 

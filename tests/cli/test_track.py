@@ -11,9 +11,10 @@ from typing import Any
 import pytest
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
+from indexer.diagnostics.training_run.run import run_section
 from ubm_embed.data.sample_shop import write_sample_shop
 
-TINY = ("--layers", "1", "--width", "16", "--session-layers", "1", "--item-batch", "32", "--session-batch", "16")
+TINY = ("--layers", "1", "--width", "16", "--session-layers", "1", "--item-batch", "32", "--session-batch", "32")
 
 
 @pytest.fixture
@@ -38,6 +39,10 @@ def test_both_trackers_get_what_the_log_has(ubm: Callable[..., Any], corpus: Pat
     done = ubm("pretrain", "--corpus", corpus, "--out", out, "--max-steps", 2, *TINY, *tracked)
     assert done.code == 0, done.err
     losses = [json.loads(line)["loss"] for line in (out / "metrics.jsonl").read_text().splitlines()]
+
+    section = run_section(out)
+    assert [row[:3] for row in section.tables[0].rows] == [[1, 2, 2], [2, 2, 2]]
+    assert (section.findings, section.notes) == ((), ()), "two steps are too few for a verdict; all figures are there"
 
     (folder,) = (tmp_path / "model.tensorboard").iterdir()
     events = EventAccumulator(str(folder))

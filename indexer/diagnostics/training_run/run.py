@@ -17,6 +17,7 @@ _PANELS = {
     "gradient norm": ("gradient_norm",),
     "learning rate": ("learning_rate",),
     "candidates of an example": ("candidates",),
+    "masked false negatives": ("num_masked",),
     "examples per second": ("examples_per_second",),
     "alignment and uniformity": ("alignment", "uniformity"),
     "validation hit@10": ("validation_hit_at_10",),

@@ -162,7 +162,7 @@ def _of(stage: StageLog) -> str:
 
 def words(name: str) -> str:
     """The name of a curve in words."""
-    return name if name == "loss" else name.replace("_", " ").replace("hit at 10", "hit@10")
+    return name.replace("_", " ").replace("hit at 10", "hit@10").replace("num masked", "masked")
 
 
 def _finding(fault: Fault, severity: Severity, problem: str, remedy: str) -> Finding:
