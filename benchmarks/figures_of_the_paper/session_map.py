@@ -19,23 +19,28 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 from sklearn.decomposition import PCA
-from sklearn.metrics import silhouette_score
+from sklearn.linear_model import LogisticRegression
+from sklearn.metrics import roc_auc_score, silhouette_score
+from sklearn.model_selection import cross_val_predict
 
 from benchmarks.command_line import runner_parser
 from benchmarks.quality.experiment import Experiment, open_experiment
 from benchmarks.quality.sizes import SIZES
 from benchmarks.report import report_header, write_report
-from ubm_embed.data.arrays import FloatArray
+from ubm_embed.data.arrays import FloatArray, unit_rows
 from ubm_embed.data.batches.session_table import SessionTable
 from ubm_embed.data.batches.tokenized_corpus import TokenizedCorpus
 from ubm_embed.data.session import ACTIONS, Action
 from ubm_embed.data.tasks.task import Task
 from ubm_embed.errors import InvalidData, UbmError
+from ubm_embed.evaluation.assortativity import assortativity, nearest_others
 from ubm_embed.inference.embedder import Embedder
 from ubm_embed.model.checkpoint import Checkpoint
 
 BUYERS, LOOKERS = "puts into the cart after looking", "only looks"
-_EACH, _VIEWS = 40, 3
+_EACH, _VIEWS, _NEIGHBOURS = 40, 3, 10
+# Of the map without the categories' means.
+WITHIN = "within categories"
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
@@ -44,37 +49,78 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--data", type=Path, required=True, help="a corpus folder with categories and all actions")
     parser.add_argument("--size", choices=list(SIZES), default="small")
     parser.add_argument("--bert", metavar="DIR_OR_NAME", help="a language model to compare with")
+    parser.add_argument("--model", type=Path, metavar="DIR", help="a trained model; default: train one from scratch")
+    parser.add_argument("--each", type=int, default=_EACH, help="sessions of a behaviour in a category, at most")
     parser.add_argument("--seed", type=int, default=0)
     options = parser.parse_args(arguments)
-    settings = {"data": options.data.name, "size": options.size, "seed": options.seed}
+    size = options.size if options.model is None else "a trained model"
+    settings = {"data": options.data.name, "size": size, "seed": options.seed, "each": options.each}
     report = report_header(f"figure_4_{options.data.name}", settings, packages=("scikit-learn",))
     try:
         experiment = open_experiment(options.data, Task.PIP, options.size, seed=options.seed, bert=options.bert)
-        print(write_report({**report, **session_map(experiment)}, options.out))
+        trained = None if options.model is None else Checkpoint.from_pretrained(options.model)
+        print(write_report({**report, **session_map(experiment, trained, options.each)}, options.out))
     except UbmError as error:
         sys.exit(f"error: {error}")
 
 
-def session_map(experiment: Experiment) -> dict[str, Any]:
-    """The sessions, their coordinates in each model, and the separation of the behaviours."""
-    sessions, described = _select_sessions(experiment)
-    models = {"UBM_wo_BERT": experiment.pretrained(bert=False)}
+def session_map(experiment: Experiment, trained: Checkpoint | None = None, each: int = _EACH) -> dict[str, Any]:
+    """The sessions, their coordinates in each model, the separation of the behaviours, and why it is so."""
+    sessions, described = _select_sessions(experiment, each)
+    models = {"UBM_wo_BERT": trained or experiment.pretrained(bert=False)}
     if experiment.bert is not None:
         models["BERT_mini"] = experiment.language_model(experiment.bert, experiment.size.bert_mini)
     vectors = {name: _vectors(experiment, model, sessions) for name, model in models.items()}
-    behaviours = [session["group"] for session in described]
+    categories, behaviours = ([session[key] for session in described] for key in ("category", "group"))
+    within = {f"{name}, {WITHIN}": _less_means(array, categories) for name, array in vectors.items()}
     return {
         "sessions": described,
-        "models": {name: _plane(array) for name, array in vectors.items()},
+        "models": {name: _plane(array) for name, array in (vectors | within).items()},
         "separation": {
             name: round(float(silhouette_score(array, behaviours, metric="cosine")), 4)
-            for name, array in vectors.items()
+            for name, array in (vectors | within).items()
         },
+        "readings": {name: _readings(array, categories, behaviours) for name, array in vectors.items()},
     }
 
 
-def _select_sessions(experiment: Experiment) -> tuple[SessionTable, list[dict[str, Any]]]:
-    """Up to 40 sessions of each behaviour in each of the two most frequent categories."""
+def _readings(vectors: FloatArray, categories: Sequence[str], behaviours: Sequence[str]) -> dict[str, Any]:
+    """Where the categories and the behaviours are in the vectors: [S, D]."""
+    neighbours = nearest_others(unit_rows(vectors), min(_NEIGHBOURS, len(vectors) - 1))
+    kinds = {"category": categories, "behaviour": behaviours}
+    return {
+        "share_of_variance": {kind: round(_share_between(vectors, labels), 4) for kind, labels in kinds.items()},
+        "assortativity": {kind: assortativity(labels, neighbours) for kind, labels in kinds.items()},
+        "behaviour_auroc": _auroc(vectors, behaviours),
+    }
+
+
+def _share_between(vectors: FloatArray, labels: Sequence[str]) -> float:
+    """The share of the variance that lies between the means of the labels."""
+    return 1 - float(_less_means(vectors, labels).var(axis=0).sum() / vectors.var(axis=0).sum())
+
+
+def _less_means(vectors: FloatArray, labels: Sequence[str]) -> FloatArray:
+    """The vectors without the mean vector of their label."""
+    rest, named = vectors.copy(), np.asarray(labels)
+    for label in np.unique(named):
+        rest[named == label] -= rest[named == label].mean(axis=0)
+    return rest
+
+
+def _auroc(vectors: FloatArray, behaviours: Sequence[str]) -> float | None:
+    """How well a linear classifier tells the behaviour of sessions that it has not read; None of too few."""
+    bought = np.array(behaviours) == BUYERS
+    folds = min(5, int(bought.sum()), int((~bought).sum()))
+    if folds < 2:
+        return None
+    classifier = LogisticRegression(C=10.0, max_iter=2000)
+    scores = cross_val_predict(classifier, vectors, bought, cv=folds, method="decision_function")
+    return round(float(roc_auc_score(bought, scores)), 4)
+
+
+def _select_sessions(experiment: Experiment, each: int) -> tuple[SessionTable, list[dict[str, Any]]]:
+    """Up to `each` sessions of each behaviour in each of the two most frequent categories."""
     sessions = experiment.dataset.parts.test.sessions
     categories = experiment.corpus.products["category"].fill_null("").to_list()
     numbers: dict[tuple[str, str], list[int]] = {}
@@ -91,7 +137,7 @@ def _select_sessions(experiment: Experiment) -> tuple[SessionTable, list[dict[st
         number: {"group": behaviour, "category": category}
         for category in common
         for behaviour in (BUYERS, LOOKERS)
-        for number in numbers.get((category, behaviour), [])[:_EACH]
+        for number in numbers.get((category, behaviour), [])[:each]
     }
     if not common or both[common[0]] < 2:
         raise InvalidData(f"no category has two sessions of each behaviour, {BUYERS!r} and {LOOKERS!r}")
