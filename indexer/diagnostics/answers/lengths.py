@@ -18,8 +18,8 @@ from ubm_embed.data.arrays import FloatArray, IntArray
 from ubm_embed.evaluation.calibration import equal_mass_bins
 from ubm_embed.evaluation.intervals import bootstrap_intervals
 
-# As a share of the mean length: the interval of the error must lie beyond it. Heads minimise the squared error, so they
-# are right on average where they were trained; from one week to another lengths drift by less.
+# As a share of the mean length: the interval of the error must lie beyond it. A head minimises the squared error, so it
+# is right on average where it was trained; later sessions may be somewhat longer or shorter without anybody's fault.
 _MAX_BIAS = 0.2
 _MIN_EXAMPLES = 20
 _Z = 1.96

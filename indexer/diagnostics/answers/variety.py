@@ -30,8 +30,9 @@ from ubm_embed.evaluation.beyond_accuracy import (
 )
 from ubm_embed.evaluation.intervals import bootstrap_intervals
 
-# The same ten products for everybody fill nearly all places; of a model that tells sessions apart they fill what is
-# popular in the shop, in the shops at hand up to a fifth. Half of the places that are not theirs anyway lies between.
+# The same ten products for everybody fill nearly all places, since only those that a session holds give way. Of models
+# that tell sessions apart they filled 0.04 (3,800 products) and 0.01 (a million). Half of the places that they need not
+# fill in any case lies far from both.
 _SAME = 0.5
 # Of fewer products, ten are a large part of all whatever a model does.
 _MIN_PRODUCTS = 10 * ANSWERS

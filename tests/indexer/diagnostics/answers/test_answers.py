@@ -3,12 +3,17 @@
 from __future__ import annotations
 
 import numpy as np
+import polars as pl
 import pytest
 
 from indexer.diagnostics.answers.answers import answers_section
 from indexer.diagnostics.finding import Fault, Severity
+from indexer.diagnostics.session_sample import SessionSample
 from indexer.diagnostics.settings import DiagnosisSettings
+from indexer.diagnostics.space import VersionSpace
+from indexer.store.embedding_store import EmbeddingStore
 from ubm_embed.data.arrays import unit_rows
+from ubm_embed.data.corpus import Corpus
 
 SETTINGS = DiagnosisSettings(queries=120, rounds=60)
 
@@ -80,6 +85,13 @@ class TestTheSameAnswersForEverybody:
         section = answers_section(shop.constant(unpopular).space, index_of(shop.space.matrix), shop.sample, SETTINGS)
         assert faults(section) == {Fault.HUBS}
 
+    def test_are_hubs_in_a_space_where_all_vectors_are_alike(self, shop, index_of):
+        matrix = np.repeat(shop.space.matrix[:1], len(shop.space), axis=0)
+        space = type(shop.space)(shop.constant(matrix[0]).space.embedder, shop.space.frame, matrix)
+        section = answers_section(space, index_of(matrix), shop.sample, SETTINGS)
+        assert faults(section) == {Fault.HUBS}
+        assert metrics(section)["intra_list_diversity"] == pytest.approx(0, abs=1e-5)
+
 
 class TestAnIndexThatMissesNeighbours:
     def test_of_all_products(self, shop, index_of):
@@ -121,3 +133,19 @@ def test_progress_ends_with_all_products(shop):
     seen = []
     answers_section(shop.space, None, shop.sample, SETTINGS, lambda what, done, total: seen.append((what, done, total)))
     assert seen[-1] == ("searching all products", len(shop.space), len(shop.space))
+
+
+def test_a_version_of_a_store_is_asked_through_its_own_index(store, products):
+    rows = [
+        (f"s{session}", position, f"p{1 + (session + position) % 8}") for session in range(40) for position in range(3)
+    ]
+    frame = pl.DataFrame(rows, schema=["session_id", "position", "product_id"], orient="row")
+    corpus = Corpus(products, frame.with_columns(action=pl.lit("view"), query=pl.lit(None, pl.String)))
+    sample = SessionSample.draw(corpus, 20, 0)
+    with VersionSpace.open(EmbeddingStore.open(store)) as space:
+        section = answers_section(space, space.opened.index, sample, SETTINGS)
+    values = metrics(section)
+    # Ten answers are all that a session does not hold.
+    assert (values["hit_at_10"], values["recall"], values["session_recall"]) == (1, 1, 1)
+    assert values["coverage"] == 1
+    assert section.findings == ()
