@@ -6,10 +6,11 @@ import json
 import re
 import shlex
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 
 from cli.main import run
@@ -20,8 +21,11 @@ from indexer.store.embedding_store import EmbeddingStore
 from indexer.versions.rollback import roll_back
 from indexer.versions.tags import add_tag
 from tests.indexer.same_answers import assert_same_matches
-from ubm_embed.data.session import Action, Interaction, Session
+from ubm_embed.data.arrays import FloatArray, unit_rows
+from ubm_embed.data.session import Action, Interaction, Product, Session
 from ubm_embed.errors import InvalidData, NotFound, UbmError
+from ubm_embed.inference import embedder as embedder_module
+from ubm_embed.inference.embedder import Embedder
 
 SESSION = Session((Interaction(Action.VIEW, product_id="p1"), Interaction(Action.SEARCH, query="red")))
 REPAIR = "ubm-embed doctor --repair"
@@ -386,6 +390,57 @@ class TestLeftoversOfACrash:
             overwrite(name, "mine")(nights)
         assert examine(nights) == []
         assert recommend(nights).version == 3
+
+
+class TestTheModelsVectors:
+    """What the model makes of the texts that a version was published with."""
+
+    @pytest.fixture
+    def turn(self, monkeypatch: pytest.MonkeyPatch) -> Callable[[float], None]:
+        """Turns all vectors of products, as a library that computes differently would."""
+        embed = Embedder.embed_product_list
+
+        def turn(by: float) -> None:
+            def turned(embedder: Embedder, products: Sequence[Product]) -> FloatArray:
+                vectors = embed(embedder, products)
+                return unit_rows(vectors + np.float32(by) * np.roll(vectors, 1, axis=1))
+
+            monkeypatch.setattr(Embedder, "embed_product_list", turned)
+
+        return turn
+
+    @pytest.mark.parametrize(("by", "severity"), [(0.05, Severity.WARNING), (1.0, Severity.ERROR)])
+    def test_that_changed_are_reported_for_each_version(
+        self, nights: Path, turn: Callable[[float], None], by: float, severity: Severity
+    ) -> None:
+        turn(by)
+        findings = examine(nights)
+        assert [(finding.version, finding.severity) for finding in findings] == [
+            (1, severity),
+            (2, severity),
+            (3, severity),
+        ]
+        assert all("the model makes other vectors" in finding.problem for finding in findings)
+        assert BUILD in findings[0].remedy
+        assert not any(finding.repairable for finding in findings)
+
+    def test_are_not_looked_at_without_the_library_that_reads_the_model(
+        self, nights: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        def refuse(*args: object) -> None:
+            raise NotFound("not installed")
+
+        monkeypatch.setattr(embedder_module, "open_model_runtime", refuse)
+        assert examine(nights) == []
+
+    def test_are_read_by_one_opened_model(self, nights: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+        opened = []
+        open_runtime = embedder_module.open_model_runtime
+        monkeypatch.setattr(
+            embedder_module, "open_model_runtime", lambda *args: opened.append(args) or open_runtime(*args)
+        )
+        assert examine(nights) == []
+        assert len(opened) == 1
 
 
 class TestNoStore:

@@ -15,10 +15,11 @@ from indexer.search.answer import Match
 from indexer.search.retriever import Retriever
 from indexer.store.embedding_store import EmbeddingStore
 from indexer.versions.live import live_number
-from indexer.versions.version import read_version
+from indexer.versions.version import CANARIES_FILE, digest_of, read_version
 from tests.indexer.same_answers import assert_same_matches
 from ubm_embed.data.session import Action, Interaction, Product, Session
 from ubm_embed.errors import Conflict, InvalidData, NotFound
+from ubm_embed.inference import environment
 
 SESSION = Session((Interaction(Action.VIEW, product_id="p1"), Interaction(Action.SEARCH, query="red")))
 
@@ -147,3 +148,36 @@ class TestRebuild:
             rebuild(store, 3)
         assert store.table.pins()[3] == read_version(store, 3).table_version
         assert_same_matches(recommend(nights), before)
+
+
+def test_canaries_stay_as_they_were_published(nights: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    file = nights / "versions/3" / CANARIES_FILE
+    before = file.read_bytes()
+    (nights / "versions/3/index.faiss").unlink()
+    monkeypatch.setattr(environment, "_LIBRARIES", {"numpy": ("pylance",)})
+    repair(nights)
+    assert file.read_bytes() == before
+    assert [finding.problem for finding in examine(nights)] == []
+
+
+@pytest.mark.parametrize("damage", ["lost", "flipped"])
+def test_damaged_canaries_are_made_again(nights: Path, damage: str) -> None:
+    file = nights / "versions/3" / CANARIES_FILE
+    before = file.read_bytes()
+    file.unlink() if damage == "lost" else file.write_bytes(before.replace(b"red shirt 3", b"red shirt 4"))
+    (finding,) = examine(nights)
+    assert CANARIES_FILE in finding.problem
+    repair(nights)
+    assert file.read_bytes() == before
+    assert examine(nights) == []
+
+
+def test_a_version_is_repaired_without_its_model(nights: Path) -> None:
+    before = (nights / "versions/3" / CANARIES_FILE).read_bytes()
+    shutil.rmtree(nights / "models")
+    (nights / "versions/3/index.faiss").unlink()
+    (repaired,) = repair(nights)
+    assert repaired.files[CANARIES_FILE] == digest_of(before)
+    (nights / "versions/3" / CANARIES_FILE).unlink()
+    (repaired,) = repair(nights)
+    assert CANARIES_FILE not in repaired.files

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -15,9 +16,12 @@ from indexer.refresh.refresh import build_index
 from indexer.search.live_retriever import LiveRetriever
 from indexer.search.retriever import Retriever
 from indexer.service.engine.readiness import problems, require_ready
+from tests.indexer.exchanged_tokenizer import exchange_tokens
 from tests.indexer.service.engine.conftest import publish
-from ubm_embed.data.arrays import FloatArray
+from ubm_embed.data.arrays import FloatArray, unit_rows
+from ubm_embed.data.session import Product
 from ubm_embed.errors import InvalidData
+from ubm_embed.inference.embedder import Embedder
 
 
 @pytest.fixture
@@ -77,6 +81,49 @@ def test_products_that_are_not_found_are_named(retriever: Retriever, monkeypatch
     search = VectorIndex.search
     monkeypatch.setattr(VectorIndex, "search", lambda index, queries, k, *rest: search(index, -queries, k, *rest))
     assert "8 of 8 products are not found by their own vectors" in problems(retriever)
+
+
+def test_a_model_that_was_changed_is_found_by_the_canaries(store: Path) -> None:
+    (model,) = (store / "models").iterdir()
+    exchange_tokens(model)
+    with Retriever.open(store, device="cpu") as changed:
+        (problem,) = problems(changed)
+        assert problem.startswith("the model makes other vectors than when the version was published")
+        with pytest.raises(InvalidData, match="version 1: the model makes other vectors"):
+            require_ready(changed)
+
+
+def test_vectors_that_changed_a_little_are_logged(
+    retriever: Retriever, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    embed = Embedder.embed_product_list
+
+    def turned(embedder: Embedder, products: Sequence[Product]) -> FloatArray:
+        vectors = embed(embedder, products)
+        return unit_rows(vectors + np.float32(0.05) * np.roll(vectors, 1, axis=1))
+
+    monkeypatch.setattr(Embedder, "embed_product_list", turned)
+    assert problems(retriever) == []
+    assert "version 1: the model makes other vectors than when the version was published" in caplog.text
+
+
+def test_another_versions_index_is_found_with_canaries_too(retriever: Retriever) -> None:
+    index = VectorIndex.build([np.roll(vectors_of(retriever), 1, axis=0)])
+    parts = retriever.version, retriever.embedder, index, retriever.catalogue
+    (problem,) = problems(Retriever(*parts, canaries=retriever.canaries))
+    assert problem.startswith("a product's vector is not the model's: their cosine is")
+
+
+def test_canaries_of_another_version_are_found(retriever: Retriever) -> None:
+    assert retriever.canaries is not None
+    parts = retriever.version, retriever.embedder, retriever.index, retriever.catalogue
+    foreign = retriever.canaries.replace(b'"product_id": "p1"', b'"product_id": "gone"')
+    assert problems(Retriever(*parts, canaries=foreign)) == ["it lacks products of its canaries"]
+
+
+def test_a_version_by_older_software_is_checked_without_canaries(retriever: Retriever) -> None:
+    parts = retriever.version, retriever.embedder, retriever.index, retriever.catalogue
+    assert problems(Retriever(*parts)) == []
 
 
 def test_a_version_that_is_not_ready_does_not_take_over(nights: Path) -> None:
