@@ -113,10 +113,10 @@ class CategoryShifts:
             kind=ChartKind.BARS,
             title="Categories that moved furthest beyond the whole",
             rows=[
-                {"name": self.names[one.group], "group": "category", "value": one.distance, "count": one.size}
+                {"name": "moved by", "group": self.names[one.group], "value": one.distance, "count": one.size}
                 for one in self.shifts[:_SHOWN]
             ],
-            good=f"all bars are short: below the line at {self.limit:g}",
+            good=f"no bar reaches the line at {self.limit:g}",
             remedy="look at the feed of a category that stands out: were its texts meant to change?",
             x="category",
             y="distance that the mean vector moved",

@@ -108,7 +108,7 @@ class TestPlantedFaults:
         assert "ubm-embed versions rollback 1 --store" in finding.remedy
         assert table(section, "categories").rows[0][0] == "c3"
         chart = next(one for one in section.charts if one.name == "category_shift")
-        assert chart.rows[0]["name"] == "c3"
+        assert chart.rows[0]["group"] == "c3"
 
     def test_one_category_turned(self, versions: Versions, healthy: FloatArray) -> None:
         turned = healthy.copy()
