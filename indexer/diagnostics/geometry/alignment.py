@@ -168,4 +168,4 @@ def _findings(measured: Sequence[_Geometry]) -> Iterator[Finding]:
 def _notes(estimates: Mapping[str, Estimate]) -> Iterator[str]:
     reordered = estimates.get("session_alignment_reordered")
     if reordered is not None and reordered.value < _MIN_REORDERED:
-        yield "the order of interactions hardly changes a session's vector; if it should, fine-tune the model for next items"
+        yield "the order of interactions hardly changes a session's vector; if it should, fine-tune for next items"

@@ -19,7 +19,6 @@ from ubm_embed.data.arrays import IntArray
 from ubm_embed.evaluation.duplicates import row_hashes
 from ubm_embed.evaluation.hubness import k_occurrence, nearest_others, skewness
 from ubm_embed.evaluation.intervals import bootstrap_intervals
-from ubm_embed.evaluation.proportions import wilson_interval
 
 # With fewer vectors everything is among the ten nearest of much else.
 MIN_VECTORS = 10 * NEIGHBOURS
@@ -33,11 +32,13 @@ class SampledOccurrences:
     Attributes:
         rows: of the space, [N].
         counts: N_10 of each, [N].
+        sampled: vectors that were drawn, equal ones among them.
         total: M.
     """
 
     rows: IntArray
     counts: NDArray[np.int64]
+    sampled: int
     total: int
 
     @classmethod
@@ -50,22 +51,34 @@ class SampledOccurrences:
         if first.size < MIN_VECTORS:
             return None
         counts = k_occurrence(nearest_others(sample.vectors[first], NEIGHBOURS), first.size)
-        return cls(sample.rows[first], counts, total)
+        return cls(sample.rows[first], counts, sample.rows.size, total)
 
-    def skewness(self, settings: DiagnosisSettings) -> Estimate:
+    @property
+    def skewness(self) -> float:
         """Of the counts."""
+        return skewness(self.counts)
+
+    def skewness_estimate(self, settings: DiagnosisSettings) -> Estimate:
+        """With an interval if they are of a sample."""
 
         def measure(chosen: IntArray) -> dict[str, float]:
             return {"skewness": skewness(self.counts[chosen])}
 
-        intervals = bootstrap_intervals(measure, self.counts.size, rounds=settings.rounds, seed=settings.seed)
-        return Estimate(skewness(self.counts), intervals["skewness"], self._measured_on)
+        interval, size = None, self.counts.size
+        if self._drawn_from > size:
+            interval = bootstrap_intervals(measure, size, rounds=settings.rounds, seed=settings.seed)["skewness"]
+        return Estimate(self.skewness, interval, self._measured_on)
+
+    @property
+    def _drawn_from(self) -> int:
+        """How many different vectors there are to draw from; of a sample it is only known that there are more."""
+        return self.counts.size if self.sampled == self.total else self.total
 
     @property
     def antihubs(self) -> Estimate:
         """The share of the sample that is among the ten nearest of nothing."""
         count = int((self.counts == 0).sum())
-        return Estimate(count / self.counts.size, wilson_interval(count, self.counts.size), self._measured_on)
+        return Estimate.share(count, self.counts.size, self._drawn_from, self._measured_on)
 
     @property
     def _measured_on(self) -> str:
@@ -116,7 +129,7 @@ class QueryOccurrences:
         """The share of the queries that have the largest hub among their ten nearest."""
         count = int(self.counts[0])
         where = f"the ten nearest of {self.queries:,} products among all {self.total:,}"
-        return Estimate(count / self.queries, wilson_interval(count, self.queries), where)
+        return Estimate.share(count, self.queries, self.total, where)
 
     def table(self, space: Space) -> Table:
         """The most frequent ones by name."""

@@ -15,7 +15,6 @@ from indexer.diagnostics.geometry.scan import SpaceScan
 from indexer.diagnostics.report import Table
 from indexer.diagnostics.space import Space, title_of
 from ubm_embed.data.arrays import BoolArray, IntArray
-from ubm_embed.evaluation.proportions import wilson_interval
 
 # A cosine this high leaves no room for a ranking: two such products score alike, to within 0.045, for any session.
 MIN_COSINE = 0.999
@@ -49,7 +48,7 @@ class NearDuplicates:
     def share(self) -> Estimate:
         """Of products with a near-duplicate."""
         count, size = int(self.near.any(axis=1).sum()), self.queries.size
-        return Estimate(count / size, wilson_interval(count, size), f"{size:,} of {self.total:,} products")
+        return Estimate.share(count, size, self.total, f"{size:,} of {self.total:,} products")
 
     def table(self, space: Space) -> Table:
         """The largest groups, each by its product and the nearest member."""

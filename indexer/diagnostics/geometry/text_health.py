@@ -16,7 +16,6 @@ from indexer.diagnostics.report import Table
 from indexer.diagnostics.settings import DiagnosisSettings
 from indexer.diagnostics.space import Space, sample_rows, title_of
 from ubm_embed.data.arrays import BoolArray
-from ubm_embed.evaluation.proportions import wilson_interval
 
 _ROWS_SHOWN = 10
 
@@ -52,8 +51,7 @@ class TextHealth:
 
 
 def _share(found: BoolArray, total: int) -> Estimate:
-    count, where = int(found.sum()), f"{found.size:,} of {total:,} products"
-    return Estimate(count / found.size, wilson_interval(count, found.size) if found.size < total else None, where)
+    return Estimate.share(int(found.sum()), found.size, total, f"{found.size:,} of {total:,} products")
 
 
 def _unreadable(texts: ReadTexts, wordless: BoolArray) -> Table:
