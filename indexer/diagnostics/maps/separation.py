@@ -24,8 +24,9 @@ _MEANING = (
 )
 _HINTS = {
     "category": "a model that reads products by their texts is far above 0",
-    "behaviour": "near 0 means that the vectors tell what a visit is about and hardly what the shopper does",
-    "length": "near 1 means that they tell how long a session is before they tell anything else",
+    "behaviour": "near 0 neighbours agree in what a visit is about, not in what the shopper does, which a head reads "
+    "(`finetune pip`)",
+    "length": "near 1 neighbours agree in how long a session is before they agree in anything else",
 }
 
 

@@ -10,11 +10,11 @@ from indexer.diagnostics.maps.sessions import MappedSessions
 from indexer.diagnostics.report import Chart, ChartKind
 from ubm_embed.wording import counted
 
-_GOOD = "patches of one colour by category and, if the vectors tell what shoppers do, by behaviour; mixed by length"
+_GOOD = "patches of one colour by category, some by behaviour, none by length"
 _REMEDY = (
-    "patches by category alone: the vectors tell what a visit is about, not what the shopper does. Patches by length: "
-    "they tell how long a session is before they tell anything else. Fine-tuning arranges sessions by what a task "
-    "needs: `ubm-embed finetune`"
+    "patches by category alone: for what a shopper wants to do, ask a head (`ubm-embed finetune pip`), not neighbours. "
+    "Patches by length: sessions are near others of their length before anything else; `ubm-embed finetune nip` moves "
+    "them to the products that come next"
 )
 
 

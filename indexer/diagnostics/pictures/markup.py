@@ -70,7 +70,7 @@ def _metrics(metrics: Sequence[Metric]) -> str:
     rows = (
         f"<tr><td><code>{_text(metric.name)}</code></td>"
         f'<td class="number">{number(metric.value)}</td><td class="number">{_interval(metric)}</td>'
-        f'<td>{_text(metric.measured_on)}</td><td class="meaning">{_prose(metric.meaning)}</td></tr>'
+        f'<td class="sample">{_text(metric.measured_on)}</td><td class="meaning">{_prose(metric.meaning)}</td></tr>'
         for metric in metrics
     )
     head = "<tr><th>Figure</th><th>Value</th><th>95% interval</th><th>Measured on</th><th>Meaning</th></tr>"
