@@ -31,8 +31,8 @@ from ubm_embed.evaluation.beyond_accuracy import (
 from ubm_embed.evaluation.intervals import bootstrap_intervals
 
 # The same ten products for everybody fill nearly all places, since only those that a session holds give way. Of models
-# that tell sessions apart they filled 0.04 to 0.08 (3,800 products) and 0.01 (a million). Half of the places that they need not
-# fill in any case lies far from both.
+# that tell sessions apart they filled 0.04 to 0.08 (3,800 products) and 0.01 (a million). Half of the places that they
+# need not fill in any case lies far from both.
 _SAME = 0.5
 # Of fewer products, ten are a large part of all whatever a model does.
 _MIN_PRODUCTS = 10 * ANSWERS
