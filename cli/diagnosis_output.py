@@ -42,7 +42,11 @@ def _write_tables(diagnosis: Diagnosis) -> None:
 
 def _write_section(section: Section) -> None:
     typer.echo()
-    write_table((section.title, "", "95% interval", "", "measured on"), map(_row, section.metrics))
+    if section.metrics:
+        columns = ("metric", "value", "95% interval", "better", "measured on")
+        write_table(columns, map(_row, section.metrics), title=section.title)
+    else:
+        typer.echo(printable(section.title))
     for table in section.tables:
         typer.echo()
         write_table(tuple(table.columns), table.rows, title=table.caption)

@@ -18,7 +18,7 @@ import pytest
 import torch
 
 from cli.main import run
-from indexer.diagnostics.diagnosis import Sources, diagnose_models, diagnose_version
+from indexer.diagnostics.diagnosis import Sources, diagnose_models, diagnose_run, diagnose_version
 from indexer.diagnostics.finding import Fault, Severity
 from indexer.diagnostics.report import Diagnosis
 from indexer.diagnostics.settings import DiagnosisSettings
@@ -150,6 +150,11 @@ class TestHealthy:
     def test_a_model_gets_no_warning(self, shop: Shop) -> None:
         sources = Sources(corpus=shop.corpus, heads=[ModelFolder.open(shop.head)], settings=SETTINGS, device="cpu")
         assert diagnose_models([shop.model], sources).findings == ()
+
+    def test_its_training_gets_no_warning(self, shop: Shop) -> None:
+        diagnosis = diagnose_run(shop.model)
+        assert diagnosis.findings == ()
+        assert "final_loss" in diagnosis.metrics
 
 
 class TestAModel:
