@@ -7,6 +7,7 @@ import json
 import pytest
 
 from benchmarks.diagnostics import diagnose
+from benchmarks.report import RESULTS
 from benchmarks.retrieval.shop_home import TrainedShop
 from indexer.diagnostics import diagnosis
 from indexer.diagnostics.settings import DiagnosisSettings
@@ -32,3 +33,8 @@ def test_commands_and_sections_are_measured(shop: TrainedShop, monkeypatch: pyte
     text = diagnose.table(json.loads(json.dumps(report)))
     assert "1,200 products" in text
     assert "400" in text
+
+
+def test_the_saved_report_has_a_table() -> None:
+    report = json.loads((RESULTS / "diagnose.json").read_text("utf-8"))
+    assert "1,000,000 products" in diagnose.table(report)
