@@ -249,7 +249,7 @@ def _sources(options: dict[str, Any], settings: DiagnosisSettings) -> Sources:
         heads=tuple(_heads(options)),
         settings=settings,
         map_method=MapMethod(options["map_method"] or "pca") if _wants_pictures(options) else None,
-        limits=read_settings(options["config"]).gates,
+        refresh=None if options["config"] is None else read_settings(options["config"]),
         device=options["device"],
     )
 

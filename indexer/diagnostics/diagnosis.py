@@ -26,7 +26,7 @@ from indexer.diagnostics.training_run.run import run_section
 from indexer.index.vector_index import VectorIndex
 from indexer.refresh.model_copy import open_model
 from indexer.refresh.publication import software
-from indexer.refresh.settings import GateLimits
+from indexer.refresh.settings import RefreshSettings
 from indexer.store.embedding_store import EmbeddingStore, model_folder
 from indexer.versions.live import live_number
 from ubm_embed.data.corpus import Corpus
@@ -44,7 +44,7 @@ class Sources:
         corpus: sessions and products; without it there are no sections about sessions and answers.
         heads: models of `finetune pip` and `rlp`, whose calibration is measured on the corpus.
         map_method: of the maps; None for no maps.
-        limits: of the gates of a refresh, which decide what counts as moved; None for their defaults.
+        refresh: the limits of its gates decide what counts as moved; None for those that a version was published with.
         device: of the models.
     """
 
@@ -52,7 +52,7 @@ class Sources:
     heads: Sequence[ModelFolder] = ()
     settings: DiagnosisSettings = field(default_factory=DiagnosisSettings)
     map_method: MapMethod | None = None
-    limits: GateLimits | None = None
+    refresh: RefreshSettings | None = None
     device: str = "auto"
 
     def session_sample(self, model: ModelFolder) -> SessionSample | None:
@@ -133,7 +133,7 @@ def _version_sections(
     yield integrity_section(space, sources.settings, progress)
     yield from _space_sections(spaces, space.opened.index, sample, sources, progress)
     if before is not None:
-        yield changes_section(before, space, sample, sources.settings, progress, limits=sources.limits)
+        yield changes_section(before, space, sample, sources.settings, progress, refresh=sources.refresh)
     yield timeline_section(space.store)
 
 

@@ -16,7 +16,8 @@ from indexer.diagnostics.report import Chart, Metric, Section, Table
 from indexer.diagnostics.session_sample import SessionSample
 from indexer.diagnostics.settings import DiagnosisSettings
 from indexer.diagnostics.space import VersionSpace
-from indexer.refresh.settings import GateLimits
+from indexer.refresh.recorded_limits import recorded_limits
+from indexer.refresh.settings import RefreshSettings
 from indexer.refresh.version_shift import VersionShift, shift_gates
 from ubm_embed.progress import Progress, silent
 
@@ -33,16 +34,18 @@ def changes_section(
     settings: DiagnosisSettings,
     progress: Progress = silent,
     *,
-    limits: GateLimits | None = None,
+    refresh: RefreshSettings | None = None,
 ) -> Section:
     """Compare two versions of one store.
 
     Args:
         before, after: the earlier version and the later one.
         sample: sessions that both versions answer; None leaves answers out.
-        limits: of the gates of a refresh, which decide what counts as moved; None is their defaults.
+        refresh: the limits of its gates decide what counts as moved. None is those that the later version was published
+            with.
     """
-    comparison = _Comparison(before, after, settings, limits or GateLimits(), progress)
+    refresh = refresh or RefreshSettings(gates=recorded_limits(after.opened.version))
+    comparison = _Comparison(before, after, settings, refresh, progress)
     comparison.compare_catalogues()
     comparison.compare_neighbours()
     if comparison.same_model:
@@ -63,7 +66,7 @@ class _Comparison:
     before: VersionSpace
     after: VersionSpace
     settings: DiagnosisSettings
-    limits: GateLimits
+    refresh: RefreshSettings
     progress: Progress
     metrics: list[Metric] = field(default_factory=list)
     tables: list[Table] = field(default_factory=list)
@@ -85,8 +88,9 @@ class _Comparison:
 
     def compare_neighbours(self) -> None:
         """As the gates of a refresh, and the products behind it."""
-        shift = shift_between(self.before, self.after, same_model=self.same_model, progress=self.progress)
-        gates = shift_gates(shift, self.limits, same_model=self.same_model)
+        count = self.refresh.gate_queries
+        shift = shift_between(self.before, self.after, count, same_model=self.same_model, progress=self.progress)
+        gates = shift_gates(shift, self.refresh.gates, same_model=self.same_model)
         self.metrics += shift_metrics(shift, rounds=self.settings.rounds, seed=self.settings.seed)
         self.findings += shift_findings(gates, self.before, self.after)
         if not len(self.common):
@@ -104,7 +108,7 @@ class _Comparison:
     def compare_coordinates(self) -> None:
         """What has a meaning only if one model made all vectors."""
         self.metrics += separability_metrics(self.common, self.settings)
-        categories = CategoryShifts.measure(self.common, self.settings, self.limits.max_shift)
+        categories = CategoryShifts.measure(self.common, self.settings, self.refresh.gates.max_shift)
         self.metrics += categories.metrics()
         self.findings += categories.findings(self.before)
         if categories.shifts:
@@ -116,7 +120,7 @@ class _Comparison:
         answers = SessionAnswers.ask(self.before, self.after, sample.corpus, self.progress)
         metric = answers.metric(rounds=self.settings.rounds, seed=self.settings.seed)
         self.metrics.append(metric)
-        self.findings += answers.findings(metric, self.limits)
+        self.findings += answers.findings(metric, self.refresh.gates)
         self.tables.append(answers.table())
         self.charts.append(answers.chart())
 

@@ -12,7 +12,6 @@ from indexer.diagnostics.finding import Fault, Finding, Severity
 from indexer.diagnostics.report import Better, Chart, ChartKind, Metric
 from indexer.diagnostics.space import VersionSpace
 from indexer.refresh.gates import Gate, GateResult
-from indexer.refresh.settings import RefreshSettings
 from indexer.refresh.version_shift import NEAREST, ScannedVersion, VersionShift, measure_shift, retention
 from ubm_embed.data.arrays import IntArray
 from ubm_embed.evaluation.intervals import bootstrap_intervals
@@ -22,10 +21,10 @@ _FAULTS = {Gate.NEIGHBOURS: Fault.MOVED_NEIGHBOURS, Gate.CENTROID: Fault.SHIFTED
 
 
 def shift_between(
-    before: VersionSpace, after: VersionSpace, *, same_model: bool, progress: Progress = silent
+    before: VersionSpace, after: VersionSpace, count: int, *, same_model: bool, progress: Progress = silent
 ) -> VersionShift:
-    """What a refresh from one version to the other measures, with the same sample of products."""
-    table, count = after.store.table, RefreshSettings().gate_queries
+    """What a refresh from one version to the other measures, with the same sample of `count` products."""
+    table = after.store.table
     later = ScannedVersion.scan(table, after.opened.version.table_version, after.product_ids, count, progress)
     earlier = before.opened.version.table_version
     return measure_shift(table, earlier, later, same_model=same_model, progress=progress)

@@ -97,7 +97,7 @@ class Versions:
         """The section of a report."""
         with self.spaces(before, after) as (first, second):
             sample = sample_of(sessions) if sessions else None
-            return changes_section(first, second, sample, SETTINGS, limits=limits)
+            return changes_section(first, second, sample, SETTINGS, refresh=limits and RefreshSettings(gates=limits))
 
 
 def sample_of(sessions: int) -> SessionSample:

@@ -14,7 +14,7 @@ from indexer.diagnostics.settings import DiagnosisSettings
 from indexer.diagnostics.space import VersionSpace
 from indexer.refresh.gates import Gate
 from indexer.refresh.refresh import refresh
-from indexer.refresh.settings import GateLimits
+from indexer.refresh.settings import GateLimits, RefreshSettings
 from indexer.store.embedding_store import EmbeddingStore
 from indexer.store.table_schema import TEXT_HASH
 from indexer.versions.version import read_version
@@ -146,6 +146,13 @@ class TestOneImplementationWithTheGates:
         products = catalogue(PRODUCTS - 30)
         vectors = unit_rows(healthy[: PRODUCTS - 30] + np.float32(offset) * healthy[30:])
         require_as_gates(versions.store, 1, versions.publish(products, vectors))
+
+    def test_the_limits_that_it_was_published_with_decide(self, store: Path, products_file: Path) -> None:
+        changed = pl.read_parquet(products_file).with_columns(title=pl.lit("green hat"))
+        changed.write_parquet(products_file)
+        loose = RefreshSettings(gates=GateLimits(max_shift=2, min_overlap=0))
+        refresh(products=products_file, store=store, settings=loose, device="cpu")
+        require_as_gates(EmbeddingStore.open(store), 1, 2)
 
     def test_their_limits_decide(self, versions: Versions, healthy: FloatArray) -> None:
         number = versions.publish(catalogue(), moved(healthy, slice(None), 0.3))
