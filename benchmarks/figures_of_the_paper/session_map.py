@@ -33,7 +33,8 @@ from ubm_embed.data.batches.tokenized_corpus import TokenizedCorpus
 from ubm_embed.data.session import ACTIONS, Action
 from ubm_embed.data.tasks.task import Task
 from ubm_embed.errors import InvalidData, UbmError
-from ubm_embed.evaluation.assortativity import assortativity, nearest_others
+from ubm_embed.evaluation.assortativity import assortativity
+from ubm_embed.evaluation.nearest import NearestOthers
 from ubm_embed.inference.embedder import Embedder
 from ubm_embed.model.checkpoint import Checkpoint
 
@@ -86,7 +87,7 @@ def session_map(experiment: Experiment, trained: Checkpoint | None = None, each:
 
 def _readings(vectors: FloatArray, categories: Sequence[str], behaviours: Sequence[str]) -> dict[str, Any]:
     """Where the categories and the behaviours are in the vectors: [S, D]."""
-    neighbours = nearest_others(unit_rows(vectors), min(_NEIGHBOURS, len(vectors) - 1))
+    neighbours = NearestOthers.find(unit_rows(vectors), _NEIGHBOURS).rows
     kinds = {"category": categories, "behaviour": behaviours}
     return {
         "share_of_variance": {kind: round(_share_between(vectors, labels), 4) for kind, labels in kinds.items()},

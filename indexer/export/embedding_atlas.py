@@ -17,11 +17,11 @@ import polars as pl
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from indexer.export.near_rows import NearRows
-from indexer.export.principal_plane import PrincipalPlane
 from indexer.export.sampled_rows import SampledRows
 from indexer.store.table_schema import VECTOR
 from ubm_embed.data.arrays import FloatArray
+from ubm_embed.evaluation.nearest import NearestOthers
+from ubm_embed.evaluation.principal_plane import PrincipalPlane
 from ubm_embed.progress import Progress
 
 # The matrix of all pairs is computed: 100,000 rows take some minutes, and ten times as many a hundred times as long.
@@ -57,7 +57,7 @@ def write_embedding_atlas(rows: SampledRows, file: Path, progress: Progress) -> 
     """Write the file; return its columns, and the share of the variance that its plane explains."""
     learned = rows.vectors(MAX_NEIGHBOUR_ROWS)
     plane = PrincipalPlane.fit(learned)
-    near = NearRows.find(learned, _NEIGHBOURS, progress) if len(learned) == len(rows) else None
+    near = NearestOthers.find(learned, _NEIGHBOURS, progress) if len(learned) == len(rows) else None
     columns = AtlasColumns(rows.schema, rows.version.dimension, with_neighbours=near is not None)
     with pq.ParquetWriter(file, columns.schema) as writer:
         for batch in _batches(rows, columns, plane, near, progress):
@@ -75,7 +75,7 @@ def product_texts(rows: pl.DataFrame) -> pl.Series:
 
 
 def _batches(
-    rows: SampledRows, columns: AtlasColumns, plane: PrincipalPlane, near: NearRows | None, progress: Progress
+    rows: SampledRows, columns: AtlasColumns, plane: PrincipalPlane, near: NearestOthers | None, progress: Progress
 ) -> Iterator[pa.RecordBatch]:
     done = 0
     for frame, vectors in rows.batches():
@@ -104,8 +104,8 @@ def _added(
     }
 
 
-def _neighbours(near: NearRows, part: slice, kind: pa.StructType) -> pa.Array:
-    rows, distances = near.rows[part], near.distances[part]
+def _neighbours(near: NearestOthers, part: slice, kind: pa.StructType) -> pa.Array:
+    rows, distances = near.rows[part], (1 - near.cosines[part]).clip(0)
     offsets = pa.array(np.arange(len(rows) + 1, dtype=np.int32) * rows.shape[1])
     lists = [pa.ListArray.from_arrays(offsets, values.ravel()) for values in (rows, distances)]
     return pa.StructArray.from_arrays(lists, fields=list(kind))

@@ -5,7 +5,7 @@ e_ij is the share of edges from label i to label j, and a_i and b_j are its marg
 vector to its nearest others. r is 0 where labels are mixed as by chance, whatever their sizes, and 1 where all
 neighbours share a label.
 
-Letters: N vectors, D width, K neighbours of each.
+Letters: N vectors, K neighbours of each.
 """
 
 from __future__ import annotations
@@ -15,14 +15,7 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from ubm_embed.data.arrays import FloatArray, IntArray
-
-
-def nearest_others(vectors: FloatArray, neighbors: int) -> NDArray[np.int64]:
-    """Each row's nearest others by inner product: [N, K] of some thousands of unit vectors; K < N."""
-    similarities = vectors @ vectors.T
-    np.fill_diagonal(similarities, -np.inf)
-    return np.argpartition(-similarities, neighbors - 1, axis=1)[:, :neighbors]
+from ubm_embed.data.arrays import IntArray
 
 
 def assortativity(labels: Sequence[str], neighbors: IntArray) -> float | None:

@@ -20,4 +20,5 @@ def wilson_interval(count: int, total: int, level: float = 0.95) -> tuple[float,
     scale = 1 + z * z / total
     centre = (share + z * z / (2 * total)) / scale
     half = z / scale * math.sqrt(share * (1 - share) / total + z * z / (4 * total * total))
-    return max(centre - half, 0.0), min(centre + half, 1.0)
+    # Exact at the ends, where the difference of two equal numbers would be rounding.
+    return (centre - half if count else 0.0), (centre + half if count < total else 1.0)

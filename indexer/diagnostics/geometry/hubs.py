@@ -17,8 +17,9 @@ from indexer.diagnostics.settings import DiagnosisSettings
 from indexer.diagnostics.space import Space, title_of
 from ubm_embed.data.arrays import IntArray
 from ubm_embed.evaluation.duplicates import row_hashes
-from ubm_embed.evaluation.hubness import k_occurrence, nearest_others, skewness
+from ubm_embed.evaluation.hubness import k_occurrence, skewness
 from ubm_embed.evaluation.intervals import bootstrap_intervals
+from ubm_embed.evaluation.nearest import NearestOthers
 
 # With fewer vectors everything is among the ten nearest of much else.
 MIN_VECTORS = 10 * NEIGHBOURS
@@ -50,7 +51,7 @@ class SampledOccurrences:
         first = np.sort(np.unique(row_hashes(sample.vectors), return_index=True)[1])
         if first.size < MIN_VECTORS:
             return None
-        counts = k_occurrence(nearest_others(sample.vectors[first], NEIGHBOURS), first.size)
+        counts = k_occurrence(NearestOthers.find(sample.vectors[first], NEIGHBOURS).rows, first.size)
         return cls(sample.rows[first], counts, sample.rows.size, total)
 
     @property

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from ubm_embed.data.arrays import FloatArray
+from ubm_embed.evaluation.principal_plane import PrincipalPlane
 from ubm_embed.inference.runtimes.optional_library import load_library
 from ubm_embed.wording import percent
 
@@ -65,14 +66,8 @@ def project(vectors: FloatArray, method: MapMethod, seed: int) -> Projection:
 
 
 def _principal_components(vectors: FloatArray) -> Projection:
-    centred = vectors - vectors.mean(axis=0)
-    _, lengths, axes = np.linalg.svd(centred, full_matrices=False)
-    # An axis has no direction: the sign in which its largest entry is positive makes equal runs equal.
-    axes = axes[:2] * np.sign(axes[[0, 1], np.abs(axes[:2]).argmax(axis=1)])[:, None]
-    variance = np.square(lengths, dtype=np.float64)
-    total = float(variance.sum())
-    explained = float(variance[:2].sum()) / total if total > 0 else 0.0
-    return Projection((centred @ axes.T).astype(np.float32), explained)
+    plane = PrincipalPlane.fit(vectors)
+    return Projection(plane.project(vectors), plane.explained)
 
 
 def _tsne(vectors: FloatArray, seed: int) -> Projection:

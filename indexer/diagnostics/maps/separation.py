@@ -12,7 +12,8 @@ from collections.abc import Iterator, Sequence
 from indexer.diagnostics.maps.sessions import MappedSessions
 from indexer.diagnostics.report import Metric
 from indexer.diagnostics.settings import DiagnosisSettings
-from ubm_embed.evaluation.assortativity import assortativity, assortativity_interval, nearest_others
+from ubm_embed.evaluation.assortativity import assortativity, assortativity_interval
+from ubm_embed.evaluation.nearest import NearestOthers
 from ubm_embed.wording import counted
 
 _NEIGHBOURS = 10
@@ -41,7 +42,7 @@ def separation(sessions: MappedSessions, settings: DiagnosisSettings) -> Iterato
 def _metric(
     kind: str, sessions: MappedSessions, rows: Sequence[int], labels: Sequence[str], settings: DiagnosisSettings
 ) -> Iterator[Metric]:
-    neighbours = nearest_others(sessions.vectors[list(rows)], _NEIGHBOURS)
+    neighbours = NearestOthers.find(sessions.vectors[list(rows)], _NEIGHBOURS).rows
     value = assortativity(labels, neighbours)
     if value is not None:
         yield Metric(

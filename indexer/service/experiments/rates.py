@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from statistics import NormalDist
 
 from indexer.service.experiments.outcome_counts import OutcomeName
+from ubm_embed.evaluation.proportions import wilson_interval
 
 LEVEL = 0.95
 # With less the normal approximation says nothing.
@@ -68,16 +69,9 @@ def share_interval(count: int, total: int) -> Interval | None:
     """Where a share lies, at 95% (Wilson 1927); None of too few."""
     if total < MIN_SESSIONS_WITH_OUTCOME:
         return None
-    z, share = _z(LEVEL), count / total
-    centre = (share + z * z / (2 * total)) / (1 + z * z / total)
-    half = z / (1 + z * z / total) * math.sqrt(share * (1 - share) / total + z * z / (4 * total * total))
-    return max(centre - half, 0.0), min(centre + half, 1.0)
+    return wilson_interval(count, total, LEVEL)
 
 
 def _around(value: float, variance: float, level: float) -> Interval:
-    half = _z(level) * math.sqrt(variance)
+    half = NormalDist().inv_cdf((1 + level) / 2) * math.sqrt(variance)
     return value - half, value + half
-
-
-def _z(level: float) -> float:
-    return NormalDist().inv_cdf((1 + level) / 2)

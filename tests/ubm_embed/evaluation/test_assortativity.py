@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 
 from ubm_embed.data.arrays import unit_rows
-from ubm_embed.evaluation.assortativity import assortativity, assortativity_interval, nearest_others
+from ubm_embed.evaluation.assortativity import assortativity, assortativity_interval
+from ubm_embed.evaluation.nearest import NearestOthers
 
 LABELS = ["a", "a", "a", "b", "b", "b"]
 
@@ -48,7 +49,7 @@ def test_labels_of_unequal_sizes_that_mean_nothing_have_none() -> None:
     generator = np.random.default_rng(0)
     vectors = unit_rows(generator.normal(size=(600, 16)).astype(np.float32))
     labels = generator.choice(["frequent", "rare"], 600, p=[0.9, 0.1]).tolist()
-    neighbors = nearest_others(vectors, 10)
+    neighbors = NearestOthers.find(vectors, 10).rows
     interval = assortativity_interval(labels, neighbors, rounds=100, seed=0)
     assert interval is not None
     assert interval[0] <= 0 <= interval[1]
@@ -65,7 +66,7 @@ def test_the_interval_holds_the_value_and_narrows_with_more_vectors() -> None:
         generator = np.random.default_rng(1)
         vectors = unit_rows(generator.normal(size=(count, 2)).astype(np.float32))
         labels = np.where(vectors[:, 0] > 0, "right", "left").tolist()
-        neighbors = nearest_others(vectors, 10)
+        neighbors = NearestOthers.find(vectors, 10).rows
         interval, value = (
             assortativity_interval(labels, neighbors, rounds=200, seed=0),
             assortativity(labels, neighbors),
@@ -76,12 +77,3 @@ def test_the_interval_holds_the_value_and_narrows_with_more_vectors() -> None:
         return interval[1] - interval[0]
 
     assert width(1600) < width(100)
-
-
-def test_nearest_others_are_by_cosine_and_never_itself() -> None:
-    vectors = unit_rows(np.random.default_rng(2).normal(size=(50, 8)).astype(np.float32))
-    vectors[7] = vectors[3]  # equal vectors are each other's nearest
-    found = nearest_others(vectors, 4)
-    for row in range(50):
-        others = sorted(set(range(50)) - {row}, key=lambda other: -float(vectors[row] @ vectors[other]))
-        assert {*found[row].tolist()} == {*others[:4]}

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from indexer.export.principal_plane import PrincipalPlane
+from ubm_embed.evaluation.principal_plane import PrincipalPlane
 
 GENERATOR = np.random.default_rng(0)
 
