@@ -29,6 +29,7 @@ class Fault(enum.StrEnum):
     CHANGED_ANSWERS = "changed-answers"  # the model makes other vectors of the same texts than it did
     # Answers
     POPULARITY_ONLY = "popularity-only"  # every session gets the same popular products
+    BELOW_POPULARITY = "below-popularity"  # the most popular products would be the better answer
     LOW_RECALL = "low-recall"  # the index misses neighbours, over all or of some products
     OVERCONFIDENT = "overconfident"  # a head's probabilities are too extreme
     BIASED_LENGTHS = "biased-lengths"  # remaining lengths are too long or too short

@@ -11,12 +11,14 @@ from typing import Any
 
 import numpy as np
 
+from indexer.diagnostics.finding import Fault, Finding, Severity
 from indexer.diagnostics.report import Better, Chart, ChartKind, Metric
 from ubm_embed.data.arrays import IntArray
 from ubm_embed.evaluation.intervals import bootstrap_intervals
 from ubm_embed.evaluation.proportions import wilson_interval
 from ubm_embed.evaluation.ranking import hit_at_k, ndcg_at_k
 from ubm_embed.evaluation.sparsity import by_frequency
+from ubm_embed.wording import percent
 
 _K = 10
 MODEL, POPULARITY = "this model", "popularity"
@@ -69,6 +71,27 @@ def accuracy_metrics(targets: TargetRanks, rounds: int, seed: int) -> Iterator[M
         )
 
 
+def accuracy_findings(targets: TargetRanks, rounds: int, seed: int) -> Iterator[Finding]:
+    """Whether the most popular products would surely be the better answer."""
+
+    def measure(drawn: IntArray) -> dict[str, float]:
+        return {"gain": hit_at_k(targets.ranks[drawn], _K) - hit_at_k(targets.popular_ranks[drawn], _K)}
+
+    # Of the same sessions, as both hit or miss the same ones: the two intervals alone would be too wide.
+    _, high = bootstrap_intervals(measure, targets.ranks.size, rounds=rounds, seed=seed)["gain"]
+    if high < 0:
+        hits, popular = hit_at_k(targets.ranks, _K), hit_at_k(targets.popular_ranks, _K)
+        problem = (
+            f"the next product is among the ten answers in {percent(hits)} of the sessions, and among the ten most "
+            f"popular products in {percent(popular)}"
+        )
+        remedy = (
+            "fine-tune the model for the next item: `ubm-embed finetune nip --model DIR --corpus DIR --out DIR`; if it "
+            "was, `ubm-embed evaluate nip` compares it with simple baselines"
+        )
+        yield Finding(Fault.BELOW_POPULARITY, Severity.WARNING, "answers", problem, remedy)
+
+
 def frequency_chart(targets: TargetRanks) -> Chart:
     """hit@10 by how often the target was chosen: figure 5."""
     rows = [*_bars(MODEL, targets.ranks, targets.counts), *_bars(POPULARITY, targets.popular_ranks, targets.counts)]
@@ -76,7 +99,7 @@ def frequency_chart(targets: TargetRanks) -> Chart:
         name="hit_by_frequency",
         kind=ChartKind.BARS,
         title="hit@10 by how often other sessions chose the next product",
-        x="times chosen in other sessions",
+        x="times chosen in other sessions, and in how many of the sampled ones it is next",
         y="hit@10",
         rows=rows,
         good="the model stays above popularity, and its bars do not fall to 0 on the left: rare products are found by "

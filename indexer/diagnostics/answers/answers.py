@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from indexer.diagnostics.answers.accuracy import TargetRanks, accuracy_metrics, frequency_chart
+from indexer.diagnostics.answers.accuracy import TargetRanks, accuracy_findings, accuracy_metrics, frequency_chart
 from indexer.diagnostics.answers.modality_gap import gap_metrics
 from indexer.diagnostics.answers.popularity_groups import PopularityGroups
 from indexer.diagnostics.answers.recall import (
@@ -79,6 +79,8 @@ def answers_section(
         metrics += measured
         charts.append(recall_chart(by_group, limit))
         findings += recall_findings(measured, by_group, limit)
+    if not findings:  # each of them would explain it
+        findings += accuracy_findings(targets, rounds, seed)
     return Section(
         name="answers",
         title=_TITLE,

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import copy
+from dataclasses import replace
+
 import numpy as np
 import polars as pl
 import pytest
@@ -91,6 +94,15 @@ class TestTheSameAnswersForEverybody:
         section = answers_section(space, index_of(matrix), shop.sample, SETTINGS)
         assert faults(section) == {Fault.HUBS}
         assert metrics(section)["intra_list_diversity"] == pytest.approx(0, abs=1e-5)
+
+
+def test_answers_that_the_most_popular_products_would_beat_are_named(shop, index_of):
+    away = copy.copy(shop.space.embedder)
+    away.matrix = -shop.space.matrix  # each session is far from all that it could go on with
+    section = answers_section(replace(shop.space, embedder=away), index_of(shop.space.matrix), shop.sample, SETTINGS)
+    assert metrics(section)["hit_at_10"] < metrics(section)["popularity_hit_at_10"]
+    assert faults(section) == {Fault.BELOW_POPULARITY}
+    assert "0% of the sessions" in section.findings[0].problem
 
 
 class TestAnIndexThatMissesNeighbours:
