@@ -20,7 +20,7 @@ from indexer.refresh.catalogue_scan import with_hashes
 from indexer.search.open_version import OpenVersion, open_version
 from indexer.store.embedding_store import EmbeddingStore
 from indexer.store.table_schema import POPULARITY, TEXT_HASH
-from ubm_embed.data.arrays import FloatArray, IntArray
+from ubm_embed.data.arrays import FloatArray, IntArray, finite_rows
 from ubm_embed.data.corpus import Corpus, iter_products
 from ubm_embed.data.session import Product
 from ubm_embed.inference.embedder import Embedder
@@ -50,10 +50,10 @@ class Space(Protocol):
         """[M] how often each product was chosen; None if that is not known."""
 
     def batches(self) -> Iterator[FloatArray]:
-        """All vectors in order, some thousands at a time: each [N, D], of length 1."""
+        """All vectors in order, some thousands at a time: each [N, D], of length 1; damaged ones as `vectors`."""
 
     def vectors(self, rows: IntArray) -> FloatArray:
-        """[K, D]."""
+        """[K, D]; 0 in place of one that is not finite."""
 
     def products(self, rows: IntArray) -> list[Product]:
         """What the model reads of these products: [K]."""
@@ -112,11 +112,11 @@ class VersionSpace:
 
     def batches(self) -> Iterator[FloatArray]:
         """All vectors in order: each [N, D]."""
-        return (batch.vectors for batch in self.store.table.batches(self._table_version))
+        return (finite_rows(batch.vectors) for batch in self.store.table.batches(self._table_version))
 
     def vectors(self, rows: IntArray) -> FloatArray:
         """[K, D]."""
-        return self.store.table.vectors(self._table_version, rows)
+        return finite_rows(self.store.table.vectors(self._table_version, rows))
 
     def products(self, rows: IntArray) -> list[Product]:
         """[K]."""
@@ -189,12 +189,11 @@ class ModelSpace:
 
     def batches(self) -> Iterator[FloatArray]:
         """All vectors in order: each [N, D]."""
-        yield self.matrix
+        yield finite_rows(self.matrix)
 
     def vectors(self, rows: IntArray) -> FloatArray:
         """[K, D]."""
-        chosen: FloatArray = self.matrix[rows]
-        return chosen
+        return finite_rows(self.matrix[rows])
 
     def products(self, rows: IntArray) -> list[Product]:
         """[K]."""

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from indexer.index.backend import Neighbours
 from indexer.refresh.shards import not_unit_length
 from indexer.store.product_table import VectorBatch
-from ubm_embed.data.arrays import FloatArray, offsets_of
+from ubm_embed.data.arrays import FloatArray, finite_rows, offsets_of
 
 
 @dataclass(frozen=True)
@@ -41,10 +41,13 @@ def exact_scan(batches: Iterable[VectorBatch], queries: FloatArray, k: int) -> S
         batches: all vectors of a version, at least one.
         queries: [B, D].
     """
+    queries = finite_rows(queries)
     rows, bad, total = 0, 0, np.zeros(queries.shape[1])
     best = Neighbours(np.empty((len(queries), 0), np.float32), np.empty((len(queries), 0), np.int64))
     for _, vectors in batches:
-        bad += not_unit_length(vectors).size
+        invalid = not_unit_length(vectors).size
+        bad += invalid
+        vectors = finite_rows(vectors) if invalid else vectors  # a NaN would be nearest to everything
         total += vectors.sum(axis=0, dtype=np.float64)
         positions = np.arange(rows, rows + len(vectors))
         best = _best(best, queries @ vectors.T, positions, k)

@@ -39,6 +39,15 @@ def evenly_spaced(count: int, limit: int) -> IntArray:
     return np.arange(points, dtype=np.int64) * (count - 1) // max(points - 1, 1)
 
 
+def finite_rows(vectors: FloatArray) -> FloatArray:
+    """Vectors with 0 in place of one that is not finite, which would make every mean and score NaN: [N, D] -> [N, D].
+
+    It is then near to nothing, and still not of length 1.
+    """
+    finite = np.isfinite(vectors).all(axis=1)
+    return vectors if finite.all() else np.where(finite[:, None], vectors, np.float32(0))
+
+
 def unit_rows(vectors: NDArray[Float]) -> NDArray[Float]:
     """The rows [N, D] divided by their lengths; a row of zeros stays one."""
     unit: NDArray[Float] = vectors / np.maximum(np.sqrt(np.vecdot(vectors, vectors)), _MIN_LENGTH)[:, None]

@@ -54,7 +54,7 @@ class SpaceScan:
 
     Attributes:
         moments: of the vectors that are finite and of length 1.
-        hashes: of each vector's bits, [M].
+        hashes: of each vector's bits, [M]; a number of its own for one that is invalid.
         queries: rows of some products, ascending, [B].
         nearest: their ten nearest and themselves, best first: [B, K].
     """
@@ -97,8 +97,9 @@ class _Reading:
     def batches(self) -> Iterator[VectorBatch]:
         done, total = 0, len(self.space)
         for vectors in self.space.batches():
-            self.hashes.append(row_hashes(vectors))
-            bad = not_unit_length(vectors)
+            hashes, bad = row_hashes(vectors), not_unit_length(vectors)
+            hashes[bad] = done + bad  # one of its own: what is damaged is no duplicate
+            self.hashes.append(hashes)
             if bad.size:
                 vectors = vectors.copy()
                 vectors[bad] = 0  # near to nothing

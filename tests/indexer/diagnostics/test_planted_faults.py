@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import json
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -25,7 +25,8 @@ from indexer.diagnostics.settings import DiagnosisSettings
 from indexer.refresh.gates import Gate
 from indexer.refresh.refresh import build_index
 from indexer.store.embedding_store import EmbeddingStore, model_folder, version_folder
-from ubm_embed.data.arrays import FloatArray, unit_rows
+from indexer.store.product_table import ProductTable, VectorBatch
+from ubm_embed.data.arrays import FloatArray, IntArray, unit_rows
 from ubm_embed.data.corpus import Corpus
 from ubm_embed.data.sample_shop import write_sample_shop
 from ubm_embed.data.tasks.task import SplitKind, Task
@@ -42,6 +43,8 @@ from ubm_embed.training.recipes import Recipe, finetuning_config, model_sizes, p
 Plant = Callable[[pl.DataFrame, FloatArray], FloatArray]
 
 EMBED = Embedder.embed_products
+# A damaged vector is not that of its text, nor the one in the index.
+_OF_OTHER_VECTORS = (Fault.STALE_VECTORS, Fault.FOREIGN_INDEX)
 SETTINGS = DiagnosisSettings(queries=300, sessions=300, rounds=50)
 SIZES = {"layers": 1, "width": 64, "session_layers": 1, "dimension": 64, "vocab_size": 2048}
 
@@ -238,6 +241,29 @@ class TestAVersion:
 
         store = shop.build(tmp_path / "store", duplicate)
         assert Fault.DUPLICATE_VECTORS in faults(shop.diagnose(store))
+
+
+@pytest.mark.filterwarnings("error::RuntimeWarning")
+@pytest.mark.parametrize("bad", [np.nan, np.inf])
+def test_vectors_that_are_not_numbers(shop: Shop, healthy: Path, monkeypatch: pytest.MonkeyPatch, bad: float) -> None:
+    """No section passes them on: a report with a NaN in it would be no JSON."""
+    read_batches, read_vectors = ProductTable.batches, ProductTable.vectors
+
+    def batches(table: ProductTable, version: int) -> Iterator[VectorBatch]:
+        for batch in read_batches(table, version):
+            yield batch._replace(vectors=spoilt(batch.vectors, np.arange(len(batch.vectors))))
+
+    def vectors(table: ProductTable, version: int, rows: IntArray) -> FloatArray:
+        return spoilt(read_vectors(table, version, rows), rows)
+
+    def spoilt(read: FloatArray, rows: IntArray) -> FloatArray:
+        return np.where(np.asarray(rows)[:, None] % 50 == 3, np.float32(bad), read)
+
+    monkeypatch.setattr(ProductTable, "batches", batches)
+    monkeypatch.setattr(ProductTable, "vectors", vectors)
+    diagnosis = shop.diagnose(EmbeddingStore.open(healthy), against=1)
+    assert {Fault.INVALID_VECTORS} <= faults(diagnosis) <= {Fault.INVALID_VECTORS, *_OF_OTHER_VECTORS}
+    json.dumps(diagnosis.to_dict(), allow_nan=False)
 
 
 def test_one_category_shifted(shop: Shop, store: Path) -> None:
