@@ -93,12 +93,15 @@ def write_document(document: Any, output_format: Format) -> None:
     (write_json if output_format is Format.JSON else write_json_line)(document)
 
 
-def write_table(columns: Sequence[str], rows: Iterable[Sequence[Any]], *, title: str | None = None) -> None:
-    """Write a table to stdout."""
-    from rich.table import Table
+def write_table(
+    columns: Sequence[str], rows: Iterable[Sequence[Any]], *, title: str | None = None, whole: str | None = None
+) -> None:
+    """Write a table to stdout; cells of the column `whole` stay on one line, long words of others are folded."""
+    from rich.table import Column, Table
 
     title = None if title is None else _escape(title)
-    table = Table(*map(_escape, columns), title=title, title_justify="left", box=None, pad_edge=False)
+    headed = [Column(_escape(column), overflow="fold", no_wrap=column == whole) for column in columns]
+    table = Table(*headed, title=title, title_justify="left", box=None, pad_edge=False)
     for row in rows:
         table.add_row(*(_escape(_cell(value)) for value in row))
     _console(stderr=False).print(table)

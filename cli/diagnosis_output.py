@@ -44,10 +44,10 @@ def _write_section(section: Section) -> None:
     typer.echo()
     if section.metrics:
         columns = ("metric", "value", "95% interval", "better", "measured on")
-        write_table(columns, map(_row, section.metrics), title=section.title)
+        write_table(columns, map(_row, section.metrics), title=section.title, whole="metric")
     else:
         typer.echo(printable(section.title))
-    for table in section.tables:
+    for table in (table.without_empty_columns() for table in section.tables):
         typer.echo()
         write_table(tuple(table.columns), table.rows, title=table.caption)
     for note in section.notes:

@@ -71,6 +71,12 @@ class Table:
     columns: Sequence[str]
     rows: Sequence[Sequence[Any]]
 
+    def without_empty_columns(self) -> Table:
+        """The columns that say something, for people: a shop has no categories, an old version no popularity."""
+        full = [at for at in range(len(self.columns)) if any(row[at] not in (None, "") for row in self.rows)]
+        rows = [[row[at] for at in full] for row in self.rows]
+        return Table(self.name, self.caption, [self.columns[at] for at in full], rows) if self.rows else self
+
     def to_dict(self) -> dict[str, Any]:
         """For JSON."""
         return {"caption": self.caption, "columns": list(self.columns), "rows": [list(row) for row in self.rows]}
@@ -101,6 +107,7 @@ class Chart:
         good: what good looks like.
         remedy: what to do otherwise.
         reference: a line to compare with, on the y axis.
+        logarithmic: whether counts of a histogram differ so much that a linear scale would hide the small ones.
     """
 
     name: str
@@ -112,6 +119,7 @@ class Chart:
     x: str = ""
     y: str = ""
     reference: float | None = None
+    logarithmic: bool = False
 
 
 @dataclass(frozen=True, kw_only=True)

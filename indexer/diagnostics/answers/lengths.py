@@ -23,6 +23,7 @@ from ubm_embed.evaluation.intervals import bootstrap_intervals
 _MAX_BIAS = 0.2
 _MIN_EXAMPLES = 20
 _Z = 1.96
+_AGAIN = "fine-tune the head again on newer sessions: `ubm-embed finetune rlp --model DIR --corpus DIR --out DIR`"
 
 
 def length_report(predictions: HeadPredictions, settings: DiagnosisSettings) -> HeadReport:
@@ -83,7 +84,7 @@ def _chart(predicted: FloatArray, lengths: IntArray) -> Chart:
         y="actual, on average",
         rows=rows,
         good="all points on the diagonal, as far as their intervals tell",
-        remedy="fine-tune the head again on newer sessions: ubm-embed finetune rlp",
+        remedy=_AGAIN,
     )
 
 
@@ -98,5 +99,5 @@ def _findings(error: Metric, mean: float) -> Iterator[Finding]:
             "calibration",
             f"predicted remaining lengths are too {direction} by {abs(error.value):.1f} interactions on average, of "
             f"{mean:.1f}",
-            "fine-tune the head again on newer sessions: `ubm-embed finetune rlp`",
+            _AGAIN,
         )

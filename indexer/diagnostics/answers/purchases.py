@@ -130,6 +130,7 @@ def _findings(metrics: tuple[Metric, ...]) -> Iterator[Finding]:
         Severity.WARNING,
         "calibration",
         f"probabilities of a purchase are too extreme: {seen}",
-        "fine-tune the head again, with fewer steps or on more sessions: `ubm-embed finetune pip`; until then, trust "
+        "fine-tune the head again, with fewer steps or on more sessions: `ubm-embed finetune pip --model DIR --corpus "
+        "DIR --out DIR`; until then, trust "
         "the order of sessions rather than their probabilities",
     )

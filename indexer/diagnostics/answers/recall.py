@@ -25,6 +25,10 @@ MIN_RECALL, _WRONG = 0.9, 0.5
 OF_REQUESTED = 0.95
 # A group of fewer neighbours gets a figure, but no verdict.
 _MIN_PAIRS = 50
+_REBUILD = (
+    "check the index: `ubm-embed doctor --repair --store DIR`; if it is sound, build another: `ubm-embed refresh "
+    "--model DIR --products FILE --store DIR --recall 0.99`"
+)
 
 
 def found_neighbours(exact: Neighbours, positions: IntArray, scores: FloatArray) -> BoolArray:
@@ -139,7 +143,7 @@ def recall_chart(groups: list[GroupRecall], limit: float) -> Chart:
         name="recall_by_popularity",
         kind=ChartKind.BARS,
         title="What the index finds, by how often a product is chosen",
-        x="products, the least chosen first",
+        x="popularity, and how many neighbours were looked for",
         y="share found",
         rows=[
             {
@@ -153,7 +157,7 @@ def recall_chart(groups: list[GroupRecall], limit: float) -> Chart:
             for group in groups
         ],
         good="all bars near 1: a product is found no matter how popular it is",
-        remedy="check the index with `ubm-embed doctor --repair`, or build one with `ubm-embed refresh --recall 0.99`",
+        remedy=_REBUILD,
         reference=limit,
     )
 
@@ -179,6 +183,5 @@ def recall_findings(metrics: list[Metric], groups: list[GroupRecall], limit: flo
             Severity.ERROR if worst < _WRONG else Severity.WARNING,
             "answers",
             "; ".join(problem for problem, _ in low) + f", less than {limit:.2f}",
-            "check the index with `ubm-embed doctor --repair`; if it is whole, build another with "
-            "`ubm-embed refresh --recall 0.99`",
+            _REBUILD,
         )

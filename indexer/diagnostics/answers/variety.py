@@ -201,8 +201,8 @@ def variety_findings(answers: Answers, products: int) -> Iterator[Finding]:
             Severity.WARNING,
             "answers",
             f"{problem}, {popular} of them among the ten most popular: what a shopper does hardly matters",
-            "train longer or on more sessions: `ubm-embed finetune nip`; until then a list of popular products does as "
-            "well",
+            "train longer or on more sessions: `ubm-embed finetune nip --model DIR --corpus DIR --out DIR`; until then "
+            "a list of popular products does as well",
         )
     else:
         yield Finding(

@@ -83,13 +83,14 @@ def _chart(versions: Sequence[StoreVersion], live: int) -> Chart:
         title="The versions of the store",
         rows=tuple(_points(versions, live)),
         good="every line is level but for the products; recall stays at or above its target",
-        remedy="at a step, compare that version with the one before: `ubm-embed diagnose --version N --against M`",
+        remedy="at a step, compare that version with the one before: `ubm-embed diagnose --store DIR --version N "
+        "--against M`",
         x="version",
     )
 
 
 def _table(versions: Sequence[StoreVersion], live: int) -> Table:
-    columns = ("version", "created", "vectors by", "products", "new", "changed", "removed")
+    columns = ("version", "created (UTC)", "vectors by", "products", "new", "changed", "removed")
     measured = ("recall@10", "uniformity", "alignment", "neighbours kept")
     rows = [_row(version, live) for version in versions]
     caption = "What each version was when it was published; the live one is marked."
@@ -99,7 +100,7 @@ def _table(versions: Sequence[StoreVersion], live: int) -> Table:
 def _row(version: StoreVersion, live: int) -> tuple[Any, ...]:
     return (
         f"{version.version} (live)" if version.version == live else str(version.version),
-        version.created,
+        version.created[:16].replace("T", " "),
         version.product_model_id or version.model_id,
         version.products,
         *(version.changes.get(name) for name in ("new", "changed", "removed")),

@@ -31,7 +31,7 @@ _MAX_UNIFORMITY = -0.2
 _MIN_REORDERED = 0.001
 
 _PREFIX = {"products": "", "sessions": "session_"}
-_UNIFORMITY = "how evenly {} spread over the sphere: 0 if all are alike, -0.2 at most of a trained model"
+_UNIFORMITY = "how evenly {} spread over the sphere: 0 if all are alike, below -0.2 in a trained model"
 _ALIGNMENT = "mean squared distance between {}: 0 if they have one vector, 2 if they are unrelated"
 _MEANINGS = {
     "uniformity": _UNIFORMITY.format("products"),
@@ -121,11 +121,11 @@ def _plane(measured: Sequence[_Geometry]) -> Chart:
         kind=ChartKind.PLANE,
         title="Alignment and uniformity (figure 6 of the paper)",
         rows=[row for geometry in measured for row in _points(geometry)],
-        good="low on both axes: near copies stay near (alignment), and everything else is spread out (uniformity)",
-        remedy="uniformity near 0: pre-train longer, with larger batches or a lower learning rate; alignment near 2: "
-        "the model tells a text from its masked copy, so train it with item token masking",
-        x="alignment (lower is better)",
-        y="uniformity (lower is better)",
+        good="low on both axes: copies stay near (alignment), and all else is spread out (uniformity). Above the "
+        "dashed line vectors are nearly alike",
+        remedy="uniformity near 0: pre-train longer, with larger batches or a lower learning rate. Alignment near 2: "
+        "the model takes a text and its masked copy for different products; pre-train with item token masking",
+        reference=_MAX_UNIFORMITY,
     )
 
 
@@ -161,7 +161,7 @@ def _findings(measured: Sequence[_Geometry]) -> Iterator[Finding]:
                     SECTION,
                     f"{subject} of {geometry.space} have nearly one vector: uniformity is {spread.value:.3f}",
                     "the model is untrained or collapsed: pre-train it longer, or with a lower rate if uniformity rose "
-                    "while training; type: ubm-embed pretrain --corpus DIR --out DIR --learning-rate RATE",
+                    "during training: `ubm-embed pretrain --corpus DIR --out DIR --learning-rate RATE`",
                 )
 
 

@@ -43,8 +43,8 @@ def _spectrum(variances: NDArray[np.float64], name: str) -> Chart:
             {"name": name, "rank": rank, "share": share} for rank, share in enumerate(shares, 1) if share > _ROUNDING
         ],
         good="a slow, even fall: many directions carry something, and the first ones a tenth each at most",
-        remedy="a cliff after a few components: pre-train with more negatives (--item-batch, --session-batch), or from "
-        "a pre-trained text encoder (--init)",
+        remedy="a cliff after a few components: pre-train with more negatives (`--item-batch`, `--session-batch`), or "
+        "from a pre-trained text encoder (`--init`)",
         x="principal component",
         y="share of the variance",
     )
@@ -63,6 +63,7 @@ def _occurrences(counts: NDArray[np.int64]) -> Chart:
         "the next item, which spreads products by what shoppers do",
         x="times among the ten nearest (10-occurrence)",
         y="products",
+        logarithmic=True,
     )
 
 

@@ -37,7 +37,7 @@ _MAX_DUPLICATES, _MANY_DUPLICATES = 0.001, 0.01
 # in five a shop that cannot be read. The lower end of the interval has to be above.
 _MAX_UNREADABLE, _MANY_UNREADABLE = 0.01, 0.2
 
-_BUILD = "type: ubm-embed build-index --model DIR --products FILE --store DIR"
+_BUILD = "`ubm-embed build-index --model DIR --products FILE --store DIR`"
 
 
 def invalid_vectors(scan: SpaceScan) -> Iterator[Finding]:
@@ -47,7 +47,7 @@ def invalid_vectors(scan: SpaceScan) -> Iterator[Finding]:
             Fault.INVALID_VECTORS,
             Severity.ERROR,
             f"{counted(scan.invalid, 'vector')} of {scan.hashes.size:,} are not finite and of length 1",
-            f"they score wrongly for every session; build the store again; {_BUILD}",
+            f"they score wrongly for every session; build the store again: {_BUILD}",
         )
 
 
@@ -74,7 +74,7 @@ def _collapsed(measures: SpaceMeasures) -> Iterator[Finding]:
             Severity.ERROR,
             f"products have nearly one vector: the mean cosine of two is {cosine:.3f}",
             "the model is untrained or collapsed: pre-train it longer, or with a lower rate if uniformity rose while "
-            "training; type: ubm-embed pretrain --corpus DIR --out DIR --learning-rate RATE",
+            "training: `ubm-embed pretrain --corpus DIR --out DIR --learning-rate RATE`",
         )
 
 
@@ -86,8 +86,8 @@ def _low_rank(measures: SpaceMeasures) -> Iterator[Finding]:
             Severity.WARNING,
             f"the effective rank of the vectors is {measures.rank_me:.1f} of {measures.max_rank} (RankMe), expected at "
             f"least {limit:.0f}",
-            "pre-train with more negatives or from a text encoder; type: ubm-embed pretrain --corpus DIR --out DIR "
-            "--item-batch N --session-batch N --init DIR",
+            "pre-train with more negatives or from a text encoder: `ubm-embed pretrain --corpus DIR --out DIR "
+            "--item-batch N --session-batch N --init DIR`",
         )
 
 
@@ -104,8 +104,8 @@ def _hubs(measures: SpaceMeasures) -> Iterator[Finding]:
             f"one product is among the ten nearest of {percent(largest)} of the others, and the skewness of the "
             f"10-occurrence is {skewness:.1f}",
             "look at the table of hubs: a text of a few common words is near to everything, so complete or remove it; "
-            "if they are ordinary products, fine-tune the model; type: ubm-embed finetune nip --model DIR --corpus DIR "
-            "--out DIR",
+            "if they are ordinary products, fine-tune the model: `ubm-embed finetune nip --model DIR --corpus DIR "
+            "--out DIR`",
         )
 
 
@@ -117,7 +117,7 @@ def _duplicates(measures: SpaceMeasures) -> Iterator[Finding]:
             Severity.ERROR if share > _MANY_DUPLICATES else Severity.WARNING,
             f"{percent(share)} of the products have the vector of another product whose text the model reads "
             "differently",
-            f"these vectors do not belong to their products; build the store again; {_BUILD}",
+            f"these vectors do not belong to their products; build the store again: {_BUILD}",
         )
 
 
@@ -129,6 +129,6 @@ def _unreadable(measures: SpaceMeasures) -> Iterator[Finding]:
             Fault.UNREADABLE_TEXTS,
             Severity.ERROR if sure > _MANY_UNREADABLE else Severity.WARNING,
             f"{percent(share.value)} of the products have no word that the model knows: their vectors say nothing",
-            "look whether the feed lost its titles; if it is in another language, pre-train a model on this catalogue, "
-            "which learns its words; type: ubm-embed inspect --corpus DIR",
+            "see whether the feed lost its titles: `ubm-embed inspect --corpus DIR`; if it is in another language, "
+            "pre-train a model on this catalogue, which learns its words",
         )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Iterator
 
 import numpy as np
@@ -42,7 +43,9 @@ def judge(space: VersionSpace, measured: Measurements) -> list[Finding]:
 def _index_faults(space: VersionSpace, measured: Measurements) -> Iterator[Finding]:
     version, index = space.opened.version, measured.index
     folder = f"{space.store.uri}/{version_folder(version.version)}"
-    remedy = f"remove {folder}/{INDEX_FILE}, then type ubm-embed doctor --repair --store {space.store.uri}"
+    remedy = (
+        f"remove {folder}/{INDEX_FILE}, then build it again: `ubm-embed doctor --repair --store {_uri(space.store)}`"
+    )
     if measured.rows != version.products:
         problem = f"the table has {measured.rows:,} rows, and {version.products:,} products are indexed"
         yield _error(Fault.FOREIGN_INDEX, problem, remedy)
@@ -106,11 +109,17 @@ def _model_fault(space: VersionSpace) -> str | None:
 
 def _put_back(space: VersionSpace) -> str:
     model_id = space.opened.version.model_id
-    return f"ubm-embed refresh --model DIR --products FILE --store {space.store.uri}, where DIR has model {model_id}"
+    command = f"`ubm-embed refresh --model DIR --products FILE --store {_uri(space.store)}`"
+    return f"put the model's files back: {command}, where DIR holds model {model_id}"
 
 
 def _encode_again(store: EmbeddingStore) -> str:
-    return f"encode all products again: ubm-embed build-index --model DIR --products FILE --store {store.uri}"
+    command = f"`ubm-embed build-index --model DIR --products FILE --store {_uri(store)}`"
+    return f"encode all products again: {command}"
+
+
+def _uri(store: EmbeddingStore) -> str:
+    return shlex.quote(store.uri)
 
 
 def _share(count: int, total: int, products: int) -> str:

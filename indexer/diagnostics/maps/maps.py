@@ -57,7 +57,7 @@ def map_section(
     if sessions is not None:
         vectors, points = np.concatenate([vectors, sessions.vectors]), [*points, *_session_points(sessions)]
     if len(points) < MIN_POINTS:
-        return Section(name="map", title="Map", notes=(f"A map needs {MIN_POINTS} products or sessions.",))
+        return Section(name="map", title="Map", notes=(f"a map needs {MIN_POINTS} products or sessions",))
     projection = project(vectors, method, settings.seed)
     progress("drawing maps", 2, 3)
     metrics, charts = _metrics(vectors, projection), [_map(points, projection, len(rows), len(space))]

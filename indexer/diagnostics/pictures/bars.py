@@ -11,8 +11,6 @@ from indexer.diagnostics.pictures.palette import INK
 from indexer.diagnostics.pictures.thinning import Row
 from indexer.diagnostics.pictures.view import View, layer
 
-# Where one count is this many times another, the lower one would be no higher than a line: the scale is logarithmic.
-_UNEVEN = 200
 _NEW_LINE = "\n"  # within a label of an axis; texts of rows have none
 _AXES: dict[str, Any] = {"x": alt.X, "y": alt.Y}
 _OFFSETS: dict[str, Any] = {"x": alt.XOffset, "y": alt.YOffset}
@@ -21,21 +19,28 @@ _SHORT, _FEW = 9, 12  # characters of a group's label and groups that stand side
 
 def histogram(view: View) -> alt.LayerChart:
     """Counts by bin; several names are drawn over one another."""
-    counts = [row["count"] for row in view.rows if row["count"] > 0]
-    uneven = bool(counts) and max(counts) > _UNEVEN * min(counts)
-    title = f"{view.chart.y or 'count'}{', on a logarithmic scale' if uneven else ''}"
-    scale = alt.Scale(type="symlog") if uneven else alt.Scale()
     bar = layer().mark_bar(opacity=0.9 if len(view.names) < 2 else 0.5, stroke=INK, strokeWidth=0.5)
     return view.layered(
         bar.encode(
             x=alt.X("low:Q", title=view.chart.x or None, scale=alt.Scale(zero=False)),
             x2="high",
-            y=alt.Y("count:Q", title=title, scale=scale, stack=None),
+            y=_counts(view),
             y2=alt.datum(0),
             color=view.colour,
-            tooltip=view.tooltips(name="of", low="from", high="below", count="count"),
+            tooltip=view.tooltips(name="of", low="from", high="to", count="count"),
         )
     )
+
+
+def _counts(view: View) -> alt.Y:
+    title = view.chart.y or "count"
+    if not view.chart.logarithmic:
+        return alt.Y("count:Q", title=title, stack=None)
+    highest = max(row["count"] for row in view.rows)
+    powers = alt.Axis(values=[0, *(10**power for power in range(len(str(highest))))])
+    # A bin may be empty, and the logarithm of 0 is not a number.
+    scale = alt.Scale(type="symlog")
+    return alt.Y("count:Q", title=f"{title}, on a logarithmic scale", scale=scale, axis=powers, stack=None)
 
 
 def bars(view: View) -> alt.LayerChart:

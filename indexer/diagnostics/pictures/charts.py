@@ -36,6 +36,7 @@ _PREPARE: Mapping[ChartKind, Callable[[Sequence[Row]], Sequence[Row]]] = {
 }
 # What the views of a chart are told apart by.
 _PANEL = {ChartKind.MAP: "name", ChartKind.CURVES: "panel", ChartKind.TIMELINE: "panel"}
+_NAMED = (ChartKind.CURVES, ChartKind.TIMELINE)  # a single view of these says what it shows as well
 _HEIGHT = {ChartKind.MAP: 420, ChartKind.RELIABILITY: 340, ChartKind.PLANE: 320, ChartKind.TIMELINE: 170}
 _LOW = 220  # pixels
 _WIDTH, _HALF = 680, 370  # of a picture with one view, and of one of two side by side
@@ -67,26 +68,35 @@ def picture(chart: Chart, limit: int) -> Spec | None:
         return None
     size = {"width": _WIDTH if len(views) == 1 else _HALF, "height": _HEIGHT.get(chart.kind, _LOW)}
     drawn = [_DRAW[chart.kind](view).properties(**size) for view in views]
-    whole = drawn[0] if len(drawn) == 1 else alt.concat(*drawn, columns=2).resolve_scale(color=_sharing(chart))
+    whole = drawn[0] if len(drawn) == 1 else _side_by_side(drawn)
     title = alt.TitleParams(wrap(encodable(chart.title), 80), subtitle=wrap(encodable(chart.good), 100), offset=12)
     spec: Spec = whole.properties(title=title).to_dict()
     return {**_with_rows(spec, views), "config": {**CONFIG, "background": "white", "padding": 12}}
 
 
-def _sharing(chart: Chart) -> Any:
-    """Panels of a map have categories of their own; equal lines of panels have one legend."""
-    return "independent" if chart.kind is ChartKind.MAP else "shared"
+def _side_by_side(drawn: Sequence[alt.LayerChart]) -> alt.ConcatChart:
+    """Views in two columns, each with the legend of what it shows."""
+    apart: Any = "independent"
+    views: alt.ConcatChart = alt.concat(*drawn, columns=2).resolve_scale(color=apart, shape=apart, strokeDash=apart)
+    return views
 
 
 def _views(chart: Chart, limit: int, *, interactive: bool = False) -> Sequence[View]:
     rows = thinned(chart, limit)
-    names = [*dict.fromkeys(str(row["name"]) for row in rows if "name" in row)]
     field = _PANEL.get(chart.kind, "")
     by_panel: dict[str, list[Row]] = {}
     for row in rows:
         by_panel.setdefault(str(row.get(field, "")), []).append(row)
     prepare = _PREPARE.get(chart.kind, _unchanged)
-    return [View(chart, prepare(some), names, panel, interactive) for panel, some in by_panel.items()]
+    several = len(by_panel) > 1 or chart.kind in _NAMED
+    return [
+        View(chart, prepare(some), _names(some), panel if several else "", interactive)
+        for panel, some in by_panel.items()
+    ]
+
+
+def _names(rows: Sequence[Row]) -> list[str]:
+    return [*dict.fromkeys(str(row["name"]) for row in rows if "name" in row)]
 
 
 def _unchanged(rows: Sequence[Row]) -> Sequence[Row]:

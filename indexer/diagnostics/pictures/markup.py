@@ -40,13 +40,13 @@ def _finding(finding: Finding) -> str:
     return (
         f'<li class="{finding.severity}"><p><span class="severity">{_SIGNS[finding.severity]}:</span> '
         f'<a href="#{_anchor(finding.section)}">{_text(str(finding.fault).replace("-", " "))}</a></p>'
-        f"<p>{_prose(_capital(finding.problem))}.</p><p>{_prose(_capital(finding.remedy))}</p></li>"
+        f"<p>{_sentence(finding.problem)}</p><p>{_sentence(finding.remedy)}</p></li>"
     )
 
 
 def notes_html(notes: Sequence[str]) -> str:
     """A paragraph for each note."""
-    return "".join(f'<p class="faint">{_prose(note)}</p>' for note in notes)
+    return "".join(f'<p class="faint">{_sentence(note)}</p>' for note in notes)
 
 
 def section_html(section: Section, drawn: Mapping[str, Any]) -> str:
@@ -69,12 +69,12 @@ def _parts(section: Section, drawn: Mapping[str, Any]) -> Iterator[str]:
 def _metrics(metrics: Sequence[Metric]) -> str:
     rows = (
         f"<tr><td><code>{_text(metric.name)}</code></td>"
-        f'<td class="number">{number(metric.value)}</td><td class="number">{_interval(metric)}</td>'
-        f'<td class="sample">{_text(metric.measured_on)}</td><td class="meaning">{_prose(metric.meaning)}</td></tr>'
+        f'<td class="number value">{number(metric.value)}</td><td class="number">{_interval(metric)}</td>'
+        f'<td class="sample">{_text(metric.measured_on)}</td><td class="meaning">{_sentence(metric.meaning)}</td></tr>'
         for metric in metrics
     )
-    head = "<tr><th>Figure</th><th>Value</th><th>95% interval</th><th>Measured on</th><th>Meaning</th></tr>"
-    return _scroll("Figures", f"<table><thead>{head}</thead><tbody>{''.join(rows)}</tbody></table>")
+    head = "<tr><th>Metric</th><th>Value</th><th>95% interval</th><th>Measured on</th><th>Meaning</th></tr>"
+    return _scroll("Metrics", f"<table class='metrics'><thead>{head}</thead><tbody>{''.join(rows)}</tbody></table>")
 
 
 def _interval(metric: Metric) -> str:
@@ -82,6 +82,7 @@ def _interval(metric: Metric) -> str:
 
 
 def _table(table: Table) -> str:
+    table = table.without_empty_columns()
     head = "".join(_heading(column, values) for column, values in _columns(table))
     rows = ("".join(map(_cell, row)) for row in table.rows[:_MAX_ROWS])
     left = len(table.rows) - _MAX_ROWS
@@ -117,8 +118,8 @@ def _figure(chart: Chart, drawn: bool) -> str:
         return f"<figure>{head}<p>There was nothing to draw.</p></figure>"
     return (
         f'<figure data-chart="{_text(chart.name)}">{head}<div class="views"></div><figcaption>'
-        f'<p><span class="hint">What good looks like:</span> {_prose(chart.good)}</p>'
-        f'<p><span class="hint">Otherwise:</span> {_prose(chart.remedy)}</p></figcaption>'
+        f'<p><span class="hint">What good looks like:</span> {_sentence(chart.good)}</p>'
+        f'<p><span class="hint">Otherwise:</span> {_sentence(chart.remedy)}</p></figcaption>'
         f"<details><summary>What is drawn, as a table</summary>{_scroll(chart.title, '')}</details></figure>"
     )
 
@@ -150,8 +151,10 @@ def _prose(text: str) -> str:
     return re.sub(r"`([^`]+)`", r"<code>\1</code>", _text(text))
 
 
-def _capital(clause: str) -> str:
-    return clause[:1].upper() + clause[1:]
+def _sentence(clause: str) -> str:
+    """A clause as a sentence, with a capital and a full stop."""
+    stop = "" if clause.endswith((".", "?", "…")) else "."
+    return _prose(f"{clause[:1].upper()}{clause[1:]}{stop}")
 
 
 def _text(text: str) -> str:

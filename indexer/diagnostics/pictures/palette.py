@@ -14,7 +14,8 @@ INK = "currentColor"
 GREY = "#999999"
 # Okabe and Ito's palette, without its yellow, which is faint on white. Blue first: most charts have one colour.
 COLOURS = ("#0072B2", "#D55E00", "#009E73", "#E69F00", "#56B4E9", "#CC79A7", INK)
-SHAPES = ("circle", "triangle-up", "square", "diamond", "cross", "triangle-down", "triangle-left")
+# One more than colours: the last is of `OTHER`.
+SHAPES = ("circle", "triangle-up", "square", "diamond", "cross", "triangle-down", "triangle-left", "triangle-right")
 # Fewer than colours, so that the eighth line differs from the first by its dashes.
 DASHES = ([1, 0], [6, 3], [2, 2], [9, 3, 2, 3], [1, 4])
 OTHER = "other"  # what is not among the most frequent; grey
@@ -32,7 +33,11 @@ CONFIG: Mapping[str, Any] = {
         "gridColor": INK,
         "gridOpacity": 0.15,
         "domainOpacity": 0.5,
+        # Vega moves the outermost labels inwards otherwise, onto their neighbours.
+        "labelFlush": False,
+        "labelSeparation": 8,
     },
+    "axisXQuantitative": {"labelOverlap": "greedy"},
     "legend": {
         **_TEXT,
         "orient": "bottom",

@@ -17,8 +17,9 @@ _UNKNOWN = "without a category"
 
 def plane(view: View) -> alt.LayerChart:
     """Figure 6: a point for each model, with its intervals."""
-    x = alt.X("alignment:Q", title="← alignment, lower is better", scale=alt.Scale(zero=False, padding=40))
-    y = alt.Y("uniformity:Q", title="← uniformity, lower is better", scale=alt.Scale(zero=False, padding=30))
+    # Both from 0, where all vectors are alike: else a small difference would fill the plane.
+    x = alt.X("alignment:Q", title="← alignment, lower is better", scale=alt.Scale(zero=True))
+    y = alt.Y("uniformity:Q", title="← uniformity, lower is better", scale=alt.Scale(zero=True))
     shape = alt.Shape("subject:N", scale=alt.Scale(range=list(SHAPES)))
     tips = view.tooltips(name="of", subject="vectors", alignment="alignment", uniformity="uniformity")
     points = layer().mark_point(size=110).encode(x=x, y=y, color=view.colour, shape=shape, tooltip=tips)
@@ -43,28 +44,34 @@ def _labels(x: alt.X, y: alt.Y) -> Any:
 
 
 def scatter(view: View) -> alt.LayerChart:
-    """A map: a colour for each of the most frequent categories, a shape for each kind. A legend's entry singles out."""
-    shape = "group" if view.has("group") else "subject"
-    shapes = list(dict.fromkeys(str(row.get(shape)) for row in view.rows))
-    colour = "category" if view.has("category") else shape
-    values = [str(row.get(colour)) for row in view.rows]
-    domain = [*most_frequent(values), *([OTHER] if OTHER in values else [])]
+    """A map: a colour for each of the most frequent categories, a shape for each kind. A legend's entry singles out.
+
+    Points of one kind have a shape for each category.
+    """
+    kind = "group" if view.has("group") else "subject"
+    colour = "category" if view.has("category") else kind
+    domain = _domain(view, colour)
+    shape = kind if len(_domain(view, kind)) > 1 else colour
     axis = alt.Axis(labels=False, ticks=False, grid=False)
     points = layer().mark_point(size=45, aria=False, opacity=0.75)
     points = points.encode(
         x=alt.X("x:Q", title=view.chart.x, axis=axis, scale=alt.Scale(zero=False)),
         y=alt.Y("y:Q", title=view.chart.y, axis=axis, scale=alt.Scale(zero=False)),
         color=alt.Color(f"{colour}:N", scale=alt.Scale(domain=domain, range=colours_of(domain))),
-        shape=_shapes(shape, shapes),
+        shape=alt.Shape(f"{shape}:N", scale=_shapes(_domain(view, shape))),
         tooltip=view.tooltips(label="what", subject="kind", category="category", group="group"),
     )
     return view.layered(_singled_out(points, colour) if view.interactive else points)
 
 
-def _shapes(field: str, kinds: Sequence[str]) -> alt.Shape:
-    """A shape for each kind; a legend of one kind would say nothing."""
-    scale = alt.Scale(domain=list(kinds), range=list(SHAPES[: len(kinds)]))
-    return alt.Shape(f"{field}:N", scale=scale) if len(kinds) > 1 else alt.Shape(f"{field}:N", scale=scale, legend=None)
+def _domain(view: View, field: str) -> list[str]:
+    """The values of a field that have a colour, and `OTHER` last."""
+    values = [str(row.get(field)) for row in view.rows]
+    return [*most_frequent(values), *([OTHER] if OTHER in values else [])]
+
+
+def _shapes(domain: Sequence[str]) -> alt.Scale:
+    return alt.Scale(domain=list(domain), range=list(SHAPES[: len(domain)]))
 
 
 def _singled_out(points: Any, field: str) -> Any:

@@ -1,4 +1,4 @@
-"""One view of a chart: its rows, and what its scales have in common with the other views.
+"""One view of a chart: its rows, and the parts that charts of all kinds have in common.
 
 Altair builds layers without data: the rows are added to the specification by the name of the view's dataset, since
 Altair takes seconds to look through some thousands.
@@ -24,7 +24,7 @@ class View:
     Attributes:
         chart: all of it.
         rows: those of this view.
-        names: of all views, in the order in which they occur: equal names have equal colours.
+        names: in the order in which they occur.
         title: of the view, if the chart has several.
         interactive: whether it stands in a page.
     """

@@ -46,27 +46,32 @@ def run_section(folder: Path, progress: Progress = silent) -> Section:
 def _metrics(stage: StageLog) -> Iterator[Metric]:
     steps = f"the last tenth of {stage.steps:,} steps"
     if loss := stage.curve("loss"):
-        meaning = "The loss at the end; well below that of a model that knows nothing."
+        meaning = "the loss at the end; well below that of a model that knows nothing"
         yield _metric("final_loss", loss.part(0.9, 1).mean, steps, Better.LOWER, meaning)
         trend = loss.part(0.75, 1).mean - loss.part(0.5, 0.75).mean
-        meaning = "Mean loss of the last quarter less that of the quarter before; near 0, more steps would gain little."
+        meaning = "mean loss of the last quarter less that of the quarter before; near 0, more steps would gain little"
         yield _metric("loss_trend", trend, f"{stage.steps:,} steps", None, meaning)
     for name, key, better, meaning in (
-        ("training_alignment", "alignment", Better.LOWER, "Mean squared distance of positive pairs, 0 to 4."),
-        ("training_uniformity", "uniformity", Better.LOWER, "Near 0 all vectors are alike; below -2 is healthy."),
-        ("candidates", "candidates", Better.HIGHER, "Candidates that an example is told from, itself included."),
+        ("training_alignment", "alignment", Better.LOWER, "mean squared distance of positive pairs, 0 to 4"),
+        (
+            "training_uniformity",
+            "uniformity",
+            Better.LOWER,
+            "how evenly the batches spread: near 0 all vectors are alike; below -2 is healthy",
+        ),
+        ("candidates", "candidates", Better.HIGHER, "candidates among which an example is to be found"),
     ):
         if curve := stage.curve(key):
             yield _metric(name, curve.part(0.9, 1).mean, steps, better, meaning)
     if stage.clipped is not None:
-        meaning = "Share of the steps whose gradient was clipped; contrastive losses are clipped at most steps."
+        meaning = "share of the steps whose gradient was clipped, which is most of them with contrastive losses"
         yield _metric("clipped_share", stage.clipped / stage.steps, f"{stage.steps:,} steps", None, meaning)
     if (share := _masked(stage)) is not None:
-        meaning = "Share of the negatives that were masked as false ones; near 1 the batch has few distinct products."
+        meaning = "share of the negatives that were masked as false ones; near 1, a batch has few distinct products"
         yield _metric("masked_share", share, f"{stage.steps:,} steps", None, meaning)
     if curve := stage.curve("examples_per_second"):
         speed = statistics.median(curve.means())
-        yield _metric("examples_per_second", speed, f"{stage.steps:,} steps", Better.HIGHER, "Median throughput.")
+        yield _metric("examples_per_second", speed, f"{stage.steps:,} steps", Better.HIGHER, "median throughput")
 
 
 def _metric(name: str, value: float, measured_on: str, better: Better | None, meaning: str) -> Metric:
@@ -109,9 +114,9 @@ def _chart(run: RunLog) -> Chart:
         kind=ChartKind.CURVES,
         title=f"Training, step by step{''.join(borders)}",
         rows=[row for stage in run.stages for row in _rows(stage)],
-        good="Losses fall and level off, uniformity falls below -2, and the gradient norm has no growing spikes.",
-        remedy="A loss that rises, or uniformity that climbs towards 0: lower --learning-rate and start over with "
-        "--restart. A loss that does not fall: raise --learning-rate.",
+        good="losses fall and level off, uniformity falls below -2, and the gradient norm has no growing spikes",
+        remedy="a loss that rises, or uniformity that climbs towards 0: lower `--learning-rate` and start over with "
+        "`--restart`. A loss that does not fall: raise `--learning-rate`",
         x="step",
     )
 
@@ -126,6 +131,6 @@ def _rows(stage: StageLog) -> Iterator[dict[str, Any]]:
 def _notes(run: RunLog) -> Iterator[str]:
     if not run.finished and run.stages:
         stage = run.stages[-1]
-        yield f"The run is unfinished: {stage.steps:,} of {stage.planned:,} steps of its last stage are logged."
+        yield f"the run is unfinished: {stage.steps:,} of {stage.planned:,} steps of its last stage are logged"
     if any(stage.chance(name) is None for stage in run.stages for name in stage.losses):
-        yield "Earlier software wrote this log: losses are not compared with that of a model that knows nothing."
+        yield "older software wrote this log: losses are not compared with that of a model that knows nothing"

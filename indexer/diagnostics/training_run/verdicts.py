@@ -83,7 +83,10 @@ def _unlearned(run: RunLog, stage: StageLog) -> Iterator[Finding]:
     for name, curve in stage.losses.items() if _judgeable(stage) else ():
         chance = stage.chance(name)
         if chance is not None and (_at_chance(curve, chance) or (stage.is_contrastive and _is_flat(curve, chance))):
-            remedy = f"raise {_rate(run, stage)} or the number of steps, and look at the corpus with ubm-embed inspect"
+            remedy = (
+                f"raise {_rate(run, stage)} or the number of steps, and look at the corpus: "
+                "`ubm-embed inspect --corpus DIR`"
+            )
             problem = (
                 f"{words(name)} is {curve.part(0.9, 1.0).mean:.3f} after {stage.steps:,} steps{_of(stage)} and was "
                 f"{curve.part(0.0, 0.1).mean:.3f}; a model that knows nothing has {chance:.3f}"
@@ -129,7 +132,7 @@ def _few_negatives(stage: StageLog) -> Iterator[Finding]:
     problem = (
         f"an example is told from {mean - 1:.0f} others{_of(stage)}, where {MIN_CANDIDATES} or more teach something"
     )
-    yield _finding(Fault.TOO_FEW_NEGATIVES, Severity.WARNING, problem, f"raise {option}")
+    yield _finding(Fault.TOO_FEW_NEGATIVES, Severity.WARNING, problem, f"raise `{option}`")
 
 
 def _validation(run: RunLog, stage: StageLog) -> Iterator[Finding]:
@@ -144,7 +147,7 @@ def _validation(run: RunLog, stage: StageLog) -> Iterator[Finding]:
 
 
 def _slower(run: RunLog, stage: StageLog | None) -> str:
-    return f"lower {_rate(run, stage)} and start over with --restart"
+    return f"lower {_rate(run, stage)} and start over with `--restart`"
 
 
 def _rate(run: RunLog, stage: StageLog | None) -> str:
@@ -153,7 +156,7 @@ def _rate(run: RunLog, stage: StageLog | None) -> str:
     name = "session_learning_rate" if is_own else "learning_rate"
     value = run.settings.get(name)
     now = f" (now {value:g})" if isinstance(value, int | float) else ""
-    return f"--{name.replace('_', '-')}{now}"
+    return f"`--{name.replace('_', '-')}`{now}"
 
 
 def _of(stage: StageLog) -> str:

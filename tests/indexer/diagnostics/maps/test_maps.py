@@ -100,7 +100,7 @@ def test_of_a_few_products_there_is_no_map(embedder: Embedder, products: pl.Data
     space = ModelSpace.embed("toy", embedder, corpus_of(products, {}), max_products=100, seed=0)
     section = map_section(space, None, SETTINGS)
     assert section.charts == section.metrics == ()
-    assert section.notes == ("A map needs 10 products or sessions.",)
+    assert section.notes == ("a map needs 10 products or sessions",)
 
 
 def test_sessions_that_the_model_cannot_read_are_left_out(embedder: Embedder, products: pl.DataFrame) -> None:

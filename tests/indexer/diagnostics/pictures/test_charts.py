@@ -51,6 +51,35 @@ def test_a_panel_is_a_view(kind: ChartKind) -> None:
     assert sum(map(len, rows_of(chart(kind)))) == len(ROWS[kind])
 
 
+def test_a_view_has_the_legend_of_what_it_shows() -> None:
+    rows = [
+        {"panel": panel, "name": name, "x": step, "y": step}
+        for panel, names in (("loss", ("train", "validation")), ("rate", ("learning rate",)))
+        for name in names
+        for step in range(3)
+    ]
+    losses, rate = specs(chart(ChartKind.CURVES, rows=rows), 100)
+    assert losses["layer"][0]["encoding"]["color"]["scale"]["domain"] == ["train", "validation"]
+    assert "scale" not in rate["layer"][0]["encoding"]["color"]
+
+
+def test_points_of_one_kind_have_a_shape_for_each_category() -> None:
+    rows = [{"x": row, "y": row, "subject": "session", "label": "", "category": f"c{row % 2}"} for row in range(4)]
+    (view,) = specs(chart(ChartKind.MAP, rows=rows), 100)
+    assert view["layer"][0]["encoding"]["shape"]["field"] == "category"
+    (view,) = specs(chart(ChartKind.MAP, rows=[*rows, rows[0] | {"subject": "product"}]), 100)
+    assert view["layer"][0]["encoding"]["shape"]["field"] == "subject"
+
+
+@pytest.mark.parametrize("is_logarithmic", [False, True])
+def test_counts_are_on_the_scale_that_the_chart_asks_for(is_logarithmic: bool) -> None:
+    (view,) = specs(chart(ChartKind.HISTOGRAM, logarithmic=is_logarithmic), 100)
+    y = view["layer"][0]["encoding"]["y"]
+    assert ("logarithmic" in y["title"]) is is_logarithmic
+    if is_logarithmic:
+        assert y["axis"]["values"] == [0, 1, 10, 100, 1000, 10_000, 100_000]
+
+
 def test_categories_beyond_the_colours_are_one_and_named_in_the_label() -> None:
     rows = [
         {"x": 0.0, "y": 0.0, "subject": "product", "label": f"p{row}", "category": f"c{min(row, 8)}"}

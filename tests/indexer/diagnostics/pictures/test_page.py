@@ -17,7 +17,7 @@ from typing import Any
 import pytest
 
 from indexer.diagnostics.pictures.page import MAX_BYTES, html_page, inline_json
-from indexer.diagnostics.report import Chart, ChartKind
+from indexer.diagnostics.report import Chart, ChartKind, Diagnosis, Section, Table
 from tests.indexer.diagnostics.pictures.made_up import HOSTILE, ROWS, SEPARATED, chart, diagnosis
 from ubm_embed.errors import NotFound
 
@@ -107,6 +107,16 @@ def test_figures_have_their_interval_and_charts_what_good_looks_like(page: Page,
     assert "-2.5 to -2.25" in page.text
     assert page.text.count("What good looks like:") == page.text.count("Otherwise:") == len(ROWS)
     assert "<code>ubm-embed pretrain</code>" in html
+
+
+def test_an_empty_column_is_left_out_and_clauses_end() -> None:
+    table = Table("hubs", "Hubs.", ["product", "times chosen"], [["shoe", None], ["hat", ""]])
+    section = Section(name="space", title="The space", tables=(table,), notes=("was it meant?", "no sessions"))
+    page = Page(html_page(Diagnosis(subject={}, created="", software="", sections=(section,))))
+    assert "times chosen" not in page.text
+    assert "Was it meant?" in page.text
+    assert "No sessions." in page.text
+    assert "?." not in page.text
 
 
 def test_a_healthy_diagnosis_says_so() -> None:

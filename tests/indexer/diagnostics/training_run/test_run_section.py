@@ -111,7 +111,7 @@ class TestHealthy:
     def test_a_run_that_has_just_begun(self, report) -> None:
         section = report(stage(steps=30, planned=200, loss=constant(math.log(256))))
         assert faults(section) == []
-        assert section.notes == ("The run is unfinished: 30 of 200 steps of its last stage are logged.",)
+        assert section.notes == ("the run is unfinished: 30 of 200 steps of its last stage are logged",)
 
     def test_a_loss_that_was_low_before(self, report) -> None:
         assert faults(report(stage(loss=constant(0.2)))) == []
@@ -133,14 +133,15 @@ class TestFaults:
         assert faults(section) == [Fault.NOT_LEARNING]
         assert "5.5" in section.findings[0].problem
         assert "the logarithm of 256 candidates" in section.findings[0].problem
-        assert "raise --learning-rate (now 0.001)" in section.findings[0].remedy
+        assert "raise `--learning-rate` (now 0.001)" in section.findings[0].remedy
 
     def test_the_rate_of_stage_2_is_the_one_to_change(self, report) -> None:
         lines = stage(2, name=REORDERING, loss=constant(4.2), candidates=64)
         assert (
-            "raise --session-learning-rate (now 1e-06)" in report(lines, session_learning_rate=1e-6).findings[0].remedy
+            "raise `--session-learning-rate` (now 1e-06)"
+            in report(lines, session_learning_rate=1e-6).findings[0].remedy
         )
-        assert "raise --learning-rate (now 0.001)" in report(lines, session_learning_rate=None).findings[0].remedy
+        assert "raise `--learning-rate` (now 0.001)" in report(lines, session_learning_rate=None).findings[0].remedy
 
     def test_one_of_two_losses_at_its_chance_level(self, report) -> None:
         lines = [line | {"item_token_masking": 0.4, "item_token_masking_chance": math.log(512)} for line in stage()]
@@ -172,7 +173,7 @@ class TestFaults:
     def test_few_negatives(self, report) -> None:
         section = report(stage(2, name=REORDERING, candidates=4, loss=falling(1.2, 0.2)))
         assert faults(section) == [Fault.TOO_FEW_NEGATIVES]
-        assert section.findings[0].remedy == "raise --session-batch"
+        assert section.findings[0].remedy == "raise `--session-batch`"
 
     def test_a_loss_that_grows(self, report) -> None:
         assert faults(report(stage(loss=falling(5.5, 30.0)))) == [Fault.DIVERGED]
@@ -255,7 +256,7 @@ class TestFiles:
         lines = [{name: value for name, value in line.items() if "chance" not in name} for line in stage()]
         section = report([line | {"loss": 5.5} for line in lines])
         assert faults(section) == []
-        assert "Earlier software wrote this log" in section.notes[-1]
+        assert "older software wrote this log" in section.notes[-1]
 
     def test_a_folder_without_a_log(self, tmp_path) -> None:
         with pytest.raises(NotFound, match=r"no metrics\.jsonl at .*: give a model folder, or OUT\.training"):
