@@ -8,9 +8,15 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
-from cli.answer_options import PurchaseIntention, RemainingLength
 from cli.console import Format, choose_format, complain, progress, say, write_json
 from cli.device import device_option, usable_device
+from cli.diagnose_options import (
+    SETTINGS,
+    given,
+    leave_out_unused_variables,
+    require_one_subject,
+    settings_of,
+)
 from cli.extras import require_libraries
 from cli.process import set_up_process
 from cli.store_options import Config, read_settings
@@ -25,7 +31,6 @@ if TYPE_CHECKING:
 
 FAILED = 6
 _SAMPLES = "Samples"
-_SETTINGS = ("sample", "queries", "texts", "sessions", "examples", "embedded", "rounds", "seed")
 
 
 def register(app: typer.Typer) -> None:
@@ -42,10 +47,16 @@ def _print_schema(wanted: bool) -> None:
 
 
 def _sample(name: str, text: str) -> Any:
-    return typer.Option(f"--{name}", help=text, rich_help_panel=_SAMPLES)
+    return typer.Option(SETTINGS[name], help=text, rich_help_panel=_SAMPLES)
+
+
+def _head(task: str, predictions: str) -> Any:
+    text = f"A model of `finetune {task}`: its {predictions} are compared with what happened."
+    return typer.Option(metavar="DIR", help=text)
 
 
 def diagnose(
+    context: typer.Context,
     store: Annotated[
         str | None, typer.Option("--store", metavar="DIR", help="Diagnose a version of this store: a folder or a URI.")
     ] = None,
@@ -75,8 +86,8 @@ def diagnose(
         Path | None,
         typer.Option("--run", metavar="DIR", help="Diagnose a training run: OUT.training, or the model's folder."),
     ] = None,
-    purchase_intention: PurchaseIntention = None,
-    remaining_length: RemainingLength = None,
+    purchase_intention: Annotated[Path | None, _head("pip", "probabilities of a purchase")] = None,
+    remaining_length: Annotated[Path | None, _head("rlp", "remaining lengths")] = None,
     fail_on: Annotated[
         str | None,
         typer.Option(
@@ -95,7 +106,7 @@ def diagnose(
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace the folder of --png.")] = False,
     map_method: Annotated[
         Literal["pca", "tsne"] | None,
-        typer.Option("--map", help="Method of the maps; tsne needs openTSNE.", show_default="pca"),
+        typer.Option("--map-method", help="How maps are made; tsne needs openTSNE.", show_default="pca"),
     ] = None,
     config: Config = None,
     output_format: Annotated[
@@ -119,13 +130,14 @@ def diagnose(
 ) -> None:
     """Tell whether an embedding space is healthy, what moved between two versions, and how a training run went.
 
-    Findings come first, the worst at the top, each with its figure and what to do. They change the exit code only with
-    --fail-on. Large catalogues are sampled; figures have 95% intervals. See docs/diagnostics.md.
+    Findings come first, the worst at the top, each with its figure and what to do. Only --fail-on lets them change the
+    exit code. Large catalogues are sampled; figures have 95% intervals. See docs/diagnostics.md.
     """
     options = locals()
-    settings = _settings(options)
-    _require_one_subject(options)
-    conditions = _conditions(fail_on, _given(options))
+    leave_out_unused_variables(options, context)
+    settings = settings_of(options)
+    require_one_subject(options)
+    conditions = _conditions(fail_on, given(options))
     _require_pictures(options)
     options["device"] = usable_device(device)
     set_up_process()
@@ -143,54 +155,7 @@ def diagnose(
         _check(conditions, diagnosis)
 
 
-def _settings(options: dict[str, Any]) -> DiagnosisSettings:
-    """The sizes of the samples; one out of range is a usage error."""
-    from indexer.diagnostics.settings import DiagnosisSettings
-
-    try:
-        return DiagnosisSettings(**{name: options[name] for name in _SETTINGS})
-    except ValueError as error:
-        raise typer.BadParameter(f"--{error}") from None
-
-
-_SUBJECTS = (
-    *("store", "number", "against", "model", "corpus", "run", "purchase_intention", "remaining_length"),
-    *("config", "html", "png", "map_method", "overwrite"),
-)
-_OPTION_NAMES = {"number": "version", "map_method": "map"}
-
-
-def _given(options: dict[str, Any]) -> set[str]:
-    """The options that say what to look at, without those that were not given."""
-    return {f"--{_OPTION_NAMES.get(name, name).replace('_', '-')}" for name in _SUBJECTS if options[name]}
-
-
-# Options that need one of others.
-_NEEDS = {
-    "--version": ("--store",),
-    "--against": ("--store",),
-    "--model": ("--corpus",),
-    "--corpus": ("--store", "--model"),
-    "--purchase-intention": ("--corpus",),
-    "--remaining-length": ("--corpus",),
-    "--config": ("--against",),
-    "--map": ("--html", "--png"),
-    "--overwrite": ("--png",),
-}
-
-
-def _require_one_subject(options: dict[str, Any]) -> None:
-    given = _given(options)
-    subjects = [name for name in ("--store", "--model", "--run") if name in given]
-    if len(subjects) != 1:
-        got = f"got {' and '.join(subjects)}" if subjects else "got none of them"
-        raise typer.BadParameter(f"expected one of --store, --model and --run, {got}")
-    for name, needed in _NEEDS.items():
-        if name in given and given.isdisjoint(needed):
-            raise typer.BadParameter(f"{name} needs {' or '.join(needed)}")
-
-
-def _conditions(text: str | None, given: set[str]) -> FailOn | None:
+def _conditions(text: str | None, options: set[str]) -> FailOn | None:
     """The conditions of `--fail-on`; one that cannot be measured with these options is a usage error."""
     if text is None:
         return None
@@ -200,7 +165,7 @@ def _conditions(text: str | None, given: set[str]) -> FailOn | None:
         conditions = FailOn.parse(text)
     except ValueError as error:
         raise typer.BadParameter(f"--fail-on: {error}") from None
-    if out_of_reach := next(conditions.out_of_reach(given), None):
+    if out_of_reach := next(conditions.out_of_reach(options), None):
         raise typer.BadParameter(f"--fail-on: {out_of_reach}")
     return conditions
 

@@ -12,7 +12,8 @@ import jsonschema
 import polars as pl
 import pytest
 
-from cli.diagnose import _SETTINGS, diagnose
+from cli.diagnose import diagnose
+from cli.diagnose_options import SETTINGS
 from indexer.diagnostics.json_schema import document_schema, schema_text
 from indexer.diagnostics.metric_names import METRIC_NEEDS
 from indexer.diagnostics.settings import DiagnosisSettings
@@ -51,7 +52,7 @@ def test_the_published_schema_is_that_of_the_code(ubm: Shell) -> None:
 
 
 def test_options_have_the_defaults_of_the_settings() -> None:
-    defaults = {name: inspect.signature(diagnose).parameters[name].default for name in _SETTINGS}
+    defaults = {name: inspect.signature(diagnose).parameters[name].default for name in SETTINGS}
     assert defaults == DiagnosisSettings().model_dump()
 
 
@@ -156,9 +157,9 @@ class TestUsage:
             (("--run", "r", "--corpus", "c"), "--corpus needs --store or --model"),
             (("--store", "s", "--purchase-intention", "p"), "--purchase-intention needs --corpus"),
             (("--run", "r", "--config", "f"), "--config needs --against"),
-            (("--store", "s", "--map", "tsne"), "--map needs --html or --png"),
+            (("--store", "s", "--map-method", "tsne"), "--map-method needs --html or --png"),
             (("--store", "s", "--overwrite"), "--overwrite needs --png"),
-            (("--store", "s", "--sample", 1), "--sample must be at least 2, got 1"),
+            (("--store", "s", "--sample-products", 1), "--sample-products must be at least 2, got 1"),
             (("--store", "s", "--seed", -1), "--seed must be at least 0"),
             (("--store", "s", "--fail-on", "retention<1"), "retention is measured with --against only"),
             (("--store", "s", "--fail-on", "retension<1"), "did you mean 'retention'"),
@@ -170,6 +171,34 @@ class TestUsage:
         ran = ubm("diagnose", *arguments)
         assert (ran.code, ran.out) == (2, "")
         assert message in " ".join(ran.err.replace("│", " ").split())
+
+
+class TestEnvironment:
+    """Variables are shared by all commands, so that many a variable is there for another one."""
+
+    @pytest.fixture(autouse=True)
+    def variables(self, monkeypatch: pytest.MonkeyPatch, nights: Path) -> None:
+        monkeypatch.setenv("UBM_EMBED_STORE", str(nights))
+        for name, value in {"CONFIG": "x.toml", "MAP": "x.toml", "SESSIONS": "memory", "OVERWRITE": "1"}.items():
+            monkeypatch.setenv(f"UBM_EMBED_{name}", value)
+
+    def test_says_what_to_diagnose(self, ubm: Shell, nights: Path) -> None:
+        assert json.loads(ubm("diagnose").out)["subject"]["store"] == str(nights)
+
+    def test_what_is_typed_comes_first(self, ubm: Shell, model_folder: Path, corpus: Path) -> None:
+        ran = ubm("diagnose", "--model", model_folder, "--corpus", corpus)
+        assert json.loads(ran.out)["subject"]["kind"] == "model"
+
+    def test_what_is_of_no_use_is_left_out(
+        self, ubm: Shell, monkeypatch: pytest.MonkeyPatch, model_folder: Path
+    ) -> None:
+        monkeypatch.setenv("UBM_EMBED_CORPUS", "nowhere")
+        ran = ubm("diagnose", "--run", model_folder)
+        assert ran.code == 4
+        assert "metrics.jsonl" in ran.err
+
+    def test_what_is_typed_is_never_left_out(self, ubm: Shell) -> None:
+        assert ubm("diagnose", "--run", "r", "--against", 1).code == 2
 
 
 class TestConditions:
