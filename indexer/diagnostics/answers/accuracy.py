@@ -99,7 +99,7 @@ def frequency_chart(targets: TargetRanks) -> Chart:
         name="hit_by_frequency",
         kind=ChartKind.BARS,
         title="hit@10 by how often other sessions chose the next product",
-        x="times chosen in other sessions, and in how many of the sampled ones it is next",
+        x="times chosen in other sessions, and number of sampled sessions",
         y="hit@10",
         rows=rows,
         good="the model stays above popularity, and its bars do not fall to 0 on the left: rare products are found by "
