@@ -95,7 +95,7 @@ def _hubs(measures: SpaceMeasures) -> Iterator[Finding]:
     if measures.occurrences is None or measures.hubs is None:
         return
     largest = measures.hubs.largest.value
-    skewness = measures.occurrences.skewness
+    skewness = measures.occurrences.skewness.value
     limit = max(_MAX_HUB, _MAX_HUB_OVER_CHANCE * NEIGHBOURS / measures.hubs.total)
     if largest > limit or skewness > _MAX_SKEWNESS:
         yield _finding(

@@ -122,7 +122,7 @@ class SpaceMeasures:
     def _metrics_of_hubs(self) -> Iterator[Metric]:
         if self.occurrences is None or self.hubs is None:
             return
-        yield self.occurrences.skewness_estimate(self.settings).metric(
+        yield self.occurrences.skewness.metric(
             "hubness_skewness",
             "skewness of how often a product is among the ten nearest of others: 0 to 3 is usual; above, a few hubs "
             "crowd out the rest",

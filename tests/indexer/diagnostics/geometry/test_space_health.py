@@ -177,6 +177,19 @@ class TestHubs:
         crowd[:100], texts[:100] = crowd[0], [texts[0]] * 100
         assert space_section(make_space(crowd, texts), settings).findings == ()
 
+    def test_of_a_sample_the_largest_hub_is_not_the_luckiest(self, make_space, settings):
+        # Without hubs a product is near to 10 of 2,000. The largest of the counts of 40 lists would be some 3 of 40.
+        directions = unit_rows(np.random.default_rng(0).standard_normal((512, 16)).astype(np.float32))
+        few = settings.model_copy(update={"queries": 40})
+        shares = []
+        for seed in range(20):
+            section = space_section(make_space(directions), few.model_copy(update={"seed": seed}))
+            (largest,) = (metric for metric in section.metrics if metric.name == "largest_hub")
+            assert largest.interval is not None
+            shares.append(largest.value)
+        exact = values(space_section(make_space(directions), settings.model_copy(update={"queries": 512})))
+        assert np.mean(shares) < exact["largest_hub"]
+
     def test_a_small_space_has_no_hubness(self, make_space, vectors, settings):
         section = space_section(make_space(vectors[:50]), settings)
         assert "hubness_skewness" not in values(section)
