@@ -32,6 +32,7 @@ class Fault(enum.StrEnum):
     BELOW_POPULARITY = "below-popularity"  # the most popular products would be the better answer
     LOW_RECALL = "low-recall"  # the index misses neighbours, over all or of some products
     OVERCONFIDENT = "overconfident"  # a head's probabilities are too extreme
+    BIASED_PROBABILITIES = "biased-probabilities"  # a head's probabilities are too high or too low as a whole
     BIASED_LENGTHS = "biased-lengths"  # remaining lengths are too long or too short
     # Between versions
     MOVED_NEIGHBOURS = "moved-neighbours"  # products have other neighbours than before

@@ -44,7 +44,7 @@ def finite_rows(vectors: FloatArray) -> FloatArray:
 
     It is then near to nothing, and still not of length 1.
     """
-    finite = np.isfinite(vectors).all(axis=1)
+    finite = np.asarray(np.isfinite(vectors).all(axis=1))
     return vectors if finite.all() else np.where(finite[:, None], vectors, np.float32(0))
 
 

@@ -62,10 +62,22 @@ def expected_calibration_error(probabilities: FloatArray, labels: BoolArray, bin
     """The mean distance of predicted and observed share over bins, by their size (Guo et al. 2017, equation 3).
 
     With bins of equal mass, since a shop's probabilities crowd near 0. Chance alone makes it positive for a
-    calibrated head: by about sqrt(bins p (1 - p) / E).
+    calibrated head: `calibration_error_by_chance`.
     """
     parts = equal_mass_bins(probabilities, labels, bins)
     return sum(part.count * abs(part.predicted - part.observed) for part in parts) / labels.size
+
+
+def calibration_error_by_chance(probabilities: FloatArray, *, rounds: int, seed: int, level: float = 0.95) -> float:
+    """What `expected_calibration_error` stays below, at this level, if the probabilities are true.
+
+    Outcomes are drawn by them (consistency resampling, Bröcker and Smith 2007, "Increasing the reliability of
+    reliability diagrams"). A bootstrap of the error has no such answer: each resample adds noise to that of the sample,
+    so that the interval of a calibrated head hardly ever reaches 0.
+    """
+    rng = np.random.default_rng(seed)
+    drawn = rng.random((rounds, probabilities.size)) < probabilities
+    return float(np.quantile([expected_calibration_error(probabilities, outcomes) for outcomes in drawn], level))
 
 
 def brier_score(probabilities: FloatArray, labels: BoolArray) -> float:

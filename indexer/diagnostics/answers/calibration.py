@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+import numpy as np
+
 from indexer.diagnostics.answers.head_predictions import HeadPredictions, HeadReport
 from indexer.diagnostics.answers.lengths import length_report
 from indexer.diagnostics.answers.purchases import purchase_report
@@ -31,7 +33,7 @@ def calibration_section(
         models: with a head for purchase intention or remaining length, one of each at most.
 
     Raises:
-        InvalidData: a model has no head.
+        InvalidData: a model has no head, or a damaged one.
         ValueError: two models for one task.
     """
     tasks = [model.config.task for model in models]
@@ -46,6 +48,8 @@ def calibration_section(
         except InvalidData as error:
             notes.append(f"{predictor.task} could not be measured: {error.problem}")
             continue
+        if not np.isfinite(predictions.values).all():
+            raise InvalidData(f"the head for {predictor.task} predicts what is no number", file=model.path)
         report_of = purchase_report if predictor.task is Task.PIP else length_report
         reports.append(report_of(predictions, settings))
         notes += _notes(predictions)

@@ -17,16 +17,22 @@ from ubm_embed.data.arrays import BoolArray, FloatArray, IntArray
 from ubm_embed.evaluation.calibration import (
     auc,
     brier_score,
+    calibration_error_by_chance,
     equal_mass_bins,
     expected_calibration_error,
     logistic_recalibration,
 )
 from ubm_embed.evaluation.intervals import bootstrap_intervals
 from ubm_embed.evaluation.proportions import wilson_interval
+from ubm_embed.wording import percent
 
 # At a slope of 0.8 a probability of 0.9 is truly 0.85, which no shop would notice; at 0.5 it is 0.75. The whole
 # interval must lie below, so that a good head is not named by chance.
 _MIN_SLOPE = 0.8
+# As a share of the rarer outcome's: the interval of the error must lie beyond it, as for lengths. Later sessions may
+# end in somewhat more or fewer purchases without anybody's fault.
+_MAX_BIAS = 0.2
+_CHANCE = 0.5  # the AUC of a coin
 # Ten of the rarer outcome for each of the two coefficients (Peduzzi et al. 1996); of fewer nothing can be said.
 _MIN_OF_EACH = 20
 
@@ -40,41 +46,45 @@ def purchase_report(predictions: HeadPredictions, settings: DiagnosisSettings) -
         note = f"only {rarer} of {labels.size:,} sessions have the rarer outcome: too few to judge probabilities by"
         return HeadReport(charts=(chart,), notes=(note,))
     metrics = tuple(_metrics(probabilities, labels, settings))
-    return HeadReport(metrics=metrics, charts=(chart,), findings=tuple(_findings(metrics)))
+    return HeadReport(metrics=metrics, charts=(chart,), findings=tuple(_findings(metrics, float(labels.mean()))))
 
 
 def _metrics(probabilities: FloatArray, labels: BoolArray, settings: DiagnosisSettings) -> Iterator[Metric]:
     def measure(drawn: IntArray) -> dict[str, float]:
         predicted, actual = probabilities[drawn], labels[drawn]
         return {
-            "calibration_error": expected_calibration_error(predicted, actual),
             "calibration_slope": logistic_recalibration(predicted, actual)[1],
             "probability_error": float(predicted.mean(dtype=np.float64) - actual.mean()),
             "brier_score": brier_score(predicted, actual),
             "purchase_auc": auc(predicted, actual),
         }
 
-    intervals = bootstrap_intervals(
-        measure, labels.size, rounds=settings.rounds, seed=settings.seed, distances=["calibration_error"]
-    )
+    measured_on = f"{labels.size:,} sessions, {int(labels.sum()):,} with a purchase"
+    yield _calibration_error(probabilities, labels, measured_on, settings)
+    intervals = bootstrap_intervals(measure, labels.size, rounds=settings.rounds, seed=settings.seed)
     for name, value in measure(np.arange(labels.size)).items():
         better, meaning = _MEANINGS[name]
         yield Metric(
-            name=name,
-            value=value,
-            interval=intervals[name],
-            measured_on=f"{labels.size:,} sessions, {int(labels.sum()):,} with a purchase",
-            better=better,
-            meaning=meaning,
+            name=name, value=value, interval=intervals[name], measured_on=measured_on, better=better, meaning=meaning
         )
 
 
+def _calibration_error(
+    probabilities: FloatArray, labels: BoolArray, measured_on: str, settings: DiagnosisSettings
+) -> Metric:
+    """Without an interval, but with what chance makes of it."""
+    by_chance = calibration_error_by_chance(probabilities, rounds=settings.rounds, seed=settings.seed)
+    return Metric(
+        name="calibration_error",
+        value=expected_calibration_error(probabilities, labels),
+        measured_on=measured_on,
+        better=Better.LOWER,
+        meaning="expected calibration error: mean distance between the predicted and the observed share of purchases "
+        f"over ten groups of sessions; up to {by_chance:.3f} by chance alone",
+    )
+
+
 _MEANINGS: dict[str, tuple[Better | None, str]] = {
-    "calibration_error": (
-        Better.LOWER,
-        "expected calibration error: mean distance between the predicted and the observed share of purchases over ten "
-        "groups of sessions; chance alone adds a little",
-    ),
     "calibration_slope": (
         None,
         "1 is right; below, probabilities are too near 0 and 1, above, too near the mean (logistic recalibration)",
@@ -114,23 +124,47 @@ def _chart(probabilities: FloatArray, labels: BoolArray) -> Chart:
     )
 
 
-def _findings(metrics: tuple[Metric, ...]) -> Iterator[Finding]:
+def _findings(metrics: tuple[Metric, ...], purchases: float) -> Iterator[Finding]:
     by_name = {metric.name: metric for metric in metrics}
-    slope = by_name["calibration_slope"]
+    extreme = [*_overconfident(by_name["calibration_slope"], by_name["purchase_auc"])]
+    yield from extreme
+    if not extreme:  # which moves their mean as well
+        yield from _biased(by_name["probability_error"], purchases)
+
+
+def _overconfident(slope: Metric, auc_metric: Metric) -> Iterator[Finding]:
     assert slope.interval is not None
+    assert auc_metric.interval is not None
     low, high = slope.interval
     if high >= _MIN_SLOPE:
         return
-    if slope.value > 0:
+    if auc_metric.interval[0] > _CHANCE:
         seen = f"their logits would be right if multiplied by {slope.value:.2f} ({low:.2f} to {high:.2f})"
     else:
-        seen = f"they say nothing of who buys, at an AUC of {by_name['purchase_auc'].value:.2f}"
+        seen = f"they say nothing of who buys, at an AUC of {auc_metric.value:.2f}"
     yield Finding(
         Fault.OVERCONFIDENT,
         Severity.WARNING,
         "calibration",
         f"probabilities of a purchase are too extreme: {seen}",
-        "fine-tune the head again, with fewer steps or on more sessions: `ubm-embed finetune pip --model DIR --corpus "
-        "DIR --out DIR`; until then, trust "
+        "fine-tune the head again, with fewer steps or on more sessions: `ubm-embed finetune pip`; until then, trust "
         "the order of sessions rather than their probabilities",
     )
+
+
+def _biased(error: Metric, purchases: float) -> Iterator[Finding]:
+    """Whether they are too high or too low as a whole: true probabilities have the mean that purchases have."""
+    assert error.interval is not None
+    low, high = error.interval
+    limit = _MAX_BIAS * min(purchases, 1 - purchases)
+    if low > limit or high < -limit:
+        direction = "high" if error.value > 0 else "low"
+        yield Finding(
+            Fault.BIASED_PROBABILITIES,
+            Severity.WARNING,
+            "calibration",
+            f"probabilities of a purchase are too {direction}: their mean is {purchases + error.value:.2f}, and "
+            f"{percent(purchases)} of the sessions end in one",
+            "fine-tune the head again on newer sessions: `ubm-embed finetune pip`; until then, trust the order of "
+            "sessions rather than their probabilities",
+        )

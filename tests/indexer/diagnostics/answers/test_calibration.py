@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import polars as pl
 import pytest
@@ -15,6 +17,7 @@ from indexer.diagnostics.settings import DiagnosisSettings
 from ubm_embed.data.corpus import Corpus
 from ubm_embed.data.tasks.task import Task
 from ubm_embed.errors import InvalidData
+from ubm_embed.inference.predictor import Predictor
 from ubm_embed.model.folder import ModelFolder
 
 SETTINGS = DiagnosisSettings(rounds=40)
@@ -54,6 +57,19 @@ class TestPurchases:
         report = purchase_report(purchases(slope=0.4), SETTINGS)
         assert [finding.fault for finding in report.findings] == [Fault.OVERCONFIDENT]
         assert metric(report, "calibration_slope").value == pytest.approx(0.4, abs=0.1)
+
+    @pytest.mark.parametrize(("shift", "word"), [(1.0, "too high"), (-1.0, "too low")])
+    def test_one_that_is_too_high_or_too_low_is_named(self, shift, word):
+        head = purchases()
+        odds = head.values / (1 - head.values) * np.exp(shift)
+        (finding,) = purchase_report(replace(head, values=(odds / (1 + odds)).astype(np.float32)), SETTINGS).findings
+        assert finding.fault is Fault.BIASED_PROBABILITIES
+        assert word in finding.problem
+
+    def test_one_that_says_the_same_of_all_is_said_to_say_nothing(self):
+        head = purchases()
+        same = replace(head, values=np.full_like(head.values, 0.2))
+        assert all("multiplied" not in finding.problem for finding in purchase_report(same, SETTINGS).findings)
 
     def test_one_that_is_too_timid_is_not(self):
         assert purchase_report(purchases(slope=2.5), SETTINGS).findings == ()
@@ -126,6 +142,12 @@ def test_a_corpus_without_the_task_is_said_to_have_none(task_folders, corpus):
     section = calibration_section([ModelFolder.open(task_folders[Task.PIP])], without, SETTINGS)
     assert section.metrics == ()
     assert "pip could not be measured: all 60 sessions" in section.notes[0]
+
+
+def test_a_damaged_head_is_refused(task_folders, corpus, monkeypatch):
+    monkeypatch.setattr(Predictor, "predict_table", lambda self, texts, prefixes: np.full(len(prefixes), np.nan))
+    with pytest.raises(InvalidData, match="no number"):
+        calibration_section([ModelFolder.open(task_folders[Task.PIP])], corpus, SETTINGS)
 
 
 def test_two_models_for_one_task_are_refused(task_folders, corpus):
