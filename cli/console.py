@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import enum
 import json
+import os
 import re
 import sys
 import time
@@ -70,6 +71,26 @@ def _escape(text: str) -> str:
     from rich.markup import escape
 
     return escape(printable(text))
+
+
+@contextlib.contextmanager
+def cut_off_by_reader() -> Iterator[None]:
+    """A context whose output ends where its reader closes the pipe, as `| head` does; the command goes on after it."""
+    try:
+        yield
+        if sys.stdout is not None:
+            sys.stdout.flush()
+    except BrokenPipeError:
+        discard_output()
+    except SystemExit as end:  # rich ends so
+        if not isinstance(end.__context__, BrokenPipeError):
+            raise
+        discard_output()
+
+
+def discard_output() -> None:
+    """From here on stdout goes nowhere, also what is still in its buffer: nobody reads it."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
 
 
 def write_json(document: Any) -> None:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
-from cli.console import Format, choose_format, complain, progress, say, write_json
+from cli.console import Format, choose_format, complain, cut_off_by_reader, progress, say, write_json
 from cli.device import device_option, usable_device
 from cli.diagnose_options import (
     SETTINGS,
@@ -149,7 +149,8 @@ def diagnose(
         _write_pngs(diagnosis, png, overwrite=overwrite)
     from cli.diagnosis_output import summary, write_diagnosis
 
-    write_diagnosis(diagnosis, choose_format(output_format))
+    with cut_off_by_reader():  # the conditions count all the same
+        write_diagnosis(diagnosis, choose_format(output_format))
     say(summary(diagnosis))
     if conditions is not None:
         _check(conditions, diagnosis)
@@ -172,12 +173,13 @@ def _conditions(text: str | None, options: set[str]) -> FailOn | None:
 
 def _require_pictures(options: dict[str, Any]) -> None:
     """Raise for outputs that could not be written, and for a missing library: before the long work."""
-    from ubm_embed.outputs import require_free, require_writable
+    from ubm_embed.outputs import require_free, require_writable, require_writable_folder
 
     if options["html"] is not None:
         require_writable(options["html"])
     if options["png"] is not None:
         require_free(options["png"], overwrite=options["overwrite"])
+        require_writable_folder(options["png"])
     if _wants_pictures(options):
         require_libraries("altair", "vl_convert", *(["openTSNE"] if options["map_method"] == "tsne" else []))
 

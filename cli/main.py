@@ -11,7 +11,7 @@ from typing import Annotated, Any
 import typer
 
 from cli.commands import Commands, name_environment_variables
-from cli.console import complain, printable, warn
+from cli.console import complain, discard_output, printable, warn
 from cli.extras import missing_library
 from cli.renamed import new_name, renamed_variables
 from ubm_embed.errors import NotFound, UbmError
@@ -84,7 +84,7 @@ def run(arguments: list[str]) -> int:
         # Typer and rich end so if the reader of our output has closed the pipe, as `| head` does.
         if not isinstance(end.__context__, BrokenPipeError):
             raise
-        os.dup2(os.open(os.devnull, os.O_WRONLY), 1)  # where what is left in stdout is flushed to
+        discard_output()
         return 0
     except Exception as error:
         if isinstance(error, ImportError) and (missing := missing_library(error)):
@@ -93,6 +93,8 @@ def run(arguments: list[str]) -> int:
         return _unexpected(
             error, debug="--debug" in arguments or os.environ.get("UBM_EMBED_DEBUG", "") not in ("", "0")
         )
+    if result == INTERRUPTED:  # Typer makes this of Ctrl-C, without a word
+        complain("interrupted")
     return result if isinstance(result, int) else 0
 
 

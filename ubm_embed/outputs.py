@@ -39,10 +39,23 @@ def require_writable(path: str | Path) -> None:
     """
     path = Path(path).resolve()
     _require_file(path)
-    path.parent.mkdir(parents=True, exist_ok=True)
+    _touch_beside(path)
+
+
+def require_writable_folder(path: str | Path) -> None:
+    """Raise `OSError` if the system refuses a new folder at `path`: called before long work, not after it."""
+    _touch_beside(Path(path).resolve())
+
+
+def _touch_beside(path: Path) -> None:
     partial = _partial(path)
-    partial.touch()
-    partial.unlink()
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        partial.touch()
+        partial.unlink()
+    except OSError as error:
+        error.filename = str(path)  # the name of a temporary file tells nobody anything
+        raise
 
 
 def _require_file(path: Path) -> None:

@@ -100,13 +100,14 @@ def diagnose_models(folders: Sequence[str | Path], sources: Sources, progress: P
     """Diagnose a model on the products and sessions of a corpus; further models are compared with it in a plane.
 
     Raises:
-        NotFound, InvalidData, Conflict: a model is missing, damaged, or fine-tuned for something else than next items.
+        NotFound, InvalidData, Conflict: a model is missing, damaged, fine-tuned for something else than next items, or
+            given twice.
         ValueError: no corpus, or no model.
     """
     if sources.corpus is None or not folders:
         raise ValueError("a model is diagnosed on a corpus: give both")
-    models = [open_model(folder) for folder in folders]
     names = _names(folders)
+    models = [open_model(folder) for folder in folders]
     spaces = [_embed(*named, sources.corpus, sources, progress) for named in zip(names, models, strict=True)]
     sample = sources.session_sample(models[0])
     sections = (*_space_sections(spaces, None, sample, sources, progress),)
@@ -175,6 +176,9 @@ def _missing(sources: Sources, alone: bool) -> Iterator[str]:
 
 def _names(folders: Sequence[str | Path]) -> list[str]:
     """The folders' own names, or their paths where two have the same name."""
+    twice = next((folder for number, folder in enumerate(folders) if folder in folders[:number]), None)
+    if twice is not None:
+        raise Conflict(f"model {twice} is given twice; choose another one to compare it with")
     names = [Path(folder).resolve().name for folder in folders]
     return names if len({*names}) == len(names) else [str(folder) for folder in folders]
 

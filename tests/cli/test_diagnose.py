@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import inspect
 import json
+import os
+import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -142,6 +145,18 @@ def test_models_beside_each_other(ubm: Shell, model_folder: Path, corpus: Path, 
     jsonschema.validate(document, document_schema(), cls=jsonschema.Draft202012Validator)
     assert document["subject"]["kind"] == "model"
     assert len(document["subject"]["models"]) == len({*document["subject"]["models"]}) == 2
+    ran = ubm("diagnose", "--model", model_folder, "--model", model_folder, "--corpus", corpus)
+    assert (ran.code, ran.out) == (5, "")
+    assert "is given twice" in ran.err
+
+
+def test_an_interrupt_is_said(ubm: Shell, nights: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def interrupt(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("cli.diagnose._diagnose", interrupt)
+    ran = ubm("diagnose", "--store", nights)
+    assert (ran.code, ran.out, ran.err) == (130, "", "error: interrupted\n")
 
 
 class TestUsage:
@@ -225,6 +240,18 @@ class TestConditions:
         assert ran.code == 3
         assert "uniformity could not be measured" in ran.err
         assert json.loads(ran.out)["subject"]["version"] == 1
+
+    @pytest.mark.parametrize("output_format", ["table", "json"])
+    def test_one_that_holds_counts_even_if_nobody_reads_the_report(self, nights: Path, output_format: str) -> None:
+        read, write = os.pipe()
+        os.close(read)
+        command = [sys.executable, "-m", "cli", "diagnose", "--store", str(nights), "--format", output_format]
+        with os.fdopen(write, "wb") as pipe:
+            done = subprocess.run(
+                [*command, "--fail-on", "uniformity<1"], stdout=pipe, stderr=subprocess.PIPE, check=False
+            )
+        assert done.returncode == 6
+        assert b"error: --fail-on uniformity<1" in done.stderr
 
 
 class TestPictures:

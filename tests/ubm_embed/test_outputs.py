@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from ubm_embed.errors import Conflict
-from ubm_embed.outputs import output_file, output_folder, require_free, require_writable
+from ubm_embed.outputs import output_file, output_folder, require_free, require_writable, require_writable_folder
 
 # How safetensors, polars and FAISS say it.
 REFUSALS = [
@@ -58,6 +58,22 @@ def test_nothing_is_written_below_a_file(tmp_path, write, below):
     with pytest.raises(Conflict, match=r"log\.csv is a file, so that nothing can be written to .*out"):
         write(tmp_path / "log.csv" / below)
     assert contents(tmp_path) == {"log.csv": "old"}
+
+
+@pytest.mark.parametrize("check", [require_writable, require_writable_folder])
+class TestBeforeLongWork:
+    def test_what_can_be_written_is_not_there_yet(self, tmp_path, check):
+        check(tmp_path / "sub" / "out")
+        assert contents(tmp_path) == {}
+
+    def test_what_the_system_refuses_is_named(self, tmp_path, check, monkeypatch):
+        def refuse(self):
+            raise PermissionError(errno.EACCES, os.strerror(errno.EACCES), str(self))
+
+        monkeypatch.setattr(Path, "touch", refuse)
+        with pytest.raises(PermissionError) as refused:
+            check(tmp_path / "out")
+        assert refused.value.filename == str(tmp_path / "out")
 
 
 class TestFile:
