@@ -18,18 +18,33 @@ def shifts_of(moves: FloatArray, groups: IntArray, min_size: int = 2) -> list[Gr
     return group_shifts(moves, groups, min_size=min_size, rounds=200, seed=0)
 
 
-def test_the_distance_is_between_the_mean_of_a_group_and_the_median_of_all() -> None:
+def test_the_distance_is_between_the_mean_of_a_group_and_the_median_of_all_less_what_scatter_gives() -> None:
     moves, groups = noise(90), np.repeat([0, 1, 2], 30)
-    expected = {
-        group: np.linalg.norm(moves[groups == group].mean(axis=0) - np.median(moves, axis=0)) for group in range(3)
-    }
+    moves[groups == 1] += 1
+    expected = {}
+    for group in range(3):
+        members = moves[groups == group].astype(np.float64)
+        squared = np.square(members.mean(axis=0) - np.median(moves, axis=0)).sum()
+        expected[group] = np.sqrt(max(squared - np.trace(np.cov(members.T)) / 30, 0))
     measured = shifts_of(moves, groups)
     assert {one.group for one in measured} == {*expected}
     for one in measured:
         assert one.size == 30
-        # A mean adds up 30 float32 numbers.
-        assert one.distance == pytest.approx(expected[one.group], abs=30 * EPS)
+        # Sums of 30 float32 numbers of size 1 in 16 columns.
+        assert one.distance == pytest.approx(expected[one.group], abs=30 * WIDTH * EPS)
     assert [one.distance for one in measured] == sorted((one.distance for one in measured), reverse=True)
+
+
+def test_many_moves_in_all_directions_are_no_distance() -> None:
+    # The mean of 20 moves of length 4 is 0.89 long, and its square has a standard deviation of 0.53 squared.
+    distances = []
+    for seed in range(40):
+        moves, groups = np.zeros((400, WIDTH), np.float32), np.arange(400) % 20
+        moves[groups == 3] = noise(20, seed)
+        (shift,) = (one for one in shifts_of(moves, groups) if one.group == 3)
+        distances.append(shift.distance)
+    assert np.median(distances) < 0.3
+    assert max(distances) < 0.89
 
 
 def test_a_group_that_moved_apart_is_significant_and_the_others_are_not() -> None:
