@@ -143,7 +143,7 @@ def recall_chart(groups: list[GroupRecall], limit: float) -> Chart:
         name="recall_by_popularity",
         kind=ChartKind.BARS,
         title="What the index finds, by how often a product is chosen",
-        x="popularity, and number of neighbours looked for",
+        x="popularity: neighbours tested",
         y="share found",
         rows=[
             {

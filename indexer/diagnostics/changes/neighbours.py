@@ -89,10 +89,10 @@ def retention_chart(shift: VersionShift) -> Chart:
     return Chart(
         name="retention",
         kind=ChartKind.HISTOGRAM,
-        title=f"How many of their {NEAREST} nearest products kept",
+        title=f"Share of its {NEAREST} nearest neighbours that a product kept",
         rows=histogram(shares[shift.present > 0]),
         good="nearly all products stand on the right, at 1",
         remedy="look at the products that moved most, and whether their texts were meant to change",
-        x="share of the nearest that are kept",
+        x="share that it kept",
         y="products",
     )

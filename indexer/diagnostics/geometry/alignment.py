@@ -166,6 +166,8 @@ def _findings(measured: Sequence[_Geometry]) -> Iterator[Finding]:
 
 
 def _notes(estimates: Mapping[str, Estimate]) -> Iterator[str]:
+    if not estimates:
+        yield "fewer than two vectors to compare"
     reordered = estimates.get("session_alignment_reordered")
     if reordered is not None and reordered.value < _MIN_REORDERED:
         yield "the order of interactions hardly changes a session's vector; if it should, fine-tune for next items"

@@ -82,7 +82,10 @@ def _title(space: VersionSpace, row: int) -> str:
 
 def _notes(measured: Measurements) -> Iterator[str]:
     if measured.canaries is None:
-        yield "the version has no canaries: it was published by older software, or without reading its model"
+        yield (
+            "the version has no canaries: older software published it, its model was not read then, or reads none of "
+            "its texts"
+        )
     else:
         yield from (f"since the version was published, {change}" for change in measured.canaries.environment_changes)
     if measured.texts is None:

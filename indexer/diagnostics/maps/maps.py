@@ -94,7 +94,7 @@ def _map(points: Sequence[Row], projection: Projection, products: int, of: int) 
         {**point, "x": x, "y": y, "category": group}
         for point, (x, y), group in zip(points, projection.plane.tolist(), groups, strict=True)
     ]
-    shown = f"{products:,} of {counted(of, 'product')}"
+    shown = f"{products:,} of {counted(of, 'product')}" if products < of else counted(of, "product")
     title = f"{shown} and {counted(len(points) - products, 'session')}" if len(points) > products else shown
     return Chart(
         name="map",

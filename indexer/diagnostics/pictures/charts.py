@@ -62,14 +62,15 @@ def _with_rows(spec: Spec, views: Sequence[View]) -> Spec:
 
 
 def picture(chart: Chart, limit: int) -> Spec | None:
-    """All views of a chart as one picture, with what good looks like under its title; None if it has no rows."""
+    """All views of a chart as one picture, which says what good looks like and what to do; None if it has no rows."""
     views = _views(chart, limit)
     if not views:
         return None
     size = {"width": _WIDTH if len(views) == 1 else _HALF, "height": _HEIGHT.get(chart.kind, _LOW)}
     drawn = [_DRAW[chart.kind](view).properties(**size) for view in views]
     whole = drawn[0] if len(drawn) == 1 else _side_by_side(drawn)
-    title = alt.TitleParams(wrap(encodable(chart.title), 80), subtitle=wrap(encodable(chart.good), 100), offset=12)
+    hints = [*wrap(f"Good: {chart.good}.", 110), *wrap(f"Otherwise: {chart.remedy}.".replace("`", ""), 110)]
+    title = alt.TitleParams(wrap(encodable(chart.title), 80), subtitle=[*map(encodable, hints)], offset=12)
     spec: Spec = whole.properties(title=title).to_dict()
     return {**_with_rows(spec, views), "config": {**CONFIG, "background": "white", "padding": 12}}
 

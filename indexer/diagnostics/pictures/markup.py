@@ -69,7 +69,7 @@ def _parts(section: Section, drawn: Mapping[str, Any]) -> Iterator[str]:
 def _metrics(metrics: Sequence[Metric]) -> str:
     rows = (
         f"<tr><td><code>{_text(metric.name)}</code></td>"
-        f'<td class="number value">{number(metric.value)}</td><td class="number">{_interval(metric)}</td>'
+        f'<td class="number value">{number(metric.value)}</td><td class="number interval">{_interval(metric)}</td>'
         f'<td class="sample">{_text(metric.measured_on)}</td><td class="meaning">{_sentence(metric.meaning)}</td></tr>'
         for metric in metrics
     )

@@ -86,12 +86,18 @@ def with_frequent_categories(rows: Sequence[Row]) -> Sequence[Row]:
         return rows
     categories = [str(row.get("category", _UNKNOWN)) for row in rows]
     frequent = {*most_frequent(categories)}
-    return [
+    drawn = [
         {**row, "category": category}
         if category in frequent
         else {**row, "category": OTHER, "label": f"{row['label']} ({category})"}
         for row, category in zip(rows, categories, strict=True)
     ]
+    return sorted(drawn, key=_is_coloured)
+
+
+def _is_coloured(row: Row) -> bool:
+    """A key by which grey points are drawn first, below the others."""
+    return bool(row["category"] != OTHER)
 
 
 def reliability(view: View) -> alt.LayerChart:

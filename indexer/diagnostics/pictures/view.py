@@ -72,7 +72,7 @@ class View:
     def layered(self, *layers: alt.Chart | None, reference_on: str = "y") -> alt.LayerChart:
         """The layers, and the chart's line to compare with, over the rows."""
         present = [layer for layer in (*layers, self._reference(reference_on)) if layer is not None]
-        properties: dict[str, Any] = {"title": self.title} if self.title else {}
+        properties: dict[str, Any] = {"title": alt.TitleParams(self.title, frame="group")} if self.title else {}
         return alt.LayerChart(layer=present, data=alt.NamedData(self.dataset), **properties)
 
     def _reference(self, channel: str) -> Any:

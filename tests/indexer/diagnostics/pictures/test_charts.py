@@ -47,7 +47,7 @@ def test_fields_that_may_be_missing_may_be(kind: ChartKind, fields: set[str]) ->
 def test_a_panel_is_a_view(kind: ChartKind) -> None:
     views = specs(chart(kind), 1000)
     assert len(views) == 2
-    assert views[0]["title"] in ("by category", "loss")
+    assert views[0]["title"]["text"] in ("by category", "loss")
     assert sum(map(len, rows_of(chart(kind)))) == len(ROWS[kind])
 
 
