@@ -138,7 +138,8 @@ def diagnose(
     settings = settings_of(options)
     require_one_subject(options)
     conditions = _conditions(fail_on, given(options))
-    _require_pictures(options)
+    _require_outputs(options)
+    _require_libraries(options)
     options["device"] = usable_device(device)
     set_up_process()
     with progress() as report_progress:
@@ -171,8 +172,8 @@ def _conditions(text: str | None, options: set[str]) -> FailOn | None:
     return conditions
 
 
-def _require_pictures(options: dict[str, Any]) -> None:
-    """Raise for outputs that could not be written, and for a missing library: before the long work."""
+def _require_outputs(options: dict[str, Any]) -> None:
+    """Raise for outputs that could not be written: before the long work."""
     from ubm_embed.outputs import require_free, require_writable, require_writable_folder
 
     if options["html"] is not None:
@@ -180,8 +181,16 @@ def _require_pictures(options: dict[str, Any]) -> None:
     if options["png"] is not None:
         require_free(options["png"], overwrite=options["overwrite"])
         require_writable_folder(options["png"])
+
+
+def _require_libraries(options: dict[str, Any]) -> None:
+    """Raise for a library that is missing: before the long work."""
+    if options["purchase_intention"] is not None:
+        require_libraries("sklearn", extra="diagnose")
     if _wants_pictures(options):
-        require_libraries("altair", "vl_convert", *(["openTSNE"] if options["map_method"] == "tsne" else []))
+        require_libraries("altair", "sklearn", "vl_convert", extra="diagnose")
+        if options["map_method"] == "tsne":
+            require_libraries("openTSNE", extra="tsne")
 
 
 def _wants_pictures(options: dict[str, Any]) -> bool:

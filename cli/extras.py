@@ -25,8 +25,8 @@ def missing_library(error: ImportError) -> str | None:
     return f"{library} does not load ({error}); type: pip install 'ubm-embed[{EXTRAS[library]}]'"
 
 
-def require_libraries(*names: str) -> None:
+def require_libraries(*names: str, extra: str) -> None:
     """Raise `NotFound`, which says what to type, for a library that is not installed: called before long work."""
     for name in names:
         if find_spec(name) is None:
-            raise NotFound(f"{name} is not installed; type: pip install 'ubm-embed[{EXTRAS[name]}]'")
+            raise NotFound(f"{name} is not installed; type: pip install 'ubm-embed[{extra}]'")

@@ -60,6 +60,15 @@ def test_what_serves_needs_the_extra_serve(tmp_path: Path) -> None:
     assert str(error).endswith("; type: pip install 'ubm-embed[serve]'\n")
 
 
+def test_what_draws_needs_the_extra_diagnose(tmp_path: Path) -> None:
+    for library in ("altair", "sklearn", "vl_convert"):
+        page = str(tmp_path / "page.html")
+        ((code, error),) = without([library], ["diagnose", "--store", "store", "--html", page])
+        assert (code, error) == (4, f"error: {library} is not installed; type: pip install 'ubm-embed[diagnose]'\n")
+    ((code, error),) = without(["openTSNE"], ["diagnose", "--run", "x", "--html", page, "--map-method", "tsne"])
+    assert (code, error) == (4, "error: openTSNE is not installed; type: pip install 'ubm-embed[tsne]'\n")
+
+
 @pytest.mark.parametrize("library", EXTRAS)
 def test_the_extra_brings_the_library(library: str) -> None:
     project = tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))["project"]

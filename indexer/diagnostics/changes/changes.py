@@ -21,6 +21,9 @@ from indexer.refresh.settings import RefreshSettings
 from indexer.refresh.version_shift import VersionShift, shift_gates
 from ubm_embed.progress import Progress, silent
 
+_WITHOUT_CLASSIFIER = (
+    "separability_auc was not measured: scikit-learn does not load ({}); type: pip install 'ubm-embed[diagnose]'"
+)
 _TWO_MODELS = (
     "two models made the vectors, which have no common coordinates: neighbours and answers are compared, "
     "but no centroids or categories"
@@ -107,7 +110,10 @@ class _Comparison:
 
     def compare_coordinates(self) -> None:
         """What has a meaning only if one model made all vectors."""
-        self.metrics += separability_metrics(self.common, self.settings)
+        try:
+            self.metrics += separability_metrics(self.common, self.settings)
+        except ImportError as error:  # where a store is only served, nothing else needs scikit-learn
+            self.notes.append(_WITHOUT_CLASSIFIER.format(error))
         categories = CategoryShifts.measure(self.common, self.settings, self.refresh.gates.max_shift)
         self.metrics += categories.metrics()
         self.findings += categories.findings(self.before)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -171,6 +172,17 @@ def require_as_gates(store: EmbeddingStore, before: int, after: int) -> None:
     assert measured["centroid_shift"] == pytest.approx(gates[Gate.CENTROID]["value"], abs=ROUNDED)
     assert (Fault.MOVED_NEIGHBOURS in faults(section)) == (not gates[Gate.NEIGHBOURS]["passed"])
     assert (Fault.SHIFTED_CENTROID in faults(section)) == (not gates[Gate.CENTROID]["passed"])
+
+
+def test_without_scikit_learn_all_else_is_measured(
+    versions: Versions, healthy: FloatArray, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    number = versions.publish(catalogue(), healthy)
+    monkeypatch.setitem(sys.modules, "ubm_embed.evaluation.separability", None)
+    section = versions.compare(1, number)
+    assert {"retention", "answer_overlap"} <= metrics(section).keys()
+    assert "separability_auc" not in metrics(section)
+    assert any("pip install 'ubm-embed[diagnose]'" in note for note in section.notes)
 
 
 class TestTwoModels:
