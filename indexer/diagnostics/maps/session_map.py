@@ -12,9 +12,9 @@ from ubm_embed.wording import counted
 
 _GOOD = "patches of one colour by category, some by behaviour, none by length"
 _REMEDY = (
-    "patches by category alone: for what a shopper wants to do, ask a head, not neighbours: `ubm-embed finetune pip "
-    "--model DIR --corpus DIR --out DIR`. Patches by length: sessions are near others of their length before anything "
-    "else; `ubm-embed finetune nip --model DIR --corpus DIR --out DIR` moves them to the products that come next"
+    "patches by category alone: for what a shopper wants to do, ask a head (`ubm-embed finetune pip`), not neighbours. "
+    "Patches by length: sessions are near others of their length before anything else; `ubm-embed finetune nip` moves "
+    "them to the products that come next"
 )
 
 

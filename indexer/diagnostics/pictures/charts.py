@@ -72,7 +72,8 @@ def picture(chart: Chart, limit: int) -> Spec | None:
     hints = [*wrap(f"Good: {chart.good}.", 110), *wrap(f"Otherwise: {chart.remedy}.".replace("`", ""), 110)]
     title = alt.TitleParams(wrap(encodable(chart.title), 80), subtitle=[*map(encodable, hints)], offset=12)
     spec: Spec = whole.properties(title=title).to_dict()
-    return {**_with_rows(spec, views), "config": {**CONFIG, "background": "white", "padding": 12}}
+    legend = {**CONFIG["legend"], "columns": 3 if len(views) == 1 else 2}  # as wide as a view
+    return {**_with_rows(spec, views), "config": {**CONFIG, "background": "white", "padding": 12, "legend": legend}}
 
 
 def _side_by_side(drawn: Sequence[alt.LayerChart]) -> alt.ConcatChart:
