@@ -13,6 +13,7 @@ from indexer.diagnostics.answers.answers import answers_section
 from indexer.diagnostics.answers.calibration import calibration_section
 from indexer.diagnostics.changes.changes import changes_section
 from indexer.diagnostics.changes.timeline import timeline_section
+from indexer.diagnostics.finding import Fault
 from indexer.diagnostics.geometry.alignment import alignment_section
 from indexer.diagnostics.geometry.space_health import space_section
 from indexer.diagnostics.integrity.integrity import integrity_section
@@ -110,7 +111,8 @@ def diagnose_models(folders: Sequence[str | Path], sources: Sources, progress: P
     models = [open_model(folder) for folder in folders]
     spaces = [_embed(*named, sources.corpus, sources, progress) for named in zip(names, models, strict=True)]
     sample = sources.session_sample(models[0])
-    sections = (*_space_sections(spaces, None, sample, sources, progress),)
+    alignment, sample = _align(spaces, sample, sources, progress)
+    sections = (alignment, *_space_sections(spaces[0], None, sample, sources, progress))
     subject = {"kind": "model", "name": f"model {', '.join(names)}", "models": names, "model_id": models[0].model_id}
     return _diagnosis(subject, sections)
 
@@ -132,22 +134,32 @@ def _version_sections(
         sample = sources.session_sample(ModelFolder.open(folder, model_id=space.embedder.model_id))
     spaces = [space] if before is None else [space, before]
     yield integrity_section(space, sources.settings, progress)
-    yield from _space_sections(spaces, space.opened.index, sample, sources, progress)
+    alignment, sample = _align(spaces, sample, sources, progress)
+    yield alignment
+    yield from _space_sections(space, space.opened.index, sample, sources, progress)
     if before is not None:
         yield changes_section(before, space, sample, sources.settings, progress, refresh=sources.refresh)
     yield timeline_section(space.store)
 
 
+def _align(
+    spaces: Sequence[Space], sample: SessionSample | None, sources: Sources, progress: Progress
+) -> tuple[Section, SessionSample | None]:
+    """Section "alignment", and the sample, unless the model is damaged: vectors that are not finite have no nearest."""
+    section = alignment_section(spaces, sample, sources.settings, progress)
+    is_damaged = any(finding.fault is Fault.INVALID_VECTORS for finding in section.findings)
+    return section, None if is_damaged else sample
+
+
 def _space_sections(
-    spaces: Sequence[Space],
+    space: Space,
     index: VectorIndex | None,
     sample: SessionSample | None,
     sources: Sources,
     progress: Progress,
 ) -> Iterator[Section]:
     """What a version and a model have in common."""
-    space, settings = spaces[0], sources.settings
-    yield alignment_section(spaces, sample, settings, progress)
+    settings = sources.settings
     yield space_section(space, settings, progress)
     if sample is not None:
         yield answers_section(space, index, sample, settings, progress)

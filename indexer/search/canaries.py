@@ -21,7 +21,7 @@ from indexer.catalogue.catalogue import Catalogue
 from indexer.index.vector_index import VectorIndex
 from indexer.store.embedding_store import version_folder
 from indexer.versions.version import CANARIES_FILE, StoreVersion
-from ubm_embed.data.arrays import FloatArray, IntArray, evenly_spaced
+from ubm_embed.data.arrays import FloatArray, IntArray, evenly_spaced, finite_rows
 from ubm_embed.data.session import Action, Interaction, Product, Session
 from ubm_embed.inference.embedder import Embedder
 from ubm_embed.inference.environment import environment, environment_changes
@@ -232,7 +232,7 @@ def _session(first: Product, second: Product, wanted: Product) -> Session:
 
 
 def _matches(index: VectorIndex, catalogue: Catalogue, vectors: FloatArray) -> tuple[tuple[str, ...], ...]:
-    positions = index.search(vectors, _MATCHES).positions
+    positions = index.search(finite_rows(vectors), _MATCHES).positions  # a damaged model finds anything
     ids = catalogue.values("product_id", positions.ravel())
     width = positions.shape[1]
     return tuple(tuple(ids[first : first + width]) for first in range(0, len(ids), width))
@@ -242,7 +242,7 @@ def _cosines(vectors: FloatArray, stored: bytes) -> FloatArray:
     before = np.frombuffer(stored, "<f4").reshape(len(vectors), -1)
     if before.shape != vectors.shape:  # of a model of another width
         return np.zeros(len(vectors), np.float32)
-    cosines: FloatArray = np.vecdot(vectors, before)
+    cosines: FloatArray = np.vecdot(finite_rows(vectors), before)
     return cosines
 
 

@@ -11,11 +11,12 @@ from typing import Any
 
 from indexer.diagnostics.finding import Fault, Finding, Severity
 from indexer.diagnostics.geometry.estimate import Estimate
+from indexer.diagnostics.geometry.scan import UnitVectors
 from indexer.diagnostics.geometry.views import MASKED, REORDERED, Views, product_views, session_views
 from indexer.diagnostics.report import Better, Chart, ChartKind, Metric, Section
 from indexer.diagnostics.session_sample import SessionSample
 from indexer.diagnostics.settings import DiagnosisSettings
-from indexer.diagnostics.space import Space, sample_rows
+from indexer.diagnostics.space import Space
 from ubm_embed.data.arrays import FloatArray
 from ubm_embed.evaluation.uniformity import alignment, alignment_interval, uniformity, uniformity_interval
 from ubm_embed.progress import Progress, silent
@@ -44,10 +45,16 @@ _MEANINGS = {
 
 @dataclass(frozen=True)
 class _Geometry:
-    """Alignment and uniformity of one space, by metric."""
+    """Alignment and uniformity of one space.
+
+    Attributes:
+        estimates: by metric; empty for a single product, which has no pair.
+        damaged: of how many products and sessions the model makes vectors that are not finite.
+    """
 
     space: str
     estimates: Mapping[str, Estimate]
+    damaged: Mapping[str, int]
 
 
 def alignment_section(
@@ -65,7 +72,7 @@ def alignment_section(
     measured = []
     for number, space in enumerate(spaces):
         progress("alignment and uniformity", number, len(spaces), space.name)
-        measured.append(_Geometry(space.name, _estimates(space, sample, settings)))
+        measured.append(_measure(space, sample, settings))
     progress("alignment and uniformity", len(spaces), len(spaces))
     first = measured[0].estimates
     return Section(
@@ -78,23 +85,24 @@ def alignment_section(
     )
 
 
-def _estimates(space: Space, sample: SessionSample | None, settings: DiagnosisSettings) -> dict[str, Estimate]:
-    """By metric; empty for a single product, which has no pair."""
+def _measure(space: Space, sample: SessionSample | None, settings: DiagnosisSettings) -> _Geometry:
     if len(space) < 2:
-        return {}
-    sampled = space.vectors(sample_rows(space, settings.sample, settings.seed))
-    views, total = product_views(space, settings.texts, settings.seed), f"{len(space):,} products"
-    found = {
-        "uniformity": _uniformity(sampled, total, settings, is_all=len(sampled) == len(space)),
-        "alignment": _alignment(views, MASKED, total, settings),
-    }
+        return _Geometry(space.name, {}, {})
+    sampled = UnitVectors.draw(space, settings.sample, settings.seed).vectors
+    products, total = product_views(space, settings.texts, settings.seed), f"{len(space):,} products"
+    found, damaged = dict[str, Estimate](), {"products": products.damaged.sum()}
+    views = products.sound()
+    if min(len(sampled), len(views.vectors)) > 1:
+        found["uniformity"] = _uniformity(sampled, total, settings, is_all=len(sampled) == len(space))
+        found["alignment"] = _alignment(views, MASKED, total, settings)
     if sample is not None:
-        views, total = session_views(space.embedder, sample, settings.seed), f"{sample.total:,} sessions"
+        sessions, total = session_views(space.embedder, sample, settings.seed), f"{sample.total:,} sessions"
+        views, damaged["sessions"] = sessions.sound(), sessions.damaged.sum()
         if len(views.vectors) > 1:
             found["session_uniformity"] = _uniformity(views.vectors, total, settings)
             found["session_alignment_masked"] = _alignment(views, MASKED, total, settings)
             found["session_alignment_reordered"] = _alignment(views, REORDERED, total, settings)
-    return found
+    return _Geometry(space.name, found, damaged)
 
 
 def _uniformity(vectors: FloatArray, total: str, settings: DiagnosisSettings, *, is_all: bool = False) -> Estimate:
@@ -152,6 +160,7 @@ def _coordinate(name: str, estimate: Estimate) -> dict[str, float]:
 
 def _findings(measured: Sequence[_Geometry]) -> Iterator[Finding]:
     for geometry in measured:
+        yield from _damaged(geometry)
         for subject, prefix in _PREFIX.items():
             spread = geometry.estimates.get(f"{prefix}uniformity")
             if spread is not None and spread.value > _MAX_UNIFORMITY:
@@ -163,6 +172,19 @@ def _findings(measured: Sequence[_Geometry]) -> Iterator[Finding]:
                     "the model is untrained or collapsed: pre-train it longer, or with a lower rate if uniformity rose "
                     "during training: `ubm-embed pretrain --corpus DIR --out DIR --learning-rate RATE`",
                 )
+
+
+def _damaged(geometry: _Geometry) -> Iterator[Finding]:
+    for subject, number in geometry.damaged.items():
+        if number:
+            yield Finding(
+                Fault.INVALID_VECTORS,
+                Severity.ERROR,
+                SECTION,
+                f"the model of {geometry.space} makes vectors of {number:,} sampled {subject} that are not finite",
+                "its weights are damaged: put its files back, or train it anew, with a lower rate if it diverged: "
+                "`ubm-embed diagnose --run DIR`",
+            )
 
 
 def _notes(estimates: Mapping[str, Estimate]) -> Iterator[str]:

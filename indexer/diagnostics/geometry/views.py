@@ -12,7 +12,7 @@ import numpy as np
 
 from indexer.diagnostics.session_sample import SessionSample
 from indexer.diagnostics.space import Space, sample_rows
-from ubm_embed.data.arrays import FloatArray
+from ubm_embed.data.arrays import BoolArray, FloatArray
 from ubm_embed.data.batches.augmentations import (
     mask_action_and_item_tokens,
     mask_item_tokens,
@@ -38,6 +38,17 @@ class Views:
 
     vectors: FloatArray
     copies: Mapping[str, FloatArray]
+
+    @property
+    def damaged(self) -> BoolArray:
+        """Which have a vector that is not finite, as a damaged model makes: [N]."""
+        parts = [np.isfinite(part).all(axis=1) for part in (self.vectors, *self.copies.values())]
+        return np.asarray(~np.all(parts, axis=0))
+
+    def sound(self) -> Views:
+        """The others."""
+        kept = ~self.damaged
+        return Views(self.vectors[kept], {name: part[kept] for name, part in self.copies.items()})
 
 
 def product_views(space: Space, count: int, seed: int) -> Views:

@@ -165,6 +165,15 @@ class TestAModel:
         broken = changed_model(shop.model, tmp_path / "broken", lambda whole: point_to_first_axis(whole.model))
         assert Fault.COLLAPSED in faults(diagnose_models([broken], shop.sources))
 
+    @pytest.mark.filterwarnings("error::RuntimeWarning")
+    def test_weights_that_are_not_numbers(self, shop: Shop, tmp_path: Path) -> None:
+        def spoil(checkpoint: Checkpoint) -> None:
+            next(checkpoint.model.interaction_encoder.parameters()).fill_(np.nan)
+
+        diagnosis = diagnose_models([changed_model(shop.model, tmp_path / "broken", spoil)], shop.sources)
+        assert faults(diagnosis) == {Fault.INVALID_VECTORS}
+        json.dumps(diagnosis.to_dict(), allow_nan=False)
+
     def test_overconfident(self, shop: Shop, tmp_path: Path) -> None:
         def exaggerate(checkpoint: Checkpoint) -> None:
             head: Any = checkpoint.model.head
