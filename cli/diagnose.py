@@ -19,7 +19,7 @@ from cli.diagnose_options import (
 )
 from cli.extras import require_libraries
 from cli.process import set_up_process
-from cli.store_options import Config, read_settings
+from cli.store_options import read_settings
 
 if TYPE_CHECKING:
     from indexer.diagnostics.diagnosis import Sources
@@ -66,7 +66,7 @@ def diagnose(
     ] = None,
     against: Annotated[
         str | None,
-        typer.Option("--against", metavar="N|TAG", help="An earlier version: what moved since, and which answers."),
+        typer.Option("--against", metavar="N|TAG", help="An earlier version: tell what moved since then."),
     ] = None,
     model: Annotated[
         list[Path] | None,
@@ -79,7 +79,7 @@ def diagnose(
     corpus: Annotated[
         Path | None,
         typer.Option(
-            "--corpus", metavar="DIR", help="Sessions: needed for all that is said about sessions and answers."
+            "--corpus", metavar="DIR", help="Sessions of the shop. Without them, nothing is said about answers."
         ),
     ] = None,
     run: Annotated[
@@ -93,31 +93,34 @@ def diagnose(
         typer.Option(
             "--fail-on",
             metavar="CONDITIONS",
-            help="Exit with 6 if one holds, such as uniformity>-1.5,retention<0.6,warning. The value counts, not its "
-            "interval.",
+            help="Exit with 6 if one of these holds, as in retention<0.6,error. The value counts, not its interval.",
         ),
     ] = None,
     html: Annotated[
-        Path | None, typer.Option("--html", metavar="FILE", help="Also write one page with pictures, of a single file.")
+        Path | None,
+        typer.Option("--html", metavar="FILE", help="Also write the report with pictures as one HTML file."),
     ] = None,
     png: Annotated[
-        Path | None, typer.Option("--png", metavar="DIR", help="Also write the pictures to a new folder.")
+        Path | None, typer.Option("--png", metavar="DIR", help="Also write the pictures to a new folder, as PNG files.")
     ] = None,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace the folder of --png.")] = False,
     map_method: Annotated[
         Literal["pca", "tsne"] | None,
         typer.Option("--map-method", help="How maps are made; tsne needs openTSNE.", show_default="pca"),
     ] = None,
-    config: Config = None,
+    config: Annotated[
+        Path | None,
+        typer.Option("--config", metavar="FILE", help="TOML: limits of the gates, as `refresh` reads them."),
+    ] = None,
     output_format: Annotated[
         Format | None, typer.Option("--format", help="Default: tables on a terminal, else JSON.")
     ] = None,
     sample: Annotated[int, _sample("sample", "Products that are compared with each other.")] = 4000,
-    queries: Annotated[int, _sample("queries", "Products that are searched for among all.")] = 500,
+    queries: Annotated[int, _sample("queries", "Products whose nearest are sought among all.")] = 500,
     texts: Annotated[int, _sample("texts", "Products whose texts are read again.")] = 256,
-    sessions: Annotated[int, _sample("sessions", "Sessions that are read.")] = 400,
+    sessions: Annotated[int, _sample("sessions", "Sessions that are read and answered.")] = 400,
     examples: Annotated[int, _sample("examples", "Sessions whose outcome is compared with its prediction.")] = 800,
-    embedded: Annotated[int, _sample("embedded", "Products that a model embeds where there is no store.")] = 20_000,
+    embedded: Annotated[int, _sample("embedded", "Products that a model embeds for --model.")] = 20_000,
     rounds: Annotated[int, _sample("rounds", "Resamples for an interval.")] = 300,
     seed: Annotated[int, _sample("seed", "Seed of all samples.")] = 0,
     device: Annotated[str, device_option()] = "auto",
@@ -130,8 +133,9 @@ def diagnose(
 ) -> None:
     """Tell whether an embedding space is healthy, what moved between two versions, and how a training run went.
 
-    Findings come first, the worst at the top, each with its figure and what to do. Only --fail-on lets them change the
-    exit code. Large catalogues are sampled; figures have 95% intervals. See docs/diagnostics.md.
+    Findings come first, the worst at the top, each with its figure and what to
+    do; only --fail-on lets them change the exit code. Large catalogues are
+    sampled, and figures have 95% intervals. See docs/diagnostics.md.
     """
     options = locals()
     leave_out_unused_variables(options, context)
