@@ -21,7 +21,7 @@ class Fault(enum.StrEnum):
     LOW_RANK = "low-rank"  # they vary in a few directions only
     DUPLICATE_VECTORS = "duplicate-vectors"  # products of different texts share a vector
     HUBS = "hubs"  # a few products are near to everything
-    UNREADABLE_TEXTS = "unreadable-texts"  # products without a word that the model knows
+    UNREADABLE_TEXTS = "unreadable-texts"  # products of whose words the model knows hardly any
     # A version's parts
     SWAPPED_VECTORS = "swapped-vectors"  # vectors belong to other products
     STALE_VECTORS = "stale-vectors"  # vectors are of earlier texts

@@ -1,4 +1,4 @@
-"""What the model reads of products: which have a word that it knows, and which are cut.
+"""What the model reads of products: which it cannot read, and which are cut.
 
 Letters: K products, P pieces of text of all of them.
 """
@@ -37,12 +37,18 @@ class ReadTexts:
         return cls(tokenizer, products, tokenizer.texts([*map(cut_product, products)]))
 
     @cached_property
-    def has_words(self) -> BoolArray:
-        """[K] which have a word that the model knows, rather than marks and unknown tokens alone."""
-        is_word = self.tokenizer.is_word[self.tokens.ids]
-        words = np.concatenate([[0], np.cumsum(is_word)])[self.tokens.offsets]
-        known: BoolArray = np.diff(words) > 0
-        return known
+    def is_unreadable(self) -> BoolArray:
+        """[K] which have no word that the model knows, but marks and unknown tokens alone, or fewer than unknown ones.
+
+        Numbers and units are known in any language.
+        """
+        ids = self.tokens.ids
+        known, unknown = self._count(self.tokenizer.is_word[ids]), self._count(ids == self.tokenizer.unknown)
+        return np.asarray((known == 0) | (known < unknown))
+
+    def _count(self, mask: BoolArray) -> IntArray:
+        """How many of each row's tokens the mask has: [K]."""
+        return np.diff(np.concatenate([[0], np.cumsum(mask)])[self.tokens.offsets])
 
     @cached_property
     def is_cut(self) -> BoolArray:

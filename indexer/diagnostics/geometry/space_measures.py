@@ -156,7 +156,7 @@ class SpaceMeasures:
 
     def _metrics_of_texts(self) -> Iterator[Metric]:
         yield self.texts.without_text.metric(
-            "share_without_text", "products without a word that the model knows", Better.LOWER
+            "share_without_text", "products of whose words the model knows none, or less than half", Better.LOWER
         )
         yield self.texts.cut.metric(
             "share_cut", "products of which the model reads the beginning only: title over 32 tokens, or text over 64"

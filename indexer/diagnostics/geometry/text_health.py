@@ -25,9 +25,9 @@ class TextHealth:
     """Of a sample of products.
 
     Attributes:
-        without_text: share without a word that the model knows.
+        without_text: share of whose words the model knows none, or less than half.
         cut: share of which the model reads the beginning only.
-        unreadable: some of those without a word.
+        unreadable: some of those.
         norms: lengths of h' of products that are read again, [K].
     """
 
@@ -41,7 +41,7 @@ class TextHealth:
         """Tokenise a sample of products, and read fewer."""
         texts = ReadTexts.of_rows(space, sample_rows(space, settings.sample, settings.seed))
         read = ReadTexts.of_rows(space, sample_rows(space, settings.texts, settings.seed))
-        wordless = ~texts.has_words
+        wordless = texts.is_unreadable
         return cls(
             without_text=_share(wordless, len(space)),
             cut=_share(texts.is_cut, len(space)),
@@ -58,7 +58,7 @@ def _unreadable(texts: ReadTexts, wordless: BoolArray) -> Table:
     products = [texts.products[row] for row in np.flatnonzero(wordless)[:_ROWS_SHOWN]]
     return Table(
         "unreadable_texts",
-        "Products without a word that the model knows.",
+        "Products of whose words the model knows none, or less than half.",
         ("product", "title"),
         [(product.product_id, title_of(product)) for product in products],
     )

@@ -91,7 +91,9 @@ class InteractionTokenizer:
         if max(vocabulary.values()) != len(vocabulary) - 1:
             raise InvalidData("expected each token once, with ids from 0 without a gap")
         self._marks = {token: number for token, number in vocabulary.items() if _SPECIAL.fullmatch(token)}
-        self.cls, self.sep, self.mask = (self._marks[token] for token in ("[CLS]", "[SEP]", "[MASK]"))
+        self.cls, self.sep, self.mask, self.unknown = (
+            self._marks[f"[{name}]"] for name in ("CLS", "SEP", "MASK", "UNK")
+        )
         # Elsewhere it is the mark of an attribute of that name: marks of attributes come after those of actions.
         self.reads_removals = self._marks.get(REMOVAL_MARK, self._marks["[BUY]"]) < self._marks["[BUY]"]
         self.action_marks = ACTION_MARKS + (REMOVAL_MARK,) * self.reads_removals

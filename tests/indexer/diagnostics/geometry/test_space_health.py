@@ -198,6 +198,13 @@ class TestHubs:
 
 
 class TestTexts:
+    def test_a_number_does_not_make_a_foreign_text_readable(self, make_space, vectors, settings, titles):
+        everything = settings.model_copy(update={"sample": 500})
+        foreign = [f"{chr(0x4E00 + row)} {chr(0x5E00 + row)} red" for row in range(20)]
+        known = [f"red running shoes {chr(0x4E00 + row)}" for row in range(20)]
+        section = space_section(make_space(vectors, foreign + known + titles[40:500]), everything)
+        assert values(section)["share_without_text"] == 20 / 500
+
     @pytest.mark.parametrize(("unknown", "severity"), [(20, Severity.WARNING), (200, Severity.ERROR)])
     def test_products_without_a_known_word(self, make_space, vectors, settings, titles, unknown, severity):
         everything = settings.model_copy(update={"sample": 500})
