@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from contextlib import ExitStack
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
@@ -29,9 +30,9 @@ from indexer.refresh.model_copy import open_model
 from indexer.refresh.publication import software
 from indexer.refresh.settings import RefreshSettings
 from indexer.store.embedding_store import EmbeddingStore, model_folder
-from indexer.versions.live import live_number
+from indexer.versions.live import live_number, version_numbers
 from ubm_embed.data.corpus import Corpus
-from ubm_embed.errors import Conflict
+from ubm_embed.errors import Conflict, NotFound, UbmError
 from ubm_embed.inference.embedder import Embedder
 from ubm_embed.model.folder import ModelFolder
 from ubm_embed.progress import Progress, silent
@@ -78,7 +79,7 @@ def diagnose_version(
         against: an earlier version, which it is compared with.
 
     Raises:
-        NotFound, InvalidData: a version or its model is missing or damaged.
+        NotFound, InvalidData: a version or its model is missing or damaged, or it was removed meanwhile.
         Conflict: both numbers are the same.
     """
     sources = sources or Sources()
@@ -90,7 +91,8 @@ def diagnose_version(
         before = None
         if against is not None:
             before = stack.enter_context(VersionSpace.open(store, against, sources.device, space.embedder))
-        sections = tuple(_version_sections(space, before, sources, progress))
+        with _removal_named(store, [one for one in (number, against) if one is not None]):
+            sections = tuple(_version_sections(space, before, sources, progress))
     versions = f"version {number}" if against is None else f"version {number} against {against}"
     subject = {"kind": "version", "name": f"{store.uri}, {versions}", "store": store.uri, "version": number}
     subject |= {"against": against, "model_id": space.embedder.model_id}
@@ -125,6 +127,19 @@ def diagnose_run(folder: str | Path, progress: Progress = silent) -> Diagnosis:
     """
     section = run_section(Path(folder), progress)
     return _diagnosis({"kind": "run", "name": f"run {folder}", "folder": str(folder)}, (section,))
+
+
+@contextmanager
+def _removal_named(store: EmbeddingStore, numbers: Sequence[int]) -> Iterator[None]:
+    """Say of an error that is due to the removal of a version, such as by the refresh that published a newer one."""
+    try:
+        yield
+    except UbmError:
+        for number in {*numbers} - {*version_numbers(store)}:
+            tag = f"ubm-embed versions tag NAME {number} --store {shlex.quote(store.uri)}"
+            problem = f"version {number} of {store.uri} was removed while it was diagnosed; one with a tag stays: {tag}"
+            raise NotFound(problem) from None
+        raise
 
 
 def _version_sections(

@@ -17,9 +17,13 @@ import pytest
 
 from cli.diagnose import diagnose
 from cli.diagnose_options import SETTINGS
+from cli.main import run
+from indexer.diagnostics.geometry.space_health import space_section
 from indexer.diagnostics.json_schema import document_schema, schema_text
 from indexer.diagnostics.metric_names import METRIC_NEEDS
+from indexer.diagnostics.report import Section
 from indexer.diagnostics.settings import DiagnosisSettings
+from indexer.diagnostics.space import VersionSpace
 from ubm_embed.data.corpus import INTERACTIONS_FILE, PRODUCTS_FILE
 
 ROOT = Path(__file__).parents[2]
@@ -148,6 +152,19 @@ def test_models_beside_each_other(ubm: Shell, model_folder: Path, corpus: Path, 
     ran = ubm("diagnose", "--model", model_folder, "--model", model_folder, "--corpus", corpus)
     assert (ran.code, ran.out) == (5, "")
     assert "is given twice" in ran.err
+
+
+def test_a_version_that_is_removed_meanwhile_is_not_called_damaged(
+    ubm: Shell, nights: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def after_pruning(space: VersionSpace, *arguments: Any) -> Section:
+        assert run(["versions", "prune", "--keep", "1", "--store", str(nights)]) == 0
+        return space_section(space, *arguments)
+
+    monkeypatch.setattr("indexer.diagnostics.diagnosis.space_section", after_pruning)
+    ran = ubm("diagnose", "--store", nights, "--version", 1)
+    assert ran.code == 4
+    assert f"version 1 of {nights} was removed while it was diagnosed" in ran.err
 
 
 def test_an_interrupt_is_said(ubm: Shell, nights: Path, monkeypatch: pytest.MonkeyPatch) -> None:
