@@ -77,15 +77,15 @@ def _text_faults(space: VersionSpace, measured: Measurements) -> Iterator[Findin
         low, _ = wilson_interval(stale, total)
         severity = Severity.ERROR if low >= _MANY else Severity.WARNING
         share, example = _share(stale, total, measured.products), _name(space, int(texts.stale[0]))
-        problem = f"the vector is not that of the text for {share}, such as {example}"
+        problem = f"{share} have a vector that is not of their text, such as {example}"
         yield Finding(Fault.STALE_VECTORS, severity, SECTION, problem, _encode_again(space.store))
 
 
 def _swapped_problem(space: VersionSpace, texts: StoredVectors) -> str:
     row, at = next(iter(texts.found_at.items()))
-    example = f"such as {_name(space, row)}, whose vector {_name(space, at)} has"
+    example = f"such as {_name(space, row)}, whose own is stored with {_name(space, at)}"
     share = _share(len(texts.found_at), texts.rows.size, len(space))
-    return f"the vector is another product's for {share}, {example}"
+    return f"{share} have the vector of another product, {example}"
 
 
 def _changed_answers(space: VersionSpace, check: CanaryCheck) -> Finding:
@@ -126,7 +126,7 @@ def _share(count: int, total: int, products: int) -> str:
     if total == products:
         return f"{count:,} of {counted(products, 'product')}"
     low, high = (percent(end) for end in wilson_interval(count, total))
-    return f"{count:,} of {total:,} sampled products, {low} to {high} of all"
+    return f"{count:,} of {total:,} sampled products ({low} to {high} of all)"
 
 
 def _name(space: VersionSpace, row: int) -> str:

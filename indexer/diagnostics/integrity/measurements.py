@@ -42,10 +42,13 @@ class Measurements:
         if self.texts is not None:
             read, stale, swapped = self.texts.rows.size, self.texts.stale.size, len(self.texts.found_at)
             yield self._share(
-                "share_stale", stale, read, "products whose stored vector is of no text there is: 0 is right"
+                "share_stale",
+                stale,
+                read,
+                "products whose stored vector is of another text, such as an earlier one: 0 is right",
             )
             yield self._share(
-                "share_swapped", swapped, read, "products that have the vector of another one: 0 is right"
+                "share_swapped", swapped, read, "products whose own vector is stored with another product: 0 is right"
             )
         foreign = int(self.index.is_foreign.sum())
         meaning = "products of which the index holds another vector than the table: 0 is right"

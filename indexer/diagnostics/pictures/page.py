@@ -57,7 +57,8 @@ def _page(diagnosis: Diagnosis, rows: int) -> str:
         '<!doctype html>\n<html lang="en">\n<head>\n<meta charset="utf-8">\n'
         f'<meta http-equiv="Content-Security-Policy" content="{policy}">\n'
         '<meta name="viewport" content="width=device-width, initial-scale=1">\n'
-        f"<title>{escape(title)}</title>\n<style>\n{(_STATIC / 'page.css').read_text('utf-8')}</style>\n</head>\n"
+        f"<title>{escape(title)}</title>\n<style>\n{(_STATIC / 'page.css').read_text('utf-8')}</style>\n"
+        "<noscript><style>details { display: none; }</style></noscript>\n</head>\n"
         f"<body>\n{_body(diagnosis, title, charts)}\n"
         f'<script type="application/json" id="charts">{inline_json({"config": CONFIG, "charts": charts})}</script>\n'
         f"<script>{bundle}</script>\n<script>{script}</script>\n</body>\n</html>\n"

@@ -103,7 +103,7 @@ class TestSound:
 class TestSwapped:
     def test_vectors_of_other_products_are_named_with_their_owners(self, make_store: MakeStore) -> None:
         section = diagnosed(make_store("swapped", lambda vectors: np.roll(vectors, 1, axis=0)), texts=1000)
-        assert "the vector is another product's for" in only_finding(section, Fault.SWAPPED_VECTORS)
+        assert "have the vector of another product" in only_finding(section, Fault.SWAPPED_VECTORS)
         measured = values(section)
         assert measured["share_swapped"] > 0.95
         assert measured["share_swapped"] + measured["share_stale"] <= 1
@@ -142,7 +142,7 @@ class TestSwapped:
 class TestStale:
     def test_half_of_the_catalogue(self, make_store: MakeStore) -> None:
         section = diagnosed(make_store("stale", half_stale))
-        assert "the vector is not that of the text for" in only_finding(section, Fault.STALE_VECTORS)
+        assert "have a vector that is not of their text" in only_finding(section, Fault.STALE_VECTORS)
         (metric,) = (metric for metric in section.metrics if metric.name == "share_stale")
         assert metric.interval is not None
         assert metric.interval[0] < 0.5 < metric.interval[1]
