@@ -55,4 +55,4 @@ def _notes(measures: SpaceMeasures) -> Iterator[str]:
             "not read: put what tells them apart first"
         )
     if cut > _WORTH_A_NOTE:
-        yield f"of {percent(cut)} of the products the model reads the beginning only: put first what matters"
+        yield f"of {percent(cut)} of the products the model reads only the beginning: put first what matters"

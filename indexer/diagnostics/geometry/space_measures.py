@@ -97,8 +97,8 @@ class SpaceMeasures:
         all_of_them = f"{self.scan.moments.count:,} products"
         yield Estimate(self.rank_me, None, all_of_them).metric(
             "rank_me",
-            f"effective rank: in how many of {self.max_rank} directions vectors lie, the mean vector's among them; "
-            "a quarter or more is usual of a trained model",
+            f"effective rank: how many of {self.max_rank} directions the vectors fill, with that of their mean; a "
+            "quarter or more in a trained model",
             Better.HIGHER,
         )
         yield Estimate(iso_score(self.variances), None, all_of_them).metric(
@@ -107,16 +107,19 @@ class SpaceMeasures:
             Better.HIGHER,
         )
         yield Estimate(self.scan.moments.mean_cosine, None, all_of_them).metric(
-            "mean_cosine", "of two random products: near 1 all are alike; a trained model is below 0.9", Better.LOWER
+            "mean_cosine",
+            "cosine of two random products: near 1, all are alike; below 0.9 in a trained model",
+            Better.LOWER,
         )
         norms = self.texts.norms
         where = f"{norms.size:,} products, read again"
         if np.isfinite(norms).all() and norms.mean() > 0:
             yield Estimate(float(norms.mean()), None, where).metric(
-                "norm_mean", "length of a product's vector before it is normalised; 0 would leave noise"
+                "norm_mean",
+                "length of a product's vector before normalising, which would make noise of a length near 0",
             )
             yield Estimate(float(norms.std() / norms.mean()), None, where).metric(
-                "norm_variation", "standard deviation of that length over its mean: what normalising discards"
+                "norm_variation", "standard deviation of that length over its mean: normalising discards it"
             )
 
     def _metrics_of_hubs(self) -> Iterator[Metric]:
@@ -124,7 +127,7 @@ class SpaceMeasures:
             return
         yield self.occurrences.skewness.metric(
             "hubness_skewness",
-            "skewness of how often a product is among the ten nearest of others: 0 to 3 is usual; above, a few hubs "
+            "skewness of how often a product is among the ten nearest of others: 0 to 3 is usual; above it, a few hubs "
             "crowd out the rest",
             Better.LOWER,
         )
@@ -143,21 +146,21 @@ class SpaceMeasures:
         )
         yield self.duplicates.read_alike.metric(
             "share_read_alike",
-            "products with a text of their own of which the model reads the same words as of another, so that it gives "
-            "them one vector",
+            "products that differ from another only where the model does not read, so that both have one vector",
             Better.LOWER,
         )
         yield self.near_duplicates.share.metric(
             "share_near_duplicates", "products with another of a different text at a cosine of 0.999 or more"
         )
         yield self.duplicates.equal_text.metric(
-            "share_equal_text", "products that share all of their text with another, and by design its vector"
+            "share_equal_text", "products that share all of their text with another, and so its vector"
         )
 
     def _metrics_of_texts(self) -> Iterator[Metric]:
         yield self.texts.without_text.metric(
-            "share_without_text", "products of whose words the model knows none, or less than half", Better.LOWER
+            "share_without_text", "products without words, or with most of them unknown to the model", Better.LOWER
         )
         yield self.texts.cut.metric(
-            "share_cut", "products of which the model reads the beginning only: title over 32 tokens, or text over 64"
+            "share_cut",
+            "products of which the model reads only the beginning: a title over 32 tokens, or a text over 64",
         )
