@@ -22,3 +22,12 @@ def wilson_interval(count: int, total: int, level: float = 0.95) -> tuple[float,
     half = z / scale * math.sqrt(share * (1 - share) / total + z * z / (4 * total * total))
     # Exact at the ends, where the difference of two equal numbers would be rounding.
     return (centre - half if count else 0.0), (centre + half if count < total else 1.0)
+
+
+def with_width(interval: tuple[float, float], share: float, size: int) -> tuple[float, float]:
+    """A bootstrap's interval of the mean of `size` shares; Wilson's where it has no width, since all of them are equal.
+
+    A mean of shares is known at least as well as the share of those that have something.
+    """
+    low, high = interval
+    return wilson_interval(round(share * size), size) if low == high else interval

@@ -17,10 +17,12 @@ from ubm_embed.data.arrays import IntArray
 from ubm_embed.evaluation.intervals import bootstrap_intervals
 from ubm_embed.evaluation.proportions import wilson_interval
 from ubm_embed.evaluation.ranking import hit_at_k, ndcg_at_k
+from ubm_embed.evaluation.significance import paired_p_values
 from ubm_embed.evaluation.sparsity import by_frequency
 from ubm_embed.wording import percent
 
 _K = 10
+_LEVEL = 0.05
 MODEL, POPULARITY = "this model", "popularity"
 
 
@@ -52,8 +54,11 @@ def accuracy_metrics(targets: TargetRanks, rounds: int, seed: int) -> Iterator[M
             "popularity_hit_at_10": hit_at_k(popular, _K),
         }
 
-    values = measure(np.arange(targets.ranks.size))
-    intervals = bootstrap_intervals(measure, targets.ranks.size, rounds=rounds, seed=seed)
+    size = targets.ranks.size
+    values = measure(np.arange(size))
+    intervals = bootstrap_intervals(measure, size, rounds=rounds, seed=seed)
+    for name in ("hit_at_10", "popularity_hit_at_10"):  # shares, and a popular product is seldom the next one
+        intervals[name] = wilson_interval(round(values[name] * size), size)
     flattered = "" if targets.unseen else "; flattered where training has read these sessions"
     meanings = {
         "hit_at_10": f"share of sessions whose next product is among the ten answers{flattered}",
@@ -65,7 +70,7 @@ def accuracy_metrics(targets: TargetRanks, rounds: int, seed: int) -> Iterator[M
             name=name,
             value=value,
             interval=intervals[name],
-            measured_on=f"{targets.ranks.size:,} sessions",
+            measured_on=f"{size:,} sessions",
             better=None if name.startswith("popularity") else Better.HIGHER,
             meaning=meanings[name],
         )
@@ -74,13 +79,13 @@ def accuracy_metrics(targets: TargetRanks, rounds: int, seed: int) -> Iterator[M
 def accuracy_findings(targets: TargetRanks, rounds: int, seed: int) -> Iterator[Finding]:
     """Whether the most popular products would surely be the better answer."""
 
-    def measure(drawn: IntArray) -> dict[str, float]:
-        return {"gain": hit_at_k(targets.ranks[drawn], _K) - hit_at_k(targets.popular_ranks[drawn], _K)}
+    def measure(ranks: IntArray) -> dict[str, float]:
+        return {"hits": hit_at_k(ranks, _K)}
 
-    # Of the same sessions, as both hit or miss the same ones: the two intervals alone would be too wide.
-    _, high = bootstrap_intervals(measure, targets.ranks.size, rounds=rounds, seed=seed)["gain"]
-    if high < 0:
-        hits, popular = hit_at_k(targets.ranks, _K), hit_at_k(targets.popular_ranks, _K)
+    hits, popular = hit_at_k(targets.ranks, _K), hit_at_k(targets.popular_ranks, _K)
+    # Paired, as both hit or miss the same sessions; and right of a handful of sessions, where a bootstrap is too sure.
+    p_value = paired_p_values(measure, targets.ranks, targets.popular_ranks, rounds=rounds, seed=seed)["hits"]
+    if hits < popular and p_value < _LEVEL:
         problem = (
             f"the next product is among the ten answers in {percent(hits)} of the sessions, and among the ten most "
             f"popular products in {percent(popular)}"

@@ -14,6 +14,9 @@ from indexer.diagnostics.report import Better, Metric
 from ubm_embed.data.arrays import FloatArray, IntArray
 from ubm_embed.evaluation.intervals import bootstrap_intervals
 
+# Of fewer, the bootstrap held the distance of the centroids too seldom: 0.62 of the time of 30 sessions, 0.87 of 100.
+_MIN_SESSIONS = 100
+
 
 def gap_metrics(
     sessions: FloatArray,
@@ -52,7 +55,7 @@ def gap_metrics(
             yield Metric(
                 name=name,
                 value=value,
-                interval=intervals[name],
+                interval=None if name in distances and size < _MIN_SESSIONS else intervals[name],
                 measured_on=f"{size:,} {subjects}",
                 better=better,
                 meaning=meaning,

@@ -17,6 +17,7 @@ from indexer.diagnostics.report import Better, Chart, ChartKind, Metric
 from indexer.index.backend import NOISE, Neighbours
 from ubm_embed.data.arrays import BoolArray, FloatArray, IntArray
 from ubm_embed.evaluation.intervals import bootstrap_intervals
+from ubm_embed.evaluation.proportions import with_width
 
 # A version is published at a recall of 0.99, measured on products and on midpoints, which are harder than sessions: one
 # neighbour in ten missed is far from what was promised, and every second one makes answers wrong.
@@ -127,10 +128,12 @@ def _recall_metric(
     def mean(drawn: IntArray) -> dict[str, float]:
         return {name: float(np.average(shares[drawn], weights=weights[drawn]))}
 
+    value = mean(np.arange(shares.size))[name]
+    interval = bootstrap_intervals(mean, shares.size, rounds=rounds, seed=seed)[name]
     return Metric(
         name=name,
-        value=mean(np.arange(shares.size))[name],
-        interval=bootstrap_intervals(mean, shares.size, rounds=rounds, seed=seed)[name],
+        value=value,
+        interval=with_width(interval, value, shares.size),
         measured_on=f"{shares.size:,} {subjects}",
         better=Better.HIGHER,
         meaning=f"share of the exact ten nearest of {subjects} that the index finds; a version is published at 0.99",

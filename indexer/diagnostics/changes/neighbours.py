@@ -15,6 +15,7 @@ from indexer.refresh.gates import Gate, GateResult
 from indexer.refresh.version_shift import NEAREST, ScannedVersion, VersionShift, measure_shift, retention
 from ubm_embed.data.arrays import IntArray
 from ubm_embed.evaluation.intervals import bootstrap_intervals
+from ubm_embed.evaluation.proportions import with_width
 from ubm_embed.progress import Progress, silent
 
 _FAULTS = {Gate.NEIGHBOURS: Fault.MOVED_NEIGHBOURS, Gate.CENTROID: Fault.SHIFTED_CENTROID}
@@ -57,7 +58,7 @@ def _retention(shift: VersionShift, value: float, rounds: int, seed: int) -> Met
     return Metric(
         name="retention",
         value=value,
-        interval=interval,
+        interval=with_width(interval, value, shift.rows.size),
         measured_on=f"{shift.rows.size:,} products of both versions",
         better=Better.HIGHER,
         meaning=f"share of the {NEAREST} nearest products that are still among them; above 0.9 after a usual night",

@@ -9,6 +9,7 @@ import numpy as np
 import polars as pl
 import pytest
 
+from indexer.diagnostics.answers.accuracy import TargetRanks, accuracy_findings, accuracy_metrics
 from indexer.diagnostics.answers.answers import answers_section
 from indexer.diagnostics.finding import Fault, Severity
 from indexer.diagnostics.session_sample import SessionSample
@@ -103,6 +104,15 @@ def test_answers_that_the_most_popular_products_would_beat_are_named(shop, index
     assert metrics(section)["hit_at_10"] < metrics(section)["popularity_hit_at_10"]
     assert faults(section) == {Fault.BELOW_POPULARITY}
     assert "0% of the sessions" in section.findings[0].problem
+
+
+@pytest.mark.parametrize(("sessions", "named"), [(1, False), (3, False), (12, True)])
+def test_a_few_sessions_prove_nothing(sessions, named):
+    missed, first = np.full(sessions, np.iinfo(np.int32).max), np.ones(sessions, np.int64)
+    targets = TargetRanks(missed, first, first, unseen=True)
+    assert bool([*accuracy_findings(targets, 200, 0)]) == named
+    (low, high) = next(accuracy_metrics(targets, 200, 0)).interval
+    assert low == 0 < high
 
 
 class TestAnIndexThatMissesNeighbours:
