@@ -25,8 +25,8 @@ class TextHealth:
     """Of a sample of products.
 
     Attributes:
-        without_text: share of whose words the model knows none, or less than half.
-        cut: share of which the model reads the beginning only.
+        without_text: share without words, or with most of them unknown to the model.
+        cut: share of which the model reads only the beginning.
         unreadable: some of those.
         norms: lengths of h' of products that are read again, [K].
     """
@@ -58,7 +58,7 @@ def _unreadable(texts: ReadTexts, wordless: BoolArray) -> Table:
     products = [texts.products[row] for row in np.flatnonzero(wordless)[:_ROWS_SHOWN]]
     return Table(
         "unreadable_texts",
-        "Products of whose words the model knows none, or less than half.",
+        "Products without words, or with most of them unknown to the model.",
         ("product", "title"),
         [(product.product_id, title_of(product)) for product in products],
     )
