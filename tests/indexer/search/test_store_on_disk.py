@@ -30,8 +30,8 @@ from ubm_embed.data.session import Action, Interaction, Product, Session
 from ubm_embed.errors import InvalidData, NotFound
 
 COUNT = 900
-DISK = RefreshSettings(index=IndexRequest(index="disk", recall=0.9), shard_rows=400)
-MEMORY = RefreshSettings(index=IndexRequest(index="flat"), shard_rows=400)
+DISK = RefreshSettings(index=IndexRequest(index="disk", recall=0.9), shard_rows=400, gate_queries=20)
+MEMORY = RefreshSettings(index=IndexRequest(index="flat"), shard_rows=400, gate_queries=20)
 ALLOW = [Gate.NEIGHBOURS, Gate.CENTROID, Gate.UNIFORMITY, Gate.ROWS]
 SESSION = Session(
     (Interaction(Action.SEARCH, query="red shirt"), Interaction(Action.VIEW, product_id="it's 7")), session_id="s"
@@ -190,7 +190,7 @@ def test_a_refresh_keeps_it_and_a_rollback_goes_back(store: Path, tmp_path: Path
         products=catalogue(tmp_path / "night.parquet", night=1),
         store=store,
         allow=ALLOW,
-        settings=RefreshSettings(shard_rows=400),
+        settings=RefreshSettings(shard_rows=400, gate_queries=20),
     )
     assert 15 <= done.encoded <= 20
     assert (live(store).kind, live(store).version, examine(store)) == ("disk", 2, [])
@@ -208,7 +208,7 @@ def test_products_that_are_gone_are_not_found(store: Path, tmp_path: Path) -> No
         products=catalogue(tmp_path / "night.parquet", rows=600),
         store=store,
         allow=ALLOW,
-        settings=RefreshSettings(shard_rows=100),
+        settings=RefreshSettings(shard_rows=100, gate_queries=20),
     )
     assert len(opened(store).recommend(SESSION, COUNT).matches) == 599
     assert opened(store).catalogue.find(["it's 599", "it's 600"]).keys() == {"it's 599"}
@@ -226,7 +226,7 @@ def test_from_disk_into_memory_and_back(store: Path, shop: Path) -> None:
 def test_a_reader_lasts_as_long_as_its_version(store: Path, shop: Path, tmp_path: Path) -> None:
     reader = opened(store)
     before = answer_of(reader, SESSION)
-    keep = RefreshSettings(shard_rows=400, keep=KeepPolicy(versions=2))
+    keep = RefreshSettings(shard_rows=400, gate_queries=20, keep=KeepPolicy(versions=2))
     refresh(products=catalogue(tmp_path / "night.parquet", night=1), store=store, allow=ALLOW, settings=keep)
     assert answer_of(reader, SESSION) == before
     opened_store = EmbeddingStore.open(store)
@@ -286,7 +286,7 @@ def test_many_excluded_ids_are_looked_up_in_portions(store: Path) -> None:
 
 
 def test_auto_takes_it_if_nothing_else_fits(tmp_path: Path, model_folder: Path, shop: Path) -> None:
-    settings = RefreshSettings(index=IndexRequest(memory_gb=1e-5))
+    settings = RefreshSettings(index=IndexRequest(memory_gb=1e-5), gate_queries=20)
     few = catalogue(tmp_path / "few.parquet", rows=30)  # too few for lists: they would be kept in memory
     with pytest.raises(InvalidData, match="30 vectors of width 16 take at least"):
         build_index(
