@@ -5,6 +5,9 @@ from __future__ import annotations
 import math
 from statistics import NormalDist
 
+# Of means of equal shares.
+_ROUNDING = 1e-9
+
 
 def wilson_interval(count: int, total: int, level: float = 0.95) -> tuple[float, float]:
     """Where the share of all lies if `count` of `total` drawn at random have something (Wilson 1927).
@@ -30,4 +33,4 @@ def with_width(interval: tuple[float, float], share: float, size: int) -> tuple[
     A mean of shares is known at least as well as the share of those that have something.
     """
     low, high = interval
-    return wilson_interval(round(share * size), size) if low == high else interval
+    return wilson_interval(round(share * size), size) if high - low < _ROUNDING else interval

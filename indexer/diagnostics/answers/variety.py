@@ -29,6 +29,7 @@ from ubm_embed.evaluation.beyond_accuracy import (
     unexpectedness,
 )
 from ubm_embed.evaluation.intervals import bootstrap_intervals
+from ubm_embed.evaluation.proportions import with_width
 
 # The same ten products for everybody fill nearly all places, since only those that a session holds give way. Of models
 # that tell sessions apart they filled 0.04 to 0.08 (3,800 products) and 0.01 (a million). Half of the places that they
@@ -72,6 +73,8 @@ def variety_metrics(space: Space, answers: Answers, rounds: int, seed: int) -> I
     everything = np.arange(len(answers.rows))
     intervals = bootstrap_intervals(measure, everything.size, rounds=rounds, seed=seed)
     for name, value in measure(everything).items():
+        if name in _SHARES:
+            intervals[name] = with_width(intervals[name], value, everything.size)
         better, meaning = _MEANINGS[name]
         yield Metric(
             name=name,
@@ -83,6 +86,7 @@ def variety_metrics(space: Space, answers: Answers, rounds: int, seed: int) -> I
         )
 
 
+_SHARES = {"novelty", "unexpectedness"}
 _MEANINGS: dict[str, tuple[Better | None, str]] = {
     "novelty": (None, "share of the ten nearest that a session does not hold yet, before what it holds is left out"),
     "surprisal": (None, "0 if every session holds the products that are answered, 1 if next to none does"),
