@@ -128,8 +128,8 @@ def _unreadable(measures: SpaceMeasures) -> Iterator[Finding]:
         yield _finding(
             Fault.UNREADABLE_TEXTS,
             Severity.ERROR if sure > _MANY_UNREADABLE else Severity.WARNING,
-            f"{percent(share.value)} of the products have no words, or most of them unknown to the model: their vectors "
-            "say next to nothing",
+            f"{percent(share.value)} of the products have no words, or most of them unknown to the model: their "
+            "vectors say next to nothing",
             "see whether the feed lost its titles: `ubm-embed inspect --corpus DIR`; if it is in another language, "
             "pre-train a model on this catalogue, which learns its words",
         )
