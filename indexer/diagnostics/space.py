@@ -106,7 +106,9 @@ class VersionSpace:
 
     @cached_property
     def popularity(self) -> NDArray[np.int64] | None:
-        """[M]; None if the store was built without interactions."""
+        """[M]; None if the store was built without interactions, or by software that did not count them."""
+        if POPULARITY not in self.store.table.schema(self._table_version).names:
+            return None
         counts = self.store.table.read(self._table_version, [POPULARITY])[POPULARITY].fill_null(0).to_numpy()
         return counts.astype(np.int64) if counts.any() else None
 

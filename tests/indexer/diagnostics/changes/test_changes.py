@@ -260,6 +260,14 @@ class TestCatalogues:
         assert "share_new" not in metrics(section)
         assert any("older software" in note for note in section.notes)
 
+    def test_nor_is_known_how_often_its_products_were_chosen(
+        self, versions: Versions, healthy: FloatArray, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        number = versions.publish(catalogue(), healthy)
+        monkeypatch.setattr("indexer.diagnostics.space.POPULARITY", "a column of later software")
+        with versions.spaces(1, number) as (_, space):
+            assert space.popularity is None
+
 
 class TestAnswers:
     def test_without_sessions_there_are_none(self, versions: Versions, healthy: FloatArray) -> None:
