@@ -62,7 +62,7 @@ def accuracy_metrics(targets: TargetRanks, rounds: int, seed: int) -> Iterator[M
     flattered = "" if targets.unseen else "; flattered where training has read these sessions"
     meanings = {
         "hit_at_10": f"share of sessions whose next product is among the ten answers{flattered}",
-        "ndcg_at_10": f"the same, less for a lower rank: 1 / log2(1 + rank){flattered}",
+        "ndcg_at_10": f"as hit@10, but a lower rank counts for less: 1 / log2(1 + rank){flattered}",
         "popularity_hit_at_10": "hit@10 of the ten most popular products for every session: a model must beat it",
     }
     for name, value in values.items():
@@ -104,7 +104,7 @@ def frequency_chart(targets: TargetRanks) -> Chart:
         name="hit_by_frequency",
         kind=ChartKind.BARS,
         title="hit@10 by how often other sessions chose the next product",
-        x="times chosen in other sessions, and number of sampled sessions",
+        x="times chosen elsewhere, and sessions",
         y="hit@10",
         rows=rows,
         good="the model stays above popularity, and its bars do not fall to 0 on the left: rare products are found by "

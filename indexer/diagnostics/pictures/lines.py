@@ -56,7 +56,7 @@ def timeline(view: View) -> alt.LayerChart:
         "version:O", title=f"{view.chart.x or 'version'}{live_is}", axis=alt.Axis(labelAngle=0, labelOverlap=True)
     )
     # Else the axis of a single value is labelled without its decimals.
-    numbers = alt.Axis(format=",.6~g")
+    numbers = alt.Axis(format=",.6~r")
     y = alt.Y("value:Q", title=view.chart.y or None, scale=alt.Scale(zero=False), axis=numbers)
     tips = view.tooltips(version="version", created="created", value=view.title or "value", is_live="live")
     points = layer().mark_point()
