@@ -17,7 +17,7 @@ from collections.abc import Iterator
 from indexer.diagnostics.finding import Fault, Finding, Severity
 from indexer.diagnostics.geometry.scan import NEIGHBOURS, SpaceScan
 from indexer.diagnostics.geometry.space_measures import SpaceMeasures
-from ubm_embed.wording import counted, percent
+from ubm_embed.wording import percent
 
 SECTION = "space"
 # Between the trained (0.87 at most) and the untrained (0.96 at least). If all cosines are c, uniformity is 4 (c - 1):
@@ -46,7 +46,7 @@ def invalid_vectors(scan: SpaceScan) -> Iterator[Finding]:
         yield _finding(
             Fault.INVALID_VECTORS,
             Severity.ERROR,
-            f"{counted(scan.invalid, 'vector')} of {scan.hashes.size:,} are not finite and of length 1",
+            f"vectors that are not finite, or not of length 1: {scan.invalid:,} of {scan.hashes.size:,}",
             f"they score wrongly for every session; build the store again: {_BUILD}",
         )
 
