@@ -19,6 +19,7 @@ from indexer.diagnostics.settings import DiagnosisSettings
 from indexer.diagnostics.space import Space
 from ubm_embed.data.arrays import FloatArray
 from ubm_embed.evaluation.uniformity import alignment, alignment_interval, uniformity, uniformity_interval
+from ubm_embed.inference.embedder import Embedder
 from ubm_embed.progress import Progress, silent
 
 SECTION = "alignment"
@@ -41,6 +42,14 @@ _MEANINGS = {
     "session_alignment_masked": _ALIGNMENT.format("a session and its copy with 15% of its tokens masked or replaced"),
     "session_alignment_reordered": _ALIGNMENT.format("a session and its copy with two interactions swapped"),
 }
+
+
+@dataclass(frozen=True)
+class _Estimates:
+    """Of products or of sessions, by metric; and how many have a vector that is not finite."""
+
+    estimates: Mapping[str, Estimate]
+    damaged: int
 
 
 @dataclass(frozen=True)
@@ -69,10 +78,13 @@ def alignment_section(
         spaces: at least one.
         sample: sessions that each space's model reads; None for products only.
     """
-    measured = []
+    measured, sessions = [], dict[Embedder, dict[str, _Estimates]]()
     for number, space in enumerate(spaces):
         progress("alignment and uniformity", number, len(spaces), space.name)
-        measured.append(_measure(space, sample, settings))
+        model = space.embedder
+        if model not in sessions:  # versions that share their model read sessions alike
+            sessions[model] = {} if sample is None else {"sessions": _sessions(model, sample, settings)}
+        measured.append(_measure(space, sessions[model], settings))
     progress("alignment and uniformity", len(spaces), len(spaces))
     first = measured[0].estimates
     return Section(
@@ -85,24 +97,35 @@ def alignment_section(
     )
 
 
-def _measure(space: Space, sample: SessionSample | None, settings: DiagnosisSettings) -> _Geometry:
+def _measure(space: Space, sessions: Mapping[str, _Estimates], settings: DiagnosisSettings) -> _Geometry:
     if len(space) < 2:
         return _Geometry(space.name, {}, {})
+    measured = {"products": _products(space, settings), **sessions}
+    return _Geometry(
+        space.name,
+        {name: estimate for part in measured.values() for name, estimate in part.estimates.items()},
+        {subject: part.damaged for subject, part in measured.items()},
+    )
+
+
+def _products(space: Space, settings: DiagnosisSettings) -> _Estimates:
     sampled = UnitVectors.draw(space, settings.sample, settings.seed).vectors
     products, total = product_views(space, settings.texts, settings.seed), f"{len(space):,} products"
-    found, damaged = dict[str, Estimate](), {"products": products.damaged.sum()}
-    views = products.sound()
+    found, views = dict[str, Estimate](), products.sound()
     if min(len(sampled), len(views.vectors)) > 1:
         found["uniformity"] = _uniformity(sampled, total, settings, is_all=len(sampled) == len(space))
         found["alignment"] = _alignment(views, MASKED, total, settings)
-    if sample is not None:
-        sessions, total = session_views(space.embedder, sample, settings.seed), f"{sample.total:,} sessions"
-        views, damaged["sessions"] = sessions.sound(), sessions.damaged.sum()
-        if len(views.vectors) > 1:
-            found["session_uniformity"] = _uniformity(views.vectors, total, settings)
-            found["session_alignment_masked"] = _alignment(views, MASKED, total, settings)
-            found["session_alignment_reordered"] = _alignment(views, REORDERED, total, settings)
-    return _Geometry(space.name, found, damaged)
+    return _Estimates(found, int(products.damaged.sum()))
+
+
+def _sessions(embedder: Embedder, sample: SessionSample, settings: DiagnosisSettings) -> _Estimates:
+    sessions, total = session_views(embedder, sample, settings.seed), f"{sample.total:,} sessions"
+    found, views = dict[str, Estimate](), sessions.sound()
+    if len(views.vectors) > 1:
+        found["session_uniformity"] = _uniformity(views.vectors, total, settings)
+        found["session_alignment_masked"] = _alignment(views, MASKED, total, settings)
+        found["session_alignment_reordered"] = _alignment(views, REORDERED, total, settings)
+    return _Estimates(found, int(sessions.damaged.sum()))
 
 
 def _uniformity(vectors: FloatArray, total: str, settings: DiagnosisSettings, *, is_all: bool = False) -> Estimate:

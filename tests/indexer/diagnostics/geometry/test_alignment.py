@@ -122,6 +122,16 @@ class TestPlane:
         assert alignment_section([make_space(vectors), collapsed], sample, settings).metrics == section.metrics
 
 
+def test_versions_of_one_model_read_sessions_once(make_space, vectors, sample, settings, embedder, monkeypatch):
+    encode, calls = embedder.encode_table, []
+    monkeypatch.setattr(embedder, "encode_table", lambda *arguments: calls.append(1) or encode(*arguments))
+    one = alignment_section([make_space(vectors)], sample, settings)
+    count = len(calls)
+    two = alignment_section([make_space(vectors), make_space(vectors[::-1])], sample, settings)
+    assert len(calls) == 2 * count
+    assert len(two.charts[0].rows) == 2 * len(one.charts[0].rows)
+
+
 class TestCollapsed:
     def test_healthy_products_are_not(self, make_space, vectors, settings):
         assert alignment_section([make_space(vectors)], None, settings).findings == ()
