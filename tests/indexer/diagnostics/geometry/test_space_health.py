@@ -241,7 +241,7 @@ class TestInvalidVectors:
         broken[5] = bad
         section = space_section(make_space(broken), settings)
         assert faults(section) == {Fault.INVALID_VECTORS: Severity.ERROR}
-        assert "1 vector of 500" in section.findings[0].problem
+        assert ": 1 of 500" in section.findings[0].problem
         assert all(np.isfinite(metric.value) for metric in section.metrics)
         assert "499 products" in {metric.name: metric for metric in section.metrics}["rank_me"].measured_on
 
