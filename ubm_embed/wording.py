@@ -24,6 +24,12 @@ def counted(number: int, noun: str, plural: str = "") -> str:
     return f"{number:,} {noun if number == 1 else plural or noun + 's'}"
 
 
+def sentence(clause: str) -> str:
+    """A clause with a capital and, unless it has an end of its own, a full stop."""
+    stop = "" if clause.endswith((".", "?", "…")) else "."
+    return f"{clause[:1].upper()}{clause[1:]}{stop}"
+
+
 def visible(name: str) -> str:
     """A title or an id of the shop on one line: control characters replaced, long ones cut."""
     text = "".join("\ufffd" if unicodedata.category(character) in ("Cc", "Cf") else character for character in name)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from ubm_embed.wording import counted, percent, visible
+from ubm_embed.wording import counted, percent, sentence, visible
 
 
 @pytest.mark.parametrize(
@@ -32,3 +32,8 @@ def test_a_name_cannot_steer_a_terminal() -> None:
     assert visible("Shoe\x1b[2J\r\n\u202egnp") == "Shoe\ufffd[2J\ufffd\ufffd\ufffdgnp"
     assert visible("Größe 鞋") == "Größe 鞋"
     assert len(visible("x" * 500)) == 80
+
+
+@pytest.mark.parametrize(("clause", "expected"), [("was it meant?", "Was it meant?"), ("no sessions", "No sessions.")])
+def test_a_sentence_has_one_end(clause: str, expected: str) -> None:
+    assert sentence(clause) == expected

@@ -16,6 +16,7 @@ from indexer.diagnostics.pictures.thinning import Row, thinned
 from indexer.diagnostics.pictures.view import View
 from indexer.diagnostics.report import Chart, ChartKind
 from ubm_embed.data.session import encodable
+from ubm_embed.wording import sentence
 
 Spec = dict[str, Any]
 
@@ -69,8 +70,9 @@ def picture(chart: Chart, limit: int) -> Spec | None:
     size = {"width": _WIDTH if len(views) == 1 else _HALF, "height": _HEIGHT.get(chart.kind, _LOW)}
     drawn = [_DRAW[chart.kind](view).properties(**size) for view in views]
     whole = drawn[0] if len(drawn) == 1 else _side_by_side(drawn)
-    hints = [*wrap(f"Good: {chart.good}.", 110), *wrap(f"Otherwise: {chart.remedy}.".replace("`", ""), 110)]
-    title = alt.TitleParams(wrap(encodable(chart.title), 80), subtitle=[*map(encodable, hints)], offset=12)
+    hints = (f"Good: {sentence(chart.good)}", f"Otherwise: {sentence(chart.remedy)}".replace("`", ""))
+    lines = [line for hint in hints for line in wrap(encodable(hint), 110)]
+    title = alt.TitleParams(wrap(encodable(chart.title), 80), subtitle=lines, offset=12)
     spec: Spec = whole.properties(title=title).to_dict()
     legend = {**CONFIG["legend"], "columns": 3 if len(views) == 1 else 2}  # as wide as a view
     return {**_with_rows(spec, views), "config": {**CONFIG, "background": "white", "padding": 12, "legend": legend}}

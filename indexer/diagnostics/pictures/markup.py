@@ -9,7 +9,7 @@ from typing import Any
 
 from indexer.diagnostics.finding import Finding, Severity
 from indexer.diagnostics.report import Chart, Metric, Section, Table
-from ubm_embed.wording import counted
+from ubm_embed.wording import counted, sentence
 
 _MAX_ROWS, _MAX_CELL = 50, 300  # of a table, and characters of a cell; the JSON has all
 _SIGNS = {Severity.ERROR: "✖ Error", Severity.WARNING: "▲ Warning", Severity.NOTE: "● Note"}
@@ -152,9 +152,7 @@ def _prose(text: str) -> str:
 
 
 def _sentence(clause: str) -> str:
-    """A clause as a sentence, with a capital and a full stop."""
-    stop = "" if clause.endswith((".", "?", "…")) else "."
-    return _prose(f"{clause[:1].upper()}{clause[1:]}{stop}")
+    return _prose(sentence(clause))
 
 
 def _text(text: str) -> str:
