@@ -273,7 +273,7 @@ def _check(conditions: FailOn, diagnosis: Diagnosis) -> None:
     if unmeasured:
         problem = f"{', '.join(unmeasured)} could not be measured here; see the notes of the report"
         if not failures:
-            raise InvalidData(problem, field="--fail-on")
+            raise InvalidData(f"--fail-on: {problem}")
         complain(f"--fail-on: {problem}")
     if failures:
         raise typer.Exit(FAILED)

@@ -93,8 +93,11 @@ def _export_vectors(store: str, to: ExportFormat, out: Path, version: str | None
 def _export_to_viewer(
     store: str, to: ExportFormat, out: Path, version: str | None, sample: int | None, *, overwrite: bool
 ) -> None:
+    from indexer.export.projector import MAX_ROWS
     from indexer.export.viewers import export_to_viewer
 
+    if to is ExportFormat.PROJECTOR and sample is not None and sample > MAX_ROWS:
+        raise typer.BadParameter(f"--sample must be at most {MAX_ROWS:,}, all that the projector shows, got {sample:,}")
     number = _number(store, version)
     with progress() as report:
         exported = export_to_viewer(store, out, to, version=number, sample=sample, overwrite=overwrite, progress=report)
