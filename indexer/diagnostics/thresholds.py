@@ -1,6 +1,6 @@
 """Conditions that end a command with an error: `uniformity>-1.5,retention<0.6,warning`.
 
-The measured value decides, not its interval: whoever sets a limit has seen what is usual for the shop.
+The measured value decides, not its interval: a limit is set by someone who has seen what is usual for the shop.
 """
 
 from __future__ import annotations
@@ -63,7 +63,7 @@ class FailOn:
         """The conditions of a list with commas: `METRIC>LIMIT`, also with `>=`, `<`, `<=`; `warning` or `error`.
 
         Raises:
-            ValueError: names the condition that is no condition, or the metric that is unknown.
+            ValueError: names what is not a condition, or the metric that is unknown.
         """
         parts = [part.strip() for part in text.split(",")]
         severities = [severity for severity in _SEVERITIES if severity in parts]

@@ -1,8 +1,8 @@
 """A version's canaries: a few products and sessions, with their vectors and matches when it was published.
 
 They lie in `canaries.json` beside the manifest, not in it: every listing of versions reads all manifests. A version's
-files are immutable and its model is a copy, so whoever computes the canaries anew gets the same vectors, unless a file
-was changed or a library or a processor computes differently.
+files are immutable and its model is a copy, so that canaries computed anew have the same vectors, unless a file was
+changed, or a library or a processor computes differently.
 
 Letters: N products, S sessions, D width.
 """
