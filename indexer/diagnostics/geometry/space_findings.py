@@ -20,8 +20,8 @@ from indexer.diagnostics.geometry.space_measures import SpaceMeasures
 from ubm_embed.wording import percent
 
 SECTION = "space"
-# Between the trained (0.87 at most) and the untrained (0.96 at least). If all cosines are c, uniformity is 4 (c - 1):
-# this is the limit of -0.2 that the section on alignment has for it.
+# Between the trained (0.87 at most) and the untrained (0.96 at least). Uniformity is 4 (c - 1) or more where the mean
+# cosine is c (Jensen), so that above it the section on alignment names the collapse.
 _MAX_COSINE = 0.95
 # Of the directions that there are: trained models used 0.27 at least, and 0.16 an untrained one.
 _MIN_RANK = 0.1
@@ -53,9 +53,8 @@ def invalid_vectors(scan: SpaceScan) -> Iterator[Finding]:
 
 def space_findings(measures: SpaceMeasures) -> Iterator[Finding]:
     """In the order of the report."""
-    collapsed = [*_collapsed(measures)]
-    yield from collapsed
-    if not collapsed:  # which has a low rank for the same reason
+    # Vectors that are nearly alike have a low rank for that reason, which the section on alignment names.
+    if measures.scan.moments.mean_cosine <= _MAX_COSINE:
         yield from _low_rank(measures)
     yield from _hubs(measures)
     yield from _duplicates(measures)
@@ -64,18 +63,6 @@ def space_findings(measures: SpaceMeasures) -> Iterator[Finding]:
 
 def _finding(fault: Fault, severity: Severity, problem: str, remedy: str) -> Finding:
     return Finding(fault, severity, SECTION, problem, remedy)
-
-
-def _collapsed(measures: SpaceMeasures) -> Iterator[Finding]:
-    cosine = measures.scan.moments.mean_cosine
-    if cosine > _MAX_COSINE:
-        yield _finding(
-            Fault.COLLAPSED,
-            Severity.ERROR,
-            f"products have nearly one vector: the mean cosine of two is {cosine:.3f}",
-            "the model is untrained or collapsed: pre-train it longer, or with a lower rate if uniformity rose while "
-            "training: `ubm-embed pretrain --corpus DIR --out DIR --learning-rate RATE`",
-        )
 
 
 def _low_rank(measures: SpaceMeasures) -> Iterator[Finding]:

@@ -6,6 +6,7 @@ import pytest
 
 from indexer.diagnostics.finding import Fault, Severity
 from indexer.diagnostics.geometry import duplicates
+from indexer.diagnostics.geometry.alignment import alignment_section
 from indexer.diagnostics.geometry.space_health import space_section
 from indexer.diagnostics.space import ModelSpace, VersionSpace
 from indexer.store.embedding_store import EmbeddingStore
@@ -80,27 +81,28 @@ class TestHealthy:
 
 
 class TestCollapsed:
-    def test_nearly_equal_vectors(self, make_space, vectors, settings):
-        section = space_section(make_space(unit_rows(vectors + 10 * vectors[:1])), settings)
-        assert faults(section)[Fault.COLLAPSED] is Severity.ERROR
-        assert Fault.LOW_RANK not in faults(section)  # which is the same fault
+    """Which the section on alignment names, once."""
+
+    def test_nearly_equal_vectors_have_no_low_rank_besides(self, make_space, vectors, settings):
+        space = make_space(unit_rows(vectors + 10 * vectors[:1]))
+        assert [finding.fault for finding in alignment_section([space], None, settings).findings] == [Fault.COLLAPSED]
+        assert not {Fault.COLLAPSED, Fault.LOW_RANK} & faults(space_section(space, settings)).keys()
 
     def test_equal_vectors(self, make_space, vectors, settings):
         section = space_section(make_space(np.repeat(vectors[:1], 500, axis=0)), settings)
-        assert {Fault.COLLAPSED, Fault.DUPLICATE_VECTORS} <= faults(section).keys()
+        assert faults(section).keys() == {Fault.DUPLICATE_VECTORS}
         assert values(section)["rank_me"] == pytest.approx(1, abs=1e-3)
 
     def test_an_offset_is_none(self, make_space, vectors, settings):
-        section = space_section(make_space(unit_rows(vectors + 1.5 * vectors[:1])), settings)
-        assert values(section)["mean_cosine"] > 0.5
-        assert Fault.COLLAPSED not in faults(section)
+        space = make_space(unit_rows(vectors + 1.5 * vectors[:1]))
+        assert values(space_section(space, settings))["mean_cosine"] > 0.5
+        assert alignment_section([space], None, settings).findings == ()
 
 
 def test_vectors_near_a_line_have_a_low_rank(make_space, vectors, settings):
     signs = np.where(np.arange(500) % 2, 1, -1)[:, None]
     section = space_section(make_space(unit_rows(signs * vectors[:1] + 0.01 * vectors).astype(np.float32)), settings)
     assert faults(section)[Fault.LOW_RANK] is Severity.WARNING
-    assert Fault.COLLAPSED not in faults(section)
 
 
 class TestDuplicates:
