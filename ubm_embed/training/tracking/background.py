@@ -7,12 +7,15 @@ import threading
 from collections.abc import Callable, Mapping
 from typing import Any
 
+from ubm_embed.progress import Notice, unsaid
 from ubm_embed.training.tracking.tracker import RunStatus, Tracker
 
 # Steps that may wait for the tracker: hours of training, some dozens of MB.
 MAX_WAITING = 20_000
 # How long the end of training waits for the tracker to send what is left.
 MAX_SECONDS = 60.0
+# As long as nobody wonders.
+_SILENT_SECONDS = 2.0
 
 _Call = Callable[[], None]
 
@@ -40,11 +43,14 @@ class BackgroundTracker:
         """As the tracker's."""
         self._put(lambda: self.tracker.log(step, metrics))
 
-    def finish(self, status: RunStatus, *, seconds: float = MAX_SECONDS) -> None:
-        """As the tracker's; waits at most so long until it is done."""
+    def finish(self, status: RunStatus, *, seconds: float = MAX_SECONDS, notice: Notice = unsaid) -> None:
+        """As the tracker's; waits until it is done, for `seconds` at most, and says so where that takes long."""
         self._put(lambda: self.tracker.finish(status))
         self._put(None)
-        self._thread.join(seconds)
+        self._thread.join(min(_SILENT_SECONDS, seconds))
+        if self._thread.is_alive():
+            notice(f"waiting up to {seconds:g} s for {self.tracker.name} to take what is left")
+            self._thread.join(seconds)
         if self._thread.is_alive():
             self.failure = self.failure or f"it did not finish within {seconds:g} s"
 

@@ -88,7 +88,7 @@ class Tracking:
     def finish(self, status: RunStatus) -> None:
         """End the trackers that are left."""
         for tracker in self._trackers if self._counter is not None else ():
-            tracker.finish(status)
+            tracker.finish(status, notice=self.notice)
         self._drop_failed()
 
     def _begin(self) -> int:

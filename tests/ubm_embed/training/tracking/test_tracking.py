@@ -242,5 +242,7 @@ class TestATrackerThatHangs:
         tracker = BackgroundTracker(hanging)
         tracker.start({}, 1, None, lambda run_id: None)
         tracker.log(1, {})
-        tracker.finish(RunStatus.FINISHED, seconds=0.01)
+        said: list[str] = []
+        tracker.finish(RunStatus.FINISHED, seconds=0.01, notice=said.append)
+        assert said == ["waiting up to 0.01 s for mlflow to take what is left"]
         assert tracker.failure == "it did not finish within 0.01 s"
