@@ -93,6 +93,12 @@ class TestLengths:
         low, high = metric(report, "length_error").interval
         assert low < 0 < high
 
+    def test_its_error_stands_beside_that_of_a_constant(self):
+        predictions = lengths()
+        outcomes = predictions.outcomes
+        of_median = np.abs(outcomes - np.median(outcomes)).mean()
+        assert f"{of_median:.1f} if every session" in metric(length_report(predictions, SETTINGS), "length_mae").meaning
+
     @pytest.mark.parametrize(("factor", "word"), [(1.6, "too long"), (0.5, "too short")])
     def test_one_whose_lengths_are_off_is_named(self, factor, word):
         (finding,) = length_report(lengths(factor), SETTINGS).findings
