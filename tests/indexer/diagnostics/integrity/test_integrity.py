@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 import polars as pl
 import pytest
+import torch
 
 from indexer.diagnostics.finding import Fault, Severity
 from indexer.diagnostics.integrity.integrity import integrity_section
@@ -29,6 +30,7 @@ from tests.indexer.exchanged_tokenizer import exchange_tokens
 from ubm_embed.data.arrays import FloatArray
 from ubm_embed.inference.embedder import Embedder
 from ubm_embed.inference.runtimes import selection
+from ubm_embed.model.device import computes_bfloat16
 from ubm_embed.model.folder import ModelFolder
 
 Measured = dict[str, float]
@@ -74,6 +76,7 @@ class TestSound:
     def test_with_a_product_tower(self, make_store: MakeStore, session_model_folder: Path) -> None:
         assert diagnosed(make_store("towers", model=session_model_folder)).findings == ()
 
+    @pytest.mark.skipif(not computes_bfloat16(torch.device("cpu")), reason="this CPU does not compute in bfloat16")
     def test_read_in_bfloat16(self, make_store: MakeStore, monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setattr(selection.SelectionRules, "keeps_quality", lambda rules, result: True)
         assert diagnosed(make_store("bfloat16", runtime="torch-bfloat16")).findings == ()
