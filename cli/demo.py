@@ -85,6 +85,7 @@ def run_demo(home: Path, *, seed: int, overwrite: bool, sizes: DemoSizes | None 
     typer.echo(f"  ubm-embed query --session {home / 'session.json'} --store {home / 'store'}")
     typer.echo(f'  ubm-embed lookup --title "blue trail running shoes" --store {home / "store"}')
     typer.echo(f"  ubm-embed serve --store {home / 'store'}    # and open http://127.0.0.1:8080/docs")
+    typer.echo(f"  ubm-embed diagnose --store {home / 'store'} --corpus {home / 'corpus'}")
 
 
 def _require_libraries() -> None:
