@@ -114,7 +114,7 @@ class VersionSpace:
 
     def batches(self) -> Iterator[FloatArray]:
         """All vectors in order: each [N, D]."""
-        return (finite_rows(batch.vectors) for batch in self.store.table.batches(self._table_version))
+        return map(finite_rows, self.store.table.vector_batches(self._table_version))
 
     def vectors(self, rows: IntArray) -> FloatArray:
         """[K, D]."""

@@ -63,7 +63,7 @@ class FailOn:
         """The conditions of a list with commas: `METRIC>LIMIT`, also with `>=`, `<`, `<=`; `warning` or `error`.
 
         Raises:
-            ValueError: names what is not a condition, or the metric that is unknown.
+            ValueError: names the invalid condition, or the unknown metric.
         """
         parts = [part.strip() for part in text.split(",")]
         severities = [severity for severity in _SEVERITIES if severity in parts]

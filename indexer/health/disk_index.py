@@ -24,7 +24,7 @@ def require_searchable(table: ProductTable, version: StoreVersion, index: Vector
     snapshot, rows = table.snapshot(version.table_version), evenly_spaced(version.products, _QUERIES)
     queries = snapshot.vectors(rows)
     # One more than K, as each query is itself a product.
-    exact = exact_scan(table.batches(version.table_version), queries, _K + 1).nearest
+    exact = exact_scan(table.vector_batches(version.table_version), queries, _K + 1).nearest
     recall = recall_at_k(lambda vectors, k: index.search(vectors, k).positions, queries, exact, snapshot.vectors, rows)
     if recall < version.recall_at_10 - _MAX_LOSS:
         problem = f"LanceDB's index has a recall@10 of {recall:.3f}, published with {version.recall_at_10:.3f}"

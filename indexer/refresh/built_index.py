@@ -29,7 +29,7 @@ class TableVectors:
     table_version: int
 
     def __iter__(self) -> Iterator[FloatArray]:
-        return (batch.vectors for batch in self.table.batches(self.table_version))
+        return self.table.vector_batches(self.table_version)
 
     def build_on_disk(self, spec: IndexSpec) -> VectorIndex:
         """LanceDB's own index over them; building it commits a version of the table."""

@@ -5,7 +5,7 @@ Letters: B queries, K nearest, M products, D width.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
 import numpy as np
@@ -13,8 +13,8 @@ from numpy.typing import NDArray
 
 from indexer.index.backend import Neighbours
 from indexer.refresh.shards import not_unit_length
-from indexer.store.product_table import VectorBatch
 from ubm_embed.data.arrays import FloatArray, finite_rows, offsets_of
+from ubm_embed.progress import Progress
 
 
 @dataclass(frozen=True)
@@ -34,17 +34,17 @@ class ScanStatistics:
     nearest: Neighbours
 
 
-def exact_scan(batches: Iterable[VectorBatch], queries: FloatArray, k: int) -> ScanStatistics:
+def exact_scan(batches: Iterable[FloatArray], queries: FloatArray, k: int) -> ScanStatistics:
     """Read every vector once and search all of them for the queries.
 
     Args:
-        batches: all vectors of a version, at least one.
+        batches: all vectors of a version, at least one: each [N, D].
         queries: [B, D].
     """
     queries = finite_rows(queries)
     rows, bad, total = 0, 0, np.zeros(queries.shape[1])
     best = Neighbours(np.empty((len(queries), 0), np.float32), np.empty((len(queries), 0), np.int64))
-    for _, vectors in batches:
+    for vectors in batches:
         invalid = not_unit_length(vectors).size
         bad += invalid
         vectors = finite_rows(vectors) if invalid else vectors  # a NaN would be nearest to everything
@@ -54,6 +54,15 @@ def exact_scan(batches: Iterable[VectorBatch], queries: FloatArray, k: int) -> S
         rows += len(vectors)
     order = np.argsort(-best.scores, axis=1, kind="stable")
     return ScanStatistics(rows, bad, (total / rows).astype(np.float32), _at_columns(best, order))
+
+
+def reported(batches: Iterable[FloatArray], what: str, total: int, progress: Progress) -> Iterator[FloatArray]:
+    """The batches, each reported once it was used."""
+    done = 0
+    for vectors in batches:
+        yield vectors
+        done += len(vectors)
+        progress(what, done, total)
 
 
 def _best(best: Neighbours, scores: FloatArray, positions: NDArray[np.int64], k: int) -> Neighbours:

@@ -164,7 +164,7 @@ def _scan(table: ProductTable, candidate: ReleaseCandidate, count: int) -> tuple
     version, rows = candidate.table_version, evenly_spaced(len(candidate.product_ids), count)
     products = table.vectors(version, rows)
     midpoints = midpoints_of(products)
-    statistics = exact_scan(table.batches(version), np.concatenate([products, midpoints]), NEAREST + 1)
+    statistics = exact_scan(table.vector_batches(version), np.concatenate([products, midpoints]), NEAREST + 1)
     of_products, of_midpoints = slice(len(products)), slice(len(products), None)
     queries = TuningQueries(
         products=products,

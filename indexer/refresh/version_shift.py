@@ -7,7 +7,6 @@ Letters: B sampled products, K nearest, M products, D width.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
 import numpy as np
@@ -15,14 +14,15 @@ import polars as pl
 
 from indexer.index.backend import NOISE
 from indexer.index.recall import candidate_scores
-from indexer.refresh.exact_scan import ScanStatistics, exact_scan
+from indexer.refresh.exact_scan import ScanStatistics, exact_scan, reported
 from indexer.refresh.gates import Gate, GateResult
 from indexer.refresh.settings import GateLimits
-from indexer.store.product_table import ProductTable, VectorBatch
+from indexer.store.product_table import ProductTable
 from ubm_embed.data.arrays import BoolArray, FloatArray, IntArray, evenly_spaced
 from ubm_embed.progress import Progress, silent
 
 NEAREST = 10
+_SCANNING = "scanning vectors"
 
 
 @dataclass(frozen=True)
@@ -51,7 +51,7 @@ class ScannedVersion:
         """Scan a version for `count` of its products, evenly spaced as those of a refresh."""
         rows = evenly_spaced(len(product_ids), count)
         vectors = table.vectors(table_version, rows)
-        batches = _reported(table.batches(table_version), len(product_ids), progress)
+        batches = reported(table.vector_batches(table_version), _SCANNING, len(product_ids), progress)
         return cls(table_version, product_ids, rows, vectors, exact_scan(batches, vectors, NEAREST + 1))
 
 
@@ -101,7 +101,7 @@ def measure_shift(
     # Without a product in common nothing is searched for, and only the centroids are compared.
     own = rows[in_both]
     vectors = table.vectors(earlier, own) if own.size else later.vectors[:0]
-    batches = _reported(table.batches(earlier), len(ids), progress)
+    batches = reported(table.vector_batches(earlier), _SCANNING, len(ids), progress)
     before = exact_scan(batches, vectors, later.statistics.nearest.scores.shape[1])
     neighbours = _without_itself(before.nearest.positions, own)
     neighbours = rows_of(later.product_ids, ids.gather(neighbours.ravel())).reshape(neighbours.shape)
@@ -154,12 +154,3 @@ def rows_of(product_ids: pl.Series, wanted: pl.Series) -> IntArray:
     joined = wanted.alias("product_id").to_frame().join(index, on="product_id", how="left", maintain_order="left")
     rows: IntArray = joined["row"].cast(pl.Int64).fill_null(-1).to_numpy()
     return rows
-
-
-def _reported(batches: Iterable[VectorBatch], total: int, progress: Progress) -> Iterator[VectorBatch]:
-    """The batches, each reported once it was used."""
-    done = 0
-    for batch in batches:
-        yield batch
-        done += len(batch.vectors)
-        progress("scanning vectors", done, total)

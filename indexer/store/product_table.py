@@ -18,7 +18,7 @@ import pyarrow as pa
 
 from indexer.storage.storage import Storage
 from indexer.store.lance_errors import translated
-from indexer.store.table_schema import ROW_HASH, TEXT_HASH, VECTOR, table_schema, vectors_in
+from indexer.store.table_schema import ROW_HASH, TEXT_HASH, VECTOR, record_batches, table_schema, vectors_in
 from indexer.store.table_snapshot import TableSnapshot
 from ubm_embed.data.arrays import FloatArray, IntArray
 
@@ -94,6 +94,10 @@ class ProductTable:
                 vectors = batch.column(VECTOR)
                 yield VectorBatch(ids, vectors_in(vectors, vectors.type.list_size))
 
+    def vector_batches(self, version: int) -> Iterator[FloatArray]:
+        """As `batches`, without the ids: each [K, D]."""
+        return (batch.vectors for batch in self.batches(version))
+
     def snapshot(self, version: int) -> TableSnapshot:
         """A version, kept open; asking for the last one again returns the same handle."""
         if self._last is None or self._last[0] != version:
@@ -133,7 +137,7 @@ class ProductTable:
         from lance.fragment import write_fragments
 
         schema = table_schema(products, vectors.shape[1])
-        batches = pa.RecordBatchReader.from_batches(schema, _batches(products, vectors, schema))
+        batches = pa.RecordBatchReader.from_batches(schema, record_batches(products, vectors, schema, _ROWS_PER_BATCH))
         with translated(self.uri):
             written = write_fragments(batches, self.uri, schema=schema, mode="overwrite" if overwrite else "append")
         fragments = [json.dumps(fragment.to_json()) for fragment in written]
@@ -283,14 +287,6 @@ class ProductTable:
         import lance
 
         return lance.dataset(self.uri)
-
-
-def _batches(products: pl.DataFrame, vectors: FloatArray, schema: pa.Schema) -> Iterator[pa.RecordBatch]:
-    for first, rows in enumerate(products.iter_slices(_ROWS_PER_BATCH)):
-        part = vectors[first * _ROWS_PER_BATCH :][: rows.height]
-        column = pa.FixedSizeListArray.from_arrays(pa.array(part.ravel()), vectors.shape[1])
-        arrays = [*(chunked.combine_chunks() for chunked in rows.to_arrow().columns), column]
-        yield pa.record_batch(arrays, schema=schema)
 
 
 def _fragments(written: Sequence[str]) -> list[Any]:

@@ -6,6 +6,7 @@ Letters: K rows, D width.
 from __future__ import annotations
 
 import re
+from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -42,6 +43,17 @@ def table_schema(products: pl.DataFrame, width: int) -> pa.Schema:
     """The schema of a table with the columns of these rows and vectors of this width."""
     vector = pa.field(VECTOR, pa.list_(pa.float32(), width), nullable=False)
     return products.head(0).to_arrow().schema.append(vector)
+
+
+def record_batches(
+    products: pl.DataFrame, vectors: FloatArray, schema: pa.Schema, size: int
+) -> Iterator[pa.RecordBatch]:
+    """Rows and their vectors, [K, D], as batches of a schema that `table_schema` made, `size` rows at a time."""
+    for first, rows in enumerate(products.iter_slices(size)):
+        part = vectors[first * size :][: rows.height]
+        column = pa.FixedSizeListArray.from_arrays(pa.array(part.ravel()), vectors.shape[1])
+        arrays = [*(chunked.combine_chunks() for chunked in rows.to_arrow().columns), column]
+        yield pa.record_batch(arrays, schema=schema)
 
 
 def vectors_in(column: pa.FixedSizeListArray, width: int) -> FloatArray:

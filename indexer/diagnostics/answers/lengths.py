@@ -11,12 +11,12 @@ from collections.abc import Iterator
 import numpy as np
 
 from indexer.diagnostics.answers.head_predictions import HeadPredictions, HeadReport
+from indexer.diagnostics.bootstrapped import bootstrapped_metrics
 from indexer.diagnostics.finding import Fault, Finding, Severity
 from indexer.diagnostics.report import Better, Chart, ChartKind, Metric
 from indexer.diagnostics.settings import DiagnosisSettings
 from ubm_embed.data.arrays import FloatArray, IntArray
 from ubm_embed.evaluation.calibration import equal_mass_bins
-from ubm_embed.evaluation.intervals import bootstrap_intervals
 
 # As a share of the mean length: the interval of the error must lie beyond it. A head minimises the squared error, so it
 # is right on average where it was trained; later sessions may be somewhat longer or shorter without anybody's fault.
@@ -44,7 +44,6 @@ def _metrics(predicted: FloatArray, lengths: IntArray, settings: DiagnosisSettin
     def measure(drawn: IntArray) -> dict[str, float]:
         return {"length_error": float(errors[drawn].mean()), "length_mae": float(np.abs(errors[drawn]).mean())}
 
-    intervals = bootstrap_intervals(measure, errors.size, rounds=settings.rounds, seed=settings.seed)
     # The constant with the least absolute error: what a head must beat to be of use.
     of_median = float(np.abs(lengths - np.median(lengths)).mean())
     meanings: dict[str, tuple[Better | None, str]] = {
@@ -58,16 +57,14 @@ def _metrics(predicted: FloatArray, lengths: IntArray, settings: DiagnosisSettin
             f"mean absolute error of the interactions still to come; {of_median:.1f} if every session got their median",
         ),
     }
-    for name, value in measure(np.arange(errors.size)).items():
-        better, meaning = meanings[name]
-        yield Metric(
-            name=name,
-            value=value,
-            interval=intervals[name],
-            measured_on=f"{errors.size:,} sessions",
-            better=better,
-            meaning=meaning,
-        )
+    yield from bootstrapped_metrics(
+        measure,
+        errors.size,
+        meanings,
+        f"{errors.size:,} sessions",
+        rounds=settings.rounds,
+        seed=settings.seed,
+    )
 
 
 def _chart(predicted: FloatArray, lengths: IntArray) -> Chart:

@@ -10,6 +10,7 @@ from collections.abc import Iterator
 import numpy as np
 
 from indexer.diagnostics.answers.head_predictions import HeadPredictions, HeadReport
+from indexer.diagnostics.bootstrapped import bootstrapped_metrics
 from indexer.diagnostics.finding import Fault, Finding, Severity
 from indexer.diagnostics.report import Better, Chart, ChartKind, Metric
 from indexer.diagnostics.settings import DiagnosisSettings
@@ -22,7 +23,6 @@ from ubm_embed.evaluation.calibration import (
     expected_calibration_error,
     logistic_recalibration,
 )
-from ubm_embed.evaluation.intervals import bootstrap_intervals
 from ubm_embed.evaluation.proportions import wilson_interval
 from ubm_embed.wording import percent
 
@@ -61,12 +61,9 @@ def _metrics(probabilities: FloatArray, labels: BoolArray, settings: DiagnosisSe
 
     measured_on = f"{labels.size:,} sessions, {int(labels.sum()):,} with a purchase"
     yield _calibration_error(probabilities, labels, measured_on, settings)
-    intervals = bootstrap_intervals(measure, labels.size, rounds=settings.rounds, seed=settings.seed)
-    for name, value in measure(np.arange(labels.size)).items():
-        better, meaning = _MEANINGS[name]
-        yield Metric(
-            name=name, value=value, interval=intervals[name], measured_on=measured_on, better=better, meaning=meaning
-        )
+    yield from bootstrapped_metrics(
+        measure, labels.size, _MEANINGS, measured_on, rounds=settings.rounds, seed=settings.seed
+    )
 
 
 def _calibration_error(

@@ -12,12 +12,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from indexer.diagnostics.answers.popularity_groups import PopularityGroups
+from indexer.diagnostics.bootstrapped import bootstrapped_metrics
 from indexer.diagnostics.finding import Fault, Finding, Severity
 from indexer.diagnostics.report import Better, Chart, ChartKind, Metric
 from indexer.index.backend import NOISE, Neighbours
 from ubm_embed.data.arrays import BoolArray, FloatArray, IntArray
 from ubm_embed.evaluation.intervals import bootstrap_intervals
-from ubm_embed.evaluation.proportions import with_width
 
 # A version is published at a recall of 0.99, measured on products and on midpoints, which are harder than sessions: one
 # neighbour in ten missed is far from what was promised, and every second one makes answers wrong.
@@ -128,16 +128,17 @@ def _recall_metric(
     def mean(drawn: IntArray) -> dict[str, float]:
         return {name: float(np.average(shares[drawn], weights=weights[drawn]))}
 
-    value = mean(np.arange(shares.size))[name]
-    interval = bootstrap_intervals(mean, shares.size, rounds=rounds, seed=seed)[name]
-    return Metric(
-        name=name,
-        value=value,
-        interval=with_width(interval, value, shares.size),
-        measured_on=f"{shares.size:,} {subjects}",
-        better=Better.HIGHER,
-        meaning=f"share of the exact ten nearest of {subjects} that the index finds; a version is published at 0.99",
+    meaning = f"share of the exact ten nearest of {subjects} that the index finds; a version is published at 0.99"
+    (metric,) = bootstrapped_metrics(
+        mean,
+        shares.size,
+        {name: (Better.HIGHER, meaning)},
+        f"{shares.size:,} {subjects}",
+        rounds=rounds,
+        seed=seed,
+        shares=(name,),
     )
+    return metric
 
 
 def recall_chart(groups: list[GroupRecall], limit: float) -> Chart:

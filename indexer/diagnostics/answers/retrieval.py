@@ -5,15 +5,13 @@ Letters: B queries, K products of an answer, M products, D width.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 
 import numpy as np
-import polars as pl
 
 from indexer.diagnostics.space import Space
 from indexer.index.backend import Neighbours
-from indexer.refresh.exact_scan import ScanStatistics, exact_scan
-from indexer.store.product_table import VectorBatch
+from indexer.refresh.exact_scan import ScanStatistics, exact_scan, reported
 from ubm_embed.data.arrays import FloatArray, IntArray
 from ubm_embed.progress import Progress
 
@@ -27,15 +25,7 @@ Search = Callable[[FloatArray, int], Neighbours]
 
 def scan(space: Space, queries: FloatArray, k: int, progress: Progress) -> ScanStatistics:
     """The exact K nearest of all queries, and the mean of all vectors."""
-    return exact_scan(_batches(space, progress), queries, k)
-
-
-def _batches(space: Space, progress: Progress) -> Iterator[VectorBatch]:
-    done, no_ids = 0, pl.Series("product_id", dtype=pl.String)
-    for vectors in space.batches():
-        yield VectorBatch(no_ids, vectors)
-        done += len(vectors)
-        progress("searching all products", done, len(space))
+    return exact_scan(reported(space.batches(), "searching all products", len(space), progress), queries, k)
 
 
 def visible_answers(search: Search, queries: FloatArray, held: Sequence[IntArray]) -> IntArray:

@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 
 from indexer.diagnostics.answers.retrieval import ANSWERS
 from indexer.diagnostics.answers.session_queries import SessionQueries
+from indexer.diagnostics.bootstrapped import bootstrapped_metrics
 from indexer.diagnostics.finding import Fault, Finding, Severity
 from indexer.diagnostics.report import Better, Metric, Table
 from indexer.diagnostics.space import Space, title_of
@@ -28,8 +29,6 @@ from ubm_embed.evaluation.beyond_accuracy import (
     surprisal,
     unexpectedness,
 )
-from ubm_embed.evaluation.intervals import bootstrap_intervals
-from ubm_embed.evaluation.proportions import with_width
 
 # The same ten products for everybody fill nearly all places, since only those that a session holds give way. Of models
 # that tell sessions apart they filled 0.04 to 0.08 (3,800 products) and 0.01 (a million). Half of the places that they
@@ -70,20 +69,9 @@ def variety_metrics(space: Space, answers: Answers, rounds: int, seed: int) -> I
         measured = {name: float(values[drawn].mean()) for name, values in means.items()}
         return measured if bias is None else measured | {"popularity_bias": bias(drawn)}
 
-    everything = np.arange(len(answers.rows))
-    intervals = bootstrap_intervals(measure, everything.size, rounds=rounds, seed=seed)
-    for name, value in measure(everything).items():
-        if name in _SHARES:
-            intervals[name] = with_width(intervals[name], value, everything.size)
-        better, meaning = _MEANINGS[name]
-        yield Metric(
-            name=name,
-            value=value,
-            interval=intervals[name],
-            measured_on=answers.measured_on,
-            better=better,
-            meaning=meaning,
-        )
+    yield from bootstrapped_metrics(
+        measure, len(answers.rows), _MEANINGS, answers.measured_on, rounds=rounds, seed=seed, shares=_SHARES
+    )
 
 
 _SHARES = {"novelty", "unexpectedness"}

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from indexer.diagnostics.bootstrapped import bootstrapped_metrics
 from indexer.diagnostics.changes.commands import difference_of, rollback_to
 from indexer.diagnostics.changes.share_histogram import histogram
 from indexer.diagnostics.finding import Fault, Finding, Severity
@@ -14,8 +15,6 @@ from indexer.diagnostics.space import VersionSpace
 from indexer.refresh.gates import Gate, GateResult
 from indexer.refresh.version_shift import NEAREST, ScannedVersion, VersionShift, measure_shift, retention
 from ubm_embed.data.arrays import IntArray
-from ubm_embed.evaluation.intervals import bootstrap_intervals
-from ubm_embed.evaluation.proportions import with_width
 from ubm_embed.progress import Progress, silent
 
 _FAULTS = {Gate.NEIGHBOURS: Fault.MOVED_NEIGHBOURS, Gate.CENTROID: Fault.SHIFTED_CENTROID}
@@ -35,7 +34,7 @@ def shift_metrics(shift: VersionShift, *, rounds: int, seed: int) -> list[Metric
     """`retention` and `centroid_shift`, as far as they were measured."""
     metrics = []
     if shift.retention is not None:
-        metrics.append(_retention(shift, shift.retention, rounds, seed))
+        metrics.append(_retention(shift, rounds, seed))
     if shift.centroid is not None:
         meaning = "distance that the mean vector moved; near 0 after a refresh with the same model"
         metrics.append(
@@ -50,19 +49,21 @@ def shift_metrics(shift: VersionShift, *, rounds: int, seed: int) -> list[Metric
     return metrics
 
 
-def _retention(shift: VersionShift, value: float, rounds: int, seed: int) -> Metric:
+def _retention(shift: VersionShift, rounds: int, seed: int) -> Metric:
     def measure(drawn: IntArray) -> dict[str, float]:
         return {"retention": retention(shift.kept[drawn], shift.present[drawn])}
 
-    interval = bootstrap_intervals(measure, shift.rows.size, rounds=rounds, seed=seed)["retention"]
-    return Metric(
-        name="retention",
-        value=value,
-        interval=with_width(interval, value, shift.rows.size),
-        measured_on=f"{shift.rows.size:,} products of both versions",
-        better=Better.HIGHER,
-        meaning=f"share of the {NEAREST} nearest products that are still among them; above 0.9 after a usual night",
+    meaning = f"share of the {NEAREST} nearest products that are still among them; above 0.9 after a usual night"
+    (metric,) = bootstrapped_metrics(
+        measure,
+        shift.rows.size,
+        {"retention": (Better.HIGHER, meaning)},
+        f"{shift.rows.size:,} products of both versions",
+        rounds=rounds,
+        seed=seed,
+        shares=("retention",),
     )
+    return metric
 
 
 def shift_findings(gates: Sequence[GateResult], before: VersionSpace, after: VersionSpace) -> list[Finding]:

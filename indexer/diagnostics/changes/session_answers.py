@@ -14,6 +14,7 @@ import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
+from indexer.diagnostics.bootstrapped import bootstrapped_metrics
 from indexer.diagnostics.changes.commands import diagnosis_of, rollback_to
 from indexer.diagnostics.changes.share_histogram import histogram
 from indexer.diagnostics.finding import Fault, Finding, Severity
@@ -25,7 +26,6 @@ from indexer.search.retriever import Retriever
 from ubm_embed.data.arrays import evenly_spaced
 from ubm_embed.data.corpus import Corpus
 from ubm_embed.data.session import Action, Interaction, Session
-from ubm_embed.evaluation.intervals import bootstrap_intervals
 from ubm_embed.evaluation.rank_overlap import PERSISTENCE, rank_biased_overlap
 from ubm_embed.progress import Progress, silent
 from ubm_embed.wording import visible
@@ -65,18 +65,19 @@ class SessionAnswers:
     def metric(self, *, rounds: int, seed: int) -> Metric:
         """`answer_overlap`."""
         overlaps = self.overlaps
-        interval = bootstrap_intervals(
-            lambda drawn: {"overlap": float(overlaps[drawn].mean())}, overlaps.size, rounds=rounds, seed=seed
-        )["overlap"]
-        return Metric(
-            name="answer_overlap",
-            value=float(overlaps.mean()),
-            interval=interval,
-            measured_on=f"{overlaps.size:,} sessions",
-            better=Better.HIGHER,
-            meaning=f"rank-biased overlap (p = {PERSISTENCE:g}) of the first {_K} products that both versions answer "
-            "with: 1 if they are the same in the same order; above 0.9 after a usual night",
+        meaning = (
+            f"rank-biased overlap (p = {PERSISTENCE:g}) of the first {_K} products that both versions answer with: 1 "
+            "if they are the same in the same order; above 0.9 after a usual night"
         )
+        (metric,) = bootstrapped_metrics(
+            lambda drawn: {"answer_overlap": float(overlaps[drawn].mean())},
+            overlaps.size,
+            {"answer_overlap": (Better.HIGHER, meaning)},
+            f"{overlaps.size:,} sessions",
+            rounds=rounds,
+            seed=seed,
+        )
+        return metric
 
     @property
     def read_alike(self) -> bool:

@@ -9,8 +9,8 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from indexer.diagnostics.estimate import Estimate
 from indexer.diagnostics.finding import Fault, Finding, Severity
-from indexer.diagnostics.geometry.estimate import Estimate
 from indexer.diagnostics.geometry.scan import UnitVectors
 from indexer.diagnostics.geometry.views import MASKED, REORDERED, Views, product_views, session_views
 from indexer.diagnostics.report import Better, Chart, ChartKind, Metric, Section

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from indexer.diagnostics.geometry.estimate import Estimate
+from indexer.diagnostics.estimate import Estimate
 from indexer.diagnostics.geometry.scan import SpaceScan
 from indexer.diagnostics.report import Table
 from indexer.diagnostics.space import Space, title_of

@@ -10,14 +10,12 @@ from dataclasses import dataclass
 from typing import NamedTuple
 
 import numpy as np
-import polars as pl
 from numpy.typing import NDArray
 
 from indexer.diagnostics.space import Space, sample_rows
 from indexer.index.backend import NOISE, Neighbours
 from indexer.refresh.exact_scan import exact_scan
 from indexer.refresh.shards import not_unit_length
-from indexer.store.product_table import VectorBatch
 from ubm_embed.data.arrays import FloatArray, IntArray
 from ubm_embed.evaluation.duplicates import row_hashes
 from ubm_embed.evaluation.moments import Moments
@@ -25,7 +23,6 @@ from ubm_embed.progress import Progress
 
 # N_10 is what the literature on hubness reports, and ten products are about what a shop shows.
 NEIGHBOURS = 10
-_NO_IDS = pl.Series("product_id", [], pl.String)
 
 
 class UnitVectors(NamedTuple):
@@ -94,7 +91,7 @@ class _Reading:
         self.moments = Moments(dimension)
         self.hashes: list[NDArray[np.uint64]] = []
 
-    def batches(self) -> Iterator[VectorBatch]:
+    def batches(self) -> Iterator[FloatArray]:
         done, total = 0, len(self.space)
         for vectors in self.space.batches():
             hashes, bad = row_hashes(vectors), not_unit_length(vectors)
@@ -106,4 +103,4 @@ class _Reading:
             self.moments.add(np.delete(vectors, bad, axis=0) if bad.size else vectors)
             done += len(vectors)
             self.progress("reading vectors", done, total)
-            yield VectorBatch(_NO_IDS, vectors)
+            yield vectors

@@ -11,8 +11,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from indexer.diagnostics.estimate import Estimate
 from indexer.diagnostics.geometry.duplicates import Duplicates
-from indexer.diagnostics.geometry.estimate import Estimate
 from indexer.diagnostics.geometry.hubs import QueryOccurrences, SampledOccurrences
 from indexer.diagnostics.geometry.near_duplicates import NearDuplicates
 from indexer.diagnostics.geometry.scan import SpaceScan, UnitVectors

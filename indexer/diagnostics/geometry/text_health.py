@@ -10,7 +10,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from indexer.diagnostics.geometry.estimate import Estimate
+from indexer.diagnostics.estimate import Estimate
 from indexer.diagnostics.geometry.read_texts import ReadTexts
 from indexer.diagnostics.report import Table
 from indexer.diagnostics.settings import DiagnosisSettings

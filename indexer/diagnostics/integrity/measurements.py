@@ -5,13 +5,13 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 
+from indexer.diagnostics.estimate import Estimate
 from indexer.diagnostics.integrity.index_vectors import IndexVectors, compare_index
 from indexer.diagnostics.integrity.stored_vectors import StoredVectors, compare_texts, min_cosine
 from indexer.diagnostics.report import Better, Metric
 from indexer.diagnostics.settings import DiagnosisSettings
 from indexer.diagnostics.space import VersionSpace, sample_rows
 from indexer.search.canaries import CanaryCheck, check_canaries
-from ubm_embed.evaluation.proportions import wilson_interval
 from ubm_embed.progress import Progress
 
 _STEPS = ("canaries", "index", "texts")
@@ -58,14 +58,8 @@ class Measurements:
         yield self._share("self_recall", found, self.index.is_found.size, meaning, Better.HIGHER)
 
     def _share(self, name: str, count: int, total: int, meaning: str, better: Better = Better.LOWER) -> Metric:
-        return Metric(
-            name=name,
-            value=count / total,
-            interval=None if total == self.products else wilson_interval(count, total),
-            measured_on=f"{total:,} of {self.products:,} products",
-            better=better,
-            meaning=f"share of {meaning}",
-        )
+        measured_on = f"{total:,} of {self.products:,} products"
+        return Estimate.share(count, total, self.products, measured_on).metric(name, f"share of {meaning}", better)
 
 
 def measure(space: VersionSpace, settings: DiagnosisSettings, progress: Progress) -> Measurements:

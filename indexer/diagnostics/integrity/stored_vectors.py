@@ -72,8 +72,7 @@ def _found_at(space: VersionSpace, rows: IntArray, fresh: FloatArray, limit: flo
 
     A row of an equal text has that vector by right: it counts only if the vector is not that of its own text.
     """
-    table = space.store.table.batches(space.opened.version.table_version)
-    nearest = exact_scan(table, fresh, _CANDIDATES).nearest
+    nearest = exact_scan(space.batches(), fresh, _CANDIDATES).nearest
     near = (nearest.scores >= limit) & (nearest.positions != rows[:, None])
     candidates = np.unique(nearest.positions[near])
     if not candidates.size:

@@ -18,7 +18,7 @@ COLOURS = ("#0072B2", "#D55E00", "#009E73", "#E69F00", "#56B4E9", "#CC79A7", INK
 SHAPES = ("circle", "triangle-up", "square", "diamond", "cross", "triangle-down", "triangle-left", "triangle-right")
 # Fewer than colours, so that the eighth line differs from the first by its dashes.
 DASHES = ([1, 0], [6, 3], [2, 2], [9, 3, 2, 3], [1, 4])
-OTHER = "other"  # what is not among the most frequent; grey
+OTHER = "other"  # all but the most frequent; grey
 FONT = "system-ui, 'DejaVu Sans', sans-serif"
 
 _TEXT = {"labelColor": INK, "titleColor": INK, "labelFontSize": 12, "titleFontSize": 12, "titleFontWeight": "normal"}

@@ -3,13 +3,11 @@
 from collections.abc import Iterator
 
 import numpy as np
-import polars as pl
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from indexer.refresh.exact_scan import exact_scan
-from indexer.store.product_table import VectorBatch
 
 WIDTH = 8
 EPS = np.finfo(np.float32).eps
@@ -22,10 +20,8 @@ def unit_vectors(count: int, width: int = WIDTH, seed: int = 0) -> np.ndarray:
     return (vectors / np.linalg.norm(vectors, axis=1, keepdims=True)).astype(np.float32)
 
 
-def batches(vectors: np.ndarray, rows: int) -> Iterator[VectorBatch]:
-    for first in range(0, len(vectors), rows):
-        part = vectors[first : first + rows]
-        yield VectorBatch(pl.Series("product_id", [f"p{first + row}" for row in range(len(part))]), part)
+def batches(vectors: np.ndarray, rows: int) -> Iterator[np.ndarray]:
+    return (vectors[first : first + rows] for first in range(0, len(vectors), rows))
 
 
 @given(st.integers(1, 60), st.integers(1, 70), st.integers(1, 5), st.integers(1, 12))
