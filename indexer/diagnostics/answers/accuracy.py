@@ -6,15 +6,13 @@ Letters: B sessions.
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
-import numpy as np
-
+from indexer.diagnostics.bootstrapped import bootstrapped_metrics
 from indexer.diagnostics.finding import Fault, Finding, Severity
 from indexer.diagnostics.report import Better, Chart, ChartKind, Metric
 from ubm_embed.data.arrays import IntArray
-from ubm_embed.evaluation.intervals import bootstrap_intervals
 from ubm_embed.evaluation.proportions import wilson_interval
 from ubm_embed.evaluation.ranking import hit_at_k, ndcg_at_k
 from ubm_embed.evaluation.significance import paired_p_values
@@ -55,25 +53,23 @@ def accuracy_metrics(targets: TargetRanks, rounds: int, seed: int) -> Iterator[M
         }
 
     size = targets.ranks.size
-    values = measure(np.arange(size))
-    intervals = bootstrap_intervals(measure, size, rounds=rounds, seed=seed)
-    for name in ("hit_at_10", "popularity_hit_at_10"):  # shares, and a popular product is seldom the next one
-        intervals[name] = wilson_interval(round(values[name] * size), size)
     flattered = "" if targets.unseen else "; flattered where training has read these sessions"
-    meanings = {
-        "hit_at_10": f"share of sessions whose next product is among the ten answers{flattered}",
-        "ndcg_at_10": f"as hit@10, but a lower rank counts for less: 1 / log2(1 + rank){flattered}",
-        "popularity_hit_at_10": "hit@10 of the ten most popular products for every session: a model must beat it",
+    meanings: dict[str, tuple[Better | None, str]] = {
+        "hit_at_10": (Better.HIGHER, f"share of sessions whose next product is among the ten answers{flattered}"),
+        "ndcg_at_10": (
+            Better.HIGHER,
+            f"as hit@10, but a lower rank counts for less: 1 / log2(1 + rank){flattered}",
+        ),
+        "popularity_hit_at_10": (
+            None,
+            "hit@10 of the ten most popular products for every session: a model must beat it",
+        ),
     }
-    for name, value in values.items():
-        yield Metric(
-            name=name,
-            value=value,
-            interval=intervals[name],
-            measured_on=f"{size:,} sessions",
-            better=None if name.startswith("popularity") else Better.HIGHER,
-            meaning=meanings[name],
-        )
+    for metric in bootstrapped_metrics(measure, size, meanings, f"{size:,} sessions", rounds=rounds, seed=seed):
+        if metric.name == "ndcg_at_10":
+            yield metric
+        else:  # a share, and a popular product is seldom the next one
+            yield replace(metric, interval=wilson_interval(round(metric.value * size), size))
 
 
 def accuracy_findings(targets: TargetRanks, rounds: int, seed: int) -> Iterator[Finding]:

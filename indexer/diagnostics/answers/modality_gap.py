@@ -6,13 +6,14 @@ Letters: B sessions, Q products, D width.
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import replace
 
 import numpy as np
 from numpy.typing import NDArray
 
+from indexer.diagnostics.bootstrapped import bootstrapped_metrics
 from indexer.diagnostics.report import Better, Metric
 from ubm_embed.data.arrays import FloatArray, IntArray
-from ubm_embed.evaluation.intervals import bootstrap_intervals
 
 # Of fewer, the bootstrap held the distance of the centroids too seldom: 0.62 of the time of 30 sessions, 0.87 of 100.
 _MIN_SESSIONS = 100
@@ -49,17 +50,11 @@ def gap_metrics(
 
     parts = ((gap, len(sessions), "sessions", ("modality_gap",)), (nearest, len(product_nearest), "products", ()))
     for measure, size, subjects, distances in parts:
-        intervals = bootstrap_intervals(measure, size, rounds=rounds, seed=seed, distances=distances)
-        for name, value in measure(np.arange(size)).items():
-            better, meaning = _MEANINGS[name]
-            yield Metric(
-                name=name,
-                value=value,
-                interval=None if name in distances and size < _MIN_SESSIONS else intervals[name],
-                measured_on=f"{size:,} {subjects}",
-                better=better,
-                meaning=meaning,
-            )
+        measured_on = f"{size:,} {subjects}"
+        for metric in bootstrapped_metrics(
+            measure, size, _MEANINGS, measured_on, rounds=rounds, seed=seed, distances=distances
+        ):
+            yield replace(metric, interval=None) if metric.name in distances and size < _MIN_SESSIONS else metric
 
 
 _MEANINGS: dict[str, tuple[Better | None, str]] = {
