@@ -3,6 +3,7 @@
 live.json                which version answers, and which did before
 products.lance/          every product and its vector: one LanceDB table with all its versions
 versions/<number>/       a version's manifest, its index and its products
+revisions/<number>/      what changed since a version was published
 models/<model_id>/       a copy of each model that made vectors
 tags.json                names that people gave to versions
 staging/<model_id>/      what an unfinished refresh has encoded so far
@@ -21,12 +22,12 @@ from indexer.store.product_table import TABLE, ProductTable
 from ubm_embed.errors import Conflict, NotFound
 
 LIVE_FILE, TAGS_FILE = "live.json", "tags.json"
-VERSIONS, MODELS, STAGING = "versions", "models", "staging"
+VERSIONS, REVISIONS, MODELS, STAGING = "versions", "revisions", "models", "staging"
 # Written last into a model's folder: a copy without it is incomplete.
 MODEL_LAST_FILE = "config.json"
 
 _LOCKS = {LOCK_FILE, SWAP_LOCK_FILE, "lock.json"}
-_CONTENTS = {f"{TABLE}.lance", LIVE_FILE, TAGS_FILE, VERSIONS, MODELS, STAGING} | _LOCKS
+_CONTENTS = {f"{TABLE}.lance", LIVE_FILE, TAGS_FILE, VERSIONS, REVISIONS, MODELS, STAGING} | _LOCKS
 
 
 class EmbeddingStore:
@@ -98,6 +99,11 @@ class EmbeddingStore:
 def version_folder(number: int) -> str:
     """Name of a version's folder, with its manifest, index and products."""
     return f"{VERSIONS}/{number}"
+
+
+def revision_folder(number: int) -> str:
+    """Name of the folder with the segments of a version's revisions."""
+    return f"{REVISIONS}/{number}"
 
 
 def staging_folder(model_id: str) -> str:

@@ -1,17 +1,18 @@
 """Which version of a store answers: one small file, and replacing it is what publishes.
 
-live.json    {"version": 3, "history": [2, 1], "last": 3}: the version that answers, those that did before, newest
-first, and the highest number that ever did
+live.json    {"version": 3, "history": [2, 1], "last": 3, "revisions": {"3": {"number": 17, ...}}}: the version that
+answers, those that did before, newest first, the highest number that ever did, and the last revision of each
 """
 
 from __future__ import annotations
 
-import json
+from collections.abc import Collection, Mapping
 from typing import Annotated, Any
 
 from pydantic import Field
 
 from indexer.store.embedding_store import LIVE_FILE, VERSIONS, EmbeddingStore
+from indexer.versions.revision import Revision
 from ubm_embed.errors import Conflict, InvalidData
 from ubm_embed.validation import FrozenModel
 
@@ -38,11 +39,27 @@ class Live(FrozenModel):
         history: versions that answered before and were not withdrawn, newest first; after a rollback, those before
             `version`.
         last: the highest number that ever was live, as no number is used twice.
+        revisions: the last revision of each version that was changed since it was published, by its number.
     """
 
     version: VersionNumber
     history: tuple[VersionNumber, ...] = Field(default_factory=_all_before)
     last: VersionNumber = Field(default_factory=_highest)
+    revisions: Mapping[VersionNumber, Revision] = Field(default_factory=dict)
+
+    @property
+    def revision(self) -> Revision | None:
+        """The revision that answers; None if the version does as it was published."""
+        return self.revisions.get(self.version)
+
+    def with_revision(self, revision: Revision) -> Live:
+        """What is live once the version that answers has this revision."""
+        return self.model_copy(update={"revisions": {**self.revisions, self.version: revision}})
+
+    def with_revisions_of(self, versions: Collection[int]) -> Live:
+        """The same without the revisions of other versions than these."""
+        kept = {number: revision for number, revision in self.revisions.items() if number in versions}
+        return self.model_copy(update={"revisions": kept})
 
     def after(self, number: int) -> Live:
         """What is live once `number` is: a newer version adds to the history, an older one withdraws those after it."""
@@ -50,13 +67,13 @@ class Live(FrozenModel):
             return self
         if number < self.version:
             earlier = tuple(before for before in self.history if before < number)
-            return Live(version=number, history=earlier, last=self.last)
+            return Live(version=number, history=earlier, last=self.last, revisions=self.revisions)
         history = (self.version, *self.history)[:_MAX_HISTORY]
-        return Live(version=number, history=history, last=max(self.last, number))
+        return Live(version=number, history=history, last=max(self.last, number), revisions=self.revisions)
 
     def to_bytes(self) -> bytes:
         """The content of the file."""
-        return (json.dumps(self.model_dump()) + "\n").encode("utf-8")
+        return (self.model_dump_json() + "\n").encode("utf-8")
 
 
 def version_numbers(store: EmbeddingStore) -> list[int]:
@@ -86,16 +103,35 @@ def live_number(store: EmbeddingStore) -> int:
     return read_live(store).version
 
 
-def make_live(store: EmbeddingStore, number: int, *, known: Live | None) -> None:
+def make_live(store: EmbeddingStore, number: int, *, known: Live | None, revision: Revision | None = None) -> None:
     """Publish a complete version in one step: a reader that opens the store sees the one before or this one.
 
     Args:
         known: what was live when the work on this version began; None if nothing was.
+        revision: of the version; None for the one that it had, if it had any.
 
     Raises:
         Conflict: something else was made live since, and nothing was published.
     """
     live = known.after(number) if known else Live(version=number, history=(), last=number)
+    _swap(store, live if revision is None else live.with_revision(revision), known)
+
+
+def publish_revision(store: EmbeddingStore, revision: Revision, *, known: Live) -> Live:
+    """Publish a revision of the live version in one step, and return what is live then.
+
+    Args:
+        known: what was live when the work on the revision began.
+
+    Raises:
+        Conflict: something else was made live since, and nothing was published.
+    """
+    live = known.with_revision(revision)
+    _swap(store, live, known)
+    return live
+
+
+def _swap(store: EmbeddingStore, live: Live, known: Live | None) -> None:
     file, current = f"{store.uri}/{LIVE_FILE}", _read_bytes(store)
     try:
         if (None if current is None else Live.from_json(current, file=file)) != known:

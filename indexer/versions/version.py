@@ -24,8 +24,10 @@ from ubm_embed.validation import NEWER, FrozenModel
 MANIFEST_FILE = "manifest.json"
 # Texts with the vectors that they had; versions of older software lack it.
 CANARIES_FILE = "canaries.json"
-# Which files lie beside the manifest. 1: ids.parquet; 2: those of `indexer.catalogue`.
-LAYOUT = 2
+# Products of which only columns changed that no model reads, since the version whose files this one shares.
+PATCH_FILE = "patch.arrow"
+# Which files lie beside the manifest. 1: ids.parquet; 2: those of `indexer.catalogue`; 3: hashes and popularity, too.
+LAYOUT = 3
 METRIC: Literal["inner_product"] = "inner_product"
 
 _Count = Annotated[int, Field(ge=1)]
@@ -72,6 +74,10 @@ class StoreVersion(FrozenModel):
         columns: the shop's columns, by name.
         gates: what each gate measured, its limit, and whether it passed or was allowed to fail.
         files: of each file beside the manifest, by name.
+        shares_files_of: the version in whose folder its index and products are, if only columns changed since that no
+            model reads; what is beside this manifest comes before the files there. Never one that shares files itself.
+        index_update: how its index was made: `action` (`trained`, `kept_up` or `shared`), `reason`, and `nights`, how
+            many versions its lists have been kept up for.
 
     Raises:
         ValueError: an invalid value, or two values that contradict each other.
@@ -102,6 +108,8 @@ class StoreVersion(FrozenModel):
     columns: Mapping[str, ColumnSummary] = Field(default_factory=dict)
     gates: Mapping[str, Any] = Field(default_factory=dict)
     files: Mapping[str, FileDigest] = Field(default_factory=dict)
+    shares_files_of: VersionNumber | None = None
+    index_update: Mapping[str, Any] = Field(default_factory=dict)
 
     @pydantic.field_validator("layout")
     @classmethod
@@ -142,6 +150,11 @@ class StoreVersion(FrozenModel):
     def index_request(self) -> IndexRequest:
         """The index that was requested; an empty request in manifests of older software."""
         return IndexRequest.from_manifest(self.parameters)
+
+    @property
+    def files_version(self) -> int:
+        """The version in whose folder its index and products are."""
+        return self.shares_files_of or self.version
 
     @property
     def vectors_model_id(self) -> str:

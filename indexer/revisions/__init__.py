@@ -1,0 +1,1 @@
+"""What changed since a version was published: segments at rest, and a version's products and vectors under them."""

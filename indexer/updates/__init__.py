@@ -1,0 +1,1 @@
+"""Products upserted and deleted: a revision of the live version, encoded, written and published at once."""
