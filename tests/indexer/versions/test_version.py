@@ -122,7 +122,7 @@ def test_an_invalid_field_is_named(store: EmbeddingStore, manifest: Path, change
 @pytest.mark.parametrize(
     ("change", "problem"),
     [
-        ({"layout": 3, "kind": "new"}, "field 'layout': must be at most 3, got 4: written by newer software; upgrade"),
+        ({"layout": 4, "kind": "new"}, "field 'layout': must be at most 3, got 4: written by newer software; upgrade"),
         ({"shards": 4}, "field 'shards': unknown: written by newer software; upgrade ubm-embed"),
         ({"layout": 0}, "field 'layout': must be at least 1"),
         ({"kind": "tree"}, "kind must be one of flat"),
