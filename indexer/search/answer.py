@@ -83,6 +83,7 @@ class Answer:
 
     Attributes:
         version: the store's version that answered.
+        revision: of that version; 0 if it answered as it was published.
         model_id: the model that read the session.
         fallback: why the popular products answer; None if the model does.
         unknown: ids of the session that the version does not know.
@@ -100,6 +101,7 @@ class Answer:
     matches: tuple[Match, ...]
     purchase_intention: float | None = None
     remaining_length: float | None = None
+    revision: int = 0
 
     def to_dict(self) -> dict[str, Any]:
         """As JSON, without predictions that were not made."""
@@ -107,6 +109,7 @@ class Answer:
         return {
             "session_id": self.session_id,
             "version": self.version,
+            "revision": self.revision,
             "model_id": self.model_id,
             "fallback": self.fallback,
             "unknown": list(self.unknown),

@@ -22,6 +22,7 @@ from indexer.search.ranking import Rules
 from indexer.search.reasons import reasons_for
 from indexer.search.resolution import UNREADABLE, ResolvedSession, SessionResolver, as_read
 from indexer.search.shown_products import ShownProduct, ShownProducts
+from indexer.versions.revision import Revision
 from indexer.versions.version import StoreVersion
 from ubm_embed.data.arrays import FloatArray
 from ubm_embed.data.session import Action, Interaction, Product
@@ -74,9 +75,17 @@ class _Asked:
 class Answerer:
     """Answers queries from the parts of one version. Several threads may ask at once."""
 
-    def __init__(self, version: StoreVersion, embedder: Embedder, matcher: Matcher, predictors: Predictors) -> None:
+    def __init__(
+        self,
+        version: StoreVersion,
+        embedder: Embedder,
+        matcher: Matcher,
+        predictors: Predictors,
+        revision: Revision | None = None,
+    ) -> None:
         self.matcher = matcher
         self._version, self._embedder, self._predictors = version, embedder, predictors
+        self._revision = 0 if revision is None else revision.number
         readers = (embedder, *(predictor.embedder for predictor in predictors.by_task.values()))
         reads_removals = all(reader.tokenizer.reads_removals for reader in readers)
         self._resolver = SessionResolver(matcher.catalogue, reads_removals=reads_removals)
@@ -197,6 +206,7 @@ class Answerer:
             Answer(
                 session_id=one.session.session_id,
                 version=self._version.version,
+                revision=self._revision,
                 model_id=self._version.model_id,
                 fallback=self._fallback(one.session.fallback),
                 unknown=one.unknown,

@@ -21,6 +21,7 @@ from indexer.search.recent_requests import RecentRequests
 from indexer.search.retriever import Retriever
 from indexer.store.embedding_store import EmbeddingStore
 from indexer.versions.live import live_number
+from indexer.versions.revision import Revision
 from indexer.versions.version import StoreVersion, read_version
 from ubm_embed.data.session import Product, Session
 from ubm_embed.errors import InvalidData, UbmError
@@ -96,6 +97,16 @@ class LiveRetriever:
     def version(self) -> StoreVersion:
         """The version that answers now."""
         return self._serving.retriever.version
+
+    @property
+    def revision(self) -> Revision | None:
+        """The revision of it that answers now; None if it does as it was published."""
+        return self._serving.retriever.revision
+
+    @property
+    def label(self) -> str:
+        """As of `Retriever`."""
+        return self._serving.retriever.label
 
     def recommend(self, session: Session, k: int = 10, rules: Rules | None = None, *, explain: bool = False) -> Answer:
         """As `Retriever.recommend`."""

@@ -13,6 +13,7 @@ from indexer.catalogue.version_catalogue import open_catalogue
 from indexer.index.vector_index import INDEX_FILE, VectorIndex
 from indexer.store.embedding_store import EmbeddingStore, model_folder, version_folder
 from indexer.versions.live import live_number
+from indexer.versions.revision import Revision
 from indexer.versions.version import CANARIES_FILE, StoreVersion, read_version, require_files
 from indexer.versions.version_index import open_index
 from ubm_embed.errors import Conflict, InvalidData, NotFound
@@ -26,6 +27,7 @@ class OpenVersion:
 
     Attributes:
         canaries: the content of its file of canaries, which few need (see `Canaries.from_json`); None if it has none.
+        revision: what changed since it was published, which index and catalogue hold, too; None if nothing did.
     """
 
     version: StoreVersion
@@ -33,6 +35,7 @@ class OpenVersion:
     index: VectorIndex
     catalogue: Catalogue
     canaries: bytes | None = None
+    revision: Revision | None = None
 
 
 def open_version(

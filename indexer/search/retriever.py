@@ -24,6 +24,7 @@ from indexer.search.prediction import Predictors
 from indexer.search.query import Query, Timings
 from indexer.search.ranking import Rules
 from indexer.store.embedding_store import EmbeddingStore
+from indexer.versions.revision import Revision, version_label
 from indexer.versions.version import StoreVersion
 from ubm_embed.data.session import Product, Session
 from ubm_embed.errors import InvalidData, NotFound
@@ -40,7 +41,7 @@ class Retriever:
     Args:
         predictors: models that predict how a session will go on, at most one for each task; answers then say so.
         limits: what a request may ask at most.
-        canaries: as of `OpenVersion`.
+        canaries, revision: as of `OpenVersion`.
 
     Raises:
         ValueError: two predictors for one task.
@@ -55,13 +56,17 @@ class Retriever:
         predictors: Sequence[Predictor] = (),
         limits: Limits | None = None,
         canaries: bytes | None = None,
+        revision: Revision | None = None,
     ) -> None:
         self.version = version
+        self.revision = revision
         self.embedder = embedder
         self.canaries = canaries
         self.limits = limits or Limits()
         self.predictors = Predictors(predictors)
-        self._answerer: Answerer | None = Answerer(version, embedder, Matcher(index, catalogue), self.predictors)
+        self._answerer: Answerer | None = Answerer(
+            version, embedder, Matcher(index, catalogue), self.predictors, revision
+        )
 
     @classmethod
     def open(
@@ -90,7 +95,7 @@ class Retriever:
         """
         opened = open_version(EmbeddingStore.open(store), version, device, embedder)
         parts = opened.version, opened.embedder, opened.index, opened.catalogue
-        return cls(*parts, predictors, limits, opened.canaries)
+        return cls(*parts, predictors, limits, opened.canaries, opened.revision)
 
     def close(self) -> None:
         """Let the version's files go; a request after that is an error. Let requests end first."""
@@ -105,6 +110,11 @@ class Retriever:
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
         self.close()
+
+    @property
+    def label(self) -> str:
+        """The version and its revision as people write them: `3.17`."""
+        return version_label(self.version.version, self.revision)
 
     @property
     def matcher(self) -> Matcher:

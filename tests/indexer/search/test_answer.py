@@ -13,6 +13,7 @@ def test_an_answer_as_json_has_the_promised_keys() -> None:
     assert json.loads(json.dumps(answer.to_dict())) == {
         "session_id": "s1",
         "version": 3,
+        "revision": 0,
         "model_id": "abc",
         "fallback": None,
         "unknown": ["p9"],
@@ -25,7 +26,7 @@ def test_an_answer_as_json_has_the_promised_keys() -> None:
 
 def test_only_predictions_that_were_made_are_in_it() -> None:
     document = Answer("s1", 3, "abc", None, (), 1.0, (), 0.12345678, 0.0).to_dict()
-    assert list(document)[4:7] == ["unknown", "purchase_intention", "remaining_length"]
+    assert list(document)[5:8] == ["unknown", "purchase_intention", "remaining_length"]
     assert (document["purchase_intention"], document["remaining_length"]) == (0.123457, 0.0)
     one = Answer("s1", 3, "abc", None, (), 1.0, (), remaining_length=4.25).to_dict()
     assert one["remaining_length"] == 4.25

@@ -129,12 +129,23 @@ _MATCH: Schema = {
 }
 _ANSWER: Schema = {
     "type": "object",
-    "required": ["answer_id", "session_id", "version", "model_id", "fallback", "unknown", "took_ms", "matches"],
+    "required": [
+        "answer_id",
+        "session_id",
+        "version",
+        "revision",
+        "model_id",
+        "fallback",
+        "unknown",
+        "took_ms",
+        "matches",
+    ],
     "properties": {
         "answer_id": {**_TEXT, "description": "Give it back with events that follow from this answer."},
         "arm": {**_TEXT, "description": "Of the experiment; left out without one."},
         "session_id": _nullable(_TEXT),
         "version": {**_COUNT, "description": "Of the store."},
+        "revision": {**_COUNT, "description": "Of the version; 0 if nothing changed since it was published."},
         "model_id": _TEXT,
         "fallback": {**_nullable(_TEXT), "description": "Why the popular products answer; null if the model does."},
         "unknown": {"type": "array", "items": _TEXT, "description": "Ids that the version does not know."},
@@ -150,6 +161,7 @@ _ANSWER: Schema = {
 PREDICTION_FIELDS = (
     "session_id",
     "version",
+    "revision",
     "model_id",
     "fallback",
     "unknown",
@@ -159,7 +171,7 @@ PREDICTION_FIELDS = (
 )
 _PREDICTION: Schema = {
     "type": "object",
-    "required": ["session_id", "version", "model_id", "fallback", "unknown"],
+    "required": ["session_id", "version", "revision", "model_id", "fallback", "unknown"],
     "properties": {name: _ANSWER["properties"][name] for name in PREDICTION_FIELDS},
     "additionalProperties": False,
 }
