@@ -10,6 +10,7 @@ from dataclasses import asdict, dataclass, field, replace
 from datetime import UTC, datetime
 from importlib.metadata import PackageNotFoundError
 from importlib.metadata import version as version_of
+from typing import Any
 
 import numpy as np
 import polars as pl
@@ -22,13 +23,14 @@ from indexer.index.vector_index import VectorIndex
 from indexer.refresh.built_index import TableVectors, build_saved_index
 from indexer.refresh.exact_scan import ScanStatistics, exact_scan
 from indexer.refresh.gates import Gate, GateResult, require_passed
+from indexer.refresh.going_live import go_live
 from indexer.refresh.plan import ChangeCounts
 from indexer.refresh.settings import GateLimits, RefreshSettings
 from indexer.refresh.version_canaries import write_canaries
 from indexer.refresh.version_shift import NEAREST, ScannedVersion, measure_shift, rows_of, shift_gates
 from indexer.store.embedding_store import EmbeddingStore, version_folder
 from indexer.store.product_table import ProductTable
-from indexer.versions.live import Live, make_live, version_numbers
+from indexer.versions.live import Live, version_numbers
 from indexer.versions.version import LAYOUT, MANIFEST_FILE, METRIC, ColumnSummary, StoreVersion, digests
 from ubm_embed.data.arrays import evenly_spaced
 from ubm_embed.evaluation.uniformity import alignment, uniformity
@@ -58,6 +60,7 @@ class ReleaseCandidate:
         runtime: the text runtimes that encoded its products.
         columns: the shop's columns, for the manifest.
         canaries: those of a version that is repaired, which stay; None to make them.
+        revisions: what became of the rows of the revision that was live when the work began, for the manifest.
     """
 
     table_version: int
@@ -76,6 +79,7 @@ class ReleaseCandidate:
     runtime: str | None = None
     columns: Mapping[str, ColumnSummary] = field(default_factory=dict)
     canaries: bytes | None = None
+    revisions: Mapping[str, int] = field(default_factory=dict)
 
 
 def publish(
@@ -91,7 +95,7 @@ def publish(
     store.table.pin(number, candidate.table_version)
     store.table.fsync()
     version = make_version(store, candidate, number, settings, allowed)
-    make_live(store, number, known=candidate.live)
+    go_live(store, version, known=candidate.live)
     return version
 
 
@@ -150,13 +154,19 @@ def make_version(
             software=software(),
             source=candidate.source,
             base=candidate.base.version if candidate.base else None,
-            changes=asdict(candidate.changes) | {"encoded": candidate.encoded},
+            changes=_changes_of(candidate),
             columns=candidate.columns,
             gates={str(result.gate): result.to_dict() for result in results},
             files=digests(aside),
         )
         version.write(aside)
     return version
+
+
+def _changes_of(candidate: ReleaseCandidate) -> dict[str, Any]:
+    """The manifest's entry `changes`."""
+    changes = asdict(candidate.changes) | {"encoded": candidate.encoded}
+    return changes | {"revisions": dict(candidate.revisions)} if candidate.revisions else changes
 
 
 def _scan(table: ProductTable, candidate: ReleaseCandidate, count: int) -> tuple[ScanStatistics, TuningQueries]:

@@ -93,6 +93,9 @@ class RefreshSettings(FrozenModel):
         keep: which old versions stay.
         ray: the workers, if Ray encodes.
         index: the index to build and its targets; None is the request of the live version.
+        max_patch_share: share of the products whose columns may differ from the version whose files are shared; beyond
+            it, a refresh that changes no text writes files of its own, too.
+        retrain_every: versions for which the lists of an index are kept up before it is trained anew.
 
     Raises:
         ValueError: a value outside its range.
@@ -104,6 +107,8 @@ class RefreshSettings(FrozenModel):
     keep: KeepPolicy = KeepPolicy()
     ray: RayWorkers = RayWorkers()
     index: IndexRequest | None = None
+    max_patch_share: _Share = 0.2
+    retrain_every: Annotated[int, Field(ge=1)] = 30
 
     @classmethod
     def read(cls, file: str | Path) -> RefreshSettings:
