@@ -4,56 +4,143 @@ products.arrow      the shop's columns and popularity, in the index's order, in 
 id_hashes.npy       64-bit hashes of the ids, sorted
 id_positions.npy    the position of each hash
 popular.npy         positions of the products that were ever chosen, the most popular first, then by id
+text_hashes.npy     [M] 16 bytes each, of what the model reads of a product
+row_hashes.npy      [M] 64 bits each, of a product's other columns, too
+popularity.npy      [M] how often each product was chosen
 
-Letters: M products.
+The last three are as the table has them, and are missing where it lacks the column.
+
+Letters: M products, K of a batch.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+import contextlib
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
+from typing import Any, BinaryIO, Self
 
 import numpy as np
 import pyarrow as pa
+from numpy.typing import NDArray
 
 from indexer.catalogue.id_hashes import id_hashes
 from indexer.catalogue.product_file import PRODUCTS_FILE, ROWS_PER_BATCH_KEY
 from indexer.catalogue.product_ids import ID_HASHES_FILE, ID_POSITIONS_FILE
-from indexer.store.table_schema import POPULARITY
+from indexer.store.table_schema import POPULARITY, ROW_HASH, TEXT_HASH
 from ubm_embed.data.arrays import IntArray
 
 POPULAR_FILE = "popular.npy"
+TEXT_HASHES_FILE, ROW_HASHES_FILE, POPULARITY_FILE = "text_hashes.npy", "row_hashes.npy", "popularity.npy"
+TEXT_HASHES = np.dtype("V16")
 # A reader checks a batch in full before it takes a row of it, which takes 0.04 ms for this many rows. Fewer would make
 # it keep more batches.
 ROWS_PER_BATCH = 1024
 
 
+# Hashes of the ids of a batch, whose first product is at this position: [K] -> [K].
+IdHashes = Callable[[pa.Array, int], NDArray[np.uint64]]
+
+
+def hash_ids(product_ids: pa.Array, first: int) -> NDArray[np.uint64]:
+    """The hashes of ids, wherever they are; an `IdHashes`."""
+    del first
+    return id_hashes(product_ids.to_pylist())
+
+
 def write_catalogue(
-    folder: Path, schema: pa.Schema, batches: Iterable[pa.RecordBatch], rows_per_batch: int = ROWS_PER_BATCH
+    folder: Path,
+    schema: pa.Schema,
+    batches: Iterable[pa.RecordBatch],
+    rows_per_batch: int = ROWS_PER_BATCH,
+    hashes_of: IdHashes = hash_ids,
 ) -> int:
     """Write the files and return how many products there are.
 
     Memory grows by 16 bytes for each product, and by the ids of those that were ever chosen.
 
     Args:
-        schema: of the batches: product_id, any columns of the shop, and popularity if there is one.
+        schema: of the batches: product_id, any columns of the shop, and popularity and both hashes if there are any.
         batches: in the index's order, of any length.
+        hashes_of: the hashes of ids, of which a refresh knows most.
 
     Raises:
         OSError: the disk is full, or the like.
     """
-    stored = pa.schema([field.with_type(_stored_type(field.type)) for field in schema])
+    shown = [field for field in schema if field.name not in (TEXT_HASH, ROW_HASH)]
+    stored = pa.schema([field.with_type(_stored_type(field.type)) for field in shown])
     stored = stored.with_metadata({ROWS_PER_BATCH_KEY: str(rows_per_batch)})
     hashes, chosen, first = [np.empty(0, np.uint64)], list[pa.Table](), 0
-    with pa.OSFile(str(folder / PRODUCTS_FILE), "wb") as sink, pa.ipc.new_file(sink, stored) as writer:
-        for batch in _of_equal_length(batches, stored, rows_per_batch):
+    with contextlib.ExitStack() as files:
+        sink = files.enter_context(pa.OSFile(str(folder / PRODUCTS_FILE), "wb"))
+        writer = files.enter_context(pa.ipc.new_file(sink, stored))
+        arrays = {name: files.enter_context(_ArrayFile(folder / name, dtype)) for name, dtype in _arrays_of(schema)}
+        for batch in _of_equal_length(_with_arrays(batches, arrays), stored, rows_per_batch):
             writer.write_batch(batch)
-            hashes.append(id_hashes(batch.column("product_id").to_pylist()))
+            hashes.append(hashes_of(batch.column("product_id"), first))
             chosen.append(_chosen(batch, first))
             first += batch.num_rows
     _write_hashes(folder, np.concatenate(hashes))
     _save(folder / POPULAR_FILE, _by_popularity(chosen).astype("<i8", copy=False))
     return first
+
+
+def values_of(column: pa.Array, dtype: np.dtype[Any]) -> NDArray[Any]:
+    """The values of a column of numbers or of hashes of bytes, 0 in place of null: [K]."""
+    if dtype.kind != "V":
+        return np.asarray(column.fill_null(0).to_numpy(zero_copy_only=False), dtype)
+    fixed = column.fill_null(bytes(dtype.itemsize)).cast(pa.binary(dtype.itemsize))
+    return np.frombuffer(fixed.buffers()[1], dtype, len(fixed), fixed.offset * dtype.itemsize)
+
+
+_COLUMNS = {
+    TEXT_HASHES_FILE: (TEXT_HASH, TEXT_HASHES),
+    ROW_HASHES_FILE: (ROW_HASH, np.dtype("<u8")),
+    POPULARITY_FILE: (POPULARITY, np.dtype("<i8")),
+}
+
+
+def _arrays_of(schema: pa.Schema) -> Iterator[tuple[str, np.dtype[Any]]]:
+    for name, (column, dtype) in _COLUMNS.items():
+        if column in schema.names:
+            yield name, dtype
+
+
+def _with_arrays(batches: Iterable[pa.RecordBatch], arrays: Mapping[str, _ArrayFile]) -> Iterator[pa.RecordBatch]:
+    """The batches without their hashes, once the arrays have the values of theirs."""
+    for batch in batches:
+        for name, array in arrays.items():
+            column, dtype = _COLUMNS[name]
+            array.write(values_of(batch.column(column), dtype))
+        yield batch.drop_columns([name for name in (TEXT_HASH, ROW_HASH) if name in batch.schema.names])
+
+
+class _ArrayFile:
+    """An array of one dimension as `np.save` writes it, some values at a time, of which the number is known last."""
+
+    def __init__(self, file: Path, dtype: np.dtype[Any]) -> None:
+        self._stream, self._dtype, self._count = file.open("wb"), dtype, 0
+        self._start = _write_header(self._stream, dtype, 0)
+
+    def write(self, values: NDArray[Any]) -> None:
+        self._stream.write(np.ascontiguousarray(values).data)
+        self._count += values.size
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        with self._stream:
+            self._stream.seek(0)
+            end = _write_header(self._stream, self._dtype, self._count)
+            assert end == self._start, "NumPy leaves room in its header for an array that grows"
+
+
+def _write_header(stream: BinaryIO, dtype: np.dtype[Any], count: int) -> int:
+    """Write the header of an array of one dimension, and return where its values begin."""
+    header = {"descr": np.lib.format.dtype_to_descr(dtype), "fortran_order": False, "shape": (count,)}
+    np.lib.format.write_array_header_1_0(stream, header)
+    return stream.tell()
 
 
 def _stored_type(kind: pa.DataType) -> pa.DataType:
@@ -121,5 +208,5 @@ def _write_hashes(folder: Path, hashes: IntArray) -> None:
 def _save(file: Path, array: IntArray) -> None:
     """As `np.save`, whose error does not say that the disk is full."""
     with file.open("wb") as stream:
-        np.lib.format.write_array_header_1_0(stream, np.lib.format.header_data_from_array_1_0(array))
+        _write_header(stream, array.dtype, array.size)
         stream.write(np.ascontiguousarray(array).data)

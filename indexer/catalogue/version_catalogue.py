@@ -35,23 +35,29 @@ def write_version_catalogue(folder: Path, table: ProductTable, table_version: in
         OSError: the disk is full, or the like.
     """
     snapshot = table.snapshot(table_version)
-    write_catalogue(folder, snapshot.row_schema, snapshot.row_batches())
+    batches = snapshot.row_batches(with_hashes=True)
+    write_catalogue(folder, snapshot.hashed_schema, batches)
 
 
-def open_catalogue(store: EmbeddingStore, version: StoreVersion, folder: Path) -> MappedCatalogue:
+def open_catalogue(
+    store: EmbeddingStore, version: StoreVersion, folder: Path, own: Path | None = None
+) -> MappedCatalogue:
     """The products of a version, in its index's order.
 
     It watches all files of the version, the index among them. For a version of layout 1 the files are made from the
     table in TMPDIR first, which takes some seconds for a million products; the next refresh writes them to the store.
 
     Args:
-        folder: the version's folder, which may be removed once this returns.
+        folder: of `version.files_version`; it may be removed once this returns.
+        own: the version's folder, if that is another one.
 
     Raises:
         InvalidData: a file is missing, truncated or damaged, or has other products than the manifest says.
         OSError: a file may not be read, or TMPDIR is full.
     """
-    files = [folder / name for name in version.files]
+    files = [(own or folder) / name for name in version.files]
+    if own is not None:
+        return MappedCatalogue.open(folder, version.indexed, [*files, *sorted(folder.iterdir())], own)
     if version.layout > 1:
         return MappedCatalogue.open(folder, version.indexed, files)
     schema, batches = _rows_in_order(store.table, version, folder)

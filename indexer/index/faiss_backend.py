@@ -76,6 +76,12 @@ class FaissBackend:
         """As `VectorIndex.save`."""
         write_index(self._index, file, self._file.lists.layout if self._file.lists else None)
 
+    @property
+    def faiss_index(self) -> Any:
+        """FAISS's own, in the CPU's memory or mapped. Do not change it."""
+        self._file.require_whole()
+        return self._index
+
     def on_gpu(self, gpu: int) -> FaissBackend | None:
         """The same index with a copy on a GPU that finds the candidates; None if that GPU or kind cannot."""
         copy = GpuCopy.create(self._index, self.spec, gpu)

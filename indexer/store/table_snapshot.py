@@ -75,9 +75,19 @@ class TableSnapshot:
         """The shop's columns and popularity."""
         return pa.schema([field for field in self.schema if field.name not in (VECTOR, TEXT_HASH, ROW_HASH)])
 
-    def row_batches(self, *, with_vectors: bool = False) -> Iterator[pa.RecordBatch]:
-        """All rows in order, with the columns of `row_schema` and perhaps the vectors, some thousands at a time."""
-        columns = [*self.row_schema.names, *([VECTOR] if with_vectors else [])]
+    @property
+    def hashed_schema(self) -> pa.Schema:
+        """The shop's columns, popularity, and the hashes that the table has."""
+        return pa.schema([field for field in self.schema if field.name != VECTOR])
+
+    def row_batches(self, *, with_vectors: bool = False, with_hashes: bool = False) -> Iterator[pa.RecordBatch]:
+        """All rows in order, with the columns of `row_schema`, some thousands at a time.
+
+        Args:
+            with_vectors: with the vectors, too.
+            with_hashes: with the columns of `hashed_schema` instead.
+        """
+        columns = (self.hashed_schema if with_hashes else self.row_schema).names + ([VECTOR] if with_vectors else [])
         with self._translated():
             # Read only a little ahead, for memory.
             limits = {"batch_size": _ROWS_PER_BATCH, "batch_readahead": 2, "fragment_readahead": 2}
