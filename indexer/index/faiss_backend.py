@@ -19,12 +19,14 @@ from indexer.index.faiss_factory import (
     TRANSFORM,
     build_faiss_index,
     empty_index,
+    empty_like,
     layers_of,
     load_faiss,
     structure_of,
 )
 from indexer.index.index_file import IndexFile, read_index, write_index
 from indexer.index.kinds import EF_SEARCH, FACTORY, FLAT, FP16, IVF_FP16, IVF_SQ8, NPROBE, IndexKind, IndexSpec
+from indexer.index.probed_lists import ProbedLists, search_probed
 from indexer.index.selection import Selection
 from ubm_embed.data.arrays import FloatArray, IntArray
 from ubm_embed.errors import InvalidData
@@ -47,13 +49,14 @@ class FaissBackend:
         self._file, self._index = file, file.index
         self._layers = layers_of(file.index)
         self._gpu = gpu
+        self._quantizer = file.index.quantizer if gpu is None and self._layers == [NPROBE] else None
         # Read once: each attribute of a FAISS index costs as much as everything else that is done for a query.
         self._count = int(file.index.ntotal)
         self.dimension = int(file.index.d)
         self.max_search_value = spec.nlist if spec.kind.search_parameter == NPROBE else self._count
         # A GPU adds up in another way, and how the codes of an arbitrary factory string are compared is not known.
         self.exact_scores = gpu is None and spec.kind.name != FACTORY
-        self._parameters = lru_cache(_CACHED_PARAMETERS)(partial(_search_parameters, self._layers))
+        self._parameters = lru_cache(_CACHED_PARAMETERS)(partial(search_parameters, self._layers))
 
     @classmethod
     def build(cls, parts: Iterable[FloatArray], kind: IndexKind, expected: int, held_out: IntArray | None) -> Self:
@@ -90,19 +93,47 @@ class FaissBackend:
     def __len__(self) -> int:
         return self._count
 
+    def require_whole(self) -> None:
+        """Raise `InvalidData` if the file of the index was cut short since it was mapped."""
+        self._file.require_whole()
+
+    def empty_like(self) -> Any:
+        """An empty index of FAISS's that stores vectors as this one does; it uses centroids of this one."""
+        return empty_like(self._index)
+
+    def probe(self, queries: FloatArray, nprobe: int) -> ProbedLists | None:
+        """The lists that a search looks into; None if it does not look into lists, or on a GPU."""
+        if self._quantizer is None:
+            return None
+        self._file.require_whole()
+        return ProbedLists(*self._quantizer.search(queries, nprobe))
+
     def vectors(self, positions: IntArray) -> FloatArray:
         """As `IndexBackend`."""
         self._file.require_whole()
         return self._file.vectors(np.asarray(positions, np.int64))
 
-    def search(self, queries: FloatArray, count: int, search_value: int, allowed: Selection | None) -> Neighbours:
-        """As `IndexBackend`."""
+    def search(
+        self,
+        queries: FloatArray,
+        count: int,
+        search_value: int,
+        allowed: Selection | None,
+        probed: ProbedLists | None = None,
+    ) -> Neighbours:
+        """As `IndexBackend`.
+
+        Args:
+            probed: what `probe` gives for these queries and this search value.
+        """
         self._file.require_whole()
         found = self._gpu.search(queries, count, search_value, allowed) if self._gpu else None
         if found is not None:
             return found
         factor = max(1.0, min(self.spec.kind.refine_factor, self._count / count))
         parameters = self._parameters_for(search_value, factor, allowed)
+        if probed is not None:
+            return self._checked(lambda: search_probed(self._index, queries, count, probed, parameters))
         return self._checked(lambda: self._index.search(queries, count, params=parameters))
 
     def search_all(self, query: FloatArray, allowed: Selection | None) -> Neighbours | None:
@@ -132,8 +163,7 @@ class FaissBackend:
     def _parameters_for(self, search_value: int, refine_factor: float, allowed: Selection | None) -> Any:
         if allowed is None:
             return self._parameters(search_value, refine_factor)
-        selector = load_faiss().IDSelectorBitmap(allowed.bitmap)
-        return _search_parameters(self._layers, search_value, refine_factor, sel=selector)
+        return search_parameters(self._layers, search_value, refine_factor, allowed)
 
 
 class GpuCopy:
@@ -187,9 +217,12 @@ class GpuCopy:
         return None if (found.positions < 0).any() else found
 
 
-def _search_parameters(layers: Sequence[str], search_value: int, refine_factor: float, **options: Any) -> Any:
-    """FAISS's search parameters for each layer of an index: how thoroughly, and with which selector."""
+def search_parameters(
+    layers: Sequence[str], search_value: int, refine_factor: float, allowed: Selection | None = None
+) -> Any:
+    """FAISS's search parameters for each layer of an index: how thoroughly, and which vectors may be found."""
     faiss = load_faiss()
+    options = {} if allowed is None else {"sel": faiss.IDSelectorBitmap(allowed.bitmap)}
     *outer, core = layers
     if core == NPROBE:
         parameters = faiss.SearchParametersIVF(nprobe=search_value, **options)

@@ -69,6 +69,32 @@ def empty_index(factory: str, dimension: int) -> Any:
     return index
 
 
+def empty_flat(dimension: int) -> Any:
+    """An empty index that keeps vectors as they are."""
+    return load_faiss().IndexFlatIP(dimension)
+
+
+def empty_like(index: Any) -> Any:
+    """An empty trained index that stores vectors as this one gives them back, in the same lists if it has such.
+
+    It shares the centroids, which must outlive it. Where FAISS cannot encode a vector for itself, it is kept as it is.
+    """
+    faiss = load_faiss()
+    index = faiss.downcast_index(index)
+    for inner in ("refine_index", "storage"):
+        if hasattr(index, inner):
+            return empty_like(getattr(index, inner))
+    if isinstance(index, faiss.IndexIVFScalarQuantizer):
+        form = index.d, index.nlist, index.sq.qtype, index.metric_type, index.by_residual
+        empty = faiss.IndexIVFScalarQuantizer(index.quantizer, *form)
+    elif isinstance(index, faiss.IndexScalarQuantizer):
+        empty = faiss.IndexScalarQuantizer(index.d, index.sq.qtype, index.metric_type)
+    else:
+        return empty_flat(index.d)
+    empty.sq, empty.is_trained = index.sq, True
+    return empty
+
+
 def training_sample(
     parts: Iterable[FloatArray], count: int, max_vectors: int, held_out: IntArray | None = None
 ) -> FloatArray:

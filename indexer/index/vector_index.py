@@ -13,10 +13,12 @@ from typing import Self
 import numpy as np
 from numpy.typing import NDArray
 
+from indexer.index.appended_vectors import AppendedVectors
 from indexer.index.backend import NOISE, Candidates, IndexBackend, Neighbours, SearchRequest
 from indexer.index.exact_ranking import exact_scores, in_exact_order, rank, rank_ties
 from indexer.index.faiss_backend import FaissBackend
 from indexer.index.kinds import EF_SEARCH, FLAT, IndexKind, IndexSpec
+from indexer.index.revised_backend import RevisedBackend
 from indexer.index.scanned_selections import ScannedSelections
 from indexer.index.selection import Selection
 from ubm_embed.data.arrays import FloatArray, IntArray
@@ -41,12 +43,18 @@ class VectorIndex:
     same answer alone and in a batch: where two scores lie so close that the order of a sum could decide between them,
     both are computed anew from the stored vectors in one fixed way, so that equal vectors score the same to the last
     bit and are ordered by position. Several threads may search at once: an index never changes.
+
+    Args:
+        backend: what finds the candidates.
+        spec: what the index is.
+        visible: which vectors may be found at all; None for all of them.
     """
 
-    def __init__(self, backend: IndexBackend, spec: IndexSpec) -> None:
+    def __init__(self, backend: IndexBackend, spec: IndexSpec, visible: Selection | None = None) -> None:
         self.backend = backend
         self.spec = spec
-        self._count = len(backend)
+        self.visible = visible
+        self._count = len(backend) if visible is None else visible.count
         # Not `self.vectors`: an index that is dropped is freed at once, with its file.
         self._selections = ScannedSelections(backend.vectors)
 
@@ -105,7 +113,16 @@ class VectorIndex:
         Args:
             value: of the kind's search parameter, `nprobe` or `efSearch`.
         """
-        return VectorIndex(self.backend, self.spec.with_search_value(value))
+        return VectorIndex(self.backend, self.spec.with_search_value(value), self.visible)
+
+    def revised(self, appended: AppendedVectors, visible: Selection | None) -> VectorIndex:
+        """The same index with N more vectors, at the positions M, M + 1, ..., of which some may no longer be found.
+
+        Args:
+            appended: extended from `AppendedVectors.empty(self)`.
+            visible: which of the M + N vectors may be found; None for all of them.
+        """
+        return VectorIndex(RevisedBackend(self.backend, appended), self.spec, visible)
 
     def move_to_gpu(self, gpu: int = 0) -> bool:
         """Search on a GPU from now on, if there is one of this number and the kind can; whether it does.
@@ -117,7 +134,7 @@ class VectorIndex:
         return moved is not None
 
     def __len__(self) -> int:
-        return self._count
+        return len(self.backend)
 
     @property
     def kind(self) -> str:
@@ -150,7 +167,8 @@ class VectorIndex:
 
         Args:
             queries: [B, D], of length 1.
-            allowed: which of the M vectors may be found; K is then at most their number. None for all of them.
+            allowed: which of the M vectors may be found, all of them visible; K is then at most their number. None for
+                all that are visible.
 
         Raises:
             ValueError: `k` is below 1, or the queries have another width or are not finite.
@@ -160,7 +178,7 @@ class VectorIndex:
         k = min(k, available)
         if allowed is not None and ScannedSelections.are_faster(allowed):
             return self._selections.search(queries, k, allowed)
-        request = SearchRequest(k, available, allowed)
+        request = SearchRequest(k, available, self.visible if allowed is None else allowed)
         candidates = self._find_candidates(queries, request)
         if len(queries) == 1 and self.backend.exact_scores and candidates.has_certain_order(k):
             return Neighbours(candidates.scores[:, :k], candidates.positions[:, :k])
@@ -176,6 +194,7 @@ class VectorIndex:
             ValueError: as of `search`.
         """
         query = self._checked(query[None], 1)
+        allowed = self.visible if allowed is None else allowed
         candidates = self.backend.search_all(query, allowed)
         if candidates is None:
             positions = np.arange(len(self)) if allowed is None else allowed.positions

@@ -1,0 +1,164 @@
+"""Vectors that were appended to an index after it was built: stored as it stores its own, and searched beside it.
+
+Letters: B queries, C candidates, M vectors of the index, N appended ones, K positions, D width.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import Any, NamedTuple, Protocol, Self
+
+import numpy as np
+from numpy.typing import NDArray
+
+from indexer.index.backend import IndexBackend, Neighbours
+from indexer.index.faiss_backend import FaissBackend, search_parameters
+from indexer.index.faiss_factory import PLAIN, empty_flat, empty_like, layers_of, load_faiss
+from indexer.index.kinds import NPROBE
+from indexer.index.probed_lists import ProbedLists, search_probed
+from indexer.index.selection import Selection
+from ubm_embed.data.arrays import FloatArray, IntArray
+
+# Every extension copies the vectors appended last, up to these, and those before them only when there are more.
+_MAX_TAIL = 1024
+
+
+class _Index(Protocol):
+    @property
+    def backend(self) -> IndexBackend: ...
+
+
+class _Part(NamedTuple):
+    """Some of the appended vectors.
+
+    Attributes:
+        codes: the vectors as FAISS encodes them, in lists with the number of the list before each: [N, bytes].
+        index: FAISS's, with their positions as ids.
+    """
+
+    codes: NDArray[np.uint8]
+    index: Any
+
+
+class AppendedVectors:
+    """Vectors at the positions M, M + 1, ... after those of an index.
+
+    They never change, so threads may search them while others extend them: that makes a new object, which shares what
+    was there before.
+    """
+
+    def __init__(self, storage: _Storage, run: _Part, tail: _Part) -> None:
+        self._storage = storage
+        self._run, self._tail = run, tail
+        self._indexes = [part.index for part in (run, tail) if len(part.codes)]
+
+    @classmethod
+    def empty(cls, index: _Index) -> Self:
+        """None yet.
+
+        Args:
+            index: a `VectorIndex` as it was built.
+        """
+        storage = _Storage(index.backend)
+        nothing = storage.part(storage.encode(np.empty((0, index.backend.dimension), np.float32)), 0)
+        return cls(storage, nothing, nothing)
+
+    def extended(self, vectors: FloatArray) -> AppendedVectors:
+        """These and more, at the next positions.
+
+        Args:
+            vectors: [N, D], of length 1.
+
+        Raises:
+            ValueError: they have another width.
+        """
+        storage, run = self._storage, self._run
+        codes = np.concatenate([self._tail.codes, storage.encode(vectors)])
+        if len(codes) <= _MAX_TAIL:
+            return AppendedVectors(storage, run, storage.part(codes, len(run.codes)))
+        run = storage.part(np.concatenate([run.codes, codes]), 0)
+        return AppendedVectors(storage, run, storage.part(codes[:0], len(run.codes)))
+
+    def __len__(self) -> int:
+        """N."""
+        return len(self._run.codes) + len(self._tail.codes)
+
+    def vectors(self, rows: IntArray) -> FloatArray:
+        """Some of them as they are stored, counted from 0: [K] -> [K, D]."""
+        codes = np.empty((len(rows), self._run.codes.shape[1]), np.uint8)
+        in_run = rows < len(self._run.codes)
+        codes[in_run] = self._run.codes[rows[in_run]]
+        codes[~in_run] = self._tail.codes[rows[~in_run] - len(self._run.codes)]
+        return self._storage.decode(codes)
+
+    def search(
+        self,
+        queries: FloatArray,
+        count: int,
+        search_value: int,
+        allowed: Selection | None,
+        probed: ProbedLists | None = None,
+    ) -> list[Neighbours]:
+        """The nearest of each query, at most C from each part of them.
+
+        Args:
+            search_value, allowed: as of `IndexBackend.search`; `allowed` is over all M + N.
+            probed: the lists nearest to the queries, if they are known.
+        """
+        if not self._indexes:
+            return []
+        parameters = self._storage.parameters(search_value, allowed)
+        if probed is None or not self._storage.in_lists:
+            return [Neighbours(*part.search(queries, count, params=parameters)) for part in self._indexes]
+        return [search_probed(part, queries, count, probed, parameters) for part in self._indexes]
+
+    def search_all(self, query: FloatArray, search_value: int, allowed: Selection | None) -> list[Neighbours]:
+        """All that may be found for one query [1, D], in any order: [1, N] from each part of them.
+
+        Args:
+            search_value: with which nothing is skipped.
+        """
+        parameters = self._storage.parameters(search_value, allowed)
+        found = [part.range_search(query, -math.inf, params=parameters) for part in self._indexes]
+        return [Neighbours(scores[None], positions[None]) for _, scores, positions in found]
+
+
+class _Storage:
+    """How an index stores its vectors. It keeps the index, whose centroids it uses."""
+
+    def __init__(self, base: IndexBackend) -> None:
+        self._base = base
+        self._first = len(base)
+        self._index = base.empty_like() if isinstance(base, FaissBackend) else empty_flat(base.dimension)
+        self.in_lists = layers_of(self._index) == [NPROBE]
+
+    def encode(self, vectors: FloatArray) -> NDArray[np.uint8]:
+        """[N, D] -> [N, bytes]."""
+        if vectors.ndim != 2 or vectors.shape[1] != self._index.d:
+            raise ValueError(f"expected vectors [N, {self._index.d}], got {list(vectors.shape)}")
+        self._require_whole()
+        codes: NDArray[np.uint8] = self._index.sa_encode(np.ascontiguousarray(vectors, np.float32))
+        return codes
+
+    def decode(self, codes: NDArray[np.uint8]) -> FloatArray:
+        """[N, bytes] -> [N, D]."""
+        self._require_whole()
+        vectors: FloatArray = self._index.sa_decode(codes)
+        return vectors
+
+    def part(self, codes: NDArray[np.uint8], first: int) -> _Part:
+        """The appended vectors from the `first` on."""
+        index = empty_like(self._index)
+        index = index if self.in_lists else load_faiss().IndexIDMap(index)
+        first += self._first
+        index.add_sa_codes(codes, np.arange(first, first + len(codes)))
+        return _Part(codes, index)
+
+    def parameters(self, search_value: int, allowed: Selection | None) -> Any:
+        """FAISS's search parameters; it takes no search value where there are no lists."""
+        return search_parameters([NPROBE if self.in_lists else PLAIN], search_value, 1.0, allowed)
+
+    def _require_whole(self) -> None:
+        """The centroids may be in a mapped file."""
+        if isinstance(self._base, FaissBackend):
+            self._base.require_whole()
