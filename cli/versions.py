@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -22,7 +22,7 @@ app = typer.Typer(
 )
 
 OutputFormat = Annotated[Format | None, typer.Option("--format", help="Default: a table on a terminal, else JSON.")]
-_COLUMNS = ("version", "state", "tags", "products", "model_id", "created", "recall_at_10", "uniformity", "problem")
+_COLUMNS = ("label", "state", "tags", "products", "model_id", "created", "recall_at_10", "uniformity", "problem")
 
 
 def register(parent: typer.Typer) -> None:
@@ -38,7 +38,7 @@ def list_versions(store: Store, output_format: OutputFormat = None) -> None:
     rows = [entry.to_dict() for entry in history(_open(store))]
     chosen = choose_format(output_format)
     if chosen is Format.TABLE:
-        write_table(_COLUMNS, [[_cell(row.get(name)) for name in _COLUMNS] for row in rows])
+        write_table(("version", *_COLUMNS[1:]), [[_cell(row.get(name)) for name in _COLUMNS] for row in rows])
     elif chosen is Format.JSON:
         write_json(rows)
     else:
@@ -121,23 +121,31 @@ def tag(
 def rollback(
     store: Store,
     version: Annotated[
-        str | None, typer.Argument(help="Number or tag; default: the version that was live before.")
+        str | None,
+        typer.Argument(
+            help="Number or tag, or 3.0 for version 3 without what was upserted and deleted since it was published;"
+            " default: the version that was live before."
+        ),
     ] = None,
 ) -> None:
-    """Make an earlier version live again, at once and without waiting for a running refresh."""
+    """Make an earlier version live again, with its last revision, at once and without waiting for a running refresh."""
     from indexer.store.embedding_store import EmbeddingStore
     from indexer.versions.rollback import roll_back
-    from indexer.versions.tags import resolve_number
+    from indexer.versions.tags import resolve_published
 
     started = time.perf_counter()
     opened = EmbeddingStore.from_uri(store)  # not `open`: a rollback also repairs a missing live.json
-    result = roll_back(opened, None if version is None else resolve_number(opened, version))
+    number, as_published = (None, False) if version is None else resolve_published(opened, version)
+    result = roll_back(opened, number, as_published=as_published)
     milliseconds = (time.perf_counter() - started) * 1000
-    if result.before == result.now.version:
-        say(f"{store}: version {result.before} is live already")
+    if result.before_label == result.label:
+        say(f"{store}: version {result.label} is live already")
         return
-    instead = f" instead of {result.before}" if result.before else ""
-    outcome = f"version {result.now.version} is live{instead}, {result.now.products:,} products"
+    instead = f" instead of {result.before_label}" if result.before_label else ""
+    dropped = f", {result.dropped:,} changes since it was published are dropped" if result.dropped else ""
+    if result.before is None and result.revision:
+        dropped = ", without its changes since it was published, of which only live.json knew"
+    outcome = f"version {result.label} is live{instead}, {result.now.products:,} products{dropped}"
     say(f"{store}: {outcome} ({milliseconds:.0f} ms)")
 
 
@@ -157,7 +165,7 @@ def prune(
 ) -> None:
     """Remove old versions and free their space. The live version and tagged ones stay."""
     from indexer.store.embedding_store import STAGING
-    from indexer.versions.pruning import prunable_versions
+    from indexer.versions.pruning import needed_versions, prunable_versions
     from indexer.versions.pruning import prune as prune_store
 
     given = {name: value for name, value in (("versions", keep), ("days", days)) if value is not None}
@@ -165,6 +173,7 @@ def prune(
     opened = _open(store)
     if dry_run:
         document: dict[str, Any] = {"versions": prunable_versions(opened, policy)}
+        needed: Mapping[int, tuple[int, ...]] = needed_versions(opened, policy)
         say(f"{store}: would remove {_listed(document['versions'])}; nothing was changed")
     else:
         with opened.write_lock():
@@ -172,7 +181,12 @@ def prune(
                 opened.storage.remove(STAGING)
             result = prune_store(opened, policy)
         document = {"versions": list(result.versions), "models": list(result.models), "freed_bytes": result.bytes}
+        needed = result.needed
         say(f"{store}: removed {_listed(document['versions'])}, {max(0, result.bytes) / 1e6:,.1f} MB freed")
+    document["kept"] = {str(number): list(users) for number, users in needed.items()}
+    for number, users in needed.items():
+        share = "shares" if len(users) == 1 else "share"
+        say(f"{store}: version {number} stays, as {_listed(list(users))} {share} its files")
     chosen = choose_format(output_format)
     if chosen is not Format.TABLE:
         _write_fields(document, chosen)

@@ -77,6 +77,9 @@ class LocalStorage:
             return path.stat().st_size
         return sum(file.stat().st_size for file in path.rglob("*") if file.is_file())
 
+    def modified(self, name: str) -> float:
+        return (self.path / name).stat().st_mtime
+
     def fsync(self, name: str) -> None:
         path = self.path / name
         # A new file survives a power cut only if its folder's entry does.

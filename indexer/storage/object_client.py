@@ -144,6 +144,15 @@ class ObjectClient:
         except FileNotFoundError:
             return 0
 
+    def modified(self, name: str) -> float:
+        """When an object was written last, in seconds since 1970.
+
+        Raises:
+            FileNotFoundError: there is no such object.
+        """
+        with self._translated(name):
+            return self._store.head(name)["last_modified"].timestamp()
+
     def list(self, folder: str) -> set[str]:
         """Names of the objects and folders directly in a folder."""
         with self._translated(folder):

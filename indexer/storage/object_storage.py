@@ -127,6 +127,9 @@ class ObjectStorage:
     def size(self, name: str = "") -> int:
         return self._objects.size(name) or sum(meta["size"] for meta in self._objects.list_recursive(name))
 
+    def modified(self, name: str) -> float:
+        return self._objects.modified(name)
+
     def fsync(self, name: str) -> None:
         pass  # an object store acknowledges only what is durable
 

@@ -66,6 +66,13 @@ class Storage(Protocol):
     def size(self, name: str = "") -> int:
         """Bytes of a file, or of all files in a folder; 0 if it is missing."""
 
+    def modified(self, name: str) -> float:
+        """When a file was written last, in seconds since 1970.
+
+        Raises:
+            FileNotFoundError: there is no such file.
+        """
+
     def fsync(self, name: str) -> None:
         """Flush to disk a file or folder that another library wrote, so that it survives a power cut."""
 

@@ -9,6 +9,7 @@ from typing import Any
 
 from indexer.store.embedding_store import EmbeddingStore, version_folder
 from indexer.versions.live import Live, read_live, version_numbers
+from indexer.versions.revision import Revision, version_label
 from indexer.versions.tags import read_tags
 from indexer.versions.version import StoreVersion, read_version
 from ubm_embed.errors import InvalidData, NotFound
@@ -22,7 +23,8 @@ class HistoryEntry:
         state: `live`; `before` if it was live before that one and was not withdrawn; `withdrawn` if it was rolled back
             or never published.
         tags: sorted.
-        bytes: size of its index and products; its rows in the table share files with those of other versions.
+        bytes: size of its own files; its rows in the table share files with those of other versions.
+        revision: its last one.
         manifest: None if it cannot be read.
         problem: why the manifest cannot be read.
     """
@@ -31,15 +33,27 @@ class HistoryEntry:
     state: str
     tags: tuple[str, ...]
     bytes: int
+    revision: Revision | None
     manifest: StoreVersion | None
     problem: str | None = None
 
     def to_dict(self) -> dict[str, Any]:
         """As JSON: these fields and those of the manifest."""
-        document = {"version": self.version, "state": self.state, "tags": list(self.tags)}
+        document: dict[str, Any] = {"version": self.version, "label": self.label}
+        document |= {"state": self.state, "tags": list(self.tags), "revision": self._revision()}
         if self.manifest is not None:
             document |= self.manifest.to_dict()
         return document | {"bytes": self.bytes} | ({"problem": self.problem} if self.problem else {})
+
+    @property
+    def label(self) -> str:
+        """The version and its last revision, such as `3.17`."""
+        return version_label(self.version, self.revision)
+
+    def _revision(self) -> dict[str, Any] | None:
+        if self.revision is None:
+            return None
+        return {name: getattr(self.revision, name) for name in ("number", "rows", "bytes", "created")}
 
 
 def history(store: EmbeddingStore) -> list[HistoryEntry]:
@@ -69,8 +83,8 @@ def history_entry(store: EmbeddingStore, number: int) -> HistoryEntry:
 def _entry(store: EmbeddingStore, number: int, live: Live, numbers_by_tag: Mapping[str, int]) -> HistoryEntry:
     state = "live" if number == live.version else "before" if number in live.history else "withdrawn"
     tags = tuple(sorted(tag for tag, tagged in numbers_by_tag.items() if tagged == number))
-    size = store.storage.size(version_folder(number))
+    size, revision = store.storage.size(version_folder(number)), live.revisions.get(number)
     try:
-        return HistoryEntry(number, state, tags, size, read_version(store, number))
+        return HistoryEntry(number, state, tags, size, revision, read_version(store, number))
     except InvalidData as error:
-        return HistoryEntry(number, state, tags, size, None, str(error))
+        return HistoryEntry(number, state, tags, size, revision, None, str(error))

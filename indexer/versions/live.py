@@ -6,18 +6,22 @@ answers, those that did before, newest first, the highest number that ever did, 
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
+import contextlib
+from collections.abc import Callable, Collection, Mapping
+from datetime import UTC, datetime
 from typing import Annotated, Any
 
 from pydantic import Field
 
-from indexer.store.embedding_store import LIVE_FILE, VERSIONS, EmbeddingStore
-from indexer.versions.revision import Revision
+from indexer.store.embedding_store import LIVE_FILE, VERSIONS, EmbeddingStore, revision_folder
+from indexer.versions.revision import Revision, revision_of_segment
 from ubm_embed.errors import Conflict, InvalidData
 from ubm_embed.validation import FrozenModel
 
 # Versions are pruned long before there are this many.
 _MAX_HISTORY = 100
+# A swap takes milliseconds, in an object store tenths of a second.
+_MAX_TRIES = 50
 
 VersionNumber = Annotated[int, Field(ge=1)]
 
@@ -54,6 +58,9 @@ class Live(FrozenModel):
 
     def with_revision(self, revision: Revision) -> Live:
         """What is live once the version that answers has this revision."""
+        known = self.revision
+        if known is not None and known.since > revision.since:
+            revision = revision.replace(since=known.since)
         return self.model_copy(update={"revisions": {**self.revisions, self.version: revision}})
 
     def with_revisions_of(self, versions: Collection[int]) -> Live:
@@ -131,6 +138,26 @@ def publish_revision(store: EmbeddingStore, revision: Revision, *, known: Live) 
     return live
 
 
+def update_live(store: EmbeddingStore, change: Callable[[Live], Live]) -> Live:
+    """Replace what is live by what `change` makes of it, and return that.
+
+    Where another process changes it at the same moment, `change` is asked again: revisions may come every second.
+
+    Raises:
+        Conflict: of `change`; or others were faster many times.
+        InvalidData: live.json is missing or damaged.
+    """
+    for _ in range(_MAX_TRIES):
+        known = read_live(store)
+        live = change(known)
+        if live == known:
+            return known
+        with contextlib.suppress(Conflict):
+            _swap(store, live, known)
+            return live
+    raise Conflict(f"{store.uri}/{LIVE_FILE} is changed by other processes all the time; nothing was published")
+
+
 def _swap(store: EmbeddingStore, live: Live, known: Live | None) -> None:
     file, current = f"{store.uri}/{LIVE_FILE}", _read_bytes(store)
     try:
@@ -141,15 +168,25 @@ def _swap(store: EmbeddingStore, live: Live, known: Live | None) -> None:
         raise Conflict(f"{conflict}; nothing was published") from None
 
 
-def repair_live(store: EmbeddingStore, number: int) -> None:
-    """Publish a version as `make_live` does, where live.json is missing or damaged.
+def repair_live(store: EmbeddingStore, number: int) -> Live:
+    """Publish a version as `make_live` does, where live.json is missing or damaged, and return what is live then.
+
+    Only live.json tells a revision's segments from those that never became one, so the revisions are dropped.
 
     Raises:
         Conflict: another process wrote it at the same moment.
     """
-    last = max([number, *version_numbers(store)])
-    live = Live(version=number, history=(), last=last)
+    numbers, now = version_numbers(store), datetime.now(UTC).isoformat(timespec="seconds")
+    highest = {version: _highest_revision(store, version) for version in numbers}
+    dropped = {version: Revision.without_changes(last + 1, now) for version, last in highest.items() if last}
+    live = Live(version=number, history=(), last=max([number, *numbers]), revisions=dropped)
     store.storage.compare_and_swap(LIVE_FILE, live.to_bytes(), expected=_read_bytes(store))
+    return live
+
+
+def _highest_revision(store: EmbeddingStore, number: int) -> int:
+    """The highest revision of a version that anything is left of; 0 if there is none."""
+    return max(map(revision_of_segment, store.storage.list(revision_folder(number))), default=0)
 
 
 def _read_bytes(store: EmbeddingStore) -> bytes | None:

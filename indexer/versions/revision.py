@@ -9,7 +9,7 @@ counts. So the swap of live.json makes a revision live, as it does a version.
 from __future__ import annotations
 
 import re
-from typing import Annotated
+from typing import Annotated, Self
 
 import pydantic
 from pydantic import Field
@@ -49,13 +49,28 @@ class Revision(FrozenModel):
 
     Attributes:
         number: from 1; each change of the version has the next one.
-        segments: the oldest first.
+        segments: the oldest first; none if all changes were dropped.
         created: UTC, ISO 8601.
+        since: changes of revisions before this one were dropped; 0 if none were. `publish_revision` carries it on.
     """
 
     number: Annotated[int, Field(ge=1)]
     segments: tuple[SegmentFile, ...]
     created: str
+    since: Annotated[int, Field(ge=0)] = 0
+
+    def continues(self, number: int) -> bool:
+        """Whether a reader of revision `number` of the same version needs only the rows of later revisions.
+
+        If not, changes that it read were dropped since, and it starts again from the files of the version. 0 is the
+        version without a revision.
+        """
+        return number == 0 or self.since <= number <= self.number
+
+    @classmethod
+    def without_changes(cls, number: int, created: str) -> Self:
+        """The revision in which a version is again as it was published."""
+        return cls(number=number, segments=(), created=created, since=number)
 
     @property
     def rows(self) -> int:
@@ -71,6 +86,11 @@ class Revision(FrozenModel):
 def segment_path(version: int, name: str) -> str:
     """Name of a segment's file in its store."""
     return f"{revision_folder(version)}/{name}"
+
+
+def revision_of_segment(name: str) -> int:
+    """The revision that a segment was written for, by its file's name; 0 if it is no segment's name."""
+    return int(name.partition("-")[0]) if _NAME.fullmatch(name) else 0
 
 
 def version_label(version: int, revision: Revision | None) -> str:

@@ -12,13 +12,15 @@ from collections.abc import Mapping
 import pydantic
 
 from indexer.store.embedding_store import TAGS_FILE, EmbeddingStore
-from indexer.versions.live import VersionNumber
+from indexer.versions.live import VersionNumber, read_live
+from indexer.versions.revision import Revision, version_label
 from indexer.versions.version import manifest_name, read_version
 from ubm_embed.errors import InvalidData, NotFound
 from ubm_embed.validation import invalid_data
 
-# A tag of digits alone would look like a version's number.
-_TAG = re.compile(r"(?!\d+$)[\w.-]{1,100}")
+# A tag of digits would look like a version's number, and with a point like a revision. Older software took the latter.
+_TAG = re.compile(r"(?!\d+(\.\d+)?$)[\w.-]{1,100}")
+_REVISION = re.compile(r"(\d+)\.(\d+)")
 _CONTENT = pydantic.TypeAdapter(dict[str, VersionNumber], config=pydantic.ConfigDict(strict=True))
 
 
@@ -40,7 +42,9 @@ def add_tag(store: EmbeddingStore, tag: str, number: int) -> None:
         Conflict: another process changed the tags at the same moment.
     """
     if not _TAG.fullmatch(tag):
-        raise InvalidData(f"expected letters, digits, '_', '.' or '-', not only digits, got {tag!r}", field="tag")
+        raise InvalidData(
+            f"expected letters, digits, '_', '.' or '-', and no number such as 3 or 3.17, got {tag!r}", field="tag"
+        )
     read_version(store, number)
     tags, data = _read(store)
     store.storage.compare_and_swap(TAGS_FILE, _to_bytes(tags | {tag: number}), expected=data)
@@ -65,17 +69,41 @@ def delete_tag(store: EmbeddingStore, tag: str) -> None:
 
 
 def resolve_number(store: EmbeddingStore, name: str) -> int:
-    """The number of the version that a number or a tag names; whether a numbered version exists is not checked.
+    """The number of the version that a number, a tag, or a version and its last revision such as `3.17` names.
+
+    Whether a numbered version exists is not checked.
 
     Raises:
-        NotFound: no version has this tag.
-        InvalidData: tags.json is damaged.
+        NotFound: no version has this tag, or this as its last revision.
+        InvalidData: tags.json or live.json is damaged.
+    """
+    number, as_published = resolve_published(store, name)
+    if as_published:
+        raise NotFound(_only_the_last(number, read_live(store).revisions.get(number)))
+    return number
+
+
+def resolve_published(store: EmbeddingStore, name: str) -> tuple[int, bool]:
+    """As `resolve_number`, and whether the name is of a version as it was published, such as `3.0`.
+
+    Raises:
+        NotFound, InvalidData: as `resolve_number`.
     """
     if name.isdecimal():
-        return int(name)
-    tags = read_tags(store)
+        return int(name), False
+    tags, match = read_tags(store), _REVISION.fullmatch(name)
+    if name not in tags and match:
+        number, revision = int(match[1]), read_live(store).revisions.get(int(match[1]))
+        if int(match[2]) not in (0, revision.number if revision else 0):
+            raise NotFound(_only_the_last(number, revision))
+        return number, revision is not None and match[2] == "0"
     _require_known(name, tags)
-    return tags[name]
+    return tags[name], False
+
+
+def _only_the_last(number: int, revision: Revision | None) -> str:
+    last = f"revision {version_label(number, revision)} only, its last one" if revision else "no revision"
+    return f"version {number} has {last}"
 
 
 def _require_known(tag: str, tags: Mapping[str, int]) -> None:

@@ -86,7 +86,7 @@ def test_a_damaged_file_is_named(nights: Path, opened: EmbeddingStore, name: str
 
 
 def test_an_entry_without_a_manifest() -> None:
-    assert HistoryEntry(1, "live", (), 0, None, "gone").to_dict() == {
+    assert HistoryEntry(1, "live", (), 0, None, None, "gone").to_dict() == {
         "version": 1,
         "state": "live",
         "tags": [],
