@@ -5,7 +5,7 @@ Letters: M products.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Hashable, Iterable, Mapping, Sequence, Set
 from typing import Any, Protocol
 
 import numpy as np
@@ -29,6 +29,20 @@ class Catalogue(Protocol):
     @property
     def columns(self) -> Sequence[str]:
         """Names of the columns that rules may name."""
+
+    @property
+    def visible(self) -> Selection | None:
+        """The positions that have a product; None if all do. Only they may be found or shown."""
+
+    def revised(self, product_id: str) -> Hashable | None:
+        """What a revision made of the product of an id, which is as it was written (see `find_products`).
+
+        None if its text and its position are those of the version as it was published; else a value that changes with
+        its text, its position and its being deleted.
+        """
+
+    def revised_rows(self, positions: Iterable[int]) -> Set[int]:
+        """Those of some positions whose rows are a revision's; the others are as in the version's files."""
 
     def find(self, product_ids: Iterable[str]) -> Mapping[str, int]:
         """Positions by product id, of the products that the version has."""

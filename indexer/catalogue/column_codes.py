@@ -6,12 +6,58 @@ Letters: M products.
 from __future__ import annotations
 
 from collections.abc import Iterable
+from typing import NamedTuple
 
 import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
 MISSING = -1
+
+
+class ColumnCodes(NamedTuple):
+    """The codes of a column.
+
+    Attributes:
+        codes: a number for each value, -1 for a missing one: [M].
+        values: by their numbers; None for nested types.
+    """
+
+    codes: NDArray[np.int32]
+    values: pa.Array | None
+
+    @property
+    def nbytes(self) -> int:
+        """Bytes of memory."""
+        return self.codes.nbytes + (0 if self.values is None else self.values.nbytes)
+
+
+def encoded(column: pa.ChunkedArray) -> ColumnCodes:
+    """The codes of a column and what they stand for."""
+    if pa.types.is_nested(column.type) or pa.types.is_null(column.type):
+        return ColumnCodes(codes_of(column), None)
+    chunks = column.dictionary_encode().chunks  # all by the same dictionary
+    codes = _joined(chunk.indices.fill_null(MISSING) for chunk in chunks)
+    values = chunks[0].dictionary if chunks else pa.array([], column.type)
+    return ColumnCodes(codes, values)
+
+
+def codes_beside(known: ColumnCodes, column: pa.ChunkedArray) -> NDArray[np.int32]:
+    """A number for each of further values: that of an equal known one, or a new one; -1 for a missing one: [K].
+
+    Raises:
+        ValueError: the type is nested, so that it is not known what the codes stand for.
+    """
+    import pyarrow.compute as pc  # readers without revisions do without it
+
+    if known.values is None:
+        raise ValueError("the values of nested codes are not known")
+    added = encoded(column)
+    numbers = pc.index_in(added.values, value_set=known.values).fill_null(MISSING).to_numpy()
+    is_new = numbers == MISSING
+    numbers = numbers.copy()
+    numbers[is_new] = len(known.values) + np.arange(np.count_nonzero(is_new))
+    return np.append(numbers, np.int32(MISSING))[added.codes]  # the code of a missing value takes the last one
 
 
 def codes_of(column: pa.ChunkedArray) -> NDArray[np.int32]:
@@ -23,8 +69,7 @@ def codes_of(column: pa.ChunkedArray) -> NDArray[np.int32]:
         codes = codes_of(pa.chunked_array([values]))
         codes[column.is_null().to_numpy()] = MISSING
         return codes
-    encoded = column.dictionary_encode()  # all chunks by the same dictionary
-    return _joined(chunk.indices.fill_null(MISSING) for chunk in encoded.chunks)
+    return encoded(column).codes
 
 
 # Arrow does not number lists and structs. The codes of what is in them are bytes, which it does.

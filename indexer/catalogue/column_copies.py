@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from typing import Protocol
+
+import pyarrow as pa
+
 from indexer.catalogue.condition import columns_named
-from indexer.catalogue.product_file import ProductFile
 from indexer.catalogue.single_flight_cache import SingleFlightCache
 from indexer.store.memory_table import MemoryTable
 from ubm_embed.data.arrays import IntArray
@@ -14,10 +18,19 @@ _MAX_BYTES = 2**28
 _MAX_SECONDS = 10.0
 
 
-class ColumnCopies:
-    """Evaluates conditions over the products of a file. The copies that were used last are kept."""
+class Columns(Protocol):
+    """Products by column."""
 
-    def __init__(self, products: ProductFile) -> None:
+    schema: pa.Schema
+
+    def table(self, columns: Sequence[str]) -> pa.Table:
+        """All values of these columns."""
+
+
+class ColumnCopies:
+    """Evaluates conditions over products. The copies that were used last are kept."""
+
+    def __init__(self, products: Columns) -> None:
         self._products = products
         self._copies = SingleFlightCache[tuple[str, ...], MemoryTable](_MAX_BYTES, lambda copy: copy.nbytes)
 

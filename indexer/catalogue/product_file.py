@@ -7,13 +7,16 @@ Letters: M products, K positions.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from threading import Lock
 from typing import Any
 
+import numpy as np
 import pyarrow as pa
+from numpy.typing import NDArray
 
+from indexer.store.table_schema import POPULARITY
 from ubm_embed.errors import InvalidData
 
 PRODUCTS_FILE = "products.arrow"
@@ -29,13 +32,15 @@ class ProductFile:
     Args:
         file: as `catalogue_writer` writes it. It may be removed once it is mapped.
         count: M.
+        popularity: of each product, instead of the file's: [M]. None for the file's.
 
     Raises:
         InvalidData: from any method: the file is damaged.
     """
 
-    def __init__(self, file: Path, count: int) -> None:
+    def __init__(self, file: Path, count: int, popularity: NDArray[np.int64] | None = None) -> None:
         self.file = file
+        self._popularity = popularity
         try:
             self._reader = pa.ipc.open_file(pa.memory_map(str(file)))
             self.schema: pa.Schema = self._reader.schema
@@ -60,6 +65,8 @@ class ProductFile:
 
     def values(self, column: str, positions: Iterable[int]) -> list[Any]:
         """A column's values at these positions, as Python has them: [K]."""
+        if column == POPULARITY and self._popularity is not None:
+            return [int(self._popularity[position]) for position in positions]
         places = [self._at(position) for position in positions]
         try:
             return [columns[column][row].as_py() for columns, row in places]
@@ -69,13 +76,15 @@ class ProductFile:
     def rows(self, columns: Sequence[str], positions: Iterable[int]) -> list[dict[str, Any]]:
         """Values of these columns by name, at these positions: [K]."""
         try:
-            return [_row(batch, columns, row) for batch, row in map(self._at, positions)]
+            return [python_row(batch, columns, row) for batch, row in map(self._at, positions)]
         except KeyError as error:
             raise self._damaged(f"it has no column {error}") from None
 
     def column(self, name: str) -> pa.ChunkedArray:
         """All values of a column: [M], without a copy."""
         number, kind = self.schema.get_field_index(name), self.schema.field(name).type
+        if name == POPULARITY and self._popularity is not None:
+            return pa.chunked_array([pa.array(self._popularity, kind)])
         chunks = [self._read_batch(batch).column(number) for batch in range(self._reader.num_record_batches)]
         self._check(*chunks)
         return pa.chunked_array(chunks, kind)
@@ -126,7 +135,8 @@ def _read_names(fields: Iterable[pa.Field]) -> None:
         _read_names(field.type.field(number) for number in range(field.type.num_fields))
 
 
-def _row(batch: dict[str, pa.Array], columns: Sequence[str], row: int) -> dict[str, Any]:
+def python_row(batch: Mapping[str, pa.Array], columns: Sequence[str], row: int) -> dict[str, Any]:
+    """The values of a row by column, as Python has them."""
     try:
         return {name: batch[name][row].as_py() for name in columns}
     except (OverflowError, ValueError):

@@ -6,19 +6,23 @@ Letters: M products.
 from __future__ import annotations
 
 from collections.abc import Iterable
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pyarrow as pa
 from numpy.typing import NDArray
 
 from indexer.catalogue.id_hashes import id_hashes
 from indexer.catalogue.product_file import ProductFile
-from ubm_embed.data.arrays import IntArray, evenly_spaced
+from ubm_embed.data.arrays import BoolArray, IntArray, evenly_spaced
 from ubm_embed.errors import InvalidData
 
 ID_HASHES_FILE, ID_POSITIONS_FILE = "id_hashes.npy", "id_positions.npy"
 _SAMPLE = 4
+# From so many ids on, comparing all of them at once is faster than one by one.
+_MANY = 512
 
 
 class ProductIds:
@@ -55,6 +59,35 @@ class ProductIds:
             if same is not None:
                 found[name] = same
         return found
+
+    def find_all(self, product_ids: pa.Array) -> NDArray[np.int64]:
+        """The position of each id, -1 for those that are not there: [K]."""
+        names = product_ids.to_pylist()
+        if len(names) < _MANY or not self._hashes.size:
+            by_name = self.find(names)
+            return np.array([by_name.get(name, -1) for name in names], np.int64)
+        wanted, found = id_hashes(names), np.full(len(names), -1, np.int64)
+        order = np.argsort(wanted)  # in order, each finds in the processor's cache what the one before has read
+        ranks = np.empty(len(names), np.int64)
+        ranks[order] = np.searchsorted(self._hashes, wanted[order])
+        hits = np.flatnonzero(self._hashes[np.minimum(ranks, self._hashes.size - 1)] == wanted)
+        found[hits] = self._positions_at(ranks[hits])
+        for hit in hits[self._differ(product_ids, hits, found[hits])].tolist():
+            after = self._after(names[hit], int(ranks[hit]))
+            found[hit] = -1 if after is None else after
+        return found
+
+    def _differ(self, product_ids: pa.Array, rows: IntArray, positions: IntArray) -> BoolArray:
+        """Whether these ids are others than those at these positions: [K]."""
+        import pyarrow.compute as pc  # only those who look for many ids need it
+
+        there = self._column.take(pa.array(positions))
+        differ: BoolArray = pc.not_equal(there, product_ids.take(pa.array(rows)).cast(there.type)).to_numpy()
+        return differ
+
+    @cached_property
+    def _column(self) -> pa.ChunkedArray:
+        return self._products.column("product_id")
 
     def _after(self, name: str, rank: int) -> int | None:
         """The position of an id that has the hash at a rank, but another id stands there: it is one of the next."""
