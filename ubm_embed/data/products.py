@@ -101,6 +101,24 @@ class CatalogueFile:
         self.require_ids_once(products["product_id"])
         return products
 
+    def first_rows(self, rows: int) -> pl.DataFrame:
+        """The first products with the columns that the file has, without those that it lacks; one may lack text.
+
+        Columns beside those of `PRODUCT_SCHEMA` are as the file has them, those of a text file as text. Ids are found
+        to be unique.
+
+        Raises:
+            NotFound, InvalidData: as `read_catalogue`.
+        """
+        self._begin_reading()
+        (frame,) = collect_tables([self._frame.head(rows)], self.files)
+        names = [name for name in frame.columns if self._gives(name)]
+        if "title" not in frame.columns:
+            frame = frame.with_columns(title=pl.lit(None, pl.String))
+        products = self._rows(frame, 0).select(names)
+        self.require_ids_once(products["product_id"])
+        return products
+
     def batches(self, rows: int = 20_000) -> Iterator[pl.DataFrame]:
         """All products, about `rows` at a time; each has a text.
 
@@ -181,7 +199,14 @@ class CatalogueFile:
         file, row = self.locate(value[0])
         return f"{file.name}, row {row}: {value[1]!r}"
 
-    def _begin(self) -> None:
+    def _gives(self, column: str) -> bool:
+        """Whether a column is one of the file's, and not one that a mapping adds without a value."""
+        if self.mapping is None or column not in PRODUCT_SCHEMA:
+            return True
+        parts = filter(None, map(self.mapping.catalogue_of, self.files))
+        return any(name.partition(".")[0] == column for part in parts for name in part.our_columns())
+
+    def _begin_reading(self) -> None:
         self.changes = CatalogueChanges()
         if not self.chosen:
             self.changes.left_out.update(find_files([self.path], mixed=True).left_out)
@@ -193,6 +218,9 @@ class CatalogueFile:
                 self.changes.dropped.update(dropped_rows(file, part))
                 for name, changed in changed_prices(file, part).items():
                     self.changes.add_prices(name, *changed)
+
+    def _begin(self) -> None:
+        self._begin_reading()
         for name, count in self._types.lost.items():
             kind = self._types.types[name]
             first = self._in_words(first_lost(self._frame, name, kind, self.files))
@@ -204,8 +232,11 @@ class CatalogueFile:
         for name in self._types.prices:
             if changed := changed_price(frame[name]):
                 self.changes.add_prices(name, *changed)
+        return self._rows(frame, before).with_columns(self._types.casts)
+
+    def _rows(self, frame: pl.DataFrame, before: int) -> pl.DataFrame:
         try:
-            return product_rows(frame, self.path, self.changes).with_columns(self._types.casts)
+            return product_rows(frame, self.path, self.changes)
         except InvalidData as error:
             if error.row is None:
                 raise

@@ -13,6 +13,7 @@ from ubm_embed.data.tables.json_array import element_blocks
 from ubm_embed.data.tables.json_lines import LineBlock, LineReader, line_blocks, loads
 from ubm_embed.data.tables.json_values import shown, whole_text
 from ubm_embed.data.tables.streamed_table import in_advance, in_parallel, streamed_table
+from ubm_embed.data.tables.table_kinds import holds_elements
 from ubm_embed.data.tables.text_stream import CHUNK_BYTES
 from ubm_embed.errors import InvalidData
 
@@ -67,6 +68,19 @@ def scan_json(
         return in_parallel(lambda block: narrow.frame(block).select(wanted), in_advance(blocks(file, chunk_bytes)))
 
     return streamed_table(file, columns, frames)
+
+
+def row_keys(file: Path) -> Iterator[frozenset[str]]:
+    """The keys of each object of a JSON file, in the order of the rows of `scan_json`.
+
+    Raises:
+        InvalidData: malformed JSON.
+    """
+    blocks = element_blocks if holds_elements(file) else line_blocks
+    for block in blocks(file):
+        for number, line in enumerate(block.text.split(b"\n"), start=block.first):
+            if line.strip():
+                yield frozenset(map(whole_text, loads(line, file, number)))
 
 
 def _keys(file: Path, blocks: Iterator[LineBlock], *, strict: bool) -> list[str]:
