@@ -130,11 +130,11 @@ class TestTag:
         assert (ran.code, ran.err) == (0, f"{nights}: no version is tagged spring any more\n")
         assert json.loads((nights / "tags.json").read_text()) == {"sale": 3}
 
-    @pytest.mark.parametrize("name", ["7", "a b", "", "../x", "a" * 101])
+    @pytest.mark.parametrize("name", ["7", "3.17", "a b", "", "../x", "a" * 101])
     def test_what_is_no_name(self, ubm: Shell, nights: Path, name: str) -> None:
         ran = ubm("versions", "tag", name, "--store", nights)
         assert (ran.code, ran.out) == (3, "")
-        assert "expected letters, digits, '_', '.' or '-', not only digits" in ran.err
+        assert "expected letters, digits, '_', '.' or '-', and no number such as 3 or 3.17" in ran.err
         assert not (nights / "tags.json").exists()
 
     def test_a_name_that_no_version_has(self, ubm: Shell, nights: Path) -> None:
@@ -203,7 +203,7 @@ class TestPrune:
     def test_a_dry_run_changes_nothing(self, ubm: Shell, nights: Path, contents: Contents) -> None:
         before = contents(nights)
         ran = ubm("versions", "prune", "--keep", 1, "--dry-run", "--store", nights)
-        assert (ran.code, json.loads(ran.out)) == (0, {"versions": [1, 2]})
+        assert (ran.code, json.loads(ran.out)) == (0, {"versions": [1, 2], "kept": {}})
         assert ran.err == f"{nights}: would remove versions 1, 2; nothing was changed\n"
         assert contents(nights) == before
 
@@ -315,9 +315,9 @@ class TestEnvironment:
     def test_the_policy(self, ubm: Shell, monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setenv("UBM_EMBED_KEEP", "1")
         monkeypatch.setenv("UBM_EMBED_DRY_RUN", "1")
-        assert json.loads(ubm("versions", "prune").out) == {"versions": [1, 2]}
+        assert json.loads(ubm("versions", "prune").out) == {"versions": [1, 2], "kept": {}}
         monkeypatch.setenv("UBM_EMBED_DAYS", "1")
-        assert json.loads(ubm("versions", "prune").out) == {"versions": []}
+        assert json.loads(ubm("versions", "prune").out) == {"versions": [], "kept": {}}
 
     def test_removing_a_tag(self, ubm: Shell, monkeypatch: pytest.MonkeyPatch) -> None:
         ubm("versions", "tag", "spring")

@@ -88,8 +88,10 @@ def test_a_damaged_file_is_named(nights: Path, opened: EmbeddingStore, name: str
 def test_an_entry_without_a_manifest() -> None:
     assert HistoryEntry(1, "live", (), 0, None, None, "gone").to_dict() == {
         "version": 1,
+        "label": "1",
         "state": "live",
         "tags": [],
+        "revision": None,
         "bytes": 0,
         "problem": "gone",
     }

@@ -1,66 +1,22 @@
 """The versions that a policy keeps stay whole; the others are removed, and their space is freed."""
 
-from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import numpy as np
-import polars as pl
 import pytest
 
 from indexer.store.embedding_store import EmbeddingStore
-from indexer.store.table_schema import POPULARITY, table_schema
 from indexer.versions.live import make_live, read_live, version_numbers
 from indexer.versions.pruning import KeepPolicy, PruneResult, prunable_versions, prune
 from indexer.versions.tags import add_tag
-from indexer.versions.version import METRIC, StoreVersion
+from tests.indexer.versions.published import ROWS, TABLE_BYTES, WIDTH, publish, write
 from ubm_embed.errors import InvalidData
-
-ROWS, WIDTH = 500, 16
-TABLE_BYTES = ROWS * WIDTH * 4
 
 
 @pytest.fixture
 def store(tmp_path: Path) -> EmbeddingStore:
     """A store without versions; see `publish`."""
     return EmbeddingStore.from_uri(tmp_path / "store")
-
-
-def publish(
-    store: EmbeddingStore, *numbers: int, model_id: str = "m1", days_ago: float = 0, pinned: bool = True
-) -> None:
-    """Publish versions, each with rows of its own."""
-    for number in numbers:
-        _write(store, number, model_id, days_ago, pinned)
-        make_live(store, number, known=read_live(store) if store.storage.exists("live.json") else None)
-
-
-def _write(store: EmbeddingStore, number: int, model_id: str, days_ago: float, pinned: bool) -> None:
-    ids = [f"p{number}-{row}" for row in range(ROWS)]
-    rows = pl.DataFrame({"product_id": ids, POPULARITY: [0] * ROWS})
-    vectors = np.random.default_rng(number).standard_normal((ROWS, WIDTH)).astype(np.float32)
-    fragments = store.table.write_fragments(rows, vectors, overwrite=True)
-    table_version = store.table.replace(fragments, table_schema(rows, WIDTH), model_id=model_id)
-    if pinned:
-        store.table.pin(number, table_version)
-    store.storage.write(f"models/{model_id}/config.json", b"{}" * 1000)
-    created = (datetime.now(UTC) - timedelta(days=days_ago)).isoformat(timespec="seconds")
-    version = StoreVersion(
-        version=number,
-        table_version=table_version,
-        model_id=model_id,
-        dimension=WIDTH,
-        kind="flat",
-        metric=METRIC,
-        products=ROWS,
-        indexed=ROWS,
-        recall_at_10=1.0,
-        created=created,
-        software="0.1.0",
-        source="products.parquet",
-    )
-    with store.storage.write_folder(f"versions/{number}", last="manifest.json") as aside:
-        (aside / "index.faiss").write_bytes(vectors.tobytes())
-        version.write(aside)
 
 
 def prune_locked(store: EmbeddingStore, keep: KeepPolicy | None = None) -> PruneResult:
@@ -205,7 +161,7 @@ def test_a_refresh_that_can_be_resumed_keeps_its_model_and_rows(store: Embedding
 def test_a_version_that_was_never_live_is_removed_with_its_pin(store: EmbeddingStore) -> None:
     """A writer that was killed shortly before publishing leaves such a version, or only its pin."""
     publish(store, 1)
-    _write(store, 2, "m1", 0, pinned=True)
+    write(store, 2)
     store.table.pin(3, store.table.pins()[2])
     publish(store, 4)
     assert prune_locked(store).versions == (2,)
