@@ -21,6 +21,10 @@ REMEDY = "run: ubm-embed refresh --products FILE --store DIR"
 _Count = Annotated[int, Field(ge=1)]
 
 
+class LimitReached(Conflict):
+    """An update that would make a revision too large; a smaller one may fit."""
+
+
 class UpdateLimits(FrozenModel):
     """Bounds of a revision: what it changes is searched beside the index, and every reader holds it in memory.
 
@@ -65,19 +69,19 @@ class UpdateLimits(FrozenModel):
         return min(self.max_products, max(self.min_products, int(self.max_share * version_products)))
 
     def require_products(self, changed: int, version_products: int) -> None:
-        """Raise `Conflict` for a revision that would change too many products of a version."""
+        """Raise `LimitReached` for a revision that would change too many products of a version."""
         limit = self.products(version_products)
         if changed > limit:
             problem = (
                 f"{changed:,} products would differ from the version's {version_products:,}, at most {limit:,} may"
             )
-            raise Conflict(f"{problem}; nothing was changed; {REMEDY}")
+            raise LimitReached(f"{problem}; nothing was changed; {REMEDY}")
 
     def require_bytes(self, size: int, what: str) -> None:
-        """Raise `Conflict` for a file, or for the segments of a revision, larger than `max_mb`.
+        """Raise `LimitReached` for a file, or for the segments of a revision, larger than `max_mb`.
 
         Args:
             what: it is, with its verb: `FILE has`.
         """
         if size > self.max_bytes:
-            raise Conflict(f"{what} {size / 1e6:,.0f} MB, at most {self.max_mb:,} are allowed; {REMEDY}")
+            raise LimitReached(f"{what} {size / 1e6:,.0f} MB, at most {self.max_mb:,} are allowed; {REMEDY}")

@@ -23,15 +23,12 @@ class MergedProducts:
     Attributes:
         rows: the shop's columns, `TEXT_HASH`, `ROW_HASH`, and `VECTOR`, which is null if it is not known: [K].
         has_new_text: whether the text is another one than that of the version's own row: [K].
-        new, changed, updated, unchanged: as of `UpdateReport`.
+        kinds: as of `UpdateReport`.
     """
 
     rows: pl.DataFrame
     has_new_text: pl.Series
-    new: int
-    changed: int
-    updated: int
-    unchanged: int
+    kinds: pl.Series
 
 
 def merge_products(changes: ProductChanges, current: pl.DataFrame) -> MergedProducts:
@@ -53,10 +50,15 @@ def merge_products(changes: ProductChanges, current: pl.DataFrame) -> MergedProd
     return MergedProducts(
         rows,
         has_new_text=merged[TEXT_HASH].ne_missing(current[BASE_TEXT_HASH]).filter(~same_row),
-        new=int((~exists).sum()),
-        changed=int((exists & ~same_text).sum()),
-        updated=int((same_text & ~same_row).sum()),
-        unchanged=int(same_row.sum()),
+        kinds=pl.select(
+            pl.when(~exists)
+            .then(pl.lit("new"))
+            .when(~same_text)
+            .then(pl.lit("changed"))
+            .when(~same_row)
+            .then(pl.lit("updated"))
+            .otherwise(pl.lit("unchanged"))
+        ).to_series(),
     )
 
 

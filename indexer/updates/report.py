@@ -22,6 +22,7 @@ class UpdateReport:
         unknown: ids to delete that the store did not have.
         encoded: products that the model encoded.
         seconds: how long it took, beside the start of the process.
+        kinds: of each product of an upsert, in their order, which of these it is: new, changed, updated or unchanged.
     """
 
     version: int
@@ -35,7 +36,10 @@ class UpdateReport:
     unknown: tuple[str, ...] = ()
     encoded: int = 0
     seconds: float = 0.0
+    kinds: tuple[str, ...] = ()
 
     def to_dict(self) -> dict[str, Any]:
-        """The report as JSON."""
-        return asdict(self) | {"unknown": list(self.unknown), "seconds": round(self.seconds, 3)}
+        """The report as JSON, without the kind of each product."""
+        document = asdict(self) | {"unknown": list(self.unknown), "seconds": round(self.seconds, 3)}
+        del document["kinds"]
+        return document

@@ -56,14 +56,16 @@ class Upsert:
         self._limits.require_products(current.changed_after(merged.rows["product_id"]), current.version.products)
         vectors, has_vector = self._encoded(merged, current)
         rows = upserted_rows(merged.rows, vectors, has_vector, current.segment_schema, next_stamp(current))
+        kinds = tuple(merged.kinds)
         report = UpdateReport(
             version=current.version.version,
             revision=current.revision_number,
-            new=merged.new,
-            changed=merged.changed,
-            updated=merged.updated,
-            unchanged=merged.unchanged,
+            new=kinds.count("new"),
+            changed=kinds.count("changed"),
+            updated=kinds.count("updated"),
+            unchanged=kinds.count("unchanged"),
             encoded=self._vectors.encoded,
+            kinds=kinds,
         )
         return Outcome(rows, report)
 
