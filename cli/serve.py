@@ -58,8 +58,14 @@ def serve(
     threads: Annotated[int, _option("--threads", _PROCESSES, min=1, help="Threads of each worker's model.")] = 1,
     device: Annotated[str, device_option()] = "cpu",
     reload_seconds: Annotated[
-        float, _option("--reload-seconds", _PROCESSES, metavar="SECONDS", help="Between two looks for a new version.")
-    ] = 5.0,
+        float | None,
+        _option(
+            "--reload-seconds",
+            _PROCESSES,
+            metavar="SECONDS",
+            help="Between two looks for changes; by default 0.5, and 2 for an object store.",
+        ),
+    ] = None,
     grace: Annotated[
         float, _option("--grace", _PROCESSES, metavar="SECONDS", help="After SIGTERM, for requests that have begun.")
     ] = 30.0,

@@ -90,7 +90,7 @@ class VersionSpace:
         Raises:
             NotFound, InvalidData, Conflict: as of `Retriever.open`.
         """
-        opened = open_version(store, number, device, embedder)
+        opened = open_version(store, number, device, embedder, revised=False)
         try:
             yield cls(store, opened)
         finally:

@@ -196,7 +196,7 @@ class _Examination:
     def _check_canaries(self, version: StoreVersion) -> None:
         """Let the model read the texts again that the version was published with."""
         with contextlib.suppress(NotFound):  # without the library that reads the model, nobody can say
-            opened = open_version(self.store, version.version, "cpu", self.embedder)
+            opened = open_version(self.store, version.version, "cpu", self.embedder, revised=False)
             self.embedder = opened.embedder
             with contextlib.closing(opened.catalogue):
                 check = check_canaries(opened)

@@ -73,7 +73,11 @@ class _Asked:
 
 
 class Answerer:
-    """Answers queries from the parts of one version. Several threads may ask at once."""
+    """Answers queries from the parts of one version. Several threads may ask at once.
+
+    Args:
+        before: of the same model, predictors and files; what it remembers of products that did not change is shared.
+    """
 
     def __init__(
         self,
@@ -82,14 +86,20 @@ class Answerer:
         matcher: Matcher,
         predictors: Predictors,
         revision: Revision | None = None,
+        before: Answerer | None = None,
     ) -> None:
         self.matcher = matcher
         self._version, self._embedder, self._predictors = version, embedder, predictors
         self._revision = 0 if revision is None else revision.number
+        catalogue = matcher.catalogue
+        if before is not None:
+            self._resolver: SessionResolver = before._resolver.over(catalogue)
+            self._shown: ShownProducts = before._shown.over(catalogue)
+            return
         readers = (embedder, *(predictor.embedder for predictor in predictors.by_task.values()))
         reads_removals = all(reader.tokenizer.reads_removals for reader in readers)
-        self._resolver = SessionResolver(matcher.catalogue, reads_removals=reads_removals)
-        self._shown = ShownProducts(matcher.catalogue)
+        self._resolver = SessionResolver(catalogue, reads_removals=reads_removals)
+        self._shown = ShownProducts(catalogue)
 
     def answer(self, queries: Sequence[Query], timings: Timings) -> list[Answer]:
         """One answer for each of B queries, which are resolved, read and searched at once."""

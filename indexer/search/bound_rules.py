@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable, Hashable
 from dataclasses import dataclass
 from threading import Lock
+from typing import NamedTuple
 
 import numpy as np
 from cachetools import LRUCache
@@ -32,7 +33,7 @@ class BoundRules:
     """What rules say about the products of one version.
 
     Attributes:
-        allowed: the products that may match; None if all may.
+        allowed: the products that may match; None if every position has one that may.
         searched: those of them that are not boosted; None if these are all.
         boosts: the boosted products that may match, by position, with what is added to their scores.
         boosted_vectors: their vectors, [N, D].
@@ -61,7 +62,7 @@ class BoundRules:
             if column not in catalogue.columns:
                 known = ", ".join(catalogue.columns)
                 raise InvalidData(f"no such column; there is: {known}", field=f"max_per.{column}")
-        allowed = None if rules.where is None else catalogue.where(rules.where)
+        allowed = catalogue.visible if rules.where is None else catalogue.where(rules.where)
         allowed = _without(allowed, np.array(list(catalogue.find(rules.exclude).values()), np.int64), len(catalogue))
         boosts = _boosts(rules, catalogue, allowed)
         caps = tuple(_cap(catalogue.codes(column), limit) for column, limit in rules.max_per.items())
@@ -87,6 +88,14 @@ class BoundRules:
         return selections + sum(cap.codes.nbytes for cap in self.caps) + self.boosted_vectors.nbytes
 
 
+class _Entry(NamedTuple):
+    """Rules as they are remembered, and the bytes that they take."""
+
+    rules: Rules
+    bound: BoundRules
+    size: int
+
+
 class RulesCache:
     """Rules bound to one version, those used last remembered by their value. Several threads may ask at once."""
 
@@ -94,9 +103,7 @@ class RulesCache:
         self, catalogue: Catalogue, vectors: Callable[[IntArray], FloatArray], max_bytes: int = _CACHE_BYTES
     ) -> None:
         self._catalogue, self._vectors = catalogue, vectors
-        self._entries: LRUCache[Hashable, tuple[BoundRules, int]] = LRUCache(
-            max_bytes, getsizeof=lambda entry: entry[1]
-        )
+        self._entries: LRUCache[Hashable, _Entry] = LRUCache(max_bytes, getsizeof=lambda entry: entry.size)
         self._lock = Lock()
 
     def __contains__(self, rules: Rules) -> bool:
@@ -107,15 +114,21 @@ class RulesCache:
         """As `BoundRules.bind`. Two threads may compile the same rules at the same time."""
         key = rules_key(rules)
         with self._lock:
-            entry = self._entries.get(key)
-        if entry is not None:
-            return entry[0]
+            entry = self._entries.pop(key, None)
+            if entry is not None:
+                self._entries[key] = entry  # put back as the last one used, also for `recent`
+                return entry.bound
         bound = BoundRules.bind(rules, self._catalogue, self._vectors)
         size = bound.nbytes + _ID_BYTES * (len(rules.exclude) + len(rules.boost)) + _ENTRY_BYTES
         if size <= self._entries.maxsize:
             with self._lock:
-                self._entries[key] = bound, size
+                self._entries[key] = _Entry(rules, bound, size)
         return bound
+
+    def recent(self) -> list[Rules]:
+        """The rules that are remembered, those used last first."""
+        with self._lock:
+            return [entry.rules for entry in self._entries.values()][::-1]
 
 
 def rules_key(rules: Rules) -> Hashable:
@@ -149,6 +162,6 @@ def _num_allowed(allowed: Selection | None, size: int) -> int:
 
 def _max_matches(cap: Cap, allowed: Selection | None) -> int:
     """How many of the allowed products a cap lets through."""
-    codes = cap.codes if allowed is None else cap.codes[allowed.positions]
+    codes = cap.codes if allowed is None else cap.codes[allowed.mask]
     unlimited, *_ = counts = np.bincount(codes + 1, minlength=cap.num_values + 1)
     return int(unlimited + np.minimum(counts[1:], cap.limit).sum())

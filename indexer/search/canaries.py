@@ -112,9 +112,9 @@ class OpenParts(Protocol):
     @property
     def embedder(self) -> Embedder: ...
     @property
-    def index(self) -> VectorIndex: ...
+    def published_index(self) -> VectorIndex: ...
     @property
-    def catalogue(self) -> Catalogue: ...
+    def published_catalogue(self) -> Catalogue: ...
     @property
     def canaries(self) -> bytes | None: ...
 
@@ -188,7 +188,9 @@ def check_canaries(parts: OpenParts) -> CanaryCheck | None:
     file = f"{version_folder(parts.version.version)}/{CANARIES_FILE}"
     canaries, embedder = Canaries.from_json(parts.canaries, file=file), parts.embedder
     products, sessions = embedder.embed_product_list(canaries.products), embedder.embed_sessions(canaries.sessions)
-    matches = zip(canaries.matches, _matches(parts.index, parts.catalogue, sessions), strict=True)
+    # Without a revision, which may have deleted what was found then, or put something nearer.
+    found = _matches(parts.published_index, parts.published_catalogue, sessions)
+    matches = zip(canaries.matches, found, strict=True)
     now = environment(embedder.model_runtime.name, embedder.device)
     return CanaryCheck(
         products=canaries.products,

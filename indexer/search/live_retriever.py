@@ -1,34 +1,40 @@
-"""Answers from the live version of a store, whichever it is: a new one takes over between two requests."""
+"""Answers from what is live in a store: a new version or revision takes over between two requests."""
 
 from __future__ import annotations
 
 import logging
 import threading
 import time
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager, suppress
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager, suppress
 from pathlib import Path
 from types import TracebackType
-from typing import NamedTuple, Self
+from typing import Literal, Self
 
 from indexer.search.answer import Answer
 from indexer.search.background import MUCH, yield_to_others
 from indexer.search.limits import Limits
+from indexer.search.live_state import NO_LOOK, Failure, LiveState, Look
 from indexer.search.query import Query
 from indexer.search.ranking import Rules
 from indexer.search.recent_requests import RecentRequests
 from indexer.search.retriever import Retriever
+from indexer.search.serving import Serving
+from indexer.storage.local_storage import LocalStorage
 from indexer.store.embedding_store import EmbeddingStore
-from indexer.versions.live import live_number
+from indexer.versions.live import Live, read_live
 from indexer.versions.revision import Revision
-from indexer.versions.version import StoreVersion, read_version
+from indexer.versions.version import StoreVersion
 from ubm_embed.data.session import Product, Session
 from ubm_embed.errors import InvalidData, UbmError
 from ubm_embed.inference.embedder import Embedder
 from ubm_embed.inference.predictor import Predictor
 
 _LOG = logging.getLogger(__name__)
+# Seconds between two looks at live.json, a file of some hundred bytes.
+_INTERVAL, _INTERVAL_OF_OBJECTS = 0.5, 2.0
+# Seconds for which a revision waits for the rules to be compiled that are in use; a request compiles what is left.
+_MAX_COMPILING = 0.3
 
 
 class LiveRetriever:
@@ -39,22 +45,26 @@ class LiveRetriever:
     theirs, and the files of the old version are closed with its last request. While the model stays the same, its
     caches do too. While both versions are open, both are in memory.
 
-    A version that does not open is reported, and the one before goes on; it is tried again when another version becomes
+    A revision of the version that answers, and a version that shares its files, take over without opening or warming
+    anything: only what changed is read, and the rules that requests used last are compiled.
+
+    What does not open is reported, and what answered before goes on; it is tried again when something else becomes
     live, or after a while. A version whose files were cut while they were in use is opened again once they are whole.
     Several threads may ask at once. A process that forks makes its own after the fork.
 
     Args:
         device, predictors, limits: as of `Retriever.open`.
-        interval: seconds between two looks; None for no thread, where the owner calls `check`.
+        interval: seconds between two looks; by default half a second for a folder and 2 seconds for an object store,
+            which charges for each. None for no thread, where the owner calls `check`.
         retry_after: seconds before a version that did not open is tried again.
         warm_sessions: how many of the last sessions a new version answers before it takes over.
         verify: called with the retriever of each version before it answers, the first one, too; raising refuses the
-            version.
-        on_error: called with the error when a version does not open, once for each version, by the thread that looks.
-            The error is logged in any case. It must not close the retriever.
+            version. Not for a revision, which has the files and the model that were verified.
+        on_error: called with the error when what is live does not open, once for each state of the store, by the thread
+            that looks. The error is logged in any case. It must not close the retriever.
 
     Attributes:
-        error: why the live version does not answer; None if it does.
+        error: why what is live does not answer; None if it does.
 
     Raises:
         NotFound: no such store.
@@ -69,25 +79,26 @@ class LiveRetriever:
         device: str = "auto",
         predictors: Sequence[Predictor] = (),
         limits: Limits | None = None,
-        interval: float | None = 5.0,
+        interval: float | Literal["auto"] | None = "auto",
         retry_after: float = 60.0,
         warm_sessions: int = 100,
         verify: Callable[[Retriever], None] | None = None,
         on_error: Callable[[Exception], None] | None = None,
     ) -> None:
-        if interval is not None and interval <= 0:
+        if isinstance(interval, int | float) and interval <= 0:
             raise ValueError(f"interval must be above 0, got {interval:g}")
         self.error: Exception | None = None
         self._store = EmbeddingStore.open(store)
+        if interval == "auto":
+            interval = _INTERVAL if isinstance(self._store.storage, LocalStorage) else _INTERVAL_OF_OBJECTS
         self._device, self._predictors, self._limits = device, tuple(predictors), limits
         self._retry_after, self._verify, self._on_error = retry_after, verify, on_error
-        self._failure: _Failure | None = None
+        self._failure: Failure | None = None
+        self._last_look = NO_LOOK
         self._recent = RecentRequests(warm_sessions)
-        self._requests, self._closed = 0, False
-        self._changed = threading.Condition()  # guards the two above, what serves, and its requests
         self._checking = threading.Lock()
-        self._serving = _Serving(self._open())
         self._stop = threading.Event()
+        self._serving = Serving(self._open())
         self._thread: threading.Thread | None = None
         if interval is not None:
             self._thread = threading.Thread(target=self._run, args=(interval,), name="live version", daemon=True)
@@ -137,41 +148,29 @@ class LiveRetriever:
         with self.borrow() as retriever:
             return retriever.lookup_id(product_id, k, rules)
 
-    @contextmanager
-    def borrow(self) -> Iterator[Retriever]:
-        """The retriever of the live version, for several requests to the same version; it stays open inside the block.
+    def borrow(self) -> AbstractContextManager[Retriever]:
+        """The retriever of what is live, for several requests to the same version; it stays open inside the block.
 
         Raises:
             ValueError: this is closed.
         """
-        with self._changed:
-            if self._closed:
-                raise ValueError("the retriever is closed")
-            serving = self._serving
-            serving.requests += 1
-            self._requests += 1
-        try:
-            yield serving.retriever
-        finally:
-            self._give_back(serving)
+        return self._serving.borrow()
 
     def check(self) -> bool:
-        """Look for a new version now, and return whether one took over. Only one thread looks at a time.
+        """Look for a new version or revision now, and return whether one took over. Only one thread looks at a time.
 
-        What keeps a version from taking over is in `error`, and not raised.
+        What keeps it from taking over is in `error`, and not raised.
         """
         return self._check(retry=True)
 
     def close(self) -> None:
         """Wait for the requests that have begun, and let go of the version. Later requests are refused."""
-        with self._changed:
-            self._closed = True
+        self._serving.refuse()
         self._stop.set()
         if self._thread is not None:
             self._thread.join()
-        with self._checking, self._changed:
-            self._changed.wait_for(lambda: not self._requests)
-            self._serving.retriever.close()
+        with self._checking:
+            self._serving.close()
 
     def __enter__(self) -> Self:
         return self
@@ -187,33 +186,61 @@ class LiveRetriever:
             self._check(retry=False)
 
     def _check(self, *, retry: bool) -> bool:
-        """As `check`; without `retry` a version that did not open is left alone for a while."""
+        """As `check`; without `retry` what did not open is left alone for a while."""
         with self._checking:
-            if self._closed:
+            if self._stop.is_set():
                 return False
-            version = None
+            state = LiveState()
             try:
-                version = read_version(self._store, live_number(self._store))
-                if self._answers(version):
-                    self.error = self._failure = None
+                state = LiveState(read_live(self._store))
+                if not retry and self._last_look.still_holds(state.live):
                     return False
-                if not retry and self._failure is not None and not self._failure.is_due(version, self._retry_after):
+                state = state.with_manifest(self._store)
+                if self._answers(state):
+                    self.error, self._failure, self._last_look = None, None, Look(state.live, time.monotonic())
                     return False
-                retriever = self._open(version.version, self._serving.retriever.embedder)
-            except Exception as error:  # whatever it is, the version before goes on
-                self._report(error, version)
+                if not retry and self._failure is not None and not self._failure.is_due(state, self._retry_after):
+                    return False
+                retriever = self._successor(state)
+            except Exception as error:  # whatever it is, what answered before goes on
+                self._report(error, state)
                 return False
             return self._take_over(retriever)
 
-    def _answers(self, version: StoreVersion) -> bool:
-        """Whether this is the version that answers, with its files as they were when it was opened."""
-        if version != self.version:
-            return False
+    def _answers(self, state: LiveState) -> bool:
+        """Whether this is what answers, with its files as they were when it was opened."""
+        is_live = state.live is not None and state.live.revision == self.revision
+        return is_live and state.version == self.version and self._has_its_files()
+
+    def _has_its_files(self) -> bool:
         try:
             self._serving.retriever.catalogue.require_unchanged()
         except InvalidData:
             return False
         return True
+
+    def _successor(self, state: LiveState) -> Retriever:
+        """What is to answer next, ready to."""
+        live, version, before = state.live, state.version, self._serving.retriever
+        assert live is not None
+        assert version is not None
+        # A version with another manifest than before was repaired: its files are others.
+        was_repaired = version.version == before.version.version and version != before.version
+        if was_repaired or not before.can_advance(version) or not self._has_its_files():
+            return self._open(version.version, before.embedder)
+        return self._advance(before, live, verified=version == before.version)
+
+    def _advance(self, before: Retriever, live: Live, *, verified: bool) -> Retriever:
+        """A retriever over the files that another one has opened, with the rules of the last requests compiled."""
+        retriever = before.advanced(live)
+        try:
+            if self._verify is not None and not verified:
+                self._verify(retriever)
+            retriever.matcher.compile_as(before.matcher, _MAX_COMPILING)
+        except BaseException:
+            retriever.close()
+            raise
+        return retriever
 
     def _open(self, version: int | None = None, embedder: Embedder | None = None) -> Retriever:
         """A version, verified, that has answered the last sessions."""
@@ -236,67 +263,30 @@ class LiveRetriever:
 
     def _warm(self, retriever: Retriever) -> None:
         for session, k, rules in self._recent:
-            if self._closed:
+            if self._stop.is_set():
                 return
             with suppress(UbmError):  # a condition may name a column that is gone
                 retriever.recommend(session, k, rules)
 
     def _take_over(self, retriever: Retriever) -> bool:
-        before, idle = _Serving(retriever), True
-        with self._changed:
-            if not self._closed:
-                before, self._serving = self._serving, before
-                self.error = self._failure = None
-                idle = not before.requests
-        if idle:
-            before.retriever.close()
-        if before.retriever is retriever:  # closed meanwhile
+        before = self.version
+        if not self._serving.replace(retriever):
             return False
-        _LOG.info("%s: version %d answers now", self._store.uri, retriever.version.version)
+        self.error, self._failure, self._last_look = None, None, NO_LOOK
+        # Revisions may come every second, and the metrics show which one answers.
+        level = logging.DEBUG if retriever.version == before else logging.INFO
+        _LOG.log(level, "%s: version %s answers now", self._store.uri, retriever.label)
         return True
 
-    def _give_back(self, serving: _Serving) -> None:
-        with self._changed:
-            serving.requests -= 1
-            is_last = not serving.requests and serving is not self._serving
-        try:
-            if is_last:
-                serving.retriever.close()
-        finally:
-            with self._changed:
-                self._requests -= 1
-                if not self._requests:
-                    self._changed.notify_all()
-
-    def _report(self, error: Exception, version: StoreVersion | None) -> None:
+    def _report(self, error: Exception, state: LiveState) -> None:
         before, self.error = self._failure, error
-        self._failure = _Failure(version, type(error), time.monotonic())
-        if before is not None and before[:2] == self._failure[:2]:
+        self._failure, self._last_look = Failure(state, type(error), time.monotonic()), NO_LOOK
+        if self._failure.is_like(before):
             return
-        name = "the live version" if version is None else f"version {version.version}"
-        _LOG.warning("%s: %s does not open, version %d goes on: %s", self._store.uri, name, self.version.version, error)
+        parts = self._store.uri, state.label, self.label, error
+        _LOG.warning("%s: %s does not open, version %s goes on: %s", *parts)
         if self._on_error is not None:
             try:
                 self._on_error(error)
             except Exception:
                 _LOG.exception("on_error failed")
-
-
-@dataclass
-class _Serving:
-    """A version that answers, or did, and how many requests it is answering."""
-
-    retriever: Retriever
-    requests: int = 0
-
-
-class _Failure(NamedTuple):
-    """Which version did not open, why, and when; without a version if not even its number could be read."""
-
-    version: StoreVersion | None
-    kind: type[Exception]
-    moment: float
-
-    def is_due(self, version: StoreVersion, seconds: float) -> bool:
-        """Whether a version may be tried: another one at once, the same after a while."""
-        return version != self.version or time.monotonic() - self.moment >= seconds

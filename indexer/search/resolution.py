@@ -7,7 +7,7 @@ that have a token for them; for others they take the adds back.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Hashable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, NamedTuple
 
@@ -82,7 +82,10 @@ class _Known(NamedTuple):
     texts: tuple[Any, ...]
 
 
-_Key = tuple[Action, str]
+_Named = tuple[Action, str]
+# An action, an id, and what a revision made of its product: so that the snapshots of a version's products share what is
+# remembered, and none of them reads another's text.
+_Key = tuple[Action, str, Hashable]
 
 
 class SessionResolver:
@@ -98,12 +101,18 @@ class SessionResolver:
         self._reads_removals = reads_removals
         self._known: SharedCache[_Key, _Known | None] = SharedCache(cache_bytes)
 
+    def over(self, catalogue: Catalogue) -> SessionResolver:
+        """The same over another revision of the version's products; they share what is remembered."""
+        other = SessionResolver(catalogue, reads_removals=self._reads_removals, cache_bytes=0)
+        other._known = self._known
+        return other
+
     def resolve(self, sessions: Sequence[Session]) -> list[ResolvedSession]:
         """Each session as the version reads it."""
         interactions = [interaction for session in sessions for interaction in session.interactions]
         # All at once: picking rows one by one would cost more than the model.
-        keys = [(one.action, one.product_id) for one in interactions if one.product_id is not None]
-        known = dict(zip(keys, self._known.get(keys, self._look_up), strict=True))
+        named = [(one.action, one.product_id) for one in interactions if one.product_id is not None]
+        known = dict(zip(named, self._find(named), strict=True))
         given = [one.product.product_id for one in interactions if one.product is not None]
         positions = find_products(self._catalogue, filter(None, given)) if given else {}
         return [self._resolve(session, known, positions) for session in sessions]
@@ -116,7 +125,7 @@ class SessionResolver:
         if not self._reads_removals:
             interactions = [one for one in interactions if one.action is not Action.REMOVE]  # they have no tokens
         named = [(one.action, one.product_id) for one in interactions if one.product_id is not None]
-        steps = [known.step for known in self._known.get(named, self._look_up) if known is not None]
+        steps = [known.step for known in self._find(named) if known is not None]
         _tokenise(steps, embedder)
         others = [one for one in interactions if one.product_id is None]
         unread = sum(step.sequence is not None and not embedder.has_read(step.sequence.tokens) for step in steps)
@@ -129,20 +138,26 @@ class SessionResolver:
     def _is_read(self, interaction: Interaction, embedder: Embedder) -> bool:
         if interaction.product_id is None:
             return embedder.has_read_interaction(interaction)
-        known = self._known.peek((interaction.action, interaction.product_id))
+        known = self._known.peek(self._key(interaction.action, interaction.product_id))
         sequence = None if known is None else known.step.sequence
         return sequence is not None and embedder.has_read(sequence.tokens)
 
+    def _key(self, action: Action, product_id: str) -> _Key:
+        return action, product_id, self._catalogue.revised(product_id)
+
+    def _find(self, named: Sequence[_Named]) -> list[_Known | None]:
+        return self._known.get([self._key(*one) for one in named], self._look_up)
+
     def _look_up(self, keys: list[_Key]) -> list[_Known | None]:
-        positions = find_products(self._catalogue, {name for _, name in keys})
+        positions = find_products(self._catalogue, {name for _, name, _ in keys})
         products = self._catalogue.products(positions.values())
         return [
             _known(action, positions[name], products[positions[name]]) if name in positions else None
-            for action, name in keys
+            for action, name, _ in keys
         ]
 
     def _resolve(
-        self, session: Session, known: Mapping[_Key, _Known | None], positions: Mapping[str, int]
+        self, session: Session, known: Mapping[_Named, _Known | None], positions: Mapping[str, int]
     ) -> ResolvedSession:
         steps, unknown, removes = list[Step](), list[str](), False
         seen = set[int | None]()

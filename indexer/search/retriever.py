@@ -5,7 +5,7 @@ Letters: B sessions, K matches, D width.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from pathlib import Path
 from types import TracebackType
@@ -19,11 +19,13 @@ from indexer.search.answer import Answer
 from indexer.search.answerer import Answerer
 from indexer.search.limits import Limits
 from indexer.search.matcher import Matcher
-from indexer.search.open_version import open_version
+from indexer.search.open_version import OpenVersion, open_version
 from indexer.search.prediction import Predictors
 from indexer.search.query import Query, Timings
 from indexer.search.ranking import Rules
+from indexer.search.shared_files import SharedFiles
 from indexer.store.embedding_store import EmbeddingStore
+from indexer.versions.live import Live
 from indexer.versions.revision import Revision, version_label
 from indexer.versions.version import StoreVersion
 from ubm_embed.data.session import Product, Session
@@ -33,7 +35,7 @@ from ubm_embed.inference.predictor import Predictor
 
 
 class Retriever:
-    """Answers from one version of a store, undisturbed by what is published later.
+    """Answers from one version of a store under one of its revisions, undisturbed by what is published later.
 
     Its files are mapped: opening takes the same time for any number of products, and processes share the memory. An
     index of the kind `disk` answers for as long as the store keeps the version. Several threads may ask at once.
@@ -42,6 +44,10 @@ class Retriever:
         predictors: models that predict how a session will go on, at most one for each task; answers then say so.
         limits: what a request may ask at most.
         canaries, revision: as of `OpenVersion`.
+        before: of the same model, predictors and files; what it remembers of products that did not change is shared.
+
+    Attributes:
+        published_index, published_catalogue: as of `OpenVersion`.
 
     Raises:
         ValueError: two predictors for one task.
@@ -57,16 +63,19 @@ class Retriever:
         limits: Limits | None = None,
         canaries: bytes | None = None,
         revision: Revision | None = None,
+        before: Retriever | None = None,
     ) -> None:
-        self.version = version
-        self.revision = revision
-        self.embedder = embedder
-        self.canaries = canaries
+        self.version, self.revision = version, revision
+        self.embedder, self.canaries = embedder, canaries
         self.limits = limits or Limits()
         self.predictors = Predictors(predictors)
-        self._answerer: Answerer | None = Answerer(
-            version, embedder, Matcher(index, catalogue), self.predictors, revision
-        )
+        parts = version, embedder, Matcher(index, catalogue), self.predictors
+        known = None if before is None else before._open_answerer
+        self._answerer: Answerer | None = Answerer(*parts, revision, known)
+        self.published_index: VectorIndex = index
+        self.published_catalogue: Catalogue = catalogue
+        self._opened: tuple[EmbeddingStore, OpenVersion] | None = None
+        self._files = SharedFiles(catalogue)
 
     @classmethod
     def open(
@@ -79,7 +88,7 @@ class Retriever:
         embedder: Embedder | None = None,
         limits: Limits | None = None,
     ) -> Self:
-        """The live version of a store, or another one by its number.
+        """The live version of a store, or another one by its number, under its last revision.
 
         Args:
             device: where the model and the index are: "cpu", "cuda", "cuda:1", ...; "auto" takes a GPU if there is one.
@@ -93,15 +102,50 @@ class Retriever:
             Conflict: the model in the store is not the one that made the vectors, or its product tower is another.
             ValueError: two predictors for one task, or no such device.
         """
-        opened = open_version(EmbeddingStore.open(store), version, device, embedder)
+        opened_store = EmbeddingStore.open(store)
+        return cls._of(opened_store, open_version(opened_store, version, device, embedder), predictors, limits)
+
+    @classmethod
+    def _of(
+        cls,
+        store: EmbeddingStore,
+        opened: OpenVersion,
+        predictors: Iterable[Predictor],
+        limits: Limits | None,
+        before: Retriever | None = None,
+    ) -> Self:
         parts = opened.version, opened.embedder, opened.index, opened.catalogue
-        return cls(*parts, predictors, limits, opened.canaries, opened.revision)
+        made = cls(*parts, tuple(predictors), limits, opened.canaries, opened.revision, before)
+        made._opened = store, opened
+        made.published_index, made.published_catalogue = opened.published_index, opened.published_catalogue
+        if before is not None and before.published_catalogue is made.published_catalogue:
+            made._files = before._files.shared()
+        return made
+
+    def can_advance(self, version: StoreVersion) -> bool:
+        """Whether `advanced` can answer from this version: it has the same model, index and products."""
+        return self._opened is not None and self._opened[1].shares_files(version)
+
+    def advanced(self, live: Live) -> Self:
+        """What is live, which is another revision of this version, or a version that shares its files.
+
+        Only what this one has not read is read; what it remembers of products that did not change is shared. Both
+        answer until they are closed, and the files are closed with the last one.
+
+        Raises:
+            InvalidData: a file of the revision is missing or damaged.
+            Conflict: the live version has other files or another model.
+            ValueError: the retriever is closed.
+        """
+        assert self._opened is not None, "it was made of parts, and has no store"
+        store, opened = self._opened
+        return self._of(store, opened.advanced(store, live), self.predictors.by_task.values(), self.limits, self)
 
     def close(self) -> None:
         """Let the version's files go; a request after that is an error. Let requests end first."""
         answerer, self._answerer = self._answerer, None
         if answerer is not None:
-            answerer.matcher.catalogue.close()
+            self._files.release()
 
     def __enter__(self) -> Self:
         return self
@@ -113,7 +157,7 @@ class Retriever:
 
     @property
     def label(self) -> str:
-        """The version and its revision as people write them: `3.17`."""
+        """Version and revision as people write them."""
         return version_label(self.version.version, self.revision)
 
     @property
@@ -155,8 +199,7 @@ class Retriever:
         Raises:
             InvalidData, ValueError: as of `answer`.
         """
-        rules = rules or _NO_RULES
-        return self.answer([Query(session, k, rules, explain) for session in sessions])
+        return self.answer([Query(session, k, rules or _NO_RULES, explain) for session in sessions])
 
     def answer(self, queries: Sequence[Query], timings: Timings | None = None) -> list[Answer]:
         """One answer for each query, all read at once; those with the same rules are searched at once, too.
@@ -213,8 +256,7 @@ class Retriever:
             InvalidData: the product has no text, or as `recommend_many`.
             ValueError: as `recommend_many`.
         """
-        rules = rules or _NO_RULES
-        self.limits.check(k, rules)
+        self.limits.check(k, rules := rules or _NO_RULES)
         answerer = self._unchanged()
         if not product.has_text:
             raise InvalidData("a product without text has no vector: expected a title, a category or an attribute")
@@ -227,12 +269,11 @@ class Retriever:
             NotFound: the version does not know the product.
             InvalidData, ValueError: as `recommend_many`.
         """
-        rules = rules or _NO_RULES
-        self.limits.check(k, rules)
+        self.limits.check(k, rules := rules or _NO_RULES)
         answerer = self._unchanged()
         position = find_products(self.catalogue, [product_id]).get(product_id)
         if position is None:
-            raise NotFound(f"version {self.version.version} has no product {product_id!r}")
+            raise NotFound(f"version {self.label} has no product {product_id!r}")
         product, vector = self.catalogue.products([position])[position], self.index.vectors(np.array([position]))[0]
         return answerer.similar(product, k, rules, vector=vector, itself=position)
 

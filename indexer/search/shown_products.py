@@ -34,6 +34,8 @@ class _Entry(NamedTuple):
 class ShownProducts:
     """The products of a version as matches show them. Several threads may ask.
 
+    Rows of a revision are in memory, and are not remembered.
+
     Args:
         cache_bytes: limit of what is remembered.
     """
@@ -42,13 +44,25 @@ class ShownProducts:
         self._catalogue = catalogue
         self._cache: SharedCache[int, _Entry] = SharedCache(cache_bytes)
 
+    def over(self, catalogue: Catalogue) -> ShownProducts:
+        """The same over another revision of the version's products; they share what is remembered."""
+        other = ShownProducts(catalogue, cache_bytes=0)
+        other._cache = self._cache
+        return other
+
     def at(self, positions: Sequence[int]) -> list[ShownProduct]:
         """The products at these positions; do not change their fields.
 
         Raises:
             InvalidData: a file of the version is damaged.
         """
-        return [entry.product for entry in self._cache.get(positions, self._read)]
+        revised = self._catalogue.revised_rows(positions)
+        if not revised:
+            return [entry.product for entry in self._cache.get(positions, self._read)]
+        others = [position for position in positions if position not in revised]
+        entries = dict(zip(others, self._cache.get(others, self._read), strict=True))
+        entries |= zip(revised, self._read(list(revised)), strict=True)
+        return [entries[position].product for position in positions]
 
     def _read(self, positions: list[int]) -> list[_Entry]:
         rows = self._catalogue.rows(positions)

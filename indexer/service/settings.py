@@ -42,7 +42,8 @@ class ServiceSettings(FrozenModel):
         sessions: "memory", or the URL of a Redis or Valkey server.
         session_ttl: seconds after which a session without events or answers is forgotten.
         max_kept_sessions, kept_session_bytes: most that are kept in memory.
-        reload_seconds: between two looks for a new version.
+        reload_seconds: between two looks for a new version or revision; None for the default of the storage (see
+            `LiveRetriever`).
         max_k, max_sessions, max_interactions: of one request.
         max_body: bytes of a request.
         max_waiting: sessions that wait for their answers; beyond it a request is refused with 429.
@@ -74,7 +75,7 @@ class ServiceSettings(FrozenModel):
     session_ttl: Seconds = 1_800.0
     max_kept_sessions: Count = 200_000
     kept_session_bytes: Count = 256 << 20
-    reload_seconds: Seconds = 5.0
+    reload_seconds: Seconds | None = None
     max_k: Count = 200
     max_sessions: Count = 100
     max_interactions: Count = 1_000

@@ -44,7 +44,7 @@ def problems(retriever: Retriever) -> list[str]:
     check = check_canaries(retriever)
     if check is not None:
         return [*found, *_canary_problems(retriever, check)]
-    positions, products = readable_products(retriever.embedder, retriever.catalogue)
+    positions, products = readable_products(retriever.embedder, retriever.published_catalogue)
     if products:
         read = np.stack([retriever.embedder.embed_product(product) for product in products])
         found += [*_index_problems(retriever, positions, read), *_warm_up(retriever, products)]
@@ -53,7 +53,8 @@ def problems(retriever: Retriever) -> list[str]:
 
 def _counts(retriever: Retriever) -> Iterator[str]:
     version = retriever.version
-    counts = {"vectors": len(retriever.index), "products": len(retriever.catalogue), "rows": version.products}
+    index, catalogue = retriever.published_index, retriever.published_catalogue
+    counts = {"vectors": len(index), "products": len(catalogue), "rows": version.products}
     for name, count in counts.items():
         if count != version.indexed:
             yield f"it has {count:,} {name}, and {version.indexed:,} are indexed"
@@ -67,7 +68,7 @@ def _canary_problems(retriever: Retriever, check: CanaryCheck) -> Iterator[str]:
     if check.has_changed:
         _LOG.warning("version %d: %s", retriever.version.version, check.problem)
     ids = [str(product.product_id) for product in check.products]
-    found = retriever.catalogue.find(ids)
+    found = retriever.published_catalogue.find(ids)
     if len(found) < len(ids):
         yield "it lacks products of its canaries"
         return
@@ -77,26 +78,37 @@ def _canary_problems(retriever: Retriever, check: CanaryCheck) -> Iterator[str]:
 
 def _index_problems(retriever: Retriever, positions: IntArray, read: FloatArray) -> Iterator[str]:
     """Products whose texts were read again [N, D]: their vectors must be those of the index, and find them."""
-    stored = retriever.index.vectors(positions)
-    limit = _MIN_COSINE_OF_CODES if retriever.index.kind == FACTORY else _MIN_COSINE
+    index = retriever.published_index
+    stored = index.vectors(positions)
+    limit = _MIN_COSINE_OF_CODES if index.kind == FACTORY else _MIN_COSINE
     cosine = float(np.vecdot(stored, read).min())
     if not cosine >= limit:  # a damaged vector is not a number
         yield f"a product's vector is not the model's: their cosine is {cosine:.3f}, expected at least {limit}"
         return
-    first = retriever.index.search(read, 1).scores[:, 0]
+    first = index.search(read, 1).scores[:, 0]
     missed = int((first < np.vecdot(stored, read) - _SCORE_TOLERANCE).sum())
     if missed > len(read) // 2:  # an approximate index may miss one
         yield f"{missed} of {len(read)} products are not found by their own vectors"
 
 
 def _warm_up(retriever: Retriever, products: Sequence[Product]) -> Iterator[str]:
-    """A query for which there must be an answer."""
-    views = tuple(Interaction(Action.VIEW, product_id=product.product_id) for product in products[:2])
-    query = Query(
-        Session((*views, Interaction(Action.SEARCH, query=products[0].title or "-"))), 1, Rules(exclude_seen=False)
-    )
-    (answer,) = retriever.answer([query])
+    """A query for which there must be an answer, unless a revision deleted all products."""
+    steps = *_views(retriever, products), Interaction(Action.SEARCH, query=products[0].title or "-")
+    (answer,) = retriever.answer([Query(Session(steps), 1, Rules(exclude_seen=False))])
     if answer.fallback is not None or answer.unknown:
         yield f"a session of its own products is not read: {answer.fallback or 'they are unknown'}"
-    elif not answer.matches:
+    elif not answer.matches and _has_products(retriever):
         yield "a session of its own products has no matches"
+
+
+def _has_products(retriever: Retriever) -> bool:
+    visible = retriever.catalogue.visible
+    return visible is None or visible.count > 0
+
+
+def _views(retriever: Retriever, products: Sequence[Product]) -> Sequence[Interaction]:
+    """Of two products by their ids; of one as it was published if a revision deleted all of them."""
+    ids = [str(product.product_id) for product in products]
+    known = retriever.catalogue.find(ids)
+    views = [Interaction(Action.VIEW, product_id=one) for one in ids if one in known]
+    return views[:2] or [Interaction(Action.VIEW, product=products[0])]

@@ -55,7 +55,7 @@ class Versions:
                 device=settings.device,
                 predictors=predictors,
                 limits=limits,
-                interval=settings.reload_seconds,
+                interval="auto" if settings.reload_seconds is None else settings.reload_seconds,
                 verify=partial(_require_fit, verify, pinned=None),
                 on_error=refused,
             )

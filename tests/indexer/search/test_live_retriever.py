@@ -30,7 +30,7 @@ from indexer.search.live_retriever import LiveRetriever
 from indexer.search.ranking import Rules
 from indexer.search.retriever import Retriever
 from indexer.store.embedding_store import LIVE_FILE, EmbeddingStore, version_folder
-from indexer.versions.live import make_live, read_live
+from indexer.versions.live import Live, make_live, read_live
 from indexer.versions.pruning import KeepPolicy
 from ubm_embed.data.session import Action, Interaction, Product, Session
 from ubm_embed.errors import InvalidData
@@ -269,18 +269,18 @@ class TestErrors:
         again: bool,
     ) -> None:
         looks, enough = 0, threading.Event()
-        live_number = live_retriever.live_number
+        read_live = live_retriever.read_live
 
-        def counted(store: EmbeddingStore) -> int:
+        def counted(store: EmbeddingStore) -> Live:
             nonlocal looks
             if live.error is not None:
                 looks += 1
                 if looks == 4:
                     enough.set()
-            return live_number(store)
+            return read_live(store)
 
         with LiveRetriever(damaged, interval=0.001, retry_after=retry_after) as live:
-            monkeypatch.setattr(live_retriever, "live_number", counted)
+            monkeypatch.setattr(live_retriever, "read_live", counted)
             publish(damaged, 2)
             assert enough.wait(SECONDS)
         assert (opened.count(2) > 1) is again
