@@ -38,13 +38,12 @@ TEXT_HASHES = np.dtype("V16")
 ROWS_PER_BATCH = 1024
 
 
-# Hashes of the ids of a batch, whose first product is at this position: [K] -> [K].
-IdHashes = Callable[[pa.Array, int], NDArray[np.uint64]]
+# Hashes of the ids of a batch; batches come in order: [K] -> [K].
+IdHashes = Callable[[pa.Array], NDArray[np.uint64]]
 
 
-def hash_ids(product_ids: pa.Array, first: int) -> NDArray[np.uint64]:
+def hash_ids(product_ids: pa.Array) -> NDArray[np.uint64]:
     """The hashes of ids, wherever they are; an `IdHashes`."""
-    del first
     return id_hashes(product_ids.to_pylist())
 
 
@@ -77,7 +76,7 @@ def write_catalogue(
         arrays = {name: files.enter_context(_ArrayFile(folder / name, dtype)) for name, dtype in _arrays_of(schema)}
         for batch in _of_equal_length(_with_arrays(batches, arrays), stored, rows_per_batch):
             writer.write_batch(batch)
-            hashes.append(hashes_of(batch.column("product_id"), first))
+            hashes.append(hashes_of(batch.column("product_id")))
             chosen.append(_chosen(batch, first))
             first += batch.num_rows
     _write_hashes(folder, np.concatenate(hashes))

@@ -191,6 +191,26 @@ def tune(index: VectorIndex, queries: TuningQueries, recall: float) -> tuple[Vec
     return index.with_search_value(values[step]), recall_at(step)
 
 
+def tune_further(
+    index: VectorIndex, queries: TuningQueries, recall: float, max_value: int
+) -> tuple[VectorIndex, float]:
+    """The index with the smallest search value from its own up to `max_value` that has this recall; and its recall.
+
+    The last that was tried if none has it.
+    """
+    reached, value = queries.recall(index), index.spec.search_value
+    highest = min(max_value, index.max_search_value)
+    larger = [other for other in search_values(index.max_search_value) if value < other <= highest]
+    if index.spec.kind.search_parameter is None:
+        return index, reached
+    for value in larger:
+        if reached >= recall:
+            break
+        index = index.with_search_value(value)
+        reached = queries.recall(index)
+    return index, reached
+
+
 def median_ms(index: VectorIndex, queries: FloatArray, k: int = 10) -> float:
     """Milliseconds of a query that comes alone, the median of some."""
     seconds = []

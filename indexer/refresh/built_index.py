@@ -14,7 +14,7 @@ from indexer.index.tuning import BenchmarkResult, choose_index
 from indexer.index.vector_index import INDEX_FILE, VectorIndex
 from indexer.store.product_table import ProductTable
 from indexer.versions.version_index import open_index
-from ubm_embed.data.arrays import FloatArray
+from ubm_embed.data.arrays import FloatArray, IntArray
 
 
 @dataclass
@@ -30,6 +30,10 @@ class TableVectors:
 
     def __iter__(self) -> Iterator[FloatArray]:
         return self.table.vector_batches(self.table_version)
+
+    def at(self, positions: IntArray) -> FloatArray:
+        """Those at these positions: [K] -> [K, D]."""
+        return self.table.vectors(self.table_version, positions)
 
     def build_on_disk(self, spec: IndexSpec) -> VectorIndex:
         """LanceDB's own index over them; building it commits a version of the table."""

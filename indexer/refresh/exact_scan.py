@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from indexer.index.backend import Neighbours
 from indexer.refresh.shards import not_unit_length
-from ubm_embed.data.arrays import FloatArray, finite_rows, offsets_of
+from ubm_embed.data.arrays import FloatArray, IntArray, finite_rows, offsets_of
 from ubm_embed.progress import Progress
 
 
@@ -24,14 +24,19 @@ class ScanStatistics:
     Attributes:
         rows: M.
         not_unit_length: number of vectors that are not finite and of length 1.
-        centroid: the mean vector, [D].
+        total: the sum of all vectors, [D].
         nearest: the exact K nearest neighbours of each query: [B, K], best first, K = min(k, M).
     """
 
     rows: int
     not_unit_length: int
-    centroid: FloatArray
+    total: NDArray[np.float64]
     nearest: Neighbours
+
+    @property
+    def centroid(self) -> FloatArray:
+        """The mean vector, [D]."""
+        return (self.total / self.rows).astype(np.float32)
 
 
 def exact_scan(batches: Iterable[FloatArray], queries: FloatArray, k: int) -> ScanStatistics:
@@ -53,7 +58,7 @@ def exact_scan(batches: Iterable[FloatArray], queries: FloatArray, k: int) -> Sc
         best = _best(best, queries @ vectors.T, positions, k)
         rows += len(vectors)
     order = np.argsort(-best.scores, axis=1, kind="stable")
-    return ScanStatistics(rows, bad, (total / rows).astype(np.float32), _at_columns(best, order))
+    return ScanStatistics(rows, bad, total, _at_columns(best, order))
 
 
 def reported(batches: Iterable[FloatArray], what: str, total: int, progress: Progress) -> Iterator[FloatArray]:
@@ -65,10 +70,31 @@ def reported(batches: Iterable[FloatArray], what: str, total: int, progress: Pro
         progress(what, done, total)
 
 
+def scores_above(floors: FloatArray, scores: FloatArray, positions: IntArray) -> Neighbours:
+    """What scores above the floor of its query, and -inf to fill the rows: [B, C], C the most of any query.
+
+    That is next to nothing of a later batch, and to compare all takes a tenth of the time of sorting all.
+
+    Args:
+        floors: [B].
+        scores: of the queries and a batch: [B, N].
+        positions: of the batch: [N].
+    """
+    found = np.flatnonzero(scores > floors[:, None])
+    rows, columns = np.divmod(found, scores.shape[1])
+    counts = np.bincount(rows, minlength=len(scores))
+    among = np.arange(rows.size) - offsets_of(counts)[rows]
+    shape = (len(scores), int(counts.max(initial=0)))
+    above = Neighbours(np.full(shape, -np.inf, np.float32), np.full(shape, -1, np.int64))
+    above.scores[rows, among], above.positions[rows, among] = scores[rows, columns], positions[columns]
+    return above
+
+
 def _best(best: Neighbours, scores: FloatArray, positions: NDArray[np.int64], k: int) -> Neighbours:
     """The best k of those so far and of a batch, in any order."""
     if best.scores.shape[1] == k:
-        scores, positions = _better(best, scores, positions)
+        worst = np.where(np.isnan(best.scores), -np.inf, best.scores).min(axis=1)
+        scores, positions = scores_above(worst, scores, positions)
     else:
         positions = np.broadcast_to(positions, (len(scores), positions.size))
     scores = np.concatenate([best.scores, scores], axis=1)
@@ -76,22 +102,6 @@ def _best(best: Neighbours, scores: FloatArray, positions: NDArray[np.int64], k:
     if scores.shape[1] <= k:
         return Neighbours(scores, positions)
     return _at_columns(Neighbours(scores, positions), np.argpartition(-scores, k - 1, axis=1)[:, :k])
-
-
-def _better(best: Neighbours, scores: FloatArray, positions: NDArray[np.int64]) -> Neighbours:
-    """What scores above the worst of the best so far, and -inf to fill the rows: [B, C], C the most of any query.
-
-    That is next to nothing of a later batch, and to compare all takes a tenth of the time of sorting all.
-    """
-    worst = np.where(np.isnan(best.scores), -np.inf, best.scores).min(axis=1, keepdims=True)
-    found = np.flatnonzero(scores > worst)
-    rows, columns = np.divmod(found, scores.shape[1])
-    counts = np.bincount(rows, minlength=len(scores))
-    among = np.arange(rows.size) - offsets_of(counts)[rows]
-    shape = (len(scores), int(counts.max(initial=0)))
-    better = Neighbours(np.full(shape, -np.inf, np.float32), np.full(shape, -1, np.int64))
-    better.scores[rows, among], better.positions[rows, among] = scores[rows, columns], positions[columns]
-    return better
 
 
 def _at_columns(neighbours: Neighbours, columns: NDArray[np.int64]) -> Neighbours:

@@ -103,9 +103,10 @@ def measure_shift(
     vectors = table.vectors(earlier, own) if own.size else later.vectors[:0]
     batches = reported(table.vector_batches(earlier), _SCANNING, len(ids), progress)
     before = exact_scan(batches, vectors, later.statistics.nearest.scores.shape[1])
-    neighbours = _without_itself(before.nearest.positions, own)
+    neighbours = without_itself(before.nearest.positions, own)
     neighbours = rows_of(later.product_ids, ids.gather(neighbours.ravel())).reshape(neighbours.shape)
-    kept = _kept(table, later, in_both, neighbours)
+    min_scores = later.statistics.nearest.scores[in_both, -1:]
+    kept = kept_neighbours(table, later.table_version, later.vectors[in_both], min_scores, neighbours)
     moved = float(np.linalg.norm(later.statistics.centroid - before.centroid)) if same_model else None
     return VersionShift(later.rows[in_both], (neighbours >= 0).sum(axis=1), kept.sum(axis=1), moved)
 
@@ -123,7 +124,7 @@ def shift_gates(shift: VersionShift, limits: GateLimits, *, same_model: bool) ->
     return results
 
 
-def _without_itself(positions: IntArray, own: IntArray) -> IntArray:
+def without_itself(positions: IntArray, own: IntArray) -> IntArray:
     """Each row's nearest without itself, or without the last if it is not among them: [B, K + 1] -> [B, K]."""
     dropped = positions == own[:, None]
     dropped[~dropped.any(axis=1), -1] = True
@@ -131,18 +132,21 @@ def _without_itself(positions: IntArray, own: IntArray) -> IntArray:
     return others
 
 
-def _kept(table: ProductTable, later: ScannedVersion, sampled: IntArray, neighbours: IntArray) -> BoolArray:
+def kept_neighbours(
+    table: ProductTable, table_version: int, vectors: FloatArray, min_scores: FloatArray, neighbours: IntArray
+) -> BoolArray:
     """Which neighbours in the earlier version score among the nearest in the later one: [B, K].
 
     Args:
-        sampled: which of the later version's sample are in both: [B].
-        neighbours: their rows in the later version, -1 if removed: [B, K].
+        table_version: the later one.
+        vectors: of the sample, there: [B, D].
+        min_scores: of the last of their nearest, there: [B, 1].
+        neighbours: their rows there, -1 if removed: [B, K].
     """
     if not neighbours.size:
         return neighbours >= 0
     present = neighbours >= 0
-    candidates = table.vectors(later.table_version, np.where(present, neighbours, 0).ravel())
-    vectors, min_scores = later.vectors[sampled], later.statistics.nearest.scores[sampled, -1:]
+    candidates = table.vectors(table_version, np.where(present, neighbours, 0).ravel())
     scores = candidate_scores(vectors, candidates.reshape(*neighbours.shape, -1))
     kept: BoolArray = present & (scores >= min_scores - NOISE)
     return kept

@@ -87,11 +87,18 @@ class TableSnapshot:
             with_vectors: with the vectors, too.
             with_hashes: with the columns of `hashed_schema` instead.
         """
-        columns = (self.hashed_schema if with_hashes else self.row_schema).names + ([VECTOR] if with_vectors else [])
+        columns = self.hashed_schema if with_hashes else self.row_schema
+        return self._batches([*columns.names, *([VECTOR] if with_vectors else [])])
+
+    def hash_batches(self) -> Iterator[pa.RecordBatch]:
+        """The hashes of the texts in order, some thousands at a time."""
+        return self._batches([TEXT_HASH])
+
+    def _batches(self, columns: Sequence[str]) -> Iterator[pa.RecordBatch]:
         with self._translated():
             # Read only a little ahead, for memory.
             limits = {"batch_size": _ROWS_PER_BATCH, "batch_readahead": 2, "fragment_readahead": 2}
-            yield from self._dataset.to_batches(columns=columns, **limits)
+            yield from self._dataset.to_batches(columns=list(columns), **limits)
 
     def vectors(self, positions: IntArray) -> FloatArray:
         """Vectors at these positions: [K] -> [K, D]."""
