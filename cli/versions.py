@@ -12,6 +12,7 @@ from cli.console import Format, choose_format, say, write_document, write_json, 
 from cli.store_options import Config, Store, read_settings
 
 if TYPE_CHECKING:
+    from indexer.revisions.difference import RevisedVersion
     from indexer.store.embedding_store import EmbeddingStore
 
 app = typer.Typer(
@@ -67,27 +68,29 @@ def show(
 def diff(
     store: Store,
     before: Annotated[
-        str | None, typer.Argument(help="Number or tag; default: the version that was live before.")
+        str | None,
+        typer.Argument(
+            help="Number or tag, or 3.0 for version 3 as it was published; default: the version that was live before."
+        ),
     ] = None,
-    after: Annotated[str | None, typer.Argument(help="Number or tag; default: the live version.")] = None,
+    after: Annotated[str | None, typer.Argument(help="The same; default: the live version.")] = None,
     ids: Annotated[int, typer.Option("--ids", min=0, help="Number of ids to show for each kind of change.")] = 10,
     output_format: OutputFormat = None,
 ) -> None:
-    """Compare two versions: their manifests, and which products are new, changed, updated or removed."""
-    from indexer.versions.difference import Difference
+    """Compare two versions with their last revisions: their manifests, and which products are new, changed, updated or
+    removed.
+    """
+    from indexer.revisions.difference import Difference
     from indexer.versions.rollback import version_before
-    from indexer.versions.tags import resolve_number
-    from indexer.versions.version import read_version
 
     opened = _open(store)
-    first = version_before(opened) if before is None else resolve_number(opened, before)
-    last = None if after is None else resolve_number(opened, after)
-    difference = Difference.between(opened, read_version(opened, first), read_version(opened, last)).to_dict(ids)
+    first = _revised(opened, str(version_before(opened)) if before is None else before)
+    difference = Difference.between(opened, first, _revised(opened, after)).to_dict(ids)
     chosen = choose_format(output_format)
     if chosen is not Format.TABLE:
         write_document(difference, chosen)
         return
-    columns = [f"version {difference['before']}", f"version {difference['after']}"]
+    columns = [f"version {label}" for label in difference["labels"]]
     write_table(["", *columns], [(name, *map(_cell, values)) for name, values in difference["manifest"].items()])
     kinds = ("new", "changed", "updated", "unchanged", "removed")
     rows = [(kind, f"{difference[kind]:,}", " ".join(difference["ids"].get(kind, []))) for kind in kinds]
@@ -190,6 +193,18 @@ def prune(
     chosen = choose_format(output_format)
     if chosen is not Format.TABLE:
         _write_fields(document, chosen)
+
+
+def _revised(store: EmbeddingStore, name: str | None) -> RevisedVersion:
+    """The version that a name stands for, with its last revision or, such as `3.0`, as it was published."""
+    from indexer.revisions.difference import RevisedVersion
+    from indexer.versions.live import read_live
+    from indexer.versions.tags import resolve_published
+    from indexer.versions.version import read_version
+
+    live = read_live(store)
+    number, as_published = (live.version, False) if name is None else resolve_published(store, name)
+    return RevisedVersion(read_version(store, number), None if as_published else live.revisions.get(number))
 
 
 def _open(store: str) -> EmbeddingStore:

@@ -107,7 +107,7 @@ READING = (
     "ubm_embed.model.folder",
 )
 # They read files of the shop's, or all rows of a version, and are imported when somebody asks for that.
-TABLE_READERS = ("indexer.search.rule_files", "indexer.versions.difference")
+TABLE_READERS = ("indexer.search.rule_files", "indexer.revisions.difference")
 SUBMODULES = {library for library in TRAINING | TABLES if "." in library}
 
 

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from indexer.diagnostics.report import Metric
 from indexer.diagnostics.space import VersionSpace
+from indexer.revisions.difference import Difference, RevisedVersion
 from indexer.store.table_schema import TEXT_HASH
-from indexer.versions.difference import Difference
 
 _MEANINGS = {
     "share_new": "products that the earlier version lacks",
@@ -15,11 +15,11 @@ _MEANINGS = {
 
 
 def difference_between(before: VersionSpace, after: VersionSpace) -> Difference | None:
-    """The ids of what differs; None if older software wrote one of the versions, without hashes of its texts."""
+    """The ids of what differs as published; None if older software wrote one of the versions, without hashes."""
     store, versions = after.store, (before.opened.version, after.opened.version)
     if not all(TEXT_HASH in store.table.schema(version.table_version).names for version in versions):
         return None
-    return Difference.between(store, *versions)
+    return Difference.between(store, *map(RevisedVersion, versions))
 
 
 def catalogue_metrics(difference: Difference, before: int, after: int) -> list[Metric]:

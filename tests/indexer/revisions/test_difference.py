@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from pathlib import Path
 
 import polars as pl
@@ -11,8 +10,10 @@ import pytest
 from indexer.refresh.gates import Gate
 from indexer.refresh.refresh import build_index, refresh
 from indexer.refresh.settings import RefreshSettings
+from indexer.revisions.difference import Difference, RevisedVersion
 from indexer.store.embedding_store import EmbeddingStore
-from indexer.versions.difference import Difference
+from indexer.updates.updater import Updater
+from indexer.versions.live import read_live
 from indexer.versions.version import read_version
 from ubm_embed.errors import InvalidData
 
@@ -21,7 +22,7 @@ ALLOW = [Gate.NEIGHBOURS, Gate.CENTROID, Gate.ROWS]
 
 def between(store: Path, before: int, after: int) -> Difference:
     opened = EmbeddingStore.open(store)
-    return Difference.between(opened, read_version(opened, before), read_version(opened, after))
+    return Difference.between(opened, *(RevisedVersion(read_version(opened, number)) for number in (before, after)))
 
 
 @pytest.fixture
@@ -86,8 +87,52 @@ def test_the_number_of_ids_is_limited(nights: Path) -> None:
     assert between(nights, 1, 3).to_dict(0)["ids"]["updated"] == []
 
 
-def test_a_damaged_table_is_named(nights: Path, catalogue: Callable[[int], Path]) -> None:
-    for file in (nights / "products.lance/data").iterdir():
-        file.write_bytes(b"")
-    with pytest.raises(InvalidData, match=r"products\.lance"):
+def test_a_damaged_file_is_named(nights: Path) -> None:
+    (nights / "versions/1/products.arrow").write_bytes(b"")
+    with pytest.raises(InvalidData, match=r"1/products\.arrow: truncated or damaged"):
         between(nights, 1, 2)
+
+
+class TestRevisions:
+    @pytest.fixture
+    def revised(self, store: Path) -> Path:
+        """Version 1.4: p9 new, p2 with another title, p4 with another price, p8 deleted, and p5 as it was before."""
+        with Updater(store) as updater:
+            updater.upsert([{"product_id": "p5", "price": 77.0}, {"product_id": "p9", "title": "green hat"}])
+            updater.upsert([{"product_id": "p2", "title": "blue sandals"}, {"product_id": "p4", "price": 99.0}])
+            updater.upsert([{"product_id": "p5", "price": 4.0}])
+            updater.delete(["p8"])
+        return store
+
+    @staticmethod
+    def difference(store: Path, *, backwards: bool = False) -> Difference:
+        opened = EmbeddingStore.open(store)
+        version, revision = read_version(opened, 1), read_live(opened).revision
+        sides = RevisedVersion(version), RevisedVersion(version, revision)
+        return Difference.between(opened, *(reversed(sides) if backwards else sides))
+
+    def test_between_a_version_as_it_was_published_and_its_revision(self, revised: Path) -> None:
+        difference = self.difference(revised)
+        assert difference.labels == ("1", "1.4")
+        assert (difference.new.to_list(), difference.changed.to_list()) == (["p9"], ["p2"])
+        assert (difference.updated.to_list(), difference.removed.to_list()) == (["p4"], ["p8"])
+        assert (difference.unchanged, dict(difference.manifest)) == (5, {})
+
+    def test_backwards_what_was_new_is_removed(self, revised: Path) -> None:
+        difference = self.difference(revised, backwards=True)
+        assert (difference.new.to_list(), difference.removed.to_list()) == (["p8"], ["p9"])
+
+    def test_between_a_revision_and_the_refresh_that_has_its_products(
+        self, revised: Path, tmp_path: Path, products_file: Path
+    ) -> None:
+        title = pl.when(pl.col("product_id") == "p2").then(pl.lit("blue sandals")).otherwise("title")
+        price = pl.when(pl.col("product_id") == "p4").then(pl.lit(99.0)).otherwise("price")
+        rows = (
+            pl.read_parquet(products_file).with_columns(title=title, price=price).filter(pl.col("product_id") != "p8")
+        )
+        rows.write_parquet(tmp_path / "folded.parquet")
+        opened = EmbeddingStore.open(revised)
+        before = RevisedVersion(read_version(opened, 1), read_live(opened).revision)
+        build_index(model=revised.parent / "model", products=tmp_path / "folded.parquet", store=revised)
+        difference = Difference.between(opened, before, RevisedVersion(read_version(opened, 2)))
+        assert (difference.changed.len(), difference.new.len(), difference.removed.to_list()) == (0, 0, ["p9"])
