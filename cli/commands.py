@@ -20,6 +20,8 @@ NAMES = (
     "evaluate",
     "build-index",
     "refresh",
+    "upsert",
+    "delete",
     "query",
     "lookup",
     "serve",

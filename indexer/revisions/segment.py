@@ -115,7 +115,8 @@ def read_rows(
     read = set() if known is None else {segment.name for segment in known.segments}
     segments = () if revision is None else revision.segments
     tables = [read_segment(store, version, segment, schema) for segment in segments if segment.name not in read]
-    return rows_after(pa.concat_tables([schema.empty_table(), *tables]), known.number if known else 0)
+    empty = pa.Table.from_batches([], schema)
+    return rows_after(pa.concat_tables([empty, *tables]), known.number if known else 0)
 
 
 def write_patch(file: Path, rows: pa.Table) -> None:
@@ -157,12 +158,16 @@ def rows_after(rows: pa.Table, number: int) -> pa.Table:
 def last_rows(rows: pa.Table) -> pa.Table:
     """The last row of each product, in order of application."""
     last = {name: row for row, name in enumerate(rows["product_id"].to_pylist())}
-    return rows if len(last) == rows.num_rows else rows.take(pa.array(sorted(last.values())))
+    if len(last) == rows.num_rows:
+        return rows
+    kept = pa.py_buffer(np.array(sorted(last.values()), np.int64))
+    return rows.take(pa.Array.from_buffers(pa.int64(), len(last), [None, kept]))
 
 
 def array_of(rows: pa.Table, column: str) -> NDArray[Any]:
-    """A column without nulls: [K]."""
-    return np.asarray(rows[column].to_numpy())
+    """A column of numbers or booleans without nulls: [K]."""
+    # Not to_numpy, which like pa.array imports pandas if it is installed, and that takes half a second.
+    return np.array(rows[column].to_pylist(), rows.schema.field(column).type.to_pandas_dtype())
 
 
 def _content(rows: pa.Table) -> bytes:
@@ -206,11 +211,13 @@ def _require_values(rows: pa.Table, file: str) -> None:
             raise InvalidData("damaged: a row has no value", file=file, field=name)
     deleted = array_of(rows, ROW_DELETED)
     for name in (TEXT_HASH, ROW_HASH):
-        if (rows[name].is_null().to_numpy() != deleted).any():
+        is_null = np.array([value is None for value in rows[name].to_pylist()], bool)
+        if (is_null != deleted).any():
             raise InvalidData("damaged: expected a hash for each row that is no tombstone", file=file, field=name)
     if VECTOR in rows.column_names:
-        vectors = rows[VECTOR].combine_chunks()
-        if not np.isfinite(vectors.flatten().to_numpy(zero_copy_only=False)).all():
+        values = rows[VECTOR].combine_chunks().flatten()
+        numbers = np.frombuffer(values.buffers()[1] or b"", np.float32, len(values), 4 * values.offset)
+        if not np.isfinite(numbers).all():
             raise InvalidData("damaged: a vector is not finite", file=file, field=VECTOR)
 
 

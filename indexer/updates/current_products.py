@@ -47,7 +47,7 @@ class CurrentProducts:
         self.revision: Revision | None = None
         self.segment_schema = segment_schema(base.schema, version.dimension)
         shop = pa.schema([field for field in base.schema if field.name != POPULARITY])
-        self.columns: pl.Schema = _frame(shop.empty_table()).schema
+        self.columns: pl.Schema = _frame(pa.Table.from_batches([], shop)).schema
         self._store, self._base = store, base
         self._patch, self._changes = LatestRows(), LatestRows()
         if patch is not None:
@@ -125,10 +125,8 @@ class CurrentProducts:
     def _base_rows(self, product_ids: Sequence[str]) -> pl.DataFrame:
         """The version's own rows of those of the products that it has, with both hashes."""
         positions = np.fromiter(self._base.find(product_ids).values(), np.int64)
-        arrays = [
-            pa.array(self._base.values(name, positions), self.segment_schema.field(name).type) for name in self.columns
-        ]
-        return with_hashes(_frame(pa.table(arrays, names=list(self.columns))))
+        values = (pl.Series(name, self._base.values(name, positions), dtype) for name, dtype in self.columns.items())
+        return with_hashes(pl.DataFrame(values))
 
 
 def _replaced(rows: pl.DataFrame, later: pl.DataFrame | None, columns: Sequence[str]) -> pl.DataFrame:

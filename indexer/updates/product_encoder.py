@@ -6,18 +6,19 @@ Letters: K products, D width.
 from __future__ import annotations
 
 from contextlib import ExitStack
+from typing import TYPE_CHECKING
 
 import numpy as np
 import polars as pl
 
-from indexer.refresh.shards import require_unit_length
 from indexer.store.embedding_store import EmbeddingStore, model_folder
 from indexer.store.table_schema import TEXT_HASH
 from indexer.versions.version import StoreVersion
 from ubm_embed.data.arrays import FloatArray
 from ubm_embed.errors import InvalidData
-from ubm_embed.inference.embedder import Embedder
-from ubm_embed.model.folder import ModelFolder
+
+if TYPE_CHECKING:
+    from ubm_embed.inference.embedder import Embedder
 
 
 class ProductEncoder:
@@ -44,6 +45,8 @@ class ProductEncoder:
             InvalidData, Conflict: the store's copy of the model is missing or damaged.
             QualityGateFailed: a vector is not of length 1, or the runtime's vectors do not agree with those of float32.
         """
+        from indexer.refresh.shards import require_unit_length  # here, as most updates encode nothing
+
         vectors = self._model_of(version).embed_products(products)
         require_unit_length(vectors, products["product_id"])
         return vectors
@@ -59,6 +62,9 @@ class ProductEncoder:
         return self._embedder
 
     def _opened(self, version: StoreVersion) -> Embedder:
+        from ubm_embed.inference.embedder import Embedder  # here, as most updates encode nothing
+        from ubm_embed.model.folder import ModelFolder
+
         name = model_folder(version.model_id)
         try:
             # Its product tower is opened with the first product, so the folder stays.

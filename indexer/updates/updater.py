@@ -13,7 +13,7 @@ from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 from threading import Lock
-from typing import Any, Self
+from typing import TYPE_CHECKING, Any, Self
 
 from indexer.revisions.compaction import add_rows
 from indexer.store.embedding_store import EmbeddingStore
@@ -29,8 +29,10 @@ from indexer.versions.live import Live, publish_revision, read_live
 from indexer.versions.version import read_version
 from ubm_embed.data.mappings.mapping import Mapping as ColumnMapping
 from ubm_embed.errors import Conflict, InvalidData, NotFound
-from ubm_embed.inference.embedder import Embedder
 from ubm_embed.progress import Notice, unsaid
+
+if TYPE_CHECKING:
+    from ubm_embed.inference.embedder import Embedder
 
 # Of the writers that try at the same moment one wins, so that many in step are served.
 MAX_TRIES = 50

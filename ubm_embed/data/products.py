@@ -113,7 +113,7 @@ class CatalogueFile:
         self._begin_reading()
         (frame,) = collect_tables([self._frame.head(rows)], self.files)
         names = [name for name in frame.columns if self._gives(name)]
-        if "title" not in frame.columns:
+        if "product_id" in names and "title" not in names:
             frame = frame.with_columns(title=pl.lit(None, pl.String))
         products = self._rows(frame, 0).select(names)
         self.require_ids_once(products["product_id"])

@@ -21,9 +21,10 @@ def as_type(values: pl.Series, dtype: pl.DataType) -> pl.Series:
     if values.null_count() == values.len():
         return pl.Series(values.name, [None], dtype).new_from_index(0, values.len())
     try:
-        return values.to_frame().select(_cast(pl.col(values.name), values.dtype, dtype, values.name)).to_series()
+        cast = values.to_frame().select(_cast(pl.col(values.name), values.dtype, dtype, values.name)).to_series()
     except pl.exceptions.PolarsError as error:
         raise ValueError(str(error).splitlines()[0]) from None
+    return cast.alias(values.name)
 
 
 def first_unlike(values: pl.Series, cast: pl.Series) -> int | None:

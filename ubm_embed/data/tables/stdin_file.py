@@ -2,27 +2,31 @@
 
 from __future__ import annotations
 
-import shutil
 import sys
 import tempfile
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
+from typing import BinaryIO
 
 from ubm_embed.errors import InvalidData
 
 STDIN = Path("-")
 _NAME = "stdin"
+_CHUNK_BYTES = 1 << 20
 
 
 @contextmanager
-def spooled_stdin(sources: Sequence[str | Path]) -> Iterator[list[Path]]:
+def spooled_stdin(sources: Sequence[str | Path], max_bytes: int | None = None) -> Iterator[list[Path]]:
     """The sources, with a temporary copy of standard input for the one that is `-`; it is deleted in the end.
 
     The copy is named `stdin`: errors say so, and its content decides what kind of table it is.
 
+    Args:
+        max_bytes: of standard input; None for as many as come.
+
     Raises:
-        InvalidData: `-` is given twice, or nothing comes from it.
+        InvalidData: `-` is given twice, or nothing comes from it, or more than `max_bytes`.
         OSError: the copy does not fit on the disk.
     """
     paths = [Path(source) for source in sources]
@@ -34,7 +38,7 @@ def spooled_stdin(sources: Sequence[str | Path]) -> Iterator[list[Path]]:
     with tempfile.TemporaryDirectory(prefix="ubm-embed-") as folder:
         copy = Path(folder) / _NAME
         with copy.open("wb") as file:
-            shutil.copyfileobj(sys.stdin.buffer, file)
+            _copy(file, max_bytes)
         if copy.stat().st_size == 0:
             raise InvalidData("empty; expected a table", file=_NAME)
         try:
@@ -45,6 +49,13 @@ def spooled_stdin(sources: Sequence[str | Path]) -> Iterator[list[Path]]:
             problem = error.problem.replace(str(copy), _NAME)
             place = _NAME if str(error.file) == str(copy) else error.file
             raise InvalidData(problem, file=place, row=error.row, field=error.field) from None
+
+
+def _copy(file: BinaryIO, max_bytes: int | None) -> None:
+    while chunk := sys.stdin.buffer.read(_CHUNK_BYTES):
+        file.write(chunk)
+        if max_bytes is not None and file.tell() > max_bytes:
+            raise InvalidData(f"larger than {max_bytes / 1e6:,.0f} MB; give it in several parts", file=_NAME)
 
 
 def without_copy(text: str, sources: Sequence[str | Path], paths: Sequence[Path]) -> str:
