@@ -12,10 +12,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from indexer.index.backend import IndexBackend, Neighbours
-from indexer.index.faiss_backend import FaissBackend, search_parameters
-from indexer.index.faiss_factory import PLAIN, empty_flat, empty_like, layers_of, load_faiss
+from indexer.index.faiss_backend import FaissBackend
+from indexer.index.faiss_factory import empty_flat, empty_like, layers_of, load_faiss
 from indexer.index.kinds import NPROBE
-from indexer.index.probed_lists import ProbedLists, search_probed
+from indexer.index.search_parameters import search_parameters
 from indexer.index.selection import Selection
 from ubm_embed.data.arrays import FloatArray, IntArray
 
@@ -50,7 +50,7 @@ class AppendedVectors:
     def __init__(self, storage: _Storage, run: _Part, tail: _Part) -> None:
         self._storage = storage
         self._run, self._tail = run, tail
-        self._indexes = [part.index for part in (run, tail) if len(part.codes)]
+        self.indexes = [part.index for part in (run, tail) if len(part.codes)]
 
     @classmethod
     def empty(cls, index: _Index) -> Self:
@@ -91,26 +91,14 @@ class AppendedVectors:
         codes[~in_run] = self._tail.codes[rows[~in_run] - len(self._run.codes)]
         return self._storage.decode(codes)
 
-    def search(
-        self,
-        queries: FloatArray,
-        count: int,
-        search_value: int,
-        allowed: Selection | None,
-        probed: ProbedLists | None = None,
-    ) -> list[Neighbours]:
-        """The nearest of each query, at most C from each part of them.
+    def search(self, queries: FloatArray, count: int, search_value: int, allowed: Selection | None) -> list[Neighbours]:
+        """The nearest of each query, at most C from each part of them: [B, C].
 
         Args:
-            search_value, allowed: as of `IndexBackend.search`; `allowed` is over all M + N.
-            probed: the lists nearest to the queries, if they are known.
+            search_value, allowed: as of `IndexBackend.search`, over all M + N.
         """
-        if not self._indexes:
-            return []
         parameters = self._storage.parameters(search_value, allowed)
-        if probed is None or not self._storage.in_lists:
-            return [Neighbours(*part.search(queries, count, params=parameters)) for part in self._indexes]
-        return [search_probed(part, queries, count, probed, parameters) for part in self._indexes]
+        return [Neighbours(*index.search(queries, count, params=parameters)) for index in self.indexes]
 
     def search_all(self, query: FloatArray, search_value: int, allowed: Selection | None) -> list[Neighbours]:
         """All that may be found for one query [1, D], in any order: [1, N] from each part of them.
@@ -119,7 +107,7 @@ class AppendedVectors:
             search_value: with which nothing is skipped.
         """
         parameters = self._storage.parameters(search_value, allowed)
-        found = [part.range_search(query, -math.inf, params=parameters) for part in self._indexes]
+        found = [index.range_search(query, -math.inf, params=parameters) for index in self.indexes]
         return [Neighbours(scores[None], positions[None]) for _, scores, positions in found]
 
 
@@ -130,7 +118,7 @@ class _Storage:
         self._base = base
         self._first = len(base)
         self._index = base.empty_like() if isinstance(base, FaissBackend) else empty_flat(base.dimension)
-        self.in_lists = layers_of(self._index) == [NPROBE]
+        self._layers = layers_of(self._index)
 
     def encode(self, vectors: FloatArray) -> NDArray[np.uint8]:
         """[N, D] -> [N, bytes]."""
@@ -149,14 +137,14 @@ class _Storage:
     def part(self, codes: NDArray[np.uint8], first: int) -> _Part:
         """The appended vectors from the `first` on."""
         index = empty_like(self._index)
-        index = index if self.in_lists else load_faiss().IndexIDMap(index)
+        index = index if self._layers == (NPROBE,) else load_faiss().IndexIDMap(index)
         first += self._first
         index.add_sa_codes(codes, np.arange(first, first + len(codes)))
         return _Part(codes, index)
 
     def parameters(self, search_value: int, allowed: Selection | None) -> Any:
         """FAISS's search parameters; it takes no search value where there are no lists."""
-        return search_parameters([NPROBE if self.in_lists else PLAIN], search_value, 1.0, allowed)
+        return search_parameters(self._layers, search_value, allowed=allowed)
 
     def _require_whole(self) -> None:
         """The centroids may be in a mapped file."""

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterable, Sequence
-from functools import lru_cache, partial
 from pathlib import Path
 from threading import Lock
 from typing import Any, Self
@@ -16,7 +15,6 @@ import numpy as np
 
 from indexer.index.backend import Neighbours, count_before_filter, filter_candidates
 from indexer.index.faiss_factory import (
-    TRANSFORM,
     build_faiss_index,
     empty_index,
     empty_like,
@@ -26,8 +24,10 @@ from indexer.index.faiss_factory import (
 )
 from indexer.index.index_file import IndexFile, read_index, write_index
 from indexer.index.kinds import EF_SEARCH, FACTORY, FLAT, FP16, IVF_FP16, IVF_SQ8, NPROBE, IndexKind, IndexSpec
-from indexer.index.probed_lists import ProbedLists, search_probed
+from indexer.index.listed_vectors import has_listed_codes
+from indexer.index.search_parameters import search_parameters
 from indexer.index.selection import Selection
+from indexer.index.stacked_lists import StackedLists
 from ubm_embed.data.arrays import FloatArray, IntArray
 from ubm_embed.errors import InvalidData
 
@@ -37,8 +37,6 @@ MAX_ON_GPU = 2048
 _MIN_VECTORS_ON_GPU = 10_000
 _KINDS_ON_GPU = (FLAT, FP16, IVF_FP16, IVF_SQ8)
 _ROWS_AT_ONCE = 65_536
-# Most searches have the same parameters; FAISS takes some microseconds to make others.
-_CACHED_PARAMETERS = 16
 
 
 class FaissBackend:
@@ -49,14 +47,12 @@ class FaissBackend:
         self._file, self._index = file, file.index
         self._layers = layers_of(file.index)
         self._gpu = gpu
-        self._quantizer = file.index.quantizer if gpu is None and self._layers == [NPROBE] else None
         # Read once: each attribute of a FAISS index costs as much as everything else that is done for a query.
         self._count = int(file.index.ntotal)
         self.dimension = int(file.index.d)
         self.max_search_value = spec.nlist if spec.kind.search_parameter == NPROBE else self._count
         # A GPU adds up in another way, and how the codes of an arbitrary factory string are compared is not known.
         self.exact_scores = gpu is None and spec.kind.name != FACTORY
-        self._parameters = lru_cache(_CACHED_PARAMETERS)(partial(search_parameters, self._layers))
 
     @classmethod
     def build(cls, parts: Iterable[FloatArray], kind: IndexKind, expected: int, held_out: IntArray | None) -> Self:
@@ -101,40 +97,26 @@ class FaissBackend:
         """An empty index of FAISS's that stores vectors as this one does; it uses centroids of this one."""
         return empty_like(self._index)
 
-    def probe(self, queries: FloatArray, nprobe: int) -> ProbedLists | None:
-        """The lists that a search looks into; None if it does not look into lists, or on a GPU."""
-        if self._quantizer is None:
+    def stacked(self, appended: Sequence[Any]) -> StackedLists | None:
+        """This index and others of `empty_like`, to be searched as one; None if it has no lists, or is on a GPU."""
+        if self._gpu or not has_listed_codes(self._index):
             return None
-        self._file.require_whole()
-        return ProbedLists(*self._quantizer.search(queries, nprobe))
+        return StackedLists([self._index, *appended])
 
     def vectors(self, positions: IntArray) -> FloatArray:
         """As `IndexBackend`."""
         self._file.require_whole()
         return self._file.vectors(np.asarray(positions, np.int64))
 
-    def search(
-        self,
-        queries: FloatArray,
-        count: int,
-        search_value: int,
-        allowed: Selection | None,
-        probed: ProbedLists | None = None,
-    ) -> Neighbours:
-        """As `IndexBackend`.
-
-        Args:
-            probed: what `probe` gives for these queries and this search value.
-        """
+    def search(self, queries: FloatArray, count: int, search_value: int, allowed: Selection | None) -> Neighbours:
+        """As `IndexBackend`."""
         self._file.require_whole()
         found = self._gpu.search(queries, count, search_value, allowed) if self._gpu else None
         if found is not None:
             return found
         factor = max(1.0, min(self.spec.kind.refine_factor, self._count / count))
-        parameters = self._parameters_for(search_value, factor, allowed)
-        if probed is not None:
-            return self._checked(lambda: search_probed(self._index, queries, count, probed, parameters))
-        return self._checked(lambda: self._index.search(queries, count, params=parameters))
+        parameters = search_parameters(self._layers, search_value, factor, allowed)
+        return self.checked(lambda: self._index.search(queries, count, params=parameters))
 
     def search_all(self, query: FloatArray, allowed: Selection | None) -> Neighbours | None:
         """As `IndexBackend`; None for graphs, whose links may not lead everywhere, and for inexact scores."""
@@ -142,28 +124,27 @@ class FaissBackend:
         if EF_SEARCH in self._layers or self.spec.kind.name == FACTORY or not available:
             return None
         self._file.require_whole()
-        parameters = self._parameters_for(self.max_search_value, 1.0, allowed)
-        if self._layers != [NPROBE]:
-            return self._checked(lambda: self._index.search(query, available, params=parameters))
+        parameters = search_parameters(self._layers, self.max_search_value, 1.0, allowed)
+        if self._layers != (NPROBE,):
+            return self.checked(lambda: self._index.search(query, available, params=parameters))
         # Three times as fast as a search with K = P, but only where there are lists.
-        found = self._checked(lambda: self._index.range_search(query, -math.inf, params=parameters)[1:])
+        found = self.checked(lambda: self._index.range_search(query, -math.inf, params=parameters)[1:])
         order = np.argsort(-found.scores)[None]
         return Neighbours(found.scores[order], found.positions[order])
 
-    def _checked(self, search: Callable[[], Iterable[Any]]) -> Neighbours:
-        """What FAISS finds; InvalidData if the file has damaged ids, which FAISS gives back or stumbles over."""
+    def checked(self, search: Callable[[], Iterable[Any]], count: int | None = None) -> Neighbours:
+        """What FAISS finds; InvalidData if the file has damaged ids, which FAISS gives back or stumbles over.
+
+        Args:
+            count: how many vectors are searched, if some do not lie in the file.
+        """
         try:
             found = Neighbours(*search())
         except RuntimeError as error:
             raise self._file.damaged(str(error).rpartition("Error: ")[2]) from None
-        if found.positions.max(initial=-1) >= self._count or found.positions.min(initial=-1) < -1:
+        if found.positions.max(initial=-1) >= (count or self._count) or found.positions.min(initial=-1) < -1:
             raise self._file.damaged("it finds vectors that it does not have")
         return found
-
-    def _parameters_for(self, search_value: int, refine_factor: float, allowed: Selection | None) -> Any:
-        if allowed is None:
-            return self._parameters(search_value, refine_factor)
-        return search_parameters(self._layers, search_value, refine_factor, allowed)
 
 
 class GpuCopy:
@@ -215,24 +196,3 @@ class GpuCopy:
         if allowed is not None:
             found = filter_candidates(found, allowed, count)
         return None if (found.positions < 0).any() else found
-
-
-def search_parameters(
-    layers: Sequence[str], search_value: int, refine_factor: float, allowed: Selection | None = None
-) -> Any:
-    """FAISS's search parameters for each layer of an index: how thoroughly, and which vectors may be found."""
-    faiss = load_faiss()
-    options = {} if allowed is None else {"sel": faiss.IDSelectorBitmap(allowed.bitmap)}
-    *outer, core = layers
-    if core == NPROBE:
-        parameters = faiss.SearchParametersIVF(nprobe=search_value, **options)
-    elif core == EF_SEARCH:
-        parameters = faiss.SearchParametersHNSW(efSearch=search_value, **options)
-    else:
-        parameters = faiss.SearchParameters(**options) if options else None
-    for layer in reversed(outer):
-        if layer == TRANSFORM:
-            parameters = faiss.SearchParametersPreTransform(index_params=parameters)
-        else:
-            parameters = faiss.IndexRefineSearchParameters(k_factor=refine_factor, base_index_params=parameters)
-    return parameters

@@ -85,12 +85,18 @@ def empty_like(index: Any) -> Any:
         if hasattr(index, inner):
             return empty_like(getattr(index, inner))
     if isinstance(index, faiss.IndexIVFScalarQuantizer):
-        form = index.d, index.nlist, index.sq.qtype, index.metric_type, index.by_residual
-        empty = faiss.IndexIVFScalarQuantizer(index.quantizer, *form)
-    elif isinstance(index, faiss.IndexScalarQuantizer):
-        empty = faiss.IndexScalarQuantizer(index.d, index.sq.qtype, index.metric_type)
-    else:
+        return empty_lists_like(index, index.nlist)
+    if not isinstance(index, faiss.IndexScalarQuantizer):
         return empty_flat(index.d)
+    empty = faiss.IndexScalarQuantizer(index.d, index.sq.qtype, index.metric_type)
+    empty.sq, empty.is_trained = index.sq, True
+    return empty
+
+
+def empty_lists_like(index: Any, nlist: int) -> Any:
+    """An empty index of `nlist` lists that stores vectors as this one does, and shares its centroids."""
+    form = index.d, nlist, index.sq.qtype, index.metric_type, index.by_residual
+    empty = load_faiss().IndexIVFScalarQuantizer(index.quantizer, *form)
     empty.sq, empty.is_trained = index.sq, True
     return empty
 
@@ -159,17 +165,17 @@ def _require_reconstructable(index: Any, kind: IndexKind) -> None:
         raise InvalidData(problem, field="index") from None
 
 
-def layers_of(index: Any) -> list[str]:
+def layers_of(index: Any) -> tuple[str, ...]:
     """The layers of an index from the outside in: TRANSFORM and REFINE, and last its search parameter or PLAIN."""
     faiss = load_faiss()
     index = faiss.downcast_index(index)
     if isinstance(index, faiss.IndexPreTransform):
-        return [TRANSFORM, *layers_of(index.index)]
+        return TRANSFORM, *layers_of(index.index)
     if isinstance(index, faiss.IndexRefine):
-        return [REFINE, *layers_of(index.base_index)]
+        return REFINE, *layers_of(index.base_index)
     if isinstance(index, faiss.IndexIVF):
-        return [NPROBE]
-    return [EF_SEARCH] if isinstance(index, faiss.IndexHNSW) else [PLAIN]
+        return (NPROBE,)
+    return (EF_SEARCH if isinstance(index, faiss.IndexHNSW) else PLAIN,)
 
 
 def structure_of(index: Any) -> str:

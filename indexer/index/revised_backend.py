@@ -10,10 +10,13 @@ from collections.abc import Sequence
 import numpy as np
 
 from indexer.index.appended_vectors import AppendedVectors
-from indexer.index.backend import IndexBackend, Neighbours
+from indexer.index.backend import IndexBackend, Neighbours, count_before_filter, filter_candidates
 from indexer.index.faiss_backend import FaissBackend
 from indexer.index.selection import Selection
 from ubm_embed.data.arrays import FloatArray, IntArray
+
+# Where as large a share may be found, dropping the others is faster than FAISS's look at every id.
+_NEARLY_ALL = 0.8
 
 
 class RevisedBackend:
@@ -26,13 +29,14 @@ class RevisedBackend:
 
     def __init__(self, base: IndexBackend, appended: AppendedVectors) -> None:
         self._base, self._appended = base, appended
-        self._base_count = len(base)
+        self._base_count, self._count = len(base), len(base) + len(appended)
         self.dimension = base.dimension
         self.max_search_value = base.max_search_value
         self.exact_scores = base.exact_scores
+        self._stack = base.stacked(appended.indexes) if isinstance(base, FaissBackend) else None
 
     def __len__(self) -> int:
-        return self._base_count + len(self._appended)
+        return self._count
 
     def vectors(self, positions: IntArray) -> FloatArray:
         """As `IndexBackend`."""
@@ -47,14 +51,22 @@ class RevisedBackend:
 
     def search(self, queries: FloatArray, count: int, search_value: int, allowed: Selection | None) -> Neighbours:
         """As `IndexBackend`."""
-        if not len(self._appended):
-            return self._base.search(queries, count, search_value, allowed)
-        if not isinstance(self._base, FaissBackend):
+        if allowed is None or allowed.count < _NEARLY_ALL * self._count:
+            return self._search(queries, count, search_value, allowed)
+        fetched = self._search(queries, count_before_filter(count, self._count, allowed), search_value, None)
+        found = filter_candidates(fetched, allowed, count)
+        if found.positions[:, -1].min(initial=0) < 0:
+            short = np.flatnonzero((found.positions[:, -1] < 0) & (fetched.positions[:, -1] >= 0))
+            found.put(short, self._search(queries[short], count, search_value, allowed))
+        return found
+
+    def _search(self, queries: FloatArray, count: int, search_value: int, allowed: Selection | None) -> Neighbours:
+        if self._stack is None or not isinstance(self._base, FaissBackend):
             found = self._base.search(queries, count, search_value, allowed)
             return _merged([found, *self._appended.search(queries, count, search_value, allowed)], count)
-        probed = self._base.probe(queries, search_value)
-        found = self._base.search(queries, count, search_value, allowed, probed)
-        return _merged([found, *self._appended.search(queries, count, search_value, allowed, probed)], count)
+        stack = self._stack
+        self._base.require_whole()
+        return self._base.checked(lambda: stack.search(queries, count, search_value, allowed), self._count)
 
     def search_all(self, query: FloatArray, allowed: Selection | None) -> Neighbours | None:
         """As `IndexBackend`."""
@@ -62,13 +74,14 @@ class RevisedBackend:
         if found is None:
             return None
         appended = self._appended.search_all(query, self.max_search_value, allowed)
-        found = _merged([found, *appended], len(self))
-        count = int(np.count_nonzero(found.positions >= 0))
-        return found.part(slice(None), slice(count))
+        found = _merged([found, *appended], self._count)
+        return found.part(slice(None), slice(int(np.count_nonzero(found.positions >= 0))))
 
 
 def _merged(parts: Sequence[Neighbours], count: int) -> Neighbours:
     """The first C of all parts, best first: [B, N] each -> [B, C]."""
+    if len(parts) == 1:
+        return parts[0]
     scores = np.concatenate([part.scores for part in parts], axis=1)
     positions = np.concatenate([part.positions for part in parts], axis=1)
     order = np.argsort(-scores, axis=1, kind="stable")[:, :count]
