@@ -119,6 +119,7 @@ class RefreshSettings(FrozenModel):
             InvalidData: names the file and the field: not TOML, an unknown field, or a value outside its range.
         """
         document = read_toml(file)
+        document.pop("updates", None)  # the limits of `indexer.updates`, which reads them from the same file
         section = document.pop("index", None)
         settings = _validated(cls, document, file)
         if section is None:

@@ -98,6 +98,13 @@ class CurrentProducts:
         """How many products the revision speaks of once these are changed, too."""
         return len(self._changes) + sum(name not in self._changes for name in product_ids)
 
+    def __len__(self) -> int:
+        """How many products there are; it looks at all that the revision speaks of."""
+        changed = self.find(list(self._changes))
+        is_base = changed[BASE_TEXT_HASH].is_not_null()
+        added = int((changed[EXISTS] & ~is_base).sum())
+        return self.version.products + added - int((~changed[EXISTS] & is_base).sum())
+
     def find(self, product_ids: Sequence[str]) -> pl.DataFrame:
         """What the products with these ids are: [K].
 

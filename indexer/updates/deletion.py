@@ -10,6 +10,7 @@ from indexer.updates.report import UpdateReport
 from indexer.updates.segment_rows import tombstones
 from indexer.updates.update import Outcome, next_stamp
 from ubm_embed.data.ids import clean_id
+from ubm_embed.errors import Conflict
 
 
 class Deletion:
@@ -29,8 +30,14 @@ class Deletion:
         known = [name for name, there in zip(self._ids, exists, strict=True) if there]
         unknown = tuple(name for name, there in zip(self._ids, exists, strict=True) if not there)
         self._limits.require_products(current.changed_after(known), current.version.products)
+        self._require_rest(len(known), current)
         rows = tombstones(known, current.segment_schema, next_stamp(current))
         report = UpdateReport(
             version=current.version.version, revision=current.revision_number, deleted=len(known), unknown=unknown
         )
         return Outcome(rows, report)
+
+    def _require_rest(self, deleted: int, current: CurrentProducts) -> None:
+        # Counted only where so many are deleted that it may be all.
+        if current.changed_after(self._ids) >= current.version.products and deleted >= len(current):
+            raise Conflict("a store keeps at least one product; nothing was changed")

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
 import polars as pl
 
@@ -20,6 +20,9 @@ class LatestRows:
 
     def __len__(self) -> int:
         return len(self._at)
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._at)
 
     def __contains__(self, product_id: str) -> bool:
         return product_id in self._at

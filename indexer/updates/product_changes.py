@@ -1,7 +1,7 @@
 """Products to upsert: which values a source gives for them, in the types of the version's columns.
 
 A field that a row does not have is left as it is, and null clears it. JSON says that of each row; a table of another
-kind has the same columns in every row, and so has what a mapping reads.
+kind has the same columns in every row, and so has what a mapping reads. XML, which has no null, clears nothing.
 
 Letters: K products.
 """
@@ -24,9 +24,11 @@ from ubm_embed.data.mappings.mapping import Mapping as ColumnMapping
 from ubm_embed.data.products import CatalogueFile
 from ubm_embed.data.tables.in_words import type_in_words, value_in_words
 from ubm_embed.data.tables.json_table import row_keys
-from ubm_embed.data.tables.table_files import table_kind
+from ubm_embed.data.tables.table_files import scan_table, table_kind
 from ubm_embed.data.typed_values import as_type, first_unlike
 from ubm_embed.errors import InvalidData
+
+_JSON = ("JSON", "JSON Lines")
 
 # The file and the row in it, from 1, of a row from 0; no file for products that are in memory.
 Location = Callable[[int], tuple[Path | None, int]]
@@ -95,6 +97,7 @@ def changes_in_memory(products: Sequence[Mapping[str, Any]], columns: Mapping[st
 
 
 def _read(source: CatalogueFile, columns: Mapping[str, pl.DataType], max_rows: int) -> ProductChanges:
+    _require_same_columns(source)
     frame = source.first_rows(max_rows)
     for name in frame.columns:
         if name not in columns:
@@ -108,6 +111,17 @@ def _read(source: CatalogueFile, columns: Mapping[str, pl.DataType], max_rows: i
     )
     last = (f"{file.name} does not end in a newline and may have been cut short" for file in cut_short(source.files))
     return ProductChanges(rows, given, source.locate, (*source.changes, *last))
+
+
+def _require_same_columns(source: CatalogueFile) -> None:
+    """Raise `InvalidData` if one of several files lacks a column of another, which would seem to be cleared."""
+    if len(source.files) == 1 or source.mapping is not None or table_kind(source.files[0]) in _JSON:
+        return
+    first, *others = ((file, set(scan_table(file).collect_schema())) for file in source.files)
+    for file, names in others:
+        if names != first[1]:
+            problem = f"expected the columns of {first[0].name}, and each of the files by itself if they differ"
+            raise InvalidData(problem, file=file, field=min(names ^ first[1]))
 
 
 def _unknown(column: str) -> str:
@@ -137,14 +151,13 @@ def _typed(values: pl.Series, dtype: pl.DataType, source: CatalogueFile) -> pl.S
 
 def _given(frame: pl.DataFrame, source: CatalogueFile) -> pl.DataFrame:
     """Whether a value is given, for each column of the file: [K]."""
-    if source.mapping is not None or not any(frame.null_count().row(0)) or not _is_json(source.files):
+    kind = table_kind(source.files[0])
+    if kind == "XML":  # an element that is missing and one that is empty are the same
+        return frame.select(pl.all().is_not_null())
+    if source.mapping is not None or not any(frame.null_count().row(0)) or kind not in _JSON:
         return pl.DataFrame({name: pl.repeat(True, frame.height, eager=True) for name in frame.columns})
     keys = list(islice(_keys(source.files), frame.height))
     return pl.DataFrame({name: [name in row for row in keys] for name in frame.columns})
-
-
-def _is_json(files: Sequence[Path]) -> bool:
-    return table_kind(files[0]) in ("JSON", "JSON Lines")
 
 
 def _keys(files: Sequence[Path]) -> Iterator[frozenset[str]]:

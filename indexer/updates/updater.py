@@ -148,7 +148,7 @@ class Updater:
                 remove_unpublished(self._store, live, revision)
                 raise
         remove_old_segments(self._store, live, revision)
-        if after.revision is not None and after.revision.number == revision.number:
+        if after.version == live.version and after.revision and after.revision.number == revision.number:
             current.add(outcome.rows, after.revision)  # what was just written need not be read
         return replace(outcome.report, revision=revision.number, published=True)
 
