@@ -87,7 +87,7 @@ def _export_vectors(store: str, to: ExportFormat, out: Path, version: str | None
     number = _number(store, version)
     with progress() as report:
         exported = export_vectors(store, out, to, version=number, overwrite=overwrite, progress=report)
-    say(f"{out}: {exported.products:,} vectors of width {exported.dimension}, of version {exported.version}")
+    say(f"{out}: {exported.products:,} vectors of width {exported.dimension}, of version {exported.label}")
 
 
 def _export_to_viewer(
@@ -101,10 +101,8 @@ def _export_to_viewer(
     number = _number(store, version)
     with progress() as report:
         exported = export_to_viewer(store, out, to, version=number, sample=sample, overwrite=overwrite, progress=report)
-    manifest, drawn = exported.version, ""
-    if exported.products < manifest.products:
-        drawn = f" of {manifest.products:,}, drawn at random (--sample)"
-    say(f"{out}: {exported.products:,} products{drawn}, of version {manifest.version}")
+    drawn = f" of {exported.of:,}, drawn at random (--sample)" if exported.products < exported.of else ""
+    say(f"{out}: {exported.products:,} products{drawn}, of version {exported.label}")
     for note in exported.notes:
         say(note)
     say(f"to look at them: {exported.command}")

@@ -58,7 +58,7 @@ def write_embedding_atlas(rows: SampledRows, file: Path, progress: Progress) -> 
     learned = rows.vectors(MAX_NEIGHBOUR_ROWS)
     plane = PrincipalPlane.fit(learned)
     near = NearestOthers.find(learned, _NEIGHBOURS, progress) if len(learned) == len(rows) else None
-    columns = AtlasColumns(rows.schema, rows.version.dimension, with_neighbours=near is not None)
+    columns = AtlasColumns(rows.schema, rows.dimension, with_neighbours=near is not None)
     with pq.ParquetWriter(file, columns.schema) as writer:
         for batch in _batches(rows, columns, plane, near, progress):
             writer.write_batch(batch)

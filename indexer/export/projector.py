@@ -41,7 +41,7 @@ def write_projector(rows: SampledRows, folder: Path, progress: Progress) -> None
             write_labels(frame.select(columns), metadata_file)
             done += len(vectors)
             progress("exporting products", done, len(rows))
-    (folder / CONFIG_FILE).write_text(_config(f"version {rows.version.version}"), "utf-8")
+    (folder / CONFIG_FILE).write_text(_config(f"version {rows.live.revised.label}"), "utf-8")
 
 
 def write_labels(rows: pl.DataFrame, file: IO[bytes]) -> None:

@@ -5,7 +5,8 @@ Letters: M products, D width.
 
 from __future__ import annotations
 
-import shutil
+from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -13,19 +14,36 @@ import polars as pl
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from indexer.catalogue.version_catalogue import open_catalogue
+from indexer.export.faiss_folder import write_index
 from indexer.export.formats import ExportFormat
+from indexer.export.manifest import write_manifest
 from indexer.index.kinds import DISK
-from indexer.index.vector_index import INDEX_FILE
-from indexer.store.embedding_store import EmbeddingStore, version_folder
-from indexer.store.table_schema import VECTOR
-from indexer.versions.version import StoreVersion, read_version, require_digests
+from indexer.revisions.live_rows import LiveRows, open_live_rows
+from indexer.store.embedding_store import EmbeddingStore
+from indexer.store.table_schema import VECTOR, vectors_in
+from indexer.versions.version import StoreVersion
+from ubm_embed.data.arrays import FloatArray
 from ubm_embed.errors import InvalidData
 from ubm_embed.outputs import output_file, output_folder, require_free
 from ubm_embed.progress import Progress, silent
 
 VECTORS_FILE, PRODUCT_IDS_FILE = "vectors.npy", "product_ids.csv"
 _NPY_TYPE = np.dtype("<f4")
+
+
+@dataclass(frozen=True)
+class VectorExport:
+    """What was written.
+
+    Attributes:
+        label: of the version with its revision, such as `3.17`.
+        products: how many vectors, M.
+        dimension: their width, D.
+    """
+
+    label: str
+    products: int
+    dimension: int
 
 
 def export_vectors(
@@ -36,8 +54,8 @@ def export_vectors(
     version: int | None = None,
     overwrite: bool = False,
     progress: Progress = silent,
-) -> StoreVersion:
-    """Write a version's vectors, all or nothing, in memory that does not grow with them.
+) -> VectorExport:
+    """Write the vectors of a version and its last revision, all or nothing, in memory that hardly grows with them.
 
     A folder also gets the version's manifest, which says which model made the vectors, and when.
 
@@ -48,7 +66,8 @@ def export_vectors(
 
     Raises:
         NotFound: no such store or version.
-        InvalidData: a part of the version is damaged or missing; or FAISS is requested and the index is LanceDB's.
+        InvalidData: a part of the version is damaged or missing; or FAISS is requested and the index is LanceDB's, or
+            cannot take up the revision.
         Conflict: `out` is taken and `overwrite` is false; or it is a folder and must be a file, or the reverse.
         ValueError: the format is ONNX.
     """
@@ -56,62 +75,63 @@ def export_vectors(
         raise ValueError("vectors have no ONNX form: that is a format of models")
     require_free(out, overwrite=overwrite)
     opened = EmbeddingStore.open(store)
-    manifest = read_version(opened, version)
-    if to is ExportFormat.FAISS and manifest.index_spec.kind is DISK:
-        problem = f"the index of version {manifest.version} is LanceDB's, on disk: it is not one of FAISS's"
-        raise InvalidData(f"{problem}; export to npy or parquet", field="to")
+    live = open_live_rows(opened, version)
+    exported = VectorExport(live.revised.label, len(live), live.revised.version.dimension)
+    if to is ExportFormat.FAISS:
+        _require_faiss(live.revised.version)
     if to is ExportFormat.PARQUET:
         with output_file(out) as aside:
-            _write_parquet(opened, manifest, aside, progress)
-        return manifest
+            _write_parquet(live, exported, aside, progress)
+        return exported
     with output_folder(out, overwrite=overwrite) as aside:
-        if to is ExportFormat.NPY:
-            _write_npy(opened, manifest, aside, progress)
-        else:
-            _write_faiss(opened, manifest, aside)
-        manifest.write(aside)
-    return manifest
+        ids = _write_npy(live, exported, aside, progress) if to is ExportFormat.NPY else None
+        _write_ids(write_index(opened, live.revised, aside) if ids is None else ids, aside)
+        write_manifest(live.revised, len(live), aside)
+    return exported
 
 
-def _write_parquet(store: EmbeddingStore, version: StoreVersion, file: Path, progress: Progress) -> None:
-    vector = pa.list_(pa.float32(), version.dimension)
+def _require_faiss(version: StoreVersion) -> None:
+    if version.index_spec.kind is DISK:
+        problem = f"the index of version {version.version} is LanceDB's, on disk: it is not one of FAISS's"
+        raise InvalidData(f"{problem}; export to npy or parquet", field="to")
+
+
+def _write_parquet(live: LiveRows, exported: VectorExport, file: Path, progress: Progress) -> None:
+    vector = pa.list_(pa.float32(), exported.dimension)
     schema = pa.schema([pa.field("product_id", pa.string(), nullable=False), pa.field(VECTOR, vector, nullable=False)])
     done = 0
     with pq.ParquetWriter(file, schema) as writer:
-        for ids, vectors in store.table.batches(version.table_version):
-            columns = [
-                pa.array(ids.to_list(), pa.string()),
-                pa.FixedSizeListArray.from_arrays(vectors.ravel(), version.dimension),
-            ]
+        for ids, vectors in _batches(live):
+            columns = [ids.cast(pa.string()), pa.FixedSizeListArray.from_arrays(vectors.ravel(), exported.dimension)]
             writer.write_batch(pa.record_batch(columns, schema=schema))
-            done += ids.len()
-            progress("exporting vectors", done, version.products)
+            done += len(ids)
+            progress("exporting vectors", done, exported.products)
 
 
-def _write_npy(store: EmbeddingStore, version: StoreVersion, folder: Path, progress: Progress) -> None:
-    shape = (version.products, version.dimension)
+def _write_npy(live: LiveRows, exported: VectorExport, folder: Path, progress: Progress) -> pa.ChunkedArray:
+    shape = (exported.products, exported.dimension)
     header = {"descr": np.lib.format.dtype_to_descr(_NPY_TYPE), "fortran_order": False, "shape": shape}
-    done, ids = 0, []
+    done, written = 0, list[pa.Array]()
     # Batch by batch, and not through a memory map: there a full disk is a signal that ends the process.
     with (folder / VECTORS_FILE).open("wb") as stream:
         np.lib.format.write_array_header_1_0(stream, header)
-        for product_ids, vectors in store.table.batches(version.table_version):
+        for ids, vectors in _batches(live):
             stream.write(np.ascontiguousarray(vectors, _NPY_TYPE).data)
-            ids.append(product_ids)
-            done += len(vectors)
-            progress("exporting vectors", done, version.products)
-    if done != version.products:
-        raise InvalidData(f"{done:,} rows, but the manifest says {version.products:,}", file=store.table.uri)
-    _write_ids(pl.concat(ids), folder)
+            written.append(ids)
+            done += len(ids)
+            progress("exporting vectors", done, exported.products)
+    if done != exported.products:
+        problem = f"{done:,} rows, but version {exported.label} has {exported.products:,}"
+        raise InvalidData(problem, file=live.rows.store.table.uri)
+    return pa.chunked_array(written)
 
 
-def _write_faiss(store: EmbeddingStore, version: StoreVersion, folder: Path) -> None:
-    with store.storage.open_folder(version_folder(version.version)) as source:
-        require_digests(version, source)
-        shutil.copyfile(source / INDEX_FILE, folder / INDEX_FILE)
-        ids = open_catalogue(store, version, source).table(["product_id"])
-        _write_ids(pl.Series("product_id", ids["product_id"]), folder)
+def _batches(live: LiveRows) -> Iterator[tuple[pa.Array, FloatArray]]:
+    """Ids and vectors, some thousands at a time."""
+    for batch in live.rows.batches(["product_id"], vectors=True):
+        vectors = vectors_in(batch.column(VECTOR), live.revised.version.dimension)
+        yield batch.column("product_id"), vectors
 
 
-def _write_ids(ids: pl.Series, folder: Path) -> None:
-    ids.to_frame("product_id").write_csv(folder / PRODUCT_IDS_FILE)
+def _write_ids(ids: pa.ChunkedArray, folder: Path) -> None:
+    pl.DataFrame({"product_id": pl.Series(ids)}).write_csv(folder / PRODUCT_IDS_FILE)

@@ -8,10 +8,11 @@ from pathlib import Path
 
 from indexer.export.embedding_atlas import MAX_NEIGHBOUR_ROWS, write_embedding_atlas
 from indexer.export.formats import ExportFormat
+from indexer.export.manifest import write_manifest
 from indexer.export.projector import MAX_ROWS, write_projector
 from indexer.export.sampled_rows import SampledRows
+from indexer.revisions.live_rows import open_live_rows
 from indexer.store.embedding_store import EmbeddingStore
-from indexer.versions.version import StoreVersion, read_version
 from ubm_embed.errors import InvalidData
 from ubm_embed.outputs import output_file, output_folder, require_free
 from ubm_embed.progress import Progress, silent
@@ -26,14 +27,16 @@ class ViewerExport:
     """What was written.
 
     Attributes:
-        version: its manifest.
+        label: of the version with its revision, such as `3.17`.
         products: how many.
+        of: products of the version.
         command: what to type to look at them.
         notes: what to know about it, sentences without a full stop.
     """
 
-    version: StoreVersion
+    label: str
     products: int
+    of: int
     command: str
     notes: tuple[str, ...] = ()
 
@@ -49,7 +52,8 @@ def export_to_viewer(
     overwrite: bool = False,
     progress: Progress = silent,
 ) -> ViewerExport:
-    """Write products of a version with their vectors and columns, all or nothing, in bounded memory.
+    """Write products of a version and its last revision with their vectors and columns, all or nothing, in bounded
+    memory.
 
     Args:
         out: a file for Embedding Atlas, a folder for the projector.
@@ -69,14 +73,13 @@ def export_to_viewer(
     count = DEFAULT_SAMPLE[to] if sample is None else sample
     _require_sample(to, count)
     require_free(out, overwrite=overwrite)
-    opened = EmbeddingStore.open(store)
-    rows = SampledRows.draw(opened, read_version(opened, version), count, seed)
+    rows = SampledRows.draw(open_live_rows(EmbeddingStore.open(store), version), count, seed)
     if to is ExportFormat.EMBEDDING_ATLAS:
         return _export_atlas(rows, Path(out), progress)
     with output_folder(out, overwrite=overwrite) as aside:
         write_projector(rows, aside, progress)
-        rows.version.write(aside)
-    return ViewerExport(rows.version, len(rows), shlex.join(["tensorboard", "--logdir", str(out)]))
+        write_manifest(rows.live.revised, len(rows.live), aside)
+    return _exported(rows, shlex.join(["tensorboard", "--logdir", str(out)]))
 
 
 def _require_sample(to: ExportFormat, count: int) -> None:
@@ -92,4 +95,8 @@ def _export_atlas(rows: SampledRows, out: Path, progress: Progress) -> ViewerExp
     notes = [f"its plane explains {explained:.0%} of the variance (PCA)"]
     if not columns.with_neighbours:
         notes.append(f"more than {MAX_NEIGHBOUR_ROWS:,} products: without their neighbours")
-    return ViewerExport(rows.version, len(rows), columns.command(out), tuple(notes))
+    return _exported(rows, columns.command(out), tuple(notes))
+
+
+def _exported(rows: SampledRows, command: str, notes: tuple[str, ...] = ()) -> ViewerExport:
+    return ViewerExport(rows.live.revised.label, len(rows), len(rows.live), command, notes)

@@ -11,10 +11,10 @@ import polars as pl
 import pyarrow as pa
 
 from indexer.index.kinds import MEDIAN_MS
+from indexer.revisions.live_rows import RevisedVersion
 from indexer.revisions.version_rows import VersionRows
 from indexer.store.embedding_store import EmbeddingStore
 from indexer.store.table_schema import POPULARITY, ROW_HASH, TEXT_HASH
-from indexer.versions.revision import Revision, version_label
 from indexer.versions.version import StoreVersion
 from ubm_embed.errors import InvalidData
 
@@ -22,24 +22,6 @@ from ubm_embed.errors import InvalidData
 _ALWAYS_DIFFERENT = {"version", "table_version", "created", "gates", "files", "changes", "base"}
 # The two halves of a hash of 16 bytes.
 _TEXT_HASH = (f"{TEXT_HASH}_0", f"{TEXT_HASH}_1")
-
-
-@dataclass(frozen=True)
-class RevisedVersion:
-    """A version with one of its revisions.
-
-    Attributes:
-        version: the version.
-        revision: None for the version as it was published.
-    """
-
-    version: StoreVersion
-    revision: Revision | None = None
-
-    @property
-    def label(self) -> str:
-        """As people write it, such as `3.17`."""
-        return version_label(self.version.version, self.revision)
 
 
 @dataclass(frozen=True)

@@ -18,6 +18,7 @@ from indexer.export import embedding_atlas, projector, viewers
 from indexer.export.formats import ExportFormat
 from indexer.export.viewers import ViewerExport, export_to_viewer
 from indexer.store.embedding_store import EmbeddingStore
+from indexer.updates.updater import Updater
 from ubm_embed.errors import Conflict, InvalidData, NotFound
 
 ATLAS, PROJECTOR = ExportFormat.EMBEDDING_ATLAS, ExportFormat.PROJECTOR
@@ -171,6 +172,23 @@ class TestBoth:
     def test_an_empty_sample_is_refused(self, store: Path, tmp_path: Path, to: ExportFormat) -> None:
         with pytest.raises(InvalidData, match="expected at least 1"):
             export_to_viewer(store, tmp_path / "out", to, sample=0)
+
+    def test_what_was_upserted_and_deleted_since_is_exported_as_well(
+        self, store: Path, tmp_path: Path, to: ExportFormat
+    ) -> None:
+        with Updater(store) as updater:
+            updater.upsert([{"product_id": "p9", "title": "green hat"}, {"product_id": "p4", "price": 99.0}])
+            updater.delete(["p8"])
+        exported = export_to_viewer(store, tmp_path / "out", to)
+        assert (exported.label, exported.products, exported.of) == ("1.2", 8, 8)
+        if to is ATLAS:
+            rows = pl.read_parquet(tmp_path / "out")
+        else:
+            rows = pl.read_csv(tmp_path / "out" / projector.METADATA_TSV, separator="\t", quote_char=None)
+        assert rows["product_id"].to_list() == ["p1", "p2", "p3", "p4", "p5", "p6", "p7", "p9"]
+        assert rows.filter(pl.col("product_id").is_in(["p4", "p9"]))["price"].to_list() == [99.0, None]
+        assert rows["popularity"].to_list()[-1] == 0
+        assert export_to_viewer(store, tmp_path / "few", to, sample=3).of == 8
 
     def test_a_single_product_is_exported(self, store: Path, tmp_path: Path, to: ExportFormat) -> None:
         assert export_to_viewer(store, tmp_path / "out", to, sample=1).products == 1
