@@ -19,12 +19,18 @@ from indexer.service.experiments.experiment import Experiment
 from indexer.service.sessions.opening import open_sessions
 from indexer.service.sessions.session_store import SessionStore
 from indexer.service.settings import ServiceSettings
+from indexer.service.updates.product_publisher import ProductPublisher
+from indexer.service.updates.product_writer import ProductWriter
 from indexer.store.embedding_store import EmbeddingStore
+from indexer.updates.report import UpdateReport
 from indexer.versions.tags import resolve_number
 
 
 class ServiceObserver(EngineObserver, EventLogObserver, Protocol):
     """Is told what happens, for metrics."""
+
+    def products_published(self, seconds: float) -> None:
+        """As of `ProductWriter`."""
 
 
 @dataclass(slots=True)
@@ -34,6 +40,7 @@ class Service:
     Attributes:
         engine: answers.
         sessions: what shoppers did so far.
+        products: changes those of the live version.
         experiment: which answers are compared, if any are.
         event_log: where events and answers are written, if they are.
         reloaded: called after each look for a new version, to read again what else may have changed, such as keys.
@@ -43,6 +50,7 @@ class Service:
     settings: ServiceSettings
     engine: Engine
     sessions: SessionStore
+    products: ProductWriter[UpdateReport]
     experiment: Experiment | None = None
     event_log: EventLog | None = None
     reloaded: list[Callable[[], None]] = field(default_factory=list)
@@ -65,7 +73,13 @@ class Service:
         sessions = open_sessions(settings, "" if experiment is None else experiment.name, keeper)
         engine = _open_engine(settings, experiment, observer)
         event_log = None if settings.event_log is None else EventLog.open(settings, observer)
-        return cls(settings, engine, sessions, experiment, event_log)
+        products = ProductWriter(
+            ProductPublisher(settings.store, engine.live),
+            engine.reload,
+            settings.timeout,
+            observer.products_published if observer else lambda seconds: None,
+        )
+        return cls(settings, engine, sessions, products, experiment, event_log)
 
     async def start(self) -> None:
         """Begin to answer, for callers on the event loop that runs now."""
@@ -73,6 +87,7 @@ class Service:
 
     async def close(self) -> None:
         """Finish what waits, and let everything go."""
+        await self.products.close()
         await self.engine.close()
         await self.sessions.close()
         if self.event_log is not None:

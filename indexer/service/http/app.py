@@ -25,6 +25,7 @@ from indexer.service.http.routes.embedding import EmbeddingRoutes
 from indexer.service.http.routes.events import EventRoutes
 from indexer.service.http.routes.health import HealthRoutes
 from indexer.service.http.routes.likeness import LikenessRoutes
+from indexer.service.http.routes.products import ProductRoutes
 from indexer.service.http.routes.recommendation import RecommendationRoutes
 from indexer.service.http.telemetry.metrics import Metrics
 from indexer.service.service import Service
@@ -42,7 +43,8 @@ def create_app(service: Service, keys: Keys, metrics: Metrics) -> ASGIApp:
     operations = [  # the router tries them in this order
         *RecommendationRoutes(service, limits, shown).operations(),
         *EventRoutes(service, metrics).operations(),
-        *LikenessRoutes(service, limits, shown).operations(),
+        *LikenessRoutes(service, limits, shown).operations(),  # before products, whose ids may hold slashes
+        *ProductRoutes(service, metrics).operations(),
         *EmbeddingRoutes(service, limits).operations(),
         *HealthRoutes(service, limits, metrics).operations(),
         *AdministrationRoutes(service).operations(),

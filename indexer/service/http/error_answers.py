@@ -15,6 +15,7 @@ from indexer.service.engine.overload import Overloaded
 from indexer.service.http.errors import ErrorAnswer, RequestError, retry_after
 from indexer.service.http.request_state import state_of
 from indexer.service.sessions.session_store import SessionsBusy, SessionsUnavailable
+from indexer.service.updates.product_publisher import StoreNotWritten
 from ubm_embed.errors import Conflict, InvalidData, NotFound
 
 
@@ -39,6 +40,9 @@ async def respond(request: Request, error: Exception) -> Response | None:
 
 INTERNAL_ERROR = ErrorAnswer(500, "internal_error", "internal error; the log has it under the request id")
 _STORE_DAMAGED = ErrorAnswer(503, "store_damaged", "the store is damaged; the log says where", retry_after(5))
+_NOT_WRITTEN = ErrorAnswer(
+    503, "store_not_written", "the store cannot be written now; the log says why. Send the change again", retry_after(5)
+)
 _SESSIONS_UNAVAILABLE = ErrorAnswer(
     503, "sessions_unavailable", "kept sessions cannot be reached now; nothing was kept", retry_after(1)
 )
@@ -66,6 +70,7 @@ _ANSWERS: dict[type, Callable[[Any], ErrorAnswer]] = {
     NotFound: lambda error: ErrorAnswer(404, "not_found", str(error)),
     Conflict: lambda error: ErrorAnswer(409, "conflict", str(error)),
     Overloaded: lambda error: ErrorAnswer(429, "overloaded", str(error), retry_after(error.retry_after)),
+    StoreNotWritten: lambda error: _NOT_WRITTEN,
     SessionsBusy: lambda error: ErrorAnswer(429, "overloaded", str(error), retry_after(1)),
     SessionsUnavailable: lambda error: _SESSIONS_UNAVAILABLE,
     HTTPException: _of_http,

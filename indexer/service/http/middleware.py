@@ -109,7 +109,8 @@ class _Exchange:
 
     def _admit(self) -> None:
         middleware, scope, state = self._middleware, self._scope, self._state
-        if is_too_old(scope["raw_path"], time.monotonic() - self._started, middleware.timeout):
+        age = time.monotonic() - self._started
+        if is_too_old(scope["method"].encode("latin-1"), scope["raw_path"], age, middleware.timeout):
             raise Overloaded(1, "queue")
         length = self._headers.get(b"content-length")
         if middleware.keys:

@@ -38,7 +38,7 @@ class Operation:
         errors: statuses, beside those that any route may answer with.
     """
 
-    method: Literal["GET", "POST"]
+    method: Literal["GET", "POST", "DELETE"]
     path: str
     handler: Handler
     tag: str

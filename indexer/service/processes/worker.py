@@ -126,6 +126,7 @@ async def _sample(service: Service, metrics: Metrics) -> None:
     while True:
         await asyncio.sleep(SAMPLE_SECONDS)
         metrics.version(service.engine.version.version)
+        metrics.revision(service.engine.live.revision)
         metrics.sample()
 
 

@@ -32,16 +32,16 @@ _OF_THE_ENGINE = {path.encode(): path for path in ("/v1/recommend", "/v1/predict
 _PRODUCTS, _SIMILAR = b"/v1/products/", "/v1/products/{product_id}/similar"
 
 
-def route_of(path: bytes) -> str | None:
-    """The route of a path of which requests may be refused; None for all others, which are rare or look after it."""
+def route_of(method: bytes, path: bytes) -> str | None:
+    """The route of requests that may be refused; None for all others, which are rare or have a queue of their own."""
     if path.startswith(_PRODUCTS):
-        return _SIMILAR
+        return _SIMILAR if method in (b"GET", b"HEAD") else None
     return EVENTS if path == EVENTS.encode() else _OF_THE_ENGINE.get(path)
 
 
-def is_too_old(path: bytes, age: float, timeout: float) -> bool:
+def is_too_old(method: bytes, path: bytes, age: float, timeout: float) -> bool:
     """Whether a request that was read this many seconds ago is not worth a start."""
-    return age > _MAX_AGE * timeout and route_of(path) is not None
+    return age > _MAX_AGE * timeout and route_of(method, path) is not None
 
 
 @lru_cache(64)
@@ -92,7 +92,7 @@ class LoadShedder:
 
     def refusal(self, method: bytes, path: bytes) -> ErrorAnswer | None:
         """What a request is answered that is refused; None for one that is not."""
-        route = route_of(path)
+        route = route_of(method, path)
         if route is None or (seconds := self._retry_after(route)) is None:
             return None
         self._observer.request_shed(method.decode("ascii"), route)

@@ -32,7 +32,7 @@ _ERRORS = {
     429: "Too much waits, or the key asks too often; `Retry-After` says when to ask again.",
     431: "The headers are too large.",
     500: "A bug; the log has it under the request id.",
-    503: "The store is damaged, or not ready to answer.",
+    503: "The store is damaged, cannot be written, or is not ready to answer.",
 }
 _OF_ANY = (400, 403, 405, 408, 413, 414, 415, 429, 431, 500)
 _DESCRIPTION = """What a shopper will look at next, from a session of searches, views, adds, purchases and removals.

@@ -8,6 +8,7 @@ from typing import Any
 import msgspec
 
 from indexer.service.sessions.parsed_events import MAX_EVENTS
+from indexer.service.updates.product_writer import MAX_PRODUCTS
 from ubm_embed.data.session import ACTIONS
 
 Schema = dict[str, Any]
@@ -216,6 +217,37 @@ _EVENTS: Schema = {
         {"type": "object", "required": ["event"], "properties": {"event": _TEXT}},
     ],
 }
+_PRODUCT_CHANGE: Schema = {
+    "type": "object",
+    "description": "A product as a catalogue has it, with the columns of the version, such as its price. What is left"
+    " out stays as it is; null clears it. A new product needs a title, a category or an attribute.",
+    "required": ["product_id"],
+    "properties": {
+        **_PRODUCT["properties"],
+        "product_id": {"anyOf": [{"type": "string", "minLength": 1, "maxLength": 256}, {"type": "integer"}]},
+    },
+    "additionalProperties": True,
+    "examples": [{"product_id": "p1", "price": 49.9}],
+}
+_PRODUCTS: Schema = {
+    "anyOf": [
+        ref("ProductChange"),
+        {
+            "type": "object",
+            "required": ["products"],
+            "properties": {
+                "products": {
+                    "type": "array",
+                    "minItems": 1,
+                    "maxItems": MAX_PRODUCTS,
+                    "description": "Products with different ids.",
+                    "items": ref("ProductChange"),
+                }
+            },
+            "additionalProperties": False,
+        },
+    ],
+}
 _ERROR: Schema = {
     "type": "object",
     "required": ["error", "error_type", "request_id"],
@@ -246,6 +278,8 @@ SCHEMAS: dict[str, Schema] = {
     "Match": _MATCH,
     "Prediction": _PREDICTION,
     "Product": _PRODUCT,
+    "ProductChange": _PRODUCT_CHANGE,
+    "Products": _PRODUCTS,
     "Reason": _REASON,
     "Session": _SESSION,
 }

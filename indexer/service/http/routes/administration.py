@@ -14,13 +14,15 @@ class Reloaded(msgspec.Struct):
     """What a look for a new version came to.
 
     Attributes:
-        changed: whether another version took over.
+        changed: whether another version took over, or another revision.
         version: that answers now.
+        revision: of it; 0 if it answers as it was published.
         error: why the live version does not answer, if it does not.
     """
 
     changed: bool
     version: int
+    revision: int
     error: str | None
 
 
@@ -34,9 +36,10 @@ class AdministrationRoutes:
         """Look for a new version now, in all workers."""
         changed = await self._service.reload_everywhere()
         engine = self._service.engine
-        return Reply.json(
-            Reloaded(changed, engine.version.version, None if engine.error is None else str(engine.error))
-        )
+        with engine.live.borrow() as retriever:
+            version, revision = retriever.version.version, retriever.revision
+        number = 0 if revision is None else revision.number
+        return Reply.json(Reloaded(changed, version, number, None if engine.error is None else str(engine.error)))
 
     async def experiments(self, call: Call) -> Reply:
         """What the answers did."""

@@ -34,6 +34,9 @@ class Info(msgspec.Struct, kw_only=True):
 
     Attributes:
         version: of the store.
+        label: of the version with its revision, such as "3.17".
+        revision: of the version; 0 if it answers as it was published. It is of `revision_rows` changes of products,
+            the last at `revision_created`, UTC.
         created: when the version was built, UTC.
         model_id: of the model that reads sessions; `product_model_id` made the vectors.
         error: whether a later version is live that does not open.
@@ -42,6 +45,10 @@ class Info(msgspec.Struct, kw_only=True):
     """
 
     version: int
+    label: str
+    revision: int
+    revision_rows: int
+    revision_created: str | None
     created: str
     software: str
     model_id: str
@@ -88,11 +95,16 @@ class HealthRoutes:
     async def info(self, call: Call) -> Reply:
         """What answers now."""
         engine, settings = self._service.engine, self._service.settings
-        version = engine.version
+        with engine.live.borrow() as retriever:
+            version, revision, label = retriever.version, retriever.revision, retriever.label
         folders = {Task.PIP: settings.purchase_intention, Task.RLP: settings.remaining_length}
         names = {Task.PIP: "purchase_intention", Task.RLP: "remaining_length"}
         info = Info(
             version=version.version,
+            label=label,
+            revision=0 if revision is None else revision.number,
+            revision_rows=0 if revision is None else revision.rows,
+            revision_created=None if revision is None else revision.created,
             created=version.created,
             software=version.software,
             model_id=version.model_id,
@@ -114,6 +126,7 @@ class HealthRoutes:
     async def metrics(self, call: Call) -> Reply:
         """What Prometheus reads."""
         self._metrics.ready(not self._service.engine.readiness)
+        self._metrics.revision(self._service.engine.live.revision)
         with contextlib.suppress(SessionsUnavailable):
             gauges = await self._service.sessions.gauges()
             self._metrics.kept_sessions(gauges.get("sessions", 0))

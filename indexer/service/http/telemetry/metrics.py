@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import fields
 from functools import cached_property, lru_cache
 from pathlib import Path
@@ -16,12 +16,14 @@ from indexer.search.query import Timings
 from indexer.service.engine.observer import DropReason, LaneName, ReleaseReason
 from indexer.service.http.telemetry.worker_metrics import collected, share_values
 from indexer.service.sessions.session_store import Outcome
+from indexer.versions.revision import Revision
 
 CONTENT_TYPE = CONTENT_TYPE_PLAIN_0_0_4
 _PARTS = tuple(field.name for field in fields(Timings))
 _SECONDS = (0.001, 0.002, 0.003, 0.005, 0.007, 0.01, 0.015, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5)
 _PART_SECONDS = (0.0001, 0.00025, 0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.1, 0.5, 2.5)
 _METHODS = ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS")
+_UPDATE_SECONDS = (0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0)
 # Between two calls of `sample`: of another worker's values the last ones are read.
 SAMPLE_SECONDS = 5.0
 # Versions come and go for as long as the service runs; labels stay.
@@ -50,6 +52,7 @@ class Metrics:
         self._of_requests()
         self._of_the_engine()
         self._of_shoppers()
+        self._of_products()
         self._of_the_process()
         self.sample()
 
@@ -91,6 +94,14 @@ class Metrics:
         self._log_failures = self._counter("event_log_failures", "Failed writes of the event log")
         self._log_dropped = self._counter("event_log_dropped", "Events and answers that the event log lost")
 
+    def _of_products(self) -> None:
+        self._product_changes = self._counter("product_changes", "Products that requests upserted or deleted", "kind")
+        self._update_seconds = self._histogram(
+            "product_update_seconds",
+            "From the turn of requests that change products until this worker answers with them",
+            _UPDATE_SECONDS,
+        )
+
     def _of_the_process(self) -> None:
         self._resident = self._gauge("resident_bytes", "Memory of the workers, without the files that they map")
         self._cpu_seconds = self._counter("cpu_seconds", "Time of the processor that the workers took")
@@ -100,6 +111,16 @@ class Metrics:
     @cached_property
     def _version(self) -> Gauge:
         return self._gauge("version", "The version that answers; of several workers the oldest", "livemin")
+
+    @cached_property
+    def _revision(self) -> Gauge:
+        return self._gauge(
+            "revision", "The revision of the version that answers; of several workers the oldest", "livemin"
+        )
+
+    @cached_property
+    def _revision_rows(self) -> Gauge:
+        return self._gauge("revision_rows", "Rows of that revision; a refresh takes them in", "livemax")
 
     @cached_property
     def _ready(self) -> Gauge:
@@ -165,6 +186,11 @@ class Metrics:
         """The live version that answers from now on."""
         self._version.set(version)
 
+    def revision(self, revision: Revision | None) -> None:
+        """The revision that answers now; None without one."""
+        self._revision.set(0 if revision is None else revision.number)
+        self._revision_rows.set(0 if revision is None else revision.rows)
+
     def version_refused(self, error: Exception) -> None:
         """As of `EngineObserver`."""
         self._version_refusals.inc()
@@ -194,6 +220,16 @@ class Metrics:
         """Events counted for answers."""
         for outcome in outcomes:
             self._outcomes.labels(outcome.kind, self._label(outcome.version), outcome.arm).inc()
+
+    def products_changed(self, counts: Mapping[str, int]) -> None:
+        """A request changed products, by kind."""
+        for kind, number in counts.items():
+            if number:
+                self._product_changes.labels(kind).inc(number)
+
+    def products_published(self, seconds: float) -> None:
+        """Requests that change products had their turn."""
+        self._update_seconds.observe(seconds)
 
     def kept_sessions(self, number: int) -> None:
         """How many sessions are kept now."""

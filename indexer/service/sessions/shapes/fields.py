@@ -56,18 +56,27 @@ def id_at(entry: Mapping[str, Any], key: str, parent: str = "") -> str | None:
     return found
 
 
-def session_id_at(entry: Mapping[str, Any], parent: str = "") -> str:
-    """The id of a session, as all requests name it.
+def required_id_at(entry: Mapping[str, Any], key: str, parent: str = "") -> str:
+    """An id by the one rule for ids.
 
     Raises:
         InvalidData: missing, no id, or too long.
     """
-    found = id_at(entry, "session_id", parent)
+    found = id_at(entry, key, parent)
     if found is None:
-        given = identifier(entry, "session_id", parent)
+        given = identifier(entry, key, parent)
         problem = f"expected an id, got {'nothing' if given is None else repr(given[:64])}"
-        raise InvalidData(problem, field=field_path(parent, "session_id"))
+        raise InvalidData(problem, field=field_path(parent, key))
     return found
+
+
+def session_id_at(entry: Mapping[str, Any], parent: str = "") -> str:
+    """The id of a session, as all requests name it.
+
+    Raises:
+        InvalidData: as of `required_id_at`.
+    """
+    return required_id_at(entry, "session_id", parent)
 
 
 def name_at(entry: Mapping[str, Any], key: str, parent: str = "") -> str:

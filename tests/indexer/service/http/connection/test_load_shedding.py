@@ -65,7 +65,8 @@ def shedder(engine: ToyEngine, lag: Any, observer: Recorder) -> LoadShedder:
 
 def let_in(shedder: LoadShedder, path: bytes, requests: int = 1_000) -> int:
     """How many requests, read in one turn of an event loop, are not refused."""
-    return sum(shedder.refusal(b"POST", path) is None for _ in range(requests))
+    method = b"GET" if path == SIMILAR else b"POST"
+    return sum(shedder.refusal(method, path) is None for _ in range(requests))
 
 
 class TestALateLoop:
@@ -152,11 +153,20 @@ def test_refused_requests_share_a_line_of_the_log(
 
 
 def test_what_waited_too_long_for_the_loop_is_not_begun() -> None:
-    assert is_too_old(EVENTS, 1.01, TIMEOUT)
-    assert not is_too_old(EVENTS, 1.0, TIMEOUT)
-    assert not is_too_old(b"/livez", 100.0, TIMEOUT)
+    assert is_too_old(b"POST", EVENTS, 1.01, TIMEOUT)
+    assert not is_too_old(b"POST", EVENTS, 1.0, TIMEOUT)
+    assert not is_too_old(b"GET", b"/livez", 100.0, TIMEOUT)
 
 
 def test_every_route_that_works_has_its_name() -> None:
-    assert route_of(b"/v1/recommend") == "/v1/recommend"
-    assert route_of(b"/v1/events/more") is None
+    assert route_of(b"POST", b"/v1/recommend") == "/v1/recommend"
+    assert route_of(b"POST", b"/v1/events/more") is None
+    assert route_of(b"GET", SIMILAR) == "/v1/products/{product_id}/similar"
+
+
+@pytest.mark.parametrize(
+    ("method", "path"),
+    [(b"POST", b"/v1/products"), (b"POST", b"/v1/products/delete"), (b"DELETE", b"/v1/products/a")],
+)
+def test_changes_of_products_wait_in_a_queue_of_their_own(method: bytes, path: bytes) -> None:
+    assert route_of(method, path) is None

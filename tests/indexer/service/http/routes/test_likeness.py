@@ -53,7 +53,8 @@ def test_rules_in_a_url(served: Served) -> None:
         ("/v1/products/p1/similar?diversity=nan", 422, "field 'diversity'"),
         ("/v1/products/p1/similar?where=%27", 422, "field 'where'"),
         ("/v1/products/p1/similar?" + "&".join(["k=x"] * 1_001), 422, "field 'k'"),
-        ("/v1/products/p1", 404, "no such route"),
+        ("/v1/products/p1", 405, "expected DELETE"),
+        ("/v1/product/p1", 404, "no such route"),
     ],
 )
 def test_refusals(served: Served, path: str, status: int, message: str) -> None:
