@@ -42,7 +42,7 @@ from cli.store_options import (
 )
 
 if TYPE_CHECKING:
-    from indexer.refresh.refresh import RefreshReport
+    from indexer.refresh.report import RefreshReport
 
 
 def register(app: typer.Typer) -> None:

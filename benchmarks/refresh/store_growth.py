@@ -27,7 +27,8 @@ from benchmarks.command_line import load_or_measure, runner_parser
 from benchmarks.refresh.toy_store import ALLOW, ENCODERS, SETTINGS, change, write_catalogue, write_model
 from benchmarks.report import markdown_table, report_header
 from benchmarks.retrieval.shop_home import TrainedShop
-from indexer.refresh.refresh import RefreshReport, build_index, refresh
+from indexer.refresh.refresh import build_index, refresh
+from indexer.refresh.report import RefreshReport
 from indexer.store.embedding_store import EmbeddingStore
 from indexer.updates.updater import Updater
 from ubm_embed.data.corpus import PRODUCTS_FILE

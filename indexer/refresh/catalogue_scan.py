@@ -1,8 +1,6 @@
-"""The shop's two files as a refresh reads them: the catalogue, and optionally the interactions of shoppers.
+"""The shop's catalogue as a refresh reads it: batch by batch, and what it keeps of a product is some hashes.
 
-The catalogue is never held in memory as a whole; only what tells a changed product from an unchanged one is.
-
-Letters: M products of the catalogue.
+Letters: M products of the catalogue, K of a batch.
 """
 
 from __future__ import annotations
@@ -14,101 +12,124 @@ from hashlib import blake2b
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import polars as pl
+from numpy.typing import NDArray
 
+from indexer.catalogue.catalogue_writer import TEXT_HASHES
+from indexer.catalogue.id_hashes import id_hashes
+from indexer.refresh.folded_catalogue import FoldedCatalogue, NewerProducts
+from indexer.refresh.live_rows import LiveRows, Matched
+from indexer.refresh.row_signatures import Signatures, row_signatures
+from indexer.refresh.row_spool import RowSpool
 from indexer.refresh.settled_files import Stamps, cut_short, require_settled, require_unchanged
-from indexer.store.table_schema import POPULARITY, ROW_HASH, TEXT_HASH, require_storable
-from ubm_embed.data.corpus import read_interactions
+from indexer.store.table_schema import ROW_HASH, TEXT_HASH, require_storable
+from ubm_embed.data.arrays import BoolArray, IntArray
 from ubm_embed.data.mappings.column import ColumnType
 from ubm_embed.data.mappings.mapping import Mapping
 from ubm_embed.data.products import CatalogueFile
-from ubm_embed.data.removals import taken_back
-from ubm_embed.data.tables.json_files import open_text
-from ubm_embed.data.tables.table_files import collect_tables, scan_table, table_files, table_kind
-from ubm_embed.errors import InvalidData
+from ubm_embed.errors import Conflict, InvalidData
 from ubm_embed.progress import Notice
 
-_HASH_BYTES = 16
 _BATCH_ROWS = 20_000
-# Alignment is measured on a sample of 1,000 pairs, so a long log's pairs need not all be kept.
-_PAIRS = 10_000
-_BLANK = 1 << 16
 
 
 @dataclass(frozen=True)
 class CatalogueScan:
-    """A catalogue file that was read once.
+    """A catalogue that was read once.
 
     Attributes:
-        file: its path.
+        source: how it is read, from `file`.
         schema: the shop's columns and their types.
-        rows: product_id, text_hash and row_hash of each product: [M], about 60 bytes each.
+        id_hashes: of the ids: [M].
+        row_hashes: of all columns but the id: [M].
+        text_hashes: of what the model reads, 16 bytes each: [M].
+        matched: its products among the live ones; None if it was compared with none.
+        spool: the rows that the table of the live version does not have; None to read them from the file once more.
+        spooled: which products these are: [M].
         batch_rows: products read at a time.
-        source: how it is read; None as `CatalogueFile` reads it.
         stamps: the state that its files were in.
         empty: share of the products without a value, by column.
         notices: what a person should know about it, in words.
-        last: values of the last product, by column.
     """
 
-    file: Path
+    source: FoldedCatalogue
     schema: pl.Schema
-    rows: pl.DataFrame
+    id_hashes: NDArray[np.uint64]
+    row_hashes: NDArray[np.uint64]
+    text_hashes: NDArray[Any]
+    matched: Matched | None = None
+    spool: RowSpool | None = None
+    spooled: BoolArray = field(default_factory=lambda: np.empty(0, bool))
     batch_rows: int = _BATCH_ROWS
-    source: CatalogueFile | None = None
     stamps: Stamps = ()
     empty: dict[str, float] = field(default_factory=dict)
     notices: tuple[str, ...] = ()
-    last: dict[str, Any] = field(default_factory=dict)
 
     @classmethod
-    def read(cls, file: str | Path, mapping: Mapping | None = None, *, batch_rows: int = _BATCH_ROWS) -> CatalogueScan:
-        """Check a catalogue file and hash its products.
+    def read(
+        cls,
+        file: str | Path,
+        mapping: Mapping | None = None,
+        live: LiveRows | None = None,
+        newer: NewerProducts | None = None,
+        *,
+        batch_rows: int = _BATCH_ROWS,
+    ) -> CatalogueScan:
+        """Check a catalogue file, hash its products and match them with the live ones.
+
+        Args:
+            live: the live products; None to compare with none, so that every text is hashed.
+            newer: products of a revision that count in place of the file's.
 
         Raises:
             NotFound: no such file.
             InvalidData: as `product_batches`; or an id occurs twice; or the table cannot hold one of the columns.
             Conflict: the file is still being written.
         """
-        catalogue = CatalogueFile(Path(file), mapping)
-        before = require_settled(catalogue.files)
-        parts: list[pl.DataFrame] = []
-        schema, empty = pl.Schema(), Counter[str]()
-        last: dict[str, Any] = {}
+        source = FoldedCatalogue(CatalogueFile(Path(file), mapping), newer)
+        before = require_settled(source.files)
+        reading = _Reading(source, live)
         try:
-            for batch in catalogue.batches(batch_rows):
-                schema = batch.schema
-                if not parts:
-                    require_storable(batch, file)
-                parts.append(with_hashes(batch).select("product_id", TEXT_HASH, ROW_HASH))
-                empty.update(_empty_values(batch))
-                last = batch.row(-1, named=True)
+            for batch in source.batches(batch_rows):
+                reading.add(batch)
+            reading.require_ids_once(batch_rows)
         except InvalidData:
-            require_unchanged(catalogue.files, before)  # if it changed meanwhile, that is why
+            require_unchanged(source.files, before)  # if it changed meanwhile, that is why
             raise
-        require_unchanged(catalogue.files, before)
-        rows = pl.concat(parts)
-        catalogue.require_ids_once(rows["product_id"])
-        shares = {name: empty[name] / rows.height for name in schema}
-        notices = (*catalogue.changes, *_cut_short(catalogue, rows["product_id"]))
-        return cls(Path(file), schema, rows, batch_rows, catalogue, before, shares, notices, last)
+        require_unchanged(source.files, before)
+        return reading.scan(batch_rows, before)
+
+    @property
+    def file(self) -> Path:
+        """Its path."""
+        return self.source.path
 
     def __len__(self) -> int:
-        return self.rows.height
+        return int(self.id_hashes.size)
 
-    def batches(self) -> Iterator[pl.DataFrame]:
-        """Read the products again, with both hashes, `batch_rows` at a time.
+    @property
+    def signatures(self) -> Signatures:
+        """One number for each product: [M]."""
+        return row_signatures(self.id_hashes, self.text_hashes, self.row_hashes)
+
+    def matched_with(self, live: LiveRows) -> CatalogueScan:
+        """The same catalogue, read once more and matched with the live products."""
+        return CatalogueScan.read(self.file, self.source.file.mapping, live, batch_rows=self.batch_rows)
+
+    def rows(self, marked: BoolArray) -> Iterator[tuple[IntArray, pl.DataFrame]]:
+        """The products that are marked, [M], with both hashes, and their indices, some thousands at a time.
 
         Raises:
             Conflict: the file changed since it was read; not every change is seen.
         """
-        source = self.source or CatalogueFile(self.file)
-        try:
-            for batch in source.batches(self.batch_rows):
-                yield with_hashes(batch)
-        except InvalidData:
-            require_unchanged(source.files if self.stamps else (), self.stamps)
-            raise
+        batches = self._all_rows() if self.spool is None or (marked & ~self.spooled).any() else self._spooled_rows()
+        for indices, batch in batches:
+            chosen = marked[indices]
+            texts = self.text_hashes[indices[chosen]].tolist()
+            rows = batch.filter(pl.Series(chosen))
+            hashes = pl.Series(ROW_HASH, self.row_hashes[indices[chosen]])
+            yield indices[chosen], rows.with_columns(pl.Series(TEXT_HASH, texts, pl.Binary), hashes)
 
     def give_notice(self, notice: Notice) -> None:
         """Say every one of `notices`."""
@@ -117,7 +138,112 @@ class CatalogueScan:
 
     def first_misfit(self, column: str, kind: ColumnType) -> str | None:
         """As `CatalogueFile.first_misfit`."""
-        return (self.source or CatalogueFile(self.file)).first_misfit(column, kind)
+        return self.source.first_misfit(column, kind)
+
+    def _spooled_rows(self) -> Iterator[tuple[IntArray, pl.DataFrame]]:
+        assert self.spool is not None, "there is one"
+        require_unchanged(self.source.files, self.stamps)
+        indices, done = np.flatnonzero(self.spooled), 0
+        for batch in self.spool.batches():
+            yield indices[done : done + batch.height], batch
+            done += batch.height
+
+    def _all_rows(self) -> Iterator[tuple[IntArray, pl.DataFrame]]:
+        changed, done = Conflict(f"{self.file} changed while it was read; run it again once the file is complete"), 0
+        try:
+            for batch in self.source.batches(self.batch_rows):
+                here = np.arange(done, done + batch.height)
+                done += batch.height
+                if done > len(self) or not self._has(here, batch):
+                    raise changed
+                yield here, batch
+        except InvalidData:
+            require_unchanged(self.source.files if self.stamps else (), self.stamps)
+            raise
+        if done != len(self):
+            raise changed
+
+    def _has(self, indices: IntArray, batch: pl.DataFrame) -> bool:
+        """Whether these are the products that were read before."""
+        same_ids = np.array_equal(id_hashes(batch["product_id"].to_list()), self.id_hashes[indices])
+        return same_ids and np.array_equal(row_hashes(batch), self.row_hashes[indices])
+
+
+class _Reading:
+    """What is known of a catalogue while it is read."""
+
+    def __init__(self, source: FoldedCatalogue, live: LiveRows | None) -> None:
+        self.source, self.live = source, live
+        self.schema, self.empty, self.rows = pl.Schema(), Counter[str](), 0
+        self.ids, self.hashes, self.texts = list[Any](), list[Any](), list[Any]()
+        self.matched, self.spooled = list[Matched](), list[Any]()
+        self.spool = RowSpool() if live else None
+
+    def add(self, batch: pl.DataFrame) -> None:
+        if not self.rows:
+            self.schema = batch.schema
+            require_storable(batch, self.source.path)
+        ids, rows = id_hashes(batch["product_id"].to_list()), row_hashes(batch)
+        self.ids.append(ids)
+        self.hashes.append(rows)
+        self._match(batch, ids, rows)
+        self.empty.update(_empty_values(batch))
+        self.rows += batch.height
+
+    def _match(self, batch: pl.DataFrame, ids: NDArray[np.uint64], rows: NDArray[np.uint64]) -> None:
+        if self.live is None:
+            self.texts.append(text_hashes(batch))
+            return
+        matched = self.live.match(batch["product_id"])
+        texts, known = self.live.known_texts(matched, rows)
+        # Of all other products the text is hashed, which takes most of the time.
+        if not known.all():
+            texts[~known] = text_hashes(batch.filter(pl.Series(~known)))
+        differs = ~self.live.in_table(matched, rows)
+        self.matched.append(matched)
+        self.texts.append(texts)
+        self.spooled.append(differs)
+        if self.spool is not None and not self.spool.add(batch.filter(pl.Series(differs))):
+            self.spool = None
+
+    def require_ids_once(self, batch_rows: int) -> None:
+        """Raise `InvalidData` for the first product with the id of an earlier one."""
+        ordered = np.sort(np.concatenate(self.ids))
+        twice = ordered[1:][ordered[1:] == ordered[:-1]]
+        if not twice.size:
+            return
+        seen, done = set[str](), 0
+        for batch in self.source.batches(batch_rows):
+            ids = batch["product_id"].to_list()
+            for row in np.flatnonzero(np.isin(id_hashes(ids), twice)).tolist():
+                if ids[row] in seen:
+                    file, number = self.source.locate(done + row)
+                    problem = f"expected a unique id, got {ids[row]!r}"
+                    raise InvalidData(problem, file=file, row=number, field="product_id")
+                seen.add(ids[row])
+            done += batch.height
+
+    def scan(self, batch_rows: int, stamps: Stamps) -> CatalogueScan:
+        shares = {name: self.empty[name] / self.rows for name in self.schema}
+        return CatalogueScan(
+            self.source,
+            self.schema,
+            np.concatenate(self.ids),
+            np.concatenate(self.hashes),
+            np.concatenate(self.texts),
+            Matched.joined(self.matched) if self.live else None,
+            self.spool,
+            np.concatenate(self.spooled) if self.live else np.empty(0, bool),
+            batch_rows,
+            stamps,
+            shares,
+            (*self.source.changes, *self._cut_short()),
+        )
+
+    def _cut_short(self) -> Iterator[str]:
+        for file in cut_short(self.source.files):
+            last = f"; its last product is {self.source.last['product_id']!r}" if file == self.source.files[-1] else ""
+            yield f"{file.name} does not end in a newline and may have been cut short{last}"
 
 
 def _empty_values(products: pl.DataFrame) -> dict[str, int]:
@@ -132,20 +258,25 @@ def _empty_values(products: pl.DataFrame) -> dict[str, int]:
     return counts.row(0, named=True)
 
 
-def _cut_short(catalogue: CatalogueFile, product_ids: pl.Series) -> Iterator[str]:
-    for file in cut_short(catalogue.files):
-        last = f"; its last product is {product_ids[-1]!r}" if file == catalogue.files[-1] else ""
-        yield f"{file.name} does not end in a newline and may have been cut short{last}"
-
-
 def with_hashes(products: pl.DataFrame) -> pl.DataFrame:
     """Products with `text_hash`, a hash of what the model reads, and `row_hash`, a hash of all their columns."""
+    texts = pl.Series(TEXT_HASH, text_hashes(products).tolist(), pl.Binary)
+    return products.with_columns(texts, pl.Series(ROW_HASH, row_hashes(products)))
+
+
+def text_hashes(products: pl.DataFrame) -> NDArray[Any]:
+    """A hash of what the model reads of each product: [K, 16 bytes]."""
     texts = products.select(_text()).to_series()
-    digests = [blake2b(text.encode("utf-8"), digest_size=_HASH_BYTES).digest() for text in texts]
+    digests = (blake2b(text.encode("utf-8"), digest_size=TEXT_HASHES.itemsize).digest() for text in texts)
+    return np.frombuffer(b"".join(digests), TEXT_HASHES)
+
+
+def row_hashes(products: pl.DataFrame) -> NDArray[np.uint64]:
+    """A hash of all columns of each product but its id: [K]."""
     # Another version of polars may hash rows differently: each is then written once more, but nothing is encoded.
     names = sorted(name for name in products.columns if name != "product_id")  # independent of the file's column order
-    rows = products.select(names).hash_rows(seed=0)
-    return products.with_columns(pl.Series(TEXT_HASH, digests, pl.Binary), rows.alias(ROW_HASH))
+    hashes: NDArray[np.uint64] = products.select(names).hash_rows(seed=0).to_numpy()
+    return hashes
 
 
 def _text() -> pl.Expr:
@@ -159,73 +290,3 @@ def _text() -> pl.Expr:
 def _with_length(part: pl.Expr) -> pl.Expr:
     part = part.fill_null("")
     return pl.concat_str(part.str.len_bytes().cast(pl.String), pl.lit(":"), part)
-
-
-@dataclass(frozen=True)
-class InteractionCounts:
-    """Counts over a file of interactions.
-
-    Attributes:
-        popularity: product_id and popularity, its number of interactions; what was taken back out of the cart does not
-            count, and pairs with nothing.
-        pairs: a sample of ids of products that follow one another in a session, as two columns.
-    """
-
-    popularity: pl.DataFrame
-    pairs: pl.DataFrame
-
-    @classmethod
-    def empty(cls) -> InteractionCounts:
-        """The counts of no interactions."""
-        pairs = pl.DataFrame(schema={"product_id": pl.String, "following": pl.String})
-        return cls(pl.DataFrame(schema={"product_id": pl.String, POPULARITY: pl.UInt32}), pairs)
-
-    @classmethod
-    def read(cls, interactions: str | Path, *, min_pairs: int = _PAIRS) -> InteractionCounts:
-        """Count the interactions of a file.
-
-        Args:
-            min_pairs: pairs are taken evenly from the whole file, so that at least this many stay if there are more.
-
-        Raises:
-            NotFound, InvalidData: as `read_interactions`.
-        """
-        read = read_interactions(interactions)
-        rows = read.filter(~taken_back(read) & pl.col("product_id").is_not_null())
-        following = pl.col("product_id").shift(-1).over("session_id")
-        pairs = rows.select("product_id", following=following).filter(pl.col("product_id") != pl.col("following"))
-        popularity = rows.group_by("product_id").len(POPULARITY)
-        return cls(popularity, pairs.gather_every(max(1, pairs.height // min_pairs)))
-
-
-def read_counts(interactions: str | Path | None, notice: Notice) -> InteractionCounts | None:
-    """The counts of a file of interactions; None without one, or if it has none, which is said.
-
-    Raises:
-        NotFound, InvalidData: as `read_interactions`.
-    """
-    if interactions is None:
-        return None
-    if _has_no_rows(Path(interactions)):
-        notice(f"{interactions} has no interactions; popularity is as without --interactions")
-        return None
-    return InteractionCounts.read(interactions)
-
-
-def _has_no_rows(path: Path) -> bool:
-    files = table_files(path)
-    if all(map(_is_blank, files)):
-        return True
-    (first,) = collect_tables([scan_table(path).head(1)], files)
-    return first.is_empty()
-
-
-def _is_blank(file: Path) -> bool:
-    """Whether a file of text has nothing, or an empty JSON array."""
-    if table_kind(file) == "Parquet":
-        return False
-    if file.stat().st_size == 0:
-        return True
-    with open_text(file) as stream:
-        start = stream.read(_BLANK)
-    return len(start) < _BLANK and start.strip().removeprefix("\ufeff").strip() in ("", "[]")

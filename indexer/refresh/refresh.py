@@ -7,31 +7,38 @@ until they are published, and the next run goes on from them.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
-from collections.abc import Mapping as AnyMapping
+from collections.abc import Collection
 from contextlib import nullcontext
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import replace
+from datetime import datetime
 from pathlib import Path
-from typing import Any
 
 from indexer.index.faiss_factory import load_faiss
 from indexer.index.index_request import IndexRequest
 from indexer.index.tuning import require_buildable
-from indexer.refresh.catalogue_scan import CatalogueScan, read_counts
-from indexer.refresh.gates import Gate, GateResult, require_passed
+from indexer.refresh.catalogue_scan import CatalogueScan
+from indexer.refresh.feed_time import newer_products, written_at
+from indexer.refresh.gates import Gate, require_passed
+from indexer.refresh.interaction_counts import InteractionCounts, read_counts
+from indexer.refresh.live_rows import LiveRows
 from indexer.refresh.model_copy import complete_graphs, copy_model, open_model, open_model_copy
-from indexer.refresh.plan import ChangeCounts, Plan
+from indexer.refresh.plan import Plan
 from indexer.refresh.publication import publish
+from indexer.refresh.report import RefreshReport
 from indexer.refresh.schema_changes import compare_catalogues
 from indexer.refresh.settings import RefreshSettings
 from indexer.refresh.shards import ExecutionEngine, encode_locally
 from indexer.refresh.writing import timed, write_rows
-from indexer.store.embedding_store import STAGING, EmbeddingStore, staging_folder
+from indexer.store.embedding_store import LIVE_FILE, STAGING, EmbeddingStore, staging_folder
+from indexer.versions.live import read_live
 from indexer.versions.pruning import try_prune
 from indexer.versions.rollback import require_complete
 from indexer.versions.tags import read_tags
 from indexer.versions.version import StoreVersion, read_version
 from ubm_embed.data.mappings.mapping import Mapping
+from ubm_embed.data.products import CatalogueFile
+from ubm_embed.errors import InvalidData, NotFound
+from ubm_embed.model.folder import ModelFolder
 from ubm_embed.progress import Notice, Progress, silent, unsaid
 
 
@@ -81,7 +88,7 @@ def build_index(
     target = EmbeddingStore.create(store)
     with target.write_lock():
         read_tags(target)  # pruning needs them: fail now if they are damaged
-        plan = Plan.to_build(target, scan, counts, folder)
+        plan = _build_plan(target, scan, counts, folder)
         require_buildable(index, plan.dimension)
         may_fail = Gate.SCHEMA in allow
         compared = compare_catalogues(target, plan, settings.gates.max_lost, notice, may_fail=may_fail)
@@ -105,58 +112,19 @@ def build_index(
     return version
 
 
-@dataclass(frozen=True, kw_only=True)
-class RefreshReport:
-    """What a refresh did, or would do.
-
-    Attributes:
-        base: number of the version that was live before.
-        published: the version that is live now; None if nothing was published.
-        changes: differences from `base`.
-        written: products written to the table, encoded or not.
-        encoded: products that the model encoded for it.
-        resumed: how many of them an earlier, interrupted refresh had encoded.
-        reason: why the whole table is written again, or None.
-        index: `from`, the index there was with its kind and its request, and `to`, the one requested now. None if the
-            request is the same.
-        gates: measured value, limit and whether it passed, by gate; those of `published` if there is one.
-        seconds: time of each step.
-        pruned: versions that were removed.
-        freed: bytes that were freed by it.
-        prune_error: why old versions could not be removed after the new one was published; None if they could.
-    """
-
-    base: int
-    published: StoreVersion | None
-    changes: ChangeCounts
-    written: int
-    encoded: int
-    resumed: int = 0
-    reason: str | None = None
-    index: AnyMapping[str, Any] | None = None
-    gates: AnyMapping[str, Any] = field(default_factory=dict)
-    seconds: dict[str, float] = field(default_factory=dict)
-    pruned: tuple[int, ...] = ()
-    freed: int = 0
-    prune_error: str | None = None
-
-    def to_dict(self) -> dict[str, Any]:
-        """The report as JSON."""
-        return {
-            "base": self.base,
-            "version": self.published.version if self.published else None,
-            **asdict(self.changes),
-            "written": self.written,
-            "encoded": self.encoded,
-            "resumed": self.resumed,
-            "reason": self.reason,
-            "index": self.index,
-            "seconds": {name: round(seconds, 3) for name, seconds in self.seconds.items()},
-            "pruned": list(self.pruned),
-            "freed_bytes": self.freed,
-            "prune_error": self.prune_error,
-            "gates": dict(self.gates),
-        }
+def _build_plan(
+    store: EmbeddingStore, scan: CatalogueScan, counts: InteractionCounts | None, model: ModelFolder
+) -> Plan:
+    """The plan of a build, for which the catalogue is read once more if there is a live version to compare it with."""
+    if not store.storage.exists(LIVE_FILE):
+        return Plan.to_build(scan, counts, model)
+    live, rows = read_live(store), None
+    try:
+        rows = LiveRows.open(store)
+        live, scan = rows.known, scan.matched_with(rows)
+    except (InvalidData, NotFound):
+        pass  # a build is how a store with a damaged live version is repaired
+    return Plan.to_build(scan, counts, model, live, rows)
 
 
 def refresh(
@@ -165,6 +133,7 @@ def refresh(
     store: str | Path,
     model: str | Path | None = None,
     interactions: str | Path | None = None,
+    feed_time: datetime | None = None,
     settings: RefreshSettings | None = None,
     allow: Collection[Gate] = (),
     dry_run: bool = False,
@@ -182,6 +151,8 @@ def refresh(
         store: path or URI of a store that answers.
         model: another model's folder, which encodes everything again. None is the model of the live version.
         interactions: what shoppers did, from which popularity is counted; None leaves it as it is.
+        feed_time: when the catalogue was true: products that were upserted or deleted later stay so. None is when the
+            newest of its files was written.
         settings: as of `build_index`.
         allow: gates that may fail.
         dry_run: only report what would happen.
@@ -207,13 +178,15 @@ def refresh(
     with nullcontext() if dry_run else target.write_lock():
         with timed(seconds, "compare"):
             counts = read_counts(interactions, notice)
-            scan = CatalogueScan.read(products, mapping)
+            live = LiveRows.open(target)
+            newer, folded = newer_products(live, feed_time or written_at(CatalogueFile(Path(products), mapping).files))
+            scan = CatalogueScan.read(products, mapping, live, newer)
             scan.give_notice(notice)
-            plan = Plan.to_refresh(target, scan, counts, folder)
+            plan = Plan.to_refresh(scan, counts, folder, live, folded)
             may_fail = dry_run or Gate.SCHEMA in allow
             compared = compare_catalogues(target, plan, settings.gates.max_lost, notice, may_fail=may_fail)
         index = _requested_index(plan, settings)
-        report = _planned(plan, compared, index, seconds)
+        report = RefreshReport.planned(plan, compared, index, seconds)
         if dry_run:
             return report
         require_passed(compared, allow)
@@ -258,29 +231,3 @@ def _requested_index(plan: Plan, settings: RefreshSettings) -> IndexRequest:
     index = before if settings.index is None else settings.index.over(before)
     require_buildable(index, plan.dimension)
     return index
-
-
-def _planned(
-    plan: Plan, compared: Sequence[GateResult], index: IndexRequest, seconds: dict[str, float]
-) -> RefreshReport:
-    """The report of a refresh that has not begun."""
-    assert plan.base is not None, "a refresh has a live version"
-    return RefreshReport(
-        base=plan.base.version,
-        published=None,
-        changes=plan.changes.counts,
-        written=int(plan.write.sum()),
-        encoded=int(plan.encode.sum()),
-        reason=plan.rewrite_reason,
-        index=_index_change(plan.base, index),
-        gates={} if plan.is_empty else {str(result.gate): result.to_dict() for result in compared},
-        seconds=seconds,
-    )
-
-
-def _index_change(base: StoreVersion, index: IndexRequest) -> dict[str, Any] | None:
-    """The index of the live version and the requested one, None if the request is the same."""
-    if index == base.index_request:
-        return None
-    old, new = base.index_request.model_dump(exclude_none=True), index.model_dump(exclude_none=True)
-    return {"from": {"kind": base.kind, **old}, "to": {"index": index.index_or_auto, **new}}

@@ -54,7 +54,7 @@ def compare_catalogues(
     """
     if plan.base is None:
         return []
-    require_last_field(store, plan)
+    require_last_field(plan)
     changes = schema_changes(store, plan.base, plan.live_schema, plan.scan)
     for change in changes:
         if may_fail or not change.breaks:

@@ -27,8 +27,8 @@ from indexer.refresh.plan import Plan
 from indexer.storage.storage import Storage
 from indexer.store.embedding_store import EmbeddingStore, staging_folder
 from indexer.store.table_schema import POPULARITY, ROW_HASH, TEXT_HASH
-from ubm_embed.data.arrays import FloatArray, IntArray
-from ubm_embed.errors import Conflict, InvalidData
+from ubm_embed.data.arrays import BoolArray, FloatArray, IntArray
+from ubm_embed.errors import InvalidData
 from ubm_embed.inference.embedder import Embedder
 from ubm_embed.inference.runtimes.runtime_name import RuntimeName
 from ubm_embed.progress import Progress, silent
@@ -37,6 +37,8 @@ from ubm_embed.validation import FrozenModel
 # Row of the live version that a product's vector is copied from; null if the product is encoded. No column of a shop
 # has this name: see `require_storable`.
 LIVE_ROW = "_row_position"
+# The vector that a revision has of a product, with its text; null for other products, and missing without any.
+LIVE_VECTOR = "_row_vector"
 # Far above the rounding of float32: what this finds is NaN, zero, or never normalised.
 LENGTH_TOLERANCE = 1e-3
 
@@ -95,7 +97,7 @@ ExecutionEngine = Callable[[EncodingJob, Sequence[Shard], Progress], None]
 
 
 def stage_shards(store: EmbeddingStore, plan: Plan, *, rows: int) -> Iterator[Shard]:
-    """Read the catalogue once more and stage the rows that the plan writes, `rows` to a shard.
+    """Stage the rows that the plan writes, `rows` to a shard.
 
     Raises:
         Conflict: the catalogue changed since it was scanned.
@@ -108,12 +110,23 @@ def stage_shards(store: EmbeddingStore, plan: Plan, *, rows: int) -> Iterator[Sh
             buffer = io.BytesIO()
             frame.write_parquet(buffer)
             store.storage.write(name, buffer.getvalue())
-        yield Shard(key, frame.height, frame[LIVE_ROW].null_count())
+        yield Shard(key, frame.height, int(_to_encode(frame).sum()))
 
 
 def read_shard(storage: Storage, model_id: str, key: str) -> pl.DataFrame:
-    """The rows of a shard, with their hashes and `LIVE_ROW`."""
+    """The rows of a shard, with their hashes, `LIVE_ROW` and perhaps `LIVE_VECTOR`."""
     return pl.read_parquet(io.BytesIO(storage.read(rows_file(model_id, key))))
+
+
+def table_rows(rows: pl.DataFrame) -> pl.DataFrame:
+    """The rows of a shard with the table's columns only."""
+    return rows.drop(LIVE_ROW, LIVE_VECTOR, strict=False)
+
+
+def _to_encode(rows: pl.DataFrame) -> BoolArray:
+    """Which rows of a shard the model has to encode."""
+    missing = rows[LIVE_ROW].is_null()
+    return (missing & rows[LIVE_VECTOR].is_null() if LIVE_VECTOR in rows.columns else missing).to_numpy()
 
 
 def rows_file(model_id: str, key: str) -> str:
@@ -127,19 +140,23 @@ def record_file(model_id: str, key: str) -> str:
 
 
 def _rows_to_write(plan: Plan) -> Iterator[pl.DataFrame]:
-    """Batches of the rows to write, with the table's columns and `LIVE_ROW`."""
-    scan, changes, done = plan.scan, plan.changes, 0
-    for batch in scan.batches():
-        here = slice(done, done + batch.height)
-        done += batch.height
-        scanned = scan.rows[here]
-        if not batch.select(scanned.columns).equals(scanned):
-            raise Conflict(f"{scan.file} changed while it was read; run it again once the file is complete")
-        live_row = pl.Series(changes.live_rows[here]).set(pl.Series(plan.encode[here]), None)
-        batch = batch.with_columns(pl.Series(POPULARITY, changes.popularity[here]), live_row.alias(LIVE_ROW))
-        yield batch.filter(pl.Series(plan.write[here]))
-    if done != len(scan):
-        raise Conflict(f"{scan.file} changed while it was read; run it again once the file is complete")
+    """Batches of the rows to write, with the table's columns and `LIVE_ROW`, and perhaps vectors of a revision."""
+    changes = plan.changes
+    for rows, batch in plan.scan.rows(plan.write):
+        encode = plan.encode[rows] | changes.table_text_differs[rows]
+        live_row = pl.Series(LIVE_ROW, changes.table_rows[rows].astype(np.int64)).set(pl.Series(encode), None)
+        batch = batch.with_columns(pl.Series(POPULARITY, changes.popularity[rows]), live_row)
+        revised = np.flatnonzero(encode & ~plan.encode[rows])
+        yield batch if not revised.size else batch.with_columns(_revised_vectors(plan, rows, revised))
+
+
+def _revised_vectors(plan: Plan, rows: IntArray, revised: IntArray) -> pl.Series:
+    """Vectors that a revision has of these of the rows; null for the others."""
+    assert plan.rows is not None, "a revision is of live products"
+    vectors = plan.rows.appended_vectors(plan.changes.positions[rows[revised]])
+    known = pl.DataFrame({"row": revised, LIVE_VECTOR: vectors}, schema_overrides={"row": pl.Int64})
+    every = pl.DataFrame({"row": np.arange(rows.size)})
+    return every.join(known, on="row", how="left", maintain_order="left")[LIVE_VECTOR]
 
 
 def _regrouped(batches: Iterator[pl.DataFrame], rows: int) -> Iterator[pl.DataFrame]:
@@ -148,11 +165,10 @@ def _regrouped(batches: Iterator[pl.DataFrame], rows: int) -> Iterator[pl.DataFr
     for batch in batches:
         waiting.append(batch)
         while sum(frame.height for frame in waiting) >= rows:
-            joined = pl.concat(waiting)
+            joined = pl.concat(waiting, how="diagonal")
             yield joined.head(rows)
             waiting = [joined.slice(rows)]
-    rest = pl.concat(waiting)
-    if rest.height:
+    if waiting and (rest := pl.concat(waiting, how="diagonal")).height:
         yield rest
 
 
@@ -162,6 +178,8 @@ def _key(frame: pl.DataFrame, plan: Plan) -> str:
     # As text: a column's binary form depends on how it happens to be chunked.
     contents = frame.select("product_id", pl.col(TEXT_HASH).bin.encode("hex"), ROW_HASH, POPULARITY, LIVE_ROW)
     digest.update(contents.write_csv().encode())
+    if LIVE_VECTOR in frame.columns:
+        digest.update(frame[LIVE_VECTOR].is_null().to_numpy().tobytes())
     return digest.hexdigest()
 
 
@@ -184,23 +202,29 @@ class ShardEncoder:
         rows = read_shard(self.store.storage, self.job.model_id, key)
         vectors = self._vectors(rows, progress)
         require_unit_length(vectors, rows["product_id"])
-        fragments = self.store.table.write_fragments(rows.drop(LIVE_ROW), vectors, overwrite=self.job.rewrite)
-        runtime = self.embedder.runtime if rows[LIVE_ROW].has_nulls() else None
+        fragments = self.store.table.write_fragments(table_rows(rows), vectors, overwrite=self.job.rewrite)
+        runtime = self.embedder.runtime if _to_encode(rows).any() else None
         record = ShardRecord(fragments=tuple(fragments), runtime=runtime)
         self.store.storage.write(record_file(self.job.model_id, key), record.model_dump_json().encode())
 
     def _vectors(self, rows: pl.DataFrame, progress: Progress) -> FloatArray:
         """Each row's vector, encoded or copied from the live version: [K, D]."""
-        to_encode = rows[LIVE_ROW].is_null().to_numpy()
-        parts: dict[bool, FloatArray] = {}
+        to_encode, live_row = _to_encode(rows), rows[LIVE_ROW]
+        parts: list[tuple[BoolArray, FloatArray]] = []
         if to_encode.any():
-            parts[True] = self.embedder.embed_products(rows.filter(pl.Series(to_encode)), progress=progress)
-        if not to_encode.all():
+            parts.append(
+                (to_encode, self.embedder.embed_products(rows.filter(pl.Series(to_encode)), progress=progress))
+            )
+        if live_row.null_count() < rows.height:
             assert self.job.reuse is not None, "vectors are only copied from a version that exists"
-            parts[False] = self.store.table.vectors(self.job.reuse, rows[LIVE_ROW].drop_nulls().to_numpy())
-        vectors = np.empty((rows.height, next(iter(parts.values())).shape[1]), np.float32)
-        for encoded, part in parts.items():
-            vectors[to_encode == encoded] = part
+            copied = self.store.table.vectors(self.job.reuse, live_row.drop_nulls().to_numpy())
+            parts.append((live_row.is_not_null().to_numpy(), copied))
+        if LIVE_VECTOR in rows.columns:
+            revised = rows[LIVE_VECTOR].is_not_null()
+            parts.append((revised.to_numpy(), rows[LIVE_VECTOR].filter(revised).to_numpy()))
+        vectors = np.empty((rows.height, parts[0][1].shape[1]), np.float32)
+        for where, part in parts:
+            vectors[where] = part
         return vectors
 
     @cached_property

@@ -6,16 +6,13 @@ import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 
-import polars as pl
-
 from indexer.index.index_request import IndexRequest
-from indexer.refresh.catalogue_scan import CatalogueScan
-from indexer.refresh.gates import Gate, GateResult
+from indexer.refresh.gates import GateResult
 from indexer.refresh.plan import Plan
-from indexer.refresh.publication import ReleaseCandidate
+from indexer.refresh.release_candidate import ReleaseCandidate
+from indexer.refresh.row_signatures import row_signatures
 from indexer.refresh.schema_changes import column_summaries
 from indexer.refresh.shards import (
-    LIVE_ROW,
     EncodingJob,
     ExecutionEngine,
     Shard,
@@ -24,14 +21,12 @@ from indexer.refresh.shards import (
     read_shard,
     runtimes_of,
     stage_shards,
+    table_rows,
 )
 from indexer.store.embedding_store import EmbeddingStore
-from indexer.store.table_schema import ROW_HASH, TEXT_HASH, table_schema
+from indexer.store.table_schema import table_schema
 from ubm_embed.inference.runtimes.runtime_name import RuntimeName
 from ubm_embed.progress import Progress
-
-# Two rows that agree in these agree in all their columns.
-_IDENTITY = ["product_id", TEXT_HASH, ROW_HASH]
 
 
 def write_rows(
@@ -72,10 +67,8 @@ def write_rows(
             engine(job, left, progress)
     with timed(seconds, "commit"):
         table_version = _commit(store, plan, shards, shard_rows)
-        rows = store.table.read(table_version, _IDENTITY)
     return ReleaseCandidate(
         table_version=table_version,
-        product_ids=rows["product_id"],
         model_id=plan.model_id,
         product_model_id=plan.product_model_id,
         source=plan.scan.file.name,
@@ -85,7 +78,10 @@ def write_rows(
         base=plan.base,
         live=plan.live,
         pairs=plan.pairs,
-        results=(*results, _written_gate(rows, plan.scan)),
+        takes_over_vectors=plan.reuse is not None,
+        signatures=row_signatures(plan.scan.id_hashes, plan.scan.text_hashes, plan.scan.row_hashes),
+        results=tuple(results),
+        revisions=plan.folded.to_dict() if plan.folded else {},
         runtime=_runtimes(plan, runtimes_of(store, plan.model_id, shards)),
         index=index,
         columns=column_summaries(plan.scan),
@@ -96,8 +92,8 @@ def _commit(store: EmbeddingStore, plan: Plan, shards: Sequence[Shard], shard_ro
     """Commit the rows of encoded shards, and the deletions; the table's new version."""
     table, fragments = store.table, fragments_of(store, plan.model_id, shards)
     if plan.rewrite_reason is not None:
-        first = read_shard(store.storage, plan.model_id, shards[0].key).drop(LIVE_ROW)
-        table.replace(fragments, table_schema(first, plan.dimension), model_id=plan.model_id)
+        first = read_shard(store.storage, plan.model_id, shards[0].key)
+        table.replace(fragments, table_schema(table_rows(first), plan.dimension), model_id=plan.model_id)
     else:
         table.drop_indexes()
         if plan.deleted.len():
@@ -112,14 +108,6 @@ def _runtimes(plan: Plan, names: set[str]) -> str:
     if plan.reuse is not None and plan.base is not None:
         names = names | set((plan.base.runtime or RuntimeName.TORCH).split(", "))
     return ", ".join(sorted(names))
-
-
-def _written_gate(rows: pl.DataFrame, scan: CatalogueScan) -> GateResult:
-    """Whether the table holds every row of the catalogue once, unchanged, and no other row."""
-    missing = scan.rows.join(rows, on=_IDENTITY, how="anti").height
-    surplus = rows.join(scan.rows, on=_IDENTITY, how="anti").height
-    message = f"{missing + surplus} rows of the table are not those of the catalogue"
-    return GateResult(Gate.WRITTEN, missing + surplus + abs(rows.height - len(scan)), 0, True, message)
 
 
 @contextmanager

@@ -9,6 +9,7 @@ import polars as pl
 from ubm_embed.data.ids import clean_ids, is_no_id, is_odd_id
 from ubm_embed.data.session import ACTIONS
 from ubm_embed.data.tables.columns import Requirement, as_text, conform, require_all
+from ubm_embed.data.tables.in_words import type_in_words
 from ubm_embed.data.tables.table_files import collect_tables, scan_table, table_files
 from ubm_embed.data.tables.timestamps import as_timestamp
 
@@ -32,7 +33,37 @@ def read_interactions(file: str | Path) -> pl.DataFrame:
     (frame,) = collect_tables([scan_table(file)], table_files(file))
     frame = _with_types(conform(frame, INTERACTION_SCHEMA, optional={"query"}, file=file), file)
     require_all(frame, _requirements(), file)
-    return _in_order(_with_clean_ids(frame))
+    return in_order(_with_clean_ids(frame))
+
+
+def scan_interactions(file: str | Path) -> pl.LazyFrame:
+    """As `read_interactions`, without further columns and in the file's order; nothing of the file is held in memory.
+
+    Its rows are checked here, and read again when they are collected.
+
+    Raises:
+        NotFound, InvalidData: as `read_interactions`.
+    """
+    frame = scan_table(file)
+    (head,) = collect_tables([frame.head(1)], table_files(file))
+    conform(head, INTERACTION_SCHEMA, optional={"query"}, file=file)  # raises for a column that cannot be cast
+    collect_tables([frame.select(pl.all().count())], table_files(file))  # raises for a file that cannot be read
+    types, casts = frame.collect_schema(), {}
+    for name, dtype in INTERACTION_SCHEMA.items():
+        column = pl.col(name) if name in types else pl.lit(None, dtype)
+        is_text = dtype == pl.String and name in types
+        casts[name] = as_text(column, types[name]) if is_text else column.cast(dtype, strict=False)
+    requirements = [
+        Requirement(name, cast.is_not_null() | pl.col(name).is_null(), type_in_words(INTERACTION_SCHEMA[name]))
+        for name, cast in casts.items()
+        if name in types
+    ]
+    if types.get("timestamp") == pl.String:
+        requirements.append(valid_timestamp(pl.String()))
+    require_all(frame, requirements, file)
+    typed = frame.select(cast.alias(name) for name, cast in casts.items())
+    require_all(typed, _requirements(), file)
+    return typed.with_columns(clean_ids(pl.col(name)) for name in ("session_id", "product_id"))
 
 
 def _requirements() -> list[Requirement]:
@@ -54,8 +85,8 @@ def _with_clean_ids(frame: pl.DataFrame) -> pl.DataFrame:
     return frame.with_columns(clean_ids(pl.col(name)) for name in names if odd[name].item())
 
 
-def _in_order(frame: pl.DataFrame) -> pl.DataFrame:
-    """Rows by session, then position. Rows in that order are returned unchanged, since a sort copies all of them."""
+def in_order(frame: pl.DataFrame) -> pl.DataFrame:
+    """The rows by session, then position. Rows in that order are returned unchanged: a sort copies all of them."""
     session, position = pl.col("session_id"), pl.col("position")
     begins = session.ne_missing(session.shift(1))
     together = begins.sum() == session.n_unique()

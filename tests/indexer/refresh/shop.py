@@ -12,7 +12,8 @@ import polars as pl
 import pytest
 
 from indexer.refresh.gates import Gate
-from indexer.refresh.refresh import RefreshReport, build_index, refresh
+from indexer.refresh.refresh import build_index, refresh
+from indexer.refresh.report import RefreshReport
 from indexer.refresh.settings import GateLimits, RefreshSettings
 from indexer.search.ranking import Rules
 from indexer.search.retriever import Retriever

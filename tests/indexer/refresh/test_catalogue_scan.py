@@ -1,12 +1,13 @@
-"""The hashes of a catalogue tell what changed, its mistakes are named, and interactions are counted."""
+"""The hashes of a catalogue tell what changed, and its mistakes are named."""
 
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import polars as pl
 import pytest
 
-from indexer.refresh.catalogue_scan import CatalogueScan, InteractionCounts, with_hashes
+from indexer.refresh.catalogue_scan import CatalogueScan, with_hashes
 from indexer.store.table_schema import ROW_HASH, TEXT_HASH
 from ubm_embed.data.products import PRODUCT_SCHEMA
 from ubm_embed.errors import InvalidData, NotFound
@@ -94,11 +95,17 @@ def test_a_file_reads_the_same_twice(tmp_path: Path, products: pl.DataFrame, suf
     {"parquet": flat.write_parquet, "csv": flat.write_csv, "jsonl": flat.write_ndjson}[suffix](file)
     scan = CatalogueScan.read(file)
     assert len(scan) == 8
-    assert scan.rows["product_id"].equals(products["product_id"])
-    again = pl.concat(scan.batches())
-    assert again.select(scan.rows.columns).equals(scan.rows)
+    again = all_rows(scan)
+    assert again["product_id"].equals(products["product_id"])
     assert again.schema == scan.schema | {TEXT_HASH: pl.Binary(), ROW_HASH: pl.UInt64()}
     assert again["price"].to_list() == [1.5] * 8
+
+
+def all_rows(scan: CatalogueScan) -> pl.DataFrame:
+    """Its products with both hashes, which are those of the products alone."""
+    rows = pl.concat(rows for _, rows in scan.rows(np.ones(len(scan), bool)))
+    assert with_hashes(rows.drop(TEXT_HASH, ROW_HASH)).equals(rows)
+    return rows
 
 
 def many(file: Path, count: int = 450) -> pl.DataFrame:
@@ -112,10 +119,12 @@ def test_a_file_larger_than_a_batch_is_read_whole_and_in_order(tmp_path: Path) -
     file = tmp_path / "products.parquet"
     frame = many(file)
     scan = CatalogueScan.read(file, batch_rows=200)
-    assert scan.rows["product_id"].equals(frame["product_id"])
-    batches = list(scan.batches())
-    assert len(batches) > 1
-    assert pl.concat(batches).select(scan.rows.columns).equals(scan.rows)
+    assert all_rows(scan)["product_id"].equals(frame["product_id"])
+    assert len(list(scan.rows(np.ones(len(scan), bool)))) > 1
+    chosen = np.arange(len(scan)) % 7 == 0
+    indices = np.concatenate([rows for rows, _ in scan.rows(chosen)])
+    assert indices.tolist() == np.flatnonzero(chosen).tolist()
+    assert pl.concat(rows for _, rows in scan.rows(chosen)).equals(all_rows(scan).filter(pl.Series(chosen)))
 
 
 def test_a_repeated_id_is_named_with_its_row_however_far_apart(tmp_path: Path) -> None:
@@ -142,69 +151,3 @@ def test_a_missing_or_empty_file_is_refused(tmp_path: Path, products: pl.DataFra
     products.clear().write_parquet(tmp_path / "products.parquet")
     with pytest.raises(InvalidData, match="no rows"):
         CatalogueScan.read(tmp_path / "products.parquet")
-
-
-def write_interactions(file: Path, rows: list[tuple[str, int, str, str | None]]) -> Path:
-    schema = {"session_id": pl.String, "position": pl.Int64, "action": pl.String, "product_id": pl.String}
-    frame = pl.DataFrame(rows, schema=schema, orient="row")
-    frame.with_columns(query=pl.when(pl.col("product_id").is_null()).then(pl.lit("red"))).write_parquet(file)
-    return file
-
-
-ROWS: list[tuple[str, int, str, str | None]] = [
-    ("s1", 0, "view", "a"),
-    ("s1", 1, "search", None),
-    ("s1", 2, "view", "b"),
-    ("s1", 3, "buy", "b"),
-    ("s1", 4, "view", "a"),
-    ("s2", 0, "view", "c"),
-    ("s3", 0, "search", None),
-]
-
-
-@pytest.fixture
-def counts(tmp_path: Path) -> InteractionCounts:
-    return InteractionCounts.read(write_interactions(tmp_path / "interactions.parquet", ROWS))
-
-
-def test_each_interaction_with_a_product_counts(counts: InteractionCounts) -> None:
-    assert dict(counts.popularity.iter_rows()) == {"a": 2, "b": 2, "c": 1}
-    assert counts.popularity.columns == ["product_id", "popularity"]
-
-
-def test_pairs_follow_each_other_in_one_session_and_differ(counts: InteractionCounts) -> None:
-    assert sorted(counts.pairs.iter_rows()) == [("a", "b"), ("b", "a")]
-
-
-def test_the_order_of_the_file_does_not_matter(tmp_path: Path, counts: InteractionCounts) -> None:
-    shuffled = InteractionCounts.read(write_interactions(tmp_path / "shuffled.parquet", ROWS[::-1]))
-    assert sorted(shuffled.pairs.iter_rows()) == sorted(counts.pairs.iter_rows())
-    assert dict(shuffled.popularity.iter_rows()) == dict(counts.popularity.iter_rows())
-
-
-def test_what_was_taken_back_out_of_the_cart_counts_nowhere(tmp_path: Path) -> None:
-    actions = [("view", "a"), ("add", "b"), ("remove", "b"), ("view", "c"), ("remove", "d"), ("view", "b")]
-    rows = [("s", position, action, name) for position, (action, name) in enumerate(actions)]
-    counts = InteractionCounts.read(write_interactions(tmp_path / "interactions.parquet", [*rows]))
-    assert dict(counts.popularity.iter_rows()) == {"a": 1, "b": 1, "c": 1}
-    assert sorted(counts.pairs.iter_rows()) == [("a", "c"), ("c", "b")]
-
-
-def test_searches_alone_give_no_counts(tmp_path: Path) -> None:
-    counts = InteractionCounts.read(write_interactions(tmp_path / "interactions.parquet", [("s", 0, "search", None)]))
-    assert (counts.popularity.height, counts.pairs.height) == (0, 0)
-
-
-def test_a_long_log_is_sampled_from_its_whole_length(tmp_path: Path) -> None:
-    rows: list[tuple[str, int, str, str | None]] = [
-        (f"s{row:03}", position, "view", f"{'ab'[position]}{row}") for row in range(300) for position in (0, 1)
-    ]
-    file = write_interactions(tmp_path / "interactions.parquet", rows)
-    pairs = InteractionCounts.read(file, min_pairs=100).pairs
-    assert pairs["product_id"].to_list() == [f"a{row}" for row in range(0, 300, 3)]
-    assert InteractionCounts.read(file).pairs.height == 300
-
-
-def test_missing_interactions_are_refused(tmp_path: Path) -> None:
-    with pytest.raises(NotFound):
-        InteractionCounts.read(tmp_path / "interactions.parquet")

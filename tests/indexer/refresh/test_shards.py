@@ -11,7 +11,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from indexer.refresh.catalogue_scan import CatalogueScan, with_hashes
-from indexer.refresh.plan import Changes, Plan
+from indexer.refresh.changes import Changes
+from indexer.refresh.plan import Plan
 from indexer.refresh.shards import LIVE_ROW, Shard, read_shard, stage_shards
 from indexer.store.embedding_store import EmbeddingStore
 from indexer.store.table_schema import POPULARITY, ROW_HASH, TEXT_HASH
@@ -45,11 +46,15 @@ def plan_of(
 
     By default every row is written and none encoded.
     """
-    live = scan.rows.reverse().with_columns(pl.lit(popularity, pl.Int64).alias(POPULARITY))
+    encoded = np.array([False] * len(scan) if encode is None else encode)
+    live_rows = np.arange(len(scan), dtype=np.int32)[::-1]
     changes = replace(
-        Changes.between(live, scan, None),
-        row_differs=np.array([True] * len(scan) if write is None else write),
-        text_differs=np.array([False] * len(scan) if encode is None else encode),
+        Changes.between(None, scan, None),
+        popularity=np.full(len(scan), popularity),
+        table_rows=live_rows,
+        table_row_differs=np.array([True] * len(scan) if write is None else write),
+        text_differs=encoded,
+        table_text_differs=encoded,
     )
     return Plan(
         scan=scan,
@@ -182,4 +187,6 @@ def test_a_file_that_changed_since_the_scan_is_refused(store: EmbeddingStore, tm
 def test_shards_keep_both_hashes(store: EmbeddingStore, tmp_path: Path) -> None:
     scan = scan_of(tmp_path, shop())
     (shard,) = stage_shards(store, plan_of(scan), rows=100)
-    assert read_shard(store.storage, "m", shard.key).select("product_id", TEXT_HASH, ROW_HASH).equals(scan.rows)
+    rows = read_shard(store.storage, "m", shard.key)
+    shop_columns = rows.drop(TEXT_HASH, ROW_HASH, POPULARITY, LIVE_ROW)
+    assert with_hashes(shop_columns).equals(rows.drop(POPULARITY, LIVE_ROW))
