@@ -67,9 +67,8 @@ def _write_revised(
     version = revised.version
     index = open_index(store.table, version.table_version, version.index_spec, source)
     old_positions = np.where(alive < overlay.base_count, alive, -1)
-    kept = keep_up(index, old_positions, lambda positions: overlay.vectors(alive[positions]))
-    if kept is None:
+    file = folder / INDEX_FILE
+    if not keep_up(index, old_positions, lambda positions: overlay.vectors(alive[positions]), file):
         problem = f"the index of version {version.version}, of kind {version.kind!r}, cannot take up revision"
         remedy = "export to npy or parquet, or after the next refresh"
         raise InvalidData(f"{problem} {revised.label}; {remedy}", field="to")
-    kept.save(folder / INDEX_FILE)

@@ -96,17 +96,26 @@ class _Footer(NamedTuple):
         return footer if mark == _MARK and length == len(mapped) else None
 
 
-class _CheckedWriter:
-    """Passes bytes on to a file, counts them, and computes the checksum of the first."""
+class IndexWriter:
+    """Passes what FAISS writes on to a file, and at the end adds what FAISS does not write."""
 
-    def __init__(self, write: Callable[[bytes], int]) -> None:
+    def __init__(self, write: Callable[[bytes | memoryview], int]) -> None:
         self._write = write
         self.count, self.checksum = 0, 0
 
-    def write(self, data: bytes) -> int:
+    def write(self, data: bytes | memoryview) -> int:
+        """Count bytes, and compute the checksum of the first."""
         self.checksum = zlib.crc32(data[: max(_CHECKED_BYTES - self.count, 0)], self.checksum)
         self.count += len(data)
         return self._write(data)
+
+    def finish(self, layout: ListLayout | None) -> None:
+        """Write where the vectors are, if the index does not know that itself, and the footer."""
+        starts = _NOTHING if layout is None else layout.starts(self.count)
+        direct_map = _NOTHING if layout is None else layout.direct_map
+        self._write(starts.astype("<i8", copy=False).data)
+        self._write(direct_map.astype("<i8", copy=False).data)
+        self._write(_FOOTER.pack(_MARK, *_Footer(self.count, len(starts), len(direct_map), self.checksum)))
 
 
 def write_index(index: Any, file: str | Path, layout: ListLayout | None = None) -> None:
@@ -122,7 +131,7 @@ def write_index(index: Any, file: str | Path, layout: ListLayout | None = None) 
     listed = has_listed_codes(index) and layout is None
     layout = ListLayout.of(index) if listed else layout
     with open(file, "wb") as stream:
-        writer = _CheckedWriter(stream.write)
+        writer = IndexWriter(stream.write)
         if listed:
             index.set_direct_map_type(faiss.DirectMap.NoMap)
         try:
@@ -130,11 +139,7 @@ def write_index(index: Any, file: str | Path, layout: ListLayout | None = None) 
         finally:
             if listed:
                 index.make_direct_map()
-        starts = _NOTHING if layout is None else layout.starts(writer.count)
-        direct_map = _NOTHING if layout is None else layout.direct_map
-        stream.write(starts.astype("<i8").tobytes())
-        stream.write(direct_map.astype("<i8").tobytes())
-        stream.write(_FOOTER.pack(_MARK, *_Footer(writer.count, len(starts), len(direct_map), writer.checksum)))
+        writer.finish(layout)
 
 
 def read_index(file: str | Path) -> IndexFile:

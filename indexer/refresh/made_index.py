@@ -145,17 +145,14 @@ def _keep_up(
     bytes_needed = before.spec.kind.estimate_bytes(queries.count, before.dimension) or 0
     if target.memory_gb is not None and bytes_needed > target.memory_gb * 1e9:
         return f"an index of the kind {before.kind!r} no longer fits into {target.memory_gb:g} GB"
-    kept = keep_up(before, taken_over.origins.kept, vectors.at)
-    if kept is None:
+    if not keep_up(before, taken_over.origins.kept, vectors.at, folder / INDEX_FILE):
         return f"an index of the kind {before.kind!r} is not kept up"
-    update = replace(update, imbalance=list_imbalance(kept))
-    if reason := update.reason_to_train(queries.count, settings.retrain_every):
-        return reason
-    kept.save(folder / INDEX_FILE)
-    del kept  # from here on as it will be served, from its file
     # An index that missed the target when it was trained is held to the gate's limit only.
     recall = target.recall if version.recall_at_10 >= target.recall else min(settings.gates.min_recall, target.recall)
     index = open_index(vectors.table, vectors.table_version, before.spec, folder)
+    update = replace(update, imbalance=list_imbalance(index))
+    if reason := update.reason_to_train(queries.count, settings.retrain_every):
+        return reason
     index, reached = tune_further(index, queries, recall, update.max_search_value)
     if reached < recall:
         return f"the kept lists found {reached:.3f} of the exact ten nearest"
