@@ -8,7 +8,8 @@ from indexer.health.doctor import examine
 from indexer.index.index_request import IndexRequest
 from indexer.refresh.gates import Gate
 from indexer.refresh.plan import ChangeCounts
-from indexer.refresh.publication import ReleaseCandidate, make_version
+from indexer.refresh.publication import make_version
+from indexer.refresh.release_candidate import ReleaseCandidate
 from indexer.refresh.settings import RefreshSettings
 from indexer.store.embedding_store import EmbeddingStore, model_folder, version_folder
 from indexer.versions.version import CANARIES_FILE, StoreVersion, digest_of, manifest_name, read_version
@@ -67,6 +68,7 @@ def rebuild(store: EmbeddingStore, number: int) -> StoreVersion:
         parameters=made.parameters,
         recall_at_10=made.recall_at_10,
         files=made.files,
+        index_update=made.index_update,
     )
     store.storage.write(manifest_name(number), repaired.to_bytes())
     return repaired
@@ -78,17 +80,15 @@ def _candidate(store: EmbeddingStore, number: int, known: StoreVersion | None) -
         table_version = known.table_version
     if table_version is None:
         raise InvalidData(_unknown(number, "which version of the table it is"), file=_manifest(store, number))
-    ids = store.table.read(table_version, ["product_id"])["product_id"]
     model_id, product_model_id = (
         (known.model_id, known.product_model_id) if known else _model_ids(store, number, table_version)
     )
     return ReleaseCandidate(
         table_version=table_version,
-        product_ids=ids,
         model_id=model_id,
         product_model_id=product_model_id,
         source=known.source if known else _UNKNOWN,
-        changes=ChangeCounts(new=0, changed=0, updated=0, unchanged=ids.len(), removed=0),
+        changes=ChangeCounts(new=0, changed=0, updated=0, unchanged=store.table.count(table_version), removed=0),
         encoded=0,
         base=None,
         live=None,

@@ -9,7 +9,8 @@ import pytest
 
 from indexer.refresh.gates import Gate, GateResult
 from indexer.refresh.plan import ChangeCounts
-from indexer.refresh.publication import ReleaseCandidate, next_number, publish
+from indexer.refresh.publication import next_number, publish
+from indexer.refresh.release_candidate import ReleaseCandidate
 from indexer.refresh.settings import GateLimits, RefreshSettings
 from indexer.store.embedding_store import EmbeddingStore
 from indexer.store.table_schema import POPULARITY, table_schema
@@ -55,7 +56,6 @@ def candidate(store: EmbeddingStore, vectors: np.ndarray, ids: list[str] | None 
     live = read_live(store) if store.storage.exists("live.json") else None
     return ReleaseCandidate(
         table_version=store.table.replace(fragments, table_schema(rows, vectors.shape[1]), model_id="m1"),
-        product_ids=products["product_id"],
         model_id="m1",
         product_model_id=None,
         source="products.parquet",
@@ -92,12 +92,6 @@ def test_a_repeated_product_is_never_published(store: EmbeddingStore, allowed: s
         publish(store, twice, ANY, allowed)
     assert version_numbers(store) == []
     assert not store.storage.exists("live.json")
-
-
-def test_a_missing_product_is_noticed(store: EmbeddingStore) -> None:
-    one = candidate(store, some(5))
-    with pytest.raises(QualityGateFailed, match="gate 'indexed'"):
-        publish(store, replace(one, product_ids=pl.Series(["p0", "p1"])), ANY)
 
 
 def test_a_vector_of_no_length_is_never_published(store: EmbeddingStore) -> None:
