@@ -16,7 +16,7 @@ from indexer.service.http.errors import ErrorAnswer, RequestError, retry_after
 from indexer.service.http.request_state import state_of
 from indexer.service.sessions.session_store import SessionsBusy, SessionsUnavailable
 from indexer.service.updates.product_publisher import StoreNotWritten
-from ubm_embed.errors import Conflict, InvalidData, NotFound
+from ubm_embed.errors import Conflict, InvalidData, NotFound, QualityGateFailed
 
 
 def error_answer(error: Exception) -> ErrorAnswer:
@@ -70,6 +70,7 @@ _ANSWERS: dict[type, Callable[[Any], ErrorAnswer]] = {
     NotFound: lambda error: ErrorAnswer(404, "not_found", str(error)),
     Conflict: lambda error: ErrorAnswer(409, "conflict", str(error)),
     Overloaded: lambda error: ErrorAnswer(429, "overloaded", str(error), retry_after(error.retry_after)),
+    QualityGateFailed: lambda error: ErrorAnswer(503, "quality_gate_failed", str(error)),
     StoreNotWritten: lambda error: _NOT_WRITTEN,
     SessionsBusy: lambda error: ErrorAnswer(429, "overloaded", str(error), retry_after(1)),
     SessionsUnavailable: lambda error: _SESSIONS_UNAVAILABLE,

@@ -34,7 +34,7 @@ class ProductPublisher:
         self._updater: Updater | None = None
         self._embedder: Embedder | None = None
 
-    def __call__(self, changes: Sequence[ProductChange]) -> list[Outcome]:
+    def publish(self, changes: Sequence[ProductChange]) -> list[Outcome]:
         """For each change its report or its error, as of `publish_joined`."""
         return [_translated(outcome) for outcome in publish_joined(self._current_updater(), changes)]
 

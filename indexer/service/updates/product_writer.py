@@ -9,13 +9,14 @@ import time
 from collections.abc import Awaitable, Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from typing import Generic, TypeVar
+from typing import Generic, Protocol, TypeVar
 
 from indexer.search.background import SOMEWHAT, yield_to_others
 from indexer.service.engine.overload import Overloaded
 from indexer.service.updates.product_change import ProductChange
 
 Report = TypeVar("Report")
+Report_co = TypeVar("Report_co", covariant=True)
 
 _LOG = logging.getLogger(__name__)
 
@@ -28,6 +29,20 @@ _MAX_WAITING, _MAX_WAITING_BYTES = 4_000, 16 << 20
 _MAX_RETRY_AFTER = 60
 
 
+class Publisher(Protocol[Report_co]):
+    """Publishes changes; for one thread."""
+
+    def publish(self, changes: Sequence[ProductChange]) -> Sequence[Report_co | Exception]:
+        """Make changes of several requests live, as one revision if they may be.
+
+        Returns:
+            For each a report, or the error that only this one has.
+        """
+
+    def close(self) -> None:
+        """Let go of what it opened."""
+
+
 class ProductWriter(Generic[Report]):
     """Publishes changes of products in the order in which they came, those that wait together if they may be.
 
@@ -35,8 +50,7 @@ class ProductWriter(Generic[Report]):
     refused, and nothing of it is published. All methods are for the event loop's thread.
 
     Args:
-        publish: called by the thread with the changes of several requests, which may become one revision; returns for
-            each a report, or the error that only this one has.
+        publisher: is used by one thread, and closed.
         show: awaited after that and before anybody is told, for `timeout` seconds at most: requests that come after
             an answer are to see what it changed.
         timeout: seconds.
@@ -45,12 +59,12 @@ class ProductWriter(Generic[Report]):
 
     def __init__(
         self,
-        publish: Callable[[Sequence[ProductChange]], Sequence[Report | Exception]],
+        publisher: Publisher[Report],
         show: Callable[[], Awaitable[object]],
         timeout: float,
         published: Callable[[float], None],
     ) -> None:
-        self._publish, self._show, self._timeout, self._tell = publish, show, timeout, published
+        self._publisher, self._show, self._timeout, self._tell = publisher, show, timeout, published
         self._thread = ThreadPoolExecutor(1, "products", yield_to_others, (SOMEWHAT,))
         self._queue: dict[_Waiting[Report], None] = {}
         self._products = self._bytes = 0
@@ -66,7 +80,7 @@ class ProductWriter(Generic[Report]):
 
         Raises:
             Overloaded: too much waits, or its turn did not come in time; nothing was published.
-            Exception: what `publish` returned in place of a report.
+            Exception: what the publisher returned in place of a report.
         """
         self._admit(change)
         loop = asyncio.get_running_loop()
@@ -88,6 +102,7 @@ class ProductWriter(Generic[Report]):
         if self._work is not None:
             await self._work
         await asyncio.to_thread(self._thread.shutdown)
+        self._publisher.close()
 
     def _admit(self, change: ProductChange) -> None:
         if self._is_closed:
@@ -162,7 +177,7 @@ class ProductWriter(Generic[Report]):
 
     def _published(self, changes: Sequence[ProductChange]) -> Sequence[Report | Exception]:
         try:
-            return self._publish(changes)
+            return self._publisher.publish(changes)
         except Exception as error:
             return [error] * len(changes)
 

@@ -13,15 +13,18 @@ import pytest
 from indexer.service.experiments.experiment import Experiment
 from indexer.service.http.requests.bodies import lookup_body, recommend_body
 from indexer.service.http.requests.decoding import any_body
+from indexer.service.http.requests.product_changes import delete_change, upsert_change
 from indexer.service.sessions.event_parser import parse_events
 
 ROOT = Path(__file__).parents[3]
 SERVICE = (ROOT / "docs" / "service.md").read_text("utf-8")
 README = (ROOT / "README.md").read_text("utf-8")
-REQUESTS = re.findall(r"curl localhost:8080(/v1/\w+) -d '(.*?)'", SERVICE + README, re.DOTALL)
+REQUESTS = re.findall(r"curl localhost:8080(/v1/[\w/]+) -d '(.*?)'", SERVICE + README, re.DOTALL)
 READERS: dict[str, Callable[[bytes], Any]] = {
     "/v1/recommend": recommend_body.decode,
     "/v1/lookup": lookup_body.decode,
+    "/v1/products": upsert_change,
+    "/v1/products/delete": delete_change,
     "/v1/events": lambda body: parse_events(any_body.decode(body), 1.0),
 }
 

@@ -34,7 +34,7 @@ class Shop:
         self.groups: list[list[list[str]]] = []
         self.open = threading.Event()
         self.began = threading.Event()
-        self.shown = 0
+        self.shown, self.is_closed = 0, False
         self.seconds: list[float] = []
 
     def publish(self, changes: Sequence[ProductChange]) -> list[int | Exception]:
@@ -45,6 +45,9 @@ class Shop:
             raise ZeroDivisionError
         return [InvalidData("bad") if "bad" in change.ids else len(self.groups) for change in changes]
 
+    def close(self) -> None:
+        self.is_closed = True
+
     async def show(self) -> None:
         self.shown += 1
 
@@ -54,7 +57,7 @@ def run(scenario: Any, timeout: float = PATIENCE, show: Any = None) -> Shop:
     shop = Shop()
 
     async def main() -> None:
-        writer = ProductWriter(shop.publish, show or shop.show, timeout, shop.seconds.append)
+        writer = ProductWriter(shop, show or shop.show, timeout, shop.seconds.append)
         try:
             await scenario(writer, shop)
         finally:
@@ -198,5 +201,6 @@ def test_closing_finishes_what_waits() -> None:
         shop.open.set()
         await closing
         assert await task == 1
+        assert shop.is_closed
 
     run(scenario)

@@ -93,7 +93,9 @@ def test_the_routes_need_the_roles_that_the_document_names(serve: Serve) -> None
                 ]
                 refused = 0 if needed is None else roles.index(needed)
                 assert [status == 403 for status in statuses] == [True] * refused + [False] * (3 - refused), path
-                assert (served.client.request(method, path.format(product_id="nobody")).status_code == 401) == bool(needed)
+                assert (served.client.request(method, path.format(product_id="nobody")).status_code == 401) == bool(
+                    needed
+                )
 
 
 def test_a_store_that_is_damaged_while_it_serves_is_503(served: Served, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -15,6 +15,7 @@ from indexer.search.query import Timings
 from indexer.service.http.telemetry.metrics import Metrics
 from indexer.service.http.telemetry.worker_metrics import worker_ended
 from indexer.service.sessions.session_store import Outcome
+from indexer.versions.revision import Revision, SegmentFile
 
 DOCUMENTATION = (Path(__file__).parents[5] / "docs" / "service.md").read_text("utf-8")
 WORKER = """
@@ -48,6 +49,9 @@ def metrics() -> Metrics:
     metrics.waiting(2)
     metrics.dropped("timeout", 4)
     metrics.version(3)
+    metrics.revision(_revision(17, rows=2))
+    metrics.products_changed({"new": 3, "updated": 2, "deleted": 0})
+    metrics.products_published(0.2)
     metrics.version_refused(ValueError("damaged"))
     metrics.watch(lambda: True)
     metrics.events(accepted=5, duplicates=2, expired=3, ignored=1)
@@ -58,6 +62,11 @@ def metrics() -> Metrics:
     metrics.event_log_failed()
     metrics.event_log_dropped(8)
     return metrics
+
+
+def _revision(number: int, rows: int) -> Revision:
+    segment = SegmentFile(name=f"{number}-{'0' * 16}.arrow", rows=rows, bytes=1, sha256="")
+    return Revision(number=number, segments=(segment,), created="2026-11-30T00:00:00+00:00")
 
 
 def values(text: str | bytes) -> dict[str, float]:
@@ -88,6 +97,12 @@ def test_what_happened_is_counted(metrics: Metrics) -> None:
         "ubm_waiting_sessions": 2,
         "ubm_dropped_sessions_total reason=timeout": 4,
         "ubm_version": 3,
+        "ubm_revision": 17,
+        "ubm_revision_rows": 2,
+        "ubm_product_changes_total kind=new": 3,
+        "ubm_product_changes_total kind=updated": 2,
+        "ubm_product_update_seconds_count": 1,
+        "ubm_product_update_seconds_sum": 0.2,
         "ubm_versions_refused_total": 1,
         "ubm_ready": 1,
         "ubm_events_total result=accepted": 5,
@@ -104,6 +119,8 @@ def test_what_happened_is_counted(metrics: Metrics) -> None:
         "ubm_workers": 1,
     }
     assert {name: found[name] for name in expected} == expected
+    metrics.revision(None)
+    assert values(metrics.exposition())["ubm_revision"] == 0
     assert found["ubm_resident_bytes"] > 1 << 20
     assert found["ubm_cpu_seconds_total"] > 0
 
