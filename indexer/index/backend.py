@@ -141,23 +141,11 @@ def count_before_filter(count: int, total: int, allowed: Selection | None) -> in
 
 def filter_candidates(found: Neighbours, allowed: Selection, count: int) -> Neighbours:
     """The first C candidates that are allowed, in their order: for a backend that cannot filter."""
-    if len(found.positions) == 1 and (columns := _allowed_columns(found, allowed, count)):
-        return Neighbours(found.scores[:, columns], found.positions[:, columns])
+    if len(found.positions) == 1 and found.positions.item(-1) >= 0:  # no more work than a single query is worth
+        columns = allowed.mask[found.positions[0]].nonzero()[0][:count]
+        if columns.size == count:
+            return Neighbours(found.scores.take(columns, axis=1), found.positions.take(columns, axis=1))
     dropped = (found.positions < 0) | ~allowed.mask[found.positions]
     first = np.argsort(dropped, axis=1, kind="stable")[:, :count]
     scores, positions = np.where(dropped, -np.inf, found.scores), np.where(dropped, -1, found.positions)
     return Neighbours(np.take_along_axis(scores, first, axis=1), np.take_along_axis(positions, first, axis=1))
-
-
-def _allowed_columns(found: Neighbours, allowed: Selection, count: int) -> list[int] | slice:
-    """For a single query: where the first C allowed candidates stand; nothing if there are fewer.
-
-    Written without numpy, as `has_certain_order`.
-    """
-    mask = allowed.mask.data
-    columns = [
-        column for column, position in enumerate(found.positions[0].tolist()) if position >= 0 and mask[position]
-    ]
-    if len(columns) < count:
-        return []
-    return slice(count) if columns[count - 1] == count - 1 else columns[:count]

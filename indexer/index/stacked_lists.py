@@ -12,6 +12,7 @@ from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from indexer.index.backend import Neighbours
 from indexer.index.faiss_factory import empty_lists_like, load_faiss
@@ -38,20 +39,27 @@ class StackedLists:
         self._index.replace_invlists(lists, False)
         self._kept = indexes, pointers, lists  # FAISS only points to them
         self._quantizer = first.quantizer
-        self._offsets = first.nlist * np.arange(len(indexes))[:, None]
+        self._offsets = first.nlist * np.arange(len(indexes))[:, None, None]
+        self._swig_ptr = faiss.swig_ptr
 
     def search(self, queries: FloatArray, count: int, nprobe: int, allowed: Selection | None) -> Neighbours:
         """The nearest of each query in the lists of its P nearest centroids: [B, C], padded with -1."""
-        centroid_scores, lists = self._quantizer.search(queries, nprobe)
-        stacked = np.shape(lists)[0], len(self._offsets), nprobe
-        lists = np.ascontiguousarray((lists[:, None] + self._offsets), np.int64)
-        centroid_scores = np.ascontiguousarray(np.broadcast_to(centroid_scores[:, None], stacked))
+        shape = len(self._offsets), len(queries), nprobe
+        centroid_scores, lists = np.empty(shape, np.float32), np.empty(shape, np.int64)
+        # FAISS's wrappers for NumPy take as long as the vectors that were appended, and no selector here.
+        batch = len(queries), self._swig_ptr(queries)
+        self._quantizer.search_c(*batch, nprobe, self._swig_ptr(centroid_scores), self._swig_ptr(lists))
+        centroid_scores[1:] = centroid_scores[0]
+        np.add(lists[0], self._offsets[1:], out=lists[1:])
+        lists, centroid_scores = _by_query(lists), _by_query(centroid_scores)
+        probed = self._swig_ptr(lists), self._swig_ptr(centroid_scores)
         scores, positions = np.empty((len(queries), count), np.float32), np.empty((len(queries), count), np.int64)
-        swig_ptr, parameters = (
-            load_faiss().swig_ptr,
-            search_parameters((NPROBE,), nprobe * len(self._offsets), allowed=allowed),
-        )
-        # FAISS's own wrapper for NumPy takes no parameters here, and so no selector.
-        inputs = len(queries), swig_ptr(queries), count, swig_ptr(lists), swig_ptr(centroid_scores)
-        self._index.search_preassigned_c(*inputs, swig_ptr(scores), swig_ptr(positions), False, parameters)
+        parameters = search_parameters((NPROBE,), nprobe * len(self._offsets), allowed=allowed)
+        outputs = self._swig_ptr(scores), self._swig_ptr(positions)
+        self._index.search_preassigned_c(*batch, count, *probed, *outputs, False, parameters)
         return Neighbours(scores, positions)
+
+
+def _by_query(probed: NDArray[Any]) -> NDArray[Any]:
+    """[S, B, P] -> [B, S * P], one after the other in memory."""
+    return np.ascontiguousarray(probed.swapaxes(0, 1).reshape(probed.shape[1], probed.shape[0] * probed.shape[2]))

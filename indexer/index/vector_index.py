@@ -176,6 +176,8 @@ class VectorIndex:
         queries = self._checked(queries, k)
         available = self._count if allowed is None else allowed.count
         k = min(k, available)
+        if not k:
+            return Neighbours(np.empty((len(queries), 0), np.float32), np.empty((len(queries), 0), np.int64))
         if allowed is not None and ScannedSelections.are_faster(allowed):
             return self._selections.search(queries, k, allowed)
         request = SearchRequest(k, available, self.visible if allowed is None else allowed)
