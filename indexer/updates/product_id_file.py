@@ -10,6 +10,8 @@ import polars as pl
 
 from ubm_embed.data.ids import clean_id, clean_ids
 from ubm_embed.data.tables.columns import conform, require
+from ubm_embed.data.tables.csv_files import scan_csv
+from ubm_embed.data.tables.formats import CsvFormat
 from ubm_embed.data.tables.in_words import value_in_words
 from ubm_embed.data.tables.json_files import open_text
 from ubm_embed.data.tables.table_files import collect_tables, scan_table, table_files
@@ -31,7 +33,9 @@ def read_product_ids(file: Path, max_rows: int) -> list[str]:
     (path,) = table_files(file)
     if _is_list(path):
         return [name for _, name in zip(range(max_rows), _listed(path), strict=False)]
-    (frame,) = collect_tables([scan_table(path).head(max_rows)], [path])
+    # A table of one column is not recognised without a suffix, as on stdin.
+    table = scan_table(path) if kind_or_none(path) else scan_csv(path, CsvFormat())
+    (frame,) = collect_tables([table.head(max_rows)], [path])
     rows = conform(frame, {_ID: pl.String()}, optional=set(), file=path).select(_ID)
     ids = clean_ids(pl.col(_ID))
     require(rows, ids.is_not_null(), path, _ID, "an id")
