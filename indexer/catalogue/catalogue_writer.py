@@ -84,6 +84,22 @@ def write_catalogue(
     return first
 
 
+def write_popularity(folder: Path, popularity: NDArray[np.int64], ids_at: Callable[[IntArray], pa.Array]) -> None:
+    """Write `popularity.npy` and `popular.npy` of a version that has its other files from another one.
+
+    Args:
+        popularity: of each product: [M].
+        ids_at: the ids of products at positions.
+
+    Raises:
+        OSError: the disk is full, or the like.
+    """
+    positions = np.flatnonzero(popularity > 0)
+    columns = {"product_id": ids_at(positions), POPULARITY: pa.array(popularity[positions]), "position": positions}
+    _save(folder / POPULARITY_FILE, popularity.astype("<i8", copy=False))
+    _save(folder / POPULAR_FILE, _by_popularity([pa.table(columns)]).astype("<i8", copy=False))
+
+
 def values_of(column: pa.Array, dtype: np.dtype[Any]) -> NDArray[Any]:
     """The values of a column of numbers or of hashes of bytes, 0 in place of null: [K]."""
     if dtype.kind != "V":

@@ -14,6 +14,7 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
+from indexer.catalogue.arrow_arrays import mask, numbers
 from indexer.catalogue.id_hashes import id_hashes
 from indexer.catalogue.product_file import ProductFile
 from ubm_embed.data.arrays import BoolArray, IntArray, evenly_spaced
@@ -60,13 +61,17 @@ class ProductIds:
                 found[name] = same
         return found
 
-    def find_all(self, product_ids: pa.Array) -> NDArray[np.int64]:
-        """The position of each id, -1 for those that are not there: [K]."""
+    def find_all(self, product_ids: pa.Array, hashes: NDArray[np.uint64] | None = None) -> NDArray[np.int64]:
+        """The position of each id, -1 for those that are not there: [K].
+
+        Args:
+            hashes: of the ids, if they are known: [K].
+        """
         names = product_ids.to_pylist()
         if len(names) < _MANY or not self._hashes.size:
             by_name = self.find(names)
             return np.array([by_name.get(name, -1) for name in names], np.int64)
-        wanted, found = id_hashes(names), np.full(len(names), -1, np.int64)
+        wanted, found = id_hashes(names) if hashes is None else hashes, np.full(len(names), -1, np.int64)
         order = np.argsort(wanted)  # in order, each finds in the processor's cache what the one before has read
         ranks = np.empty(len(names), np.int64)
         ranks[order] = np.searchsorted(self._hashes, wanted[order])
@@ -81,9 +86,9 @@ class ProductIds:
         """Whether these ids are others than those at these positions: [K]."""
         import pyarrow.compute as pc  # only those who look for many ids need it
 
-        there = self._column.take(pa.array(positions))
-        differ: BoolArray = pc.not_equal(there, product_ids.take(pa.array(rows)).cast(there.type)).to_numpy()
-        return differ
+        there = self._column.take(numbers(positions))
+        differ = pc.not_equal(there, product_ids.take(numbers(rows)).cast(there.type))
+        return np.concatenate([mask(chunk) for chunk in differ.chunks])
 
     @cached_property
     def _column(self) -> pa.ChunkedArray:

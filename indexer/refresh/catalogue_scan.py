@@ -194,7 +194,7 @@ class _Reading:
         if self.live is None:
             self.texts.append(text_hashes(batch))
             return
-        matched = self.live.match(batch["product_id"])
+        matched = self.live.match(batch["product_id"], ids)
         texts, known = self.live.known_texts(matched, rows)
         # Of all other products the text is hashed, which takes most of the time.
         if not known.all():

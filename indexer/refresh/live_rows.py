@@ -132,9 +132,9 @@ class LiveRows:
         deleted: BoolArray = self.entries.columns[ROW_DELETED].to_numpy(zero_copy_only=False)
         return deleted
 
-    def match(self, product_ids: pl.Series) -> Matched:
-        """Find products by their ids: [K]."""
-        rows = self.overlay.base.find_all(product_ids.to_arrow()).astype(np.int32)
+    def match(self, product_ids: pl.Series, hashes: NDArray[np.uint64]) -> Matched:
+        """Find products by their ids, of which the hashes are given, too: [K]."""
+        rows = self.overlay.base.find_all(product_ids.to_arrow(), hashes).astype(np.int32)
         entries = np.full(rows.size, NOWHERE, np.int32)
         if len(self.entries):
             order, positions = self._by_position
@@ -196,9 +196,11 @@ class LiveRows:
 
     def ids_at(self, rows: BoolArray) -> pl.Series:
         """Ids of the rows of the table that are marked, [M], in order."""
-        ids = self.overlay.base.table(["product_id"]).column(0)
-        chosen = ids.take(pa.array(np.flatnonzero(rows)))
-        return pl.Series("product_id", chosen, dtype=pl.String)
+        return pl.Series("product_id", self.ids_of(np.flatnonzero(rows)), dtype=pl.String)
+
+    def ids_of(self, rows: IntArray) -> pa.ChunkedArray:
+        """Ids of rows of the table: [K]."""
+        return self.overlay.base.table(["product_id"]).column(0).take(pa.array(rows))
 
     def appended_vectors(self, positions: IntArray) -> FloatArray:
         """Vectors at positions that a revision appended: [K] -> [K, D]."""

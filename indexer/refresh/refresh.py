@@ -16,6 +16,7 @@ from pathlib import Path
 from indexer.index.faiss_factory import load_faiss
 from indexer.index.index_request import IndexRequest
 from indexer.index.tuning import require_buildable
+from indexer.refresh.attribute_version import may_share_files, publish_attributes
 from indexer.refresh.catalogue_scan import CatalogueScan
 from indexer.refresh.feed_time import newer_products, written_at
 from indexer.refresh.gates import Gate, require_passed
@@ -187,6 +188,8 @@ def refresh(
             compared = compare_catalogues(target, plan, settings.gates.max_lost, notice, may_fail=may_fail)
         index = _requested_index(plan, settings)
         report = RefreshReport.planned(plan, compared, index, seconds)
+        if may_share := may_share_files(plan, index, settings) and not (plan.is_empty and report.index is None):
+            report = replace(report, shares_files_of=live.table.version.version)
         if dry_run:
             return report
         require_passed(compared, allow)
@@ -198,21 +201,25 @@ def refresh(
             complete_graphs(target, plan.model_id, notice)
             with open_model_copy(target, plan.model_id):
                 pass  # a version that a damaged model would have to read must not go live, encoded or not
-            candidate = write_rows(
-                target,
-                plan,
-                index,
-                compared,
-                shard_rows=settings.shard_rows,
-                engine=engine,
-                device=device,
-                runtime=runtime,
-                progress=progress,
-                seconds=seconds,
-            )
-            with timed(seconds, "index, check and publish"):
-                version = publish(target, candidate, settings, allow)
-            report = replace(report, published=version, resumed=candidate.resumed, gates=version.gates)
+            if may_share:
+                with timed(seconds, "publish"):
+                    version, resumed = publish_attributes(target, plan, compared, allow), 0
+            else:
+                candidate = write_rows(
+                    target,
+                    plan,
+                    index,
+                    compared,
+                    shard_rows=settings.shard_rows,
+                    engine=engine,
+                    device=device,
+                    runtime=runtime,
+                    progress=progress,
+                    seconds=seconds,
+                )
+                with timed(seconds, "index, check and publish"):
+                    version, resumed = publish(target, candidate, settings, allow), candidate.resumed
+            report = replace(report, published=version, resumed=resumed, gates=version.gates)
         with timed(seconds, "tidy up"):
             # Another model's shards belong to an interrupted change of models; only such a change removes them.
             staging = staging_folder(plan.model_id) if model is None else STAGING

@@ -35,6 +35,7 @@ class RefreshReport:
         freed: bytes that were freed by it.
         prune_error: why old versions could not be removed after the new one was published; None if they could.
         revisions: what became of products that were upserted or deleted; None if none were.
+        shares_files_of: the version whose index and products are shared, as no vector changed; None if none are.
     """
 
     base: int
@@ -51,6 +52,7 @@ class RefreshReport:
     freed: int = 0
     prune_error: str | None = None
     revisions: FoldCounts | None = None
+    shares_files_of: int | None = None
 
     @classmethod
     def planned(
@@ -81,6 +83,7 @@ class RefreshReport:
             "encoded": self.encoded,
             "resumed": self.resumed,
             "revisions": self.revisions.to_dict() if self.revisions else None,
+            "shares_files_of": self.shares_files_of,
             "reason": self.reason,
             "index": self.index,
             "seconds": {name: round(seconds, 3) for name, seconds in self.seconds.items()},

@@ -15,9 +15,11 @@ from indexer.refresh.gates import Gate
 from indexer.refresh.refresh import build_index, refresh
 from indexer.refresh.report import RefreshReport
 from indexer.refresh.settings import GateLimits, RefreshSettings
+from indexer.revisions.version_rows import VersionRows
 from indexer.search.ranking import Rules
 from indexer.search.retriever import Retriever
 from indexer.store.embedding_store import EmbeddingStore
+from indexer.versions.live import read_live
 from indexer.versions.version import read_version
 from ubm_embed.data.session import Action, Interaction, Session
 
@@ -80,10 +82,9 @@ class Shop:
 
     def rows(self, number: int | None = None) -> pl.DataFrame:
         """Rows of a version with their vectors, by id."""
-        table, version = self.opened.table, read_version(self.opened, number).table_version
-        rows = table.read(version)
-        vectors = table.vectors(version, np.arange(rows.height))
-        return rows.with_columns(pl.Series("vector", vectors)).sort("product_id")
+        version = read_version(self.opened, number)
+        rows = VersionRows.open(self.opened, version, read_live(self.opened).revisions.get(version.version))
+        return pl.concat(pl.DataFrame(pl.from_arrow(batch)) for batch in rows.batches(vectors=True)).sort("product_id")
 
     def files(self) -> dict[Path, tuple[bytes, int]]:
         """Every file with its contents and the time it was written, but the lock."""

@@ -233,14 +233,14 @@ def test_a_dry_run_does_not_wait_for_a_writer(shop: Shop) -> None:
 def test_old_versions_are_pruned_as_the_settings_say(shop: Shop) -> None:
     pruned = []
     for night in range(4):
-        shop.set("p3", price=100.0 + night)
+        shop.set("p3", title=f"red silk shirt {night}")  # without another text, version 1 would be shared
         report = shop.refresh(settings=RefreshSettings(gates=shop.LOOSE, keep=KeepPolicy(versions=3)))
         pruned.append(report.pruned)
     assert pruned == [(), (), (1,), (2,)]
     assert report.freed > 0
     assert version_numbers(shop.opened) == [3, 4, 5]
     assert (read_live(shop.opened).version, read_live(shop.opened).history[:2]) == (5, (4, 3))
-    assert shop.rows(3)["price"][2] == 101.0
+    assert shop.rows(3)["title"][2] == "red silk shirt 1"
 
 
 def test_a_report_is_json(shop: Shop) -> None:
