@@ -16,6 +16,7 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
+from indexer.catalogue.arrow_arrays import numbers
 from indexer.store.table_schema import POPULARITY
 from ubm_embed.errors import InvalidData
 
@@ -82,10 +83,10 @@ class ProductFile:
 
     def column(self, name: str) -> pa.ChunkedArray:
         """All values of a column: [M], without a copy."""
-        number, kind = self.schema.get_field_index(name), self.schema.field(name).type
+        at, kind = self.schema.get_field_index(name), self.schema.field(name).type
         if name == POPULARITY and self._popularity is not None:
-            return pa.chunked_array([pa.array(self._popularity, kind)])
-        chunks = [self._read_batch(batch).column(number) for batch in range(self._reader.num_record_batches)]
+            return pa.chunked_array([numbers(self._popularity, kind)])
+        chunks = [self._read_batch(batch).column(at) for batch in range(self._reader.num_record_batches)]
         self._check(*chunks)
         return pa.chunked_array(chunks, kind)
 

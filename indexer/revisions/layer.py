@@ -13,6 +13,7 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
+from indexer.catalogue.arrow_arrays import numbers, taken
 from indexer.catalogue.column_copies import ColumnCopies
 from indexer.catalogue.filters import Filters
 from indexer.catalogue.product_file import as_python, python_row
@@ -83,7 +84,7 @@ class Layer:
 
     def take(self, rows: IntArray) -> Layer:
         """Only these rows, in this order."""
-        return Layer(self.rows.take(pa.array(rows)), self.positions[rows], self.base_positions[rows])
+        return Layer(taken(self.rows, rows), self.positions[rows], self.base_positions[rows])
 
     def without(self, names: Iterable[str]) -> Layer:
         """The rows of other products than these."""
@@ -123,7 +124,7 @@ class _Columns:
 
 
 def _one_array(column: pa.ChunkedArray) -> pa.Array:
-    return column.chunk(0) if column.num_chunks == 1 else pa.concat_arrays([*column.chunks, pa.array([], column.type)])
+    return column.chunk(0) if column.num_chunks == 1 else pa.concat_arrays([*column.chunks, pa.nulls(0, column.type)])
 
 
 def with_popularity(rows: pa.Table, schema: pa.Schema, counts: IntArray) -> pa.Table:
@@ -131,4 +132,4 @@ def with_popularity(rows: pa.Table, schema: pa.Schema, counts: IntArray) -> pa.T
     at = schema.get_field_index(POPULARITY)
     if at < 0:
         return rows
-    return rows.append_column(POPULARITY, pa.array(counts, schema.field(at).type))
+    return rows.append_column(POPULARITY, numbers(counts, schema.field(at).type))

@@ -17,12 +17,13 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
+from indexer.catalogue.arrow_arrays import mask, matrix, taken
 from indexer.catalogue.mapped_catalogue import MappedCatalogue
 from indexer.index.selection import Selection
 from indexer.revisions.layer import NOWHERE, Layer, with_popularity
 from indexer.revisions.segment import ROW_DELETED, ROW_REVISION, array_of, last_rows, rows_after, segment_schema
 from indexer.revisions.vector_chunks import VectorChunks
-from indexer.store.table_schema import POPULARITY, TEXT_HASH, VECTOR, vectors_in
+from indexer.store.table_schema import POPULARITY, TEXT_HASH, VECTOR
 from ubm_embed.data.arrays import BoolArray, FloatArray, IntArray
 from ubm_embed.errors import InvalidData
 
@@ -259,7 +260,7 @@ class Overlay:
 
 
 def _no_rows(base: MappedCatalogue, dimension: int) -> Layer:
-    rows = segment_schema(base.schema, dimension).empty_table().drop_columns([VECTOR])
+    rows = pa.Table.from_batches([], segment_schema(base.schema, dimension)).drop_columns([VECTOR])
     nothing = np.empty(0, np.int64)
     return Layer(with_popularity(rows, base.schema, nothing), nothing, nothing)
 
@@ -267,12 +268,11 @@ def _no_rows(base: MappedCatalogue, dimension: int) -> Layer:
 def _has_vector(rows: pa.Table) -> BoolArray:
     if VECTOR not in rows.column_names:
         return np.zeros(rows.num_rows, bool)
-    valid: BoolArray = rows[VECTOR].is_valid().to_numpy()
-    return valid
+    return mask(rows[VECTOR].is_valid().combine_chunks())
 
 
-def _vectors(rows: pa.Table, taken: IntArray, dimension: int) -> FloatArray:
+def _vectors(rows: pa.Table, at: IntArray, dimension: int) -> FloatArray:
     """Vectors in these rows: [K, D]."""
-    if not taken.size:
-        return np.empty((0, dimension), np.float32)
-    return vectors_in(rows[VECTOR].take(pa.array(taken)).combine_chunks(), dimension)
+    return (
+        matrix(taken(rows.select([VECTOR]), at)[VECTOR], dimension) if at.size else np.empty((0, dimension), np.float32)
+    )

@@ -16,6 +16,7 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
+from indexer.catalogue.arrow_arrays import matrix, taken
 from indexer.store.embedding_store import EmbeddingStore
 from indexer.store.table_schema import POPULARITY, ROW_HASH, TEXT_HASH, VECTOR
 from indexer.versions.revision import Revision, SegmentFile, segment_path
@@ -152,16 +153,13 @@ def read_patch(file: Path, schema: pa.Schema) -> pa.Table:
 def rows_after(rows: pa.Table, number: int) -> pa.Table:
     """The rows that were written after a revision."""
     newer = array_of(rows, ROW_REVISION) > number
-    return rows if newer.all() else rows.filter(pa.array(newer))
+    return rows if newer.all() else taken(rows, np.flatnonzero(newer))
 
 
 def last_rows(rows: pa.Table) -> pa.Table:
     """The last row of each product, in order of application."""
     last = {name: row for row, name in enumerate(rows["product_id"].to_pylist())}
-    if len(last) == rows.num_rows:
-        return rows
-    kept = pa.py_buffer(np.array(sorted(last.values()), np.int64))
-    return rows.take(pa.Array.from_buffers(pa.int64(), len(last), [None, kept]))
+    return rows if len(last) == rows.num_rows else taken(rows, np.array(sorted(last.values())))
 
 
 def array_of(rows: pa.Table, column: str) -> NDArray[Any]:
@@ -214,11 +212,8 @@ def _require_values(rows: pa.Table, file: str) -> None:
         is_null = np.array([value is None for value in rows[name].to_pylist()], bool)
         if (is_null != deleted).any():
             raise InvalidData("damaged: expected a hash for each row that is no tombstone", file=file, field=name)
-    if VECTOR in rows.column_names:
-        values = rows[VECTOR].combine_chunks().flatten()
-        numbers = np.frombuffer(values.buffers()[1] or b"", np.float32, len(values), 4 * values.offset)
-        if not np.isfinite(numbers).all():
-            raise InvalidData("damaged: a vector is not finite", file=file, field=VECTOR)
+    if VECTOR in rows.column_names and not np.isfinite(matrix(rows[VECTOR], rows[VECTOR].type.list_size)).all():
+        raise InvalidData("damaged: a vector is not finite", file=file, field=VECTOR)
 
 
 def _require_revisions(rows: pa.Table, lowest: int, highest: int, file: str) -> None:

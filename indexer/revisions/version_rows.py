@@ -80,7 +80,8 @@ class VersionRows:
             schema = segment_schema(base.schema, version.dimension)
             patch = read_patch(own / PATCH_FILE, schema) if PATCH_FILE in version.files else None
         rows = read_rows(store, version.version, revision, schema)
-        overlay = Overlay.of_base(base, version.dimension, patch).advanced(rows)
+        published = Overlay.of_base(base, version.dimension, patch)
+        overlay = published.advanced(rows, revision.number) if revision else published
         return cls._revised(store, version, overlay, text_hashes, row_hashes)
 
     @classmethod

@@ -1,0 +1,41 @@
+"""Arrow arrays from and to NumPy without pandas.
+
+`pa.array` and `to_numpy` import pandas wherever it is installed, which takes half a second of a command's time.
+
+Letters: K values or rows.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+from numpy.typing import NDArray
+
+from ubm_embed.data.arrays import BoolArray, FloatArray, IntArray
+
+
+def numbers(values: NDArray[Any], kind: pa.DataType | None = None) -> pa.Array:
+    """Numbers as an Arrow array of a type of numbers, by default 64-bit integers: [K]."""
+    kind = pa.int64() if kind is None else kind
+    stored = np.ascontiguousarray(values, kind.to_pandas_dtype())
+    return pa.Array.from_buffers(kind, stored.size, [None, pa.py_buffer(stored)])
+
+
+def mask(values: pa.BooleanArray) -> BoolArray:
+    """Booleans, none of them null: [K]."""
+    bits = np.frombuffer(values.buffers()[1] or b"", np.uint8)
+    unpacked = np.unpackbits(bits, count=values.offset + len(values), bitorder="little")
+    return unpacked[values.offset :].astype(bool)
+
+
+def matrix(vectors: pa.ChunkedArray, width: int) -> FloatArray:
+    """The vectors in a column that are not null, of 32-bit numbers: [K, width]."""
+    values = vectors.combine_chunks().flatten()
+    return np.frombuffer(values.buffers()[1] or b"", np.float32, len(values), 4 * values.offset).reshape(-1, width)
+
+
+def taken(rows: pa.Table, at: IntArray) -> pa.Table:
+    """These rows of a table, in this order: [K]."""
+    return rows.take(numbers(at))
