@@ -167,3 +167,21 @@ def start(shop: Shop, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Star
     yield run
     for service in started:
         service.close()
+
+
+@pytest.fixture
+def pair(service: ServiceProcess) -> dict[int, http.client.HTTPConnection]:
+    """A connection to each of two workers of a service, by its process id."""
+    connections: dict[int, http.client.HTTPConnection] = {}
+
+    def connect() -> bool:
+        connection = service.connect()
+        assert ask(connection, "/livez")[0].status == 200
+        owner = service.owner_of(connection)
+        if owner in connections:
+            connection.close()
+        connections.setdefault(owner, connection)
+        return len(connections) == 2
+
+    until(connect)
+    return connections

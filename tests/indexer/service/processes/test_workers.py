@@ -19,24 +19,6 @@ def service(start: Start) -> ServiceProcess:
     return start("--workers", "2")
 
 
-@pytest.fixture
-def pair(service: ServiceProcess) -> dict[int, http.client.HTTPConnection]:
-    """A connection to each worker, by its process id."""
-    connections: dict[int, http.client.HTTPConnection] = {}
-
-    def connect() -> bool:
-        connection = service.connect()
-        assert ask(connection, "/livez")[0].status == 200
-        owner = service.owner_of(connection)
-        if owner in connections:
-            connection.close()
-        connections.setdefault(owner, connection)
-        return len(connections) == 2
-
-    until(connect)
-    return connections
-
-
 def versions(pair: dict[int, http.client.HTTPConnection]) -> set[int]:
     return {ask(connection, "/v1/recommend", VIEWED)[1]["version"] for connection in pair.values()}
 
