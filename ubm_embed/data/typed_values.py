@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import polars as pl
 
-from ubm_embed.data.column_types import is_price, known, typed
+from ubm_embed.data.column_types import fits, is_price, known, typed
 from ubm_embed.data.mappings.column import ColumnType
 from ubm_embed.data.tables.columns import as_text
 from ubm_embed.data.tables.timestamps import as_timestamp
@@ -20,6 +20,8 @@ def as_type(values: pl.Series, dtype: pl.DataType) -> pl.Series:
         return values
     if values.null_count() == values.len():
         return pl.Series(values.name, [None], dtype).new_from_index(0, values.len())
+    if values.dtype != pl.String and values.dtype.is_nested() != dtype.is_nested():
+        raise ValueError(f"values of type {values.dtype} are never of type {dtype}")
     try:
         cast = values.to_frame().select(_cast(pl.col(values.name), values.dtype, dtype, values.name)).to_series()
     except pl.exceptions.PolarsError as error:
@@ -39,7 +41,7 @@ def _cast(value: pl.Expr, given: pl.DataType, dtype: pl.DataType, name: str) -> 
         return _as_time(value, given, dtype)
     if given == pl.String:
         return _read(value, dtype, name)
-    if dtype == pl.String and not given.is_nested():
+    if dtype == pl.String:
         return as_text(value, given)
     if dtype == pl.Boolean and given.is_numeric():
         return pl.when(value.is_in([0, 1])).then(value.cast(pl.Boolean))
@@ -58,7 +60,9 @@ def _as_time(value: pl.Expr, given: pl.DataType, dtype: pl.Datetime) -> pl.Expr:
 def _read(text: pl.Expr, dtype: pl.DataType, name: str) -> pl.Expr:
     if dtype.is_numeric():
         fraction = ColumnType.PRICE if is_price(name) else ColumnType.NUMBER
-        return typed(text, ColumnType.INTEGER if dtype.is_integer() else fraction).cast(dtype, strict=False)
+        kind = ColumnType.INTEGER if dtype.is_integer() else fraction
+        value = known(text)
+        return typed(pl.when(fits(value, kind)).then(value), kind).cast(dtype, strict=False)
     if dtype == pl.Boolean:
         return typed(text, ColumnType.BOOLEAN)
     if dtype == pl.Date:
