@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import pyarrow as pa
 
-from indexer.revisions.segment import last_rows, read_segment, write_segment
+from indexer.revisions.segment import ROW_REVISION, array_of, last_rows, read_segment, write_segment
 from indexer.store.embedding_store import EmbeddingStore
 from indexer.versions.revision import Revision
 
@@ -20,14 +20,18 @@ def add_rows(store: EmbeddingStore, version: int, revision: Revision | None, row
         version: its number.
         revision: the one to add to; None if the version has none.
         rows: of the version's `segment_schema`, in order of application; of two rows of a product the later one counts.
-            Their revision must be the next one's number, or a lower one.
+            Their revision is the next one's number, or a lower one.
         created: UTC, ISO 8601.
 
     Raises:
+        ValueError: a row is of another revision.
         InvalidData: a segment that is to be merged is missing or damaged.
         OSError: the disk is full, or the like.
     """
     number = revision.number + 1 if revision else 1
+    numbers = array_of(rows, ROW_REVISION)
+    if ((numbers < 1) | (numbers > number)).any():
+        raise ValueError(f"expected rows of revisions 1 to {number}")
     segments = list(revision.segments) if revision else []
     merged = last_rows(rows)
     while segments and segments[-1].rows < 2 * merged.num_rows:
