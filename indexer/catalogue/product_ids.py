@@ -88,7 +88,7 @@ class ProductIds:
 
         there = self._column.take(numbers(positions))
         differ = pc.not_equal(there, product_ids.take(numbers(rows)).cast(there.type))
-        return np.concatenate([mask(chunk) for chunk in differ.chunks])
+        return np.concatenate([np.empty(0, bool), *(mask(chunk) for chunk in differ.chunks)])
 
     @cached_property
     def _column(self) -> pa.ChunkedArray:

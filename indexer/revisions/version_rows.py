@@ -23,7 +23,6 @@ from indexer.catalogue.catalogue_writer import (
 )
 from indexer.catalogue.mapped_catalogue import MappedCatalogue
 from indexer.catalogue.product_ids import mapped_array
-from indexer.catalogue.version_catalogue import open_catalogue
 from indexer.revisions.layer import NOWHERE
 from indexer.revisions.overlay import Overlay
 from indexer.revisions.segment import read_patch, read_rows, segment_schema
@@ -189,7 +188,8 @@ def _open_base(store: EmbeddingStore, version: StoreVersion, folder: Path, own: 
     if version.layout == 1:  # its index may have another order than the table, where the vectors and hashes are
         snapshot = store.table.snapshot(version.table_version)
         return MappedCatalogue.from_batches(snapshot.row_schema, snapshot.row_batches())
-    return open_catalogue(store, version, folder, own if own != folder else None)
+    # Not the other files of the version: its index may be damaged, which nothing here reads.
+    return MappedCatalogue.open(folder, version.indexed, own=own)
 
 
 def _hashes(store: EmbeddingStore, version: StoreVersion, folder: Path) -> tuple[NDArray[np.void], NDArray[np.uint64]]:
