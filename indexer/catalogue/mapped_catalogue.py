@@ -71,7 +71,9 @@ class MappedCatalogue:
         files = [own / name if own and name == POPULAR_FILE else folder / name for name in CATALOGUE_FILES]
         if missing := [file for file in files if not file.is_file()]:
             raise InvalidData("missing; the store is damaged", file=missing[0])
-        return cls(folder, count, FileGuard(dict.fromkeys([*files, *others])), own)
+        popularity = (own or folder) / POPULARITY_FILE
+        watched = [*files, *([popularity] if popularity.is_file() else []), *others]
+        return cls(folder, count, FileGuard(dict.fromkeys(watched)), own)
 
     @classmethod
     def from_batches(cls, schema: pa.Schema, batches: Iterable[pa.RecordBatch], others: Iterable[Path] = ()) -> Self:

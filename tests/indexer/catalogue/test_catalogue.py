@@ -22,7 +22,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from indexer.catalogue import product_file, product_ids
+from indexer.catalogue import catalogue_writer, product_file, product_ids
 from indexer.catalogue.catalogue import find_products
 from indexer.catalogue.catalogue_writer import write_catalogue
 from indexer.catalogue.id_hashes import id_hashes
@@ -80,6 +80,20 @@ def test_ids_with_the_same_hash_are_told_apart(frame: pl.DataFrame, monkeypatch:
     monkeypatch.setattr(product_ids, "id_hashes", poor)
     names = [f"p{row}" for row in range(10)]
     assert mapped(frame).find(names) == {f"p{row + 1}": row for row in range(8)}
+
+
+@pytest.mark.parametrize("hash_values", [2**64, 7])
+def test_many_ids_are_found_as_a_few_are(monkeypatch: pytest.MonkeyPatch, hash_values: int) -> None:
+    for module in (product_ids, catalogue_writer):
+        monkeypatch.setattr(module, "id_hashes", lambda names: id_hashes(names) % np.uint64(hash_values - 1))
+    monkeypatch.setattr(product_ids, "_MANY", 2)
+    catalogue = mapped(pl.DataFrame({"product_id": [f"p{row}" for row in range(20)]}))
+    wanted = [f"p{row}" for row in range(-3, 23)] + ["p3", "p3", ""]
+    found = catalogue.find(wanted)
+    for names in (wanted, ["nobody", "no one"], []):
+        expected = [found.get(name, -1) for name in names]
+        assert catalogue.find_all(pa.array(names, pa.string())).tolist() == expected
+        assert catalogue.find_all(pa.array(names, pa.large_string())).tolist() == expected
 
 
 def test_hashes_are_the_same_everywhere() -> None:
