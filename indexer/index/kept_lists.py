@@ -123,7 +123,7 @@ class _AddedCodes:
 def _write_lists(old: Any, spec: IndexSpec, old_positions: IntArray, added: _AddedCodes, file: Path) -> None:
     """Write an index with what stays of each list at its new positions, and after it what is added: list by list."""
     old_lists, nlist, size = old.invlists, int(old.nlist), int(old.code_size)
-    now = np.full(int(old.ntotal), -1, np.int64)
+    now = np.full(int(old.ntotal), -1, np.int32)
     known = np.flatnonzero(old_positions >= 0)
     now[old_positions[known]] = known
     kept = [now[_ids_of(old_lists, number)] for number in range(nlist)]
@@ -136,7 +136,11 @@ def _write_lists(old: Any, spec: IndexSpec, old_positions: IntArray, added: _Add
             stays, new = positions >= 0, slice(added.offsets[number], added.offsets[number + 1])
             positions = np.concatenate([positions[stays], added.positions[new]])
             direct_map[positions] = (number << 32) + np.arange(positions.size)
-            for part in (_codes_of(old_lists, number, size)[stays], added.codes[new], positions.astype("<i8")):
+            for part in (
+                _codes_of(old_lists, number, size)[stays],
+                added.codes[new],
+                positions.astype("<i8", copy=False),
+            ):
                 writer.write(part.data.cast("B") if part.size else b"")
         writer.finish(ListLayout(direct_map, nlist, size + 8))
 

@@ -23,7 +23,7 @@ class EarlierVersion:
 
     Attributes:
         version: its manifest, with the files that it may share with others.
-        rows: its products; None if they cannot be compared with those of the new one.
+        rows: its products; None if they cannot be compared with those of the new one, or were already.
         index: its index; None if that cannot be kept up.
         probes: its probes, if it has any.
         problem: why there is no `rows` or no `index`.

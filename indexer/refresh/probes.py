@@ -84,7 +84,7 @@ class Probes:
             InvalidData: the file is missing or damaged.
         """
         try:
-            with np.load(file, allow_pickle=False) as arrays:
+            with file.open("rb") as stream, np.load(stream, allow_pickle=False) as arrays:
                 nearest = Neighbours(arrays["scores"], arrays["positions"])
                 total, count = arrays["total"], int(arrays["count"])
                 probes = cls(arrays["rows"], arrays["queries"], nearest, arrays["floors"], total, count)
@@ -199,7 +199,9 @@ class Probes:
         if shapes != [(count, _DEPTH), (count, _DEPTH), (count,), (width,)] or kinds != list("iffiff"):
             raise ValueError("its arrays do not belong together")
         highest = max(self.rows.max(initial=-1), self.nearest.positions.max(initial=-1))
-        if self.rows.ndim != 1 or self.rows.size > count or highest >= self.count or self.rows.min(initial=0) < 0:
+        if self.rows.ndim != 1 or np.unique(self.rows).size != self.rows.size or self.rows.size > count:
+            raise ValueError("its products are not those of its queries")
+        if highest >= self.count or self.rows.min(initial=0) < 0:
             raise ValueError("it names products that are not there")
 
 

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator
-from contextlib import closing, contextmanager
+from collections.abc import Collection
+from contextlib import AbstractContextManager, closing, nullcontext
 from dataclasses import asdict, replace
 from datetime import UTC, datetime
 from importlib.metadata import PackageNotFoundError
@@ -14,18 +14,17 @@ from typing import Any
 import numpy as np
 
 from indexer.catalogue.mapped_catalogue import MappedCatalogue
+from indexer.index.index_request import IndexRequest
 from indexer.refresh.built_index import TableVectors
 from indexer.refresh.earlier_version import EarlierVersion
 from indexer.refresh.gates import Gate, GateResult, require_passed
 from indexer.refresh.going_live import go_live
-from indexer.refresh.index_update import KEPT_UP
-from indexer.refresh.made_index import MadeIndex, make_index
+from indexer.refresh.made_index import MadeIndex, kept_index, train_index
 from indexer.refresh.release_candidate import ReleaseCandidate
 from indexer.refresh.settings import RefreshSettings
 from indexer.refresh.vector_measurement import VectorMeasurement
 from indexer.refresh.version_canaries import write_canaries
 from indexer.refresh.version_gates import (
-    agreement_gate,
     indexed_gate,
     scanned_shift,
     shift_of_probes,
@@ -92,12 +91,12 @@ def make_version(
         written = WrittenVersion.write(aside, snapshot, earlier.rows if earlier else None)
         results = [*candidate.results, *written_gate(written, candidate.signatures)]
         require_passed(results, allowed)
-        measured = VectorMeasurement.measure(store.table, candidate, written, earlier, settings)
-        results.append(measured.gate)
-        require_passed(results, allowed)  # before the index is built, which would be in vain
+        # What the rows were compared with takes 30 bytes a product.
+        earlier, written = earlier and replace(earlier, rows=None), replace(written, signatures=None)
         vectors = TableVectors(store.table, candidate.table_version)
-        queries, reason = measured.probes.tuning_queries(vectors.at), measured.reason
-        made = make_index(vectors, candidate.index, queries, measured.taken_over, reason, settings, aside)
+        measured = VectorMeasurement.measure(vectors, candidate, written, earlier, settings)
+        require_passed([*results, measured.gate], allowed)  # before the index is built, which would be in vain
+        measured, made = _make_index(vectors, candidate.index, measured, settings, aside)
         if vectors.table_version != candidate.table_version:
             candidate = replace(candidate, table_version=vectors.table_version)
             store.table.pin(number, candidate.table_version)
@@ -136,14 +135,29 @@ def make_version(
     return version
 
 
-@contextmanager
-def _earlier_version(store: EmbeddingStore, candidate: ReleaseCandidate) -> Iterator[EarlierVersion | None]:
+def _earlier_version(
+    store: EmbeddingStore, candidate: ReleaseCandidate
+) -> AbstractContextManager[EarlierVersion | None]:
     """The version that a candidate has vectors from; None if it has all of its own."""
     if candidate.base is None or not candidate.takes_over_vectors:
-        yield None
-        return
-    with EarlierVersion.opened(store, candidate.base) as earlier:
-        yield earlier
+        return nullcontext()
+    return EarlierVersion.opened(store, candidate.base)
+
+
+def _make_index(
+    vectors: TableVectors, request: IndexRequest, measured: VectorMeasurement, settings: RefreshSettings, folder: Path
+) -> tuple[VectorMeasurement, MadeIndex]:
+    """Keep an index up or train one, with what was measured of the vectors by then."""
+    if measured.reason is None and measured.taken_over is not None:
+        queries = measured.probes.tuning_queries(vectors.at)
+        made = kept_index(vectors, request, queries, measured.taken_over, settings, folder)
+        if isinstance(made, MadeIndex):
+            return measured, made
+        # Something is not as it was thought to be: nothing more is taken over.
+        measured = measured.scanned(vectors, made, settings.gate_queries)
+    assert measured.reason is not None, "there is a reason to train one"
+    queries = measured.probes.tuning_queries(vectors.at)
+    return measured, train_index(vectors, request, queries, measured.reason, folder)
 
 
 def _gate_results(
@@ -154,12 +168,9 @@ def _gate_results(
     made: MadeIndex,
     settings: RefreshSettings,
 ) -> list[GateResult]:
-    """The results of the gates that need the index or the version before."""
+    """The results of the gates of the vectors, the index, and how far both moved."""
     limits, base = settings.gates, candidate.base
-    results = [indexed_gate(made.built.index, written)]
-    if made.update.action == KEPT_UP and results[0].passed:
-        agreement = agreement_gate(made.built.index, measured.sample, measured.sampled)
-        results = results if agreement.passed else [agreement]
+    results = [measured.gate, indexed_gate(made.built.index, written)]
     results += target_gates(made.built, candidate.index.target, limits)
     results += uniformity_gate(measured.uniformity, limits)
     if base is None:

@@ -16,11 +16,10 @@ from indexer.refresh.settings import RefreshSettings
 from indexer.refresh.shards import not_unit_length
 from indexer.refresh.version_gates import vectors_gate
 from indexer.refresh.written_version import WrittenVersion
-from indexer.store.product_table import ProductTable
-from ubm_embed.data.arrays import FloatArray, IntArray, evenly_spaced
+from ubm_embed.data.arrays import evenly_spaced
 from ubm_embed.evaluation.uniformity import uniformity
 
-# Vectors that uniformity is measured on, and that are compared with those of an index that was kept up.
+# Vectors that uniformity is measured on.
 _SAMPLE = 1000
 
 
@@ -29,8 +28,7 @@ class VectorMeasurement:
     """What is known of a version's vectors before there is an index.
 
     Attributes:
-        sample: positions of some products.
-        sampled: their vectors.
+        uniformity: of a sample (paper 4.6); None of fewer than two.
         taken_over: what it has from the version before; None if they cannot be compared.
         reason: why no index is kept up; None if that can be tried.
         probes: of the version.
@@ -38,8 +36,7 @@ class VectorMeasurement:
         gate: whether the vectors are of length 1.
     """
 
-    sample: IntArray
-    sampled: FloatArray
+    uniformity: float | None
     taken_over: TakenOver | None
     reason: str | None
     probes: Probes
@@ -49,31 +46,43 @@ class VectorMeasurement:
     @classmethod
     def measure(
         cls,
-        table: ProductTable,
+        vectors: TableVectors,
         candidate: ReleaseCandidate,
         written: WrittenVersion,
         earlier: EarlierVersion | None,
         settings: RefreshSettings,
     ) -> VectorMeasurement:
         """Measure those of a candidate: by what is new, if most are known, or by one pass over all of them."""
-        vectors, wanted = TableVectors(table, candidate.table_version), settings.gate_queries
         reason = reason_not_to_keep(earlier, candidate.base, candidate.index, settings)
         taken_over = None
         if earlier is not None and written.origins is not None and written.distinct_ids == written.rows:
-            taken_over = TakenOver.compare(table, candidate.table_version, earlier, written.origins, wanted)
+            taken_over = TakenOver.compare(vectors, earlier, written.origins, settings.gate_queries)
+            if reason is None and earlier.index is not None:
+                reason = taken_over.next_night(earlier.index).reason_to_train(written.rows, settings.retrain_every)
         elif reason is None:
             reason = "its products cannot be compared with those of the version before"
-        sample = evenly_spaced(written.rows, _SAMPLE)
-        sampled = vectors.at(sample)
-        if taken_over is not None and taken_over.probes is not None and reason is None:
-            bad = taken_over.not_unit_length + not_unit_length(sampled).size
-            gate = vectors_gate(bad, taken_over.added + len(sampled))
-            return cls(sample, sampled, taken_over, reason, taken_over.probes, None, gate)
-        probes, statistics = Probes.scan(vectors, vectors.at, written.rows, wanted)
-        gate = vectors_gate(statistics.not_unit_length, statistics.rows)
-        return cls(sample, sampled, taken_over, reason, probes, statistics, gate)
+        sampled = vectors.at(evenly_spaced(written.rows, _SAMPLE))
+        measured = uniformity(sampled) if len(sampled) > 1 else None
+        if reason is not None or taken_over is None or taken_over.probes is None:
+            return cls._scanned(vectors, written.rows, settings.gate_queries, measured, taken_over, reason)
+        bad = taken_over.not_unit_length + not_unit_length(sampled).size
+        gate = vectors_gate(bad, taken_over.added + len(sampled))
+        return cls(measured, taken_over, reason, taken_over.probes, None, gate)
 
-    @property
-    def uniformity(self) -> float | None:
-        """Of the sample (paper 4.6); None of fewer than two."""
-        return uniformity(self.sampled) if len(self.sampled) > 1 else None
+    def scanned(self, vectors: TableVectors, reason: str, wanted: int) -> VectorMeasurement:
+        """The same by a pass over all vectors, for a version that takes nothing over."""
+        return self._scanned(vectors, self.probes.count, wanted, self.uniformity, None, reason)
+
+    @classmethod
+    def _scanned(
+        cls,
+        vectors: TableVectors,
+        count: int,
+        wanted: int,
+        measured: float | None,
+        taken_over: TakenOver | None,
+        reason: str | None,
+    ) -> VectorMeasurement:
+        probes, statistics = Probes.scan(vectors, vectors.at, count, wanted)
+        gate = vectors_gate(statistics.not_unit_length, statistics.rows)
+        return cls(measured, taken_over, reason, probes, statistics, gate)

@@ -28,10 +28,6 @@ from indexer.refresh.version_shift import (
 )
 from indexer.refresh.written_version import WrittenVersion
 from indexer.store.product_table import ProductTable
-from ubm_embed.data.arrays import FloatArray, IntArray
-
-# Below that the vector of an index is not that of the table, however it is stored: eight bits lose less than 0.001.
-_MIN_AGREEMENT = 0.9
 
 
 def written_gate(written: WrittenVersion, expected: Signatures | None) -> list[GateResult]:
@@ -53,14 +49,6 @@ def indexed_gate(index: VectorIndex, written: WrittenVersion) -> GateResult:
     rows, distinct = written.rows, written.distinct_ids
     wrong = max(abs(rows - count) for count in (len(index), distinct))
     message = f"{rows} rows with {distinct} different ids, of which the index holds {len(index)}"
-    return GateResult(Gate.INDEXED, wrong, 0, True, message)
-
-
-def agreement_gate(index: VectorIndex, positions: IntArray, vectors: FloatArray) -> GateResult:
-    """Whether an index that was kept up has the vectors of the table at some positions, [B] and [B, D]."""
-    scores = np.einsum("bd,bd->b", index.vectors(positions), vectors)
-    wrong = int((~(scores >= _MIN_AGREEMENT)).sum())
-    message = f"{wrong} of {len(vectors)} sampled vectors of the index are not those of the table"
     return GateResult(Gate.INDEXED, wrong, 0, True, message)
 
 
