@@ -23,31 +23,38 @@ def as_type(values: pl.Series, dtype: pl.DataType) -> pl.Series:
     if values.dtype != pl.String and values.dtype.is_nested() != dtype.is_nested():
         raise ValueError(f"values of type {values.dtype} are never of type {dtype}")
     try:
-        cast = values.to_frame().select(_cast(pl.col(values.name), values.dtype, dtype, values.name)).to_series()
+        return _cast(values, dtype).alias(values.name)
     except pl.exceptions.PolarsError as error:
         raise ValueError(str(error).splitlines()[0]) from None
-    return cast.alias(values.name)
 
 
 def first_unlike(values: pl.Series, cast: pl.Series) -> int | None:
     """The first row whose value `as_type` made null, though it is filled and does not stand for a missing one."""
+    if values.null_count() == cast.null_count():
+        return None
     value = known(pl.col(values.name)) if values.dtype == pl.String else pl.col(values.name)
-    lost = values.to_frame().select(value.is_not_null()).to_series() & cast.is_null()
+    lost = _evaluated(values, value.is_not_null()) & cast.is_null()
     return next(iter(lost.arg_true()), None)
 
 
-def _cast(value: pl.Expr, given: pl.DataType, dtype: pl.DataType, name: str) -> pl.Expr:
+def _evaluated(values: pl.Series, expression: pl.Expr) -> pl.Series:
+    return values.to_frame().select(expression).to_series()
+
+
+def _cast(values: pl.Series, dtype: pl.DataType) -> pl.Series:
+    value, given = pl.col(values.name), values.dtype
     if isinstance(dtype, pl.Datetime):
-        return _as_time(value, given, dtype)
+        return _evaluated(values, _as_time(value, given, dtype))
     if given == pl.String:
-        return _read(value, dtype, name)
+        return _read(values, dtype)
     if dtype == pl.String:
-        return as_text(value, given)
+        return _evaluated(values, as_text(value, given))
     if dtype == pl.Boolean and given.is_numeric():
-        return pl.when(value.is_in([0, 1])).then(value.cast(pl.Boolean))
+        return _evaluated(values, pl.when(value.is_in([0, 1])).then(value.cast(pl.Boolean)))
     cast = value.cast(dtype, strict=False)
-    # A fraction is not cut off.
-    return pl.when(cast.cast(given) == value).then(cast) if given.is_float() and dtype.is_integer() else cast
+    if given.is_float() and dtype.is_integer():
+        cast = pl.when(cast.cast(given) == value).then(cast)  # a fraction is not cut off
+    return _evaluated(values, cast)
 
 
 def _as_time(value: pl.Expr, given: pl.DataType, dtype: pl.Datetime) -> pl.Expr:
@@ -57,14 +64,22 @@ def _as_time(value: pl.Expr, given: pl.DataType, dtype: pl.Datetime) -> pl.Expr:
     return moment.dt.replace_time_zone("UTC").dt.convert_time_zone(dtype.time_zone)
 
 
-def _read(text: pl.Expr, dtype: pl.DataType, name: str) -> pl.Expr:
+def _read(texts: pl.Series, dtype: pl.DataType) -> pl.Series:
+    text = pl.col(texts.name)
     if dtype.is_numeric():
-        fraction = ColumnType.PRICE if is_price(name) else ColumnType.NUMBER
-        kind = ColumnType.INTEGER if dtype.is_integer() else fraction
-        value = known(text)
-        return typed(pl.when(fits(value, kind)).then(value), kind).cast(dtype, strict=False)
+        return _read_numbers(texts, dtype)
     if dtype == pl.Boolean:
-        return typed(text, ColumnType.BOOLEAN)
+        return _evaluated(texts, typed(text, ColumnType.BOOLEAN))
     if dtype == pl.Date:
-        return as_timestamp(text, pl.String()).cast(pl.Date)
-    return text.str.json_decode(dtype)
+        return _evaluated(texts, as_timestamp(text, pl.String()).cast(pl.Date))
+    return _evaluated(texts, text.str.json_decode(dtype))
+
+
+def _read_numbers(texts: pl.Series, dtype: pl.DataType) -> pl.Series:
+    # Step by step: within one expression polars would read each text again for every part of it.
+    values = _evaluated(texts, known(pl.col(texts.name)))
+    kind = ColumnType.INTEGER if dtype.is_integer() else ColumnType.NUMBER
+    fitting = _evaluated(values, fits(pl.col(texts.name), kind))
+    if kind is ColumnType.NUMBER and is_price(texts.name) and not fitting.all():
+        return _evaluated(values, typed(pl.col(texts.name), ColumnType.PRICE)).cast(dtype)
+    return values.set(~fitting, None).cast(dtype, strict=False)

@@ -79,3 +79,9 @@ def test_a_type_that_never_fits_is_an_error(values: list[Any], dtype: pl.DataTyp
 def test_numbers_written_as_text_are_the_same_numbers(numbers: list[float | None]) -> None:
     text = pl.Series("weight", [None if number is None else repr(number) for number in numbers], pl.String)
     assert as_type(text, pl.Float64()).to_list() == numbers
+
+
+def test_plain_amounts_are_read_as_the_patterns_of_prices_read_them() -> None:
+    amounts = [f"{whole}{part}" for whole in (0, 7, 1000, 999_999_999) for part in ("", ".0", ".5", ".05", ".99")]
+    beside_a_price = as_type(pl.Series("price", [*amounts, "12,50 €"]), pl.Float64())
+    assert as_type(pl.Series("price", amounts), pl.Float64()).equals(beside_a_price[:-1])
