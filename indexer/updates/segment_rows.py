@@ -41,7 +41,8 @@ def upserted_rows(
     given = {name: products[name].to_arrow() for name in schema.names if name in products.columns}
     hashes = pa.py_buffer(b"".join(products[TEXT_HASH]))
     given[TEXT_HASH] = pa.Array.from_buffers(pa.binary(HASH_BYTES), products.height, [None, hashes])
-    given[VECTOR] = _vectors(vectors, has_vector).to_arrow()
+    if has_vector.any():
+        given[VECTOR] = _vectors(vectors, has_vector).to_arrow()
     return _table(given, products.height, schema, stamp, deleted=False)
 
 

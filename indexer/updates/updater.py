@@ -11,6 +11,7 @@ import time
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
 from threading import Lock
 from typing import TYPE_CHECKING, Any, Self
@@ -26,6 +27,7 @@ from indexer.updates.report import UpdateReport
 from indexer.updates.update import Outcome, Update
 from indexer.updates.upsert import Upsert
 from indexer.versions.live import Live, publish_revision, read_live
+from indexer.versions.revision import Revision
 from indexer.versions.version import read_version
 from ubm_embed.data.mappings.mapping import Mapping as ColumnMapping
 from ubm_embed.errors import Conflict, InvalidData, NotFound
@@ -136,8 +138,7 @@ class Updater:
         return self._write(outcome, live, current) if outcome.rows.num_rows else outcome.report
 
     def _write(self, outcome: Outcome, live: Live, current: CurrentProducts) -> UpdateReport:
-        now = datetime.now(UTC).isoformat(timespec="seconds")
-        revision = add_rows(self._store, live.version, live.revision, outcome.rows, now)
+        revision = self._written(outcome, live)
         try:
             self._limits.require_bytes(revision.bytes, "the revision would have")
             after = publish_revision(self._store, revision, known=live)
@@ -151,6 +152,15 @@ class Updater:
         if after.version == live.version and after.revision and after.revision.number == revision.number:
             current.add(outcome.rows, after.revision)  # what was just written need not be read
         return replace(outcome.report, revision=revision.number, published=True)
+
+    def _written(self, outcome: Outcome, live: Live) -> Revision:
+        now = datetime.now(UTC).isoformat(timespec="seconds")
+        write = partial(add_rows, self._store, live.version, live.revision, outcome.rows, now)
+        try:
+            return write()
+        except FileNotFoundError:
+            # A refresh that begins at this moment takes the temporary file for that of a writer that was killed.
+            return write()
 
     def _products_of(self, live: Live) -> CurrentProducts:
         """The products of the live version, opened once."""

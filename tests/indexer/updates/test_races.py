@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -101,6 +102,22 @@ def test_a_swap_whose_answer_was_lost_counts_as_done(
     assert live_of(store).revision.number == 1  # type: ignore[union-attr]
     assert live_products(store)["p1"]["price"] == 7.0
     assert updater.upsert([{"product_id": "p1", "price": 7.0}]).published is False
+
+
+def test_a_refresh_that_takes_the_file_of_an_update_for_a_leftover_does_not_stop_it(
+    store: Path, updater: Updater, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    replace = os.replace
+
+    def after_a_refresh_began(source: Path, target: Path) -> None:
+        monkeypatch.setattr(os, "replace", replace)
+        with EmbeddingStore.open(store).write_lock():
+            replace(source, target)
+
+    monkeypatch.setattr(os, "replace", after_a_refresh_began)
+    assert updater.upsert([{"product_id": "p1", "price": 7.0}]).revision == 1
+    assert live_products(store)["p1"]["price"] == 7.0
+    assert len(segments_of(store)) == 1
 
 
 def test_where_others_always_come_first_it_gives_up(
