@@ -55,8 +55,10 @@ class RevisedBackend:
             return self._search(queries, count, search_value, allowed)
         fetched = self._search(queries, count_before_filter(count, self._count, allowed), search_value, None)
         found = filter_candidates(fetched, allowed, count)
-        if found.positions[:, -1].min(initial=0) < 0:
-            short = np.flatnonzero((found.positions[:, -1] < 0) & (fetched.positions[:, -1] >= 0))
+        if len(queries) == 1 and found.positions.item(-1) >= 0:
+            return found
+        short = np.flatnonzero((found.positions[:, -1] < 0) & (fetched.positions[:, -1] >= 0))
+        if short.size:
             found.put(short, self._search(queries[short], count, search_value, allowed))
         return found
 

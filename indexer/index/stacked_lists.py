@@ -44,22 +44,22 @@ class StackedLists:
 
     def search(self, queries: FloatArray, count: int, nprobe: int, allowed: Selection | None) -> Neighbours:
         """The nearest of each query in the lists of its P nearest centroids: [B, C], padded with -1."""
-        shape = len(self._offsets), len(queries), nprobe
-        centroid_scores, lists = np.empty(shape, np.float32), np.empty(shape, np.int64)
-        # FAISS's wrappers for NumPy take as long as the vectors that were appended, and no selector here.
-        batch = len(queries), self._swig_ptr(queries)
-        self._quantizer.search_c(*batch, nprobe, self._swig_ptr(centroid_scores), self._swig_ptr(lists))
-        centroid_scores[1:] = centroid_scores[0]
-        np.add(lists[0], self._offsets[1:], out=lists[1:])
-        lists, centroid_scores = _by_query(lists), _by_query(centroid_scores)
-        probed = self._swig_ptr(lists), self._swig_ptr(centroid_scores)
+        centroid_scores, lists = self._probe(queries, nprobe)
         scores, positions = np.empty((len(queries), count), np.float32), np.empty((len(queries), count), np.int64)
         parameters = search_parameters((NPROBE,), nprobe * len(self._offsets), allowed=allowed)
-        outputs = self._swig_ptr(scores), self._swig_ptr(positions)
-        self._index.search_preassigned_c(*batch, count, *probed, *outputs, False, parameters)
+        arrays = map(self._swig_ptr, (lists, centroid_scores, scores, positions))
+        # FAISS's wrapper for NumPy takes no parameters here, and so no selector.
+        self._index.search_preassigned_c(len(queries), self._swig_ptr(queries), count, *arrays, False, parameters)
         return Neighbours(scores, positions)
 
-
-def _by_query(probed: NDArray[Any]) -> NDArray[Any]:
-    """[S, B, P] -> [B, S * P], one after the other in memory."""
-    return np.ascontiguousarray(probed.swapaxes(0, 1).reshape(probed.shape[1], probed.shape[0] * probed.shape[2]))
+    def _probe(self, queries: FloatArray, nprobe: int) -> tuple[FloatArray, NDArray[np.int64]]:
+        """Scores and numbers of the lists to search, those of a query one after the other: [B, S, P] each."""
+        shape = len(self._offsets), len(queries), nprobe
+        scores, lists = np.empty(shape, np.float32), np.empty(shape, np.int64)
+        arrays = map(self._swig_ptr, (scores, lists))
+        self._quantizer.search_c(len(queries), self._swig_ptr(queries), nprobe, *arrays)
+        scores[1:] = scores[0]
+        np.add(lists[0], self._offsets[1:], out=lists[1:])
+        if len(queries) == 1:  # in the same order in memory
+            return scores, lists
+        return np.ascontiguousarray(scores.swapaxes(0, 1)), np.ascontiguousarray(lists.swapaxes(0, 1))
