@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -45,6 +46,13 @@ if TYPE_CHECKING:
     from indexer.refresh.report import RefreshReport
 
 
+_TIME_FORMATS = [
+    f"%Y-%m-%d{time}{offset}"
+    for time in ("", "T%H:%M", "T%H:%M:%S", "T%H:%M:%S.%f", " %H:%M:%S")
+    for offset in ("", "%z")
+]
+
+
 def register(app: typer.Typer) -> None:
     """Add the command."""
     app.command("refresh")(refresh)
@@ -66,6 +74,16 @@ def refresh(
             "--interactions",
             metavar="FILE",
             help="Interactions to count popularity from; without them it stays as it is.",
+        ),
+    ] = None,
+    feed_time: Annotated[
+        datetime | None,
+        typer.Option(
+            "--feed-time",
+            metavar="TIME",
+            formats=_TIME_FORMATS,
+            help="When the catalogue was true, as 2026-01-31T04:00:00+00:00 (without an offset: UTC). Products that "
+            "were upserted or deleted later stay so. Default: when the newest of its files was written.",
         ),
     ] = None,
     index: Index = None,
@@ -102,6 +120,7 @@ def refresh(
             store=store,
             model=model,
             interactions=interactions,
+            feed_time=feed_time and feed_time.replace(tzinfo=feed_time.tzinfo or UTC),
             settings=settings,
             allow=allow or (),
             dry_run=dry_run,
@@ -135,7 +154,18 @@ def _headline(report: RefreshReport, store: str, *, dry_run: bool) -> str:
     return (
         f"{store}: version {report.published.version} is live after {report.base}{index}; {report.encoded:,} products "
         f"encoded{resumed}, {report.written:,} written, {report.changes.removed:,} removed in {seconds:.1f} s"
+        f"{_revisions(report)}"
     )
+
+
+def _revisions(report: RefreshReport) -> str:
+    """What became of products that were upserted or deleted; empty if none were."""
+    counts = report.revisions
+    if counts is None:
+        return ""
+    folded = f"{counts.kept:,} kept, {counts.replaced:,} as in the feed" if counts.folded else ""
+    carried = f"{counts.carried:,} carried over" if counts.carried else ""
+    return f"; of the products upserted or deleted before, {', '.join(filter(None, (folded, carried)))}"
 
 
 def _describe(index: Mapping[str, Any]) -> str:

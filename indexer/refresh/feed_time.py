@@ -22,15 +22,15 @@ class FoldCounts:
     """What became of a revision in the version that follows it.
 
     Attributes:
-        folded: its number.
+        folded: its number; 0 if there was none when the refresh began.
         kept: products that are as it has them, or deleted by it: they changed after the feed was written.
         replaced: products that are as the feed has them.
         carried: products that changed while the version was made, and are in a revision of it.
     """
 
-    folded: int
-    kept: int
-    replaced: int
+    folded: int = 0
+    kept: int = 0
+    replaced: int = 0
     carried: int = 0
 
     def to_dict(self) -> dict[str, int]:

@@ -81,7 +81,7 @@ class FoldedCatalogue:
         self._dropped = np.array(dropped, np.int64)
         added = 0 if self.newer is None else self.newer.rows.height
         if added:
-            yield from _in_schema(self.newer.rows, schema).iter_slices(rows) if self.newer else ()
+            yield from in_schema(self.newer.rows, schema).iter_slices(rows) if self.newer else ()
         if not done + added:
             raise InvalidData("every product of it was deleted after it was written", file=self.path)
 
@@ -95,8 +95,8 @@ class FoldedCatalogue:
         return self.file.first_misfit(column, kind)
 
 
-def _in_schema(rows: pl.DataFrame, schema: pl.Schema) -> pl.DataFrame:
-    """The rows with the columns of a feed; a value that does not fit into its column is missing."""
+def in_schema(rows: pl.DataFrame, schema: pl.Schema) -> pl.DataFrame:
+    """Rows with the columns of a feed; a value that does not fit into its column is missing."""
     columns = [
         pl.col(name).cast(dtype, strict=False) if name in rows.columns else pl.lit(None, dtype).alias(name)
         for name, dtype in schema.items()

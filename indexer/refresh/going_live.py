@@ -6,24 +6,47 @@ published at any time until the swap. Then only the newer rows are carried over,
 
 from __future__ import annotations
 
+from indexer.refresh.carry_over import CarriedRows
 from indexer.store.embedding_store import EmbeddingStore
 from indexer.versions.live import Live, make_live, read_live
 from indexer.versions.version import StoreVersion
-from ubm_embed.errors import Conflict
+from ubm_embed.errors import Conflict, InvalidData
+
+# Each try takes some milliseconds, in which a revision may come. Ten a second leave one try in ten without.
+_MAX_TRIES = 100
 
 
-def go_live(store: EmbeddingStore, version: StoreVersion, *, known: Live | None) -> int:
-    """Make a version live and return how many rows of later revisions it took over.
+def go_live(store: EmbeddingStore, version: StoreVersion, *, known: Live | None) -> None:
+    """Make a version live, with a revision that has the changes since.
 
     Args:
         known: what was live when the work on the version began, whose revision counts as read; None if nothing was.
 
     Raises:
-        Conflict: another version was made live since, and nothing was published.
+        Conflict: another version was made live since, or changes that were read were dropped; nothing was published.
     """
-    if known is not None:
-        fresh = read_live(store)
-        if fresh.version == known.version and fresh.revision != known.revision:
-            raise Conflict(f"version {known.version} of {store.uri} was changed meanwhile; nothing was published")
-    make_live(store, version.version, known=known)
-    return 0
+    if known is None:
+        make_live(store, version.version, known=None)
+        return
+    carried = CarriedRows(store, version, known)
+    for _ in range(_MAX_TRIES):
+        live = read_live(store)
+        _require_same_version(store, live, known)
+        try:
+            carried.catch_up(live)
+        except InvalidData:
+            # A later revision may have merged the segments of this one, which are then removed.
+            if read_live(store) == live:
+                raise
+            continue
+        try:
+            make_live(store, version.version, known=live, revision=carried.revision)
+        except Conflict:
+            continue
+        return
+    raise Conflict(f"{store.uri} was upserted to faster than version {version.version} could be made live")
+
+
+def _require_same_version(store: EmbeddingStore, live: Live, known: Live) -> None:
+    if (live.version, live.history, live.last) != (known.version, known.history, known.last):
+        raise Conflict(f"{store.uri}/live.json was changed by another process meanwhile; nothing was published")

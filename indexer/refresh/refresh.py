@@ -18,7 +18,7 @@ from indexer.index.index_request import IndexRequest
 from indexer.index.tuning import require_buildable
 from indexer.refresh.attribute_version import may_share_files, publish_attributes
 from indexer.refresh.catalogue_scan import CatalogueScan
-from indexer.refresh.feed_time import newer_products, written_at
+from indexer.refresh.feed_time import FoldCounts, newer_products, written_at
 from indexer.refresh.gates import Gate, require_passed
 from indexer.refresh.interaction_counts import InteractionCounts, read_counts
 from indexer.refresh.live_rows import LiveRows
@@ -219,12 +219,21 @@ def refresh(
                 )
                 with timed(seconds, "index, check and publish"):
                     version, resumed = publish(target, candidate, settings, allow), candidate.resumed
-            report = replace(report, published=version, resumed=resumed, gates=version.gates)
+            folded = _with_carried(target, version, folded)
+            report = replace(report, published=version, resumed=resumed, gates=version.gates, revisions=folded)
         with timed(seconds, "tidy up"):
             # Another model's shards belong to an interrupted change of models; only such a change removes them.
             staging = staging_folder(plan.model_id) if model is None else STAGING
             pruned = try_prune(target, settings.keep, staging)
         return replace(report, pruned=pruned.versions, freed=max(0, pruned.bytes), prune_error=pruned.error)
+
+
+def _with_carried(store: EmbeddingStore, version: StoreVersion, folded: FoldCounts | None) -> FoldCounts | None:
+    """The counts, and what was carried over into the revision that a version went live with; None for nothing."""
+    revision = read_live(store).revisions.get(version.version)
+    if revision is None:
+        return folded
+    return replace(folded or FoldCounts(), carried=revision.rows)
 
 
 def _requested_index(plan: Plan, settings: RefreshSettings) -> IndexRequest:
