@@ -23,6 +23,12 @@ def numbers(values: NDArray[Any], kind: pa.DataType | None = None) -> pa.Array:
     return pa.Array.from_buffers(kind, stored.size, [None, pa.py_buffer(stored)])
 
 
+def vector(values: pa.Array) -> NDArray[Any]:
+    """Numbers, none of them null: [K]."""
+    dtype = np.dtype(values.type.to_pandas_dtype())
+    return np.frombuffer(values.buffers()[1] or b"", dtype, len(values), values.offset * dtype.itemsize)
+
+
 def mask(values: pa.BooleanArray) -> BoolArray:
     """Booleans, none of them null: [K]."""
     bits = np.frombuffer(values.buffers()[1] or b"", np.uint8)

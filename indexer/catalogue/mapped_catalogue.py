@@ -150,6 +150,10 @@ class MappedCatalogue:
         """As `Catalogue`."""
         return self._products.values(column, positions.tolist())
 
+    def popularity(self, positions: IntArray) -> IntArray:
+        """How often the products at these positions were chosen: [K]."""
+        return self._products.popularity(positions)
+
     def codes(self, column: str) -> NDArray[np.int32]:
         """As `Catalogue`. The codes of the columns that were used last are kept."""
         return self.encoded(column).codes

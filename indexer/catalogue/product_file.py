@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 
 from indexer.catalogue.arrow_arrays import numbers
 from indexer.store.table_schema import POPULARITY
+from ubm_embed.data.arrays import IntArray
 from ubm_embed.errors import InvalidData
 
 PRODUCTS_FILE = "products.arrow"
@@ -73,6 +74,14 @@ class ProductFile:
             return [columns[column][row].as_py() for columns, row in places]
         except (OverflowError, ValueError):
             return [as_python(columns[column][row]) for columns, row in places]
+
+    def popularity(self, positions: IntArray) -> IntArray:
+        """How often the products at these positions were chosen: [K]."""
+        if self._popularity is not None:
+            return self._popularity[positions]
+        if POPULARITY not in self._names:
+            return np.zeros(len(positions), np.int64)
+        return np.array([count or 0 for count in self.values(POPULARITY, positions.tolist())], np.int64)
 
     def rows(self, columns: Sequence[str], positions: Iterable[int]) -> list[dict[str, Any]]:
         """Values of these columns by name, at these positions: [K]."""

@@ -93,6 +93,8 @@ class Layer:
 
     def followed_by(self, later: Layer) -> Layer:
         """The rows of both; of a product that both have, the later."""
+        if not len(self):
+            return later
         kept = self.without(later.index)
         return Layer(
             pa.concat_tables([kept.rows, later.rows]).combine_chunks(),

@@ -23,7 +23,7 @@ from indexer.index.selection import Selection
 from indexer.revisions.layer import NOWHERE, Layer, with_popularity
 from indexer.revisions.segment import ROW_DELETED, ROW_REVISION, array_of, last_rows, rows_after, segment_schema
 from indexer.revisions.vector_chunks import VectorChunks
-from indexer.store.table_schema import POPULARITY, TEXT_HASH, VECTOR
+from indexer.store.table_schema import TEXT_HASH, VECTOR
 from ubm_embed.data.arrays import BoolArray, FloatArray, IntArray
 from ubm_embed.errors import InvalidData
 
@@ -210,7 +210,7 @@ class Overlay:
         deleted = array_of(rows, ROW_DELETED)
         with_text = np.flatnonzero(_has_vector(rows) & ~deleted)
         positions = np.where(deleted, NOWHERE, before)
-        positions[with_text], appended = self._with_texts(names, rows[TEXT_HASH].to_pylist(), with_text)
+        positions[with_text], appended = self._with_texts(names, rows[TEXT_HASH], with_text)
         if (lost := (positions == NOWHERE) & ~deleted).any():
             problem = f"no product {names[lost.argmax()]!r} in the version, of which a revision has the columns only"
             raise InvalidData(problem, file=self.base.file, field="product_id")
@@ -220,28 +220,26 @@ class Overlay:
         return Layer(with_popularity(stored, self.base.schema, counts), positions, before), vectors
 
     def _with_texts(
-        self, names: Sequence[str], text_hashes: Sequence[bytes], rows: IntArray
+        self, names: Sequence[str], text_hashes: pa.ChunkedArray, rows: IntArray
     ) -> tuple[NDArray[np.int64], IntArray]:
         """Positions of the products that have a text of their own, and the rows of those that are appended."""
-        known = [self._appended_position(names[row], text_hashes[row]) for row in rows]
+        known = [self._appended_position(names[row], text_hashes[row]) for row in rows.tolist()]
         positions = np.array(known, np.int64)
         is_new = positions == NOWHERE
         positions[is_new] = len(self) + np.arange(np.count_nonzero(is_new))
         return positions, rows[is_new]
 
-    def _appended_position(self, name: str, text_hash: bytes) -> int:
+    def _appended_position(self, name: str, text_hash: pa.Scalar) -> int:
         """Where a product with this text is already; -1 for nowhere."""
         known = self.find(name)
-        if known is None or known.position < self.base_count or known.text_hash != text_hash:
+        if known is None or known.position < self.base_count or known.text_hash != text_hash.as_py():
             return NOWHERE
         return known.position
 
     def _popularity(self, base_positions: IntArray) -> NDArray[np.int64]:
         """The popularity of the products at these positions of the base; 0 for new ones."""
-        counts = np.zeros(len(base_positions), np.int64)
-        known = base_positions != NOWHERE
-        if POPULARITY in self.base.columns:
-            counts[known] = [count or 0 for count in self.base.values(POPULARITY, base_positions[known])]
+        counts, known = np.zeros(len(base_positions), np.int64), base_positions != NOWHERE
+        counts[known] = self.base.popularity(base_positions[known])
         return counts
 
     def _without_garbage(self) -> Overlay:

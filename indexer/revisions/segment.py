@@ -16,7 +16,7 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
-from indexer.catalogue.arrow_arrays import matrix, taken
+from indexer.catalogue.arrow_arrays import mask, matrix, taken, vector
 from indexer.store.embedding_store import EmbeddingStore
 from indexer.store.table_schema import POPULARITY, ROW_HASH, TEXT_HASH, VECTOR
 from indexer.versions.revision import Revision, SegmentFile, segment_path
@@ -164,8 +164,8 @@ def last_rows(rows: pa.Table) -> pa.Table:
 
 def array_of(rows: pa.Table, column: str) -> NDArray[Any]:
     """A column of numbers or booleans without nulls: [K]."""
-    # Not to_numpy, which like pa.array imports pandas if it is installed, and that takes half a second.
-    return np.array(rows[column].to_pylist(), rows.schema.field(column).type.to_pandas_dtype())
+    values = rows[column].combine_chunks()
+    return mask(values) if pa.types.is_boolean(values.type) else vector(values)
 
 
 def _content(rows: pa.Table) -> bytes:
@@ -209,8 +209,7 @@ def _require_values(rows: pa.Table, file: str) -> None:
             raise InvalidData("damaged: a row has no value", file=file, field=name)
     deleted = array_of(rows, ROW_DELETED)
     for name in (TEXT_HASH, ROW_HASH):
-        is_null = np.array([value is None for value in rows[name].to_pylist()], bool)
-        if (is_null != deleted).any():
+        if (mask(rows[name].is_null().combine_chunks()) != deleted).any():
             raise InvalidData("damaged: expected a hash for each row that is no tombstone", file=file, field=name)
     if VECTOR in rows.column_names and not np.isfinite(matrix(rows[VECTOR], rows[VECTOR].type.list_size)).all():
         raise InvalidData("damaged: a vector is not finite", file=file, field=VECTOR)
