@@ -11,10 +11,13 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
+import polars as pl
 import pytest
 
 from indexer.catalogue.mapped_catalogue import MappedCatalogue
 from indexer.index.vector_index import VectorIndex
+from indexer.refresh.refresh import refresh
+from indexer.refresh.settings import RefreshSettings
 from indexer.search.answer import Answer
 from indexer.search.live_retriever import LiveRetriever
 from indexer.search.ranking import Rules
@@ -160,6 +163,32 @@ class TestTakingUp:
             roll_back(store, 3, as_published=True)
             assert live.check()
             assert live.label == "3.3"
+            assert {match.fields["price"] for match in live.recommend(SESSION, 8).matches} == {3.0}
+
+    def test_a_version_that_shares_its_files_takes_over_with_the_index_that_is_open(
+        self, nights: Path, updater: Updater, catalogue: Callable[[int], Path], opened: list[str]
+    ) -> None:
+        feed = catalogue(3)
+        pl.read_parquet(feed).with_columns(price=pl.lit(50.0)).write_parquet(feed)
+        with LiveRetriever(nights, device="cpu", interval=None) as live:
+            live.recommend(SESSION, 8, Rules(where="price < 100"))
+            published = refresh(products=feed, store=nights, settings=RefreshSettings(max_patch_share=1)).published
+            assert published is not None
+            assert published.shares_files_of == 3
+            opened.clear()
+            assert live.check()
+            assert opened == ["MappedCatalogue"]
+            for rules in (EVERYTHING, Rules(where="price = 50")):
+                answer = live.recommend(SESSION, 8, rules)
+                assert (answer.version, answer.revision) == (4, 0)
+                assert {match.fields["price"] for match in answer.matches} == {50.0}
+            updater.upsert([{"product_id": "p2", "price": 2.0}, {"product_id": "n1", "title": "red shirt"}])
+            assert live.check()
+            answer = live.recommend(SESSION, 9, EVERYTHING)
+            assert (live.label, len(answer.matches)) == ("4.1", 9)
+            assert {match.product_id: match.fields["price"] for match in answer.matches}["p2"] == 2.0
+            make_live(EmbeddingStore.open(nights), 3, known=read_live(EmbeddingStore.open(nights)))
+            assert live.check()
             assert {match.fields["price"] for match in live.recommend(SESSION, 8).matches} == {3.0}
 
     def test_it_is_not_verified_again(self, nights: Path, updater: Updater) -> None:
