@@ -238,12 +238,12 @@ def test_a_stream_of_upserts_does_not_starve_a_refresh(shop: Shop, monkeypatch: 
     """Each try carries over only what came since the last one, so nothing is encoded."""
     shop.set("p3", title="red silk shirt")
     with Updater(shop.store, device="cpu") as updater:
-        prices = iter(range(100))
+        prices = iter(range(1, 100))
         steady(lambda: updater.upsert([{"product_id": "p1", "price": float(next(prices))}]), monkeypatch, 20)
         report = shop.refresh(**OPTIONS)
     assert report.published is not None
     assert shop.encoded == ["p3"]
-    assert products_of(shop)["p1"][1] == 19.0
+    assert products_of(shop)["p1"][1] == 20.0
     revision = read_live(shop.opened).revision
     assert revision is not None
     assert len(revision.segments) <= 2
