@@ -72,6 +72,21 @@ def test_an_update_that_a_new_version_overtakes_changes_the_new_version(
     assert live_products(store)["p1"]["title"] == "red red running shoes"
 
 
+def test_an_update_during_a_refresh_is_in_the_new_version(
+    store: Path, products_file: Path, updater: Updater, before_swap: Callable[[Callable[[], object]], None]
+) -> None:
+    rows = pl.read_parquet(products_file)
+    rows.with_columns(title=pl.lit("red ") + pl.col("title")).write_parquet(products_file)
+    changes = [{"product_id": "p1", "price": 7.0}, {"product_id": "n1", "title": "boots"}]
+    before_swap(lambda: (updater.upsert(changes), updater.delete(["p3"])))
+    refresh(store=store, products=products_file, allow=set(Gate))
+    after = live_products(store)
+    assert live_of(store).version == 2
+    assert (after["p1"]["price"], after["n1"]["title"]) == (7.0, "boots")
+    assert after.keys() == {"n1", "p1", "p2", "p4", "p5", "p6", "p7", "p8"}
+    assert after["p2"]["title"].startswith("red blue")
+
+
 def test_an_update_goes_on_from_a_rollback(
     store: Path, products_file: Path, updater: Updater, before_swap: Callable[[Callable[[], object]], None]
 ) -> None:
