@@ -65,7 +65,7 @@ class VersionRows:
     def open(cls, store: EmbeddingStore, version: StoreVersion, revision: Revision | None = None) -> Self:
         """The products of a version with a revision of it, or as it was published.
 
-        Memory grows by 33 bytes for each product if there is a revision; without one the files are mapped.
+        Memory grows by at most 33 bytes for each product if there is a revision; without one the files are mapped.
 
         Raises:
             InvalidData: a file is missing, truncated or damaged.
@@ -94,8 +94,9 @@ class VersionRows:
     ) -> Self:
         popularity = _popularity(overlay.base)
         alive = np.ones(len(overlay), bool) if overlay.visible is None else overlay.visible.mask
-        if overlay.rows:
+        if overlay.appended_count:  # others have the texts of the base
             text_hashes = _overlaid(text_hashes, overlay, TEXT_HASH)
+        if overlay.rows:
             row_hashes = _overlaid(row_hashes, overlay, ROW_HASH)
             popularity = _overlaid(popularity, overlay, POPULARITY)
         return cls(store, version, overlay, text_hashes, row_hashes, popularity, alive)

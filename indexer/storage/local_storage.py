@@ -82,8 +82,9 @@ class LocalStorage:
 
     def fsync(self, name: str) -> None:
         path = self.path / name
-        # A new file survives a power cut only if its folder's entry does.
-        for entry in (path, path.parent) if path.is_file() else (path, *path.rglob("*")):
+        # A new file survives a power cut only if its folder's entry does, and a new folder if that of the one above.
+        above = [parent for parent in path.parents if parent.is_relative_to(self.path)]
+        for entry in (path, *above) if path.is_file() else (path, *path.rglob("*")):
             descriptor = os.open(entry, os.O_RDONLY)
             try:
                 os.fsync(descriptor)
