@@ -34,8 +34,9 @@ def doctor(
     from indexer.health.repair import repair as repair_store
 
     if repair:
-        for version in repair_store(store):
-            say(f"{store}: the index of version {version.version} was rebuilt, {version.products:,} products")
+        for version in repair_store(store, lambda message: say(f"{store}: {message}")):
+            what = "the index" if version.shares_files_of is None else "what is its own"
+            say(f"{store}: {what} of version {version.version} was rebuilt, {version.products:,} products")
     with progress() as report:
         findings = examine(store, progress=report)
     _write(findings, choose_format(output_format))

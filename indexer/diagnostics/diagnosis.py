@@ -30,7 +30,8 @@ from indexer.refresh.model_copy import open_model
 from indexer.refresh.publication import software
 from indexer.refresh.settings import RefreshSettings
 from indexer.store.embedding_store import EmbeddingStore, model_folder
-from indexer.versions.live import live_number, version_numbers
+from indexer.versions.live import live_number, read_live, version_numbers
+from indexer.versions.revision import version_label
 from ubm_embed.data.corpus import Corpus
 from ubm_embed.errors import Conflict, NotFound, UbmError
 from ubm_embed.inference.embedder import Embedder
@@ -96,7 +97,8 @@ def diagnose_version(
     versions = f"version {number}" if against is None else f"version {number} against {against}"
     subject = {"kind": "version", "name": f"{store.uri}, {versions}", "store": store.uri, "version": number}
     subject |= {"against": against, "model_id": space.embedder.model_id}
-    return _diagnosis(subject, sections, _missing(sources, against is None))
+    numbers = [number] if against is None else [number, against]
+    return _diagnosis(subject, sections, (*_missing(sources, against is None), *_revisions(store, numbers)))
 
 
 def diagnose_models(folders: Sequence[str | Path], sources: Sources, progress: Progress = silent) -> Diagnosis:
@@ -199,6 +201,14 @@ def _missing(sources: Sources, alone: bool) -> Iterator[str]:
         yield "without --purchase-intention or --remaining-length, no predictions were looked at"
     if alone:
         yield "without --against, nothing is said about what moved"
+
+
+def _revisions(store: EmbeddingStore, numbers: Sequence[int]) -> Iterator[str]:
+    """Which changes the figures leave out: vectors and texts are those of the files of a version."""
+    for number, revision in read_live(store).revisions.items():
+        if number in numbers and revision.segments:
+            label = version_label(number, revision)
+            yield f"the changes of revision {label} were not looked at; the next refresh makes them part of a version"
 
 
 def _names(folders: Sequence[str | Path]) -> list[str]:

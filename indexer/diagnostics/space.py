@@ -7,6 +7,7 @@ Letters: M products, K rows, D width.
 
 from __future__ import annotations
 
+import io
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from functools import cached_property
@@ -16,9 +17,10 @@ import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
+from indexer.catalogue.catalogue_writer import POPULARITY_FILE
 from indexer.refresh.catalogue_scan import with_hashes
 from indexer.search.open_version import OpenVersion, open_version
-from indexer.store.embedding_store import EmbeddingStore
+from indexer.store.embedding_store import EmbeddingStore, version_folder
 from indexer.store.table_schema import POPULARITY, TEXT_HASH
 from ubm_embed.data.arrays import FloatArray, IntArray, finite_rows
 from ubm_embed.data.corpus import Corpus, iter_products
@@ -66,7 +68,7 @@ class Space(Protocol):
 
 
 class VersionSpace:
-    """The vectors of a store's version, as its table keeps them. Use `open`.
+    """The vectors of a store's version as it was published, as its table keeps them. Use `open`.
 
     Attributes:
         opened: the version's manifest, model, index and catalogue.
@@ -107,9 +109,14 @@ class VersionSpace:
     @cached_property
     def popularity(self) -> NDArray[np.int64] | None:
         """[M]; None if the store was built without interactions, or by software that did not count them."""
-        if POPULARITY not in self.store.table.schema(self._table_version).names:
+        version, table = self.opened.version, self.store.table
+        if POPULARITY_FILE in version.files:  # that of the table is older where a version shares files
+            content = self.store.storage.read(f"{version_folder(version.version)}/{POPULARITY_FILE}")
+            counts = np.load(io.BytesIO(content), allow_pickle=False)
+        elif POPULARITY in table.schema(self._table_version).names:
+            counts = table.read(self._table_version, [POPULARITY])[POPULARITY].fill_null(0).to_numpy()
+        else:
             return None
-        counts = self.store.table.read(self._table_version, [POPULARITY])[POPULARITY].fill_null(0).to_numpy()
         return counts.astype(np.int64) if counts.any() else None
 
     def batches(self) -> Iterator[FloatArray]:

@@ -43,7 +43,7 @@ def write_index(store: EmbeddingStore, revised: RevisedVersion, folder: Path) ->
             alive = np.arange(len(catalogue))
         else:
             alive = np.flatnonzero(overlay.visible.mask)
-            _write_revised(store, revised, overlay, alive, source, folder)
+            _write_revised(store, RevisedVersion(base, revised.revision), overlay, alive, source, folder)
         return _ids(catalogue, overlay, alive)
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from indexer.health.doctor import examine
+from indexer.health.shared_files import follow_base, restore_own_files
 from indexer.index.index_request import IndexRequest
 from indexer.refresh.gates import Gate
 from indexer.refresh.plan import ChangeCounts
@@ -12,15 +13,20 @@ from indexer.refresh.publication import make_version
 from indexer.refresh.release_candidate import ReleaseCandidate
 from indexer.refresh.settings import RefreshSettings
 from indexer.store.embedding_store import EmbeddingStore, model_folder, version_folder
+from indexer.versions.live import version_numbers
 from indexer.versions.version import CANARIES_FILE, StoreVersion, digest_of, manifest_name, read_version
 from ubm_embed.errors import InvalidData, NotFound
 from ubm_embed.model.folder import ModelFolder
+from ubm_embed.progress import Notice, unsaid
 
 _UNKNOWN = "unknown: the manifest was lost"
 
 
-def repair(uri: str | Path) -> list[StoreVersion]:
+def repair(uri: str | Path, notice: Notice = unsaid) -> list[StoreVersion]:
     """Rebuild the versions of a store whose index, products or manifest is missing or damaged, and return them.
+
+    Args:
+        notice: is told what may be older than it was.
 
     Raises:
         NotFound: there is no store.
@@ -30,13 +36,15 @@ def repair(uri: str | Path) -> list[StoreVersion]:
     store = EmbeddingStore.from_uri(uri)
     numbers = {finding.version for finding in examine(uri) if finding.repairable and finding.version is not None}
     with store.write_lock():
-        return [rebuild(store, number) for number in sorted(numbers)]
+        # A version comes after the one whose files it shares.
+        return [rebuild(store, number, notice) for number in sorted(numbers)]
 
 
-def rebuild(store: EmbeddingStore, number: int) -> StoreVersion:
+def rebuild(store: EmbeddingStore, number: int, notice: Notice = unsaid) -> StoreVersion:
     """Write a version's index, products and manifest again, from the table. Call it inside `store.write_lock`.
 
-    Only the version's own folder changes, so the same version stays live.
+    The same version stays live. Of a version that shares the files of another one, those are rebuilt if they are gone,
+    and its own as far as they can be.
 
     Raises:
         NotFound: there is no such version.
@@ -51,6 +59,16 @@ def rebuild(store: EmbeddingStore, number: int) -> StoreVersion:
         if number not in store.table.pins():
             raise
         known = None  # its folder is gone, but the table still keeps its rows
+    if known is not None and known.shares_files_of is not None:
+        if known.shares_files_of not in version_numbers(store):
+            rebuild(store, known.shares_files_of)
+        return restore_own_files(store, read_version(store, number), notice)
+    made = _rebuilt(store, number, known)
+    follow_base(store, made)
+    return made
+
+
+def _rebuilt(store: EmbeddingStore, number: int, known: StoreVersion | None) -> StoreVersion:
     candidate = _candidate(store, number, known)
     store.table.pin(number, candidate.table_version)  # older software did not
     # The version passed its gates when it was published; only a new index could be worse than the old one.

@@ -42,7 +42,7 @@ def judge(space: VersionSpace, measured: Measurements) -> list[Finding]:
 
 def _index_faults(space: VersionSpace, measured: Measurements) -> Iterator[Finding]:
     version, index = space.opened.version, measured.index
-    folder = f"{space.store.uri}/{version_folder(version.version)}"
+    folder = f"{space.store.uri}/{version_folder(version.files_version)}"
     remedy = (
         f"remove {folder}/{INDEX_FILE}, then build it again: `ubm-embed doctor --repair --store {_uri(space.store)}`"
     )

@@ -1,0 +1,88 @@
+"""Making the files again of a version that shares the index and the products of another one."""
+
+from __future__ import annotations
+
+import io
+
+import numpy as np
+from numpy.typing import NDArray
+
+from indexer.catalogue.catalogue_writer import POPULARITY_FILE, write_popularity
+from indexer.health.version_files import damaged_files
+from indexer.revisions.version_rows import VersionRows
+from indexer.store.embedding_store import EmbeddingStore, version_folder
+from indexer.versions.live import version_numbers
+from indexer.versions.rollback import shared_base
+from indexer.versions.version import (
+    CANARIES_FILE,
+    MANIFEST_FILE,
+    PATCH_FILE,
+    StoreVersion,
+    digests,
+    manifest_name,
+    read_version,
+)
+from ubm_embed.errors import InvalidData
+from ubm_embed.progress import Notice
+
+
+def restore_own_files(store: EmbeddingStore, version: StoreVersion, notice: Notice) -> StoreVersion:
+    """Write a version's popularity and canaries again where they are lost. Call it inside `store.write_lock`.
+
+    Args:
+        notice: is told what may be older than it was.
+
+    Raises:
+        InvalidData: the patch is damaged, which nothing else has, or the shared files are.
+    """
+    damaged = damaged_files(store, version)
+    if PATCH_FILE in damaged:
+        raise damaged[PATCH_FILE]
+    if not damaged:
+        return version
+    base = shared_base(store, version)
+    rows = VersionRows.open(store, base)
+    popularity = rows.popularity
+    if POPULARITY_FILE in damaged:
+        notice(f"popularity of version {version.version} is lost: it is now that of version {base.version}")
+    else:
+        popularity = _array(store.storage.read(_name(version, POPULARITY_FILE)))
+    patch = store.storage.read(_name(version, PATCH_FILE))
+    canaries = base if CANARIES_FILE in damaged else version
+    copy = store.storage.read(_name(canaries, CANARIES_FILE)) if CANARIES_FILE in canaries.files else None
+    with store.storage.write_folder(version_folder(version.version), last=MANIFEST_FILE) as aside:
+        (aside / PATCH_FILE).write_bytes(patch)
+        ids = rows.overlay.base.table(["product_id"]).column(0)
+        write_popularity(aside, popularity, ids.take)
+        if copy is not None:
+            (aside / CANARIES_FILE).write_bytes(copy)
+        restored = version.replace(files=digests(aside))
+        restored.write(aside)
+    return restored
+
+
+def follow_base(store: EmbeddingStore, base: StoreVersion) -> None:
+    """Let the versions that share the files of one that was rebuilt say what its index is now.
+
+    Call it inside `store.write_lock`.
+    """
+    for number in version_numbers(store):
+        try:
+            version = read_version(store, number)
+        except InvalidData:  # which is reported on its own
+            continue
+        if version.shares_files_of != base.version:
+            continue
+        names = ("table_version", "dimension", "kind", "parameters", "recall_at_10")
+        followed = version.replace(**{name: getattr(base, name) for name in names})
+        if followed != version:
+            store.storage.write(manifest_name(number), followed.to_bytes())
+
+
+def _name(version: StoreVersion, file: str) -> str:
+    return f"{version_folder(version.version)}/{file}"
+
+
+def _array(content: bytes) -> NDArray[np.int64]:
+    array: NDArray[np.int64] = np.load(io.BytesIO(content), allow_pickle=False)
+    return array
