@@ -7,6 +7,7 @@ Letters: K rows, D width.
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import secrets
 from pathlib import Path
@@ -17,6 +18,7 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from indexer.catalogue.arrow_arrays import mask, matrix, taken, vector
+from indexer.storage.storage import Storage
 from indexer.store.embedding_store import EmbeddingStore
 from indexer.store.table_schema import POPULARITY, ROW_HASH, TEXT_HASH, VECTOR
 from indexer.versions.revision import Revision, SegmentFile, segment_path
@@ -24,6 +26,7 @@ from ubm_embed.errors import InvalidData
 
 ROW_REVISION, ROW_DELETED, ROW_TIME = "_row_revision", "_row_deleted", "_row_time"
 HASH_BYTES = 16
+_MAX_TRIES = 5
 _ADDED = (
     pa.field(TEXT_HASH, pa.binary(HASH_BYTES)),
     pa.field(ROW_HASH, pa.uint64()),
@@ -62,10 +65,19 @@ def write_segment(store: EmbeddingStore, version: int, number: int, rows: pa.Tab
     name = f"{number}-{secrets.token_hex(8)}.arrow"
     content = _content(rows)
     path = segment_path(version, name)
-    store.storage.write(path, content)
+    _write(store.storage, path, content)
     store.storage.fsync(path)
     digest = hashlib.sha256(content).hexdigest()
     return SegmentFile(name=name, rows=rows.num_rows, bytes=len(content), sha256=digest)
+
+
+def _write(storage: Storage, path: str, content: bytes) -> None:
+    for _ in range(_MAX_TRIES - 1):
+        # A writer that takes the store's lock removes temporary files, of which one may be this one's: it has no lock.
+        with contextlib.suppress(FileNotFoundError):
+            storage.write(path, content)
+            return
+    storage.write(path, content)
 
 
 def read_segment(store: EmbeddingStore, version: int, segment: SegmentFile, schema: pa.Schema) -> pa.Table:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable
 from datetime import UTC, datetime
 from pathlib import Path
@@ -42,6 +43,23 @@ def test_a_segment_is_read_as_it_was_written(store: EmbeddingStore) -> None:
     assert segment.name.startswith("17-")
     assert read_segment(store, 3, segment, SEGMENT).equals(ROWS)
     assert write_segment(store, 3, 17, ROWS).name != segment.name, "two writers never share a file"
+
+
+def test_a_writer_that_clears_up_does_not_disturb_one_that_has_no_lock(
+    store: EmbeddingStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    replace, cleared = os.replace, list[str]()
+
+    def after_clearing_up(source: Path, target: Path) -> None:
+        if not cleared:
+            with store.write_lock():
+                cleared.append(target.name)
+        replace(source, target)
+
+    monkeypatch.setattr(os, "replace", after_clearing_up)
+    segment = write_segment(store, 3, 3, ROWS)
+    assert cleared == [segment.name]
+    assert read_segment(store, 3, segment, SEGMENT).equals(ROWS)
 
 
 def test_a_segment_has_the_columns_of_the_shop_without_popularity() -> None:
