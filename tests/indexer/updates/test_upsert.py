@@ -14,8 +14,10 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from indexer.refresh.refresh import refresh
 from indexer.updates.limits import UpdateLimits
 from indexer.updates.updater import Updater
+from tests.indexer.catalogue.older_version import as_layout_1
 from tests.indexer.refresh.shop import VECTOR_ATOL
 from tests.indexer.updates.live_products import live_of, live_products, live_vectors, segments_of
 from ubm_embed.data.mappings.mapping import Mapping
@@ -107,6 +109,38 @@ def test_a_deleted_product_that_comes_back_is_new(store: Path, updater: Updater)
     report = updater.upsert([{"product_id": "p3", "title": "green shirt"}])
     assert report.new == 1
     assert live_products(store)["p3"] == {"title": "green shirt", "category": None, "attributes": None, "price": None}
+
+
+def test_a_version_that_shares_files_is_updated_from_its_own_rows(store: Path, products_file: Path) -> None:
+    rows = pl.read_parquet(products_file)
+    rows.with_columns(price=pl.when(product_id="p1").then(100.0).otherwise("price")).write_parquet(products_file)
+    version = refresh(store=store, products=products_file).published
+    assert version is not None
+    assert version.shares_files_of == 1
+    before = live_products(store)
+    assert before["p1"]["price"] == 100.0
+    with Updater(store, device="cpu") as updater:
+        same = updater.upsert([{"product_id": name, **row} for name, row in before.items()])
+        assert (same.version, same.unchanged, same.published) == (2, 8, False)
+        report = updater.upsert([{"product_id": "p1", "category": "boots"}, {"product_id": "p2", "price": 100.0}])
+        assert (report.changed, report.updated) == (1, 1)
+        assert live_products(store) == before | {
+            "p1": before["p1"] | {"category": "boots"},
+            "p2": before["p2"] | {"price": 100.0},
+        }
+        updater.upsert([{"product_id": "p1", "category": before["p1"]["category"]}])
+    assert live_products(store)["p1"] == before["p1"]
+
+
+def test_a_version_of_older_software_may_be_updated(store: Path) -> None:
+    before = live_products(store)
+    as_layout_1(store)
+    with Updater(store, device="cpu") as updater:
+        report = updater.upsert([{"product_id": "p1", "price": 9.0}, {"product_id": "p2", "category": "boots"}])
+        assert (report.changed, report.updated) == (1, 1)
+        updater.delete(["p3"])
+    changed = {"p1": before["p1"] | {"price": 9.0}, "p2": before["p2"] | {"category": "boots"}}
+    assert live_products(store) == {name: row for name, row in (before | changed).items() if name != "p3"}
 
 
 ROWS = [
