@@ -43,7 +43,7 @@ def keep_up(index: VectorIndex, old_positions: IntArray, added: AddedVectors, fi
         index: the earlier one.
         old_positions: where each vector is in the earlier one, -1 for those that are added: [M]. No position twice.
         added: the vectors of those.
-        file: as `VectorIndex.load` reads it, with the spec of the earlier one.
+        file: as `VectorIndex.load` reads it, with the spec of the earlier one. Not the mapped file of that one.
 
     Raises:
         OSError: as of any write.
