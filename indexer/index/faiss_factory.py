@@ -81,15 +81,27 @@ def empty_like(index: Any) -> Any:
     """
     faiss = load_faiss()
     index = faiss.downcast_index(index)
-    for inner in ("refine_index", "storage"):
-        if hasattr(index, inner):
-            return empty_like(getattr(index, inner))
     if isinstance(index, faiss.IndexIVFScalarQuantizer):
         return empty_lists_like(index, index.nlist)
-    if not isinstance(index, faiss.IndexScalarQuantizer):
-        return empty_flat(index.d)
-    empty = faiss.IndexScalarQuantizer(index.d, index.sq.qtype, index.metric_type)
-    empty.sq, empty.is_trained = index.sq, True
+    if isinstance(index, faiss.IndexScalarQuantizer):
+        empty = faiss.IndexScalarQuantizer(index.d, index.sq.qtype, index.metric_type)
+        empty.sq, empty.is_trained = index.sq, True
+        return empty
+    if isinstance(index, faiss.IndexRefine):
+        return _empty_refined(index)
+    return empty_like(index.storage) if isinstance(index, faiss.IndexHNSW) else empty_flat(index.d)
+
+
+def _empty_refined(index: Any) -> Any:
+    """As `empty_like`, with the finer copy's codes in the lists of the coarse one: few vectors need no coarse codes."""
+    faiss = load_faiss()
+    lists, finer = faiss.downcast_index(index.base_index), faiss.downcast_index(index.refine_index)
+    if not isinstance(lists, faiss.IndexIVF) or not isinstance(finer, faiss.IndexScalarQuantizer):
+        return empty_like(finer)
+    empty = faiss.IndexIVFScalarQuantizer(
+        lists.quantizer, index.d, lists.nlist, finer.sq.qtype, index.metric_type, False
+    )
+    empty.sq, empty.is_trained = finer.sq, True
     return empty
 
 

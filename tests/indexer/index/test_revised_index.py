@@ -15,6 +15,7 @@ from indexer.index.appended_vectors import AppendedVectors
 from indexer.index.backend import NOISE, Neighbours
 from indexer.index.exact_ranking import exact_scores, rank
 from indexer.index.faiss_backend import FaissBackend
+from indexer.index.faiss_factory import load_faiss
 from indexer.index.index_file import IndexFile
 from indexer.index.kinds import DISK, kind_from_name
 from indexer.index.selection import Selection
@@ -213,6 +214,17 @@ def test_an_older_snapshot_answers_as_before_while_others_extend_it(name: str) -
             appended = appended.extended(NEW[first : first + 370])
     assert all((search.result().positions == before.positions).all() for search in searches)
     assert (len(index), len(appended)) == (COUNT + 20, 1500)
+
+
+@pytest.mark.parametrize("name", [*IN_LISTS, "ivf-pq"])
+def test_appended_vectors_are_compared_in_the_nearest_lists_only(name: str) -> None:
+    appended, work = AppendedVectors.empty(FILES[name]).extended(NEW), load_faiss().cvar.indexIVF_stats
+    compared = []
+    for nprobe in (1, FILES[name].spec.nlist):
+        work.reset()
+        appended.search(QUERIES[:1], 10, nprobe, None)
+        compared.append(work.ndis)
+    assert compared[0] < len(NEW) / 2 < compared[1] == len(NEW)
 
 
 def test_a_backend_of_another_kind_takes_vectors_as_they_are() -> None:
