@@ -26,6 +26,7 @@ class Deletion:
         Raises:
             Conflict: as `Updater.delete`.
         """
+        self._limits.require_rows(len(self._ids), current.version.products)
         exists = current.find(self._ids)[EXISTS].to_list()
         known = [name for name, there in zip(self._ids, exists, strict=True) if there]
         unknown = tuple(name for name, there in zip(self._ids, exists, strict=True) if not there)

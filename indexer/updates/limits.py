@@ -77,6 +77,12 @@ class UpdateLimits(FrozenModel):
             )
             raise LimitReached(f"{problem}; nothing was changed; {REMEDY}")
 
+    def require_rows(self, rows: int, version_products: int) -> None:
+        """Raise `LimitReached` for an update with more rows than a revision may change, before they are compared."""
+        limit = self.products(version_products)
+        if rows > limit:
+            raise LimitReached(f"more than {limit:,} products at once; nothing was changed; {REMEDY}")
+
     def require_bytes(self, size: int, what: str) -> None:
         """Raise `LimitReached` for a file, or for the segments of a revision, larger than `max_mb`.
 

@@ -76,9 +76,9 @@ class Upsert:
             if isinstance(self._products, str | Path):
                 changes = self._from_files(Path(self._products), current, max_rows)
             else:
-                self._limits.require_products(len(self._products), current.version.products)
+                self._limits.require_rows(len(self._products), current.version.products)
                 changes = changes_in_memory(self._products, current.columns)
-            self._limits.require_products(changes.rows.height, current.version.products)
+            self._limits.require_rows(changes.rows.height, current.version.products)
             self._read = current.columns, changes
         return self._read[1]
 

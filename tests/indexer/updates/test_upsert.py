@@ -260,8 +260,11 @@ def test_beyond_the_limits_a_refresh_is_recommended(store: Path, tmp_path: Path)
         for change in (lambda: updater.delete(["p3"]), lambda: updater.upsert([{"product_id": "p4", "price": 6.0}])):
             with pytest.raises(Conflict, match=r"3 products would differ .* at most 2 may; .* ubm-embed refresh"):
                 change()
-        with pytest.raises(Conflict, match="3 products would differ"):
-            updater.upsert([{"product_id": name, "price": 6.0} for name in ("p1", "p2", "p3")])
+        three = [{"product_id": name, "price": 6.0} for name in ("p1", "p2", "p3")]
+        pl.DataFrame(three).write_csv(tmp_path / "three.csv")
+        for products in (three, tmp_path / "three.csv"):
+            with pytest.raises(Conflict, match="more than 2 products at once"):
+                updater.upsert(products)
         updater.delete(["p1"])
     (tmp_path / "rows.csv").write_text("product_id,price\n" + "p1,3\n" * 200_000)
     with Updater(store, limits=UpdateLimits(max_mb=1)) as updater, pytest.raises(Conflict, match="at most 1 are allow"):
