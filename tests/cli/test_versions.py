@@ -12,10 +12,15 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import polars as pl
 import pytest
 
+from indexer.refresh.refresh import refresh
+from indexer.refresh.settings import RefreshSettings
 from indexer.store.embedding_store import EmbeddingStore
 from indexer.store.product_table import ProductTable
+from indexer.updates.updater import Updater
+from indexer.versions.pruning import KeepPolicy
 
 ROOT = Path(__file__).parents[2]
 
@@ -199,6 +204,58 @@ class TestRollback:
             assert ubm("versions", "rollback", "--store", nights).code == 0
 
 
+class TestRevisions:
+    @pytest.fixture
+    def revised(self, nights: Path) -> Path:
+        """Version 3.2: p4 has another price, and p8 is deleted."""
+        with Updater(nights) as updater:
+            updater.upsert([{"product_id": "p4", "price": 99.0}])
+            updater.delete(["p8"])
+        return nights
+
+    def test_a_list_has_their_labels(self, ubm: Shell, revised: Path) -> None:
+        _, *rows = ubm("versions", "list", "--store", revised, "--format", "table").out.splitlines()
+        assert [row.split()[0] for row in rows] == ["3.2", "2", "1"]
+        (first, *_) = json.loads(ubm("versions", "list", "--store", revised).out)
+        assert (first["label"], first["revision"]["number"], first["revision"]["rows"]) == ("3.2", 2, 2)
+
+    def test_what_they_changed(self, ubm: Shell, revised: Path) -> None:
+        document = json.loads(ubm("versions", "diff", "3.0", "3.2", "--store", revised).out)
+        assert document["labels"] == ["3", "3.2"]
+        assert (document["ids"]["updated"], document["ids"]["removed"]) == (["p4"], ["p8"])
+
+    def test_a_rollback_takes_them_along(self, ubm: Shell, revised: Path) -> None:
+        assert "version 2 is live instead of 3.2" in ubm("versions", "rollback", "--store", revised).err
+        assert "version 3.2 is live instead of 2" in ubm("versions", "rollback", "3", "--store", revised).err
+
+    def test_a_rollback_to_the_version_as_it_was_published_drops_them(self, ubm: Shell, revised: Path) -> None:
+        ran = ubm("versions", "rollback", "3.0", "--store", revised)
+        assert ran.code == 0
+        assert "version 3.3 is live instead of 3.2, 8 products, 2 changes since it was published are dropped" in ran.err
+        matches = json.loads(ubm("lookup", "--product-id", "p4", "--store", revised, "--k", 8).out)["matches"]
+        assert "p8" in {match["product_id"] for match in matches}
+        assert {match["price"] for match in matches} == {3.0}
+        assert "version 3.3 is live already" in ubm("versions", "rollback", "3.0", "--store", revised).err
+
+    def test_one_that_is_not_the_last_is_not_there(self, ubm: Shell, revised: Path) -> None:
+        ran = ubm("versions", "rollback", "3.1", "--store", revised)
+        assert (ran.code, "version 3 has revision 3.2 only, its last one" in ran.err) == (4, True)
+
+
+def test_pruning_says_which_version_stays_for_its_files(
+    ubm: Shell, nights: Path, catalogue: Callable[[int], Path], tmp_path: Path
+) -> None:
+    price = pl.when(pl.col("product_id") == "p1").then(pl.lit(50.0)).otherwise("price")
+    pl.read_parquet(catalogue(3)).with_columns(price=price).write_parquet(tmp_path / "fourth.parquet")
+    refresh(products=tmp_path / "fourth.parquet", store=nights, settings=RefreshSettings(keep=KeepPolicy(versions=9)))
+    for options in (("--dry-run",), ()):
+        ran = ubm("versions", "prune", "--keep", 1, "--store", nights, *options)
+        document = json.loads(ran.out)
+        assert (document["versions"], document["kept"]) == ([1, 2], {"3": [4]})
+        assert f"{nights}: version 3 stays, as version 4 shares its files\n" in ran.err
+    assert json.loads(ubm("versions", "show", "--store", nights).out)["shares_files_of"] == 3
+
+
 class TestPrune:
     def test_a_dry_run_changes_nothing(self, ubm: Shell, nights: Path, contents: Contents) -> None:
         before = contents(nights)
@@ -214,7 +271,7 @@ class TestPrune:
         document = json.loads(ran.out)
         assert (document["versions"], document["models"]) == ([1, 2], [])
         assert document["freed_bytes"] > 0
-        assert f"{nights}: removed versions 1, 2, 0.0 MB freed" in ran.err
+        assert f"{nights}: removed versions 1, 2, 0.1 MB freed" in ran.err
         assert [path.name for path in (nights / "versions").iterdir()] == ["3"]
 
     def test_two_versions_stay_by_default(self, ubm: Shell, nights: Path) -> None:

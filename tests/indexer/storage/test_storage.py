@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from pathlib import Path
 
 import pytest
@@ -33,6 +34,14 @@ def test_reading_a_missing_file_is_an_error(storage: Storage) -> None:
     with pytest.raises(FileNotFoundError) as caught:
         storage.read("versions/3/index.bin")
     assert caught.value.filename == f"{storage.uri}/versions/3/index.bin" or isinstance(storage, LocalStorage)
+
+
+def test_a_file_has_the_time_of_its_last_write(storage: Storage) -> None:
+    before = time.time()
+    storage.write("revisions/3/1-00.arrow", b"{}")
+    assert before - 5 < storage.modified("revisions/3/1-00.arrow") < time.time() + 5
+    with pytest.raises(FileNotFoundError):
+        storage.modified("revisions/3/2-00.arrow")
 
 
 def test_a_folder_is_no_file(storage: Storage) -> None:

@@ -12,6 +12,7 @@ from indexer.store.embedding_store import EmbeddingStore
 from indexer.versions.history import HistoryEntry, history, history_entry
 from indexer.versions.rollback import roll_back
 from indexer.versions.tags import add_tag
+from tests.indexer.versions.published import revise
 from ubm_embed.errors import InvalidData, NotFound
 
 
@@ -71,6 +72,17 @@ def test_an_entry_as_json_has_the_manifest(nights: Path, opened: EmbeddingStore)
     assert {name: document[name] for name in manifest} == manifest
     assert document["bytes"] == sum(file.stat().st_size for file in (nights / "versions/3").iterdir())
     assert "problem" not in document
+
+
+def test_a_revision_has_its_label_and_size(nights: Path, opened: EmbeddingStore) -> None:
+    revision = revise(opened, 5, 2)
+    roll_back(opened)
+    entries = {entry.version: entry for entry in history(opened)}
+    assert [entries[number].label for number in (3, 2)] == ["3.1", "2"]
+    document = json.loads(json.dumps(entries[3].to_dict()))
+    assert document["revision"] == {"number": 1, "rows": 7, "bytes": 21, "created": revision.created}
+    assert entries[2].to_dict()["revision"] is None
+    assert document["bytes"] == sum(file.stat().st_size for file in (nights / "versions/3").iterdir())
 
 
 def test_a_missing_version(opened: EmbeddingStore) -> None:

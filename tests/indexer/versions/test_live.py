@@ -7,8 +7,10 @@ from typing import Any
 
 import pytest
 
+from indexer.storage.local_storage import LocalStorage
 from indexer.store.embedding_store import EmbeddingStore
-from indexer.versions.live import Live, live_number, make_live, read_live
+from indexer.versions.live import Live, live_number, make_live, publish_revision, read_live, update_live
+from indexer.versions.revision import Revision
 from ubm_embed.errors import Conflict, InvalidData
 
 
@@ -113,3 +115,60 @@ def test_publishing_that_fails_leaves_the_old_version_live(
     assert (tmp_path / "live.json").read_bytes() == before
     make_live(store, 11, known=known)
     assert live_number(store) == 11
+
+
+class TestRevisions:
+    @staticmethod
+    def revision(number: int, since: int = 0) -> Revision:
+        return Revision(number=number, segments=(), created="2026-01-02T03:04:05+00:00", since=since)
+
+    def test_they_are_read_back_and_stay_with_their_version(self, store: EmbeddingStore) -> None:
+        live = publish_revision(store, self.revision(1), known=publish(store, 1))
+        assert read_live(store) == live
+        publish(store, 2)
+        live = publish_revision(store, self.revision(4), known=read_live(store))
+        assert {number: revision.number for number, revision in live.revisions.items()} == {1: 1, 2: 4}
+        assert publish(store, 1).revision == self.revision(1)
+
+    def test_one_on_top_of_something_else_is_not_published(self, store: EmbeddingStore) -> None:
+        known = publish(store, 1)
+        publish_revision(store, self.revision(1), known=known)
+        with pytest.raises(Conflict):
+            publish_revision(store, self.revision(1), known=known)
+
+    def test_that_changes_were_dropped_is_never_forgotten(self, store: EmbeddingStore) -> None:
+        live = publish_revision(store, self.revision(8, since=8), known=publish(store, 1))
+        live = publish_revision(store, self.revision(9), known=live)
+        assert live.revision == read_live(store).revision == self.revision(9, since=8)
+
+    def test_an_update_is_made_again_on_top_of_what_others_published(
+        self, store: EmbeddingStore, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        publish(store, 1)
+        swap, tries = LocalStorage.compare_and_swap, []
+
+        def slow(storage: LocalStorage, name: str, data: bytes, *, expected: bytes | None) -> None:
+            tries.append(name)
+            if len(tries) == 1:
+                swap(storage, name, Live(version=5, history=(1,), last=5).to_bytes(), expected=expected)
+            swap(storage, name, data, expected=expected)
+
+        monkeypatch.setattr(LocalStorage, "compare_and_swap", slow)
+        assert update_live(store, lambda live: live.after(7)).history == (5, 1)
+        assert len(tries) == 2
+
+    def test_an_update_that_changes_nothing_writes_nothing(self, store: EmbeddingStore, tmp_path: Path) -> None:
+        publish(store, 1)
+        before = os.stat(tmp_path / "live.json").st_mtime_ns
+        update_live(store, lambda live: live.with_revisions_of({1}))
+        assert os.stat(tmp_path / "live.json").st_mtime_ns == before
+
+    def test_others_that_are_always_faster_end_it(self, store: EmbeddingStore, monkeypatch: pytest.MonkeyPatch) -> None:
+        publish(store, 1)
+
+        def refuse(*_: object, **__: object) -> None:
+            raise Conflict("changed")
+
+        monkeypatch.setattr(LocalStorage, "compare_and_swap", refuse)
+        with pytest.raises(Conflict, match="all the time; nothing was published"):
+            update_live(store, lambda live: live.after(2))

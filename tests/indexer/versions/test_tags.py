@@ -6,7 +6,9 @@ import pytest
 
 from indexer.storage.storage import Storage
 from indexer.store.embedding_store import EmbeddingStore
-from indexer.versions.tags import add_tag, delete_tag, read_tags, resolve_number
+from indexer.versions.live import make_live
+from indexer.versions.revision import Revision
+from indexer.versions.tags import add_tag, delete_tag, read_tags, resolve_number, resolve_published
 from indexer.versions.version import METRIC, StoreVersion
 from ubm_embed.errors import Conflict, InvalidData, NotFound
 
@@ -112,3 +114,40 @@ def test_names_that_others_give_at_the_same_time_are_not_lost(store: EmbeddingSt
     with pytest.raises(Conflict):
         add_tag(changing, "mine", 2)
     assert read_tags(store) == {"theirs": 1}
+
+
+class TestRevisions:
+    @pytest.fixture
+    def revised(self, store: EmbeddingStore) -> EmbeddingStore:
+        """Version 1 as it was published, and 2.17."""
+        revision = Revision(number=17, segments=(), created="2026-01-02T03:04:05+00:00")
+        make_live(store, 2, known=None, revision=revision)
+        return store
+
+    @pytest.mark.parametrize(
+        ("name", "expected"),
+        [("2", (2, False)), ("2.17", (2, False)), ("2.0", (2, True)), ("1.0", (1, False)), ("1", (1, False))],
+    )
+    def test_the_last_one_and_none_have_a_name(
+        self, revised: EmbeddingStore, name: str, expected: tuple[int, bool]
+    ) -> None:
+        assert resolve_published(revised, name) == expected
+
+    @pytest.mark.parametrize(
+        ("name", "problem"),
+        [("2.16", "version 2 has revision 2.17 only, its last one"), ("1.3", "version 1 has no revision")],
+    )
+    def test_others_are_not_kept(self, revised: EmbeddingStore, name: str, problem: str) -> None:
+        with pytest.raises(NotFound, match=problem):
+            resolve_number(revised, name)
+
+    def test_what_reads_the_last_one_only_refuses_a_version_as_it_was_published(self, revised: EmbeddingStore) -> None:
+        assert [resolve_number(revised, name) for name in ("2.17", "1.0")] == [2, 1]
+        with pytest.raises(NotFound, match=r"version 2 has revision 2\.17 only"):
+            resolve_number(revised, "2.0")
+
+    def test_a_tag_of_older_software_goes_first(self, revised: EmbeddingStore) -> None:
+        revised.storage.write("tags.json", b'{"2.0": 1}')
+        assert resolve_published(revised, "2.0") == (1, False)
+        with pytest.raises(InvalidData, match="no number such as 3 or 3"):
+            add_tag(revised, "2026.11", 1)
