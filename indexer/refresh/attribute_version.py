@@ -18,6 +18,7 @@ import pyarrow as pa
 
 from indexer.catalogue.catalogue_writer import write_popularity
 from indexer.index.index_request import IndexRequest
+from indexer.refresh.feed_time import KEPT_FILE
 from indexer.refresh.gates import Gate, GateResult, require_passed
 from indexer.refresh.going_live import go_live
 from indexer.refresh.live_rows import LiveRows
@@ -69,6 +70,8 @@ def publish_attributes(
         popularity[plan.changes.table_rows] = plan.changes.popularity
         write_popularity(aside, popularity, plan.rows.ids_of)
         _copy_canaries(store, shared, aside)
+        if plan.kept is not None:
+            (aside / KEPT_FILE).write_bytes(plan.kept)
         version = shared.model_copy(update=_manifest(plan, number, shared, results) | {"files": digests(aside)})
         version.write(aside)
     go_live(store, version, known=plan.live)

@@ -1,7 +1,12 @@
-"""When a feed was written, and what a revision says of products since."""
+"""When a feed was written, and the products that were upserted or deleted since.
+
+kept.arrow    of a version: products that were newer than its feed. They are newer than that feed, too, when it is given
+              once more, as after a crash, and than any earlier one.
+"""
 
 from __future__ import annotations
 
+import io
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
@@ -13,8 +18,13 @@ import pyarrow as pa
 
 from indexer.refresh.folded_catalogue import NewerProducts
 from indexer.refresh.live_rows import LiveRows
-from indexer.revisions.segment import ROW_REVISION, ROW_TIME
+from indexer.revisions.segment import ROW_DELETED, ROW_REVISION, ROW_TIME
+from indexer.store.embedding_store import version_folder
 from indexer.store.table_schema import POPULARITY, ROW_HASH, TEXT_HASH
+from ubm_embed.errors import InvalidData
+
+KEPT_FILE = "kept.arrow"
+_NO_COLUMNS = (POPULARITY, ROW_HASH, TEXT_HASH, ROW_REVISION)
 
 
 @dataclass(frozen=True)
@@ -44,22 +54,45 @@ def written_at(files: Sequence[Path]) -> datetime:
 
 
 def newer_products(live: LiveRows, feed_time: datetime) -> tuple[NewerProducts | None, FoldCounts | None]:
-    """The products that the live revision has from after a time, and the counts of all; None for none."""
-    if live.revision is None:
-        return None, None
-    entries = live.entries.rows
-    revised = entries[ROW_REVISION].to_numpy() > 0  # the others are of a patch
-    times = entries[ROW_TIME].cast(pa.int64()).to_numpy()
-    newer = revised & (times > int(feed_time.timestamp() * 1e6))
-    counts = FoldCounts(live.revision.number, kept=int(newer.sum()), replaced=int((revised & ~newer).sum()))
-    if not newer.any():
+    """The live products that changed after a time, and what becomes of the live revision; None for none.
+
+    Raises:
+        InvalidData: the record of an earlier feed is damaged.
+    """
+    revised, earlier = _revised(live), _kept_before(live)
+    is_newer = pl.col(ROW_TIME) > feed_time
+    counts = None
+    if live.revision is not None:
+        kept = revised.filter(is_newer).height
+        counts = FoldCounts(live.revision.number, kept=kept, replaced=revised.height - kept)
+    others = earlier.join(revised, on="product_id", how="anti", maintain_order="left")
+    newer = pl.concat([others, revised], how="diagonal_relaxed").filter(is_newer)
+    if newer.is_empty():
         return None, counts
-    names = [name for name in entries.column_names if not name.startswith("_row") and name not in _NO_COLUMNS]
-    alive = np.flatnonzero(newer & ~live.entry_deleted)
-    rows = pl.from_arrow(entries.select(names).take(pa.array(alive)))
-    ids = pl.Series("product_id", entries["product_id"].filter(pa.array(newer)), dtype=pl.String)
-    assert isinstance(rows, pl.DataFrame), "a table has columns"
-    return NewerProducts(ids, rows), counts
+    rows = newer.filter(~pl.col(ROW_DELETED)).drop(ROW_DELETED, ROW_TIME)
+    return NewerProducts(newer["product_id"], rows, _content(newer)), counts
 
 
-_NO_COLUMNS = (POPULARITY, ROW_HASH, TEXT_HASH)
+def _revised(live: LiveRows) -> pl.DataFrame:
+    """The products of the live revision, without those of a patch."""
+    entries = live.entries.rows
+    names = [name for name in entries.column_names if name not in _NO_COLUMNS]
+    revised = np.flatnonzero(entries[ROW_REVISION].to_numpy() > 0)
+    return pl.DataFrame(pl.from_arrow(entries.select(names).take(pa.array(revised))))
+
+
+def _kept_before(live: LiveRows) -> pl.DataFrame:
+    """The products that the live version had from later than its feed."""
+    if KEPT_FILE not in live.version.files:
+        return _revised(live).clear()
+    store, name = live.table.store, f"{version_folder(live.version.version)}/{KEPT_FILE}"
+    try:
+        return pl.read_ipc(io.BytesIO(store.storage.read(name)))
+    except (FileNotFoundError, pl.exceptions.PolarsError) as error:
+        raise InvalidData(f"missing or damaged: {error}", file=f"{store.uri}/{name}") from None
+
+
+def _content(rows: pl.DataFrame) -> bytes:
+    buffer = io.BytesIO()
+    rows.write_ipc(buffer, compression="lz4")
+    return buffer.getvalue()

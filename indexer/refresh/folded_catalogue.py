@@ -25,10 +25,12 @@ class NewerProducts:
     Attributes:
         product_ids: of all of them, the deleted ones too: [K].
         rows: of those that are not deleted, with the shop's columns.
+        record: of all this, as a file of the new version has it.
     """
 
     product_ids: pl.Series
     rows: pl.DataFrame
+    record: bytes = b""
 
 
 class FoldedCatalogue:

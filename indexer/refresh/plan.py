@@ -135,6 +135,12 @@ class Plan:
         return GateResult(Gate.ROWS, share, max_lost, True, f"{lacks}, a share of {share:.3g}")
 
     @property
+    def kept(self) -> bytes | None:
+        """The file `kept.arrow` of the new version; None if no product is newer than the feed."""
+        newer = self.scan.source.newer
+        return None if newer is None else newer.record
+
+    @property
     def is_empty(self) -> bool:
         """Whether the live version is what would be written, and has no revision that could be part of it."""
         has_revision = self.live is not None and self.live.revision is not None

@@ -17,6 +17,7 @@ from indexer.catalogue.mapped_catalogue import MappedCatalogue
 from indexer.index.index_request import IndexRequest
 from indexer.refresh.built_index import TableVectors
 from indexer.refresh.earlier_version import EarlierVersion
+from indexer.refresh.feed_time import KEPT_FILE
 from indexer.refresh.gates import Gate, GateResult, require_passed
 from indexer.refresh.going_live import go_live
 from indexer.refresh.made_index import MadeIndex, kept_index, train_index
@@ -104,6 +105,8 @@ def make_version(
         results += _gate_results(store.table, candidate, written, measured, made, settings)
         require_passed(results, allowed)
         measured.probes.write(aside)
+        if candidate.kept is not None:
+            (aside / KEPT_FILE).write_bytes(candidate.kept)
         write_canaries(store, candidate.model_id, made.built.index, aside, kept=candidate.canaries)
         version = StoreVersion(
             layout=LAYOUT,

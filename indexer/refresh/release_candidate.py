@@ -38,6 +38,7 @@ class ReleaseCandidate:
         columns: the shop's columns, for the manifest.
         canaries: those of a version that is repaired, which stay; None to make them.
         revisions: what became of the rows of the revision that was live when the work began, for the manifest.
+        kept: the file of products that are newer than the catalogue; None for none.
     """
 
     table_version: int
@@ -58,6 +59,7 @@ class ReleaseCandidate:
     columns: Mapping[str, ColumnSummary] = field(default_factory=dict)
     canaries: bytes | None = None
     revisions: Mapping[str, int] = field(default_factory=dict)
+    kept: bytes | None = None
 
     @property
     def vectors_model_id(self) -> str:

@@ -82,6 +82,7 @@ def write_rows(
         signatures=row_signatures(plan.scan.id_hashes, plan.scan.text_hashes, plan.scan.row_hashes),
         results=tuple(results),
         revisions=plan.folded.to_dict() if plan.folded else {},
+        kept=plan.kept,
         runtime=_runtimes(plan, runtimes_of(store, plan.model_id, shards)),
         index=index,
         columns=column_summaries(plan.scan),

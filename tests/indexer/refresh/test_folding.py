@@ -55,6 +55,10 @@ def products_of(shop: Shop) -> Products:
     return {name: (title, price) for name, title, price in rows}
 
 
+def whole_rows(shop: Shop) -> dict[str, Any]:
+    return {row["product_id"]: row for row in shop.rows().drop("vector", "popularity").iter_rows(named=True)}
+
+
 def updated(store: Path, *steps: tuple[Any, ...]) -> None:
     with Updater(store, device="cpu") as updater:
         for kind, name, *values in steps:
@@ -79,26 +83,24 @@ def test_the_newer_of_feed_and_revision_counts(
     folder = tmp_path_factory.mktemp("folded")
     shop = Shop(Path(shutil.copytree(store, folder / "store")), folder / "products.parquet")
     shutil.copy(products_file, shop.file)
-    base, revised = products_of(shop), dict[str, tuple[int, Any]]()
-    times = [datetime.now(UTC)]
+    base, changed = products_of(shop), dict[str, tuple[int, Any]]()
+    times = list[datetime]()
     for number, step in enumerate([*steps, ("feed", {})]):
+        times.append(datetime.now(UTC))
+        before = whole_rows(shop)
         if step[0] == "feed":
-            feed = {name: base[name] for name in ("p3", "p4", "p5")} | step[1]
+            feed, written = {name: base[name] for name in ("p3", "p4", "p5")} | step[1], min(at, number)
             write_feed(shop, feed)
-            feed_step = min(at, number)
-            shop.refresh(feed_time=times[feed_step], **OPTIONS)
-            newer = {name: row for name, (when, row) in revised.items() if when >= feed_step}
-            expected = {name: row for name, row in (feed | newer).items() if row is not None}
-            assert products_of(shop) == expected
+            shop.refresh(feed_time=times[written], **OPTIONS)
+            # Of what is older than a feed nothing is known any more.
+            changed = {name: change for name, change in changed.items() if change[0] >= written}
+            newer = {name: row for name, (_, row) in changed.items()}
+            assert products_of(shop) == {name: row for name, row in (feed | newer).items() if row is not None}
             assert read_live(shop.opened).revision is None
-            revised, times = {}, [*times[:number], datetime.now(UTC)]
-            times = [times[-1]] * (number + 2)
         else:
             updated(shop.store, step)
-            known = set(products_of(shop)) | set(revised)
-            if step[0] == "upsert" or step[1] in known:
-                revised[step[1]] = (number, step[2:] or None)
-            times.append(datetime.now(UTC))
+            if whole_rows(shop).get(step[1]) != before.get(step[1]):
+                changed[step[1]] = (number, step[2:] or None)
     write_live(shop)
     shop.require_as_built(model_folder, folder)
 
@@ -130,6 +132,21 @@ def test_a_feed_like_the_revision_makes_it_part_of_a_version(shop: Shop) -> None
     assert (report.changes.none, report.encoded, read_live(shop.opened).revision) == (True, 0, None)
     assert report.published is not None
     assert shop.refresh().published is None
+
+
+def test_a_feed_that_is_given_twice_does_not_undo_what_is_newer(shop: Shop) -> None:
+    """As after a crash, of which nobody knows whether the version went live."""
+    updated(shop.store, ("upsert", "p1", "red boots", 1.5), ("upsert", "n1", "belt", 2.5), ("delete", "p8"))
+    shop.refresh(feed_time=datetime(2020, 1, 1, tzinfo=UTC), **OPTIONS)
+    products = products_of(shop)
+    assert (products["p1"], products["n1"], "p8" in products) == (("red boots", 1.5), ("belt", 2.5), False)
+    assert shop.refresh(feed_time=datetime(2020, 1, 1, tzinfo=UTC), **OPTIONS).published is None
+    updated(shop.store, ("upsert", "n1", "belt", 9.5))
+    shop.refresh(feed_time=datetime(2020, 1, 1, tzinfo=UTC), **OPTIONS)
+    assert products_of(shop) == products | {"n1": ("belt", 9.5)}
+    shop.refresh(feed_time=datetime.now(UTC), **OPTIONS)
+    assert products_of(shop).keys() == {f"p{row}" for row in range(1, 9)}
+    assert products_of(shop)["p1"][0] != "red boots"
 
 
 STEPS: dict[str, tuple[Any, str]] = {
