@@ -7,12 +7,13 @@ import threading
 import time
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager, suppress
+from functools import partial
 from pathlib import Path
 from types import TracebackType
 from typing import Literal, Self
 
 from indexer.search.answer import Answer
-from indexer.search.background import MUCH, yield_to_others
+from indexer.search.background import MUCH, in_background, yield_to_others
 from indexer.search.limits import Limits
 from indexer.search.live_state import NO_LOOK, Failure, LiveState, Look
 from indexer.search.query import Query
@@ -181,7 +182,7 @@ class LiveRetriever:
         self.close()
 
     def _run(self, interval: float) -> None:
-        yield_to_others(MUCH)  # a core that is two thirds busy must not be full while a version is warmed
+        yield_to_others()
         while not self._stop.wait(interval):
             self._check(retry=False)
 
@@ -227,7 +228,8 @@ class LiveRetriever:
         # A version with another manifest than before was repaired: its files are others.
         was_repaired = version.version == before.version.version and version != before.version
         if was_repaired or not before.can_advance(version) or not self._has_its_files():
-            return self._open(version.version, before.embedder)
+            # A core that is two thirds busy must not be full while a version is opened and warmed.
+            return in_background(partial(self._open, version.version, before.embedder), MUCH)
         return self._advance(before, live, verified=version == before.version)
 
     def _advance(self, before: Retriever, live: Live, *, verified: bool) -> Retriever:

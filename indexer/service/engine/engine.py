@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from typing import Any, Generic, Self, TypeVar
 
 from indexer.search.answer import Answer
-from indexer.search.background import MUCH, yield_to_others
+from indexer.search.background import yield_to_others
 from indexer.search.limits import Limits
 from indexer.search.live_retriever import LiveRetriever
 from indexer.search.query import Query, Timings
@@ -70,7 +70,7 @@ class Engine:
         self._fast = Lane("fast", *told, max_sessions=settings.max_batch, max_interactions=_MAX_UNREAD)
         # One at a time: none of them waits for another's condition.
         self._slow = Lane("slow", *told, max_sessions=1, max_interactions=1, background=True)
-        self._reloading = ThreadPoolExecutor(1, "reload", yield_to_others, (MUCH,))
+        self._reloading = ThreadPoolExecutor(1, "reload", yield_to_others)
         self._is_open = False
 
     @classmethod
