@@ -75,7 +75,7 @@ class Service:
         event_log = None if settings.event_log is None else EventLog.open(settings, observer)
         products = ProductWriter(
             ProductPublisher(settings.store, engine.live),
-            engine.reload,
+            engine.live.check,
             settings.timeout,
             observer.products_published if observer else lambda seconds: None,
         )

@@ -6,7 +6,7 @@ import asyncio
 import logging
 import math
 import time
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Generic, Protocol, TypeVar
@@ -51,8 +51,8 @@ class ProductWriter(Generic[Report]):
 
     Args:
         publisher: is used by one thread, and closed.
-        show: awaited after that and before anybody is told, for `timeout` seconds at most: requests that come after
-            an answer are to see what it changed.
+        show: called by another thread after that, and waited for before anybody is told, for `timeout` seconds at
+            most: requests that come after an answer are to see what it changed.
         timeout: seconds.
         published: told how many seconds the changes took that had their turn together.
     """
@@ -60,12 +60,13 @@ class ProductWriter(Generic[Report]):
     def __init__(
         self,
         publisher: Publisher[Report],
-        show: Callable[[], Awaitable[object]],
+        show: Callable[[], object],
         timeout: float,
         published: Callable[[float], None],
     ) -> None:
         self._publisher, self._show, self._timeout, self._tell = publisher, show, timeout, published
         self._thread = ThreadPoolExecutor(1, "products", yield_to_others, (SOMEWHAT,))
+        self._showing = ThreadPoolExecutor(1, "show products", yield_to_others, (SOMEWHAT,))
         self._queue: dict[_Waiting[Report], None] = {}
         self._products = self._bytes = 0
         self._seconds = 0.0
@@ -101,7 +102,8 @@ class ProductWriter(Generic[Report]):
         self._is_closed = True
         if self._work is not None:
             await self._work
-        await asyncio.to_thread(self._thread.shutdown)
+        for thread in (self._thread, self._showing):
+            await asyncio.to_thread(thread.shutdown)
         self._publisher.close()
 
     def _admit(self, change: ProductChange) -> None:
@@ -154,7 +156,8 @@ class ProductWriter(Generic[Report]):
 
     async def _showed(self) -> None:
         try:
-            await asyncio.wait_for(self._show(), self._timeout)
+            loop = asyncio.get_running_loop()
+            await asyncio.wait_for(loop.run_in_executor(self._showing, self._show), self._timeout)
         except TimeoutError:
             _LOG.warning("a change of products is published, and this worker does not answer with it yet")
         except Exception:  # it is published all the same

@@ -7,6 +7,7 @@ import itertools
 import json
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 from threading import Event
 from typing import Any
 
@@ -72,6 +73,12 @@ def test_workers_that_write_at_once_lose_nothing(
     until(lambda: f"ubm_revision {float(last)}" in _metrics(service))
 
 
+def _anonymous_bytes(process_id: int) -> int:
+    """Memory of a process that is its own."""
+    lines = Path(f"/proc/{process_id}/status").read_text("ascii").splitlines()
+    return next(int(line.split()[1]) for line in lines if line.startswith("RssAnon:")) * 1_024
+
+
 def _metrics(service: ServiceProcess) -> str:
     connection = service.connect()
     connection.request("GET", "/metrics")
@@ -84,7 +91,7 @@ def test_a_thousand_upserts_under_steady_queries(
     shop: Shop, service: ServiceProcess, pair: dict[int, http.client.HTTPConnection]
 ) -> None:
     """Each query sees each product as it was or as it is, and never an older one than the query before it did."""
-    done = Event()
+    done, memory = Event(), []
 
     def watch(connection: http.client.HTTPConnection) -> int:
         queries, last, before = 0, -1.0, (0, 0)
@@ -103,11 +110,14 @@ def test_a_thousand_upserts_under_steady_queries(
         try:
             writer = service.connect()
             for number in range(1_000):
-                upsert(writer, product_id="p3", price=float(number))
+                upsert(writer, product_id="p3", price=10.0 + number)
+                if number in (100, 999):
+                    memory.append(_anonymous_bytes(service.owner_of(writer)))
                 if number == 500:
                     shop.publish()
         finally:
             done.set()
         assert all(queries.result() > 100 for queries in watching)
+    assert memory[1] - memory[0] < 64 << 20
     for connection in pair.values():
-        until(lambda connection=connection: price(connection, "p3") == 999.0)
+        until(lambda connection=connection: price(connection, "p3") == 1_009.0)
