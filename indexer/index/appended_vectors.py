@@ -6,6 +6,7 @@ Letters: B queries, C candidates, M vectors of the index, N appended ones, K pos
 from __future__ import annotations
 
 import math
+from functools import cached_property
 from typing import Any, NamedTuple, Protocol, Self
 
 import numpy as np
@@ -47,10 +48,9 @@ class AppendedVectors:
     was there before.
     """
 
-    def __init__(self, storage: _Storage, run: _Part, tail: _Part) -> None:
-        self._storage = storage
-        self._run, self._tail = run, tail
-        self.indexes = [part.index for part in (run, tail) if len(part.codes)]
+    def __init__(self, storage: _Storage, parts: tuple[_Part, ...] = ()) -> None:
+        self._storage, self._parts = storage, parts
+        self.indexes = [part.index for part in parts]
 
     @classmethod
     def empty(cls, index: _Index) -> Self:
@@ -59,9 +59,7 @@ class AppendedVectors:
         Args:
             index: a `VectorIndex` as it was built.
         """
-        storage = _Storage(index.backend)
-        nothing = storage.part(storage.encode(np.empty((0, index.backend.dimension), np.float32)), 0)
-        return cls(storage, nothing, nothing)
+        return cls(_Storage(index.backend))
 
     def extended(self, vectors: FloatArray) -> AppendedVectors:
         """These and more, at the next positions.
@@ -72,24 +70,29 @@ class AppendedVectors:
         Raises:
             ValueError: they have another width.
         """
-        storage, run = self._storage, self._run
-        codes = np.concatenate([self._tail.codes, storage.encode(vectors)])
-        if len(codes) <= _MAX_TAIL:
-            return AppendedVectors(storage, run, storage.part(codes, len(run.codes)))
-        run = storage.part(np.concatenate([run.codes, codes]), 0)
-        return AppendedVectors(storage, run, storage.part(codes[:0], len(run.codes)))
+        if not len(vectors):
+            return self
+        codes = self._storage.encode(vectors)
+        parts = list(self._parts)
+        if parts and len(parts[-1].codes) <= _MAX_TAIL:
+            codes = np.concatenate([parts.pop().codes, codes])
+        if parts and len(codes) > _MAX_TAIL:
+            codes = np.concatenate([parts.pop().codes, codes])
+        first = sum(len(part.codes) for part in parts)
+        return AppendedVectors(self._storage, (*parts, self._storage.part(codes, first)))
 
     def __len__(self) -> int:
         """N."""
-        return len(self._run.codes) + len(self._tail.codes)
+        return sum(len(part.codes) for part in self._parts)
 
     def vectors(self, rows: IntArray) -> FloatArray:
         """Some of them as they are stored, counted from 0: [K] -> [K, D]."""
-        codes = np.empty((len(rows), self._run.codes.shape[1]), np.uint8)
-        in_run = rows < len(self._run.codes)
-        codes[in_run] = self._run.codes[rows[in_run]]
-        codes[~in_run] = self._tail.codes[rows[~in_run] - len(self._run.codes)]
-        return self._storage.decode(codes)
+        vectors, first = np.empty((len(rows), self._storage.dimension), np.float32), 0
+        for part in self._parts:
+            inside = (rows >= first) & (rows < first + len(part.codes))
+            vectors[inside] = self._storage.decode(part.codes[rows[inside] - first])
+            first += len(part.codes)
+        return vectors
 
     def search(self, queries: FloatArray, count: int, search_value: int, allowed: Selection | None) -> list[Neighbours]:
         """The nearest of each query, at most C from each part of them: [B, C].
@@ -97,6 +100,8 @@ class AppendedVectors:
         Args:
             search_value, allowed: as of `IndexBackend.search`, over all M + N.
         """
+        if not self._parts:
+            return []
         parameters = self._storage.parameters(search_value, allowed)
         return [Neighbours(*index.search(queries, count, params=parameters)) for index in self.indexes]
 
@@ -106,6 +111,8 @@ class AppendedVectors:
         Args:
             search_value: with which nothing is skipped.
         """
+        if not self._parts:
+            return []
         parameters = self._storage.parameters(search_value, allowed)
         found = [index.range_search(query, -math.inf, params=parameters) for index in self.indexes]
         return [Neighbours(scores[None], positions[None]) for _, scores, positions in found]
@@ -117,13 +124,21 @@ class _Storage:
     def __init__(self, base: IndexBackend) -> None:
         self._base = base
         self._first = len(base)
-        self._index = base.empty_like() if isinstance(base, FaissBackend) else empty_flat(base.dimension)
-        self._layers = layers_of(self._index)
+        self.dimension = base.dimension
+
+    @cached_property
+    def _index(self) -> Any:
+        """An empty one. Made when it is needed: most versions have no revision, and `disk` does without FAISS."""
+        return self._base.empty_like() if isinstance(self._base, FaissBackend) else empty_flat(self.dimension)
+
+    @cached_property
+    def _layers(self) -> tuple[str, ...]:
+        return layers_of(self._index)
 
     def encode(self, vectors: FloatArray) -> NDArray[np.uint8]:
         """[N, D] -> [N, bytes]."""
-        if vectors.ndim != 2 or vectors.shape[1] != self._index.d:
-            raise ValueError(f"expected vectors [N, {self._index.d}], got {list(vectors.shape)}")
+        if vectors.ndim != 2 or vectors.shape[1] != self.dimension:
+            raise ValueError(f"expected vectors [N, {self.dimension}], got {list(vectors.shape)}")
         self._require_whole()
         codes: NDArray[np.uint8] = self._index.sa_encode(np.ascontiguousarray(vectors, np.float32))
         return codes

@@ -251,4 +251,4 @@ def test_a_file_that_was_cut_short_is_named(name: str, tmp_path: Path) -> None:
     with pytest.raises(InvalidData, match="cut short"):
         index.search(QUERIES, 10)
     with pytest.raises(InvalidData, match="cut short"):
-        AppendedVectors.empty(base)
+        AppendedVectors.empty(base).extended(NEW[:5])
