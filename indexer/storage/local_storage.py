@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import os
 import shutil
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from pathlib import Path
 
 from filelock import FileLock, Timeout
@@ -49,7 +49,8 @@ class LocalStorage:
         return sorted(entry.name for entry in path.iterdir() if not entry.match(_LEFTOVER)) if path.is_dir() else []
 
     @contextlib.contextmanager
-    def open_folder(self, folder: str) -> Iterator[Path]:
+    def open_folder(self, folder: str, needed: Collection[str] | None = None) -> Iterator[Path]:
+        del needed  # nothing is copied
         if not (self.path / folder).is_dir():
             raise FileNotFoundError(self.path / folder)
         yield self.path / folder

@@ -8,7 +8,7 @@ from __future__ import annotations
 import contextlib
 import errno
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from fnmatch import fnmatchcase
 from pathlib import Path
@@ -64,11 +64,13 @@ class ObjectStorage:
         return sorted(name for name in self._objects.list(folder) if not fnmatchcase(name, _LEFTOVER))
 
     @contextlib.contextmanager
-    def open_folder(self, folder: str) -> Iterator[Path]:
+    def open_folder(self, folder: str, needed: Collection[str] | None = None) -> Iterator[Path]:
         objects = self._objects.list_recursive(folder)
         if not objects:
             raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT), f"{self.uri}/{folder}")
         with TemporaryDirectory(prefix=_TEMPORARY) as temporary:
+            if needed is not None:
+                objects = [meta for meta in objects if meta["path"].removeprefix(f"{folder}/") in needed]
             self._download(objects, folder, Path(temporary))
             try:
                 yield Path(temporary)

@@ -5,7 +5,7 @@ Names are relative to the storage's URI and use slashes: `versions/3/manifest.js
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Protocol
@@ -45,8 +45,12 @@ class Storage(Protocol):
     def list(self, folder: str = "") -> Sequence[str]:
         """Names of the files and folders directly in a folder, sorted, without leftovers; empty if it is missing."""
 
-    def open_folder(self, folder: str) -> AbstractContextManager[Path]:
-        """A local folder with all files of `folder`, for as long as the block lasts.
+    def open_folder(self, folder: str, needed: Collection[str] | None = None) -> AbstractContextManager[Path]:
+        """A local folder with the files of `folder`, for as long as the block lasts.
+
+        Args:
+            needed: names of files in it, of which those that there are must be there; None for all. An object store
+                copies no others.
 
         Raises:
             FileNotFoundError: there is no such folder.

@@ -7,13 +7,15 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from contextlib import ExitStack
+from pathlib import Path
 from typing import Self
 
 import numpy as np
 import polars as pl
 import pyarrow as pa
 
-from indexer.catalogue.mapped_catalogue import MappedCatalogue
+from indexer.catalogue.catalogue_writer import POPULARITY_FILE
+from indexer.catalogue.mapped_catalogue import CATALOGUE_FILES, MappedCatalogue
 from indexer.catalogue.version_catalogue import open_catalogue
 from indexer.refresh.catalogue_scan import with_hashes
 from indexer.revisions.segment import ROW_DELETED, read_patch, read_rows, segment_schema
@@ -24,6 +26,8 @@ from indexer.versions.revision import Revision
 from indexer.versions.version import PATCH_FILE, StoreVersion
 from ubm_embed.errors import InvalidData
 
+# What is read of a version.
+_FILES = (*CATALOGUE_FILES, POPULARITY_FILE, PATCH_FILE)
 EXISTS, BASE_TEXT_HASH = "_row_exists", "_row_base_text_hash"
 
 
@@ -62,11 +66,12 @@ class CurrentProducts:
         """
         try:
             with ExitStack() as stack:
-                folder = stack.enter_context(store.storage.open_folder(version_folder(version.files_version)))
+                needed = _FILES if version.layout > 1 else None
+                folder = stack.enter_context(store.storage.open_folder(version_folder(version.files_version), needed))
                 own = None
                 if version.shares_files_of:
-                    own = stack.enter_context(store.storage.open_folder(version_folder(version.version)))
-                base = open_catalogue(store, version, folder, own)
+                    own = stack.enter_context(store.storage.open_folder(version_folder(version.version), needed))
+                base = _open_base(store, version, folder, own)
                 patch = None
                 if PATCH_FILE in version.files:
                     patch = read_patch((own or folder) / PATCH_FILE, segment_schema(base.schema, version.dimension))
@@ -134,6 +139,13 @@ class CurrentProducts:
         positions = np.fromiter(self._base.find(product_ids).values(), np.int64)
         values = (pl.Series(name, self._base.values(name, positions), dtype) for name, dtype in self.columns.items())
         return with_hashes(pl.DataFrame(values))
+
+
+def _open_base(store: EmbeddingStore, version: StoreVersion, folder: Path, own: Path | None) -> MappedCatalogue:
+    if version.layout == 1:
+        return open_catalogue(store, version, folder)
+    # Not the index, which may be large and which nothing here reads.
+    return MappedCatalogue.open(folder, version.indexed, own=own)
 
 
 def _replaced(rows: pl.DataFrame, later: pl.DataFrame | None, columns: Sequence[str]) -> pl.DataFrame:

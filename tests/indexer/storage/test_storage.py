@@ -85,6 +85,13 @@ def test_opening_a_missing_folder_is_an_error(storage: Storage) -> None:
         pytest.fail("opened a missing folder")
 
 
+def test_an_open_folder_has_the_files_that_are_needed(storage: Storage) -> None:
+    fill(storage, "versions/3", {"index.bin": b"large", "products.bin": b"rows", "manifest.json": b"{}"})
+    with storage.open_folder("versions/3", ["products.bin", "patch.bin"]) as folder:
+        assert (folder / "products.bin").read_bytes() == b"rows"
+        assert not (folder / "patch.bin").exists()
+
+
 def test_invalid_data_in_an_open_folder_names_the_uri(storage: Storage) -> None:
     fill(storage, "versions/3", VERSION)
     with pytest.raises(InvalidData) as caught, storage.open_folder("versions/3") as folder:
