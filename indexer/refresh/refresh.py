@@ -121,7 +121,9 @@ def _build_plan(
         return Plan.to_build(scan, counts, model)
     live, rows = read_live(store), None
     try:
-        rows = LiveRows.open(store)
+        live_rows = LiveRows.open(store)
+        store.table.read(live_rows.version.table_version, ["product_id"])  # lost files would be noticed by the gates
+        rows = live_rows
         live, scan = rows.known, scan.matched_with(rows)
     except (InvalidData, NotFound):
         pass  # a build is how a store with a damaged live version is repaired

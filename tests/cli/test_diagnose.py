@@ -24,6 +24,7 @@ from indexer.diagnostics.metric_names import METRIC_NEEDS
 from indexer.diagnostics.report import Section
 from indexer.diagnostics.settings import DiagnosisSettings
 from indexer.diagnostics.space import VersionSpace
+from indexer.updates.updater import Updater
 from ubm_embed.data.corpus import INTERACTIONS_FILE, PRODUCTS_FILE
 
 ROOT = Path(__file__).parents[2]
@@ -111,6 +112,26 @@ class TestAVersion:
         assert any("--against" in note for note in notes)
         notes = json.loads(ubm("diagnose", "--store", nights, "--corpus", corpus, "--against", 1).out)["notes"]
         assert not any("--corpus" in note or "--against" in note for note in notes)
+
+    def test_a_revision_that_is_left_out_is_said(self, ubm: Shell, nights: Path) -> None:
+        before = json.loads(ubm("diagnose", "--store", nights).out)
+        with Updater(nights) as updater:
+            updater.upsert([{"product_id": "p9", "title": "green hat"}])
+            updater.delete(["p8"])
+        after = json.loads(ubm("diagnose", "--store", nights).out)
+        note = "the changes of revision 3.2 were not looked at; the next refresh makes them part of a version"
+        assert after["notes"] == [*before["notes"], note]
+        assert after["sections"] == before["sections"]
+
+    def test_a_version_that_shares_files_is_looked_at_with_them(
+        self, ubm: Shell, nights: Path, catalogue: Callable[[int], Path], tmp_path: Path
+    ) -> None:
+        price = pl.when(pl.col("product_id") == "p1").then(pl.lit(50.0)).otherwise("price")
+        pl.read_parquet(catalogue(3)).with_columns(price=price).write_parquet(tmp_path / "fourth.parquet")
+        assert ubm("refresh", "--products", tmp_path / "fourth.parquet", "--store", nights).code == 0
+        ran = ubm("diagnose", "--store", nights, "--against", 3)
+        assert ran.code == 0
+        assert json.loads(ran.out)["sections"]["changes"]["metrics"]["share_changed"]["value"] == 0
 
     def test_a_title_cannot_steer_the_terminal(self, ubm: Shell, nights: Path, corpus: Path) -> None:
         file = corpus / PRODUCTS_FILE
