@@ -102,7 +102,7 @@ def _warn_about(answer: Answer) -> None:
     if answer.unknown:
         more = f" and {len(answer.unknown) - _MAX_IDS_NAMED:,} more" if len(answer.unknown) > _MAX_IDS_NAMED else ""
         named = ", ".join(map(visible, answer.unknown[:_MAX_IDS_NAMED]))
-        warn(f"version {answer.version} does not know {named}{more}")
+        warn(f"version {answer.label} does not know {named}{more}")
     if answer.fallback is not None:
         warn(f"answered by popularity: {answer.fallback}")
 
@@ -113,4 +113,4 @@ def warn_about_rules(rules: Rules, retriever: Retriever) -> None:
         known = retriever.catalogue.find(ids) if ids else {}
         if unknown := sorted(set(ids).difference(known)):
             count = f"{len(unknown):,} of {counted(len(ids), 'id')} in {option}"
-            warn(f"version {retriever.version.version} does not know {count}, such as {visible(unknown[0])!r}")
+            warn(f"version {retriever.label} does not know {count}, such as {visible(unknown[0])!r}")

@@ -103,6 +103,11 @@ class Answer:
     remaining_length: float | None = None
     revision: int = 0
 
+    @property
+    def label(self) -> str:
+        """Version and revision as people write them."""
+        return f"{self.version}.{self.revision}" if self.revision else str(self.version)
+
     def to_dict(self) -> dict[str, Any]:
         """As JSON, without predictions that were not made."""
         predictions = {"purchase_intention": self.purchase_intention, "remaining_length": self.remaining_length}

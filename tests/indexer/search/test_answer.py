@@ -24,6 +24,12 @@ def test_an_answer_as_json_has_the_promised_keys() -> None:
     }
 
 
+def test_an_answer_says_which_version_it_is_of() -> None:
+    answer = Answer("s1", 3, "abc", None, (), 1.0, (), revision=17)
+    assert (answer.label, answer.to_dict()["revision"]) == ("3.17", 17)
+    assert Answer("s1", 3, "abc", None, (), 1.0, ()).label == "3"
+
+
 def test_only_predictions_that_were_made_are_in_it() -> None:
     document = Answer("s1", 3, "abc", None, (), 1.0, (), 0.12345678, 0.0).to_dict()
     assert list(document)[5:8] == ["unknown", "purchase_intention", "remaining_length"]

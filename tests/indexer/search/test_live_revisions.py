@@ -5,8 +5,10 @@ Each revision gives all products its own number as their price.
 
 from __future__ import annotations
 
+import gc
 import logging
 import threading
+import weakref
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -148,6 +150,22 @@ class TestTakingUp:
             assert live.recommend(SESSION).revision == 2
             with pytest.raises(ValueError, match="closed"):
                 before.recommend(SESSION)
+
+    def test_a_revision_is_freed_at_once(self, nights: Path, updater: Updater) -> None:
+        with LiveRetriever(nights, device="cpu", interval=None) as live:
+            updater.upsert([{"product_id": "n1", "title": "red shirt"}])
+            assert live.check()
+            live.recommend(SESSION, 8, Rules(where="price < 50", max_per={"category": 2}))
+            retriever = live_retriever(live)
+            parts = [weakref.ref(part) for part in (retriever, retriever.catalogue, retriever.index)]
+            del retriever
+            gc.disable()  # as Python leaves cycles for minutes in a process with many objects
+            try:
+                reprice(updater, 2)
+                assert live.check()
+                assert [part() for part in parts] == [None] * len(parts)
+            finally:
+                gc.enable()
 
     def test_a_rollback_takes_its_revision_along(self, nights: Path, updater: Updater) -> None:
         store = EmbeddingStore.open(nights)
