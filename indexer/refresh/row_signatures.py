@@ -18,8 +18,8 @@ def row_signatures(
 ) -> Signatures:
     """The hashes of a row's id, text (16 bytes) and columns as one of 64 bits: [K] each -> [K]."""
     words = np.ascontiguousarray(text_hashes).view("<u8").reshape(-1, 2)
-    mixed = id_hashes
-    for part in (words[:, 0], words[:, 1], row_hashes):
+    mixed = np.zeros(id_hashes.size, np.uint64)
+    for part in (id_hashes, words[:, 0], words[:, 1], row_hashes):
         mixed = (mixed ^ part) * _FACTOR
         mixed ^= mixed >> np.uint64(32)
     return mixed
