@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING
 from indexer.search.live_retriever import LiveRetriever
 from indexer.service.updates.joined_changes import Outcome, publish_joined
 from indexer.service.updates.product_change import ProductChange
-from ubm_embed.errors import NotFound
+from indexer.updates.limits import LimitReached
+from ubm_embed.errors import Conflict, NotFound
 
 if TYPE_CHECKING:
     from indexer.updates.updater import Updater
@@ -56,8 +57,12 @@ class ProductPublisher:
 
 
 def _translated(outcome: Outcome) -> Outcome:
+    """An error as clients may see it: they know no files, and the log has the cause."""
     if isinstance(outcome, (OSError, NotFound)):
-        error = StoreNotWritten(str(outcome))
-        error.__cause__ = outcome
-        return error
-    return outcome
+        error: Exception = StoreNotWritten(str(outcome))
+    elif isinstance(outcome, Conflict) and not isinstance(outcome, LimitReached):
+        error = Conflict("other writers were always first; nothing was changed; send it again")
+    else:
+        return outcome
+    error.__cause__ = outcome
+    return error

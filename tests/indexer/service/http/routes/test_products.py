@@ -16,6 +16,7 @@ from hypothesis import strategies as st
 from indexer.service.http.access.key_sources import VARIABLE
 from indexer.service.http.access.keys import Keys
 from tests.indexer.service.http.served import ODD_ID, Serve, Served
+from ubm_embed.errors import Conflict
 
 ROLES = ("read", "write", "admin")
 COUNTS = {"new": 0, "changed": 0, "updated": 0, "unchanged": 0, "deleted": 0, "unknown": []}
@@ -178,6 +179,19 @@ def test_a_body_beyond_the_limit_is_413(serve: Serve, store: Path) -> None:
         assert response.status_code == 413
 
 
+def test_more_changes_than_a_version_may_have_are_409_and_say_what_to_do(
+    serve: Serve, shop_store: Path, tmp_path: Path
+) -> None:
+    with serve(store=str(shutil.copytree(shop_store, tmp_path / "store"))) as shop:
+        many = [{"product_id": f"many-{number}", "title": "a hat"} for number in range(1_000)]
+        assert counts(upsert(shop, *many)) == {"new": 1_000}
+        response = shop.client.post("/v1/products", json={"product_id": "one-more", "title": "a hat"})
+        assert (response.status_code, response.json()["error_type"]) == (409, "conflict")
+        assert "ubm-embed refresh" in response.json()["error"]
+        assert counts(upsert(shop, {"product_id": "many-7", "price": 5.0})) == {"updated": 1}
+        assert match(shop, "many-7")["price"] == 5.0
+
+
 def test_a_store_that_cannot_be_written_goes_on_answering(serve: Serve, store: Path, monkeypatch: Any) -> None:
     with serve(store=str(store)) as shop:
         monkeypatch.setattr("indexer.versions.live._swap", _refuse)
@@ -185,12 +199,21 @@ def test_a_store_that_cannot_be_written_goes_on_answering(serve: Serve, store: P
         assert (response.status_code, response.json()["error_type"]) == (503, "store_not_written")
         assert response.headers["retry-after"]
         assert shop.recommend(interactions=[{"action": "view", "product_id": "p1"}])["matches"]
+        monkeypatch.setattr("indexer.updates.updater.publish_revision", _lose)
+        monkeypatch.setattr("indexer.updates.updater.MAX_TRIES", 1)
+        response = shop.client.post("/v1/products", json={"product_id": "p1", "price": 99.0})
+        assert (response.status_code, response.json()["error_type"]) == (409, "conflict")
+        assert str(store) not in response.text
         monkeypatch.undo()
         assert counts(upsert(shop, {"product_id": "p1", "price": 99.0})) == {"updated": 1}
 
 
 def _refuse(*_: Any, **__: Any) -> None:
     raise OSError(30, "Read-only file system")
+
+
+def _lose(*_: Any, **__: Any) -> None:
+    raise Conflict("live.json was changed by another process meanwhile")
 
 
 _VALUES = st.recursive(
@@ -203,7 +226,7 @@ _PRODUCTS = st.dictionaries(
 )
 
 
-@settings(max_examples=40, deadline=None, suppress_health_check=list(HealthCheck))
+@settings(max_examples=20, deadline=None, suppress_health_check=list(HealthCheck))
 @given(_PRODUCTS, st.sampled_from(["p1", "p8", "hostile"]))
 def test_no_product_brings_the_service_down(shop: Served, product: dict[str, Any], product_id: str) -> None:
     response = shop.client.post("/v1/products", json={**product, "product_id": product_id})
