@@ -16,6 +16,7 @@ from indexer.refresh.refresh import build_index
 from indexer.storage.local_storage import LocalStorage
 from indexer.store.embedding_store import EmbeddingStore
 from indexer.store.product_table import ProductTable
+from indexer.updates.updater import Updater
 from indexer.versions.live import live_number
 from tests.indexer.refresh.kills import SETTINGS, answer, bring_up_to_date, forkserver, killed
 from tests.indexer.refresh.shop import require_same_answer
@@ -107,6 +108,47 @@ def test_a_refresh_killed_at_any_step_leaves_the_old_answers_or_the_new_whole(
     assert set(outcomes) == {1, 2}
     assert outcomes == sorted(outcomes)
     assert len(outcomes) > 30 // stride
+
+
+@pytest.mark.parametrize("change", ["price", "text"])
+def test_a_revision_that_is_folded_in_is_whole_whenever_the_refresh_is_killed(
+    tmp_path: Path, model_folder: Path, products_file: Path, change: str
+) -> None:
+    """A price shares the files of the version before, a text makes new ones; the feed is given again after the kill."""
+    pristine, finished = tmp_path / "pristine", tmp_path / "finished"
+    build_index(model=model_folder, products=products_file, store=pristine, settings=SETTINGS)
+    with Updater(pristine, device="cpu") as updater:
+        updater.upsert(
+            [{"product_id": "p2", "price": 0.5} if change == "price" else {"product_id": "p2", "title": "boots"}]
+        )
+    shutil.copytree(pristine, finished)
+    shared = bring_up_to_date(finished, products_file, None).shares_files_of
+    assert shared == (1 if change == "price" else None)
+    before, after = answer(pristine), answer(finished)
+    assert before.pop("revision") == 1
+    assert after.pop("revision") == 0
+
+    outcomes = []
+    for at in range(0, 1000, 1 if change == "price" else 5):
+        store = tmp_path / f"killed_{at}"
+        shutil.copytree(pristine, store)
+        process = forkserver().Process(target=killed_at_step, args=(store, products_file, None, at))
+        process.start()
+        process.join()
+        if process.exitcode == 0:
+            break
+        assert process.exitcode == -signal.SIGKILL, f"step {at}"
+        outcomes.append(live_number(EmbeddingStore.open(store)))
+        for _ in range(2):
+            found = answer(store)
+            del found["revision"]
+            require_same_answer(found, after, f"step {at}")
+            assert not [finding for finding in examine(store) if finding.severity is Severity.ERROR], f"step {at}"
+            bring_up_to_date(store, products_file, None)
+        assert live_number(EmbeddingStore.open(store)) >= 2, f"step {at}"
+        shutil.rmtree(store)
+    assert set(outcomes) == {1, 2}
+    assert outcomes == sorted(outcomes)
 
 
 def test_shards_encoded_before_a_kill_are_not_encoded_again(
