@@ -12,7 +12,6 @@ from pathlib import Path
 from tempfile import gettempdir
 from typing import TYPE_CHECKING
 
-from indexer.catalogue.catalogue_writer import write_catalogue
 from indexer.catalogue.mapped_catalogue import MappedCatalogue
 from indexer.index.kinds import DISK
 from indexer.store.embedding_store import EmbeddingStore
@@ -25,18 +24,6 @@ if TYPE_CHECKING:
     import pyarrow as pa
 
 IDS_FILE = "ids.parquet"
-
-
-def write_version_catalogue(folder: Path, table: ProductTable, table_version: int) -> None:
-    """Write the files of products of a version, in the table's order and memory that hardly grows with them.
-
-    Raises:
-        InvalidData: the table is damaged.
-        OSError: the disk is full, or the like.
-    """
-    snapshot = table.snapshot(table_version)
-    batches = snapshot.row_batches(with_hashes=True)
-    write_catalogue(folder, snapshot.hashed_schema, batches)
 
 
 def open_catalogue(

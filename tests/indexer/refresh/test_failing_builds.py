@@ -16,7 +16,7 @@ import pytest
 
 from indexer.index import recall
 from indexer.index import vector_index as index
-from indexer.refresh import model_copy, publication, refresh, shards, writing
+from indexer.refresh import going_live, model_copy, probes, publication, refresh, shards, writing, written_version
 from indexer.refresh.refresh import build_index
 from indexer.store.embedding_store import EmbeddingStore
 from indexer.store.product_table import ProductTable
@@ -43,15 +43,16 @@ STEPS: list[tuple[Any, str]] = [
     (ProductTable, "pin"),
     (ProductTable, "batches"),
     (index.VectorIndex, "save"),
-    (publication, "write_version_catalogue"),
+    (written_version, "write_catalogue"),
     (index.VectorIndex, "load"),
-    (publication, "exact_scan"),
+    (probes, "exact_scan"),
     (ProductTable, "vectors"),
     (recall, "recall_at_k"),
+    (probes.Probes, "write"),
     (publication, "digests"),
     (StoreVersion, "write"),
     (outputs, "_replace_folder"),
-    (publication, "make_live"),
+    (going_live, "make_live"),
     (os, "replace"),
     (os, "fsync"),
 ]
@@ -80,11 +81,11 @@ def test_a_build_that_fails_anywhere_changes_nothing(
 def test_an_interrupted_build_changes_nothing(
     store: Path, other_model_folder: Path, products_file: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def interrupt(*_: Any) -> None:
+    def interrupt(*_: Any, **__: Any) -> None:
         raise KeyboardInterrupt
 
     before = answer_of(store)
-    monkeypatch.setattr(publication, "write_version_catalogue", interrupt)
+    monkeypatch.setattr(written_version, "write_catalogue", interrupt)
     with pytest.raises(KeyboardInterrupt):
         build_index(model=other_model_folder, products=products_file, store=store)
     assert answer_of(store) == before
