@@ -161,6 +161,20 @@ def test_dead_positions_are_dropped_once_they_outnumber_the_others() -> None:
     ]
 
 
+def test_vectors_stay_with_their_products_when_dead_positions_are_dropped() -> None:
+    texts = {"x": Row("left"), "y": Row("right"), "x again": Row("left", price=2.0)}
+    changes = [("x", texts["x"]), ("y", texts["y"]), ("x", texts["x again"])]
+    changes += [("z", Row(f"boot {number}")) for number in range(9)]
+    overlay, generations = opened({}), 0
+    for number, change in enumerate(changes, 1):
+        before, overlay = overlay, overlay.advanced(segment_rows({}, [change], number))
+        generations += not overlay.continues(before)
+        found = RevisedCatalogue(overlay.base, overlay).find(["x", "y"])
+        for name, position in found.items():
+            np.testing.assert_array_equal(overlay.vectors(np.array([position])), [texts[name].vector])
+    assert generations
+
+
 def test_the_work_of_a_change_does_not_grow_with_the_version(monkeypatch: pytest.MonkeyPatch) -> None:
     """Rows that are copied, and rows that conditions are evaluated over."""
     monkeypatch.setattr(overlays, "_MAX_TAIL", 8)
