@@ -36,7 +36,8 @@ def test_a_version_describes_itself(store: Path, model_folder: Path) -> None:
     assert version.alignment is not None  # there are interactions
     assert set(version.gates) >= {"vectors", "indexed", "recall", "uniformity"}
     assert all(gate["passed"] for gate in version.gates.values())
-    assert set(version.files) == {index.INDEX_FILE, *CATALOGUE_FILES, CANARIES_FILE}
+    hashes = {"text_hashes.npy", "row_hashes.npy", "popularity.npy"}
+    assert set(version.files) == {index.INDEX_FILE, *CATALOGUE_FILES, *hashes, "probes.npz", CANARIES_FILE}
     assert version.layout == LAYOUT
     require_digests(version, store / "versions" / "1")
 
