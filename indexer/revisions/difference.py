@@ -18,8 +18,8 @@ from indexer.store.table_schema import POPULARITY, ROW_HASH, TEXT_HASH
 from indexer.versions.version import StoreVersion
 from ubm_embed.errors import InvalidData
 
-# Any two versions differ in these.
-_ALWAYS_DIFFERENT = {"version", "table_version", "created", "gates", "files", "changes", "base"}
+# Any two versions differ in these, or may: they are about how a version came to be.
+_ALWAYS_DIFFERENT = {"version", "table_version", "created", "gates", "files", "changes", "base", "index_update"}
 # The two halves of a hash of 16 bytes.
 _TEXT_HASH = (f"{TEXT_HASH}_0", f"{TEXT_HASH}_1")
 
