@@ -1,11 +1,12 @@
 """What does a night cost if only prices changed, or some texts, against the code of an earlier commit in the same run?
 
 git worktree add BEFORE COMMIT
+(cd BEFORE && PYTHONPATH=. python -m benchmarks.retrieval.trained_shop HOME)
 python -m benchmarks.refresh.nights HOME --before BEFORE
 
-HOME is a folder of `benchmarks.retrieval.trained_shop`, whose store is copied for each code. Each night changes the
-price, or the title, of a share of the products; both codes get the same feeds, in turns and each in its own process.
-A first night, which is not counted, brings both copies to the form that their code writes.
+HOME is made by the earlier code, which does not read what later code writes; its store is copied for each code. Each
+night changes the price, or the title, of a share of the products; both codes get the same feeds, in turns and each in
+its own process. A first night, which is not counted, brings both copies to the form that their code writes.
 """
 
 from __future__ import annotations

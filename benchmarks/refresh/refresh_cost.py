@@ -22,9 +22,10 @@ from pathlib import Path
 from statistics import median
 from typing import Any
 
+from benchmarks.changed_catalogue import change
 from benchmarks.command_line import load_or_measure, runner_parser
 from benchmarks.memory import peak_megabytes
-from benchmarks.refresh.toy_store import ALLOW, ENCODERS, SETTINGS, change, write_catalogue, write_model
+from benchmarks.refresh.toy_store import ALLOW, ENCODERS, SETTINGS, write_catalogue, write_model
 from benchmarks.report import markdown_table, report_header
 
 NAME = "refresh_cost"

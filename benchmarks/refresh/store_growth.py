@@ -23,8 +23,9 @@ from typing import Any
 import numpy as np
 import polars as pl
 
+from benchmarks.changed_catalogue import change
 from benchmarks.command_line import load_or_measure, runner_parser
-from benchmarks.refresh.toy_store import ALLOW, ENCODERS, SETTINGS, change, write_catalogue, write_model
+from benchmarks.refresh.toy_store import ALLOW, ENCODERS, SETTINGS, write_catalogue, write_model
 from benchmarks.report import markdown_table, report_header
 from benchmarks.retrieval.shop_home import TrainedShop
 from indexer.refresh.refresh import build_index, refresh

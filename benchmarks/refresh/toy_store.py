@@ -1,4 +1,4 @@
-"""The input of the refresh runners: catalogues of the sample shop, an untrained encoder, and the changes of a night.
+"""The input of the refresh runners: catalogues of the sample shop, and an untrained encoder.
 
 The cost of a refresh does not depend on what vectors mean, only on how much there is to encode. So the encoder is
 untrained: `tiny` costs little and writes vectors of the usual width, `paper` has the paper's sizes.
@@ -8,13 +8,12 @@ from __future__ import annotations
 
 from pathlib import Path
 
-import numpy as np
 import polars as pl
 import torch
 
 from indexer.refresh.gates import Gate
 from indexer.refresh.settings import RefreshSettings
-from ubm_embed.data.corpus import PRODUCTS_FILE, read_products
+from ubm_embed.data.corpus import PRODUCTS_FILE
 from ubm_embed.data.sample_shop.shop import write_sample_shop
 from ubm_embed.data.text.tokenizer import InteractionTokenizer, attribute_names, training_texts
 from ubm_embed.model.bert import bert_config
@@ -50,18 +49,3 @@ def write_model(folder: Path, catalogue: Path, encoder: str, seed: int) -> Path:
     (folder / "model").mkdir(parents=True, exist_ok=True)
     save_checkpoint(folder / "model", model, tokenizer, {})
     return folder / "model"
-
-
-def change(catalogue: Path, share: float, night: int) -> Path:
-    """Write the catalogue of the next night: `share` of its products have a new title, as many a new price."""
-    rows = read_products(catalogue)
-    order = np.random.default_rng([night, rows.height]).permutation(rows.height)
-    count = max(1, round(share * rows.height))
-    retitled, repriced = (pl.Series(np.isin(np.arange(rows.height), part)) for part in (order[:count], order[-count:]))
-    changed = rows.with_columns(
-        title=pl.when(retitled).then(pl.format("{} {}", "title", pl.lit(str(night)))).otherwise("title"),
-        price=pl.when(repriced).then(pl.col("price") + night).otherwise("price"),
-    )
-    file = catalogue.with_name(f"night_{night}.parquet")
-    changed.write_parquet(file)
-    return file

@@ -98,7 +98,7 @@ def _republish(shop: TrainedShop, side: Side, scratch: Path) -> None:
     """A copy of the shop's store with two versions by this code, for changing over from one to the other."""
     if side.store.exists():
         return
-    from benchmarks.refresh.toy_store import change  # torch with it, whose pages a reader would share
+    from benchmarks.changed_catalogue import change  # polars with it, whose pages a reader would share
 
     with output_folder(side.store) as aside:
         shutil.copytree(shop.store, aside, dirs_exist_ok=True)

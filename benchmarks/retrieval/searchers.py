@@ -17,10 +17,12 @@ import numpy as np
 import polars as pl
 
 from indexer.index.faiss_backend import FaissBackend
+from indexer.index.faiss_factory import layers_of
 from indexer.index.index_request import AUTO, IndexRequest
 from indexer.index.kinds import DISK, EF_SEARCH, IndexSpec, kind_from_name
 from indexer.index.lance_backend import LanceBackend
 from indexer.index.recall import TuningQueries
+from indexer.index.search_parameters import search_parameters
 from indexer.index.tuning import build_kind, choose_index
 from indexer.index.tuning import search_values as values_up_to
 from indexer.index.vector_index import INDEX_FILE, VectorIndex
@@ -153,7 +155,8 @@ class Unwrapped:
             if index.spec.kind.search_parameter == EF_SEARCH
             else index.spec.search_value
         )
-        self._parameters = index.backend._parameters(search_value, index.spec.kind.refine_factor)
+        layers = layers_of(self._index)
+        self._parameters = search_parameters(layers, search_value, index.spec.kind.refine_factor)
         self.search_values: Sequence[int] = (index.spec.search_value,)
         self.search_value = index.spec.search_value
 

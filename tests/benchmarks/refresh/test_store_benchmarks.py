@@ -9,8 +9,9 @@ from pathlib import Path
 import polars as pl
 import pytest
 
+from benchmarks.changed_catalogue import change
 from benchmarks.refresh import refresh_cost, store_growth
-from benchmarks.refresh.toy_store import change, write_catalogue
+from benchmarks.refresh.toy_store import write_catalogue
 from benchmarks.report import RESULTS
 
 

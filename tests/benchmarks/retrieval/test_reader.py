@@ -11,7 +11,8 @@ from typing import Any
 import polars as pl
 import pytest
 
-from benchmarks.refresh.toy_store import ALLOW, change
+from benchmarks.changed_catalogue import change
+from benchmarks.refresh.toy_store import ALLOW
 from benchmarks.report import RESULTS
 from benchmarks.retrieval import reader, reader_process, reader_rows
 from benchmarks.retrieval.reader_driver import Reader
