@@ -63,7 +63,7 @@ def serve(
             "--reload-seconds",
             _PROCESSES,
             metavar="SECONDS",
-            help="Between two looks for changes; by default 0.5, and 2 for an object store.",
+            help="Between two looks for changes; by default 0.2, and 2 for an object store.",
         ),
     ] = None,
     grace: Annotated[

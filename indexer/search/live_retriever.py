@@ -33,7 +33,7 @@ from ubm_embed.inference.predictor import Predictor
 
 _LOG = logging.getLogger(__name__)
 # Seconds between two looks at live.json, a file of some hundred bytes.
-_INTERVAL, _INTERVAL_OF_OBJECTS = 0.5, 2.0
+_INTERVAL, _INTERVAL_OF_OBJECTS = 0.2, 2.0
 # Seconds for which a revision waits for the rules to be compiled that are in use; a request compiles what is left.
 _MAX_COMPILING = 0.3
 
