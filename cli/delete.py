@@ -1,4 +1,4 @@
-"""`ubm-embed delete`: products taken out of the version that answers, within a second."""
+"""`ubm-embed delete`: products deleted from the live version, within a second."""
 
 from __future__ import annotations
 
@@ -37,10 +37,11 @@ def delete(
         Format | None, typer.Option("--format", help="Default: a table on a terminal, else JSON.")
     ] = None,
 ) -> None:
-    """Delete products from the version that answers, as a new revision of it.
+    """Delete products from the live version, without waiting for a refresh.
 
-    Ids that the store does not have are listed and are no error, so a deletion may be repeated. The next refresh
-    brings back those that its catalogue still has, unless they were deleted after the time of the catalogue.
+    Publishes a revision of the version, as `ubm-embed upsert` does. Ids that the store does not have are listed and are
+    no error, so a deletion may be repeated. The next refresh brings back products that its catalogue still has, unless
+    they were deleted after the time of the catalogue.
     """
     if ids is None and not one_by_one:
         raise typer.BadParameter("give --ids FILE, or --id ID")

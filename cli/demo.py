@@ -84,6 +84,8 @@ def run_demo(home: Path, *, seed: int, overwrite: bool, sizes: DemoSizes | None 
     typer.echo(f"\nDone in {time.monotonic() - started:.0f} s. Query it yourself:\n")
     typer.echo(f"  ubm-embed query --session {home / 'session.json'} --store {home / 'store'}")
     typer.echo(f'  ubm-embed lookup --title "blue trail running shoes" --store {home / "store"}')
+    changed = '{"product_id": "p0000001", "price": 9.90, "in_stock": true}'
+    typer.echo(f"  echo '{changed}' | ubm-embed upsert --products - --store {home / 'store'}")
     typer.echo(f"  ubm-embed serve --store {home / 'store'}    # and open http://127.0.0.1:8080/docs")
     typer.echo(f"  ubm-embed diagnose --store {home / 'store'} --corpus {home / 'corpus'}")
 

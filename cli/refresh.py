@@ -82,8 +82,8 @@ def refresh(
             "--feed-time",
             metavar="TIME",
             formats=_TIME_FORMATS,
-            help="When the catalogue was true, as 2026-01-31T04:00:00+00:00 (without an offset: UTC). Products that "
-            "were upserted or deleted later stay so. Default: when the newest of its files was written.",
+            help="When the catalogue was exported, as 2026-01-31T04:00:00+00:00; UTC without an offset. What was "
+            "upserted or deleted later is kept. Default: when the newest of its files was written.",
         ),
     ] = None,
     index: Index = None,

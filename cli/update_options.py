@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 UpdateConfig = Annotated[
     Path | None,
-    typer.Option("--config", metavar="FILE", help="TOML: its section [updates] has the limits of a revision."),
+    typer.Option("--config", metavar="FILE", help="TOML: limits of a revision, in its section \\[updates]."),
 ]
 _COUNTS = ("new", "changed", "updated", "unchanged", "deleted", "encoded")
 _MAX_LISTED = 20

@@ -1,4 +1,4 @@
-"""`ubm-embed upsert`: products added or changed in the version that answers, within a second."""
+"""`ubm-embed upsert`: products added to the live version, or changed in it, within a second."""
 
 from __future__ import annotations
 
@@ -33,10 +33,11 @@ def upsert(
         Format | None, typer.Option("--format", help="Default: a table on a terminal, else JSON.")
     ] = None,
 ) -> None:
-    """Add products to the version that answers, or change them, as a new revision of it.
+    """Add products to the live version, or change them, without waiting for a refresh.
 
-    A field that a row does not have stays as it is; null, or an empty field of a CSV file, clears it. Only new texts
-    are encoded. Services answer with the revision within a second; the next refresh folds it in.
+    Publishes a revision of the version, such as 3.17, which services answer from within a second and the next refresh
+    folds in. A field that a row does not have stays as it is; null, or an empty field of a CSV file, clears it. Only new
+    texts are encoded. One invalid row, and nothing is changed.
     """
     with loading():
         limits = read_limits(config)

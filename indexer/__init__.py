@@ -17,6 +17,9 @@ if TYPE_CHECKING:
     from indexer.search.ranking import Rules
     from indexer.search.retriever import Retriever
     from indexer.store.embedding_store import EmbeddingStore
+    from indexer.updates.limits import UpdateLimits
+    from indexer.updates.report import UpdateReport
+    from indexer.updates.updater import Updater
     from indexer.versions.version import StoreVersion
 
 __all__ = [
@@ -31,6 +34,9 @@ __all__ = [
     "Rules",
     "Sources",
     "StoreVersion",
+    "UpdateLimits",
+    "UpdateReport",
+    "Updater",
     "VectorIndex",
     "build_index",
     "diagnose_models",
@@ -50,6 +56,9 @@ _MODULES = {
     "Rules": "search.ranking",
     "Sources": "diagnostics.diagnosis",
     "StoreVersion": "versions.version",
+    "UpdateLimits": "updates.limits",
+    "UpdateReport": "updates.report",
+    "Updater": "updates.updater",
     "VectorIndex": "index.vector_index",
     "build_index": "refresh.refresh",
     "diagnose_models": "diagnostics.diagnosis",

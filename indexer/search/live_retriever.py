@@ -55,7 +55,7 @@ class LiveRetriever:
 
     Args:
         device, predictors, limits: as of `Retriever.open`.
-        interval: seconds between two looks; by default half a second for a folder and 2 seconds for an object store,
+        interval: seconds between two looks; by default a fifth of a second for a folder and 2 seconds for an object store,
             which charges for each. None for no thread, where the owner calls `check`.
         retry_after: seconds before a version that did not open is tried again.
         warm_sessions: how many of the last sessions a new version answers before it takes over.
