@@ -58,5 +58,5 @@ def _ids_in(source: Path, limits: UpdateLimits) -> list[str]:
     from indexer.updates.product_id_file import read_product_ids
     from ubm_embed.data.tables.stdin_file import spooled_stdin
 
-    with spooled_stdin([source], limits.max_bytes) as (file,):
+    with spooled_stdin([source], limits.max_bytes, may_be_empty=True) as (file,):
         return read_product_ids(file, limits.max_products + 1)

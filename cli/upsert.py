@@ -36,8 +36,8 @@ def upsert(
     """Add products to the live version, or change them, without waiting for a refresh.
 
     Publishes a revision of the version, such as 3.17, which services answer from within a second and the next refresh
-    folds in. A field that a row does not have stays as it is; null, or an empty field of a CSV file, clears it. Only new
-    texts are encoded. One invalid row, and nothing is changed.
+    folds in. A field that a row does not have stays as it is; null, or an empty field of a CSV file, clears it. Only
+    new texts are encoded. One invalid row, and nothing is changed.
     """
     with loading():
         limits = read_limits(config)

@@ -11,6 +11,7 @@ import pytest
 
 from cli.demo import DemoSizes, held_out_sessions, run_demo
 from indexer.search.retriever import Retriever
+from indexer.updates.updater import Updater
 from ubm_embed.data.corpus import Corpus
 from ubm_embed.data.session import parse_session
 
@@ -38,6 +39,9 @@ def test_it_leaves_a_corpus_a_model_a_store_and_a_session(
     assert session.session_id in held_out_sessions(Corpus.open(home / "corpus"), home / "model")
     answer = Retriever.open(home / "store").recommend(session, 5)
     assert [match.title for match in answer.matches if match.title not in story] == []
+    line = next(line for line in story.splitlines() if "ubm-embed upsert" in line)
+    with Updater(home / "store") as updater:
+        assert updater.upsert([json.loads(line.split("'")[1])]).updated == 1
 
 
 @pytest.mark.slow

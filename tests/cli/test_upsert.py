@@ -103,6 +103,21 @@ def test_errors_have_their_exit_codes_and_change_nothing(
     assert contents(nights) == before
 
 
+@pytest.mark.parametrize("command", ["upsert", "delete"])
+def test_the_help_names_the_section_of_the_limits(ubm: Shell, command: str) -> None:
+    assert "[updates]" in ubm(command, "--help").out
+
+
+def test_options_come_from_the_environment(
+    ubm: Shell, nights: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("UBM_EMBED_STORE", str(nights))
+    monkeypatch.setenv("UBM_EMBED_CONFIG", str(write(tmp_path, "small.toml", "[updates]\nmax_products = 1\n")))
+    monkeypatch.setenv("UBM_EMBED_FORMAT", "jsonl")
+    assert json.loads(ubm("delete", "--id", "p1").out)["deleted"] == 1
+    assert ubm("delete", "--id", "p2").code == 5
+
+
 def test_a_store_that_is_not_there_is_not_found(ubm: Shell, tmp_path: Path) -> None:
     rows = write(tmp_path, "rows.csv", "product_id,price\np1,3\n")
     for command in (("upsert", "--products", rows), ("delete", "--id", "p1")):
@@ -127,6 +142,12 @@ def test_only_ids_that_are_not_there_are_listed_and_not_too_many(ubm: Shell, nig
     assert "'x19', ..." in ran.err
     assert "'x20'" not in ran.err
     assert len(json.loads(ran.out)["unknown"]) == 30
+
+
+def test_nothing_to_delete_is_no_error(nights: Path) -> None:
+    ran = in_a_process("delete", "--ids", "-", "--store", nights)
+    assert ran.returncode == 0, ran.stderr
+    assert "nothing changed; version 3 stays live" in ran.stderr
 
 
 def test_a_mapping_names_the_columns(ubm: Shell, nights: Path, tmp_path: Path) -> None:
