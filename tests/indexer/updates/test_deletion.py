@@ -69,13 +69,30 @@ def test_ids_are_read_from_tables_and_from_lines(tmp_path: Path, name: str) -> N
     [
         ("ids.csv", "sku\np1\n", r"ids\.csv, field 'product_id': missing column"),
         ("ids.csv", "product_id,x\np1,1\nnull,2\n", r"ids\.csv, row 2, field 'product_id': expected an id"),
+        ("ids.csv", "sku\n", r"ids\.csv, field 'product_id': missing column"),
         ("ids.txt", "p1\nundefined\n", r"ids\.txt, row 2: expected an id, got 'undefined'"),
+        ("ids.txt", "p1\n\udcff\n", r"ids\.txt: not UTF-8 text"),
+        ("ids.txt", "\udcff\n", r"ids\.txt: not UTF-8 text"),
     ],
 )
 def test_what_is_no_id_is_named(tmp_path: Path, name: str, content: str, message: str) -> None:
-    (tmp_path / name).write_text(content)
+    (tmp_path / name).write_text(content, errors="surrogateescape")
     with pytest.raises(InvalidData, match=message):
         read_product_ids(tmp_path / name, 100)
+
+
+@pytest.mark.parametrize(
+    ("name", "content"), [("ids.txt", ""), ("ids", "\n \n"), ("ids.csv", ""), ("ids.csv", "product_id,price\n")]
+)
+def test_an_empty_file_has_no_ids(tmp_path: Path, name: str, content: str) -> None:
+    (tmp_path / name).write_text(content)
+    assert read_product_ids(tmp_path / name, 100) == []
+
+
+def test_a_folder_has_the_ids_of_its_files(tmp_path: Path) -> None:
+    for number in (1, 2):
+        (tmp_path / f"{number}.csv").write_text(f"product_id\np{number}\n")
+    assert read_product_ids(tmp_path, 100) == ["p1", "p2"]
 
 
 def test_a_missing_file_is_not_found(tmp_path: Path) -> None:

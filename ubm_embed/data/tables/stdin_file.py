@@ -17,13 +17,16 @@ _CHUNK_BYTES = 1 << 20
 
 
 @contextmanager
-def spooled_stdin(sources: Sequence[str | Path], max_bytes: int | None = None) -> Iterator[list[Path]]:
+def spooled_stdin(
+    sources: Sequence[str | Path], max_bytes: int | None = None, *, may_be_empty: bool = False
+) -> Iterator[list[Path]]:
     """The sources, with a temporary copy of standard input for the one that is `-`; it is deleted in the end.
 
     The copy is named `stdin`: errors say so, and its content decides what kind of table it is.
 
     Args:
         max_bytes: of standard input; None for as many as come.
+        may_be_empty: whether it is no error if nothing comes.
 
     Raises:
         InvalidData: `-` is given twice, or nothing comes from it, or more than `max_bytes`.
@@ -39,7 +42,7 @@ def spooled_stdin(sources: Sequence[str | Path], max_bytes: int | None = None) -
         copy = Path(folder) / _NAME
         with copy.open("wb") as file:
             _copy(file, max_bytes)
-        if copy.stat().st_size == 0:
+        if copy.stat().st_size == 0 and not may_be_empty:
             raise InvalidData("empty; expected a table", file=_NAME)
         try:
             yield [copy if path == STDIN else path for path in paths]
