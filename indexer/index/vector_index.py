@@ -178,9 +178,11 @@ class VectorIndex:
         k = min(k, available)
         if not k:
             return Neighbours(np.empty((len(queries), 0), np.float32), np.empty((len(queries), 0), np.int64))
-        if allowed is not None and ScannedSelections.are_faster(allowed):
+        allowed = self.visible if allowed is None else allowed
+        # All that are visible are no small selection of the index: it is searched like one without a revision.
+        if allowed is not None and allowed is not self.visible and ScannedSelections.are_faster(allowed):
             return self._selections.search(queries, k, allowed)
-        request = SearchRequest(k, available, self.visible if allowed is None else allowed)
+        request = SearchRequest(k, available, allowed)
         candidates = self._find_candidates(queries, request)
         if len(queries) == 1 and self.backend.exact_scores and candidates.has_certain_order(k):
             return Neighbours(candidates.scores[:, :k], candidates.positions[:, :k])

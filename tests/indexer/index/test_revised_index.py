@@ -105,6 +105,15 @@ def test_filters_answer_as_on_an_index_that_was_built_so(name: str, share: float
         assert_same(found, right.search(query, 10, Selection(allowed[mask])), np.flatnonzero(mask))
 
 
+@pytest.mark.parametrize("name", IN_LISTS)
+def test_to_allow_all_that_are_visible_is_no_filter(name: str) -> None:
+    mask = mostly(COUNT)
+    index = revised(FILES[name], [], mask).with_search_value(1)
+    right = built_with(FILES[name], BASE[mask]).with_search_value(1)
+    for query in QUERIES[:, None]:
+        assert_same(index.search(query, 10, index.visible), right.search(query, 10), np.flatnonzero(mask))
+
+
 OPERATIONS = st.lists(
     st.tuples(st.integers(0, 40) | st.sampled_from([1023, 1025]), st.floats(0, 1), st.integers(0, 99)), max_size=4
 )
