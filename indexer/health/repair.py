@@ -5,16 +5,18 @@ from __future__ import annotations
 from pathlib import Path
 
 from indexer.health.doctor import examine
-from indexer.health.shared_files import follow_base, restore_own_files
+from indexer.health.shared_files import follow_base, lost_kept, restore_own_files
+from indexer.health.version_files import sound_content
 from indexer.index.index_request import IndexRequest
+from indexer.refresh.feed_time import KEPT_FILE
 from indexer.refresh.gates import Gate
 from indexer.refresh.plan import ChangeCounts
 from indexer.refresh.publication import make_version
 from indexer.refresh.release_candidate import ReleaseCandidate
 from indexer.refresh.settings import RefreshSettings
-from indexer.store.embedding_store import EmbeddingStore, model_folder, version_folder
+from indexer.store.embedding_store import EmbeddingStore, model_folder
 from indexer.versions.live import version_numbers
-from indexer.versions.version import CANARIES_FILE, StoreVersion, digest_of, manifest_name, read_version
+from indexer.versions.version import CANARIES_FILE, StoreVersion, manifest_name, read_version
 from ubm_embed.errors import InvalidData, NotFound
 from ubm_embed.model.folder import ModelFolder
 from ubm_embed.progress import Notice, unsaid
@@ -61,9 +63,11 @@ def rebuild(store: EmbeddingStore, number: int, notice: Notice = unsaid) -> Stor
         known = None  # its folder is gone, but the table still keeps its rows
     if known is not None and known.shares_files_of is not None:
         if known.shares_files_of not in version_numbers(store):
-            rebuild(store, known.shares_files_of)
+            rebuild(store, known.shares_files_of, notice)
         return restore_own_files(store, read_version(store, number), notice)
     made = _rebuilt(store, number, known)
+    if known is not None and KEPT_FILE in known.files.keys() - made.files.keys():
+        notice(lost_kept(number))
     follow_base(store, made)
     return made
 
@@ -113,17 +117,9 @@ def _candidate(store: EmbeddingStore, number: int, known: StoreVersion | None) -
         pairs=None,
         index=known.index_request if known else IndexRequest(),
         columns=known.columns if known else {},
-        canaries=_canaries(store, known) if known else None,
+        canaries=sound_content(store, known, CANARIES_FILE) if known else None,
+        kept=sound_content(store, known, KEPT_FILE) if known else None,
     )
-
-
-def _canaries(store: EmbeddingStore, version: StoreVersion) -> bytes | None:
-    """A version's canaries as they were published; None if they are lost or damaged."""
-    try:
-        content = store.storage.read(f"{version_folder(version.version)}/{CANARIES_FILE}")
-    except FileNotFoundError:
-        return None
-    return content if version.files.get(CANARIES_FILE) == digest_of(content) else None
 
 
 def _model_ids(store: EmbeddingStore, number: int, table_version: int) -> tuple[str, str | None]:

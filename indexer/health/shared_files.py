@@ -8,7 +8,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from indexer.catalogue.catalogue_writer import POPULARITY_FILE, write_popularity
-from indexer.health.version_files import damaged_files
+from indexer.health.version_files import damaged_files, sound_content
+from indexer.refresh.feed_time import KEPT_FILE
 from indexer.revisions.version_rows import VersionRows
 from indexer.store.embedding_store import EmbeddingStore, version_folder
 from indexer.versions.live import version_numbers
@@ -27,7 +28,7 @@ from ubm_embed.progress import Notice
 
 
 def restore_own_files(store: EmbeddingStore, version: StoreVersion, notice: Notice) -> StoreVersion:
-    """Write a version's popularity and canaries again where they are lost. Call it inside `store.write_lock`.
+    """Write a version's own files again where they are lost. Call it inside `store.write_lock`.
 
     Args:
         notice: is told what may be older than it was.
@@ -47,18 +48,27 @@ def restore_own_files(store: EmbeddingStore, version: StoreVersion, notice: Noti
         notice(f"popularity of version {version.version} is lost: it is now that of version {base.version}")
     else:
         popularity = _array(store.storage.read(_name(version, POPULARITY_FILE)))
-    patch = store.storage.read(_name(version, PATCH_FILE))
-    canaries = base if CANARIES_FILE in damaged else version
-    copy = store.storage.read(_name(canaries, CANARIES_FILE)) if CANARIES_FILE in canaries.files else None
+    if KEPT_FILE in damaged:
+        notice(lost_kept(version.version))
+    copied = {
+        PATCH_FILE: sound_content(store, version, PATCH_FILE),
+        KEPT_FILE: sound_content(store, version, KEPT_FILE),
+        CANARIES_FILE: sound_content(store, base if CANARIES_FILE in damaged else version, CANARIES_FILE),
+    }
     with store.storage.write_folder(version_folder(version.version), last=MANIFEST_FILE) as aside:
-        (aside / PATCH_FILE).write_bytes(patch)
+        for name, content in copied.items():
+            if content is not None:
+                (aside / name).write_bytes(content)
         ids = rows.overlay.base.table(["product_id"]).column(0)
         write_popularity(aside, popularity, ids.take)
-        if copy is not None:
-            (aside / CANARIES_FILE).write_bytes(copy)
         restored = version.replace(files=digests(aside))
         restored.write(aside)
     return restored
+
+
+def lost_kept(number: int) -> str:
+    """The notice that nothing says any more which products were newer than a version's catalogue."""
+    return f"what was newer than the catalogue of version {number} is lost: a refresh with that one would undo it"
 
 
 def follow_base(store: EmbeddingStore, base: StoreVersion) -> None:

@@ -12,7 +12,7 @@ from indexer.health.disk_index import require_searchable
 from indexer.index.kinds import DISK
 from indexer.index.vector_index import INDEX_FILE
 from indexer.store.embedding_store import EmbeddingStore, version_folder
-from indexer.versions.version import StoreVersion, require_digests
+from indexer.versions.version import StoreVersion, digest_of, require_digests
 from indexer.versions.version_index import open_index
 from ubm_embed.errors import InvalidData
 
@@ -50,3 +50,12 @@ def damaged_files(store: EmbeddingStore, version: StoreVersion) -> dict[str, Inv
                 file = f"{store.uri}/{version_folder(version.version)}/{name}"
                 damaged[name] = InvalidData(error.problem, file=file)
     return damaged
+
+
+def sound_content(store: EmbeddingStore, version: StoreVersion, name: str) -> bytes | None:
+    """The content of a version's own file as it was published; None if it never was, or is lost or damaged."""
+    try:
+        content = store.storage.read(f"{version_folder(version.version)}/{name}")
+    except FileNotFoundError:
+        return None
+    return content if version.files.get(name) == digest_of(content) else None

@@ -21,6 +21,7 @@ from indexer.refresh.live_rows import LiveRows
 from indexer.revisions.segment import ROW_DELETED, ROW_REVISION, ROW_TIME
 from indexer.store.embedding_store import version_folder
 from indexer.store.table_schema import POPULARITY, ROW_HASH, TEXT_HASH
+from indexer.versions.version import digest_of
 from ubm_embed.errors import InvalidData
 
 KEPT_FILE = "kept.arrow"
@@ -87,9 +88,12 @@ def _kept_before(live: LiveRows) -> pl.DataFrame:
         return _revised(live).clear()
     store, name = live.table.store, f"{version_folder(live.version.version)}/{KEPT_FILE}"
     try:
-        return pl.read_ipc(io.BytesIO(store.storage.read(name)))
-    except (FileNotFoundError, pl.exceptions.PolarsError) as error:
-        raise InvalidData(f"missing or damaged: {error}", file=f"{store.uri}/{name}") from None
+        content = store.storage.read(name)
+    except FileNotFoundError:
+        raise InvalidData("missing; the store is damaged", file=f"{store.uri}/{name}") from None
+    if digest_of(content) != live.version.files[KEPT_FILE]:
+        raise InvalidData("damaged: its content is not what was published", file=f"{store.uri}/{name}")
+    return pl.read_ipc(io.BytesIO(content))
 
 
 def _content(rows: pl.DataFrame) -> bytes:

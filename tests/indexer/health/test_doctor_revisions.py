@@ -7,6 +7,7 @@ import re
 import shutil
 import time
 from collections.abc import Callable
+from datetime import UTC, datetime
 from pathlib import Path
 
 import polars as pl
@@ -16,6 +17,7 @@ from cli.main import run
 from indexer.health import revised_rows
 from indexer.health.doctor import Severity, examine
 from indexer.health.repair import repair
+from indexer.refresh.gates import Gate
 from indexer.refresh.refresh import refresh
 from indexer.revisions import version_rows
 from indexer.search.retriever import Retriever
@@ -25,9 +27,10 @@ from indexer.versions.live import Live, read_live
 from indexer.versions.version import read_version
 from tests.indexer.health.test_doctor import Damage, flip, follow, missing, on, truncate
 from ubm_embed.data.session import Action, Interaction, Session
-from ubm_embed.errors import UbmError
+from ubm_embed.errors import InvalidData, UbmError
 
 SESSION = Session((Interaction(Action.VIEW, product_id="p2"), Interaction(Action.SEARCH, query="red")))
+LONG_AGO = datetime(2020, 1, 1, tzinfo=UTC)
 REPAIR, DROP, BACK = "doctor --repair", "versions rollback 2.0", "versions rollback 1"
 # Of what nobody embeds: as published, upserted, and in the catalogue of the second night.
 PRICES = {"1": 0.0, "2": 50.0, "2.1": 70.0}
@@ -163,6 +166,41 @@ def test_repairing_a_popular_file_restores_it(shared: Path) -> None:
     file.unlink()
     repair(shared, notices.append)
     assert (file.read_bytes(), notices) == (before, [])
+
+
+@pytest.fixture(params=["shared", "own"])
+def newer(store: Path, products_file: Path, request: pytest.FixtureRequest) -> Path:
+    """Version 2 has products that are newer than its feed: another price, which shares files, or another text."""
+    values = {"price": 70.0} if request.param == "shared" else {"price": 70.0, "title": "boots"}
+    with Updater(store, device="cpu") as updater:
+        updater.upsert([{"product_id": "p1", **values}])
+    version = refresh(store=store, products=products_file, feed_time=LONG_AGO, allow=set(Gate)).published
+    assert version is not None
+    assert (version.shares_files_of is not None) == (request.param == "shared")
+    return store
+
+
+@pytest.mark.parametrize("lost", ["popularity.npy", "canaries.json"])
+def test_a_repaired_version_knows_what_is_newer_than_its_feed(newer: Path, products_file: Path, lost: str) -> None:
+    (newer / "versions/2" / lost).unlink()
+    repair(newer)
+    assert errors(newer) == []
+    assert refresh(store=newer, products=products_file, feed_time=LONG_AGO, allow=set(Gate)).published is None
+    assert price(newer) == 70.0
+
+
+@pytest.mark.parametrize("damage", [flip, truncate, Path.unlink])
+def test_without_what_is_newer_than_a_feed_nothing_is_refreshed(
+    newer: Path, products_file: Path, damage: Callable[[Path], object]
+) -> None:
+    damage(newer / "versions/2/kept.arrow")
+    with pytest.raises(InvalidData, match=r"kept\.arrow: (missing|damaged)"):
+        refresh(store=newer, products=products_file, allow=set(Gate))
+    assert re.search(r"kept\.arrow: ", errors(newer)[0])
+    notices: list[str] = []
+    repair(newer, notices.append)
+    assert any("newer than the catalogue of version 2 is lost" in notice for notice in notices)
+    assert (errors(newer), price(newer)) == ([], 70.0)
 
 
 def test_segments_of_a_merge_and_of_lost_races_are_a_note(shared: Path) -> None:

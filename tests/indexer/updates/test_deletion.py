@@ -45,6 +45,7 @@ def test_a_store_keeps_a_product(store: Path, updater: Updater) -> None:
     assert live_of(store).revision.number == 2  # type: ignore[union-attr]
 
 
+EXPECTED = ["p1", "17", "nope, or not"]
 FILES: dict[str, Callable[[Path], object]] = {
     "ids.txt": lambda file: file.write_text("p1\n\n 17.0 \nnope, or not\n"),
     "ids": lambda file: file.write_bytes("\ufeffp1\n17\nnope, or not".encode()),
@@ -54,7 +55,6 @@ FILES: dict[str, Callable[[Path], object]] = {
     "ids.jsonl": lambda file: file.write_text("".join(json.dumps({"product_id": name}) + "\n" for name in EXPECTED)),
     "ids.parquet": lambda file: pl.DataFrame({"product_id": EXPECTED}).write_parquet(file),
 }
-EXPECTED = ["p1", "17", "nope, or not"]
 
 
 @pytest.mark.parametrize("name", FILES)
