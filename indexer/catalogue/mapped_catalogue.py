@@ -19,6 +19,7 @@ from indexer.catalogue.catalogue_writer import POPULAR_FILE, POPULARITY_FILE, wr
 from indexer.catalogue.column_codes import ColumnCodes, encoded
 from indexer.catalogue.column_copies import ColumnCopies
 from indexer.catalogue.filters import Filters
+from indexer.catalogue.ordered_search import OrderedSearch
 from indexer.catalogue.product_file import PRODUCTS_FILE, ProductFile
 from indexer.catalogue.product_ids import ID_HASHES_FILE, ID_POSITIONS_FILE, ProductIds, mapped_array
 from indexer.catalogue.single_flight_cache import SingleFlightCache
@@ -131,6 +132,10 @@ class MappedCatalogue:
             hashes: of the ids, if they are known: [K].
         """
         return self._ids.find_all(product_ids, hashes)
+
+    def ordered_search(self) -> OrderedSearch:
+        """A search for the ids of a whole catalogue, which mostly come in the order of the products."""
+        return OrderedSearch(self._ids)
 
     def products(self, positions: Iterable[int]) -> dict[int, Product]:
         """As `Catalogue`."""

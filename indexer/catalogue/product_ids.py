@@ -86,13 +86,23 @@ class ProductIds:
         """Whether these ids are others than those at these positions: [K]."""
         import pyarrow.compute as pc  # only those who look for many ids need it
 
-        there = self._column.take(numbers(positions))
+        there = self.column.take(numbers(positions))
         differ = pc.not_equal(there, product_ids.take(numbers(rows)).cast(there.type))
         return np.concatenate([np.empty(0, bool), *(mask(chunk) for chunk in differ.chunks)])
 
     @cached_property
-    def _column(self) -> pa.ChunkedArray:
+    def column(self) -> pa.ChunkedArray:
+        """All ids by position: [M], without a copy."""
         return self._products.column("product_id")
+
+    @property
+    def hashes(self) -> NDArray[np.uint64]:
+        """Of all ids, by position: [M]."""
+        if self._positions.size and self._positions.max() >= len(self._products):
+            raise self._damaged()
+        hashes = np.zeros(len(self._products), np.uint64)
+        hashes[self._positions] = self._hashes
+        return hashes
 
     def _after(self, name: str, rank: int) -> int | None:
         """The position of an id that has the hash at a rank, but another id stands there: it is one of the next."""

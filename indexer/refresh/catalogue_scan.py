@@ -183,23 +183,24 @@ class _Reading:
         if not self.rows:
             self.schema = batch.schema
             require_storable(batch, self.source.path)
-        ids, rows = id_hashes(batch["product_id"].to_list()), row_hashes(batch)
-        self.ids.append(ids)
+        rows = row_hashes(batch)
         self.hashes.append(rows)
-        self._match(batch, ids, rows)
+        if self.live is None:
+            self.ids.append(id_hashes(batch["product_id"].to_list()))
+            self.texts.append(text_hashes(batch))
+        else:
+            self._match(batch, self.live, rows)
         self.empty.update(_empty_values(batch))
         self.rows += batch.height
 
-    def _match(self, batch: pl.DataFrame, ids: NDArray[np.uint64], rows: NDArray[np.uint64]) -> None:
-        if self.live is None:
-            self.texts.append(text_hashes(batch))
-            return
-        matched = self.live.match(batch["product_id"], ids)
-        texts, known = self.live.known_texts(matched, rows)
+    def _match(self, batch: pl.DataFrame, live: LiveRows, rows: NDArray[np.uint64]) -> None:
+        matched, ids = live.match(batch["product_id"])
+        texts, known = live.known_texts(matched, rows)
         # Of all other products the text is hashed, which takes most of the time.
         if not known.all():
             texts[~known] = text_hashes(batch.filter(pl.Series(~known)))
-        differs = ~self.live.in_table(matched, rows)
+        differs = ~live.in_table(matched, rows)
+        self.ids.append(ids)
         self.matched.append(matched)
         self.texts.append(texts)
         self.spooled.append(differs)

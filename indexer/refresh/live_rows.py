@@ -18,6 +18,7 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from indexer.catalogue.catalogue_writer import TEXT_HASHES, values_of
+from indexer.catalogue.ordered_search import OrderedSearch
 from indexer.revisions.layer import Layer
 from indexer.revisions.overlay import Overlay
 from indexer.revisions.segment import ROW_DELETED
@@ -132,9 +133,10 @@ class LiveRows:
         deleted: BoolArray = self.entries.columns[ROW_DELETED].to_numpy(zero_copy_only=False)
         return deleted
 
-    def match(self, product_ids: pl.Series, hashes: NDArray[np.uint64]) -> Matched:
-        """Find products by their ids, of which the hashes are given, too: [K]."""
-        rows = self.overlay.base.find_all(product_ids.to_arrow(), hashes).astype(np.int32)
+    def match(self, product_ids: pl.Series) -> tuple[Matched, NDArray[np.uint64]]:
+        """Find products by their ids, and the hashes of these: [K] each."""
+        found, hashes = self._search.find(product_ids.to_arrow())
+        rows = found.astype(np.int32)
         entries = np.full(rows.size, NOWHERE, np.int32)
         if len(self.entries):
             order, positions = self._by_position
@@ -143,7 +145,7 @@ class LiveRows:
                 entries = np.where((positions[ranks] == rows) & (rows >= 0), order[ranks], NOWHERE).astype(np.int32)
             new = np.flatnonzero(rows < 0)
             entries[new] = [self.entries.index.get(name, NOWHERE) for name in product_ids.gather(new)]
-        return Matched(rows, entries)
+        return Matched(rows, entries), hashes
 
     def known_texts(self, matched: Matched, row_hashes: NDArray[np.uint64]) -> tuple[NDArray[Any], BoolArray]:
         """Hashes of the texts of products whose rows are known, and which these are: [K, 16 bytes] and [K].
@@ -205,6 +207,10 @@ class LiveRows:
     def appended_vectors(self, positions: IntArray) -> FloatArray:
         """Vectors at positions that a revision appended: [K] -> [K, D]."""
         return self.overlay.vectors(positions)
+
+    @cached_property
+    def _search(self) -> OrderedSearch:
+        return self.overlay.base.ordered_search()
 
     @cached_property
     def _entry_hashes(self) -> tuple[NDArray[Any], NDArray[Any]]:

@@ -14,8 +14,7 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
-from indexer.catalogue.catalogue_writer import TEXT_HASHES, values_of, write_catalogue
-from indexer.catalogue.id_hashes import id_hashes
+from indexer.catalogue.catalogue_writer import TEXT_HASHES, hash_ids, values_of, write_catalogue
 from indexer.catalogue.product_file import PRODUCTS_FILE, ProductFile
 from indexer.catalogue.product_ids import ID_HASHES_FILE, ID_POSITIONS_FILE, mapped_array
 from indexer.refresh.earlier_rows import EarlierRows
@@ -23,6 +22,8 @@ from indexer.refresh.row_signatures import Signatures, row_signatures
 from indexer.store.table_schema import ROW_HASH, TEXT_HASH
 from indexer.store.table_snapshot import TableSnapshot
 from ubm_embed.data.arrays import BoolArray, IntArray
+
+_NOWHERE = np.empty(0, np.int32)
 
 
 @dataclass(frozen=True)
@@ -105,22 +106,13 @@ class _Comparison:
     def watched(self, batches: Iterator[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
         for batch in batches:
             ids = batch.column("product_id")
-            positions = self._earlier.find(ids) if self._earlier else np.full(len(ids), -1, np.int32)
-            hashes = self._hashes_of(ids, positions)
+            positions, hashes = self._earlier.find(ids) if self._earlier else (_NOWHERE, hash_ids(ids))
             self._ahead = np.concatenate([self._ahead, hashes])
             if self._hashed:
                 texts = values_of(batch.column(TEXT_HASH), TEXT_HASHES)
                 self._signatures.append(row_signatures(hashes, texts, values_of(batch.column(ROW_HASH), hashes.dtype)))
                 self._compare(positions, texts)
             yield batch
-
-    def _hashes_of(self, ids: pa.Array, positions: NDArray[np.int32]) -> NDArray[np.uint64]:
-        hashes, new = np.empty(len(ids), np.uint64), positions < 0
-        if self._earlier is not None:
-            hashes[~new] = self._earlier.id_hashes[positions[~new]]
-        if new.any():
-            hashes[new] = id_hashes(ids.filter(pa.array(new)).to_pylist())
-        return hashes
 
     def _compare(self, positions: NDArray[np.int32], texts: NDArray[Any]) -> None:
         if self._earlier is not None:
