@@ -150,9 +150,10 @@ def _headline(report: RefreshReport, store: str, *, dry_run: bool) -> str:
     if report.published is None:
         return f"{store}: nothing changed; version {report.base} stays live"
     seconds = sum(report.seconds.values())
+    shared = f", sharing the files of {report.shares_files_of}" if report.shares_files_of else ""
     resumed = f" ({report.resumed:,} of them by an interrupted refresh)" if report.resumed else ""
     return (
-        f"{store}: version {report.published.version} is live after {report.base}{index}; {report.encoded:,} products "
+        f"{store}: version {report.published.version} is live after {report.base}{index}{shared}; {report.encoded:,} products "
         f"encoded{resumed}, {report.written:,} written, {report.changes.removed:,} removed in {seconds:.1f} s"
         f"{_revisions(report)}"
     )
@@ -163,9 +164,12 @@ def _revisions(report: RefreshReport) -> str:
     counts = report.revisions
     if counts is None:
         return ""
-    folded = f"{counts.kept:,} kept, {counts.replaced:,} as in the feed" if counts.folded else ""
-    carried = f"{counts.carried:,} carried over" if counts.carried else ""
-    return f"; of the products upserted or deleted before, {', '.join(filter(None, (folded, carried)))}"
+    parts = []
+    if counts.folded:
+        parts.append(f"{counts.kept:,} newer than the catalogue, {counts.replaced:,} as in the catalogue")
+    if counts.carried:
+        parts.append(f"{counts.carried:,} while this ran")
+    return f"; products upserted or deleted: {', '.join(parts)}"
 
 
 def _describe(index: Mapping[str, Any]) -> str:

@@ -154,8 +154,8 @@ def refresh(
         store: path or URI of a store that answers.
         model: another model's folder, which encodes everything again. None is the model of the live version.
         interactions: what shoppers did, from which popularity is counted; None leaves it as it is.
-        feed_time: when the catalogue was true: products that were upserted or deleted later stay so. None is when the
-            newest of its files was written.
+        feed_time: when the catalogue was exported: what was upserted or deleted later is kept. None is when the newest
+            of its files was written.
         settings: as of `build_index`.
         allow: gates that may fail.
         dry_run: only report what would happen.
@@ -190,14 +190,16 @@ def refresh(
             compared = compare_catalogues(target, plan, settings.gates.max_lost, notice, may_fail=may_fail)
         index = _requested_index(plan, settings)
         report = RefreshReport.planned(plan, compared, index, seconds)
-        if may_share := may_share_files(plan, index, settings) and not (plan.is_empty and report.index is None):
-            report = replace(report, shares_files_of=live.table.version.version)
+        changes_nothing = plan.is_empty and report.index is None
+        if may_share := may_share_files(plan, index, settings) and not changes_nothing:
+            patched = int(plan.changes.table_columns_differ.sum())
+            report = replace(report, shares_files_of=live.table.version.version, written=patched)
         if dry_run:
             return report
         require_passed(compared, allow)
         if folder is not None:
             copy_model(target, folder)
-        if plan.is_empty and report.index is None:
+        if changes_nothing:
             require_complete(target, read_version(target, report.base))
         else:
             complete_graphs(target, plan.model_id, notice)

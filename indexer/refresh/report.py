@@ -23,7 +23,7 @@ class RefreshReport:
         base: number of the version that was live before.
         published: the version that is live now; None if nothing was published.
         changes: differences from `base`.
-        written: products written to the table, encoded or not.
+        written: products written to the table, encoded or not; if files are shared, those that differ from them.
         encoded: products that the model encoded for it.
         resumed: how many of them an earlier, interrupted refresh had encoded.
         reason: why the whole table is written again, or None.
@@ -34,8 +34,8 @@ class RefreshReport:
         pruned: versions that were removed.
         freed: bytes that were freed by it.
         prune_error: why old versions could not be removed after the new one was published; None if they could.
-        revisions: what became of products that were upserted or deleted; None if none were.
-        shares_files_of: the version whose index and products are shared, as no vector changed; None if none are.
+        revisions: what became of products that were upserted or deleted; None if there were none.
+        shares_files_of: the version whose index and products are shared, as no text changed; None if none are.
     """
 
     base: int
@@ -60,14 +60,16 @@ class RefreshReport:
     ) -> Self:
         """The report of a refresh that has not begun."""
         assert plan.base is not None, "a refresh has a live version"
+        index_change = _index_change(plan.base, index)
+        changes_nothing = plan.is_empty and index_change is None
         return cls(
             base=plan.base.version,
             published=None,
             changes=plan.changes.counts,
-            written=int(plan.write.sum()),
+            written=0 if changes_nothing else int(plan.write.sum()),
             encoded=int(plan.encode.sum()),
             reason=plan.rewrite_reason,
-            index=_index_change(plan.base, index),
+            index=index_change,
             gates={} if plan.is_empty else {str(result.gate): result.to_dict() for result in compared},
             seconds=seconds,
             revisions=plan.folded,

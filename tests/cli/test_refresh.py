@@ -53,6 +53,27 @@ class TestSummary:
         assert ["updated", "7"] in rows
         assert ["rows", "0.0000", "0.2000", "passed"] in rows
 
+    @pytest.mark.parametrize(("feed_time", "kept"), [("2020-01-01", True), ("2120-01-01T04:00:00+01:00", False)])
+    def test_products_that_were_upserted_are_counted(
+        self,
+        ubm: Shell,
+        nights: Path,
+        catalogue: Catalogue,
+        tmp_path: Path,
+        monkeypatch: pytest.MonkeyPatch,
+        feed_time: str,
+        kept: bool,
+    ) -> None:
+        (tmp_path / "price.csv").write_text("product_id,price\np2,42\n")
+        ubm("upsert", "--products", tmp_path / "price.csv", "--store", nights)
+        monkeypatch.setenv("UBM_EMBED_FEED_TIME", feed_time)
+        said = ubm("refresh", "--products", catalogue(3), "--store", nights, *ALLOW).err
+        assert (
+            f"{nights}: version 4 is live after 3, sharing the files of 3; 0 products encoded, {kept:d} written" in said
+        )
+        counts = f"{kept:d} newer than the catalogue, {not kept:d} as in the catalogue"
+        assert said.endswith(f" s; products upserted or deleted: {counts}\n")
+
     def test_a_second_run_says_that_nothing_changed(
         self, ubm: Shell, nights: Path, catalogue: Catalogue, contents: Contents
     ) -> None:
