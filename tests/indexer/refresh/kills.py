@@ -32,6 +32,12 @@ def bring_up_to_date(store: Path, products: Path, model: Path | None) -> Any:
 
 def killed(store: Path, products: Path, model: Path | None, at: int, steps: list[tuple[Any, str]]) -> None:
     """In its own process: a refresh that is killed just before or after one of its steps, the one numbered `at`."""
+    kill_at(at, steps)
+    bring_up_to_date(store, products, model)
+
+
+def kill_at(at: int, steps: list[tuple[Any, str]]) -> None:
+    """Let this process be killed just before or after one of the steps from here on, the one numbered `at`."""
     passed = 0
 
     def step() -> None:
@@ -52,7 +58,6 @@ def killed(store: Path, products: Path, model: Path | None, at: int, steps: list
 
     for owner, name in steps:
         setattr(owner, name, watched(getattr(owner, name)))
-    bring_up_to_date(store, products, model)
 
 
 def forkserver() -> Any:

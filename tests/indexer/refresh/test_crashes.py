@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import shutil
 import signal
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -12,14 +13,16 @@ import polars as pl
 import pytest
 
 from indexer.health.doctor import Severity, examine
+from indexer.refresh import refresh
 from indexer.refresh.refresh import build_index
 from indexer.storage.local_storage import LocalStorage
 from indexer.store.embedding_store import EmbeddingStore
 from indexer.store.product_table import ProductTable
 from indexer.updates.updater import Updater
 from indexer.versions.live import live_number
-from tests.indexer.refresh.kills import SETTINGS, answer, bring_up_to_date, forkserver, killed
+from tests.indexer.refresh.kills import SETTINGS, answer, bring_up_to_date, forkserver, kill_at, killed
 from tests.indexer.refresh.shop import require_same_answer
+from tests.indexer.updates.live_products import live_products
 from ubm_embed.inference.embedder import Embedder
 
 # Some hundred processes are started and killed one after the other, which takes minutes on a busy machine.
@@ -110,9 +113,16 @@ def test_a_refresh_killed_at_any_step_leaves_the_old_answers_or_the_new_whole(
     assert len(outcomes) > 30 // stride
 
 
-@pytest.mark.parametrize("change", ["price", "text"])
+STRIDES = [
+    ("price", 6),
+    ("text", 19),
+    *(pytest.param(change, 1, marks=pytest.mark.slow, id=f"{change}, every step") for change in ("price", "text")),
+]
+
+
+@pytest.mark.parametrize(("change", "stride"), STRIDES)
 def test_a_revision_that_is_folded_in_is_whole_whenever_the_refresh_is_killed(
-    tmp_path: Path, model_folder: Path, products_file: Path, change: str
+    tmp_path: Path, model_folder: Path, products_file: Path, change: str, stride: int
 ) -> None:
     """A price shares the files of the version before, a text makes new ones; the feed is given again after the kill."""
     pristine, finished = tmp_path / "pristine", tmp_path / "finished"
@@ -129,7 +139,7 @@ def test_a_revision_that_is_folded_in_is_whole_whenever_the_refresh_is_killed(
     assert after.pop("revision") == 0
 
     outcomes = []
-    for at in range(0, 1000, 1 if change == "price" else 5):
+    for at in range(0, 1000, stride):
         store = tmp_path / f"killed_{at}"
         shutil.copytree(pristine, store)
         process = forkserver().Process(target=killed_at_step, args=(store, products_file, None, at))
@@ -145,6 +155,61 @@ def test_a_revision_that_is_folded_in_is_whole_whenever_the_refresh_is_killed(
             require_same_answer(found, after, f"step {at}")
             assert not [finding for finding in examine(store) if finding.severity is Severity.ERROR], f"step {at}"
             bring_up_to_date(store, products_file, None)
+        assert live_number(EmbeddingStore.open(store)) >= 2, f"step {at}"
+        shutil.rmtree(store)
+    assert set(outcomes) == {1, 2}
+    assert outcomes == sorted(outcomes)
+
+
+def killed_after_upserts(store: Path, products: Path, at: int) -> None:
+    """In its own process: products change just before the version is made, and the refresh is killed after that."""
+
+    def upsert_first(function: Callable[..., Any]) -> Callable[..., Any]:
+        def call(*arguments: Any, **options: Any) -> Any:
+            with Updater(store, device="cpu") as updater:
+                updater.upsert(CHANGES)
+                updater.delete(["p8"])
+            kill_at(at, STEPS)
+            return function(*arguments, **options)
+
+        return call
+
+    for name in ("publish", "publish_attributes"):
+        setattr(refresh, name, upsert_first(getattr(refresh, name)))
+    bring_up_to_date(store, products, None)
+
+
+CHANGES = [{"product_id": "p2", "price": 0.25}, {"product_id": "n1", "title": "red boots", "price": 7.0}]
+
+
+@pytest.mark.parametrize(("change", "stride"), STRIDES)
+def test_what_is_upserted_during_a_refresh_is_there_whenever_it_is_killed(
+    tmp_path: Path, model_folder: Path, products_file: Path, change: str, stride: int
+) -> None:
+    pristine = tmp_path / "pristine"
+    build_index(model=model_folder, products=products_file, store=pristine, settings=SETTINGS)
+    column, value = ("price", 50.0) if change == "price" else ("title", "blue socks")
+    changed = pl.when(pl.col("product_id") == "p7").then(pl.lit(value)).otherwise(column).alias(column)
+    pl.read_parquet(products_file).with_columns(changed).write_parquet(tmp_path / "changed.parquet")
+    files = pristine, tmp_path / "changed.parquet"
+
+    outcomes = []
+    for at in range(0, 1000, stride):
+        store = Path(shutil.copytree(pristine, tmp_path / f"killed_{at}"))
+        process = forkserver().Process(target=killed_after_upserts, args=(store, files[1], at))
+        process.start()
+        process.join()
+        if process.exitcode == 0:
+            break
+        assert process.exitcode == -signal.SIGKILL, f"step {at}"
+        outcomes.append(live_number(EmbeddingStore.open(store)))
+        for _ in range(2):
+            products = live_products(store)
+            assert products.keys() == {"n1", *(f"p{row}" for row in range(1, 8))}, f"step {at}"
+            assert (products["p2"]["price"], products["n1"]["price"]) == (0.25, 7.0), f"step {at}"
+            assert (products["p7"][column] == value) == (live_number(EmbeddingStore.open(store)) > 1), f"step {at}"
+            assert not [finding for finding in examine(store) if finding.severity is Severity.ERROR], f"step {at}"
+            bring_up_to_date(store, files[1], None)
         assert live_number(EmbeddingStore.open(store)) >= 2, f"step {at}"
         shutil.rmtree(store)
     assert set(outcomes) == {1, 2}
