@@ -29,8 +29,8 @@ def delete(
             "--ids", metavar="FILE", help="A table with a column product_id, or text with one id a line; - is stdin."
         ),
     ] = None,
-    one_by_one: Annotated[
-        list[str] | None, typer.Option("--id", metavar="ID", help="A product to delete; repeatable.")
+    product_ids: Annotated[
+        list[str] | None, typer.Option("--product-id", metavar="ID", help="A product to delete; repeatable.")
     ] = None,
     config: UpdateConfig = None,
     output_format: Annotated[
@@ -43,13 +43,13 @@ def delete(
     no error, so a deletion may be repeated. The next refresh brings back products that its catalogue still has, unless
     they were deleted after the time of the catalogue.
     """
-    if ids is None and not one_by_one:
-        raise typer.BadParameter("give --ids FILE, or --id ID")
+    if ids is None and not product_ids:
+        raise typer.BadParameter("give --ids FILE, or --product-id ID")
     with loading():
         limits = read_limits(config)
         from indexer.updates.updater import Updater
     with Updater(store, limits=limits) as updater:
-        report = updater.delete([*(one_by_one or ()), *(_ids_in(ids, limits) if ids else ())])
+        report = updater.delete([*(product_ids or ()), *(_ids_in(ids, limits) if ids else ())])
     write_report(report, store, choose_format(output_format))
 
 

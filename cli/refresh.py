@@ -153,9 +153,9 @@ def _headline(report: RefreshReport, store: str, *, dry_run: bool) -> str:
     shared = f", sharing the files of {report.shares_files_of}" if report.shares_files_of else ""
     resumed = f" ({report.resumed:,} of them by an interrupted refresh)" if report.resumed else ""
     return (
-        f"{store}: version {report.published.version} is live after {report.base}{index}{shared}; {report.encoded:,} products "
-        f"encoded{resumed}, {report.written:,} written, {report.changes.removed:,} removed in {seconds:.1f} s"
-        f"{_revisions(report)}"
+        f"{store}: version {report.published.version} is live after {report.base}{index}{shared}; "
+        f"{report.encoded:,} products encoded{resumed}, {report.written:,} written, "
+        f"{report.changes.removed:,} removed in {seconds:.1f} s{_revisions(report)}"
     )
 
 

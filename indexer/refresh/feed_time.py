@@ -63,7 +63,7 @@ def newer_products(live: LiveRows, feed_time: datetime) -> tuple[NewerProducts |
     revised, earlier = _revised(live), _kept_before(live)
     is_newer = pl.col(ROW_TIME) > feed_time
     counts = None
-    if live.revision is not None:
+    if live.revision is not None and live.revision.segments:
         kept = revised.filter(is_newer).height
         counts = FoldCounts(live.revision.number, kept=kept, replaced=revised.height - kept)
     others = earlier.join(revised, on="product_id", how="anti", maintain_order="left")

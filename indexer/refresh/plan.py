@@ -142,9 +142,9 @@ class Plan:
 
     @property
     def is_empty(self) -> bool:
-        """Whether the live version is what would be written, and has no revision that could be part of it."""
-        has_revision = self.live is not None and self.live.revision is not None
-        return self.rewrite_reason is None and self.changes.counts.none and not has_revision
+        """Whether the live version is what would be written, and has no revision that would become part of it."""
+        is_revised = self.live is not None and self.live.revision is not None and bool(self.live.revision.segments)
+        return self.rewrite_reason is None and self.changes.counts.none and not is_revised
 
     @property
     def changes_no_vector(self) -> bool:

@@ -63,7 +63,7 @@ def test_prices_from_stdin_need_no_model_no_table_and_no_index(nights: Path) -> 
     assert ran.returncode == 0, ran.stderr
     assert json.loads(ran.stdout)["updated"] == 1
     assert ran.stderr.splitlines()[-1] == "[]"
-    deleted = in_a_process("delete", "--ids", "-", "--id", "p3", "--store", nights, stdin="p1\nnope\n")
+    deleted = in_a_process("delete", "--ids", "-", "--product-id", "p3", "--store", nights, stdin="p1\nnope\n")
     assert deleted.returncode == 0, deleted.stderr
     assert json.loads(deleted.stdout)["deleted"] == 2
     assert deleted.stderr.splitlines()[-1] == "[]"
@@ -76,9 +76,9 @@ def test_prices_from_stdin_need_no_model_no_table_and_no_index(nights: Path) -> 
         (["upsert", "--products", "bad.csv"], 3, "bad.csv, row 1, field 'price': expected a number, got 'cheap'"),
         (["upsert", "--products", "nowhere.csv"], 4, "nowhere.csv"),
         (["upsert"], 2, "--products"),
-        (["delete"], 2, "give --ids FILE, or --id ID"),
+        (["delete"], 2, "give --ids FILE, or --product-id ID"),
         (["delete", "--ids", "bad.csv", "--config", "small.toml"], 5, "ubm-embed refresh"),
-        (["delete", "--id", "p1", "--config", "wrong.toml"], 3, "wrong.toml, field 'updates.max_mb'"),
+        (["delete", "--product-id", "p1", "--config", "wrong.toml"], 3, "wrong.toml, field 'updates.max_mb'"),
     ],
 )
 def test_errors_have_their_exit_codes_and_change_nothing(
@@ -114,13 +114,13 @@ def test_options_come_from_the_environment(
     monkeypatch.setenv("UBM_EMBED_STORE", str(nights))
     monkeypatch.setenv("UBM_EMBED_CONFIG", str(write(tmp_path, "small.toml", "[updates]\nmax_products = 1\n")))
     monkeypatch.setenv("UBM_EMBED_FORMAT", "jsonl")
-    assert json.loads(ubm("delete", "--id", "p1").out)["deleted"] == 1
-    assert ubm("delete", "--id", "p2").code == 5
+    assert json.loads(ubm("delete", "--product-id", "p1").out)["deleted"] == 1
+    assert ubm("delete", "--product-id", "p2").code == 5
 
 
 def test_a_store_that_is_not_there_is_not_found(ubm: Shell, tmp_path: Path) -> None:
     rows = write(tmp_path, "rows.csv", "product_id,price\np1,3\n")
-    for command in (("upsert", "--products", rows), ("delete", "--id", "p1")):
+    for command in (("upsert", "--products", rows), ("delete", "--product-id", "p1")):
         ran = ubm(*command, "--store", tmp_path / "nowhere")
         assert ran.code == 4
         assert "no store at" in ran.err

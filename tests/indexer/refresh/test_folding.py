@@ -20,6 +20,7 @@ from indexer.refresh.refresh import build_index
 from indexer.updates.updater import Updater
 from indexer.versions.live import make_live, publish_revision, read_live
 from indexer.versions.revision import Revision
+from indexer.versions.rollback import roll_back
 from indexer.versions.version import read_version
 from tests.indexer.refresh.shop import Shop, require_same_answer
 from ubm_embed.errors import Conflict
@@ -132,6 +133,13 @@ def test_a_feed_like_the_revision_makes_it_part_of_a_version(shop: Shop) -> None
     assert (report.changes.none, report.encoded, read_live(shop.opened).revision) == (True, 0, None)
     assert report.published is not None
     assert shop.refresh().published is None
+
+
+def test_a_revision_whose_changes_were_dropped_makes_no_version(shop: Shop) -> None:
+    updated(shop.store, ("upsert", "p1", "red boots", 1.5))
+    roll_back(shop.opened, 1, as_published=True)
+    report = shop.refresh(feed_time=datetime(2020, 1, 1, tzinfo=UTC), **OPTIONS)
+    assert (report.published, report.revisions) == (None, None)
 
 
 def test_a_feed_that_is_given_twice_does_not_undo_what_is_newer(shop: Shop) -> None:
