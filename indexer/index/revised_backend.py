@@ -15,7 +15,8 @@ from indexer.index.faiss_backend import FaissBackend
 from indexer.index.selection import Selection
 from ubm_embed.data.arrays import FloatArray, IntArray
 
-# Where as large a share may be found, dropping the others is faster than FAISS's look at every id.
+# Where as large a share is visible, dropping the others is faster than FAISS's look at every id: they lie anywhere, so
+# few of them are found. What a filter excludes may be all that is near.
 _NEARLY_ALL = 0.8
 
 
@@ -25,10 +26,12 @@ class RevisedBackend:
     Args:
         base: the index as it was built.
         appended: vectors for it.
+        visible: which of the M + N may be found at all, so that most searches allow just these; None for all.
     """
 
-    def __init__(self, base: IndexBackend, appended: AppendedVectors) -> None:
+    def __init__(self, base: IndexBackend, appended: AppendedVectors, visible: Selection | None = None) -> None:
         self._base, self._appended = base, appended
+        self._visible = visible
         self._base_count, self._count = len(base), len(base) + len(appended)
         self.dimension = base.dimension
         self.max_search_value = base.max_search_value
@@ -51,7 +54,7 @@ class RevisedBackend:
 
     def search(self, queries: FloatArray, count: int, search_value: int, allowed: Selection | None) -> Neighbours:
         """As `IndexBackend`."""
-        if allowed is None or allowed.count < _NEARLY_ALL * self._count:
+        if allowed is None or allowed is not self._visible or allowed.count < _NEARLY_ALL * self._count:
             return self._search(queries, count, search_value, allowed)
         fetched = self._search(queries, count_before_filter(count, self._count, allowed), search_value, None)
         found = filter_candidates(fetched, allowed, count)

@@ -122,7 +122,7 @@ class VectorIndex:
             appended: extended from `AppendedVectors.empty(self)`.
             visible: which of the M + N vectors may be found; None for all of them.
         """
-        return VectorIndex(RevisedBackend(self.backend, appended), self.spec, visible)
+        return VectorIndex(RevisedBackend(self.backend, appended, visible), self.spec, visible)
 
     def move_to_gpu(self, gpu: int = 0) -> bool:
         """Search on a GPU from now on, if there is one of this number and the kind can; whether it does.

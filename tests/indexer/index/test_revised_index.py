@@ -21,7 +21,7 @@ from indexer.index.kinds import DISK, kind_from_name
 from indexer.index.selection import Selection
 from indexer.index.vector_index import VectorIndex
 from tests.indexer.index.disk_world import on_disk
-from tests.indexer.index.toy_vectors import CountingBackend, unit_vectors
+from tests.indexer.index.toy_vectors import CountingBackend, counted, unit_vectors
 from ubm_embed.data.arrays import BoolArray
 from ubm_embed.errors import InvalidData
 
@@ -241,6 +241,17 @@ def test_a_backend_of_another_kind_takes_vectors_as_they_are() -> None:
     index = revised(base, [NEW[:5]], None)
     assert (index.vectors(np.arange(COUNT, COUNT + 5)) == NEW[:5]).all()
     assert index.search(NEW[3:4], 1).positions.tolist() == [[COUNT + 3]]
+
+
+def test_a_filter_that_excludes_what_is_near_takes_one_search() -> None:
+    base, counting = counted(FILES["ivf-fp16"])
+    index = revised(base, [NEW[:5]], mostly(COUNT + 5))
+    near = index.search(QUERIES[:1], 40).positions[0]
+    assert index.visible is not None
+    counting.searches.clear()
+    found = index.backend.search(QUERIES[:1], 10, index.max_search_value, index.visible.without(near))
+    assert len(counting.searches) == 1
+    assert not {*found.positions[0].tolist()} & {*near.tolist()}
 
 
 @pytest.mark.parametrize("vectors", [np.zeros((3, 8), np.float32), np.zeros(16, np.float32)])
