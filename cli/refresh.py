@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from datetime import UTC, datetime
+from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -46,11 +46,11 @@ if TYPE_CHECKING:
     from indexer.refresh.report import RefreshReport
 
 
-_TIME_FORMATS = [
-    f"%Y-%m-%d{time}{offset}"
-    for time in ("", "T%H:%M", "T%H:%M:%S", "T%H:%M:%S.%f", " %H:%M:%S")
-    for offset in ("", "%z")
-]
+def _time(text: str) -> datetime:
+    try:
+        return datetime.fromisoformat(text)
+    except ValueError:
+        raise typer.BadParameter(f"expected a time such as 2026-01-31T04:00:00+00:00, got {text!r}") from None
 
 
 def register(app: typer.Typer) -> None:
@@ -81,9 +81,9 @@ def refresh(
         typer.Option(
             "--feed-time",
             metavar="TIME",
-            formats=_TIME_FORMATS,
+            parser=_time,
             help="When the catalogue was exported, as 2026-01-31T04:00:00+00:00; UTC without an offset. What was "
-            "upserted or deleted later is kept. Default: when the newest of its files was written.",
+            "upserted or deleted later is kept. Default: when the newest of its files was written; of stdin, now.",
         ),
     ] = None,
     index: Index = None,
@@ -120,7 +120,7 @@ def refresh(
             store=store,
             model=model,
             interactions=interactions,
-            feed_time=feed_time and feed_time.replace(tzinfo=feed_time.tzinfo or UTC),
+            feed_time=feed_time,
             settings=settings,
             allow=allow or (),
             dry_run=dry_run,
@@ -146,7 +146,7 @@ def _headline(report: RefreshReport, store: str, *, dry_run: bool) -> str:
     if dry_run:
         reason = f" ({report.reason}, so every row is written)" if report.reason and report.written else ""
         would = f"would encode {report.encoded:,} products and write {report.written:,}{reason}{index}"
-        return f"{store}: {would}; nothing was changed"
+        return f"{store}: {would}; nothing was changed{_revisions(report)}"
     if report.published is None:
         return f"{store}: nothing changed; version {report.base} stays live"
     seconds = sum(report.seconds.values())

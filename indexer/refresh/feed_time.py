@@ -9,7 +9,7 @@ from __future__ import annotations
 import io
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import numpy as np
@@ -23,8 +23,11 @@ from indexer.store.embedding_store import version_folder
 from indexer.store.table_schema import POPULARITY, ROW_HASH, TEXT_HASH
 from indexer.versions.version import digest_of
 from ubm_embed.errors import InvalidData
+from ubm_embed.progress import Notice
 
 KEPT_FILE = "kept.arrow"
+# Clocks of two machines differ by less.
+_MAX_CLOCK_ERROR = timedelta(minutes=5)
 _NO_COLUMNS = (POPULARITY, ROW_HASH, TEXT_HASH, ROW_REVISION)
 
 
@@ -49,13 +52,20 @@ class FoldCounts:
         return asdict(self)
 
 
-def written_at(files: Sequence[Path]) -> datetime:
-    """When the newest of a feed's files was written."""
-    return datetime.fromtimestamp(max(file.stat().st_mtime for file in files), UTC)
+def exported_at(feed_time: datetime | None, files: Sequence[Path]) -> datetime:
+    """When a feed was exported: as given, in UTC without an offset, else when the newest of its files was written."""
+    if feed_time is None:
+        return datetime.fromtimestamp(max(file.stat().st_mtime for file in files), UTC)
+    return feed_time.replace(tzinfo=feed_time.tzinfo or UTC)
 
 
-def newer_products(live: LiveRows, feed_time: datetime) -> tuple[NewerProducts | None, FoldCounts | None]:
+def newer_products(
+    live: LiveRows, feed_time: datetime, notice: Notice
+) -> tuple[NewerProducts | None, FoldCounts | None]:
     """The live products that changed after a time, and what becomes of the live revision; None for none.
+
+    Args:
+        notice: is told if changes give way to a feed that seems to be of a time to come.
 
     Raises:
         InvalidData: the record of an earlier feed is damaged.
@@ -66,6 +76,8 @@ def newer_products(live: LiveRows, feed_time: datetime) -> tuple[NewerProducts |
     if live.revision is not None and live.revision.segments:
         kept = revised.filter(is_newer).height
         counts = FoldCounts(live.revision.number, kept=kept, replaced=revised.height - kept)
+        if counts.replaced and feed_time > datetime.now(UTC) + _MAX_CLOCK_ERROR:
+            notice(f"the catalogue's time is in the future ({feed_time:%Y-%m-%d %H:%M %Z}): no upsert is newer than it")
     others = earlier.join(revised, on="product_id", how="anti", maintain_order="left")
     newer = pl.concat([others, revised], how="diagonal_relaxed").filter(is_newer)
     if newer.is_empty():

@@ -18,7 +18,7 @@ from indexer.index.index_request import IndexRequest
 from indexer.index.tuning import require_buildable
 from indexer.refresh.attribute_version import may_share_files, publish_attributes
 from indexer.refresh.catalogue_scan import CatalogueScan
-from indexer.refresh.feed_time import FoldCounts, newer_products, written_at
+from indexer.refresh.feed_time import FoldCounts, exported_at, newer_products
 from indexer.refresh.gates import Gate, require_passed
 from indexer.refresh.interaction_counts import InteractionCounts, read_counts
 from indexer.refresh.live_rows import LiveRows
@@ -182,7 +182,8 @@ def refresh(
         with timed(seconds, "compare"):
             counts = read_counts(interactions, notice)
             live = LiveRows.open(target)
-            newer, folded = newer_products(live, feed_time or written_at(CatalogueFile(Path(products), mapping).files))
+            time = exported_at(feed_time, CatalogueFile(Path(products), mapping).files)
+            newer, folded = newer_products(live, time, notice)
             scan = CatalogueScan.read(products, mapping, live, newer)
             scan.give_notice(notice)
             plan = Plan.to_refresh(scan, counts, folder, live, folded)

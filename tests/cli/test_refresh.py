@@ -67,12 +67,21 @@ class TestSummary:
         (tmp_path / "price.csv").write_text("product_id,price\np2,42\n")
         ubm("upsert", "--products", tmp_path / "price.csv", "--store", nights)
         monkeypatch.setenv("UBM_EMBED_FEED_TIME", feed_time)
+        counts = f"{kept:d} newer than the catalogue, {not kept:d} as in the catalogue"
+        planned = ubm("refresh", "--products", catalogue(3), "--store", nights, *ALLOW, "--dry-run").err
+        assert planned.endswith(f"; nothing was changed; products upserted or deleted: {counts}\n")
         said = ubm("refresh", "--products", catalogue(3), "--store", nights, *ALLOW).err
+        assert ("time is in the future (2120-01-01 04:00 UTC+01:00): no upsert is newer than it" in said) != kept
         assert (
             f"{nights}: version 4 is live after 3, sharing the files of 3; 0 products encoded, {kept:d} written" in said
         )
-        counts = f"{kept:d} newer than the catalogue, {not kept:d} as in the catalogue"
         assert said.endswith(f" s; products upserted or deleted: {counts}\n")
+
+    @pytest.mark.parametrize("time", ["yesterday", "30.11.2026", "2026-13-01", "1767225600", ""])
+    def test_what_is_no_time_is_refused(self, ubm: Shell, nights: Path, catalogue: Catalogue, time: str) -> None:
+        ran = ubm("refresh", "--products", catalogue(3), "--store", nights, "--feed-time", time)
+        assert ran.code == 2
+        assert f"expected a time such as 2026-01-31T04:00:00+00:00, got {time!r}" in " ".join(ran.err.split())
 
     def test_a_second_run_says_that_nothing_changed(
         self, ubm: Shell, nights: Path, catalogue: Catalogue, contents: Contents

@@ -119,7 +119,7 @@ def test_the_report_and_the_manifest_count_what_was_folded(shop: Shop) -> None:
 
 def test_vectors_of_a_revision_are_not_encoded_again(shop: Shop, model_folder: Path, tmp_path: Path) -> None:
     updated(shop.store, ("upsert", "p1", "red boots", 1.5), ("upsert", "n1", "belt", 2.5))
-    report = shop.refresh(feed_time=datetime(2020, 1, 1, tzinfo=UTC), **OPTIONS)
+    report = shop.refresh(feed_time=datetime.fromisoformat("2020-01-01"), **OPTIONS)
     assert (report.encoded, shop.encoded) == (0, [])
     write_live(shop)
     shop.require_as_built(model_folder, tmp_path)
