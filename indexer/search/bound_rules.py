@@ -5,7 +5,9 @@ Letters: M products, N boosted ones, D width.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Hashable
+import time
+from collections.abc import Callable, Hashable, Iterable
+from contextlib import suppress
 from dataclasses import dataclass
 from threading import Lock
 from typing import NamedTuple
@@ -26,6 +28,8 @@ from ubm_embed.errors import InvalidData
 _CACHE_BYTES = 2**28
 # Bytes that an id of a rule takes, and an entry besides its ids.
 _ID_BYTES, _ENTRY_BYTES = 128, 4096
+# Seconds since a request used them, after which rules are no longer compiled for each revision that is published.
+_IN_USE = 60.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,19 +85,20 @@ class BoundRules:
             return self.boosts
         return Ranked(self.boosts.positions, inner_products(self.boosted_vectors, query) + self.boosts.scores)
 
-    @property
-    def nbytes(self) -> int:
-        """The most bytes that it takes; codes and selections that it shares are counted as its own."""
-        selections = sum(one.nbytes for one in (self.allowed, self.searched) if one is not None)
-        return selections + sum(cap.codes.nbytes for cap in self.caps) + self.boosted_vectors.nbytes
+    def nbytes_beside(self, visible: Selection | None) -> int:
+        """The most bytes that it takes beside what is visible; other selections and codes are counted as its own."""
+        selections = {one for one in (self.allowed, self.searched) if one is not None and one is not visible}
+        codes = sum(cap.codes.nbytes for cap in self.caps)
+        return sum(one.nbytes for one in selections) + codes + self.boosted_vectors.nbytes
 
 
 class _Entry(NamedTuple):
-    """Rules as they are remembered, and the bytes that they take."""
+    """Rules as they are remembered, the bytes that they take, and when a request used them."""
 
     rules: Rules
     bound: BoundRules
     size: int
+    used: float
 
 
 class RulesCache:
@@ -112,23 +117,44 @@ class RulesCache:
 
     def bind(self, rules: Rules) -> BoundRules:
         """As `BoundRules.bind`. Two threads may compile the same rules at the same time."""
-        key = rules_key(rules)
+        key, now = rules_key(rules), time.monotonic()
         with self._lock:
             entry = self._entries.pop(key, None)
             if entry is not None:
-                self._entries[key] = entry  # put back as the last one used, also for `recent`
+                self._entries[key] = entry._replace(used=now)  # put back as the last one used
                 return entry.bound
-        bound = BoundRules.bind(rules, self._catalogue, self._vectors)
-        size = bound.nbytes + _ID_BYTES * (len(rules.exclude) + len(rules.boost)) + _ENTRY_BYTES
-        if size <= self._entries.maxsize:
-            with self._lock:
-                self._entries[key] = _Entry(rules, bound, size)
-        return bound
+        entry = self._compiled(rules, now)
+        self._remember([entry])
+        return entry.bound
 
-    def recent(self) -> list[Rules]:
-        """The rules that are remembered, those used last first."""
+    def bind_recent(self, before: RulesCache, seconds: float) -> None:
+        """Bind the rules that requests used lately with another cache, those used last first, while there is time."""
+        end, compiled = time.monotonic() + seconds, list[_Entry]()
+        for entry in before._recent():
+            if time.monotonic() >= end:
+                break
+            with suppress(InvalidData):  # another version may lack a column
+                compiled.append(self._compiled(entry.rules, entry.used))
+        self._remember(compiled[::-1])
+
+    def _recent(self) -> list[_Entry]:
+        """Those in use, the last first."""
         with self._lock:
-            return [entry.rules for entry in self._entries.values()][::-1]
+            entries = list(self._entries.values())[::-1]
+        oldest = time.monotonic() - _IN_USE
+        return [entry for entry in entries if entry.used >= oldest]
+
+    def _compiled(self, rules: Rules, used: float) -> _Entry:
+        bound = BoundRules.bind(rules, self._catalogue, self._vectors)
+        ids = _ID_BYTES * (len(rules.exclude) + len(rules.boost))
+        return _Entry(rules, bound, bound.nbytes_beside(self._catalogue.visible) + ids + _ENTRY_BYTES, used)
+
+    def _remember(self, entries: Iterable[_Entry]) -> None:
+        """Remember rules, the last of them as those used last."""
+        with self._lock:
+            for entry in entries:
+                if entry.size <= self._entries.maxsize:
+                    self._entries[rules_key(entry.rules)] = entry
 
 
 def rules_key(rules: Rules) -> Hashable:

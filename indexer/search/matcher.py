@@ -5,9 +5,7 @@ Letters: B queries, C candidates, K matches, M products, D width.
 
 from __future__ import annotations
 
-import time
 from collections.abc import Sequence
-from contextlib import suppress
 from dataclasses import dataclass
 from operator import index
 
@@ -20,7 +18,6 @@ from indexer.search.bound_rules import BoundRules, RulesCache, rules_key
 from indexer.search.ranking import Ranked, Rules, num_candidates
 from indexer.search.reranker import Reranker
 from ubm_embed.data.arrays import FloatArray
-from ubm_embed.errors import InvalidData
 
 # The number of hidden products is rounded up to these, so that few searches serve a whole batch.
 _HIDDEN_STEP = 8
@@ -76,13 +73,8 @@ class Matcher:
         return rules in self._rules or rules_key(rules) == _NO_RULES
 
     def compile_as(self, before: Matcher, seconds: float) -> None:
-        """Compile the rules that another matcher has compiled, those used last first, for as long as there is time."""
-        end = time.monotonic() + seconds
-        for rules in before._rules.recent():
-            if time.monotonic() >= end:
-                return
-            with suppress(InvalidData):  # another version may lack a column
-                self._rules.bind(rules)
+        """Compile the rules that requests used lately with another matcher, for as long as there is time."""
+        self._rules.bind_recent(before._rules, seconds)
 
     def popular(self, k: int, hidden: frozenset[int], rules: Rules) -> Hits:
         """The K most popular products under the same rules; except boosts and diversity, which need scores.

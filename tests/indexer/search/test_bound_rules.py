@@ -11,6 +11,7 @@ import pytest
 
 from indexer.catalogue.mapped_catalogue import MappedCatalogue
 from indexer.index.selection import Selection
+from indexer.search import bound_rules
 from indexer.search.bound_rules import BoundRules, RulesCache
 from indexer.search.ranking import Rules
 from ubm_embed.errors import InvalidData
@@ -132,3 +133,32 @@ class TestCache:
         many = Rules(exclude=frozenset(map(str, range(1_000))))
         assert cache.bind(many) is not cache.bind(many), "larger than all of the cache"
         assert cache.bind(Rules(where="price < 7")) is bound[7]
+
+    def test_rules_in_use_are_bound_to_the_next_revision(
+        self, catalogue: CountingCatalogue, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        now = iter(range(100, 1000))
+        monkeypatch.setattr(bound_rules.time, "monotonic", lambda: float(next(now)))
+        rules = [Rules(where=f"price < {price}") for price in range(3)]
+        caches = [RulesCache(catalogue, vectors) for _ in range(4)]
+        for one in (rules[2], rules[0], rules[1], rules[2]):
+            caches[0].bind(one)
+        caches[1].bind_recent(caches[0], 60)
+        assert all(one in caches[1] for one in rules)
+        caches[2].bind_recent(caches[1], 3)  # there is time for one
+        assert [one in caches[2] for one in rules] == [False, False, True], "the one used last"
+        for _ in range(60):
+            next(now)
+        caches[3].bind_recent(caches[1], 60)
+        assert not any(one in caches[3] for one in rules), "no request used them lately"
+
+    def test_what_is_visible_is_not_counted_for_each_of_the_rules(
+        self, catalogue: CountingCatalogue, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        visible = Selection(np.ones(COUNT, bool))
+        monkeypatch.setattr(CountingCatalogue, "visible", visible)
+        capped = BoundRules.bind(Rules(max_per={"brand": 1}), catalogue, vectors)
+        assert capped.nbytes_beside(visible) == capped.caps[0].codes.nbytes
+        filtered = BoundRules.bind(Rules(where="price < 3"), catalogue, vectors)
+        assert filtered.allowed is filtered.searched
+        assert filtered.nbytes_beside(visible) == catalogue.where("price < 3").nbytes, "both are one selection"
