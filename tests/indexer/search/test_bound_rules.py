@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -138,7 +139,7 @@ class TestCache:
         self, catalogue: CountingCatalogue, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         now = iter(range(100, 1000))
-        monkeypatch.setattr(bound_rules.time, "monotonic", lambda: float(next(now)))
+        monkeypatch.setattr(bound_rules, "time", SimpleNamespace(monotonic=lambda: float(next(now))))
         rules = [Rules(where=f"price < {price}") for price in range(3)]
         caches = [RulesCache(catalogue, vectors) for _ in range(4)]
         for one in (rules[2], rules[0], rules[1], rules[2]):
