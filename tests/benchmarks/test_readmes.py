@@ -55,6 +55,7 @@ def test_every_runner_stands_in_a_readme() -> None:
     children = {
         "benchmarks.data.data_steps",
         "benchmarks.embedding.rival_process",
+        "benchmarks.refresh.night_process",
         "benchmarks.retrieval.command_cost",
         "benchmarks.retrieval.reader_driver",
         "benchmarks.serving.rival_server",

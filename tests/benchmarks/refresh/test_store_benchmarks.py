@@ -47,13 +47,19 @@ def test_a_report_of_refreshes_has_raw_figures(
 
 def test_a_report_of_growth_has_every_night(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     out = tmp_path / "report.json"
-    store_growth.main(["--products", "100", "--nights", "3", "--out", str(out)])
+    store_growth.main(["--products", "100", "--nights", "2", "--upserts", "6", "--out", str(out)])
     report = json.loads(out.read_text("utf-8"))
-    assert len(report["nights"]) == 4
+    assert len(report["nights"]) == 3
+    first, *later = report["nights"]
+    assert "recall" not in first
+    assert all(night["recall"] == 1 and night["largest"] > first["store"] for night in later)
     assert all(
         night["store"] >= sum(night[part] for part in ("products.lance", "versions")) for night in report["nights"]
     )
-    assert "of fresh" in capsys.readouterr().out
+    measured = capsys.readouterr().out
+    assert "lowest recall@10 of 2 nights 1.0000; indexes: kept_up 2" in measured
+    store_growth.main(["--show", str(out)])
+    assert capsys.readouterr().out == measured, "the table comes from the saved report alone"
 
 
 @pytest.mark.parametrize("name", ["refresh_cost", "refresh_cost_paper_encoder"])

@@ -9,6 +9,7 @@ import pytest
 
 from indexer.index.index_request import IndexRequest
 from indexer.refresh.settings import GateLimits, RayWorkers, RefreshSettings
+from indexer.updates.limits import UpdateLimits
 from indexer.versions.pruning import KeepPolicy
 from ubm_embed.errors import InvalidData, NotFound
 
@@ -48,7 +49,8 @@ def test_the_file_in_the_docs_has_the_default_limits(file: Path) -> None:
     example = after[after.index("    shard_rows") :].partition("\nOf the index")[0]
     file.write_text(textwrap.dedent(example))
     settings, default = RefreshSettings.read(file), RefreshSettings()
-    assert (settings.shard_rows, settings.gates, settings.keep) == (default.shard_rows, default.gates, default.keep)
+    assert settings.replace(index=None, ray=default.ray) == default
+    assert UpdateLimits.read(file) == UpdateLimits()
     assert settings.index == IndexRequest(index="auto", recall=0.99, latency_ms=5, memory_gb=8)
 
 
