@@ -64,6 +64,8 @@ def rebuild(store: EmbeddingStore, number: int, notice: Notice = unsaid) -> Stor
     if known is not None and known.shares_files_of is not None:
         if known.shares_files_of not in version_numbers(store):
             rebuild(store, known.shares_files_of, notice)
+        else:  # a repair of it may have been killed before this version followed
+            follow_base(store, read_version(store, known.shares_files_of))
         return restore_own_files(store, read_version(store, number), notice)
     made = _rebuilt(store, number, known)
     if known is not None and KEPT_FILE in known.files.keys() - made.files.keys():

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import re
 import shutil
@@ -148,6 +149,18 @@ def test_a_damaged_revision_of_a_version_that_is_not_live(shared: Path) -> None:
     (finding,) = examine(shared)
     assert (finding.version, finding.severity) == (2, Severity.ERROR)
     assert "ubm-embed versions prune --keep 1" in finding.remedy
+
+
+def test_a_repair_that_was_killed_before_all_manifests_agree_is_completed(shared: Path) -> None:
+    """The base was rebuilt, as from another version of the table; the version that shares its files does not say so."""
+    manifest = shared / "versions/2/manifest.json"
+    whole = manifest.read_text()
+    manifest.write_text(json.dumps(json.loads(whole) | {"table_version": 99}))
+    (finding,) = examine(shared)
+    assert finding.problem.endswith("1/manifest.json: version 2 shares its files, but was made for others")
+    follow(finding.remedy, shared, shared)
+    assert json.loads(manifest.read_text()) == json.loads(whole)
+    assert (examine(shared), price(shared)) == ([], PRICES["2.1"])
 
 
 def test_popularity_that_is_lost_may_be_older_afterwards(shared: Path) -> None:
