@@ -72,8 +72,7 @@ class Retriever:
         parts = version, embedder, Matcher(index, catalogue), self.predictors
         known = None if before is None else before._open_answerer
         self._answerer: Answerer | None = Answerer(*parts, revision, known)
-        self.published_index: VectorIndex = index
-        self.published_catalogue: Catalogue = catalogue
+        self.published_index, self.published_catalogue = index, catalogue
         self._opened: tuple[EmbeddingStore, OpenVersion] | None = None
         self._files = SharedFiles(catalogue)
 
@@ -120,6 +119,8 @@ class Retriever:
         made.published_index, made.published_catalogue = opened.published_index, opened.published_catalogue
         if before is not None and before.published_catalogue is made.published_catalogue:
             made._files = before._files.shared()
+        else:  # not of `catalogue`, whose revision would stay in memory
+            made._files = SharedFiles(made.published_catalogue)
         return made
 
     def can_advance(self, version: StoreVersion) -> bool:
@@ -292,9 +293,8 @@ class Retriever:
     def _recent(self, query: Query) -> Query:
         """A query with the last interactions of its session only."""
         session, limit = query.session, self.limits.interactions
-        if len(session.interactions) <= limit:
-            return query
-        return replace(query, session=Session(session.interactions[-limit:], session.session_id))
+        recent = Session(session.interactions[-limit:], session.session_id)
+        return query if len(session.interactions) <= limit else replace(query, session=recent)
 
 
 _NO_RULES = Rules()

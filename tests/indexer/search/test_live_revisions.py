@@ -151,10 +151,14 @@ class TestTakingUp:
             with pytest.raises(ValueError, match="closed"):
                 before.recommend(SESSION)
 
-    def test_a_revision_is_freed_at_once(self, nights: Path, updater: Updater) -> None:
-        with LiveRetriever(nights, device="cpu", interval=None) as live:
+    @pytest.mark.parametrize("is_open", [False, True])
+    def test_a_revision_is_freed_at_once(self, nights: Path, updater: Updater, is_open: bool) -> None:
+        if not is_open:
             updater.upsert([{"product_id": "n1", "title": "red shirt"}])
-            assert live.check()
+        with LiveRetriever(nights, device="cpu", interval=None) as live:
+            if is_open:
+                updater.upsert([{"product_id": "n1", "title": "red shirt"}])
+                assert live.check()
             live.recommend(SESSION, 8, Rules(where="price < 50", max_per={"category": 2}))
             retriever = live_retriever(live)
             parts = [weakref.ref(part) for part in (retriever, retriever.catalogue, retriever.index)]
