@@ -15,7 +15,7 @@ from indexer.catalogue.arrow_arrays import numbers, vector
 from indexer.catalogue.id_hashes import id_hashes
 from indexer.catalogue.product_ids import ProductIds
 
-# Of the products after the last one that was found, so many are looked through for each id: some may be gone.
+# How many products after the last one found are looked through for each id: some may be gone.
 _AHEAD = 1.25
 
 

@@ -86,9 +86,12 @@ class ProductIds:
         """Whether these ids are others than those at these positions: [K]."""
         import pyarrow.compute as pc  # only those who look for many ids need it
 
-        there = self.column.take(numbers(positions))
+        if not positions.size:
+            return np.empty(0, bool)
+        first = int(positions.min())  # Arrow copies all that it takes a part of
+        there = self.column.slice(first, int(positions.max()) - first + 1).take(numbers(positions - first))
         differ = pc.not_equal(there, product_ids.take(numbers(rows)).cast(there.type))
-        return np.concatenate([np.empty(0, bool), *(mask(chunk) for chunk in differ.chunks)])
+        return np.concatenate([mask(chunk) for chunk in differ.chunks])
 
     @cached_property
     def column(self) -> pa.ChunkedArray:

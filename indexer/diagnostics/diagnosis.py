@@ -27,11 +27,11 @@ from indexer.diagnostics.space import ModelSpace, Space, VersionSpace
 from indexer.diagnostics.training_run.run import run_section
 from indexer.index.vector_index import VectorIndex
 from indexer.refresh.model_copy import open_model
-from indexer.refresh.publication import software
 from indexer.refresh.settings import RefreshSettings
 from indexer.store.embedding_store import EmbeddingStore, model_folder
 from indexer.versions.live import live_number, read_live, version_numbers
 from indexer.versions.revision import version_label
+from indexer.versions.software import software
 from ubm_embed.data.corpus import Corpus
 from ubm_embed.errors import Conflict, NotFound, UbmError
 from ubm_embed.inference.embedder import Embedder

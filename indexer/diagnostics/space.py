@@ -18,7 +18,7 @@ import polars as pl
 from numpy.typing import NDArray
 
 from indexer.catalogue.catalogue_writer import POPULARITY_FILE
-from indexer.refresh.catalogue_scan import with_hashes
+from indexer.refresh.product_hashes import with_hashes
 from indexer.search.open_version import OpenVersion, open_version
 from indexer.store.embedding_store import EmbeddingStore, version_folder
 from indexer.store.table_schema import POPULARITY, TEXT_HASH

@@ -8,7 +8,7 @@ from __future__ import annotations
 import numpy as np
 import polars as pl
 
-from indexer.refresh.catalogue_scan import with_hashes
+from indexer.refresh.product_hashes import with_hashes
 from indexer.refresh.shards import not_unit_length
 from indexer.revisions.overlay import Overlay
 from indexer.revisions.segment import ROW_DELETED

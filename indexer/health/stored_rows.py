@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from indexer.refresh.catalogue_scan import with_hashes
+from indexer.refresh.product_hashes import with_hashes
 from indexer.refresh.shards import not_unit_length
 from indexer.store.embedding_store import EmbeddingStore
 from indexer.store.table_schema import TEXT_HASH, VECTOR

@@ -23,12 +23,13 @@ from indexer.refresh.gates import Gate, GateResult, require_passed
 from indexer.refresh.going_live import go_live
 from indexer.refresh.live_rows import LiveRows
 from indexer.refresh.plan import Plan
-from indexer.refresh.publication import next_number, software
+from indexer.refresh.publication import next_number
 from indexer.refresh.schema_changes import column_summaries
 from indexer.refresh.settings import RefreshSettings
 from indexer.revisions.segment import ROW_DELETED, ROW_REVISION, ROW_TIME, segment_schema, write_patch
 from indexer.store.embedding_store import EmbeddingStore, version_folder
 from indexer.store.table_schema import VECTOR
+from indexer.versions.software import software
 from indexer.versions.version import (
     CANARIES_FILE,
     LAYOUT,

@@ -12,9 +12,9 @@ import numpy as np
 import polars as pl
 import pyarrow as pa
 
-from indexer.refresh.catalogue_scan import row_hashes
 from indexer.refresh.folded_catalogue import in_schema
 from indexer.refresh.model_copy import open_model_copy
+from indexer.refresh.product_hashes import row_hashes
 from indexer.refresh.shards import require_unit_length
 from indexer.revisions.compaction import add_rows
 from indexer.revisions.segment import ROW_DELETED, ROW_REVISION, last_rows, read_rows, segment_schema

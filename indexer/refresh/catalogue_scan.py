@@ -8,7 +8,6 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass, field
-from hashlib import blake2b
 from pathlib import Path
 from typing import Any
 
@@ -16,17 +15,20 @@ import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
-from indexer.catalogue.catalogue_writer import TEXT_HASHES
 from indexer.catalogue.id_hashes import id_hashes
 from indexer.refresh.folded_catalogue import FoldedCatalogue, NewerProducts
 from indexer.refresh.live_rows import LiveRows, Matched
+from indexer.refresh.matched_batch import MatchedBatch
+from indexer.refresh.product_hashes import row_hashes, text_hashes
 from indexer.refresh.row_signatures import Signatures, row_signatures
 from indexer.refresh.row_spool import RowSpool
 from indexer.refresh.settled_files import Stamps, cut_short, require_settled, require_unchanged
 from indexer.store.table_schema import ROW_HASH, TEXT_HASH, require_storable
+from indexer.versions.software import software
 from ubm_embed.data.arrays import BoolArray, IntArray
 from ubm_embed.data.mappings.column import ColumnType
 from ubm_embed.data.mappings.mapping import Mapping
+from ubm_embed.data.product_rows import none_is_clean
 from ubm_embed.data.products import CatalogueFile
 from ubm_embed.errors import Conflict, InvalidData
 from ubm_embed.progress import Notice
@@ -91,7 +93,7 @@ class CatalogueScan:
         before = require_settled(source.files)
         reading = _Reading(source, live)
         try:
-            for batch in source.batches(batch_rows):
+            for batch in source.batches(batch_rows, reading.are_clean):
                 reading.add(batch)
             reading.require_ids_once(batch_rows)
         except InvalidData:
@@ -178,33 +180,45 @@ class _Reading:
         self.ids, self.hashes, self.texts = list[Any](), list[Any](), list[Any]()
         self.matched, self.spooled = list[Matched](), list[Any]()
         self.spool = RowSpool() if live else None
+        self.ahead: MatchedBatch | None = None  # the last one that was not cleaned yet
 
-    def add(self, batch: pl.DataFrame) -> None:
+    def are_clean(self, products: pl.DataFrame) -> BoolArray:
+        """An `AreClean`: what is live was cleaned, if it was by the same rules."""
+        if self.live is None or self.live.version.software != software():
+            return none_is_clean(products)
+        self.ahead = MatchedBatch.of(products, self.live)
+        return self.ahead.known
+
+    def add(self, products: pl.DataFrame) -> None:
         if not self.rows:
-            self.schema = batch.schema
-            require_storable(batch, self.source.path)
-        rows = row_hashes(batch)
-        self.hashes.append(rows)
+            self.schema = products.schema
+            require_storable(products, self.source.path)
         if self.live is None:
-            self.ids.append(id_hashes(batch["product_id"].to_list()))
-            self.texts.append(text_hashes(batch))
+            self.ids.append(id_hashes(products["product_id"].to_list()))
+            self.hashes.append(row_hashes(products))
+            self.texts.append(text_hashes(products))
         else:
-            self._match(batch, self.live, rows)
-        self.empty.update(_empty_values(batch))
-        self.rows += batch.height
+            self._match(products, self._batch_of(products, self.live), self.live)
+        self.empty.update(_empty_values(products))
+        self.rows += products.height
 
-    def _match(self, batch: pl.DataFrame, live: LiveRows, rows: NDArray[np.uint64]) -> None:
-        matched, ids = live.match(batch["product_id"])
-        texts, known = live.known_texts(matched, rows)
+    def _batch_of(self, products: pl.DataFrame, live: LiveRows) -> MatchedBatch:
+        if self.ahead is not None and self.ahead.product_ids.equals(products["product_id"]):
+            return self.ahead.cleaned(products)
+        return MatchedBatch.of(products, live)  # a revision has others in place of some
+
+    def _match(self, products: pl.DataFrame, batch: MatchedBatch, live: LiveRows) -> None:
+        texts, known = live.known_texts(batch.matched, batch.row_hashes)
         # Of all other products the text is hashed, which takes most of the time.
         if not known.all():
-            texts[~known] = text_hashes(batch.filter(pl.Series(~known)))
-        differs = ~live.in_table(matched, rows)
-        self.ids.append(ids)
-        self.matched.append(matched)
+            texts[~known] = text_hashes(products.filter(pl.Series(~known)))
+        differs = ~live.in_table(batch.matched, batch.row_hashes)
+        self.ids.append(batch.id_hashes)
+        self.hashes.append(batch.row_hashes)
+        self.matched.append(batch.matched)
         self.texts.append(texts)
         self.spooled.append(differs)
-        if self.spool is not None and not self.spool.add(batch.filter(pl.Series(differs))):
+        if self.spool is not None and not self.spool.add(products.filter(pl.Series(differs))):
             self.spool = None
 
     def require_ids_once(self, batch_rows: int) -> None:
@@ -257,37 +271,3 @@ def _empty_values(products: pl.DataFrame) -> dict[str, int]:
 
     counts = products.select(is_empty(name, dtype).sum().alias(name) for name, dtype in products.schema.items())
     return counts.row(0, named=True)
-
-
-def with_hashes(products: pl.DataFrame) -> pl.DataFrame:
-    """Products with `text_hash`, a hash of what the model reads, and `row_hash`, a hash of all their columns."""
-    texts = pl.Series(TEXT_HASH, text_hashes(products).tolist(), pl.Binary)
-    return products.with_columns(texts, pl.Series(ROW_HASH, row_hashes(products)))
-
-
-def text_hashes(products: pl.DataFrame) -> NDArray[Any]:
-    """A hash of what the model reads of each product: [K, 16 bytes]."""
-    texts = products.select(_text()).to_series()
-    digests = (blake2b(text.encode("utf-8"), digest_size=TEXT_HASHES.itemsize).digest() for text in texts)
-    return np.frombuffer(b"".join(digests), TEXT_HASHES)
-
-
-def row_hashes(products: pl.DataFrame) -> NDArray[np.uint64]:
-    """A hash of all columns of each product but its id: [K]."""
-    # Another version of polars may hash rows differently: each is then written once more, but nothing is encoded.
-    names = sorted(name for name in products.columns if name != "product_id")  # independent of the file's column order
-    hashes: NDArray[np.uint64] = products.select(names).hash_rows(seed=0).to_numpy()
-    return hashes
-
-
-def _text() -> pl.Expr:
-    """Title, category and attributes as one string; each part follows its length, so no two products share one."""
-    pair = pl.element().struct
-    attribute = pl.concat_str(_with_length(pair.field("name")), _with_length(pair.field("value")))
-    attributes = pl.col("attributes").list.eval(attribute).list.join("").fill_null("")
-    return pl.concat_str(_with_length(pl.col("title")), _with_length(pl.col("category")), attributes)
-
-
-def _with_length(part: pl.Expr) -> pl.Expr:
-    part = part.fill_null("")
-    return pl.concat_str(part.str.len_bytes().cast(pl.String), pl.lit(":"), part)

@@ -14,6 +14,7 @@ import numpy as np
 import polars as pl
 
 from ubm_embed.data.mappings.column import ColumnType
+from ubm_embed.data.product_rows import AreClean, none_is_clean
 from ubm_embed.data.products import CatalogueChanges, CatalogueFile
 from ubm_embed.errors import InvalidData
 
@@ -62,14 +63,17 @@ class FoldedCatalogue:
         """What the last reading changed."""
         return self.file.changes
 
-    def batches(self, rows: int) -> Iterator[pl.DataFrame]:
+    def batches(self, rows: int, are_clean: AreClean = none_is_clean) -> Iterator[pl.DataFrame]:
         """The products, about `rows` at a time: those of the feed first.
+
+        Args:
+            are_clean: as of `CatalogueFile.batches`.
 
         Raises:
             NotFound, InvalidData: as `CatalogueFile.batches`.
         """
         read, done, schema, dropped = 0, 0, pl.Schema(), list[int]()
-        for batch in self.file.batches(rows):
+        for batch in self.file.batches(rows, are_clean):
             schema, before = batch.schema, read
             read += batch.height
             if self.newer is not None:

@@ -6,8 +6,6 @@ from collections.abc import Collection
 from contextlib import AbstractContextManager, closing, nullcontext
 from dataclasses import asdict, replace
 from datetime import UTC, datetime
-from importlib.metadata import PackageNotFoundError
-from importlib.metadata import version as version_of
 from pathlib import Path
 from typing import Any
 
@@ -38,6 +36,7 @@ from indexer.refresh.written_version import WrittenVersion
 from indexer.store.embedding_store import EmbeddingStore, version_folder
 from indexer.store.product_table import ProductTable
 from indexer.versions.live import Live, version_numbers
+from indexer.versions.software import software
 from indexer.versions.version import LAYOUT, MANIFEST_FILE, METRIC, StoreVersion, digests
 from ubm_embed.data.arrays import evenly_spaced
 from ubm_embed.evaluation.uniformity import alignment
@@ -209,11 +208,3 @@ def _alignment(table: ProductTable, candidate: ReleaseCandidate, folder: Path, c
         return None
     sample = np.array(known)[evenly_spaced(len(known), _SAMPLE)]
     return alignment(*(table.vectors(candidate.table_version, side) for side in sample.T))
-
-
-def software() -> str:
-    """The version of ubm-embed that runs."""
-    try:
-        return version_of("ubm-embed")
-    except PackageNotFoundError:  # run from a source tree
-        return "unknown"

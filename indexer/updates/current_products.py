@@ -17,7 +17,7 @@ import pyarrow as pa
 from indexer.catalogue.catalogue_writer import POPULARITY_FILE
 from indexer.catalogue.mapped_catalogue import CATALOGUE_FILES, MappedCatalogue
 from indexer.catalogue.version_catalogue import open_catalogue
-from indexer.refresh.catalogue_scan import with_hashes
+from indexer.refresh.product_hashes import with_hashes
 from indexer.revisions.segment import ROW_DELETED, read_patch, read_rows, segment_schema
 from indexer.store.embedding_store import EmbeddingStore, version_folder
 from indexer.store.table_schema import POPULARITY, ROW_HASH, TEXT_HASH, VECTOR

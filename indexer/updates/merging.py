@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 import polars as pl
 
-from indexer.refresh.catalogue_scan import with_hashes
+from indexer.refresh.product_hashes import with_hashes
 from indexer.store.table_schema import ROW_HASH, TEXT_HASH, VECTOR
 from indexer.updates.current_products import BASE_TEXT_HASH, EXISTS
 from indexer.updates.product_changes import ProductChanges

@@ -6,12 +6,14 @@ What is changed on the way is counted, so that a person can be told.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
+import numpy as np
 import polars as pl
 
+from ubm_embed.data.arrays import BoolArray, IntArray
 from ubm_embed.data.ids import clean_ids, is_no_id, is_odd_id
 from ubm_embed.data.mappings.json_text import joined_lists
 from ubm_embed.data.session import Product
@@ -28,6 +30,9 @@ PRODUCT_SCHEMA: dict[str, pl.DataType] = {
     "category": pl.String(),
     "attributes": ATTRIBUTES,
 }
+# Which of some products, in the types of their columns, have texts that were cleaned before: [K].
+AreClean = Callable[[pl.DataFrame], BoolArray]
+
 _LEVELS = " > "
 _CLEANED = {
     "title": ("title", "titles"),
@@ -95,7 +100,7 @@ class CatalogueChanges:
 
 
 def product_rows(frame: pl.DataFrame, file: str | Path, changes: CatalogueChanges) -> pl.DataFrame:
-    """A file's rows with `PRODUCT_SCHEMA`'s columns first and in its types.
+    """A file's rows with `PRODUCT_SCHEMA`'s columns first and in its types, their texts as the file has them.
 
     Raises:
         InvalidData: no rows, a missing column, one of a type that does not fit, or a row without an id; its number is
@@ -104,11 +109,27 @@ def product_rows(frame: pl.DataFrame, file: str | Path, changes: CatalogueChange
     if "category" in frame.columns:
         frame = frame.with_columns(_as_category(frame["category"]))
     products = conform(frame, PRODUCT_SCHEMA, optional={"category", "attributes"}, file=file)
+    return products.with_columns(_cleaned_ids(products["product_id"], file, changes))
+
+
+def none_is_clean(products: pl.DataFrame) -> BoolArray:
+    """None of the products: an `AreClean` that knows nothing."""
+    return np.zeros(products.height, bool)
+
+
+def with_clean_texts(products: pl.DataFrame, changes: CatalogueChanges) -> pl.DataFrame:
+    """Rows of products with their texts as a shop's pages show them."""
     return products.with_columns(
-        _cleaned_ids(products["product_id"], file, changes),
         *(_cleaned_texts(products[name], changes) for name in ("title", "category")),
         _cleaned_attributes(products["attributes"], changes),
     )
+
+
+def with_rows(products: pl.DataFrame, at: IntArray, rows: pl.DataFrame) -> pl.DataFrame:
+    """The products with other rows at these positions."""
+    order = np.arange(products.height)
+    order[at] = products.height + np.arange(at.size)
+    return pl.concat([products, rows])[order]
 
 
 def _as_category(values: pl.Series) -> pl.Series:

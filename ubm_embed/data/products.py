@@ -4,17 +4,34 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from datetime import datetime
 from functools import cached_property
 from pathlib import Path
 
+import numpy as np
 import polars as pl
 
+from ubm_embed.data.arrays import IntArray
 from ubm_embed.data.column_types import ColumnTypes, changed_price, column_types, first_lost, first_misfit
 from ubm_embed.data.mappings.column import ColumnType
-from ubm_embed.data.mappings.mapped_catalogue import changed_prices, dropped_rows, lost_values, mapped_catalogue
+from ubm_embed.data.mappings.mapped_catalogue import (
+    changed_prices,
+    dropped_rows,
+    lost_values,
+    mapped_catalogue,
+    only_latest,
+)
 from ubm_embed.data.mappings.mapping import LATEST, Mapping
-from ubm_embed.data.product_rows import PRODUCT_SCHEMA, CatalogueChanges, has_text, iter_products, product_rows
+from ubm_embed.data.product_rows import (
+    PRODUCT_SCHEMA,
+    AreClean,
+    CatalogueChanges,
+    has_text,
+    iter_products,
+    none_is_clean,
+    product_rows,
+    with_clean_texts,
+    with_rows,
+)
 from ubm_embed.data.tables.in_words import value_in_words
 from ubm_embed.data.tables.table_files import collect_tables, find_files, scan_table, table_files, table_kind
 from ubm_embed.errors import InvalidData
@@ -32,8 +49,7 @@ __all__ = [
 ]
 
 # No file has columns with these names.
-_ROW, _FILE, _ORDER = "\0row", "\0file", "\0order"
-_BEGINNING = datetime(1, 1, 1)
+_ROW, _FILE = "\0row", "\0file"
 
 
 def read_products(file: str | Path, mapping: Mapping | None = None) -> pl.DataFrame:
@@ -97,7 +113,7 @@ class CatalogueFile:
         """
         self._begin()
         (frame,) = collect_tables([self._frame], self.files)
-        products = self._products(frame, 0)
+        products = with_clean_texts(self._products(frame, 0), self.changes)
         self.require_ids_once(products["product_id"])
         return products
 
@@ -115,12 +131,12 @@ class CatalogueFile:
         names = [name for name in frame.columns if self._gives(name)]
         if "product_id" in names and "title" not in names:
             frame = frame.with_columns(title=pl.lit(None, pl.String))
-        products = self._rows(frame, 0).select(names)
+        products = with_clean_texts(self._rows(frame, 0), self.changes).select(names)
         self.require_ids_once(products["product_id"])
         return products
 
-    def batches(self, rows: int = 20_000) -> Iterator[pl.DataFrame]:
-        """All products, about `rows` at a time; each has a text.
+    def batches(self, rows: int = 20_000, are_clean: AreClean = none_is_clean) -> Iterator[pl.DataFrame]:
+        """All products, about `rows` at a time; each has a text. Those that `are_clean` knows are not cleaned.
 
         Raises:
             NotFound, InvalidData: as `product_batches`.
@@ -130,9 +146,7 @@ class CatalogueFile:
         for batch in self._raw_batches(rows):
             if batch.is_empty():
                 continue
-            products = self._products(batch, done)
-            self.require_text(products, done)
-            yield products
+            yield self._clean(self._products(batch, done), are_clean, done)
             done += batch.height
         if not done:
             raise InvalidData("no rows; expected at least one", file=self.path)
@@ -162,16 +176,11 @@ class CatalogueFile:
             return None
         return self._in_words(first_misfit(self._frame, column, kind, self.files))
 
-    def require_text(self, products: pl.DataFrame, before: int = 0) -> None:
-        """Raise `InvalidData` for the first product that has no text.
-
-        Args:
-            products: some that follow one another.
-            before: how many come before them.
-        """
+    def require_text(self, products: pl.DataFrame, positions: IntArray | None = None) -> None:
+        """Raise `InvalidData` for the first product that has no text; their positions among all are given, if some."""
         row = products.select((~has_text()).arg_true().first()).item()
         if row is not None:
-            file, number = self.locate(before + row)
+            file, number = self.locate(row if positions is None else int(positions[row]))
             text = "a title, a category or an attribute value: a product without text has no vector"
             raise InvalidData(
                 f"expected {text}, got {value_in_words(products['title'][row])}", file=file, row=number, field="title"
@@ -234,6 +243,16 @@ class CatalogueFile:
                 self.changes.add_prices(name, *changed)
         return self._rows(frame, before).with_columns(self._types.casts)
 
+    def _clean(self, products: pl.DataFrame, are_clean: AreClean, before: int) -> pl.DataFrame:
+        """Products with clean texts; none lacks one."""
+        unclean = np.flatnonzero(~are_clean(products))
+        if not unclean.size:
+            return products
+        given = products[unclean]
+        cleaned = with_clean_texts(given, self.changes)
+        self.require_text(cleaned, before + unclean)
+        return products if cleaned.equals(given) else with_rows(products, unclean, cleaned)
+
     def _rows(self, frame: pl.DataFrame, before: int) -> pl.DataFrame:
         try:
             return product_rows(frame, self.path, self.changes)
@@ -261,7 +280,7 @@ class CatalogueFile:
             frame = mapped_catalogue(file, part, row=row) if part else scan_table(file, row=row)
             frames.append(frame.with_columns(pl.lit(number).alias(_FILE)))
         frame = frames[0] if len(frames) == 1 else pl.concat(frames, how="diagonal_relaxed")
-        return _only_latest(frame) if LATEST in frame.collect_schema() else frame
+        return only_latest(frame) if LATEST in frame.collect_schema() else frame
 
     @cached_property
     def _texts(self) -> list[str]:
@@ -278,11 +297,3 @@ class CatalogueFile:
     @cached_property
     def _types(self) -> ColumnTypes:
         return column_types(self._frame, self._texts, self.files)
-
-
-def _only_latest(history: pl.LazyFrame) -> pl.LazyFrame:
-    """Of the rows of a product the one with the latest time, of several the last; holds an id and a time for each."""
-    # Numbered outside the window, since `int_range` inside `over` counts each product from 0.
-    numbered = history.with_row_index(_ORDER)
-    latest = pl.col(_ORDER).sort_by(pl.col(LATEST).fill_null(_BEGINNING), _ORDER).last().over("product_id")
-    return numbered.filter((pl.col(_ORDER) == latest) | pl.col("product_id").is_null()).drop(LATEST, _ORDER)

@@ -11,12 +11,13 @@ import polars as pl
 
 from indexer.catalogue.catalogue_writer import TEXT_HASHES
 from indexer.catalogue.mapped_catalogue import MappedCatalogue
-from indexer.refresh.catalogue_scan import row_hashes, text_hashes
 from indexer.refresh.live_rows import LiveRows
+from indexer.refresh.product_hashes import row_hashes, text_hashes
 from indexer.revisions.overlay import Overlay
 from indexer.revisions.version_rows import VersionRows
 from indexer.store.table_schema import ROW_HASH, TEXT_HASH
 from indexer.versions.live import Live
+from indexer.versions.software import software
 from ubm_embed.data.products import product_batches
 
 DIMENSION = 4
@@ -41,7 +42,7 @@ def live_rows(products: pl.DataFrame, popularity: list[int], *, hashed: bool = T
     texts = text_hashes(products) if hashed else np.zeros(products.height, TEXT_HASHES)
     rows = row_hashes(products) if hashed else np.zeros(products.height, np.uint64)
     overlay = Overlay.of_base(catalogue, DIMENSION)
-    version: Any = SimpleNamespace(version=1, files_version=1, table_version=1)
+    version: Any = SimpleNamespace(version=1, files_version=1, table_version=1, software=software())
     table = VersionRows(
         cast(Any, None), version, overlay, texts, rows, np.array(popularity), np.ones(len(catalogue), bool)
     )

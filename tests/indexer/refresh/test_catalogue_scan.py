@@ -7,7 +7,8 @@ import numpy as np
 import polars as pl
 import pytest
 
-from indexer.refresh.catalogue_scan import CatalogueScan, with_hashes
+from indexer.refresh.catalogue_scan import CatalogueScan
+from indexer.refresh.product_hashes import with_hashes
 from indexer.store.table_schema import ROW_HASH, TEXT_HASH
 from ubm_embed.data.products import PRODUCT_SCHEMA
 from ubm_embed.errors import InvalidData, NotFound

@@ -10,9 +10,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from indexer.refresh.catalogue_scan import CatalogueScan, with_hashes
+from indexer.refresh.catalogue_scan import CatalogueScan
 from indexer.refresh.changes import Changes
 from indexer.refresh.plan import Plan
+from indexer.refresh.product_hashes import with_hashes
 from indexer.refresh.shards import LIVE_ROW, Shard, read_shard, stage_shards
 from indexer.store.embedding_store import EmbeddingStore
 from indexer.store.table_schema import POPULARITY, ROW_HASH, TEXT_HASH

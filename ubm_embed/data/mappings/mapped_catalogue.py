@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import datetime
 from pathlib import Path
 
 import polars as pl
@@ -11,7 +12,7 @@ from ubm_embed.data.mappings.column import ColumnType
 from ubm_embed.data.mappings.conditions import drop_reason
 from ubm_embed.data.mappings.held_paths import without_key
 from ubm_embed.data.mappings.mapped_rows import ROW, UNREADABLE, MappedRows, map_rows, missing_column
-from ubm_embed.data.mappings.mapping import ATTRIBUTE, CatalogueMapping
+from ubm_embed.data.mappings.mapping import ATTRIBUTE, LATEST, CatalogueMapping
 from ubm_embed.data.mappings.paths import Location
 from ubm_embed.data.mappings.values import Values, column_values, text_of
 from ubm_embed.data.prices import is_plain_price
@@ -20,6 +21,9 @@ from ubm_embed.data.tables.table_files import collect_tables
 from ubm_embed.errors import InvalidData
 
 _TEXTS = ("product_id", "title", "category")
+# No file has a column with this name.
+_ORDER = "\0order"
+_BEGINNING = datetime(1, 1, 1)
 
 
 def mapped_catalogue(file: Path, part: CatalogueMapping, *, row: str | None = None) -> pl.LazyFrame:
@@ -160,3 +164,11 @@ def attribute_pairs(values: dict[str, Values]) -> pl.Expr:
         return pl.lit(None, ATTRIBUTES)
     filled = pl.concat_list(pairs).list.eval(pl.element().filter(pl.element().struct.field("value").is_not_null()))
     return pl.when(filled.list.len() > 0).then(filled)
+
+
+def only_latest(history: pl.LazyFrame) -> pl.LazyFrame:
+    """Of the rows of a product the one with the latest time, of several the last; holds an id and a time for each."""
+    # Numbered outside the window, since `int_range` inside `over` counts each product from 0.
+    numbered = history.with_row_index(_ORDER)
+    latest = pl.col(_ORDER).sort_by(pl.col(LATEST).fill_null(_BEGINNING), _ORDER).last().over("product_id")
+    return numbered.filter((pl.col(_ORDER) == latest) | pl.col("product_id").is_null()).drop(LATEST, _ORDER)

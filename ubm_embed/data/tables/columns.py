@@ -94,6 +94,8 @@ def as_text(value: pl.Expr, dtype: pl.DataType) -> pl.Expr:
 
 
 def _cast(column: pl.Series, dtype: pl.DataType, file: str | Path) -> pl.Series:
+    if dtype == pl.String and column.dtype == pl.String:
+        return column
     if dtype == ATTRIBUTES:
         return as_attributes(column, file=file)
     if dtype == pl.String and column.dtype.is_float():
