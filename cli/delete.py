@@ -54,7 +54,7 @@ def delete(
 
 
 def _ids_in(source: Path, limits: UpdateLimits) -> list[str]:
-    """The ids of a file or of stdin, one more than a revision may have at most, if there are so many."""
+    """The first ids of a file or of stdin, at most one more than a revision may have."""
     from indexer.updates.product_id_file import read_product_ids
     from ubm_embed.data.tables.stdin_file import spooled_stdin
 

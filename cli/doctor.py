@@ -35,8 +35,9 @@ def doctor(
 
     if repair:
         for version in repair_store(store, lambda message: say(f"{store}: {message}")):
-            what = "the index" if version.shares_files_of is None else "what is its own"
-            say(f"{store}: {what} of version {version.version} was rebuilt, {version.products:,} products")
+            number, shared = version.version, version.shares_files_of
+            what = f"the index of version {number} was" if shared is None else f"version {number}'s own files were"
+            say(f"{store}: {what} rebuilt, {version.products:,} products")
     with progress() as report:
         findings = examine(store, progress=report)
     _write(findings, choose_format(output_format))

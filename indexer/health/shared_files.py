@@ -68,7 +68,7 @@ def restore_own_files(store: EmbeddingStore, version: StoreVersion, notice: Noti
 
 def lost_kept(number: int) -> str:
     """The notice that nothing says any more which products were newer than a version's catalogue."""
-    return f"what was newer than the catalogue of version {number} is lost: a refresh with that one would undo it"
+    return f"what was newer than the catalogue of version {number} is no longer known: the same catalogue would undo it"
 
 
 def follow_base(store: EmbeddingStore, base: StoreVersion) -> None:

@@ -114,7 +114,7 @@ def _sample(rows: pl.DataFrame, min_pairs: int) -> pl.DataFrame:
 
 
 def _by_session(interactions: str | Path, folder: Path, parts: int) -> Iterator[pl.DataFrame]:
-    """The interactions of a file in so many parts, each with all rows of its sessions in their order."""
+    """The interactions of a file in this number of parts, each with all rows of its sessions in their order."""
     frame = scan_interactions(interactions).select(_COLUMNS)
     schema = frame.collect_schema().to_frame().to_arrow().schema
     files = [folder / f"{part}.arrow" for part in range(parts)]

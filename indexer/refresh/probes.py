@@ -152,7 +152,7 @@ class Probes:
         return completed
 
     def has_enough(self, wanted: int) -> bool:
-        """Whether so many of its products are left that they still speak for the version."""
+        """Whether enough of its products are left to speak for the version."""
         return self.rows.size >= _MIN_LEFT * min(wanted, self.count)
 
     @property

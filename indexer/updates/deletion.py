@@ -39,6 +39,6 @@ class Deletion:
         return Outcome(rows, report)
 
     def _require_rest(self, deleted: int, current: CurrentProducts) -> None:
-        # Counted only where so many are deleted that it may be all.
+        # Counted only where it may be all of them.
         if current.changed_after(self._ids) >= current.version.products and deleted >= len(current):
             raise Conflict("a store keeps at least one product; nothing was changed")

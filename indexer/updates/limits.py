@@ -65,7 +65,7 @@ class UpdateLimits(FrozenModel):
         return self.max_mb * 1_000_000
 
     def products(self, version_products: int) -> int:
-        """How many products a revision of a version with so many may change."""
+        """The number of products that a revision may change in a version of this size."""
         return min(self.max_products, max(self.min_products, int(self.max_share * version_products)))
 
     def require_products(self, changed: int, version_products: int) -> None:
@@ -73,7 +73,7 @@ class UpdateLimits(FrozenModel):
         limit = self.products(version_products)
         if changed > limit:
             problem = (
-                f"{changed:,} products would differ from the version's {version_products:,}, at most {limit:,} may"
+                f"the revision would change {changed:,} of {version_products:,} products, at most {limit:,} are allowed"
             )
             raise LimitReached(f"{problem}; nothing was changed; {REMEDY}")
 

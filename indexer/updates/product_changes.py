@@ -122,14 +122,14 @@ def _require_same_columns(source: CatalogueFile) -> None:
     first, *others = ((file, set(scan_table(file).collect_schema())) for file in source.files)
     for file, names in others:
         if names != first[1]:
-            problem = f"expected the columns of {first[0].name}, and each of the files by itself if they differ"
+            problem = f"expected the columns of {first[0].name}; upsert files with other columns one by one"
             raise InvalidData(problem, file=file, field=min(names ^ first[1]))
 
 
 def _unknown(column: str) -> str:
     if column == POPULARITY:
         return "counted from interactions; run: ubm-embed refresh --interactions FILE"
-    return "the store's products have no such column; a refresh with a catalogue that has it adds it"
+    return "the store's products have no such column; to add it, refresh with a catalogue that has it"
 
 
 def _typed(values: pl.Series, dtype: pl.DataType, source: CatalogueFile) -> pl.Series:

@@ -87,7 +87,7 @@ class Updater:
         Raises:
             NotFound: no such file; or the runtime's library is not installed.
             InvalidData: names the file, row and field, from 1 for products as JSON has them. Nothing was changed.
-            Conflict: the revision would be larger than the limits, others publish all the time, or the file changed
+            Conflict: the revision would be larger than the limits, others publish again and again, or the file changed
                 while it was read. Nothing was changed.
             QualityGateFailed: a vector is not of length 1. Nothing was changed.
         """
@@ -130,7 +130,7 @@ class Updater:
                 time.sleep(random.uniform(0, min(_MAX_WAIT_SECONDS, 0.005 * 2**attempt)))
             else:
                 return replace(report, seconds=time.perf_counter() - started)
-        raise Conflict(f"{self._store.uri} is changed by other processes all the time; nothing was changed; try again")
+        raise Conflict(f"{self._store.uri} keeps being changed by other processes; nothing was changed; try again")
 
     def _publish_on(self, live: Live, update: Update) -> UpdateReport:
         current = self._products_of(live)

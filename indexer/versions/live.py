@@ -155,7 +155,7 @@ def update_live(store: EmbeddingStore, change: Callable[[Live], Live]) -> Live:
         with contextlib.suppress(Conflict):
             _swap(store, live, known)
             return live
-    raise Conflict(f"{store.uri}/{LIVE_FILE} is changed by other processes all the time; nothing was published")
+    raise Conflict(f"{store.uri}/{LIVE_FILE} keeps being changed by other processes; nothing was published")
 
 
 def _swap(store: EmbeddingStore, live: Live, known: Live | None) -> None:
@@ -185,7 +185,7 @@ def repair_live(store: EmbeddingStore, number: int) -> Live:
 
 
 def _highest_revision(store: EmbeddingStore, number: int) -> int:
-    """The highest revision of a version that anything is left of; 0 if there is none."""
+    """The highest revision of a version of which a file is left; 0 if there is none."""
     return max(map(revision_of_segment, store.storage.list(revision_folder(number))), default=0)
 
 

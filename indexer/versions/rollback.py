@@ -178,7 +178,7 @@ def _require_revision(store: EmbeddingStore, number: int, revision: Revision | N
             problem = "missing" if not store.storage.exists(name) else f"{size:,} bytes, expected {segment.bytes:,}"
             remedy = f"ubm-embed versions rollback {number}.0 --store {store.uri}"
             raise InvalidData(
-                f"{problem}; without the changes of revision {version_label(number, revision)}, type: {remedy}",
+                f"{problem}; to drop the changes of revision {version_label(number, revision)}, type: {remedy}",
                 file=f"{store.uri}/{name}",
             )
 

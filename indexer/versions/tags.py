@@ -102,8 +102,9 @@ def resolve_published(store: EmbeddingStore, name: str) -> tuple[int, bool]:
 
 
 def _only_the_last(number: int, revision: Revision | None) -> str:
-    last = f"revision {version_label(number, revision)} only, its last one" if revision else "no revision"
-    return f"version {number} has {last}"
+    if revision is None:
+        return f"version {number} has no revision"
+    return f"of version {number} only the last revision is kept, {version_label(number, revision)}"
 
 
 def _require_known(tag: str, tags: Mapping[str, int]) -> None:

@@ -159,9 +159,9 @@ class ProductWriter(Generic[Report]):
             loop = asyncio.get_running_loop()
             await asyncio.wait_for(loop.run_in_executor(self._showing, self._show), self._timeout)
         except TimeoutError:
-            _LOG.warning("a change of products is published, and this worker does not answer with it yet")
+            _LOG.warning("a change of products is published, but this worker does not answer with it yet")
         except Exception:  # it is published all the same
-            _LOG.exception("a change of products is published, and this worker does not answer with it yet")
+            _LOG.exception("a change of products is published, but this worker does not answer with it yet")
 
     def _take(self) -> list[_Waiting[Report]]:
         """The first that wait, as long as they may be one revision."""

@@ -212,7 +212,7 @@ def test_without_what_is_newer_than_a_feed_nothing_is_refreshed(
     assert re.search(r"kept\.arrow: ", errors(newer)[0])
     notices: list[str] = []
     repair(newer, notices.append)
-    assert any("newer than the catalogue of version 2 is lost" in notice for notice in notices)
+    assert any("newer than the catalogue of version 2 is no longer known" in notice for notice in notices)
     assert (errors(newer), price(newer)) == ([], 70.0)
 
 

@@ -149,7 +149,7 @@ def test_where_others_always_come_first_it_gives_up(
         swap(self, name, data, **options)
 
     monkeypatch.setattr(LocalStorage, "compare_and_swap", second)
-    with pytest.raises(Conflict, match="changed by other processes all the time; nothing was changed"):
+    with pytest.raises(Conflict, match="keeps being changed by other processes; nothing was changed"):
         updater.upsert([{"product_id": "p2", "price": 99.0}])
     assert (live_products(store)["p1"]["price"], live_products(store)["p2"]["price"]) == (3.0, 1.0)
 

@@ -207,7 +207,7 @@ def test_the_files_of_a_folder_are_read_together(store: Path, updater: Updater, 
     ("content", "message"),
     [
         ("product_id,price\np1,2\np2,cheap\n", r"rows\.csv, row 2, field 'price': expected a number, got 'cheap'"),
-        ("product_id,colour\np1,red\n", r"rows\.csv, field 'colour': the store's products have no such column; a refr"),
+        ("product_id,colour\np1,red\n", r"rows\.csv, field 'colour': the store's products have no such column; to add it, refr"),
         ("product_id,popularity\np1,3\n", r"rows\.csv, field 'popularity': counted from interactions"),
         ("price\n3\n", r"rows\.csv, field 'product_id': missing column"),
         ("product_id,price\np1,3\np1,4\n", r"rows\.csv, row 2, field 'product_id': expected a unique id, got 'p1'"),
@@ -258,7 +258,9 @@ def test_beyond_the_limits_a_refresh_is_recommended(store: Path, tmp_path: Path)
         updater.upsert([{"product_id": "p1", "price": 6.0}])  # the same products may change again
         before = live_products(store), segments_of(store)
         for change in (lambda: updater.delete(["p3"]), lambda: updater.upsert([{"product_id": "p4", "price": 6.0}])):
-            with pytest.raises(Conflict, match=r"3 products would differ .* at most 2 may; .* ubm-embed refresh"):
+            with pytest.raises(
+                Conflict, match=r"would change 3 of 8 products, at most 2 are allowed; .* ubm-embed refresh"
+            ):
                 change()
         three = [{"product_id": name, "price": 6.0} for name in ("p1", "p2", "p3")]
         pl.DataFrame(three).write_csv(tmp_path / "three.csv")

@@ -170,5 +170,5 @@ class TestRevisions:
             raise Conflict("changed")
 
         monkeypatch.setattr(LocalStorage, "compare_and_swap", refuse)
-        with pytest.raises(Conflict, match="all the time; nothing was published"):
+        with pytest.raises(Conflict, match="keeps being changed by other processes; nothing was published"):
             update_live(store, lambda live: live.after(2))

@@ -135,7 +135,7 @@ class TestRevisions:
 
     @pytest.mark.parametrize(
         ("name", "problem"),
-        [("2.16", "version 2 has revision 2.17 only, its last one"), ("1.3", "version 1 has no revision")],
+        [("2.16", "of version 2 only the last revision is kept, 2.17"), ("1.3", "version 1 has no revision")],
     )
     def test_others_are_not_kept(self, revised: EmbeddingStore, name: str, problem: str) -> None:
         with pytest.raises(NotFound, match=problem):
@@ -143,7 +143,7 @@ class TestRevisions:
 
     def test_what_reads_the_last_one_only_refuses_a_version_as_it_was_published(self, revised: EmbeddingStore) -> None:
         assert [resolve_number(revised, name) for name in ("2.17", "1.0")] == [2, 1]
-        with pytest.raises(NotFound, match=r"version 2 has revision 2\.17 only"):
+        with pytest.raises(NotFound, match=r"of version 2 only the last revision is kept, 2\.17"):
             resolve_number(revised, "2.0")
 
     def test_a_tag_of_older_software_goes_first(self, revised: EmbeddingStore) -> None:
