@@ -22,7 +22,7 @@ from ubm_embed.errors import InvalidData
 
 ID_HASHES_FILE, ID_POSITIONS_FILE = "id_hashes.npy", "id_positions.npy"
 _SAMPLE = 4
-# From so many ids on, comparing all of them at once is faster than one by one.
+# With at least this many ids, comparing all of them at once is faster than one by one.
 _MANY = 512
 
 

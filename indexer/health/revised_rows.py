@@ -35,7 +35,7 @@ def require_sound_patch(store: EmbeddingStore, version: StoreVersion) -> None:
     file = f"{store.uri}/{version_folder(version.version)}/{PATCH_FILE}"
     _require_texts(rows.overlay, file)
     if len(rows) != version.products:
-        raise InvalidData("it adds products, but only the columns of others may differ", file=file)
+        raise InvalidData("it has products that the shared files lack", file=file)
 
 
 def require_sound_revision(store: EmbeddingStore, version: StoreVersion) -> None:
@@ -72,4 +72,4 @@ def _require_texts(overlay: Overlay, file: str) -> None:
     rows = rows.filter(~pl.col(ROW_DELETED))
     changed = int((with_hashes(rows.select(*PRODUCT_SCHEMA))[TEXT_HASH] != rows[TEXT_HASH]).sum())
     if changed:
-        raise InvalidData(f"{changed} of {rows.height} products have another text than was encoded", file=file)
+        raise InvalidData(f"{changed} of {rows.height} products have a text that was not encoded", file=file)

@@ -26,7 +26,7 @@ def require_sound_rows(store: EmbeddingStore, version: StoreVersion) -> None:
     if lost_its_rows(store, version):
         raise InvalidData(f"does not keep the rows of version {version.version}", file=table.uri)
     if changed:
-        raise InvalidData(f"{changed} of {rows} products have another text than was encoded", file=table.uri)
+        raise InvalidData(f"{changed} of {rows} products have a text that was not encoded", file=table.uri)
     if bad:
         raise InvalidData(f"{bad} of {rows} vectors are not of length 1", file=table.uri)
 

@@ -149,7 +149,7 @@ def _open_base(store: EmbeddingStore, version: StoreVersion, folder: Path, own: 
 
 
 def _replaced(rows: pl.DataFrame, later: pl.DataFrame | None, columns: Sequence[str]) -> pl.DataFrame:
-    """Rows, and in place of those of the same products the later ones, of which a tombstone is none."""
+    """Rows, those of the same products replaced by later ones, or left out for a tombstone."""
     if later is None:
         return rows
     if VECTOR not in later.columns:

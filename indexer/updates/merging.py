@@ -79,5 +79,5 @@ def _require_text(changes: ProductChanges, merged: pl.DataFrame, exists: pl.Seri
     needed = "a title, a category or an attribute value"
     name = merged["product_id"][row]
     if exists[row]:
-        raise changes.fault(f"expected {needed} to stay: product {name!r} without text has no vector", row, "title")
-    raise changes.fault(f"expected {needed}, as the store has no product {name!r}, which would be new", row, "title")
+        raise changes.fault(f"expected {needed}: product {name!r} would be left without text", row, "title")
+    raise changes.fault(f"expected {needed}: product {name!r} would be new", row, "title")

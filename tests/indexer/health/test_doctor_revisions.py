@@ -263,7 +263,7 @@ def test_a_row_whose_text_is_not_that_of_its_vector_is_named(shared: Path, monke
         revised_rows, "with_hashes", lambda rows: hashes(rows.with_columns(title=pl.lit("another title")))
     )
     assert [re.sub(r".*/", "", problem) for problem in errors(shared)] == [
-        "patch.arrow: 1 of 1 products have another text than was encoded"
+        "patch.arrow: 1 of 1 products have a text that was not encoded"
     ]
 
 
