@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -54,7 +53,7 @@ class EarlierVersion:
     @classmethod
     def _read(cls, store: EmbeddingStore, version: StoreVersion, folder: Path) -> EarlierVersion:
         try:
-            _require_whole(version, folder)
+            require_digests(version, folder)
             rows = EarlierRows.open(store.table, version, folder)
             if rows is None:
                 return cls(version, problem=f"version {version.version} was written by older software")
@@ -64,10 +63,3 @@ class EarlierVersion:
             return cls(version, rows, VectorIndex.load(folder / INDEX_FILE, version.index_spec), probes)
         except (InvalidData, NotFound):
             return cls(version, problem=f"files of version {version.version} are missing or damaged")
-
-
-def _require_whole(version: StoreVersion, folder: Path) -> None:
-    """Compare the files with their digests, two at a time: half a second for a million products."""
-    each = [version.replace(files={name: digest}) for name, digest in version.files.items()]
-    with ThreadPoolExecutor(2) as threads:
-        list(threads.map(require_digests, each, [folder] * len(each)))
