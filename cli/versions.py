@@ -77,9 +77,7 @@ def diff(
     ids: Annotated[int, typer.Option("--ids", min=0, help="Number of ids to show for each kind of change.")] = 10,
     output_format: OutputFormat = None,
 ) -> None:
-    """Compare two versions with their last revisions: their manifests, and which products are new, changed, updated or
-    removed.
-    """
+    """Compare two versions, each with its last revision: their manifests, and the products that differ."""
     from indexer.revisions.difference import Difference
     from indexer.versions.rollback import version_before
 
