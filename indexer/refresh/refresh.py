@@ -189,7 +189,7 @@ def refresh(
             plan = Plan.to_refresh(scan, counts, folder, live, folded)
             may_fail = dry_run or Gate.SCHEMA in allow
             compared = compare_catalogues(target, plan, settings.gates.max_lost, notice, may_fail=may_fail)
-        index = _requested_index(plan, settings)
+        index, model_id = _requested_index(plan, settings), plan.model_id
         report = RefreshReport.planned(plan, compared, index, seconds)
         changes_nothing = plan.is_empty and report.index is None
         if may_share := may_share_files(plan, index, settings) and not changes_nothing:
@@ -203,8 +203,8 @@ def refresh(
         if changes_nothing:
             require_complete(target, read_version(target, report.base))
         else:
-            complete_graphs(target, plan.model_id, notice)
-            with open_model_copy(target, plan.model_id):
+            complete_graphs(target, model_id, notice)
+            with open_model_copy(target, model_id):
                 pass  # a version that a damaged model would have to read must not go live, encoded or not
             if may_share:
                 with timed(seconds, "publish"):
@@ -222,13 +222,14 @@ def refresh(
                     progress=progress,
                     seconds=seconds,
                 )
+                del plan, scan, live, newer  # what they hold of each product is not needed any more
                 with timed(seconds, "index, check and publish"):
                     version, resumed = publish(target, candidate, settings, allow), candidate.resumed
             folded = _with_carried(target, version, folded)
             report = replace(report, published=version, resumed=resumed, gates=version.gates, revisions=folded)
         with timed(seconds, "tidy up"):
             # Another model's shards belong to an interrupted change of models; only such a change removes them.
-            staging = staging_folder(plan.model_id) if model is None else STAGING
+            staging = staging_folder(model_id) if model is None else STAGING
             pruned = try_prune(target, settings.keep, staging)
         return replace(report, pruned=pruned.versions, freed=max(0, pruned.bytes), prune_error=pruned.error)
 

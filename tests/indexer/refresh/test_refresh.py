@@ -2,11 +2,15 @@
 
 import json
 import shutil
+import weakref
 from pathlib import Path
+from typing import Any
 
 import polars as pl
 import pytest
 
+from indexer.refresh import refresh as refresh_module
+from indexer.refresh.catalogue_scan import CatalogueScan
 from indexer.refresh.gates import Gate
 from indexer.refresh.plan import ChangeCounts
 from indexer.refresh.settings import RefreshSettings
@@ -14,7 +18,7 @@ from indexer.search.ranking import Rules
 from indexer.search.retriever import Retriever
 from indexer.versions.live import read_live, version_numbers
 from indexer.versions.pruning import KeepPolicy
-from indexer.versions.version import read_version
+from indexer.versions.version import StoreVersion, read_version
 from tests.indexer.refresh.shop import SESSION, Shop
 from ubm_embed.data.session import Session
 from ubm_embed.errors import Conflict
@@ -60,6 +64,27 @@ def test_a_new_price_is_written_without_encoding(shop: Shop) -> None:
     after = shop.rows()
     assert after["price"].to_list() == [100.0 + row for row in range(8)]
     assert after.drop("price").equals(before.drop("price"))
+
+
+def test_a_version_is_made_without_what_is_known_of_the_catalogue(shop: Shop, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A scan takes a hundred bytes a product."""
+    scans: list[weakref.ref[CatalogueScan]] = []
+    read, publish = CatalogueScan.read, refresh_module.publish
+
+    def remembered(*arguments: Any) -> CatalogueScan:
+        scan = read(*arguments)
+        scans.append(weakref.ref(scan))
+        return scan
+
+    def watched(*arguments: Any) -> StoreVersion:
+        assert [scan() for scan in scans] == [None]
+        return publish(*arguments)
+
+    monkeypatch.setattr(CatalogueScan, "read", remembered)
+    monkeypatch.setattr(refresh_module, "publish", watched)
+    shop.set("p2", title="green running shoes")
+    assert shop.refresh().published is not None
+    assert len(scans) == 1
 
 
 def test_the_same_catalogue_twice_changes_nothing(shop: Shop) -> None:
