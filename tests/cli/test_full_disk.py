@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import sys
 from pathlib import Path
+from random import Random
+from string import ascii_letters
 
 import polars as pl
 
+from cli.main import run as main
 from indexer.refresh.gates import Gate
 from indexer.refresh.refresh import build_index
 from tests.small_disk import new_small_disk, on_small_disk
@@ -24,3 +27,18 @@ def test_npy_vectors_that_do_not_fit(tmp_path: Path, model_folder: Path) -> None
     )
     assert (ran.returncode, ran.stdout) == (1, "left: \n"), ran.stderr
     assert f"error: No space left on device: {out}; nothing was written to {out}\n" in ran.stderr
+
+
+def test_a_revision_that_does_not_fit(tmp_path: Path, nights: Path) -> None:
+    """The version answers as before, and the update may be made again once there is room."""
+    new_small_disk(tmp_path)
+    (nights / "revisions").mkdir()
+    live = (nights / "live.json").read_bytes()
+    title = "".join(Random(0).choices(ascii_letters, k=99_000))  # which no compression makes fit
+    pl.DataFrame({"product_id": ["n1"], "title": [title]}).write_parquet(tmp_path / "large.parquet")
+    upsert = [sys.executable, "-m", "cli", "upsert", "--store", nights, "--products", tmp_path / "large.parquet"]
+    ran = on_small_disk(nights / "revisions", *upsert)
+    assert ran.returncode == 1, ran.stderr
+    assert "error: No space left on device: " in ran.stderr
+    assert (nights / "live.json").read_bytes() == live
+    assert main([*map(str, upsert[3:])]) == 0

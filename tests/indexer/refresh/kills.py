@@ -1,14 +1,15 @@
-"""Refreshes that are killed: in processes of their own, just before or after one of their steps."""
+"""Processes that are killed while they write to a store: just before or after one of their steps."""
 
 from __future__ import annotations
 
 import functools
 import multiprocessing
 import os
+import shutil
 import signal
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from indexer.refresh.refresh import refresh
 from indexer.refresh.settings import RefreshSettings
@@ -18,6 +19,13 @@ from tests.indexer.refresh.shop import SESSION
 # Three products to a shard, so that a refresh has several. Few queries for the gates, since an index on disk takes
 # milliseconds for each.
 SETTINGS = RefreshSettings(shard_rows=3, gate_queries=5)
+
+
+class Killed(NamedTuple):
+    """A store in which a process was killed, and where."""
+
+    step: str
+    store: Path
 
 
 def answer(store: Path) -> dict[str, Any]:
@@ -60,8 +68,29 @@ def kill_at(at: int, steps: list[tuple[Any, str]]) -> None:
         setattr(owner, name, watched(getattr(owner, name)))
 
 
+def killed_stores(target: Callable[..., None], pristine: Path, *arguments: Any, stride: int = 1) -> Iterator[Killed]:
+    """Copies of a store in which a process was killed at one step each, until it ends by itself.
+
+    Args:
+        target: is called in its own process with the copy, the arguments and the number of the step.
+        stride: between two steps.
+    """
+    for at in range(0, 1000, stride):
+        store = Path(shutil.copytree(pristine, pristine.parent / f"killed_{at}"))
+        process = forkserver().Process(target=target, args=(store, *arguments, at))
+        process.start()
+        process.join()
+        if process.exitcode == 0:
+            return
+        assert process.exitcode == -signal.SIGKILL, f"step {at}"
+        yield Killed(f"step {at}", store)
+        shutil.rmtree(store)
+
+
 def forkserver() -> Any:
     """Starts processes that have the imports behind them: fresh ones would take seconds for each of some 100 kills."""
     context = multiprocessing.get_context("forkserver")
-    context.set_forkserver_preload(["lance", "indexer.refresh.refresh", "indexer.search.retriever"])
+    context.set_forkserver_preload(
+        ["lance", "indexer.refresh.refresh", "indexer.search.retriever", "indexer.updates.updater"]
+    )
     return context

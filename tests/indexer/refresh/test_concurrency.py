@@ -61,7 +61,7 @@ def read_steadily(store: Path, versions: Any) -> None:
 def test_importing_starts_no_threads_of_polars() -> None:
     """Processes are forked from one that has imported everything, and would wait for such threads for ever."""
     program = (
-        "import pathlib, sys\nimport indexer.refresh.refresh, indexer.search.retriever\n"
+        "import pathlib, sys\nimport indexer.refresh.refresh, indexer.search.retriever, indexer.updates.updater\n"
         "threads = [(task / 'comm').read_text().strip() for task in pathlib.Path('/proc/self/task').iterdir()]\n"
         "sys.exit(' '.join(name for name in threads if name.startswith('polars-') and name[7:].isdigit()) or 0)"
     )

@@ -20,7 +20,7 @@ from indexer.store.embedding_store import EmbeddingStore
 from indexer.store.product_table import ProductTable
 from indexer.updates.updater import Updater
 from indexer.versions.live import live_number
-from tests.indexer.refresh.kills import SETTINGS, answer, bring_up_to_date, forkserver, kill_at, killed
+from tests.indexer.refresh.kills import SETTINGS, answer, bring_up_to_date, forkserver, kill_at, killed, killed_stores
 from tests.indexer.refresh.shop import require_same_answer
 from tests.indexer.updates.live_products import live_products
 from ubm_embed.inference.embedder import Embedder
@@ -87,26 +87,17 @@ def test_a_refresh_killed_at_any_step_leaves_the_old_answers_or_the_new_whole(
     assert before != after
 
     outcomes = []
-    for at in range(0, 1000, stride):
-        store = tmp_path / f"killed_{at}"
-        shutil.copytree(pristine, store)
-        process = forkserver().Process(target=killed_at_step, args=(store, changed_file, model, at))
-        process.start()
-        process.join()
-        if process.exitcode == 0:
-            break
-        assert process.exitcode == -signal.SIGKILL, f"step {at}"
+    for step, store in killed_stores(killed_at_step, pristine, changed_file, model, stride=stride):
         live = live_number(EmbeddingStore.open(store))
         outcomes.append(live)
-        require_same_answer(answer(store), before if live == 1 else after, f"step {at}")
-        assert not [finding for finding in examine(store) if finding.severity is Severity.ERROR], f"step {at}"
+        require_same_answer(answer(store), before if live == 1 else after, step)
+        assert not [finding for finding in examine(store) if finding.severity is Severity.ERROR], step
         bring_up_to_date(store, changed_file, model)
-        require_same_answer(answer(store), after, f"step {at}")
+        require_same_answer(answer(store), after, step)
         again = bring_up_to_date(store, changed_file, None)
-        assert again.published is None, f"step {at}"
-        assert not list(store.rglob("*.partial")), f"step {at}"
-        assert sorted(os.listdir(store / "models")) == sorted(os.listdir(finished / "models")), f"step {at}"
-        shutil.rmtree(store)
+        assert again.published is None, step
+        assert not list(store.rglob("*.partial")), step
+        assert sorted(os.listdir(store / "models")) == sorted(os.listdir(finished / "models")), step
     # Some were killed before publishing and some after it, and there was no third outcome.
     assert set(outcomes) == {1, 2}
     assert outcomes == sorted(outcomes)
@@ -139,24 +130,15 @@ def test_a_revision_that_is_folded_in_is_whole_whenever_the_refresh_is_killed(
     assert after.pop("revision") == 0
 
     outcomes = []
-    for at in range(0, 1000, stride):
-        store = tmp_path / f"killed_{at}"
-        shutil.copytree(pristine, store)
-        process = forkserver().Process(target=killed_at_step, args=(store, products_file, None, at))
-        process.start()
-        process.join()
-        if process.exitcode == 0:
-            break
-        assert process.exitcode == -signal.SIGKILL, f"step {at}"
+    for step, store in killed_stores(killed_at_step, pristine, products_file, None, stride=stride):
         outcomes.append(live_number(EmbeddingStore.open(store)))
         for _ in range(2):
             found = answer(store)
             del found["revision"]
-            require_same_answer(found, after, f"step {at}")
-            assert not [finding for finding in examine(store) if finding.severity is Severity.ERROR], f"step {at}"
+            require_same_answer(found, after, step)
+            assert not [finding for finding in examine(store) if finding.severity is Severity.ERROR], step
             bring_up_to_date(store, products_file, None)
-        assert live_number(EmbeddingStore.open(store)) >= 2, f"step {at}"
-        shutil.rmtree(store)
+        assert live_number(EmbeddingStore.open(store)) >= 2, step
     assert set(outcomes) == {1, 2}
     assert outcomes == sorted(outcomes)
 
@@ -186,32 +168,23 @@ CHANGES = [{"product_id": "p2", "price": 0.25}, {"product_id": "n1", "title": "r
 def test_what_is_upserted_during_a_refresh_is_there_whenever_it_is_killed(
     tmp_path: Path, model_folder: Path, products_file: Path, change: str, stride: int
 ) -> None:
-    pristine = tmp_path / "pristine"
+    pristine, feed = tmp_path / "pristine", tmp_path / "feed.parquet"
     build_index(model=model_folder, products=products_file, store=pristine, settings=SETTINGS)
     column, value = ("price", 50.0) if change == "price" else ("title", "blue socks")
     changed = pl.when(pl.col("product_id") == "p7").then(pl.lit(value)).otherwise(column).alias(column)
-    pl.read_parquet(products_file).with_columns(changed).write_parquet(tmp_path / "changed.parquet")
-    files = pristine, tmp_path / "changed.parquet"
+    pl.read_parquet(products_file).with_columns(changed).write_parquet(feed)
 
     outcomes = []
-    for at in range(0, 1000, stride):
-        store = Path(shutil.copytree(pristine, tmp_path / f"killed_{at}"))
-        process = forkserver().Process(target=killed_after_upserts, args=(store, files[1], at))
-        process.start()
-        process.join()
-        if process.exitcode == 0:
-            break
-        assert process.exitcode == -signal.SIGKILL, f"step {at}"
+    for step, store in killed_stores(killed_after_upserts, pristine, feed, stride=stride):
         outcomes.append(live_number(EmbeddingStore.open(store)))
         for _ in range(2):
             products = live_products(store)
-            assert products.keys() == {"n1", *(f"p{row}" for row in range(1, 8))}, f"step {at}"
-            assert (products["p2"]["price"], products["n1"]["price"]) == (0.25, 7.0), f"step {at}"
-            assert (products["p7"][column] == value) == (live_number(EmbeddingStore.open(store)) > 1), f"step {at}"
-            assert not [finding for finding in examine(store) if finding.severity is Severity.ERROR], f"step {at}"
-            bring_up_to_date(store, files[1], None)
-        assert live_number(EmbeddingStore.open(store)) >= 2, f"step {at}"
-        shutil.rmtree(store)
+            assert products.keys() == {"n1", *(f"p{row}" for row in range(1, 8))}, step
+            assert (products["p2"]["price"], products["n1"]["price"]) == (0.25, 7.0), step
+            assert (products["p7"][column] == value) == (live_number(EmbeddingStore.open(store)) > 1), step
+            assert not [finding for finding in examine(store) if finding.severity is Severity.ERROR], step
+            bring_up_to_date(store, feed, None)
+        assert live_number(EmbeddingStore.open(store)) >= 2, step
     assert set(outcomes) == {1, 2}
     assert outcomes == sorted(outcomes)
 

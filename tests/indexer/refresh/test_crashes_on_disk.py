@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import shutil
-import signal
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +18,7 @@ from indexer.storage.local_storage import LocalStorage
 from indexer.store.embedding_store import EmbeddingStore
 from indexer.store.product_table import ProductTable
 from indexer.versions.live import live_number
-from tests.indexer.refresh.kills import answer, bring_up_to_date, forkserver, killed
+from tests.indexer.refresh.kills import answer, bring_up_to_date, killed, killed_stores
 from tests.indexer.refresh.shop import require_same_answer
 
 # Some hundred processes are started and killed one after the other, which takes minutes on a busy machine.
@@ -50,21 +50,12 @@ def test_a_refresh_of_an_index_on_disk_killed_at_any_step_leaves_the_old_answers
     assert before != after
 
     outcomes = []
-    for at in range(100):
-        store = tmp_path / f"killed_{at}"
-        shutil.copytree(pristine, store)
-        process = forkserver().Process(target=killed, args=(store, night, None, at, STEPS_ON_DISK))
-        process.start()
-        process.join()
-        if process.exitcode == 0:
-            break
-        assert process.exitcode == -signal.SIGKILL, f"step {at}"
+    for step, store in killed_stores(partial(killed, steps=STEPS_ON_DISK), pristine, night, None):
         outcomes.append(live_number(EmbeddingStore.open(store)))
-        require_same_answer(answer(store), before if outcomes[-1] == 1 else after, f"step {at}")
-        assert not [finding for finding in examine(store) if finding.severity is Severity.ERROR], f"step {at}"
+        require_same_answer(answer(store), before if outcomes[-1] == 1 else after, step)
+        assert not [finding for finding in examine(store) if finding.severity is Severity.ERROR], step
         bring_up_to_date(store, night, None)
-        require_same_answer(answer(store), after, f"step {at}")
-        shutil.rmtree(store)
+        require_same_answer(answer(store), after, step)
     assert set(outcomes) == {1, 2}
     assert outcomes == sorted(outcomes)
     assert len(outcomes) >= 8

@@ -3,11 +3,8 @@
 from __future__ import annotations
 
 import functools
-import multiprocessing
 import os
 import shutil
-import signal
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +12,7 @@ import pytest
 
 from indexer.storage.local_storage import LocalStorage
 from indexer.updates.updater import Updater
+from tests.indexer.refresh.kills import kill_at, killed_stores
 from tests.indexer.updates.live_products import live_of, live_products
 from ubm_embed.inference.embedder import Embedder
 
@@ -34,27 +32,9 @@ PRODUCTS = [
 
 
 def killed(store: Path, at: int) -> None:
-    """In its own process: an update that is killed before one of its steps, the one numbered `at`, or at its end."""
-    passed = 0
-
-    def step() -> None:
-        nonlocal passed
-        if passed == at:
-            os.kill(os.getpid(), signal.SIGKILL)
-        passed += 1
-
-    def watched(function: Callable[..., Any]) -> Callable[..., Any]:
-        @functools.wraps(function)
-        def call(*arguments: Any, **options: Any) -> Any:
-            step()
-            return function(*arguments, **options)
-
-        return call
-
-    for owner, name in STEPS:
-        setattr(owner, name, watched(getattr(owner, name)))
+    """In its own process: an update that is killed just before or after one of its steps, the one numbered `at`."""
+    kill_at(at, STEPS)
     Updater(store, device="cpu").upsert(PRODUCTS)
-    step()
 
 
 def test_an_update_killed_at_any_step_is_there_whole_or_not_at_all(
@@ -68,25 +48,15 @@ def test_an_update_killed_at_any_step_is_there_whole_or_not_at_all(
     updater_of = functools.partial(Updater, embedder=Embedder.from_pretrained(model_folder, device="cpu"))
     updater_of(finished).upsert(PRODUCTS)
     after = live_products(finished)
-    context = multiprocessing.get_context("forkserver")
-    context.set_forkserver_preload(["indexer.updates.updater", "ubm_embed.inference.embedder"])
 
     outcomes = []
-    for at in range(100):
-        copy = Path(shutil.copytree(store, tmp_path / f"killed_{at}"))
-        process = context.Process(target=killed, args=(copy, at))
-        process.start()
-        process.join()
-        if process.exitcode == 0:
-            break
-        assert process.exitcode == -signal.SIGKILL, f"step {at}"
+    for step, copy in killed_stores(killed, store):
         live = live_of(copy)
         assert live.revision is not None
         outcomes.append(live.revision.number)
-        assert live_products(copy) == (before if live.revision.number == 2 else after), f"step {at}"
+        assert live_products(copy) == (before if live.revision.number == 2 else after), step
         updater_of(copy).upsert(PRODUCTS)
-        assert live_products(copy) == after, f"step {at}"
-        shutil.rmtree(copy)
+        assert live_products(copy) == after, step
     # Some were killed before publishing and some after it, and there was no third outcome.
     assert set(outcomes) == {2, 3}
     assert outcomes == sorted(outcomes)
