@@ -10,6 +10,7 @@ import typer
 
 from cli.console import Format, choose_format, say, write_document, write_json, write_json_line, write_table
 from cli.store_options import Config, Store, read_settings
+from ubm_embed.wording import counted
 
 if TYPE_CHECKING:
     from indexer.revisions.live_rows import RevisedVersion
@@ -143,7 +144,7 @@ def rollback(
         say(f"{store}: version {result.label} is live already")
         return
     instead = f" instead of {result.before_label}" if result.before_label else ""
-    dropped = f", {result.dropped:,} changes since it was published are dropped" if result.dropped else ""
+    dropped = f", after dropping {counted(result.dropped, 'change')}" if result.dropped else ""
     if result.before is None and result.revision:
         dropped = ", without its changes since it was published, of which only live.json knew"
     outcome = f"version {result.label} is live{instead}, {result.now.products:,} products{dropped}"

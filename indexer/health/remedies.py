@@ -11,6 +11,7 @@ from indexer.versions.revision import version_label
 from indexer.versions.tags import read_tags
 from indexer.versions.version import StoreVersion
 from ubm_embed.errors import UbmError
+from ubm_embed.wording import counted
 
 UPGRADE = "pip install --upgrade ubm-embed"
 # The command for a version. It is made at the end, when it is known which versions are whole.
@@ -53,8 +54,10 @@ class Remedies:
         if number is None or self.live is None or self.live.version != number or self.live.revision is None:
             return self.replace_version(number)
         command = f"ubm-embed versions rollback {number}.0 --store {self.store.uri}"
-        changes = f"all {self.live.revision.rows:,} changes of {version_label(number, self.live.revision)}"
-        return f"{command}, which drops {changes}; the next refresh brings back what its feed has"
+        changes = (
+            f"{counted(self.live.revision.rows, 'change')} of revision {version_label(number, self.live.revision)}"
+        )
+        return f"{command}, which drops {changes}; the next refresh brings back what its catalogue has"
 
     def replace_version(self, number: int | None) -> str:
         """Prune the version if the live one is whole; else roll back to a whole version; else build the store again."""

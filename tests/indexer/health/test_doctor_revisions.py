@@ -138,8 +138,8 @@ def test_a_revision_that_is_dropped_says_what_that_costs(shared: Path) -> None:
     segment(Path.unlink)(shared)
     (finding,) = examine(shared)
     assert finding.remedy == (
-        f"ubm-embed versions rollback 2.0 --store {shared}, which drops all 2 changes of 2.1; "
-        "the next refresh brings back what its feed has"
+        f"ubm-embed versions rollback 2.0 --store {shared}, which drops 2 changes of revision 2.1; "
+        "the next refresh brings back what its catalogue has"
     )
 
 
