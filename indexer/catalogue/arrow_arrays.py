@@ -1,6 +1,7 @@
 """Arrow arrays from and to NumPy without pandas.
 
-`pa.array` and `to_numpy` import pandas wherever it is installed, which takes half a second of a command's time.
+`pa.array` and `to_numpy` import pandas wherever it is installed, which takes half a second of a command's time, and
+what computes, such as `is_null`, imports `pyarrow.compute`.
 
 Letters: K values or rows.
 """
@@ -31,15 +32,28 @@ def vector(values: pa.Array) -> NDArray[Any]:
 
 def mask(values: pa.BooleanArray) -> BoolArray:
     """Booleans, none of them null: [K]."""
-    bits = np.frombuffer(values.buffers()[1] or b"", np.uint8)
-    unpacked = np.unpackbits(bits, count=values.offset + len(values), bitorder="little")
+    return _unpacked(values, values.buffers()[1] or b"")
+
+
+def present(values: pa.Array) -> BoolArray:
+    """Which values are not null: [K]."""
+    bits = values.buffers()[0]
+    return np.ones(len(values), bool) if bits is None else _unpacked(values, bits)
+
+
+def _unpacked(values: pa.Array, bits: pa.Buffer | bytes) -> BoolArray:
+    """The bits of the values in a buffer of an array: [K]."""
+    unpacked = np.unpackbits(np.frombuffer(bits, np.uint8), count=values.offset + len(values), bitorder="little")
     return unpacked[values.offset :].astype(bool)
 
 
 def matrix(vectors: pa.ChunkedArray, width: int) -> FloatArray:
     """The vectors in a column that are not null, of 32-bit numbers: [K, width]."""
-    values = vectors.combine_chunks().flatten()
-    return np.frombuffer(values.buffers()[1] or b"", np.float32, len(values), 4 * values.offset).reshape(-1, width)
+    values = vectors.combine_chunks()
+    stored, there = values.values, present(values)
+    count = (values.offset + len(values)) * width
+    rows = np.frombuffer(stored.buffers()[1] or b"", np.float32, count, 4 * stored.offset).reshape(-1, width)
+    return rows[values.offset :] if there.all() else rows[values.offset :][there]
 
 
 def taken(rows: pa.Table, at: IntArray) -> pa.Table:

@@ -17,7 +17,7 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
-from indexer.catalogue.arrow_arrays import mask, matrix, taken
+from indexer.catalogue.arrow_arrays import matrix, present, taken
 from indexer.catalogue.mapped_catalogue import MappedCatalogue
 from indexer.index.selection import Selection
 from indexer.revisions.layer import NOWHERE, Layer, with_popularity
@@ -266,7 +266,7 @@ def _no_rows(base: MappedCatalogue, dimension: int) -> Layer:
 def _has_vector(rows: pa.Table) -> BoolArray:
     if VECTOR not in rows.column_names:
         return np.zeros(rows.num_rows, bool)
-    return mask(rows[VECTOR].is_valid().combine_chunks())
+    return present(rows[VECTOR].combine_chunks())
 
 
 def _vectors(rows: pa.Table, at: IntArray, dimension: int) -> FloatArray:

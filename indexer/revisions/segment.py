@@ -17,7 +17,7 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
-from indexer.catalogue.arrow_arrays import mask, matrix, taken, vector
+from indexer.catalogue.arrow_arrays import mask, matrix, present, taken, vector
 from indexer.storage.storage import Storage
 from indexer.store.embedding_store import EmbeddingStore
 from indexer.store.table_schema import POPULARITY, ROW_HASH, TEXT_HASH, VECTOR
@@ -221,7 +221,7 @@ def _require_values(rows: pa.Table, file: str) -> None:
             raise InvalidData("damaged: a row has no value", file=file, field=name)
     deleted = array_of(rows, ROW_DELETED)
     for name in (TEXT_HASH, ROW_HASH):
-        if (mask(rows[name].is_null().combine_chunks()) != deleted).any():
+        if (present(rows[name].combine_chunks()) == deleted).any():
             raise InvalidData("damaged: expected a hash for each row that is no tombstone", file=file, field=name)
     if VECTOR in rows.column_names and not np.isfinite(matrix(rows[VECTOR], rows[VECTOR].type.list_size)).all():
         raise InvalidData("damaged: a vector is not finite", file=file, field=VECTOR)
