@@ -72,6 +72,9 @@ def _read(texts: pl.Series, dtype: pl.DataType) -> pl.Series:
         return _evaluated(texts, typed(text, ColumnType.BOOLEAN))
     if dtype == pl.Date:
         return _evaluated(texts, as_timestamp(text, pl.String()).cast(pl.Date))
+    if dtype == pl.Time:
+        formats = ("%H:%M:%S%.f", "%H:%M")
+        return _evaluated(texts, pl.coalesce(known(text).str.to_time(form, strict=False) for form in formats))
     return _evaluated(texts, text.str.json_decode(dtype))
 
 

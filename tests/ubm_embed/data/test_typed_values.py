@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from datetime import UTC, date, datetime
+from datetime import UTC, date, datetime, time
 from typing import Any
 
 import polars as pl
@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 from ubm_embed.data.typed_values import as_type, first_unlike
 
 TIME = datetime(2026, 11, 30, 12, 30)
+OPENS = [time(5, 6, 7), time(5, 6), time(5, 6, 7, 500_000)]
 
 
 @pytest.mark.parametrize(
@@ -26,6 +27,7 @@ TIME = datetime(2026, 11, 30, 12, 30)
         ("since", ["2026-11-30", "2026-11-30T12:30:00"], pl.Datetime("us"), [datetime(2026, 11, 30), TIME]),
         ("since", ["2026-11-30T13:30:00+01:00"], pl.Datetime("ms", "UTC"), [TIME.replace(tzinfo=UTC)]),
         ("since", ["2026-11-30"], pl.Date(), [date(2026, 11, 30)]),
+        ("opens", ["05:06:07", "05:06", "05:06:07.5", ""], pl.Time(), [*OPENS, None]),
         ("tags", ['["a", "b"]', None], pl.List(pl.String), [["a", "b"], None]),
         ("code", [7, 8], pl.String(), ["7", "8"]),
         ("code", [7.0, None], pl.String(), ["7", None]),
@@ -59,6 +61,7 @@ def test_values_are_read_as_a_catalogue_is(
         ([0, 2], pl.Boolean(), 1),
         (["yesterday"], pl.Datetime("us"), 0),
         (["2026-13-01"], pl.Date(), 0),
+        (["05:06", "25:00"], pl.Time(), 1),
     ],
 )
 def test_the_first_value_of_another_type_is_found(values: list[Any], dtype: pl.DataType, row: int) -> None:
