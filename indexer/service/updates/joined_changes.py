@@ -49,8 +49,9 @@ def publish_joined(store: Updates, changes: Sequence[ProductChange]) -> list[Out
 def _reports(store: Updates, changes: Sequence[ProductChange]) -> Iterator[UpdateReport]:
     if changes[0].deleted:
         report = store.delete([one for change in changes for one in change.deleted])
+        missing = set(report.unknown)
         for change in changes:
-            unknown = tuple(one for one in change.deleted if one in report.unknown)
+            unknown = tuple(one for one in change.deleted if one in missing)
             yield replace(report, deleted=len(change) - len(unknown), unknown=unknown)
         return
     report = store.upsert([product for change in changes for product in change.products])
