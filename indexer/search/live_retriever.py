@@ -55,8 +55,8 @@ class LiveRetriever:
 
     Args:
         device, predictors, limits: as of `Retriever.open`.
-        interval: seconds between two looks; by default a fifth of a second for a folder and 2 seconds for an object store,
-            which charges for each. None for no thread, where the owner calls `check`.
+        interval: seconds between two looks; by default 0.2 for a folder, and 2 for an object store, which charges for
+            each. None for no thread, where the owner calls `check`.
         retry_after: seconds before a version that did not open is tried again.
         warm_sessions: how many of the last sessions a new version answers before it takes over.
         verify: called with the retriever of each version before it answers, the first one, too; raising refuses the
