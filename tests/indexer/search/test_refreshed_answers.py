@@ -51,7 +51,7 @@ steps = st.one_of(
     ),
     st.sampled_from([*IDS, "refresh"]),
 )
-histories = st.lists(steps, min_size=2, max_size=6)
+histories = st.lists(steps, min_size=3, max_size=6)
 
 ALL_RULES = [
     Rules(),
@@ -118,7 +118,7 @@ def assert_same_answers(ours: Retriever, theirs: Retriever) -> None:
         assert_same_matches(ours.lookup_id(name, 4).matches, theirs.lookup_id(name, 4).matches)
 
 
-@settings(max_examples=2, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=3, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(histories)
 def test_a_refresh_changes_no_answer(shop: Path, tmp_path: Path, history: list[Step]) -> None:
     store = tmp_path / "store"
