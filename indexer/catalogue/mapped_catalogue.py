@@ -125,13 +125,9 @@ class MappedCatalogue:
         """As `Catalogue`."""
         return self._ids.find(product_ids)
 
-    def find_all(self, product_ids: pa.Array, hashes: NDArray[np.uint64] | None = None) -> NDArray[np.int64]:
-        """The position of each id, -1 for those that are not there; a million within a second or two: [K].
-
-        Args:
-            hashes: of the ids, if they are known: [K].
-        """
-        return self._ids.find_all(product_ids, hashes)
+    def find_all(self, product_ids: pa.Array) -> NDArray[np.int64]:
+        """The position of each id, -1 for those that are not there; a million within a second or two: [K]."""
+        return self._ids.find_all(product_ids)
 
     def ordered_search(self) -> OrderedSearch:
         """A search for the ids of a whole catalogue, which mostly come in the order of the products."""
