@@ -64,7 +64,8 @@ def changed_file(tmp_path: Path, products_file: Path) -> Path:
 @pytest.mark.parametrize(
     ("takes_over", "stride"),
     [
-        pytest.param(False, 1, id="same model"),
+        pytest.param(False, 3, id="same model, every third step"),
+        pytest.param(False, 1, id="same model", marks=pytest.mark.slow),
         pytest.param(True, 3, id="another model, every third step"),
         pytest.param(True, 1, id="another model", marks=pytest.mark.slow),
     ],
