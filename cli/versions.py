@@ -13,7 +13,7 @@ from cli.store_options import Config, Store, read_settings
 from ubm_embed.wording import counted
 
 if TYPE_CHECKING:
-    from indexer.revisions.live_rows import RevisedVersion
+    from indexer.revisions.revised_version import RevisedVersion
     from indexer.store.embedding_store import EmbeddingStore
 
 app = typer.Typer(
@@ -196,7 +196,7 @@ def prune(
 
 def _revised(store: EmbeddingStore, name: str | None) -> RevisedVersion:
     """The version that a name stands for, with its last revision or, such as `3.0`, as it was published."""
-    from indexer.revisions.live_rows import RevisedVersion
+    from indexer.revisions.revised_version import RevisedVersion
     from indexer.versions.live import read_live
     from indexer.versions.tags import resolve_published
     from indexer.versions.version import read_version

@@ -15,9 +15,9 @@ from indexer.catalogue.mapped_catalogue import MappedCatalogue
 from indexer.catalogue.version_catalogue import open_catalogue
 from indexer.index.kept_lists import keep_up
 from indexer.index.vector_index import INDEX_FILE
-from indexer.revisions.live_rows import RevisedVersion
 from indexer.revisions.overlay import Overlay
 from indexer.revisions.revised_catalogue import RevisedCatalogue
+from indexer.revisions.revised_version import RevisedVersion
 from indexer.revisions.segment import read_rows, segment_schema
 from indexer.store.embedding_store import EmbeddingStore, version_folder
 from indexer.versions.rollback import shared_base

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
-from indexer.revisions.live_rows import RevisedVersion
+from indexer.revisions.revised_version import RevisedVersion
 from indexer.versions.version import MANIFEST_FILE
 
 

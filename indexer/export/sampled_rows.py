@@ -12,7 +12,7 @@ import numpy as np
 import polars as pl
 import pyarrow as pa
 
-from indexer.revisions.live_rows import LiveRows
+from indexer.revisions.revised_version import RevisedRows
 from indexer.store.table_schema import POPULARITY, VECTOR, vectors_in
 from ubm_embed.data.arrays import FloatArray, IntArray, evenly_spaced
 
@@ -26,11 +26,11 @@ class SampledRows:
         chosen: which of them, counted from 0: [K] ascending.
     """
 
-    live: LiveRows
+    live: RevisedRows
     chosen: IntArray
 
     @classmethod
-    def draw(cls, live: LiveRows, count: int, seed: int) -> SampledRows:
+    def draw(cls, live: RevisedRows, count: int, seed: int) -> SampledRows:
         """At most `count` products, drawn at random without repetition."""
         if count >= len(live):
             return cls(live, np.arange(len(live)))

@@ -18,7 +18,7 @@ from indexer.export.faiss_folder import write_index
 from indexer.export.formats import ExportFormat
 from indexer.export.manifest import write_manifest
 from indexer.index.kinds import DISK
-from indexer.revisions.live_rows import LiveRows, open_live_rows
+from indexer.revisions.revised_version import RevisedRows, open_revised_rows
 from indexer.store.embedding_store import EmbeddingStore
 from indexer.store.table_schema import VECTOR, vectors_in
 from indexer.versions.version import StoreVersion
@@ -75,7 +75,7 @@ def export_vectors(
         raise ValueError("vectors have no ONNX form: that is a format of models")
     require_free(out, overwrite=overwrite)
     opened = EmbeddingStore.open(store)
-    live = open_live_rows(opened, version)
+    live = open_revised_rows(opened, version)
     exported = VectorExport(live.revised.label, len(live), live.revised.version.dimension)
     if to is ExportFormat.FAISS:
         _require_faiss(live.revised.version)
@@ -96,7 +96,7 @@ def _require_faiss(version: StoreVersion) -> None:
         raise InvalidData(f"{problem}; export to npy or parquet", field="to")
 
 
-def _write_parquet(live: LiveRows, exported: VectorExport, file: Path, progress: Progress) -> None:
+def _write_parquet(live: RevisedRows, exported: VectorExport, file: Path, progress: Progress) -> None:
     vector = pa.list_(pa.float32(), exported.dimension)
     schema = pa.schema([pa.field("product_id", pa.string(), nullable=False), pa.field(VECTOR, vector, nullable=False)])
     done = 0
@@ -108,7 +108,7 @@ def _write_parquet(live: LiveRows, exported: VectorExport, file: Path, progress:
             progress("exporting vectors", done, exported.products)
 
 
-def _write_npy(live: LiveRows, exported: VectorExport, folder: Path, progress: Progress) -> pa.ChunkedArray:
+def _write_npy(live: RevisedRows, exported: VectorExport, folder: Path, progress: Progress) -> pa.ChunkedArray:
     shape = (exported.products, exported.dimension)
     header = {"descr": np.lib.format.dtype_to_descr(_NPY_TYPE), "fortran_order": False, "shape": shape}
     done, written = 0, list[pa.Array]()
@@ -126,7 +126,7 @@ def _write_npy(live: LiveRows, exported: VectorExport, folder: Path, progress: P
     return pa.chunked_array(written)
 
 
-def _batches(live: LiveRows) -> Iterator[tuple[pa.Array, FloatArray]]:
+def _batches(live: RevisedRows) -> Iterator[tuple[pa.Array, FloatArray]]:
     """Ids and vectors, some thousands at a time."""
     for batch in live.rows.batches(["product_id"], vectors=True):
         vectors = vectors_in(batch.column(VECTOR), live.revised.version.dimension)

@@ -11,7 +11,7 @@ from indexer.export.formats import ExportFormat
 from indexer.export.manifest import write_manifest
 from indexer.export.projector import MAX_ROWS, write_projector
 from indexer.export.sampled_rows import SampledRows
-from indexer.revisions.live_rows import open_live_rows
+from indexer.revisions.revised_version import open_revised_rows
 from indexer.store.embedding_store import EmbeddingStore
 from ubm_embed.errors import InvalidData
 from ubm_embed.outputs import output_file, output_folder, require_free
@@ -73,7 +73,7 @@ def export_to_viewer(
     count = DEFAULT_SAMPLE[to] if sample is None else sample
     _require_sample(to, count)
     require_free(out, overwrite=overwrite)
-    rows = SampledRows.draw(open_live_rows(EmbeddingStore.open(store), version), count, seed)
+    rows = SampledRows.draw(open_revised_rows(EmbeddingStore.open(store), version), count, seed)
     if to is ExportFormat.EMBEDDING_ATLAS:
         return _export_atlas(rows, Path(out), progress)
     with output_folder(out, overwrite=overwrite) as aside:

@@ -11,7 +11,7 @@ import polars as pl
 import pyarrow as pa
 
 from indexer.index.kinds import MEDIAN_MS
-from indexer.revisions.live_rows import RevisedVersion
+from indexer.revisions.revised_version import RevisedVersion
 from indexer.revisions.version_rows import VersionRows
 from indexer.store.embedding_store import EmbeddingStore
 from indexer.store.table_schema import POPULARITY, ROW_HASH, TEXT_HASH

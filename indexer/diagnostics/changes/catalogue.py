@@ -5,7 +5,7 @@ from __future__ import annotations
 from indexer.diagnostics.report import Metric
 from indexer.diagnostics.space import VersionSpace
 from indexer.revisions.difference import Difference
-from indexer.revisions.live_rows import RevisedVersion
+from indexer.revisions.revised_version import RevisedVersion
 from indexer.store.table_schema import TEXT_HASH
 
 _MEANINGS = {

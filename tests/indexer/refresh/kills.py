@@ -54,6 +54,18 @@ def kill_at(at: int, steps: list[tuple[Any, str]]) -> None:
             os.kill(os.getpid(), signal.SIGKILL)
         passed += 1
 
+    watch(steps, step)
+
+
+def watch(
+    steps: list[tuple[Any, str]], step: Callable[[], None], replace: Callable[[Any, str, Any], None] = setattr
+) -> None:
+    """Let `step` be called before and after each of these functions.
+
+    Args:
+        replace: puts another function in the place of one.
+    """
+
     def watched(function: Callable[..., Any]) -> Callable[..., Any]:
         @functools.wraps(function)
         def call(*arguments: Any, **options: Any) -> Any:
@@ -65,7 +77,7 @@ def kill_at(at: int, steps: list[tuple[Any, str]]) -> None:
         return call
 
     for owner, name in steps:
-        setattr(owner, name, watched(getattr(owner, name)))
+        replace(owner, name, watched(getattr(owner, name)))
 
 
 def killed_stores(target: Callable[..., None], pristine: Path, *arguments: Any, stride: int = 1) -> Iterator[Killed]:

@@ -11,7 +11,7 @@ from indexer.refresh.gates import Gate
 from indexer.refresh.refresh import build_index, refresh
 from indexer.refresh.settings import RefreshSettings
 from indexer.revisions.difference import Difference
-from indexer.revisions.live_rows import RevisedVersion
+from indexer.revisions.revised_version import RevisedVersion
 from indexer.store.embedding_store import EmbeddingStore
 from indexer.updates.updater import Updater
 from indexer.versions.live import read_live

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +21,7 @@ from indexer.versions.revision import segment_path
 from indexer.versions.rollback import require_complete, roll_back
 from indexer.versions.tags import add_tag
 from indexer.versions.version import manifest_name, read_version
+from tests.indexer.refresh.kills import watch
 from tests.indexer.versions.published import publish, revise, write_segment
 from ubm_embed.errors import Conflict, InvalidData, UbmError
 
@@ -231,17 +231,7 @@ def stop_at(monkeypatch: pytest.MonkeyPatch, at: int) -> None:
         if passed > at:
             raise Killed
 
-    def watched(function: Callable[..., Any]) -> Callable[..., Any]:
-        def call(*arguments: Any, **options: Any) -> Any:
-            step()
-            result = function(*arguments, **options)
-            step()
-            return result
-
-        return call
-
-    for owner, name in STEPS:
-        monkeypatch.setattr(owner, name, watched(getattr(owner, name)))
+    watch(STEPS, step, monkeypatch.setattr)
 
 
 def test_stopped_anywhere_every_version_that_is_left_is_whole_and_the_next_pruning_completes(

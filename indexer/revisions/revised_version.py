@@ -34,7 +34,7 @@ class RevisedVersion:
 
 
 @dataclass(frozen=True)
-class LiveRows:
+class RevisedRows:
     """The products of a version with its last revision.
 
     Attributes:
@@ -50,7 +50,7 @@ class LiveRows:
         return int(self.rows.alive.sum())
 
 
-def open_live_rows(store: EmbeddingStore, number: int | None = None) -> LiveRows:
+def open_revised_rows(store: EmbeddingStore, number: int | None = None) -> RevisedRows:
     """The products of a version by its number, or of the live one.
 
     Raises:
@@ -62,7 +62,7 @@ def open_live_rows(store: EmbeddingStore, number: int | None = None) -> LiveRows
         try:
             version = read_version(store, live.version if number is None else number)
             revised = RevisedVersion(version, live.revisions.get(version.version))
-            return LiveRows(revised, VersionRows.open(store, version, revised.revision))
+            return RevisedRows(revised, VersionRows.open(store, version, revised.revision))
         except (InvalidData, NotFound, OSError):
             # A version is pruned, and a segment merged with later ones, once something later is live.
             if attempt == _MAX_TRIES or read_live(store) == live:
