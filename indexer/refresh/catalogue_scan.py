@@ -243,12 +243,12 @@ class _Reading:
         return CatalogueScan(
             self.source,
             self.schema,
-            np.concatenate(self.ids),
-            np.concatenate(self.hashes),
-            np.concatenate(self.texts),
+            _joined(self.ids),
+            _joined(self.hashes),
+            _joined(self.texts),
             Matched.joined(self.matched) if self.live else None,
             self.spool,
-            np.concatenate(self.spooled) if self.live else np.empty(0, bool),
+            _joined(self.spooled) if self.live else np.empty(0, bool),
             batch_rows,
             stamps,
             shares,
@@ -259,6 +259,13 @@ class _Reading:
         for file in cut_short(self.source.files):
             last = f"; its last product is {self.source.last['product_id']!r}" if file == self.source.files[-1] else ""
             yield f"{file.name} does not end in a newline and may have been cut short{last}"
+
+
+def _joined(parts: list[Any]) -> Any:
+    """Arrays as one; the list is emptied, so that only one of them is in memory twice at any time."""
+    joined = np.concatenate(parts)
+    parts.clear()
+    return joined
 
 
 def _empty_values(products: pl.DataFrame) -> dict[str, int]:
