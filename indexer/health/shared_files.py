@@ -15,7 +15,6 @@ from indexer.store.embedding_store import EmbeddingStore, version_folder
 from indexer.versions.live import version_numbers
 from indexer.versions.rollback import shared_base
 from indexer.versions.version import (
-    CANARIES_FILE,
     MANIFEST_FILE,
     PATCH_FILE,
     StoreVersion,
@@ -53,7 +52,6 @@ def restore_own_files(store: EmbeddingStore, version: StoreVersion, notice: Noti
     copied = {
         PATCH_FILE: sound_content(store, version, PATCH_FILE),
         KEPT_FILE: sound_content(store, version, KEPT_FILE),
-        CANARIES_FILE: sound_content(store, base if CANARIES_FILE in damaged else version, CANARIES_FILE),
     }
     with store.storage.write_folder(version_folder(version.version), last=MANIFEST_FILE) as aside:
         for name, content in copied.items():

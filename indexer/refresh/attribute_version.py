@@ -10,7 +10,6 @@ from __future__ import annotations
 from collections.abc import Collection, Sequence
 from dataclasses import asdict
 from datetime import UTC, datetime
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -31,7 +30,6 @@ from indexer.store.embedding_store import EmbeddingStore, version_folder
 from indexer.store.table_schema import VECTOR
 from indexer.versions.software import software
 from indexer.versions.version import (
-    CANARIES_FILE,
     LAYOUT,
     MANIFEST_FILE,
     PATCH_FILE,
@@ -70,7 +68,6 @@ def publish_attributes(
         popularity = np.zeros(len(plan.rows), np.int64)
         popularity[plan.changes.table_rows] = plan.changes.popularity
         write_popularity(aside, popularity, plan.rows.ids_of)
-        _copy_canaries(store, shared, aside)
         if plan.kept is not None:
             (aside / KEPT_FILE).write_bytes(plan.kept)
         version = shared.model_copy(update=_manifest(plan, number, shared, results) | {"files": digests(aside)})
@@ -95,11 +92,6 @@ def _patch(plan: Plan, rows: LiveRows) -> pa.Table:
         ]
         parts.append(pa.table(columns, schema=schema))
     return pa.concat_tables(parts)
-
-
-def _copy_canaries(store: EmbeddingStore, shared: StoreVersion, folder: Path) -> None:
-    if CANARIES_FILE in shared.files:
-        (folder / CANARIES_FILE).write_bytes(store.storage.read(f"{version_folder(shared.version)}/{CANARIES_FILE}"))
 
 
 def _manifest(plan: Plan, number: int, shared: StoreVersion, results: Sequence[GateResult]) -> dict[str, Any]:

@@ -23,10 +23,13 @@ def write_canaries(
     There are none where the model cannot be read: a version can be published and repaired without reading it.
 
     Args:
-        kept: the file of a version that is repaired: its vectors are still those that were published.
+        kept: the file of a version that is repaired: its vectors are still those that were published, but an index
+            that is trained again may find other products.
     """
     if kept is not None:
-        (folder / CANARIES_FILE).write_bytes(kept)
+        with closing(MappedCatalogue.open(folder, len(index))) as catalogue:
+            found = Canaries.from_json(kept, file=CANARIES_FILE).found_again(index, catalogue)
+        (folder / CANARIES_FILE).write_bytes(found.to_bytes())
         return
     # As most servers read it. Some texts are not worth a GPU's start.
     with suppress(NotFound, InvalidData, Conflict, FileNotFoundError):

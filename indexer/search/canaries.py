@@ -99,6 +99,11 @@ class Canaries(FrozenModel):
             matches=_matches(index, catalogue, vectors),
         )
 
+    def found_again(self, index: VectorIndex, catalogue: Catalogue) -> Self:
+        """The same texts and vectors, with what another index over the same products finds for them."""
+        vectors = np.frombuffer(self.session_vectors, "<f4").reshape(len(self.sessions), -1)
+        return self.model_copy(update={"matches": _matches(index, catalogue, vectors)})
+
     def to_bytes(self) -> bytes:
         """The content of the file."""
         return (self.model_dump_json(indent=2) + "\n").encode("utf-8")

@@ -182,7 +182,7 @@ def _open_parts(
         if index is None:
             index = _open_index(store, base, folder, gpu)
         catalogue = open_catalogue(store, version, folder, own)
-        canaries = ((own or folder) / CANARIES_FILE).read_bytes() if CANARIES_FILE in version.files else None
+        canaries = (folder / CANARIES_FILE).read_bytes() if CANARIES_FILE in base.files else None
         patch = None
         if own is not None and PATCH_FILE in version.files:
             patch = read_patch(own / PATCH_FILE, segment_schema(catalogue.schema, version.dimension))

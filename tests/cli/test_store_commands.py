@@ -137,7 +137,16 @@ class TestQuery:
     def test_one_session_is_answered_with_one_object(self, tmp_path: Path, store: Path) -> None:
         result = run("query", "--session", session_file(tmp_path, KNOWN), "--store", store, "-k", 3)
         answer = json.loads(result.stdout)
-        assert list(answer) == ["session_id", "version", "model_id", "fallback", "unknown", "took_ms", "matches"]
+        assert list(answer) == [
+            "session_id",
+            "version",
+            "revision",
+            "model_id",
+            "fallback",
+            "unknown",
+            "took_ms",
+            "matches",
+        ]
         assert (answer["session_id"], answer["version"], answer["unknown"]) == ("s1", 1, [])
         assert [match["rank"] for match in answer["matches"]] == [1, 2, 3]
         assert list(answer["matches"][0]) == ["rank", "product_id", "score", "title", "category", "price"]
@@ -316,7 +325,7 @@ class TestPredictions:
 
     def test_a_session_is_answered_with_both(self, arguments: tuple[object, ...]) -> None:
         answer = json.loads(run("query", "--session", "-", *arguments, stdin=json.dumps(KNOWN)).stdout)
-        assert list(answer)[4:7] == ["unknown", "purchase_intention", "remaining_length"]
+        assert list(answer)[5:8] == ["unknown", "purchase_intention", "remaining_length"]
         assert 0 < answer["purchase_intention"] < 1
         assert answer["remaining_length"] >= 0
         assert len(answer["matches"]) == 3

@@ -53,7 +53,7 @@ DAMAGES: dict[str, tuple[Damage, str, str]] = {
     "patch flipped": (on("versions/2/patch.arrow", flip), r"2/patch\.arrow: damaged", BACK),
     "popularity flipped": (on("versions/2/popularity.npy", flip), r"2/popularity\.npy: damaged", REPAIR),
     "popular missing": (missing("versions/2/popular.npy"), r"2/popular\.npy: missing", REPAIR),
-    "canaries truncated": (on("versions/2/canaries.json", truncate), r"2/canaries\.json: truncated", REPAIR),
+    "shared canaries truncated": (on("versions/1/canaries.json", truncate), r"1/canaries\.json: truncated", REPAIR),
     "manifest missing": (missing("versions/2/manifest.json"), r"2/manifest\.json: missing", BACK),
     "shared index flipped": (on("versions/1/index.faiss", flip), r"1/index\.faiss: damaged", REPAIR),
     "shared hashes missing": (missing("versions/1/text_hashes.npy"), r"1/text_hashes\.npy: missing", REPAIR),
@@ -193,7 +193,7 @@ def newer(store: Path, products_file: Path, request: pytest.FixtureRequest) -> P
     return store
 
 
-@pytest.mark.parametrize("lost", ["popularity.npy", "canaries.json"])
+@pytest.mark.parametrize("lost", ["popularity.npy", "popular.npy"])
 def test_a_repaired_version_knows_what_is_newer_than_its_feed(newer: Path, products_file: Path, lost: str) -> None:
     (newer / "versions/2" / lost).unlink()
     repair(newer)

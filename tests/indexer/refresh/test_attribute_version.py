@@ -59,7 +59,7 @@ def test_a_new_price_takes_no_index_and_no_vector(shop: Shop, no_vectors: pytest
     report = shop.refresh(settings=None)  # no gate minds
     assert report.published is not None
     assert (report.changes.updated, report.encoded, report.shares_files_of, shared(shop)) == (1, 0, 1, 1)
-    assert set(report.published.files) == {PATCH_FILE, POPULARITY_FILE, "popular.npy", "canaries.json"}
+    assert set(report.published.files) == {PATCH_FILE, POPULARITY_FILE, "popular.npy"}
     no_vectors.undo()
     assert shop.rows().filter(pl.col("product_id") == "p2")["price"].to_list() == [99.5]
     rules = Rules(where="price > 90", exclude_seen=False)
