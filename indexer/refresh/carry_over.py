@@ -12,6 +12,7 @@ import numpy as np
 import polars as pl
 import pyarrow as pa
 
+from indexer.catalogue.arrow_arrays import matrix
 from indexer.refresh.folded_catalogue import in_schema
 from indexer.refresh.model_copy import open_model_copy
 from indexer.refresh.product_hashes import row_hashes
@@ -97,7 +98,7 @@ class CarriedRows:
         found = np.zeros((rows.num_rows, self._version.dimension), np.float32)
         own = missing & rows[VECTOR].is_valid().to_numpy()
         if self._same_model:
-            found[own] = _values(rows[VECTOR].filter(pa.array(own)), self._version.dimension)
+            found[own] = matrix(rows[VECTOR].filter(pa.array(own)), self._version.dimension)
             base = missing & ~own
             found[base] = self._base_vectors(rows.filter(pa.array(base)))
         else:
@@ -154,8 +155,3 @@ class CarriedRows:
     @property
     def _schema(self) -> pa.Schema:
         return segment_schema(self._after.schema, self._version.dimension)
-
-
-def _values(column: pa.ChunkedArray, dimension: int) -> FloatArray:
-    values: FloatArray = column.combine_chunks().flatten().to_numpy(zero_copy_only=False)
-    return values.reshape(-1, dimension)

@@ -42,7 +42,7 @@ def segment_schema(columns: pa.Schema, dimension: int) -> pa.Schema:
     A vector is null if the product's text is that of its base row. A tombstone has only its id and the `_row` columns.
 
     Args:
-        columns: of the version's products; popularity is none of a segment's.
+        columns: of the version's products; a segment has no popularity.
         dimension: D.
     """
     shop = [pa.field(field.name, field.type) for field in columns if field.name != POPULARITY]

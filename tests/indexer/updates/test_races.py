@@ -1,4 +1,4 @@
-"""Writers that publish at the same moment: each of their updates is there in the end, whole, whoever is first."""
+"""Writers that publish at the same moment: in the end each of their updates is there, whole, in any order."""
 
 from __future__ import annotations
 
