@@ -38,24 +38,26 @@ def event(product_id: str = "p1") -> Event:
 
 @asynccontextmanager
 async def delayed(url: str, seconds: float) -> AsyncIterator[str]:
-    """A server whose every reply takes so long."""
+    """A server whose every reply of one line takes so long, also where several commands were sent together."""
     served = set[asyncio.Task[Any]]()
 
-    async def pump(source: asyncio.StreamReader, target: asyncio.StreamWriter, pause: float) -> None:
+    async def forward(source: asyncio.StreamReader, target: asyncio.StreamWriter, pause: float) -> None:
         with suppress(ConnectionError):
-            while data := await source.read(1 << 16):
+            while line := await source.readline():
                 await asyncio.sleep(pause)
-                target.write(data)
+                target.write(line)
         target.close()
 
     async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         served.add(cast("asyncio.Task[Any]", asyncio.current_task()))
         from_redis, to_redis = await asyncio.open_connection("127.0.0.1", urlsplit(url).port)
-        await asyncio.gather(pump(reader, to_redis, seconds), pump(from_redis, writer, 0))
+        await asyncio.gather(forward(reader, to_redis, 0), forward(from_redis, writer, seconds))
 
     async with await asyncio.start_server(serve, "127.0.0.1", 0) as server:
-        yield f"redis://127.0.0.1:{server.sockets[0].getsockname()[1]}"
-    await asyncio.wait(served)
+        try:
+            yield f"redis://127.0.0.1:{server.sockets[0].getsockname()[1]}"
+        finally:
+            await asyncio.wait(served)  # they end with the client's connections
 
 
 class TestOutage:
@@ -78,11 +80,13 @@ class TestOutage:
     ) -> None:
         async with delayed(redis_url, 0.08) as slow:
             store = sessions(slow, timeout=0.09)
-            for _ in range(5):
-                with pytest.raises(SessionsUnavailable):
-                    await store.session("s")
-            assert len(caplog.records) == 1
-            await store.close()
+            try:
+                for _ in range(5):
+                    with pytest.raises(SessionsUnavailable):
+                        await store.session("s")
+            finally:
+                await store.close()
+        assert len(caplog.records) == 1
 
     async def test_a_server_that_restarts_while_nothing_is_asked_goes_unnoticed(
         self, redis_server: RedisServer
