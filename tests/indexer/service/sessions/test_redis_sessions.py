@@ -38,7 +38,7 @@ def event(product_id: str = "p1") -> Event:
 
 @asynccontextmanager
 async def delayed(url: str, seconds: float) -> AsyncIterator[str]:
-    """A server whose every reply of one line takes so long, also where several commands were sent together."""
+    """A server that takes so long for every line of a reply, also where several commands were sent together."""
     served = set[asyncio.Task[Any]]()
 
     async def forward(source: asyncio.StreamReader, target: asyncio.StreamWriter, pause: float) -> None:
@@ -75,7 +75,7 @@ class TestOutage:
         assert await store.session("s") is not None
         await store.close()
 
-    async def test_a_slow_server_is_left_alone_though_each_reply_is_in_time(
+    async def test_a_slow_server_is_left_alone_though_each_line_is_in_time(
         self, redis_url: str, caplog: pytest.LogCaptureFixture
     ) -> None:
         async with delayed(redis_url, 0.08) as slow:
@@ -86,7 +86,7 @@ class TestOutage:
                         await store.session("s")
             finally:
                 await store.close()
-        assert len(caplog.records) == 1
+        assert len([record for record in caplog.records if record.name.endswith("circuit")]) == 1
 
     async def test_a_server_that_restarts_while_nothing_is_asked_goes_unnoticed(
         self, redis_server: RedisServer
@@ -190,7 +190,7 @@ class TestRecords:
                 assert await store.session(f"s{row}") is None
             await store.add_events("s0", [event()])
             assert await store.session("s0") is not None
-        assert len(caplog.records) == 1
+        assert len([record for record in caplog.records if record.name.endswith("circuit")]) == 1
         assert (await store.gauges())["damaged"] >= 3
         await store.close()
 
