@@ -29,7 +29,8 @@ from ubm_embed.model.tower import TEMPERATURE, TextInteractions, Tower, UBMTower
 from ubm_embed.training.finetuning.config import FinetuningConfig
 from ubm_embed.training.finetuning.finetune import cached_interactions, objective_of, task_objective
 from ubm_embed.training.finetuning.finetuner import Finetuner
-from ubm_embed.training.finetuning.objectives import NextItem, PurchaseIntention, RemainingLength
+from ubm_embed.training.finetuning.head_objectives import PurchaseIntention, RemainingLength
+from ubm_embed.training.finetuning.objectives import NextItem
 from ubm_embed.training.pretraining.views import session_views
 
 _GEOMETRY_SESSIONS = 512

@@ -33,8 +33,9 @@ from ubm_embed.outputs import output_folder, require_free
 from ubm_embed.progress import Notice, Progress, silent, unsaid
 from ubm_embed.training.finetuning.config import HOLDOUT, FinetuningConfig
 from ubm_embed.training.finetuning.finetuner import Finetuner
+from ubm_embed.training.finetuning.head_objectives import PurchaseIntention, RemainingLength
 from ubm_embed.training.finetuning.neighbour_vectors import neighbour_vectors
-from ubm_embed.training.finetuning.objectives import NextItem, PurchaseIntention, RemainingLength, next_item_epoch
+from ubm_embed.training.finetuning.objectives import NextItem, next_item_epoch
 from ubm_embed.training.metrics_file import METRICS_FILE
 from ubm_embed.training.run import TrainingRun
 from ubm_embed.training.tracking.tracker import Tracker

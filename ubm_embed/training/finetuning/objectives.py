@@ -1,4 +1,4 @@
-"""What fine-tuning minimises, one module per task: a tower, its head, and the loss of equations 5 to 7.
+"""What fine-tuning for the next item minimises: a tower, and the loss of equation 7.
 
 Letters: B examples of a batch, E examples, M products, C candidates, D width.
 """
@@ -6,16 +6,14 @@ Letters: B examples of a batch, E examples, M products, C candidates, D width.
 from __future__ import annotations
 
 import math
-from abc import ABC, abstractmethod
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any, Protocol, cast
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 from torch import Tensor, nn
-from torch.nn.functional import binary_cross_entropy_with_logits, cross_entropy, mse_loss, normalize
+from torch.nn.functional import cross_entropy, normalize
 
 from ubm_embed.data.arrays import FloatArray, IntArray
 from ubm_embed.data.batches.session_table import SessionTable
@@ -23,10 +21,9 @@ from ubm_embed.data.tasks.dataset import TaskDataset
 from ubm_embed.data.tasks.examples import TargetSequences, TaskExamples
 from ubm_embed.evaluation.ranking import hit_at_k
 from ubm_embed.model.device import full_precision
-from ubm_embed.model.heads import PurchaseIntentionHead, RemainingLengthHead
 from ubm_embed.model.tower import CausalTower, Tower
 from ubm_embed.training.finetuning.sampled_softmax import SampledSoftmax
-from ubm_embed.training.finetuning.step_metrics import next_item_metrics, session_metrics
+from ubm_embed.training.finetuning.step_metrics import next_item_metrics
 
 BATCH = 512
 # To read more products would take longer than the steps between two evaluations.
@@ -142,7 +139,7 @@ class NextItem(nn.Module):
         """
         candidates, ranks, losses = self._validation_products(examples.targets), [], []
         vectors = self._vectors_of(candidates)
-        for part in _parts(np.arange(len(examples)), max(1, min(self.batch, _MAX_SCORES // candidates.size))):
+        for part in parts(np.arange(len(examples)), max(1, min(self.batch, _MAX_SCORES // candidates.size))):
             some = examples.take(part)
             scores = self.scores(some.prefixes, candidates, vectors)
             targets = torch.from_numpy(np.searchsorted(candidates, some.targets)).to(scores.device)
@@ -158,8 +155,8 @@ class NextItem(nn.Module):
     def predict(self, prefixes: SessionTable) -> FloatArray:
         """Scores of all products: [E, M]."""
         products, vectors = np.arange(self.products), self.product_vectors()
-        parts = _parts(np.arange(len(prefixes)), self.batch)
-        scores = [self.scores(prefixes.take(part), products, vectors).cpu() for part in parts]
+        batches = parts(np.arange(len(prefixes)), self.batch)
+        scores = [self.scores(prefixes.take(part), products, vectors).cpu() for part in batches]
         return cast(FloatArray, torch.cat(scores).numpy())
 
     @torch.no_grad()
@@ -168,7 +165,7 @@ class NextItem(nn.Module):
         return self._vectors_of(np.arange(self.products))
 
     def _vectors_of(self, rows: IntArray) -> Tensor:
-        return torch.cat([self.tower.products(part) for part in _parts(rows, self.batch)])
+        return torch.cat([self.tower.products(part) for part in parts(rows, self.batch)])
 
     def _validation_products(self, targets: IntArray) -> IntArray:
         """Rows of the products that targets are ranked among, ascending."""
@@ -212,86 +209,7 @@ def _similarities(sessions: Tensor, vectors: Tensor, temperature: float | None) 
     return (normalize(sessions, dim=1) / temperature) @ normalize(vectors, dim=1).T
 
 
-class _HeadObjective(nn.Module, ABC):
-    """A tower and a head over its sessions; the best weights have the lowest loss.
-
-    Args:
-        batch: prefixes that are read at once without gradients.
-
-    Attributes:
-        chance: the loss of a head that knows nothing of the session.
-    """
-
-    chance: float
-
-    def __init__(self, tower: Tower, head: PurchaseIntentionHead | RemainingLengthHead, *, batch: int = BATCH) -> None:
-        super().__init__()
-        self.step_metrics: dict[str, float] = {}
-        self.tower, self.head, self.batch = tower, head, batch
-
-    def epoch(self, dataset: TaskDataset, rng: np.random.Generator) -> TaskExamples:
-        """The examples of an epoch, in random order."""
-        return dataset.training(rng)
-
-    @abstractmethod
-    def loss(self, examples: TaskExamples, rng: np.random.Generator) -> Tensor:
-        """Mean over examples."""
-
-    def _sessions(self, examples: TaskExamples) -> Tensor:
-        sessions = self.tower.sessions(examples.prefixes)
-        if self.training:
-            self.step_metrics = session_metrics(sessions) | {"loss_chance": self.chance}
-        return sessions
-
-    @torch.no_grad()
-    def validate(self, examples: TaskExamples) -> Validation:
-        """The mean loss."""
-        rng = np.random.default_rng(0)  # nothing is drawn
-        parts = list(_parts(np.arange(len(examples)), self.batch))
-        losses = [self.loss(examples.take(part), rng).item() * part.size for part in parts]
-        loss = sum(losses) / len(examples)
-        return Validation((loss,), {"validation_loss": loss})
-
-    @torch.no_grad()
-    def predict(self, prefixes: SessionTable) -> FloatArray:
-        """The head's predictions: [E]."""
-        parts = _parts(np.arange(len(prefixes)), self.batch)
-        numbers = [self.head.predict(self.tower.sessions(prefixes.take(part)).float()).cpu() for part in parts]
-        return cast(FloatArray, torch.cat(numbers).numpy())
-
-
-class PurchaseIntention(_HeadObjective):
-    """PIP: binary cross entropy (3.4.1, equation 5, with its sign corrected); it predicts probabilities."""
-
-    chance = math.log(2)  # of one half for everybody
-
-    def loss(self, examples: TaskExamples, rng: np.random.Generator) -> Tensor:
-        """Mean over examples of which half come to a purchase."""
-        sessions = self._sessions(examples)
-        with full_precision(sessions.device):
-            logits = self.head(sessions.float())
-            return binary_cross_entropy_with_logits(logits, _floats(examples.targets).to(logits.device))
-
-
-class RemainingLength(_HeadObjective):
-    """RLP: mean squared error (3.4.2, equation 6) of standardised lengths; it predicts interactions."""
-
-    head: RemainingLengthHead
-    chance = 1.0  # of the mean for everybody: the variance of standardised lengths
-
-    def loss(self, examples: TaskExamples, rng: np.random.Generator) -> Tensor:
-        """Mean over examples."""
-        sessions = self._sessions(examples)
-        with full_precision(sessions.device):
-            predictions = self.head(sessions.float())
-            lengths = _floats(examples.targets).to(predictions.device)
-            return mse_loss(predictions, (lengths - self.head.mean) / self.head.std)
-
-
-def _floats(targets: NDArray[np.generic]) -> Tensor:
-    return torch.from_numpy(targets.astype(np.float32))
-
-
-def _parts(rows: IntArray, size: int) -> Iterator[IntArray]:
+def parts(rows: IntArray, size: int) -> Iterator[IntArray]:
+    """`size` rows at a time, the last time fewer."""
     for first in range(0, rows.size, size):
         yield rows[first : first + size]

@@ -11,7 +11,8 @@ from ubm_embed.data.batches.session_table import SessionTable
 from ubm_embed.data.tasks.examples import TargetSequences, TaskExamples
 from ubm_embed.evaluation.uniformity import alignment, uniformity
 from ubm_embed.model.heads import PurchaseIntentionHead, RemainingLengthHead
-from ubm_embed.training.finetuning.objectives import NextItem, PurchaseIntention, RemainingLength
+from ubm_embed.training.finetuning.head_objectives import PurchaseIntention, RemainingLength
+from ubm_embed.training.finetuning.objectives import NextItem
 
 PRODUCTS, WIDTH = 7, 4
 # Of 0..6 products and 7..8 search phrases.
