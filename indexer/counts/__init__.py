@@ -1,0 +1,1 @@
+"""The counts of a version: written beside its index, mapped by readers."""

@@ -1,0 +1,45 @@
+"""How much the counts weigh in the score beside the cosine."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import numpy as np
+from numpy.typing import NDArray
+from pydantic import Field
+
+from ubm_embed.data.arrays import FloatArray, IntArray
+from ubm_embed.validation import FrozenModel
+
+_BINS = 32
+
+
+class CountWeights(FrozenModel):
+    """The weights of the counts: `cosine + by_seen[bin] x log(1 + scale x sum)`.
+
+    Attributes:
+        decay: weight of a product of the session against that of the product after it.
+        max_recent: products of the session that are looked up.
+        scale: of a sum, before its logarithm.
+        by_seen: the weight of a product by how often it was seen, see `seen_bins`; the last is for all bins above.
+    """
+
+    decay: Annotated[float, Field(gt=0, le=1)] = 0.8
+    max_recent: Annotated[int, Field(ge=1, le=256)] = 8
+    scale: Annotated[float, Field(gt=0)] = 1.0
+    by_seen: Annotated[tuple[Annotated[float, Field(ge=0)], ...], Field(min_length=1, max_length=_BINS)] = (0.1,)
+
+    def recency(self, count: int) -> FloatArray:
+        """The weights of the last `count` products of a session, the latest last: [count]."""
+        return np.float32(self.decay) ** np.arange(count - 1, -1, -1, dtype=np.float32)
+
+    def bonus(self, counts: FloatArray, seen: NDArray[np.uint8]) -> FloatArray:
+        """What is added to the cosines of products with these sums of counts [K] and bins of `seen_bins` [K]: [K]."""
+        weights = np.array(self.by_seen, dtype=np.float32)
+        bonus: FloatArray = weights[np.minimum(seen, weights.size - 1)] * np.log1p(np.float32(self.scale) * counts)
+        return bonus
+
+
+def seen_bins(seen: IntArray) -> NDArray[np.uint8]:
+    """Bins of how often products were seen [M]: 0 never, 1 once, 2 for 2 or 3 times, 3 for 4 to 7, and so on."""
+    return np.ceil(np.log2(np.asarray(seen, dtype=np.float64) + 1)).astype(np.uint8)
