@@ -68,8 +68,8 @@ def encoder_config(settings: Mapping[str, Any]) -> PreTrainedConfig:
         raise ValueError(
             f"expected max_position_embeddings of at least {MAX_TOKENS}, got {config.max_position_embeddings}"
         )
-    if not 1 <= config.num_hidden_layers <= MAX_LAYERS:
-        raise ValueError(f"num_hidden_layers must be in 1..{MAX_LAYERS}, got {config.num_hidden_layers}")
+    if not 0 <= config.num_hidden_layers <= MAX_LAYERS:
+        raise ValueError(f"num_hidden_layers must be in 0..{MAX_LAYERS}, got {config.num_hidden_layers}")
     return config
 
 

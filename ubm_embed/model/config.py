@@ -31,6 +31,8 @@ class UBMConfig(FrozenModel):
         causal: an interaction attends to earlier ones, and a session is the output at its last one; else each attends
             to all, and a session is the mean (the paper).
         mean_of_tokens: an interaction is the mean over its tokens; else its `[CLS]` (the paper).
+        projected: project what an encoder reads from a text even if it is as wide as the model. config.json leaves out
+            false.
         num_item_embeddings: texts with a vector of their own, see `ItemEmbeddings`.
         num_actions: of item embeddings, actions with a token: the paper's four, or five with removals from the cart.
             config.json leaves out the paper's.
@@ -49,6 +51,7 @@ class UBMConfig(FrozenModel):
     dropout: Annotated[float, Field(ge=0, lt=1)] = 0.1
     causal: bool = False
     mean_of_tokens: bool = False
+    projected: Annotated[bool, Field(exclude_if=lambda projected: not projected)] = False
     # Its second name is that of version 0.1.
     num_item_embeddings: Annotated[
         int, Field(ge=0, le=1 << 30, validation_alias=AliasChoices("num_item_embeddings", "known_texts"))

@@ -158,6 +158,8 @@ def run_layers(layers: Sequence[Layer], hidden: Tensor, packing: Packing, *, cau
 
 def run_to_first(layers: Sequence[Layer], hidden: Tensor, packing: Packing) -> Tensor:
     """One layer after the other, the last one only in the first slot of each sequence: [..., D] -> [N, D]."""
+    if not layers:
+        return packing.by_sequence(packing.firsts(hidden))
     hidden = run_layers(layers[:-1], hidden, packing)
     with _without_autocast(hidden.device):
         return layers[-1].at_first(hidden, packing)

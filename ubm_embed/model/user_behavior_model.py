@@ -6,9 +6,7 @@ of the interaction encoder, D width of the model (256).
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
 from copy import deepcopy
-from functools import partial
 from pathlib import Path
 from typing import Any, Self, cast
 
@@ -16,7 +14,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import embedding
 
-from ubm_embed.data.batches.packing import Packing, SessionBatch, TokenBatch
+from ubm_embed.data.batches.packing import SessionBatch, TokenBatch
 from ubm_embed.data.tasks.task import Task
 from ubm_embed.data.text.token_table import TokenTable
 from ubm_embed.data.text.tokenizer import InteractionTokenizer
@@ -25,7 +23,6 @@ from ubm_embed.model.bert import (
     bert_config,
     built_encoder,
     encoder_config,
-    fresh_layers,
     load_bert,
     stable_settings,
 )
@@ -33,15 +30,14 @@ from ubm_embed.model.config import CONFIG_FILE, UBMConfig
 from ubm_embed.model.folder import WEIGHTS_FILE
 from ubm_embed.model.heads import build_head
 from ubm_embed.model.item_embeddings import ItemEmbeddings
+from ubm_embed.model.session_encoder import SessionEncoder
 from ubm_embed.model.transformer import (
     Affine,
-    Layer,
     computing_format,
     dropout,
     layers_from_modules,
     run_layers,
     run_to_first,
-    sinusoidal_positions,
     zero_branches,
 )
 from ubm_embed.model.weights import load_model, save_weights
@@ -56,15 +52,23 @@ class InteractionEncoder(nn.Module):
         encoder: its configuration, for random weights, or an encoder with weights. A projection starts at random.
         mean_of_tokens: b' is the mean over all tokens instead. A pre-trained encoder has learned more about it, and a
             fresh one learns faster, as it then starts as the mean of its words.
+        projected: project the output of an encoder that is D wide too.
     """
 
-    def __init__(self, encoder: BertLike, dimension: int, *, mean_of_tokens: bool = False) -> None:
+    def __init__(
+        self, encoder: BertLike, dimension: int, *, mean_of_tokens: bool = False, projected: bool = False
+    ) -> None:
         super().__init__()
         self.encoder: Any = built_encoder(encoder)
-        width = self.encoder.config.hidden_size
-        self.projection = nn.Identity() if width == dimension else nn.Linear(width, dimension)
+        projected = projected or self.width != dimension
+        self.projection = nn.Linear(self.width, dimension) if projected else nn.Identity()
         self.mean_of_tokens = mean_of_tokens
         self.item_embeddings: ItemEmbeddings | None = None
+
+    @property
+    def width(self) -> int:
+        """The width of what is read from a text, E."""
+        return int(self.encoder.config.hidden_size)
 
     @property
     def vocab_size(self) -> int:
@@ -73,17 +77,19 @@ class InteractionEncoder(nn.Module):
 
     def forward(self, tokens: TokenBatch) -> Tensor:
         """N interactions -> b' [N, D], in the order of the batch's sequences."""
-        vectors, extra = self._read(tokens.ids, tokens.packing), self.item_embeddings
+        vectors, extra = self.project(self.read_text(tokens)), self.item_embeddings
         return vectors if extra is None else vectors + cast(Tensor, extra(tokens)).to(vectors.dtype)
 
-    def _read(self, ids: Tensor, packing: Packing) -> Tensor:
-        """b' from words alone, given the token in each slot: [N, D]."""
-        hidden = self._embed(ids, packing.positions)
+    def read_text(self, tokens: TokenBatch) -> Tensor:
+        """What the encoder reads from the words of N interactions, before the projection: [N, E]."""
+        hidden, packing = self._embed(tokens.ids, tokens.packing.positions), tokens.packing
         layers = layers_from_modules(self.encoder.encoder.layer, hidden.dtype, last_at_first=not self.mean_of_tokens)
         if self.mean_of_tokens:
-            read = packing.mean(run_layers(layers, hidden, packing)).to(hidden.dtype)
-        else:
-            read = run_to_first(layers, hidden, packing)
+            return packing.mean(run_layers(layers, hidden, packing)).to(hidden.dtype)
+        return run_to_first(layers, hidden, packing)
+
+    def project(self, read: Tensor) -> Tensor:
+        """b' from words alone, given what was read from them: [N, E] -> [N, D]."""
         return cast(Tensor, self.projection(read))
 
     def hidden(self, tokens: TokenBatch) -> Tensor:
@@ -106,70 +112,6 @@ class InteractionEncoder(nn.Module):
         if hasattr(self.encoder, "embeddings_project"):  # ELECTRA's, if its embeddings are narrower
             hidden = Affine.from_modules(dtype, self.encoder.embeddings_project).linear(hidden)
         return hidden
-
-
-class SessionEncoder(nn.Module):
-    """The high level (paper 3.1.3): Transformer layers over b' plus sinusoidal positions; h' is the mean of o'.
-
-    Without layers it is the mean of the interaction vectors, without positions: how the paper's BERT baselines read a
-    session (4.1.3).
-
-    A causal one attends to earlier interactions only, and h' is its output at the last one. The last interaction then
-    counts most, and one pass gives the vectors of all prefixes of a session.
-    """
-
-    positions: Tensor
-
-    def __init__(
-        self, *, dimension: int, layers: int, heads: int, dropout: float, max_interactions: int, causal: bool = False
-    ) -> None:
-        super().__init__()
-        self.causal = causal
-        self.layers = fresh_layers(dimension, layers, heads, dropout) if layers else None
-        self.register_buffer("positions", sinusoidal_positions(max_interactions, dimension), persistent=False)
-
-    def forward(self, interactions: Tensor, packing: Packing, layers: Sequence[Layer] | None = None) -> Tensor:
-        """Interaction vectors [I, D], sessions end to end -> session vectors h' [B, D]. `layers` as `layers_like`.
-
-        Raises:
-            ValueError: a session is longer than `max_interactions`; the caller keeps its last ones.
-        """
-        layers = self.layers_like(interactions) if layers is None else layers
-        outputs = self._outputs(self._by_slot(interactions, packing), packing, layers)
-        return packing.last(outputs).float() if self.causal else packing.mean(outputs)
-
-    def prefixes(self, interactions: Tensor, packing: Packing) -> Tensor:
-        """h' of every prefix of every session, the whole one last: [I, D] float32, in the order of the interactions.
-
-        Raises:
-            ValueError: as `forward`; or the encoder is not causal, and would read a prefix with the whole session.
-        """
-        if not self.causal:
-            raise ValueError("only a causal session encoder reads all prefixes of a session at once")
-        outputs = self._outputs(self._by_slot(interactions, packing), packing, self.layers_like(interactions))
-        return outputs[packing.element_slots()].float()
-
-    def frozen(self) -> Callable[[Tensor, Packing], Tensor]:
-        """`forward` with a copy of the weights as they are now, put together once."""
-        twin = deepcopy(self)
-        return partial(twin.forward, layers=twin.layers_like(twin.positions))
-
-    def _outputs(self, inputs: Tensor, packing: Packing, layers: Sequence[Layer]) -> Tensor:
-        """o' in every slot, from the interaction vectors there: [..., D] -> [..., D]."""
-        if layers:
-            inputs = inputs + self.positions[packing.positions].to(inputs.dtype)
-        return run_layers(layers, inputs, packing, causal=self.causal)
-
-    def layers_like(self, like: Tensor) -> list[Layer]:
-        """The layers in the number format to compute in on an input."""
-        modules = () if self.layers is None else cast(Any, self.layers.layer)
-        return layers_from_modules(modules, computing_format(like))
-
-    def _by_slot(self, interactions: Tensor, packing: Packing) -> Tensor:
-        longest, limit = packing.max_length, self.positions.shape[0]
-        if longest > limit:
-            raise ValueError(f"a session has {longest} interactions, expected at most {limit}: keep the last ones")
-        return interactions[packing.elements]
 
 
 class UserBehaviorModel(nn.Module):
@@ -268,6 +210,15 @@ class UserBehaviorModel(nn.Module):
             counts = {"num_item_embeddings": added.keys.numel(), "num_actions": tokenizer.actions.size}
             self.config = self.config.replace(**counts)
 
+    def add_projection(self) -> None:
+        """Add a projection where the encoder is as wide as the model; it starts as the identity."""
+        encoder = self.interaction_encoder
+        if isinstance(encoder.projection, nn.Identity):
+            encoder.projection = nn.Linear(encoder.width, encoder.width).to(self.device)
+            nn.init.eye_(encoder.projection.weight)
+            nn.init.zeros_(encoder.projection.bias)
+            self.config = self.config.replace(projected=True)
+
     def remove_item_embeddings(self) -> None:
         """Read every text by its words alone from now on."""
         self.interaction_encoder.item_embeddings = None
@@ -285,7 +236,9 @@ class UserBehaviorModel(nn.Module):
 
     @classmethod
     def _around(cls, encoder: BertLike, config: UBMConfig) -> Self:
-        reader = InteractionEncoder(encoder, config.dimension, mean_of_tokens=config.mean_of_tokens)
+        reader = InteractionEncoder(
+            encoder, config.dimension, mean_of_tokens=config.mean_of_tokens, projected=config.projected
+        )
         if count := config.num_item_embeddings:
             reader.item_embeddings = ItemEmbeddings(count, config.dimension, actions=config.num_actions)
         return cls(config, reader)

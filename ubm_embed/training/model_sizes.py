@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from functools import partial
-from typing import Annotated
+from typing import Annotated, Self
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from ubm_embed.model.config import MAX_LAYERS
 from ubm_embed.training.settings import Setting, Settings
@@ -18,7 +18,11 @@ class ModelSizes(Settings):
 
     layers: Annotated[
         int,
-        Field(ge=1, le=MAX_LAYERS, description="Layers of the interaction encoder; with --init 4 of the checkpoint's."),
+        Field(
+            ge=0,
+            le=MAX_LAYERS,
+            description="Layers of the interaction encoder, 0 for a bag of words; with --init 4 of the checkpoint's.",
+        ),
         _model(shop=2),
     ] = 4
     width: Annotated[
@@ -47,3 +51,9 @@ class ModelSizes(Settings):
     max_interactions: Annotated[int, Field(ge=1, le=65_536, description="Interactions that are read of a session.")] = (
         32
     )
+
+    @model_validator(mode="after")
+    def _a_bag_has_words(self) -> Self:
+        if not self.layers and not self.mean_of_tokens:
+            raise ValueError("layers must be at least 1 where an interaction is read at its [CLS] token, got 0")
+        return self

@@ -11,8 +11,8 @@ from transformers.models.bert.modeling_bert import BertEncoder
 
 from tests.rounding import FORWARD_AND_BACKWARD, LAYER, rounding_error
 from ubm_embed.data.batches.packing import Packing
+from ubm_embed.model.session_encoder import SessionEncoder
 from ubm_embed.model.transformer import sinusoidal_positions
-from ubm_embed.model.user_behavior_model import SessionEncoder
 
 # Two layers, and no sum of more than 64 terms.
 ATOL = rounding_error(2 * LAYER, 64)

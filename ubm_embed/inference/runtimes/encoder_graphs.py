@@ -20,8 +20,9 @@ from ubm_embed.data.text.tokenizer import MAX_TOKENS
 from ubm_embed.errors import InvalidData
 from ubm_embed.inference.runtimes.graph_builder import GraphBuilder
 from ubm_embed.model.heads import Head, PurchaseIntentionHead
+from ubm_embed.model.session_encoder import SessionEncoder
 from ubm_embed.model.transformer import Affine, Layer, layers_from_modules
-from ubm_embed.model.user_behavior_model import InteractionEncoder, SessionEncoder, UserBehaviorModel
+from ubm_embed.model.user_behavior_model import InteractionEncoder, UserBehaviorModel
 
 # So low that nothing is left after a softmax. Not -inf, which would make a row without any slot NaN.
 _BARRED = -1e9
@@ -167,13 +168,13 @@ def _interactions(graph: GraphBuilder, model: UserBehaviorModel) -> str:
     ids = graph.input("ids", "int64", ["sequences", "tokens"])
     slots = _Slots.from_mask(graph, graph.input("mask", "int64", ["sequences", "tokens"]))
     hidden, width = _embedded(graph, encoder, ids, slots), encoder.encoder.config.hidden_size
-    *layers, final = layers_from_modules(encoder.encoder.encoder.layer, torch.float32)
-    for layer in layers:
-        hidden = _layer(graph, layer, hidden, slots)
+    layers = layers_from_modules(encoder.encoder.encoder.layer, torch.float32)
     if encoder.mean_of_tokens:
-        read = slots.mean(_layer(graph, final, hidden, slots), width)
+        read = slots.mean(_run(graph, layers, hidden, slots, slots.absent), width)
     else:
-        read = _layer_at(graph, final, hidden, slots, slots.first(hidden, width))
+        hidden = _run(graph, layers[:-1], hidden, slots, slots.absent)
+        first = slots.first(hidden, width)
+        read = _layer_at(graph, layers[-1], hidden, slots, first) if layers else first
     if isinstance(encoder.projection, nn.Linear):
         read = _affine(graph, encoder.projection, read)
     if encoder.item_embeddings is None:

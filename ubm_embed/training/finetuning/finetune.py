@@ -207,7 +207,7 @@ def objective_of(
 
 def _chunk_tokens(model: UserBehaviorModel) -> int:
     encoder = model.interaction_encoder.encoder.config
-    return max(1, int(_CHUNK[model.device.type] // (encoder.num_hidden_layers * encoder.hidden_size)))
+    return max(1, int(_CHUNK[model.device.type] // (max(1, encoder.num_hidden_layers) * encoder.hidden_size)))
 
 
 def _add_item_embeddings(
