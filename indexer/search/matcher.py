@@ -1,5 +1,8 @@
 """Where searching and ranking happen: from vectors, or from popularity, to the products that match under rules.
 
+Candidates are the nearest vectors, the products that a source names with a bonus, and those that a rule boosts. They
+are ranked by one score: cosine + bonus + boost.
+
 Letters: B queries, C candidates, K matches, M products, D width.
 """
 
@@ -15,6 +18,7 @@ from indexer.catalogue.catalogue import Catalogue
 from indexer.index.selection import Selection
 from indexer.index.vector_index import VectorIndex
 from indexer.search.bound_rules import BoundRules, RulesCache, rules_key
+from indexer.search.candidate_source import MAX_NAMED, NO_BONUSES, Bonuses
 from indexer.search.ranking import Ranked, Rules, num_candidates
 from indexer.search.reranker import Reranker
 from ubm_embed.data.arrays import FloatArray
@@ -43,7 +47,14 @@ class Matcher:
         self.catalogue = catalogue
         self._rules = RulesCache(catalogue, index.vectors)
 
-    def nearest(self, vectors: FloatArray, k: int, hidden: Sequence[frozenset[int]], rules: Rules) -> list[Hits]:
+    def nearest(
+        self,
+        vectors: FloatArray,
+        k: int,
+        hidden: Sequence[frozenset[int]],
+        rules: Rules,
+        bonuses: Sequence[Bonuses] | None = None,
+    ) -> list[Hits]:
         """The K best products for each vector, without those that are hidden from it.
 
         K match whenever K products may, however few these are of all.
@@ -51,6 +62,7 @@ class Matcher:
         Args:
             vectors: [B, D], of length 1.
             hidden: positions, for each vector.
+            bonuses: what is added to cosines, for each vector: the largest `MAX_NAMED` of products that may match.
 
         Raises:
             InvalidData: the rules name a column that is not there, or their condition is invalid.
@@ -61,11 +73,15 @@ class Matcher:
             return [Hits(scores=())] * len(vectors)
         count = num_candidates(k) if bound.caps or rules.diversity else k
         candidates = self._candidates(vectors, count, hidden, bound.searched)
-        if count == k and not len(bound.boosts):
-            return [Hits(one.positions.tolist(), one.scores.tolist()) for one in candidates]
+        raised = [
+            self._raised(vectors[row], hidden[row], bound, bonuses[row] if bonuses else NO_BONUSES)
+            for row in range(len(vectors))
+        ]
+        if not bound.caps and not rules.diversity:
+            return [_best(near, some, k) for near, some in zip(candidates, raised, strict=True)]
         rerankers = [Reranker(k, bound.caps, rules.diversity, self.index.vectors) for _ in candidates]
         for row, reranker in enumerate(rerankers):
-            self._rerank(reranker, vectors[row], candidates[row], count, hidden[row], bound)
+            self._rerank(reranker, vectors[row], candidates[row], count, hidden[row], bound, raised[row])
         return [_hits(one, by_score=not rules.diversity) for one in rerankers]
 
     def has_compiled(self, rules: Rules) -> bool:
@@ -108,6 +124,21 @@ class Matcher:
                 candidates[row] = visible.part(0, count)
         return [candidates[row] for row in range(len(vectors))]
 
+    def _raised(self, query: FloatArray, hidden: frozenset[int], bound: BoundRules, bonuses: Bonuses) -> _Raised:
+        """The products with a bonus or a boost that may match one query."""
+        if not len(bonuses):
+            return _Raised(bound.boosted(query).without(hidden).in_order(), NO_BONUSES)
+        if bound.allowed is not None:
+            bonuses = bonuses.where(bound.allowed.mask[bonuses.positions])
+        if hidden:
+            bonuses = bonuses.where(~np.isin(bonuses.positions, list(hidden)))
+        bonuses = bonuses.largest(MAX_NAMED)
+        boosted = bound.boosted(query).without(hidden)
+        boosted = Ranked(boosted.positions, boosted.scores + bonuses.at(boosted.positions))
+        named = bonuses.where(~np.isin(bonuses.positions, boosted.positions))
+        scores = self.index.scores(query, named.positions) + named.values
+        return _Raised(Ranked(named.positions, scores).merged(boosted).in_order(), named)
+
     def _rerank(
         self,
         chosen: Reranker,
@@ -116,6 +147,7 @@ class Matcher:
         count: int,
         hidden: frozenset[int],
         bound: BoundRules,
+        raised: _Raised,
     ) -> None:
         """Choose among the first C candidates of one query, and among the next ones while caps leave too few.
 
@@ -125,27 +157,27 @@ class Matcher:
         Args:
             candidates: the nearest C that are neither hidden nor boosted; fewer only if there are no more.
         """
-        boosted, left = bound.boosted(query).without(hidden), bound.searched
+        above, left = raised.ranked, bound.searched
         for round_ in range(_MAX_ROUNDS):
             if round_:
                 candidates = self._candidates(query[None], count, [frozenset()], left)[0]
-            pool, is_last = candidates.merged(boosted), len(candidates) < count
+            pool, is_last = raised.others(candidates).merged(above), len(candidates) < count
             # In parts even if there are no more: diversity compares all of a part with one another.
             for first in range(0, len(pool) if is_last else count, count):
                 chosen.add(pool.part(first, first + count))
             if is_last or chosen.is_full:
                 return
             looked_at = pool.part(0, count).positions
-            boosted = boosted.where(~np.isin(boosted.positions, looked_at))
+            above = above.where(~np.isin(above.positions, looked_at))
             left = self._left(left, chosen, hidden.union(looked_at.tolist()))
         for part in self.index.search_all(query, left):
             if chosen.is_full:
                 return
             candidates = Ranked(part.positions[0], part.scores[0])
-            ahead = boosted.ahead_of_last(candidates)
-            chosen.add_in_order(candidates.merged(boosted.where(ahead)))
-            boosted = boosted.where(~ahead)
-        chosen.add_in_order(boosted)
+            ahead = above.ahead_of_last(candidates)
+            chosen.add_in_order(raised.others(candidates).merged(above.where(ahead)))
+            above = above.where(~ahead)
+        chosen.add_in_order(above)
 
     def _left(self, selection: Selection | None, chosen: Reranker, out: frozenset[int]) -> Selection:
         """The selected products that the caps have room for, without those that are out."""
@@ -153,6 +185,31 @@ class Matcher:
         chosen.drop_full(mask)
         mask[list(out)] = False
         return Selection(mask)
+
+
+@dataclass(frozen=True, slots=True)
+class _Raised:
+    """The products of one query whose score is not their cosine alone.
+
+    Attributes:
+        ranked: all of them, with their scores.
+        named: those that the search of the vectors finds, too, with the bonus that it does not know.
+    """
+
+    ranked: Ranked
+    named: Bonuses
+
+    def others(self, near: Ranked) -> Ranked:
+        """What a search found besides these.
+
+        No bonus is below 0: of the products that are left, none is better than those that are found and these.
+        """
+        return near.where(~self.named.names(near.positions)) if len(self.named) else near
+
+
+def _best(near: Ranked, raised: _Raised, k: int) -> Hits:
+    best = raised.others(near).merged(raised.ranked).part(0, k)
+    return Hits(best.positions.tolist(), best.scores.tolist())
 
 
 def _hits(chosen: Reranker, *, by_score: bool) -> Hits:

@@ -91,9 +91,12 @@ class Ranked:
         if not len(others):
             return self
         positions = np.concatenate([self.positions, others.positions])
-        scores = np.concatenate([self.scores, others.scores])
-        order = np.lexsort((positions, -scores))
-        return Ranked(positions[order], scores[order])
+        return Ranked(positions, np.concatenate([self.scores, others.scores])).in_order()
+
+    def in_order(self) -> Ranked:
+        """The same, best first, equal scores by position."""
+        order = np.lexsort((self.positions, -self.scores))
+        return Ranked(self.positions[order], self.scores[order])
 
 
 def num_candidates(k: int) -> int:

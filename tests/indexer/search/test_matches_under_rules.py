@@ -12,6 +12,7 @@ from indexer.catalogue.mapped_catalogue import MappedCatalogue
 from indexer.index.backend import Neighbours
 from indexer.index.selection import Selection
 from indexer.index.vector_index import VectorIndex
+from indexer.search.candidate_source import Bonuses
 from indexer.search.matcher import Matcher
 from indexer.search.ranking import Rules
 from tests.indexer.search.toy_matcher import NOTHING, CountingIndex, unit
@@ -61,15 +62,29 @@ def slow(rules: Rules, order: list[int], hidden: frozenset[int], k: int) -> list
     return taken
 
 
+def bonuses_of(values: dict[int, float]) -> Bonuses:
+    positions = sorted(values)
+    return Bonuses(np.array(positions, np.int64), np.array([values[row] for row in positions], np.float32))
+
+
+some_bonuses = st.dictionaries(st.integers(0, FEW - 1), st.floats(0.125, 2, width=32), max_size=15)
+
+
 @settings(max_examples=60)
-@given(some_rules, st.frozensets(st.integers(0, FEW - 1), max_size=12), st.integers(1, FEW + 5), st.integers(0, 5))
+@given(
+    some_rules,
+    st.frozensets(st.integers(0, FEW - 1), max_size=12),
+    st.integers(1, FEW + 5),
+    st.integers(0, 5),
+    some_bonuses,
+)
 def test_matches_are_those_of_the_slow_obvious_way(
-    few: Matcher, rules: Rules, hidden: frozenset[int], k: int, seed: int
+    few: Matcher, rules: Rules, hidden: frozenset[int], k: int, seed: int, bonuses: dict[int, float]
 ) -> None:
     query = unit(1, seed)
     scores = few.index.scores(query[0], FEW_ROWS)
-    scores += np.array([rules.boost.get(f"p{row}", 0.0) for row in FEW_ROWS], np.float32)
-    (hits,) = few.nearest(query, k, [hidden], rules)
+    scores += np.array([rules.boost.get(f"p{row}", 0.0) + bonuses.get(row, 0.0) for row in FEW_ROWS], np.float32)
+    (hits,) = few.nearest(query, k, [hidden], rules, [bonuses_of(bonuses)])
     expected = slow(rules, np.lexsort((FEW_ROWS, -scores)).tolist(), hidden, k)
     assert list(hits.positions) == expected
     assert list(hits.scores or ()) == pytest.approx(scores[expected].tolist(), abs=1e-5)
@@ -120,18 +135,22 @@ class TestTightCaps:
         catalogue = MappedCatalogue.from_table(frame.to_arrow())
         return Matcher(CountingIndex(VectorIndex.build([vectors])), catalogue)
 
-    @pytest.mark.parametrize("boosted", [False, True])
+    @pytest.mark.parametrize("raised", ["by nothing", "by boosts", "by bonuses", "by both"])
     @pytest.mark.parametrize("k", [3, 8, 20, 50])
     def test_are_met_in_a_bounded_number_of_searches(
-        self, matcher: Matcher, vectors: np.ndarray, k: int, boosted: bool
+        self, matcher: Matcher, vectors: np.ndarray, k: int, raised: str
     ) -> None:
-        query, boosts = unit(1, 3)[0], np.zeros(len(vectors), np.float32)
-        if boosted:
-            rows = np.random.default_rng(0).choice(len(vectors), 40, replace=False)
+        query, boosts, bonuses = unit(1, 3)[0], np.zeros(len(vectors), np.float32), np.zeros(len(vectors), np.float32)
+        rows = np.random.default_rng(0).choice(len(vectors) - 1, 40, replace=False)
+        if raised in ("by boosts", "by both"):
             boosts[rows] = np.linspace(-1, 0.5, 40)
+        if raised in ("by bonuses", "by both"):
+            bonuses[rows[20:] + 1] = np.linspace(0.1, 0.8, 20)
+            bonuses[rows[:5]] = 0.3
         rules = Rules(max_per={"brand": 1}, boost={f"p{row}": float(boosts[row]) for row in np.flatnonzero(boosts)})
-        (hits,) = matcher.nearest(query[None], k, NOTHING, rules)
-        scores = (vectors @ query + boosts).reshape(BRANDS, EACH)
+        named = Bonuses(np.flatnonzero(bonuses), bonuses[bonuses > 0])
+        (hits,) = matcher.nearest(query[None], k, NOTHING, rules, [named])
+        scores = (vectors @ query + boosts + bonuses).reshape(BRANDS, EACH)
         best_of_each = np.arange(BRANDS) * EACH + scores.argmax(axis=1)
         assert list(hits.positions) == best_of_each[np.argsort(-scores.max(axis=1))][:k].tolist()
         assert isinstance(matcher.index, CountingIndex)

@@ -1,0 +1,86 @@
+"""Sources of candidates besides the vectors: each names products for a session, and what it adds to their scores.
+
+A match's score is its cosine with the session plus the bonuses of all sources. What none of them names has a bonus of
+0, so that the nearest vectors and the products that are named hold the best ones, exactly.
+
+Letters: N products named.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Protocol
+
+import numpy as np
+
+from indexer.search.resolution import Step
+from ubm_embed.data.arrays import BoolArray, FloatArray, IntArray
+
+# Products with a bonus that are scored for one query, those with the largest ones. Each costs a vector that is read.
+MAX_NAMED = 256
+
+
+@dataclass(frozen=True, slots=True)
+class Bonuses:
+    """What is added to the scores of some products: N of them.
+
+    Attributes:
+        positions: ascending, each once: [N].
+        values: above 0, float32: [N].
+    """
+
+    positions: IntArray
+    values: FloatArray
+
+    def __len__(self) -> int:
+        """N."""
+        return self.positions.size
+
+    def where(self, mask: BoolArray) -> Bonuses:
+        """Those that a mask [N] selects."""
+        return Bonuses(self.positions[mask], self.values[mask])
+
+    def at(self, positions: IntArray) -> FloatArray:
+        """The bonuses of some products, 0 for those that are not named: [K] -> [K]."""
+        if not len(self):
+            return np.zeros(len(positions), np.float32)
+        ranks = np.minimum(np.searchsorted(self.positions, positions), len(self) - 1)
+        return np.where(self.positions[ranks] == positions, self.values[ranks], np.float32(0))
+
+    def names(self, positions: IntArray) -> BoolArray:
+        """Which of some products are named: [K] -> [K]."""
+        return self.at(positions) > 0
+
+    def largest(self, count: int) -> Bonuses:
+        """The largest ones, at most `count`; of equal ones those of the lowest positions."""
+        if len(self) <= count:
+            return self
+        order = np.argsort(-self.values, kind="stable")[:count]
+        return self.where(np.isin(np.arange(len(self)), order, assume_unique=True))
+
+
+NO_BONUSES = Bonuses(np.empty(0, np.int64), np.empty(0, np.float32))
+
+
+class CandidateSource(Protocol):
+    """Something that knows, besides the vectors, which products fit. Several threads may ask at once."""
+
+    def bonuses(self, steps: Sequence[Step]) -> Bonuses:
+        """The products that a session's steps call for, some thousands at most.
+
+        Rules need not be regarded: products that may not match are left out later, before the largest are taken.
+
+        Args:
+            steps: of a session that has been read, or the one product that is looked up.
+        """
+
+
+def sum_of(parts: Sequence[Bonuses]) -> Bonuses:
+    """The bonuses of several sources together."""
+    named = [one for one in parts if len(one)]
+    if len(named) <= 1:
+        return named[0] if named else NO_BONUSES
+    positions, rows = np.unique(np.concatenate([one.positions for one in named]), return_inverse=True)
+    values = np.bincount(rows, np.concatenate([one.values for one in named]), len(positions))
+    return Bonuses(positions, values.astype(np.float32))
