@@ -26,7 +26,7 @@ from ubm_embed.errors import InvalidData
 COUNTS_FILE = "counts.arrow"
 _WEIGHTS_KEY = b"ubm_embed.count_weights"
 _ENTRY = pa.struct([pa.field("product", pa.int32(), nullable=False), pa.field("value", pa.float16(), nullable=False)])
-_ENTRY_TYPES = (np.dtype(np.int32), np.dtype(np.float16))
+_ENTRY_TYPES: tuple[np.dtype[Any], ...] = (np.dtype(np.int32), np.dtype(np.float16))
 _SCHEMA = pa.schema(
     [
         pa.field("transitions", pa.large_list(pa.field("item", _ENTRY, nullable=False)), nullable=False),

@@ -14,6 +14,7 @@ from typing import Annotated, Any, Literal, Self
 import pydantic
 from pydantic import Field
 
+from indexer.counts.count_summary import CountSummary
 from indexer.index.index_request import IndexRequest
 from indexer.index.kinds import IndexSpec
 from indexer.store.embedding_store import EmbeddingStore, version_folder
@@ -78,6 +79,8 @@ class StoreVersion(FrozenModel):
             model reads; what is beside this manifest comes before the files there. Never one that shares files itself.
         index_update: how its index was made: `action` (`trained`, `kept_up` or `shared`), `reason`, and `nights`, how
             many versions its lists have been kept up for.
+        counts: what its counts were counted from; None of a version without counts. They are in `counts.arrow`, beside
+            this manifest or among the files that it shares.
 
     Raises:
         ValueError: an invalid value, or two values that contradict each other.
@@ -110,6 +113,7 @@ class StoreVersion(FrozenModel):
     files: Mapping[str, FileDigest] = Field(default_factory=dict)
     shares_files_of: VersionNumber | None = None
     index_update: Mapping[str, Any] = Field(default_factory=dict)
+    counts: CountSummary | None = None
 
     @pydantic.field_validator("layout")
     @classmethod
