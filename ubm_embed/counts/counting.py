@@ -1,24 +1,28 @@
 """Transitions of training sessions, counted part by part in bounded memory.
 
+NumPy alone: what refreshes a store has no SciPy.
+
 Letters: S sessions, M products, E entries.
 """
 
 from __future__ import annotations
 
-from typing import Self
+from typing import TYPE_CHECKING, Self
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.sparse import csr_array
 
 from ubm_embed.counts.transition_counts import TransitionCounts
-from ubm_embed.data.arrays import IntArray, offsets_of
+from ubm_embed.data.arrays import BoolArray, FloatArray, IntArray, offsets_of, ragged_index
 from ubm_embed.data.batches.session_table import SessionTable
+
+if TYPE_CHECKING:
+    from scipy.sparse import csr_array
 
 NEIGHBOURS = 200  # entries that a row keeps
 _MAX_DISTANCE = 5  # of a pair that counts
 _SOFTENING = 0.3  # the power of how often the later product was seen
-_MAX_ENTRIES = 50_000_000  # held between two parts: 400 MB
+_MAX_ENTRIES = 32_000_000  # held between two parts: 12 bytes each, and as much again while a part is added
 
 
 class TransitionCounter:
@@ -30,24 +34,25 @@ class TransitionCounter:
     Args:
         products: M; text rows from M on are search phrases.
         neighbours: entries that a row keeps in the end.
+        max_entries: held between two parts; beyond them the smallest of the longest rows go.
     """
 
-    def __init__(self, products: int, *, neighbours: int = NEIGHBOURS) -> None:
-        self._neighbours = neighbours
-        self._sums = csr_array((products, products), dtype=np.float32)
+    def __init__(self, products: int, *, neighbours: int = NEIGHBOURS, max_entries: int = _MAX_ENTRIES) -> None:
+        self._neighbours, self._max_entries = neighbours, max_entries
+        # Earlier product x M + later product, ascending.
+        self._keys, self._sums = np.empty(0, np.int64), np.empty(0, np.float32)
         self._seen = np.zeros(products, dtype=np.int64)
 
     def add(self, sessions: SessionTable) -> Self:
         """Count more sessions, none of which was counted before."""
-        products = self._seen.size
-        viewed = only_products(sessions.take_back(), products)
-        self._seen += np.bincount(viewed.rows, minlength=products)
-        for distance in range(1, _MAX_DISTANCE + 1):
-            pairs = _pairs_apart(viewed, distance)
-            weights = np.full(pairs[0].size, 1 / distance, dtype=np.float32)
-            self._sums += csr_array((weights, pairs), shape=self._sums.shape)
-        if self._sums.nnz > _MAX_ENTRIES:
-            self._sums = largest_of_rows(self._sums, max(1, min(self._neighbours, _MAX_ENTRIES // (2 * products))))
+        viewed = only_products(sessions.take_back(), self._seen.size)
+        self._seen += np.bincount(viewed.rows, minlength=self._seen.size)
+        pairs = [_pairs_apart(viewed, distance) for distance in range(1, _MAX_DISTANCE + 1)]
+        weights = [np.full(one[0].size, 1 / distance, np.float32) for distance, one in enumerate(pairs, 1)]
+        keys = np.concatenate([one[0].astype(np.int64) * self._seen.size + one[1] for one in pairs])
+        self._merge(*summed(keys, np.concatenate(weights)))
+        if self._keys.size > self._max_entries:
+            self._keep(self._largest(_longest_row(self._lengths(), self._max_entries // 2)))
         return self
 
     @property
@@ -58,13 +63,48 @@ class TransitionCounter:
     @property
     def pairs(self) -> int:
         """E, of all pairs so far."""
-        return int(self._sums.nnz)
+        return self._keys.size
 
-    def finish(self) -> TransitionCounts:
-        """The counts, softened, each row cut to its largest entries."""
+    def finish(self, wanted: BoolArray | None = None) -> TransitionCounts:
+        """The counts, softened, each row cut to its largest entries.
+
+        Args:
+            wanted: [M] products that have counts; None for all. Those of the others are dropped.
+        """
+        if wanted is not None:
+            products = self._seen.size
+            self._keep(wanted[self._keys // products] & wanted[self._keys % products])
+        self._keep(self._largest(self._neighbours))
+        neighbours = (self._keys % max(self._seen.size, 1)).astype(np.int32)
+        return TransitionCounts(offsets_of(self._lengths()), neighbours, self._softened())
+
+    def _merge(self, keys: NDArray[np.int64], sums: FloatArray) -> None:
+        """Add the sums of a part, whose keys ascend, too."""
+        at = np.searchsorted(self._keys, keys)
+        known = np.zeros(keys.size, bool)
+        inside = at < self._keys.size
+        known[inside] = self._keys[at[inside]] == keys[inside]
+        self._sums[at[known]] += sums[known]
+        self._keys = np.insert(self._keys, at[~known], keys[~known])
+        self._sums = np.insert(self._sums, at[~known], sums[~known])
+
+    def _lengths(self) -> NDArray[np.int64]:
+        """[M] entries of each row."""
+        products = self._seen.size
+        return np.diff(np.searchsorted(self._keys, np.arange(products + 1, dtype=np.int64) * products))
+
+    def _softened(self) -> FloatArray:
+        """[E] the sums over the popularity of the later product."""
         popularity = np.maximum(self._seen, 1).astype(np.float32) ** np.float32(-_SOFTENING)
-        softened = csr_array(self._sums.multiply(popularity[None, :]))
-        return from_sparse(largest_of_rows(softened, self._neighbours))
+        softened: FloatArray = self._sums * popularity[self._keys % max(self._seen.size, 1)]
+        return softened
+
+    def _largest(self, count: int) -> BoolArray:
+        return largest_of_rows(offsets_of(self._lengths()), self._softened(), count)
+
+    def _keep(self, kept: BoolArray) -> None:
+        if not kept.all():
+            self._keys, self._sums = self._keys[kept], self._sums[kept]
 
 
 def count_transitions(sessions: SessionTable, products: int, *, neighbours: int = NEIGHBOURS) -> TransitionCounts:
@@ -79,31 +119,41 @@ def only_products(sessions: SessionTable, products: int) -> SessionTable:
     return SessionTable(sessions.actions[is_product], sessions.rows[is_product], offsets)
 
 
-def largest_of_rows(matrix: csr_array, count: int) -> csr_array:
-    """A matrix with the `count` largest entries of each row; of equal ones those further left."""
-    lengths = np.diff(matrix.indptr)
-    if lengths.size == 0 or lengths.max() <= count:
-        return matrix
-    rows = np.repeat(np.arange(lengths.size), lengths)
-    order = np.lexsort((matrix.indices, -matrix.data, rows))
-    rank = np.arange(order.size) - np.repeat(matrix.indptr[:-1], lengths)
-    kept = np.sort(order[rank < count])
-    return csr_array(
-        (matrix.data[kept], matrix.indices[kept], offsets_of(np.minimum(lengths, count))), shape=matrix.shape
-    )
+def summed(keys: NDArray[np.int64], values: FloatArray) -> tuple[NDArray[np.int64], FloatArray]:
+    """The distinct keys, ascending, each with the sum of its values: [N] each -> [E] each."""
+    order = np.argsort(keys, kind="stable")
+    keys = keys[order]
+    firsts = np.flatnonzero(np.diff(keys, prepend=-1))
+    if not firsts.size:
+        return keys, values
+    return keys[firsts], np.add.reduceat(values[order], firsts)
 
 
-def from_sparse(matrix: csr_array) -> TransitionCounts:
-    """The counts in a sparse [M, M]."""
-    matrix.sum_duplicates()  # sorts each row as well
-    values = matrix.data.astype(np.float32)
-    return TransitionCounts(matrix.indptr.astype(np.int64), matrix.indices.astype(np.int32), values)
+def largest_of_rows(offsets: NDArray[np.int64], values: FloatArray, count: int) -> BoolArray:
+    """[E] which entries are among the `count` largest of their row; of equal ones those further left."""
+    kept = np.ones(values.size, bool)
+    lengths = np.diff(offsets)
+    long = np.flatnonzero(lengths > count)
+    entries = ragged_index(offsets[long], lengths[long])
+    rows = np.repeat(long, lengths[long])
+    order = np.lexsort((-values[entries], rows))
+    rank = np.arange(order.size) - np.repeat(offsets_of(lengths[long])[:-1], lengths[long])
+    kept[entries[order[rank >= count]]] = False
+    return kept
 
 
 def to_sparse(counts: TransitionCounts) -> csr_array:
     """[M, M] float32."""
+    from scipy.sparse import csr_array
+
     shape = (counts.products, counts.products)
     return csr_array((counts.values.astype(np.float32), counts.neighbours, counts.offsets), shape=shape)
+
+
+def _longest_row(lengths: IntArray, entries: int) -> int:
+    """How long rows may be, so that they have at most this many entries in all; at least 1."""
+    at_least = np.cumsum(np.bincount(lengths)[::-1])[::-1]  # [length] rows that are at least so long
+    return max(1, int(np.searchsorted(np.cumsum(at_least[1:]), entries, side="right")))
 
 
 def _pairs_apart(sessions: SessionTable, distance: int) -> tuple[IntArray, IntArray]:
