@@ -27,9 +27,10 @@ from ubm_embed.model.checkpoint import Checkpoint
 from ubm_embed.model.heads import Head, PurchaseIntentionHead, build_head
 from ubm_embed.model.tower import TEMPERATURE, TextInteractions, Tower, UBMTower
 from ubm_embed.training.finetuning.config import FinetuningConfig
-from ubm_embed.training.finetuning.finetune import cached_interactions, objective_of, task_objective
+from ubm_embed.training.finetuning.finetune import objective_of, task_objective
 from ubm_embed.training.finetuning.finetuner import Finetuner
 from ubm_embed.training.finetuning.head_objectives import PurchaseIntention, RemainingLength
+from ubm_embed.training.finetuning.interactions import cached_interactions
 from ubm_embed.training.finetuning.objectives import NextItem
 from ubm_embed.training.pretraining.views import session_views
 

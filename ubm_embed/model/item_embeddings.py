@@ -52,7 +52,10 @@ class ItemEmbeddings(nn.Module):
 
     def forward(self, tokens: TokenBatch) -> Tensor:
         """The vectors of N sequences: [N, D]; 0 for a text without one."""
-        row, has_vector = self.find(tokens)
+        return self.take(*self.find(tokens))
+
+    def take(self, row: Tensor, has_vector: Tensor) -> Tensor:
+        """The vectors in these rows [N]: [N, D]; 0 where there is none, and where training drops it."""
         if self.training and self.dropout:
             has_vector = has_vector & (torch.rand(has_vector.shape, device=has_vector.device) >= self.dropout)
         return self.vectors[row] * has_vector.unsqueeze(1)

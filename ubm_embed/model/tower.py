@@ -7,7 +7,7 @@ Letters: B sessions with I interactions in all, N distinct interactions, K produ
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Protocol, cast
 
 import numpy as np
@@ -86,21 +86,36 @@ class TextInteractions(nn.Module):
         self.encoder, self.tokenizer, self.texts = encoder, tokenizer, texts
         self.chunk_tokens = chunk_tokens
 
+    @property
+    def device(self) -> torch.device:
+        """The device of the encoder."""
+        return next(self.encoder.parameters()).device
+
     def forward(self, actions: IntArray, rows: IntArray) -> Tensor:
         """Vectors of N distinct interactions, by action code (or `NO_ACTION`) and text row: [N, D]."""
+        return self._in_chunks(self.encoder, actions, rows)
+
+    def read_texts(self, actions: IntArray, rows: IntArray) -> Tensor:
+        """What the encoder reads from the words of N distinct interactions, before its projection: [N, E]."""
+        return self._in_chunks(self.encoder.read_text, actions, rows)
+
+    def tokens(self, actions: IntArray, rows: IntArray) -> TokenBatch:
+        """The tokens of N interactions, on the encoder's device."""
+        sequences = interaction_sequences(self.tokenizer, self.texts, actions, rows)
+        return TokenBatch.from_table(sequences).to(self.device)
+
+    def _in_chunks(self, encode: Callable[[TokenBatch], Tensor], actions: IntArray, rows: IntArray) -> Tensor:
+        def read(actions: IntArray, rows: IntArray) -> Tensor:
+            return encode(self.tokens(actions, rows))
+
         chunks = Chunks.from_lengths(self.texts.lengths[rows], self.chunk_tokens)
         *others, last = [(actions[begin:end], rows[begin:end]) for begin, end in map(chunks.ends, range(len(chunks)))]
         if torch.is_grad_enabled():
             # All but the last, with which the backward pass begins.
-            vectors = [checkpoint(self._read, *part, use_reentrant=False) for part in others]
+            vectors = [checkpoint(read, *part, use_reentrant=False) for part in others]
         else:
-            vectors = [self._read(*part) for part in others]
-        return torch.cat([*vectors, self._read(*last)])
-
-    def _read(self, actions: IntArray, rows: IntArray) -> Tensor:
-        sequences = interaction_sequences(self.tokenizer, self.texts, actions, rows)
-        device = next(self.encoder.parameters()).device
-        return cast(Tensor, self.encoder(TokenBatch.from_table(sequences).to(device)))
+            vectors = [read(*part) for part in others]
+        return torch.cat([*vectors, read(*last)])
 
 
 class CachedInteractions(nn.Module):
@@ -144,20 +159,25 @@ class CachedInteractions(nn.Module):
         return self.vectors[torch.from_numpy(row).to(self.vectors.device)]
 
 
+class Interactions(Protocol):
+    """An `nn.Module` that reads interactions."""
+
+    def __call__(self, actions: IntArray, rows: IntArray, /) -> Tensor:
+        """Vectors of N distinct interactions, by action code (or `NO_ACTION`) and text row: [N, D]."""
+
+
 class UBMTower(nn.Module):
     """The User Behavior Model as a tower: sessions as h', products as sessions of length 1 (paper 3.4.3).
 
     Args:
-        interactions: reads interactions.
+        interactions: reads interactions, from their texts or from what was read of them before.
         frozen: [M, D], the vectors V of a product tower that is not trained; None if this model reads the products
             too, and is trained on them.
     """
 
     frozen: Tensor | None
 
-    def __init__(
-        self, model: UserBehaviorModel, interactions: TextInteractions | CachedInteractions, frozen: Tensor | None
-    ) -> None:
+    def __init__(self, model: UserBehaviorModel, interactions: Interactions, frozen: Tensor | None) -> None:
         super().__init__()
         self.temperature: float | None = TEMPERATURE
         self.session_encoder = model.session_encoder

@@ -108,7 +108,7 @@ class InteractionEncoder(nn.Module):
         joined = words + embedding(positions, table.position_embeddings.weight) + table.token_type_embeddings.weight[0]
         dtype = computing_format(joined)
         normed = Affine.from_modules(torch.float32, table.LayerNorm).norm(joined, table.LayerNorm.eps).to(dtype)
-        hidden = dropout(normed, table.dropout.p if self.training else 0.0)
+        hidden = dropout(normed, table.dropout.p if self.encoder.training else 0.0)
         if hasattr(self.encoder, "embeddings_project"):  # ELECTRA's, if its embeddings are narrower
             hidden = Affine.from_modules(dtype, self.encoder.embeddings_project).linear(hidden)
         return hidden

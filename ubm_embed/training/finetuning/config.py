@@ -35,6 +35,16 @@ class FinetuningConfig(Settings):
         Field(description="Read interactions once and train only the layers above them: minutes on a CPU."),
         _training(name="--only-session-encoder"),
     ] = False
+    # The layers after it, item embeddings among them, are trained at every step.
+    read_texts_every: Annotated[
+        int,
+        Field(
+            ge=0,
+            description="Read and train on texts at every step of this number, and else take what was read before; 0 "
+            "reads each text once and trains all but the text encoder.",
+        ),
+        _training(),
+    ] = 1
     # What comes out is then one model for sessions and products.
     train_products: Annotated[
         bool,
@@ -184,4 +194,6 @@ class FinetuningConfig(Settings):
                 raise ValueError(f"{name} is not for {self.task}, got {value!r}")
         if self.item_embeddings and (not self.train_products or self.only_session_encoder):
             raise ValueError("item_embeddings needs train_products, and no only_session_encoder")
+        if self.only_session_encoder and self.read_texts_every != 1:
+            raise ValueError("read_texts_every is not for only_session_encoder, which reads each interaction once")
         return self

@@ -27,13 +27,14 @@ from ubm_embed.inference.runtimes.graph_writer import write_graphs
 from ubm_embed.model.checkpoint import Checkpoint, save_checkpoint
 from ubm_embed.model.folder import require_task
 from ubm_embed.model.heads import PurchaseIntentionHead, RemainingLengthHead
-from ubm_embed.model.tower import CachedInteractions, TextInteractions, Tower, UBMTower
+from ubm_embed.model.tower import TextInteractions, Tower, UBMTower
 from ubm_embed.model.user_behavior_model import UserBehaviorModel
 from ubm_embed.outputs import output_folder, require_free
 from ubm_embed.progress import Notice, Progress, silent, unsaid
 from ubm_embed.training.finetuning.config import HOLDOUT, FinetuningConfig
 from ubm_embed.training.finetuning.finetuner import Finetuner
 from ubm_embed.training.finetuning.head_objectives import PurchaseIntention, RemainingLength
+from ubm_embed.training.finetuning.interactions import interactions_of
 from ubm_embed.training.finetuning.neighbour_vectors import neighbour_vectors
 from ubm_embed.training.finetuning.objectives import NextItem, next_item_epoch
 from ubm_embed.training.metrics_file import METRICS_FILE
@@ -41,8 +42,6 @@ from ubm_embed.training.run import TrainingRun
 from ubm_embed.training.tracking.tracker import Tracker
 from ubm_embed.training.tracking.tracking import tracked
 
-# Tokens x layers x width of a chunk, about 100 bytes each: on a CPU 32,768 tokens of the shop recipe's encoder.
-_CHUNK = {"cpu": 1 << 23, "cuda": 1 << 26}
 # Products that training sees less often have no embedding of their own: the paper calls them sparse (4.5).
 MIN_ITEM_COUNT = 5
 # The length of a new item embedding is the mean length of this many products' vectors.
@@ -186,28 +185,15 @@ def objective_of(
         _add_item_embeddings(model, checkpoint.tokenizer, dataset, seen, config.seed, progress)
     elif config.task is Task.NIP and config.train_products:
         model.remove_item_embeddings()
+    if config.read_texts_every != 1:
+        model.add_projection()  # else nothing could be learned about texts where they are not read
     model.set_item_dropout(config.item_embedding_dropout)
     vectors = None
     if frozen:
         embedded = Embedder(checkpoint, device=str(device)).embed_products(corpus.products, progress=progress)
         vectors = torch.from_numpy(embedded).to(device)
-    interactions: TextInteractions | CachedInteractions
-    interactions = TextInteractions(
-        model.interaction_encoder,
-        checkpoint.tokenizer,
-        dataset.corpus.texts,
-        chunk_tokens=config.chunk_tokens or _chunk_tokens(model),
-    )
-    if config.only_session_encoder:
-        interactions = cached_interactions(
-            interactions, dataset.corpus, products_too=config.train_products, progress=progress
-        )
+    interactions = interactions_of(model, checkpoint.tokenizer, dataset.corpus, config, progress)
     return model, task_objective(UBMTower(model, interactions, vectors), model.head, dataset, config)
-
-
-def _chunk_tokens(model: UserBehaviorModel) -> int:
-    encoder = model.interaction_encoder.encoder.config
-    return max(1, int(_CHUNK[model.device.type] // (max(1, encoder.num_hidden_layers) * encoder.hidden_size)))
 
 
 def _add_item_embeddings(
@@ -266,14 +252,3 @@ def task_objective(
     head.mean.fill_(targets.mean())
     head.std.fill_(targets.std() or 1.0)
     return RemainingLength(tower, head)
-
-
-def cached_interactions(
-    interactions: TextInteractions, corpus: TokenizedCorpus, *, products_too: bool, progress: Progress = silent
-) -> CachedInteractions:
-    """The vectors of every interaction in the corpus, and with `products_too` of every product alone."""
-    actions, rows = corpus.sessions.actions.astype(np.int64), corpus.sessions.rows.astype(np.int64)
-    if products_too:
-        alone = np.arange(corpus.products)
-        actions, rows = np.concatenate([actions, np.full(alone.size, NO_ACTION)]), np.concatenate([rows, alone])
-    return CachedInteractions.from_texts(interactions, actions, rows, progress)

@@ -27,6 +27,7 @@ from ubm_embed.data.tasks.dataset import TaskDataset
 from ubm_embed.data.tasks.examples import TargetSequences, TaskExamples
 from ubm_embed.errors import InvalidData, QualityGateFailed
 from ubm_embed.model.device import autocast
+from ubm_embed.model.pooled_interactions import PooledInteractions
 from ubm_embed.progress import Progress, silent
 from ubm_embed.training.finetuning.config import FinetuningConfig
 from ubm_embed.training.finetuning.objectives import Objective, Validation
@@ -93,6 +94,7 @@ class Finetuner:
         self.device = next(self.module.parameters()).device
         self.best, self.best_weights = Best(), deepcopy(self.module.state_dict())
         self.latest_metrics: dict[str, float] = {}
+        self.readers = [part for part in self.module.modules() if isinstance(part, PooledInteractions)]
         self.cooldown_start: int | None = None
 
     def train(self, run: TrainingRun | None = None) -> Best:
@@ -191,6 +193,8 @@ class Finetuner:
         rng = np.random.default_rng([self.config.seed, 5, step])
         torch.manual_seed(int(rng.integers(2**62)))  # dropout's
         self.module.train()
+        for reader in self.readers:
+            reader.start_step(step)
         with autocast(self.device, self.config.precision):
             loss = self.objective.loss(examples, rng)
         rate, end = self._rate(step), self._end(step)
