@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Self
 import numpy as np
 from numpy.typing import NDArray
 
+from ubm_embed.counts.ranking_weights import CountWeights
 from ubm_embed.counts.transition_counts import TransitionCounts
 from ubm_embed.data.arrays import BoolArray, FloatArray, IntArray, offsets_of, ragged_index
 from ubm_embed.data.batches.session_table import SessionTable
@@ -21,23 +22,33 @@ if TYPE_CHECKING:
 
 NEIGHBOURS = 200  # entries that a row keeps
 _MAX_DISTANCE = 5  # of a pair that counts
-_SOFTENING = 0.3  # the power of how often the later product was seen
+_BITS = _MAX_DISTANCE.bit_length()
+_WEIGHTS = (1 / np.maximum(np.arange(1 << _BITS), 1)).astype(np.float32)  # by distance
 _MAX_ENTRIES = 32_000_000  # held between two parts: 12 bytes each, and as much again while a part is added
 
 
 class TransitionCounter:
     """Adds up the transitions of sessions, given in parts.
 
-    A pair of different products at most 5 positions apart adds 1 / distance to the row of the earlier one. Search
-    phrases, and what was taken back out of the cart, are no positions.
+    A pair of different products at most 5 positions apart adds 1 / distance to the row of the earlier one, and less to
+    that of the later one. Search phrases, and what was taken back out of the cart, are no positions.
 
     Args:
         products: M; text rows from M on are search phrases.
+        weights: say how to count (`backward`, `softening`); None for the defaults.
         neighbours: entries that a row keeps in the end.
         max_entries: held between two parts; beyond them the smallest of the longest rows go.
     """
 
-    def __init__(self, products: int, *, neighbours: int = NEIGHBOURS, max_entries: int = _MAX_ENTRIES) -> None:
+    def __init__(
+        self,
+        products: int,
+        weights: CountWeights | None = None,
+        *,
+        neighbours: int = NEIGHBOURS,
+        max_entries: int = _MAX_ENTRIES,
+    ) -> None:
+        self._weights = weights or CountWeights()
         self._neighbours, self._max_entries = neighbours, max_entries
         # Earlier product x M + later product, ascending.
         self._keys, self._sums = np.empty(0, np.int64), np.empty(0, np.float32)
@@ -48,11 +59,12 @@ class TransitionCounter:
         viewed = only_products(sessions.take_back(), self._seen.size)
         self._seen += np.bincount(viewed.rows, minlength=self._seen.size)
         pairs = [_pairs_apart(viewed, distance) for distance in range(1, _MAX_DISTANCE + 1)]
-        weights = [np.full(one[0].size, 1 / distance, np.float32) for distance, one in enumerate(pairs, 1)]
-        keys = np.concatenate([one[0].astype(np.int64) * self._seen.size + one[1] for one in pairs])
-        self._merge(*summed(keys, np.concatenate(weights)))
+        keys = [(one[0].astype(np.int64) * self._seen.size + one[1]) << _BITS for one in pairs]
+        # Numbers that say all are sorted in a quarter of the time that an order takes.
+        codes = np.sort(np.concatenate([one + distance for distance, one in enumerate(keys, 1)]))
+        self._merge(*sums_of_runs(codes >> _BITS, _WEIGHTS[codes & (_WEIGHTS.size - 1)]))
         if self._keys.size > self._max_entries:
-            self._keep(self._largest(_longest_row(self._lengths(), self._max_entries // 2)))
+            self._shorten()
         return self
 
     @property
@@ -74,6 +86,8 @@ class TransitionCounter:
         if wanted is not None:
             products = self._seen.size
             self._keep(wanted[self._keys // products] & wanted[self._keys % products])
+        if self._weights.backward:
+            self._count_backward()
         self._keep(self._largest(self._neighbours))
         neighbours = (self._keys % max(self._seen.size, 1)).astype(np.int32)
         return TransitionCounts(offsets_of(self._lengths()), neighbours, self._softened())
@@ -88,6 +102,19 @@ class TransitionCounter:
         self._keys = np.insert(self._keys, at[~known], keys[~known])
         self._sums = np.insert(self._sums, at[~known], sums[~known])
 
+    def _count_backward(self) -> None:
+        """Add the pairs to the rows of their later products."""
+        if self._keys.size > self._max_entries // 2:
+            self._shorten()
+        products, backward = max(self._seen.size, 1), np.float32(self._weights.backward)
+        turned = self._keys % products * products + self._keys // products
+        keys = np.concatenate([self._keys, turned])
+        self._keys, self._sums = summed(keys, np.concatenate([self._sums, backward * self._sums]))
+
+    def _shorten(self) -> None:
+        """Drop the smallest entries of the longest rows until half of what may be held is left."""
+        self._keep(self._largest(_longest_row(self._lengths(), self._max_entries // 2)))
+
     def _lengths(self) -> NDArray[np.int64]:
         """[M] entries of each row."""
         products = self._seen.size
@@ -95,7 +122,7 @@ class TransitionCounter:
 
     def _softened(self) -> FloatArray:
         """[E] the sums over the popularity of the later product."""
-        popularity = np.maximum(self._seen, 1).astype(np.float32) ** np.float32(-_SOFTENING)
+        popularity = np.maximum(self._seen, 1).astype(np.float32) ** np.float32(-self._weights.softening)
         softened: FloatArray = self._sums * popularity[self._keys % max(self._seen.size, 1)]
         return softened
 
@@ -107,9 +134,11 @@ class TransitionCounter:
             self._keys, self._sums = self._keys[kept], self._sums[kept]
 
 
-def count_transitions(sessions: SessionTable, products: int, *, neighbours: int = NEIGHBOURS) -> TransitionCounts:
+def count_transitions(
+    sessions: SessionTable, products: int, weights: CountWeights | None = None, *, neighbours: int = NEIGHBOURS
+) -> TransitionCounts:
     """The softened transition counts of sessions that are in memory as a whole, see `TransitionCounter`."""
-    return TransitionCounter(products, neighbours=neighbours).add(sessions).finish()
+    return TransitionCounter(products, weights, neighbours=neighbours).add(sessions).finish()
 
 
 def only_products(sessions: SessionTable, products: int) -> SessionTable:
@@ -122,11 +151,13 @@ def only_products(sessions: SessionTable, products: int) -> SessionTable:
 def summed(keys: NDArray[np.int64], values: FloatArray) -> tuple[NDArray[np.int64], FloatArray]:
     """The distinct keys, ascending, each with the sum of its values: [N] each -> [E] each."""
     order = np.argsort(keys, kind="stable")
-    keys = keys[order]
+    return sums_of_runs(keys[order], values[order])
+
+
+def sums_of_runs(keys: NDArray[np.int64], values: FloatArray) -> tuple[NDArray[np.int64], FloatArray]:
+    """As `summed`, of keys that ascend already."""
     firsts = np.flatnonzero(np.diff(keys, prepend=-1))
-    if not firsts.size:
-        return keys, values
-    return keys[firsts], np.add.reduceat(values[order], firsts)
+    return keys[firsts], np.add.reduceat(values, firsts) if firsts.size else values
 
 
 def largest_of_rows(offsets: NDArray[np.int64], values: FloatArray, count: int) -> BoolArray:

@@ -1,4 +1,4 @@
-"""How much the counts weigh in the score beside the cosine."""
+"""How transitions are counted, and how much the counts weigh in the score beside the cosine."""
 
 from __future__ import annotations
 
@@ -18,13 +18,17 @@ class CountWeights(FrozenModel):
     """The weights of the counts: `cosine + by_seen[bin] x log(1 + scale x sum)`.
 
     Attributes:
+        backward: what a pair adds to the row of the later product, against 1 in that of the earlier one.
+        softening: a count is divided by how often its later product was seen, to this power.
         decay: weight of a product of the session against that of the product after it.
         max_recent: products of the session that are looked up.
         scale: of a sum, before its logarithm.
         by_seen: the weight of a product by how often it was seen, see `seen_bins`; the last is for all bins above.
     """
 
-    decay: Annotated[float, Field(gt=0, le=1)] = 0.8
+    backward: Annotated[float, Field(ge=0, le=1)] = 0.25
+    softening: Annotated[float, Field(ge=0, le=1)] = 0.15
+    decay: Annotated[float, Field(gt=0, le=1)] = 0.65
     max_recent: Annotated[int, Field(ge=1, le=256)] = 8
     scale: Annotated[float, Field(gt=0)] = 1.0
     by_seen: Annotated[tuple[Annotated[float, Field(ge=0)], ...], Field(min_length=1, max_length=_BINS)] = (0.1,)
