@@ -17,7 +17,7 @@ from torch import Tensor, nn
 
 from ubm_embed.data.arrays import FloatArray
 from ubm_embed.data.text.tokenizer import MAX_TOKENS
-from ubm_embed.errors import InvalidData
+from ubm_embed.inference.runtimes.graph_activations import activation
 from ubm_embed.inference.runtimes.graph_builder import GraphBuilder
 from ubm_embed.model.heads import Head, PurchaseIntentionHead
 from ubm_embed.model.session_encoder import SessionEncoder
@@ -26,19 +26,6 @@ from ubm_embed.model.user_behavior_model import InteractionEncoder, UserBehavior
 
 # So low that nothing is left after a softmax. Not -inf, which would make a row without any slot NaN.
 _BARRED = -1e9
-_GELU: tuple[str, dict[str, str]] = ("Gelu", {"approximate": "none"})
-_TANH_GELU: tuple[str, dict[str, str]] = ("Gelu", {"approximate": "tanh"})
-# Activations of torch and transformers by their class, and their counterparts in ONNX.
-_ACTIVATIONS: dict[str, tuple[str, dict[str, str]]] = {
-    "GELUActivation": _GELU,
-    "NewGELUActivation": _TANH_GELU,
-    "FastGELUActivation": _TANH_GELU,
-    "GELUTanh": _TANH_GELU,
-    "ReLU": ("Relu", {}),
-    "Tanh": ("Tanh", {}),
-    "Sigmoid": ("Sigmoid", {}),
-    "Mish": ("Mish", {}),
-}
 
 
 def interactions_graph(model: UserBehaviorModel) -> Any:
@@ -265,19 +252,9 @@ def _attention(graph: GraphBuilder, query: str, key: str, value: str, barred: st
 def _feed_forward(graph: GraphBuilder, layer: Layer, hidden: str, attended: str) -> str:
     joined = graph.op("Add", _affine(graph, layer.attended, attended), hidden)
     hidden = _norm(graph, layer.attended_norm, joined, layer.epsilon)
-    inner = _activation(graph, layer.activation, _affine(graph, layer.inner, hidden))
+    inner = activation(graph, layer.activation, _affine(graph, layer.inner, hidden))
     joined = graph.op("Add", _affine(graph, layer.outer, inner), hidden)
     return _norm(graph, layer.outer_norm, joined, layer.epsilon)
-
-
-def _activation(graph: GraphBuilder, activation: object, states: str) -> str:
-    name = type(activation).__name__
-    if name in ("SiLU", "SiLUActivation"):
-        return graph.op("Mul", states, graph.op("Sigmoid", states))
-    if name not in _ACTIVATIONS:
-        raise InvalidData(f"expected an activation with a counterpart in ONNX, got {name}", field="hidden_act")
-    operation, attributes = _ACTIVATIONS[name]
-    return graph.op(operation, states, **attributes)
 
 
 def _affine(graph: GraphBuilder, layer: Affine | nn.Linear, states: str) -> str:
