@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from pathlib import Path
+from typing import Annotated, Self
 
 import numpy as np
 from numpy.typing import NDArray
@@ -11,6 +12,7 @@ from pydantic import Field
 from ubm_embed.data.arrays import FloatArray, IntArray
 from ubm_embed.validation import FrozenModel
 
+COUNTS_FILE = "counts.json"  # in a model folder
 _BINS = 32
 
 
@@ -32,6 +34,21 @@ class CountWeights(FrozenModel):
     max_recent: Annotated[int, Field(ge=1, le=256)] = 8
     scale: Annotated[float, Field(gt=0)] = 1.0
     by_seen: Annotated[tuple[Annotated[float, Field(ge=0)], ...], Field(min_length=1, max_length=_BINS)] = (0.1,)
+
+    @classmethod
+    def load(cls, folder: Path | None) -> Self:
+        """The weights in a model folder; the defaults where it has none, as before they were fitted, or is None.
+
+        Raises:
+            InvalidData: a damaged file.
+        """
+        if folder is None or not (file := folder / COUNTS_FILE).is_file():
+            return cls()
+        return cls.from_json(file.read_bytes(), file=file)
+
+    def save(self, folder: Path) -> None:
+        """Write the weights into a model folder."""
+        (folder / COUNTS_FILE).write_text(self.model_dump_json(indent=2) + "\n", "utf-8")
 
     def recency(self, count: int) -> FloatArray:
         """The weights of the last `count` products of a session, the latest last: [count]."""

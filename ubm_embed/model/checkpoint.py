@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Self
 
+from ubm_embed.counts.ranking_weights import CountWeights
 from ubm_embed.data.text.tokenizer import InteractionTokenizer
 from ubm_embed.errors import Conflict
 from ubm_embed.model.config import UBMConfig
@@ -66,6 +67,11 @@ class Checkpoint:
     def config(self) -> UBMConfig:
         """The configuration of the model."""
         return self.model.config
+
+    @property
+    def count_weights(self) -> CountWeights:
+        """As of `ModelFolder`; the defaults for a model in memory."""
+        return CountWeights.load(self.folder)
 
     @property
     def path(self) -> Path | None:

@@ -2,6 +2,7 @@
 
 config.json  model.safetensors  tokenizer.json    what the vectors depend on; the model_id is a hash of their bytes
 training.json                                     how it was trained; not part of the id
+counts.json                                       what counts weigh beside its cosines; not part of the id
 graphs/                                           the same model for ONNX Runtime, derived; not part of the id
 product_tower/                                    the model that reads products, if another one does; config.json names
                                                   its id
@@ -18,6 +19,7 @@ from typing import Any, Protocol, Self
 
 from safetensors import SafetensorError, safe_open
 
+from ubm_embed.counts.ranking_weights import CountWeights
 from ubm_embed.data.tables.json_files import read_json_object
 from ubm_embed.data.tasks.task import Task
 from ubm_embed.data.text.tokenizer import InteractionTokenizer
@@ -79,6 +81,15 @@ class ModelFolder:
     def products(self) -> ModelFolder:
         """The model that reads products: the product tower, or this one."""
         return self.product_tower or self
+
+    @property
+    def count_weights(self) -> CountWeights:
+        """What counts weigh beside the cosines of this model, read from its folder: the defaults without a file.
+
+        Raises:
+            InvalidData: a damaged file.
+        """
+        return CountWeights.load(self.path)
 
 
 def _require_whole(weights: Path) -> None:
