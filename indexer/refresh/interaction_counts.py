@@ -1,28 +1,22 @@
 """The interactions of shoppers as a refresh reads them: how often each product was chosen, and what followed what.
 
-A log of some million rows is counted in memory. A longer one is first divided by session into parts of that size, in
-files in TMPDIR, so that a session's rows are together however they are spread over the log.
-
 Letters: P products of the log, K products.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
-from tempfile import TemporaryDirectory
 
 import numpy as np
 import polars as pl
-import pyarrow as pa
 from numpy.typing import NDArray
 
 from indexer.catalogue.id_hashes import id_hashes
+from indexer.refresh.logged_transitions import LoggedTransitions
+from indexer.refresh.session_parts import ROWS_IN_MEMORY, SessionParts, session_parts
+from ubm_embed.counts.ranking_weights import CountWeights
 from ubm_embed.data.arrays import IntArray
-from ubm_embed.data.corpus import read_interactions
-from ubm_embed.data.interactions import in_order, scan_interactions
 from ubm_embed.data.removals import taken_back
 from ubm_embed.data.tables.json_files import open_text
 from ubm_embed.data.tables.table_files import collect_tables, scan_table, table_files, table_kind
@@ -31,11 +25,6 @@ from ubm_embed.progress import Notice
 # Alignment is measured on a sample of 1,000 pairs, so a long log's pairs need not all be kept.
 _PAIRS = 10_000
 _BLANK = 1 << 16
-# Of some 100 bytes each.
-_ROWS_IN_MEMORY = 2_000_000
-_MAX_PARTS = 256
-_BATCH_ROWS = 100_000
-_COLUMNS = ("session_id", "position", "action", "product_id")
 
 
 @dataclass(frozen=True)
@@ -47,11 +36,13 @@ class InteractionCounts:
         counts: number of interactions of each; what was taken back out of the cart does not count: [P].
         pairs: a sample of ids of products that follow one another in a session, as two columns; what was taken back
             follows nothing.
+        transitions: what followed what; None if only popularity was counted.
     """
 
     hashes: NDArray[np.uint64]
     counts: NDArray[np.int64]
     pairs: pl.DataFrame
+    transitions: LoggedTransitions | None = None
 
     @classmethod
     def empty(cls) -> InteractionCounts:
@@ -61,35 +52,41 @@ class InteractionCounts:
 
     @classmethod
     def read(
-        cls, interactions: str | Path, *, min_pairs: int = _PAIRS, rows_in_memory: int = _ROWS_IN_MEMORY
+        cls,
+        interactions: str | Path,
+        *,
+        weights: CountWeights | None = None,
+        min_pairs: int = _PAIRS,
+        rows_in_memory: int = ROWS_IN_MEMORY,
     ) -> InteractionCounts:
         """Count the interactions of a file.
 
         Args:
+            weights: say how transitions are counted; None counts popularity alone.
             min_pairs: pairs are taken evenly from the whole file, so that at least this many stay if there are more.
             rows_in_memory: a longer file is counted in parts.
 
         Raises:
             NotFound, InvalidData: as `read_interactions`.
         """
-        files = table_files(interactions)
-        (rows,) = collect_tables([scan_table(interactions).select(pl.len())], files)
-        parts = min(_MAX_PARTS, -(-int(rows.item()) // rows_in_memory))
-        if parts <= 1:
-            return cls._of([read_interactions(interactions)], min_pairs)
-        with TemporaryDirectory(prefix="ubm-embed-") as folder:
-            return cls._of(_by_session(interactions, Path(folder), parts), -(-min_pairs // parts))
+        with session_parts(interactions, rows_in_memory) as parts:
+            return cls._of(parts, weights, -(-min_pairs // max(len(parts), 1)))
 
     @classmethod
-    def _of(cls, parts: Iterator[pl.DataFrame] | list[pl.DataFrame], min_pairs: int) -> InteractionCounts:
-        """The counts of parts that have whole sessions."""
+    def _of(cls, parts: SessionParts, weights: CountWeights | None, min_pairs: int) -> InteractionCounts:
         total, pairs = cls.empty(), [cls.empty().pairs]
+        transitions = None if weights is None else LoggedTransitions(_distinct_hashes(parts), weights)
         for part in parts:
             rows = part.filter(~taken_back(part) & pl.col("product_id").is_not_null())
+            pairs.append(_sample(rows, min_pairs))
+            if transitions is not None:
+                transitions.add(rows)
+                continue
             counted = rows.group_by("product_id").len("count")
             total = total.plus(id_hashes(counted["product_id"].to_list()), counted["count"].to_numpy())
-            pairs.append(_sample(rows, min_pairs))
-        return cls(total.hashes, total.counts, pl.concat(pairs))
+        if transitions is not None:
+            total = total.plus(transitions.hashes, transitions.seen)
+        return cls(total.hashes, total.counts, pl.concat(pairs), transitions)
 
     def plus(self, hashes: NDArray[np.uint64], counts: IntArray) -> InteractionCounts:
         """The sums with the counts of further products."""
@@ -113,26 +110,21 @@ def _sample(rows: pl.DataFrame, min_pairs: int) -> pl.DataFrame:
     return pairs.gather_every(max(1, pairs.height // min_pairs))
 
 
-def _by_session(interactions: str | Path, folder: Path, parts: int) -> Iterator[pl.DataFrame]:
-    """The interactions of a file in this number of parts, each with all rows of its sessions in their order."""
-    frame = scan_interactions(interactions).select(_COLUMNS)
-    schema = frame.collect_schema().to_frame().to_arrow().schema
-    files = [folder / f"{part}.arrow" for part in range(parts)]
-    with ExitStack() as stack:
-        writers = [stack.enter_context(pa.ipc.new_stream(str(file), schema)) for file in files]
-        for batch in frame.collect_batches(chunk_size=_BATCH_ROWS, maintain_order=True):
-            part_of = batch["session_id"].hash(seed=0) % parts
-            for part, writer in enumerate(writers):
-                writer.write_table(batch.filter(part_of == part).to_arrow().cast(schema))
-    for file in files:
-        rows = pl.read_ipc_stream(file)
-        file.unlink()
-        if rows.height:
-            yield in_order(rows)
+def _distinct_hashes(parts: SessionParts) -> NDArray[np.uint64]:
+    """Hashes of the ids of all products, ascending."""
+    hashes = np.empty(0, np.uint64)
+    for product_ids in parts.product_ids():
+        hashes = np.union1d(hashes, id_hashes(product_ids.to_list()))
+    return hashes
 
 
-def read_counts(interactions: str | Path | None, notice: Notice) -> InteractionCounts | None:
+def read_counts(
+    interactions: str | Path | None, notice: Notice, weights: CountWeights | None = None
+) -> InteractionCounts | None:
     """The counts of a file of interactions; None without one, or if it has none, which is said.
+
+    Args:
+        weights: as of `InteractionCounts.read`.
 
     Raises:
         NotFound, InvalidData: as `read_interactions`.
@@ -142,7 +134,7 @@ def read_counts(interactions: str | Path | None, notice: Notice) -> InteractionC
     if _has_no_rows(Path(interactions)):
         notice(f"{interactions} has no interactions; popularity is as without --interactions")
         return None
-    return InteractionCounts.read(interactions)
+    return InteractionCounts.read(interactions, weights=weights)
 
 
 def _has_no_rows(path: Path) -> bool:
