@@ -24,15 +24,13 @@ if TYPE_CHECKING:
     from ubm_embed.model.user_behavior_model import UserBehaviorModel
 
 _MODEL = "Model"
-# Pre-trained layers know more than a shop can train from scratch, so the recipe for shops takes as many as the paper.
-_LAYERS_OF_CHECKPOINT = 4
 
 Init = Annotated[
     str | None,
     typer.Option(
         "--init",
         metavar="DIR_OR_NAME",
-        help="Start from a BERT-like checkpoint or a UBM, a folder or a hub name; else from scratch.",
+        help="Start from a sentence-transformers model, a BERT or a UBM, a folder or a hub name; else from scratch.",
         rich_help_panel=_MODEL,
     ),
 ]
@@ -76,13 +74,13 @@ def pretrain(
     """Pre-train a User Behavior Model on a corpus, in the paper's two stages.
 
     Settings that are not given are the recipe's. --recipe paper is made for millions of sessions and a pre-trained
-    BERT.
+    BERT. With --init, --max-steps 0 trains nothing and leaves the checkpoint as it is, for `finetune` to start from.
 
     On several GPUs: torchrun --nproc-per-node 2 -m cli pretrain ...
     """
     from ubm_embed.data.corpus import Corpus
     from ubm_embed.data.tasks.training_ids import TrainingIds
-    from ubm_embed.model.start import checkpoint_folder
+    from ubm_embed.model.start import checkpoint_folder, layers_of_checkpoint
     from ubm_embed.outputs import require_free
     from ubm_embed.training.pretraining.pretrain import pretrain as train
     from ubm_embed.training.processes import init_process_group
@@ -91,13 +89,14 @@ def pretrain(
     require_one(resume=resume, restart=restart)
     require_free(out, overwrite=overwrite)
     trackers = open_trackers(track or [], out)
-    if init is not None:
-        sizes.setdefault("layers", _LAYERS_OF_CHECKPOINT)
     try:
         config, chosen_sizes = pretraining_config(recipe, **settings), model_sizes(recipe, **sizes)
     except ValueError as error:
         raise usage_error(error, PretrainingConfig, ModelSizes) from None
     target = _process_device(device)
+    if init is not None and "layers" not in sizes:
+        # Pre-trained layers know more than a shop can train from scratch.
+        chosen_sizes = chosen_sizes.replace(layers=layers_of_checkpoint(init))
     opened = Corpus.open(corpus)
     model, tokenizer = _initial_model(opened, config, init, vocab, chosen_sizes)
     set_up_process()

@@ -12,12 +12,16 @@ import torch
 from ubm_embed.data.corpus import Corpus
 from ubm_embed.data.removals import frequent_removals
 from ubm_embed.data.text.tokenizer import InteractionTokenizer, attribute_names, training_texts
+from ubm_embed.data.text.vocabulary import bert_vocabulary
 from ubm_embed.errors import InvalidData, NotFound
 from ubm_embed.model.checkpoint import Checkpoint
-from ubm_embed.model.config import ARCHITECTURE, CONFIG_FILE
+from ubm_embed.model.config import ARCHITECTURE, CONFIG_FILE, MAX_LAYERS
+from ubm_embed.model.pooling import takes_mean_of_tokens
 from ubm_embed.model.user_behavior_model import UserBehaviorModel
+from ubm_embed.model.whitening import whiten
 
 DEFAULT_VOCAB_SIZE = 8192
+_PAPERS_LAYERS = 4
 
 
 def fresh_model(
@@ -54,6 +58,9 @@ def model_from_checkpoint(
 ) -> tuple[UserBehaviorModel, InteractionTokenizer]:
     """A model that starts from a checkpoint: from its first layers if it is BERT-like, from all of it if it is a UBM.
 
+    A checkpoint of sentence-transformers is read as it was trained to be, at `[CLS]` or by the mean of its tokens. Its
+    projection, and that of any BERT-like one that is read by the mean, starts as a whitening of the catalogue.
+
     Args:
         source: a folder, or a name on the hub.
         sizes: layers, and fields of `UBMConfig`; ignored for a UBM, which has its own.
@@ -69,10 +76,41 @@ def model_from_checkpoint(
             problem = f"a model that was fine-tuned for {checkpoint.model.config.task}: start from a pre-trained one"
             raise InvalidData(problem, file=folder / CONFIG_FILE, field="task")
         return checkpoint.model, checkpoint.tokenizer
+    pools_mean = takes_mean_of_tokens(folder)
+    if pools_mean is not None:
+        sizes["mean_of_tokens"] = pools_mean
     removals = frequent_removals(corpus.interactions)
     tokenizer = InteractionTokenizer.from_bert(folder, attribute_names(corpus.products), removals=removals)
     torch.manual_seed(seed)  # for the session encoder, and a projection
-    return UserBehaviorModel.from_bert(folder, vocab_size=tokenizer.vocab_size, **sizes), tokenizer
+    model = UserBehaviorModel.from_bert(folder, vocab_size=tokenizer.vocab_size, **sizes)
+    _start_marks(model, tokenizer, len(bert_vocabulary(folder)[0]))
+    # A plain BERT has learned nothing at [CLS] that would be worth setting apart.
+    if pools_mean is not None or model.config.mean_of_tokens:
+        whiten(model, tokenizer, tokenizer.product_texts(corpus.products), seed=seed)
+    return model, tokenizer
+
+
+def layers_of_checkpoint(source: str) -> int:
+    """How many layers a model takes of a checkpoint unless told otherwise: all that were trained to read sentences.
+
+    Of a plain BERT four, as in the paper.
+
+    Raises:
+        NotFound, InvalidData: as `model_from_checkpoint`.
+    """
+    return _PAPERS_LAYERS if takes_mean_of_tokens(checkpoint_folder(source)) is None else MAX_LAYERS
+
+
+def _start_marks(model: UserBehaviorModel, tokenizer: InteractionTokenizer, known: int) -> None:
+    """Start each token beyond the checkpoint's as the mean of the words in its name: `[SHOE SIZE]` as "shoe size"."""
+    marks = range(known, tokenizer.vocab_size)
+    names = tokenizer.search_phrases([mark.strip("[]").lower() for mark in tokenizer.tokens(marks)])
+    table = model.interaction_encoder.encoder.get_input_embeddings().weight
+    with torch.no_grad():
+        for mark, row in zip(marks, range(len(names)), strict=True):
+            words = names.row(row)
+            if words.size and tokenizer.unknown not in words:
+                table[mark] = table[torch.from_numpy(words).long()].mean(dim=0)
 
 
 # Older checkpoints, BERT_mini among them, have no safetensors; torch reads theirs without running pickled code.

@@ -21,7 +21,8 @@ class ModelSizes(Settings):
         Field(
             ge=0,
             le=MAX_LAYERS,
-            description="Layers of the interaction encoder, 0 for a bag of words; with --init 4 of the checkpoint's.",
+            description="Layers of the interaction encoder, 0 for a bag of words; with --init 4 of a BERT, all of a "
+            "sentence-transformers model.",
         ),
         _model(shop=2),
     ] = 4

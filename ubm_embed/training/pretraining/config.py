@@ -48,12 +48,15 @@ class PretrainingConfig(Settings):
     epochs: Annotated[int, Field(ge=1, description="Epochs of each stage."), _training(shop=10)] = 1
     max_steps: Annotated[
         int | None,
-        Field(ge=1, description="Limit of steps for each stage; the learning rate's schedule follows it."),
+        Field(
+            ge=0,
+            description="Limit of steps for each stage; the learning rate's schedule follows it. 0 trains nothing.",
+        ),
         _training(shop=200, overridden_by=("epochs",), unset="no limit"),
     ] = None
     session_max_steps: Annotated[
         int | None,
-        Field(ge=1, description="Limit of steps for stage 2 alone."),
+        Field(ge=0, description="Limit of steps for stage 2 alone."),
         _training(shop=25, overridden_by=("epochs", "max_steps"), unset="as --max-steps"),
     ] = None
     item_batch: Annotated[int, Field(ge=2, description="Pairs per step in stage 1."), _training(shop=256)] = 512
