@@ -166,6 +166,15 @@ class Overlay:
         return None if mask.all() else Selection(mask)
 
     @cached_property
+    def appended_bases(self) -> NDArray[np.int64]:
+        """Where the base has the product at each appended position, -1 for a new product, or for none: [N]."""
+        positions, before = self._positions
+        bases = np.full(self.appended_count, NOWHERE)
+        appended = positions >= self.base_count
+        bases[positions[appended] - self.base_count] = before[appended]
+        return bases
+
+    @cached_property
     def dead_of_base(self) -> NDArray[np.int64]:
         """Positions of the base that have no product any more."""
         positions, before = self._positions

@@ -21,8 +21,10 @@ class Reason:
         interaction: its number in the session, from 1, among those that could be read.
         action: what the shopper did.
         product_id, query: the product, or the search phrase.
-        effect: how much lower the match would score without it.
+        effect: how much it adds to the match's score: how much lower the cosine would be without it, and `counts`.
         words: the words that it shares with the match, in the match's order.
+        counts: what is added because shoppers went on to the match after this product; the counts of all interactions
+            together are what counts add to the match's score.
     """
 
     interaction: int
@@ -31,6 +33,7 @@ class Reason:
     query: str | None
     effect: float
     words: tuple[str, ...]
+    counts: float = 0.0
 
     def to_dict(self) -> dict[str, Any]:
         """As JSON."""
@@ -40,6 +43,7 @@ class Reason:
             "action": self.action,
             **subject,
             "effect": round(self.effect, _DIGITS),
+            "counts": round(self.counts, _DIGITS),
             "words": list(self.words),
         }
 
@@ -50,7 +54,8 @@ class Match:
 
     Attributes:
         rank: from 1.
-        score: inner product, at most 1 plus a boost, higher is better; None if popularity chose.
+        score: cosine of session and product, at most 1, plus bonuses (counts) and boosts; higher is better. None if
+            popularity chose.
         fields: the shop's further columns, such as price, as they are in the table.
         reasons: which interactions pulled it up; None unless they were requested and the model answered.
     """

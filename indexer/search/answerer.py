@@ -14,6 +14,7 @@ import numpy as np
 
 from indexer.search.answer import Answer, Match, Reason
 from indexer.search.bound_rules import rules_key
+from indexer.search.candidate_source import NO_BONUSES, Bonuses
 from indexer.search.matcher import Hits, Matcher
 from indexer.search.negatives import Negatives
 from indexer.search.prediction import Prediction, Predictors
@@ -22,6 +23,7 @@ from indexer.search.ranking import Rules
 from indexer.search.reasons import reasons_for
 from indexer.search.resolution import UNREADABLE, ResolvedSession, SessionResolver, as_read
 from indexer.search.shown_products import ShownProduct, ShownProducts
+from indexer.search.sources import NO_SOURCES, Sources
 from indexer.versions.revision import Revision
 from indexer.versions.version import StoreVersion
 from ubm_embed.data.arrays import FloatArray
@@ -44,6 +46,7 @@ class _Asked:
         rules: those of the query, without ids that are hidden.
         hidden: positions of products that must not match.
         vector: [D]; None if nothing of the session can be read.
+        bonuses: what is added to cosines.
     """
 
     k: int
@@ -51,6 +54,7 @@ class _Asked:
     session: ResolvedSession
     hidden: frozenset[int]
     vector: FloatArray | None = None
+    bonuses: Bonuses = NO_BONUSES
     negatives: Negatives | None = None
     prediction: Prediction = _NO_PREDICTION
     hits: Hits = _NO_HITS
@@ -77,6 +81,7 @@ class Answerer:
 
     Args:
         before: of the same model, predictors and files; what it remembers of products that did not change is shared.
+        sources: what names candidates for sessions, besides the vectors.
     """
 
     def __init__(
@@ -87,8 +92,10 @@ class Answerer:
         predictors: Predictors,
         revision: Revision | None = None,
         before: Answerer | None = None,
+        sources: Sources = NO_SOURCES,
     ) -> None:
         self.matcher = matcher
+        self._sources = sources
         self._version, self._embedder, self._predictors = version, embedder, predictors
         self._revision = 0 if revision is None else revision.number
         catalogue = matcher.catalogue
@@ -114,7 +121,7 @@ class Answerer:
         self._search(asked)
         for one, query in zip(asked, queries, strict=True):
             if query.explain:
-                self._explain(one)
+                self._explain(one, query)
         clock.lap("search")
         return self._answers(asked, clock)
 
@@ -156,7 +163,7 @@ class Answerer:
 
     def _asked(self, query: Query, session: ResolvedSession) -> _Asked:
         rules, hidden = self._hidden(query.rules, session.seen if query.rules.exclude_seen else frozenset())
-        one = _Asked(query.k, rules, session, hidden)
+        one = _Asked(query.k, rules, session, hidden, bonuses=self._sources.of_session(query, session))
         if query.negatives:
             index, catalogue = self.matcher.index, self.matcher.catalogue
             one.negatives = Negatives.read(query.negatives, catalogue, index, self._embedder)
@@ -193,20 +200,22 @@ class Answerer:
                 groups.setdefault(key, []).append((one, one.vector))
         for group in groups.values():
             first, hidden = group[0][0], [one.hidden for one, _ in group]
-            vectors = np.stack([vector for _, vector in group])
-            for (one, _), hits in zip(group, self.matcher.nearest(vectors, first.k, hidden, first.rules), strict=True):
+            vectors, bonuses = np.stack([vector for _, vector in group]), [one.bonuses for one, _ in group]
+            found = self.matcher.nearest(vectors, first.k, hidden, first.rules, bonuses)
+            for (one, _), hits in zip(group, found, strict=True):
                 one.hits = hits
 
-    def _explain(self, one: _Asked) -> None:
+    def _explain(self, one: _Asked, query: Query) -> None:
         """Say why each match is one, if the model chose them."""
         if one.vector is None:
             return
         positions = one.hits.positions
+        counted = self._sources.counted(query, one.session, positions)
         products = self.matcher.catalogue.products(positions)
         matches = [products[position] for position in positions]
         vectors = self.matcher.index.vectors(np.array(positions, np.int64))
         move = None if one.negatives is None else one.negatives.move
-        one.reasons = reasons_for(self._embedder, one.session.session, one.vector, matches, vectors, move)
+        one.reasons = reasons_for(self._embedder, one.session.session, one.vector, matches, vectors, move, counted)
 
     def _answers(self, asked: Sequence[_Asked], clock: _Clock) -> list[Answer]:
         shown = iter(self._shown.at([position for one in asked for position in one.hits.positions]))

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import TYPE_CHECKING, Annotated
 
 from pydantic import Field
 
-from ubm_embed.data.session import MAX_INTERACTIONS
+from ubm_embed.data.session import MAX_INTERACTIONS, Session
 from ubm_embed.errors import InvalidData
 from ubm_embed.validation import FrozenModel
 
@@ -73,6 +74,13 @@ class Limits(FrozenModel):
             _check("negatives", len(query.negatives), self.negatives, "products")
             if any(one.query is not None for one in query.negatives):
                 raise InvalidData("expected products, got a search", field="negatives")
+
+    def shortened(self, query: Query) -> Query:
+        """A query with the last interactions of its session only."""
+        session, limit = query.session, self.interactions
+        if len(session.interactions) <= limit:
+            return query
+        return replace(query, session=Session(session.interactions[-limit:], session.session_id))
 
 
 def _check(field: str, value: int, limit: int, what: str = "") -> None:

@@ -11,7 +11,9 @@ from pathlib import Path
 from indexer.catalogue.catalogue import Catalogue
 from indexer.catalogue.mapped_catalogue import MappedCatalogue
 from indexer.catalogue.version_catalogue import open_catalogue
+from indexer.counts.counts_file import COUNTS_FILE, VersionCounts, read_counts
 from indexer.index.vector_index import INDEX_FILE, VectorIndex
+from indexer.revisions.revised_counts import RevisedCounts
 from indexer.revisions.segment import read_patch, segment_schema
 from indexer.search.version_snapshot import VersionSnapshot
 from indexer.store.embedding_store import EmbeddingStore, model_folder, version_folder
@@ -35,12 +37,14 @@ class OpenVersion:
     Attributes:
         snapshot: its index and products, under its revision.
         canaries: the content of its file of canaries, which few need (see `Canaries.from_json`); None if it has none.
+        with_counts: whether its counts are read, and those of its successors.
     """
 
     version: StoreVersion
     embedder: Embedder
     snapshot: VersionSnapshot
     canaries: bytes | None = None
+    with_counts: bool = False
 
     @property
     def index(self) -> VectorIndex:
@@ -61,6 +65,11 @@ class OpenVersion:
     def published_catalogue(self) -> MappedCatalogue:
         """Its products without a revision, and as the version has them whose files it shares."""
         return self.snapshot.published_catalogue
+
+    @property
+    def counts(self) -> RevisedCounts | None:
+        """What its shoppers did next; None if it has no counts, or they are not read."""
+        return self.snapshot.counts
 
     @property
     def revision(self) -> Revision | None:
@@ -86,7 +95,7 @@ class OpenVersion:
             version = read_version(store, live.version)
             if not self.shares_files(version):
                 raise Conflict(f"version {version.version} does not share the files of version {self.version.version}")
-            opened = _open_parts(store, version, self.embedder, self.snapshot.published_index)
+            opened = _open_parts(store, version, self.embedder, self.with_counts, self.snapshot.published_index)
         return opened.revised(store, live.revisions.get(live.version))
 
     def revised(self, store: EmbeddingStore, revision: Revision | None) -> OpenVersion:
@@ -115,6 +124,7 @@ def open_version(
     embedder: Embedder | None = None,
     *,
     revised: bool = True,
+    counts: bool = False,
 ) -> OpenVersion:
     """A version of a store by its number, or the live one.
 
@@ -122,13 +132,14 @@ def open_version(
         device: as of `Retriever.open`.
         embedder: is taken if it has the version's model, which is then not opened again.
         revised: whether under its last revision; otherwise as it was published.
+        counts: whether to read its counts, if it has some.
 
     Raises:
         NotFound, InvalidData, Conflict, ValueError: as of `Retriever.open`.
     """
     # Read once: version and revision are of one moment.
     live = read_live(store) if revised or number is None else None
-    opened = _open_published(store, number, live, device, embedder)
+    opened = _open_published(store, number, live, device, embedder, counts)
     if live is None or not revised:
         return opened
     return opened.revised(store, live.revisions.get(opened.version.version))
@@ -141,7 +152,12 @@ def gpu_number(device: str) -> int | None:
 
 
 def _open_published(
-    store: EmbeddingStore, number: int | None, live: Live | None, device: str, embedder: Embedder | None
+    store: EmbeddingStore,
+    number: int | None,
+    live: Live | None,
+    device: str,
+    embedder: Embedder | None,
+    counts: bool,
 ) -> OpenVersion:
     opening = live.version if number is None and live is not None else number
     assert opening is not None, "a version without a number is the live one"
@@ -151,7 +167,7 @@ def _open_published(
             # First, since a version of older software is copied to be opened, which would be in vain without its model.
             if embedder is None or embedder.model_id != version.model_id:
                 embedder = _open_model(store, version, device)
-            return _open_parts(store, version, embedder, gpu=gpu_number(device))
+            return _open_parts(store, version, embedder, counts, gpu=gpu_number(device))
         except (InvalidData, NotFound, OSError):
             # While a version is read, later ones may be published and this one pruned: then the live one is tried.
             if number is not None or read_live(store).version == opening:
@@ -163,12 +179,14 @@ def _open_parts(
     store: EmbeddingStore,
     version: StoreVersion,
     embedder: Embedder,
+    with_counts: bool,
     index: VectorIndex | None = None,
     gpu: int | None = None,
 ) -> OpenVersion:
     """A version as it was published.
 
     Args:
+        with_counts: whether to read its counts, if it has some.
         index: of its files, if it is open already.
     """
     base = shared_base(store, version)
@@ -186,7 +204,17 @@ def _open_parts(
         patch = None
         if own is not None and PATCH_FILE in version.files:
             patch = read_patch(own / PATCH_FILE, segment_schema(catalogue.schema, version.dimension))
-    return OpenVersion(version, embedder, VersionSnapshot.as_published(index, catalogue, patch), canaries)
+        counts = _read_counts(version, folder, own) if with_counts else None
+    snapshot = VersionSnapshot.as_published(index, catalogue, patch, counts)
+    return OpenVersion(version, embedder, snapshot, canaries, with_counts)
+
+
+def _read_counts(version: StoreVersion, folder: Path, own: Path | None) -> VersionCounts | None:
+    """The counts of a version, its own or those of the files that it shares."""
+    if version.counts is None:
+        return None
+    is_own = own is not None and COUNTS_FILE in version.files
+    return read_counts((own if own is not None and is_own else folder) / COUNTS_FILE, version.indexed)
 
 
 def _open_index(store: EmbeddingStore, version: StoreVersion, folder: Path, gpu: int | None) -> VectorIndex:

@@ -16,6 +16,7 @@ class Query:
         k: matches.
         explain: whether each match comes with its reasons.
         negatives: products that the answer should move away from, as interactions of the action view; they never match.
+        counts: whether what shoppers did next adds to the scores, if the version has counts.
     """
 
     session: Session
@@ -23,6 +24,7 @@ class Query:
     rules: Rules = field(default_factory=Rules)
     explain: bool = False
     negatives: tuple[Interaction, ...] = ()
+    counts: bool = True
 
 
 @dataclass(slots=True)

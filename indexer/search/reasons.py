@@ -1,4 +1,5 @@
-"""Why a product matches a session: which interactions pulled it up, and which words they share.
+"""Why a product matches a session: which interactions pulled it up, by their texts or by what shoppers did next, and
+which words they share.
 
 Letters: S interactions, K matches, D width.
 """
@@ -28,6 +29,7 @@ def reasons_for(
     products: Sequence[Product],
     vectors: FloatArray,
     move: Callable[[FloatArray], FloatArray] | None = None,
+    counted: FloatArray | None = None,
 ) -> list[tuple[Reason, ...]]:
     """For each match, the interactions that pulled it up most, at most three, the strongest first.
 
@@ -40,6 +42,7 @@ def reasons_for(
         products: the matches, K.
         vectors: of the matches, [K, D].
         move: what else was done to the session's vector: [B, D] -> [B, D].
+        counted: how much counts have added to the score of each match for each interaction, [K, S].
     """
     first = max(0, len(session.interactions) - embedder.max_interactions)
     interactions = session.interactions[first:]
@@ -49,8 +52,10 @@ def reasons_for(
         without = embedder.embed_sessions([Session(rest) for rest in rests])
         without = without if move is None else move(without)
     effects: FloatArray = (query - without).astype(np.float32) @ vectors.T
+    by_counts = np.zeros_like(effects) if counted is None else counted[:, first:].T
+    effects += by_counts
     read = [_Read(first + index, one, _words_read(one)) for index, one in enumerate(interactions, start=1)]
-    return [_strongest(read, effects[:, match], product) for match, product in enumerate(products)]
+    return [_strongest(read, effects[:, match], by_counts[:, match], product) for match, product in enumerate(products)]
 
 
 class _Read(NamedTuple):
@@ -61,17 +66,17 @@ class _Read(NamedTuple):
     words: Mapping[str, None]
 
 
-def _strongest(read: Sequence[_Read], effects: FloatArray, match: Product) -> tuple[Reason, ...]:
+def _strongest(read: Sequence[_Read], effects: FloatArray, counted: FloatArray, match: Product) -> tuple[Reason, ...]:
     strongest = [index for index in np.argsort(-effects, kind="stable")[:_MAX_REASONS].tolist() if effects[index] > 0]
     words = _words_of(match) if strongest else {}
-    return tuple(_reason(read[index], float(effects[index]), words) for index in strongest)
+    return tuple(_reason(read[index], float(effects[index]), float(counted[index]), words) for index in strongest)
 
 
-def _reason(read: _Read, effect: float, words: Mapping[str, None]) -> Reason:
+def _reason(read: _Read, effect: float, counts: float, words: Mapping[str, None]) -> Reason:
     interaction, product = read.interaction, read.interaction.product
     product_id = None if product is None else product.product_id
     shared = tuple(word for word in words if word in read.words)
-    return Reason(read.number, str(interaction.action), product_id, interaction.query, effect, shared)
+    return Reason(read.number, str(interaction.action), product_id, interaction.query, effect, shared, counts)
 
 
 def _words_read(interaction: Interaction) -> dict[str, None]:

@@ -6,7 +6,6 @@ Letters: B sessions, K matches, D width.
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from dataclasses import replace
 from pathlib import Path
 from types import TracebackType
 from typing import Self
@@ -24,6 +23,7 @@ from indexer.search.prediction import Predictors
 from indexer.search.query import Query, Timings
 from indexer.search.ranking import Rules
 from indexer.search.shared_files import SharedFiles
+from indexer.search.sources import NO_SOURCES, Sources
 from indexer.store.embedding_store import EmbeddingStore
 from indexer.versions.live import Live
 from indexer.versions.revision import Revision, version_label
@@ -45,6 +45,7 @@ class Retriever:
         limits: what a request may ask at most.
         canaries, revision: as of `OpenVersion`.
         before: of the same model, predictors and files; what it remembers of products that did not change is shared.
+        sources: what names candidates for sessions, besides the vectors.
 
     Attributes:
         published_index, published_catalogue: as of `OpenVersion`.
@@ -64,6 +65,7 @@ class Retriever:
         canaries: bytes | None = None,
         revision: Revision | None = None,
         before: Retriever | None = None,
+        sources: Sources = NO_SOURCES,
     ) -> None:
         self.version, self.revision = version, revision
         self.embedder, self.canaries = embedder, canaries
@@ -71,7 +73,7 @@ class Retriever:
         self.predictors = Predictors(predictors)
         parts = version, embedder, Matcher(index, catalogue), self.predictors
         known = None if before is None else before._open_answerer
-        self._answerer: Answerer | None = Answerer(*parts, revision, known)
+        self._answerer: Answerer | None = Answerer(*parts, revision, known, sources)
         self.published_index, self.published_catalogue = index, catalogue
         self._opened: tuple[EmbeddingStore, OpenVersion] | None = None
         self._files = SharedFiles(catalogue)
@@ -86,6 +88,7 @@ class Retriever:
         predictors: Sequence[Predictor] = (),
         embedder: Embedder | None = None,
         limits: Limits | None = None,
+        counts: bool = True,
     ) -> Self:
         """The live version of a store, or another one by its number, under its last revision.
 
@@ -94,6 +97,7 @@ class Retriever:
                 An index of a kind that FAISS cannot hold on a GPU stays in memory.
             predictors, limits: as of the class.
             embedder: of another retriever. If it has this version's model, it and its caches are shared.
+            counts: whether what shoppers did next adds to the scores of sessions' matches, if the version has counts.
 
         Raises:
             NotFound: no such store or version, or a library that reads it is not installed.
@@ -102,7 +106,8 @@ class Retriever:
             ValueError: two predictors for one task, or no such device.
         """
         opened_store = EmbeddingStore.open(store)
-        return cls._of(opened_store, open_version(opened_store, version, device, embedder), predictors, limits)
+        opened = open_version(opened_store, version, device, embedder, counts=counts)
+        return cls._of(opened_store, opened, predictors, limits)
 
     @classmethod
     def _of(
@@ -114,7 +119,8 @@ class Retriever:
         before: Retriever | None = None,
     ) -> Self:
         parts = opened.version, opened.embedder, opened.index, opened.catalogue
-        made = cls(*parts, tuple(predictors), limits, opened.canaries, opened.revision, before)
+        sources = Sources.from_version(opened.counts)
+        made = cls(*parts, tuple(predictors), limits, opened.canaries, opened.revision, before, sources)
         made._opened = store, opened
         made.published_index, made.published_catalogue = opened.published_index, opened.published_catalogue
         if before is not None and before.published_catalogue is made.published_catalogue:
@@ -217,8 +223,7 @@ class Retriever:
         """
         self.limits.check_queries(queries)
         answerer = self._unchanged()
-        recent = [self._recent(query) for query in queries]
-        return answerer.answer(recent, timings or Timings())
+        return answerer.answer(list(map(self.limits.shortened, queries)), timings or Timings())
 
     def num_unread(self, query: Query) -> int:
         """How many interactions of a query will cost a pass of the model, since they are not cached.
@@ -289,12 +294,6 @@ class Retriever:
         answerer = self._open_answerer
         answerer.matcher.catalogue.require_unchanged()
         return answerer
-
-    def _recent(self, query: Query) -> Query:
-        """A query with the last interactions of its session only."""
-        session, limit = query.session, self.limits.interactions
-        recent = Session(session.interactions[-limit:], session.session_id)
-        return query if len(session.interactions) <= limit else replace(query, session=recent)
 
 
 _NO_RULES = Rules()

@@ -9,10 +9,12 @@ import pyarrow as pa
 
 from indexer.catalogue.catalogue import Catalogue
 from indexer.catalogue.mapped_catalogue import MappedCatalogue
+from indexer.counts.counts_file import VersionCounts
 from indexer.index.appended_vectors import AppendedVectors
 from indexer.index.vector_index import VectorIndex
 from indexer.revisions.overlay import Overlay
 from indexer.revisions.revised_catalogue import RevisedCatalogue
+from indexer.revisions.revised_counts import RevisedCounts
 from indexer.revisions.segment import read_rows, segment_schema
 from indexer.store.embedding_store import EmbeddingStore
 from indexer.versions.revision import Revision
@@ -29,6 +31,7 @@ class VersionSnapshot:
         appended: vectors that the index lacks.
         index, catalogue: under the revision.
         revision: None for the version as it was published.
+        counts: under the revision; None if the version has none, or they were left out.
     """
 
     published_index: VectorIndex
@@ -39,20 +42,29 @@ class VersionSnapshot:
     index: VectorIndex
     catalogue: Catalogue
     revision: Revision | None = None
+    counts: RevisedCounts | None = None
 
     @classmethod
-    def as_published(cls, index: VectorIndex, catalogue: MappedCatalogue, patch: pa.Table | None = None) -> Self:
+    def as_published(
+        cls,
+        index: VectorIndex,
+        catalogue: MappedCatalogue,
+        patch: pa.Table | None = None,
+        counts: VersionCounts | None = None,
+    ) -> Self:
         """A version without a revision.
 
         Args:
             patch: the products that differ from those of the files, if it shares those of another version.
+            counts: of the version.
 
         Raises:
             InvalidData: the patch has products that the files lack.
         """
         overlay = Overlay.of_base(catalogue, index.dimension, patch)
         products = catalogue if patch is None else RevisedCatalogue(catalogue, overlay)
-        return cls(index, catalogue, overlay, overlay, AppendedVectors.empty(index), index, products)
+        revised = None if counts is None else RevisedCounts.as_published(counts, overlay)
+        return cls(index, catalogue, overlay, overlay, AppendedVectors.empty(index), index, products, counts=revised)
 
     def revised(self, store: EmbeddingStore, version: int, revision: Revision | None) -> VersionSnapshot:
         """The version under another revision. Of a later one only the segments are read that this one lacks.
@@ -78,4 +90,5 @@ class VersionSnapshot:
         appended = known.extended(overlay.appended_vectors_since(self.overlay if known is self.appended else None))
         index = base.revised(appended, overlay.visible) if len(overlay) > len(base) or overlay.visible else base
         catalogue = RevisedCatalogue(products, overlay) if overlay.rows else products
-        return VersionSnapshot(base, products, self.published, overlay, appended, index, catalogue, revision)
+        counts = None if self.counts is None else self.counts.revised(overlay, index)
+        return VersionSnapshot(base, products, self.published, overlay, appended, index, catalogue, revision, counts)
