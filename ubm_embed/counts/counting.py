@@ -7,6 +7,7 @@ Letters: S sessions, M products, E entries.
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Self
 
 import numpy as np
@@ -20,10 +21,11 @@ from ubm_embed.data.batches.session_table import SessionTable
 if TYPE_CHECKING:
     from scipy.sparse import csr_array
 
-NEIGHBOURS = 200  # entries that a row keeps
+NEIGHBOURS = 100  # entries that a row keeps
 _MAX_DISTANCE = 5  # of a pair that counts
 _BITS = _MAX_DISTANCE.bit_length()
 _WEIGHTS = (1 / np.maximum(np.arange(1 << _BITS), 1)).astype(np.float32)  # by distance
+_OFTEN = 100  # interactions with a product from which on its counts are rates, and its popularity tells
 _MAX_ENTRIES = 32_000_000  # held between two parts: 12 bytes each, and as much again while a part is added
 
 
@@ -50,8 +52,7 @@ class TransitionCounter:
     ) -> None:
         self._weights = weights or CountWeights()
         self._neighbours, self._max_entries = neighbours, max_entries
-        # Earlier product x M + later product, ascending.
-        self._keys, self._sums = np.empty(0, np.int64), np.empty(0, np.float32)
+        self._pairs = _PairSums(products, np.empty(0, np.int64), np.empty(0, np.float32))
         self._seen = np.zeros(products, dtype=np.int64)
 
     def add(self, sessions: SessionTable) -> Self:
@@ -62,9 +63,9 @@ class TransitionCounter:
         keys = [(one[0].astype(np.int64) * self._seen.size + one[1]) << _BITS for one in pairs]
         # Numbers that say all are sorted in a quarter of the time that an order takes.
         codes = np.sort(np.concatenate([one + distance for distance, one in enumerate(keys, 1)]))
-        self._merge(*sums_of_runs(codes >> _BITS, _WEIGHTS[codes & (_WEIGHTS.size - 1)]))
-        if self._keys.size > self._max_entries:
-            self._shorten()
+        self._pairs.add(*sums_of_runs(codes >> _BITS, _WEIGHTS[codes & (_WEIGHTS.size - 1)]))
+        if self.pairs > self._max_entries:
+            self._pairs = self._shortened(self._weights.softening)
         return self
 
     @property
@@ -75,63 +76,83 @@ class TransitionCounter:
     @property
     def pairs(self) -> int:
         """E, of all pairs so far."""
-        return self._keys.size
+        return self._pairs.keys.size
 
-    def finish(self, wanted: BoolArray | None = None) -> TransitionCounts:
-        """The counts, softened, each row cut to its largest entries.
+    def finish(self, wanted: BoolArray | None = None, weights: CountWeights | None = None) -> TransitionCounts:
+        """The counts, softened, each row cut to its largest entries. More sessions may be added after.
 
         Args:
             wanted: [M] products that have counts; None for all. Those of the others are dropped.
+            weights: say how to count, in place of those of the counter.
         """
-        if wanted is not None:
-            products = self._seen.size
-            self._keep(wanted[self._keys // products] & wanted[self._keys % products])
-        if self._weights.backward:
-            self._count_backward()
-        self._keep(self._largest(self._neighbours))
-        neighbours = (self._keys % max(self._seen.size, 1)).astype(np.int32)
-        return TransitionCounts(offsets_of(self._lengths()), neighbours, self._softened())
+        weights = weights or self._weights
+        pairs = self._shortened(weights.softening) if self.pairs > self._max_entries // 2 else self._pairs
+        pairs = pairs.between(wanted) if wanted is not None else pairs
+        pairs = pairs.with_backward(weights.backward) if weights.backward else pairs
+        values = pairs.softened(self._seen, weights.softening)
+        kept = largest_of_rows(pairs.offsets, values, self._neighbours)
+        pairs = pairs.take(kept)
+        return TransitionCounts(pairs.offsets, (pairs.keys % pairs.products).astype(np.int32), values[kept])
 
-    def _merge(self, keys: NDArray[np.int64], sums: FloatArray) -> None:
-        """Add the sums of a part, whose keys ascend, too."""
-        at = np.searchsorted(self._keys, keys)
+    def _shortened(self, softening: float) -> _PairSums:
+        """Without the smallest entries of the longest rows: half of what may be held."""
+        row = _longest_row(np.diff(self._pairs.offsets), self._max_entries // 2)
+        values = self._pairs.softened(self._seen, softening)
+        return self._pairs.take(largest_of_rows(self._pairs.offsets, values, row))
+
+
+@dataclass
+class _PairSums:
+    """The sum of each pair of products so far.
+
+    Attributes:
+        products: M.
+        keys: [E] earlier product x M + later product, ascending.
+        sums: [E].
+    """
+
+    products: int
+    keys: NDArray[np.int64]
+    sums: FloatArray
+
+    @property
+    def offsets(self) -> NDArray[np.int64]:
+        """[M + 1] where the row of each earlier product begins and ends."""
+        return np.searchsorted(self.keys, np.arange(self.products + 1, dtype=np.int64) * self.products)
+
+    def add(self, keys: NDArray[np.int64], sums: FloatArray) -> None:
+        """Add other sums, whose keys ascend, too."""
+        at = np.searchsorted(self.keys, keys)
         known = np.zeros(keys.size, bool)
-        inside = at < self._keys.size
-        known[inside] = self._keys[at[inside]] == keys[inside]
-        self._sums[at[known]] += sums[known]
-        self._keys = np.insert(self._keys, at[~known], keys[~known])
-        self._sums = np.insert(self._sums, at[~known], sums[~known])
+        inside = at < self.keys.size
+        known[inside] = self.keys[at[inside]] == keys[inside]
+        self.sums[at[known]] += sums[known]
+        self.keys = np.insert(self.keys, at[~known], keys[~known])
+        self.sums = np.insert(self.sums, at[~known], sums[~known])
 
-    def _count_backward(self) -> None:
-        """Add the pairs to the rows of their later products."""
-        if self._keys.size > self._max_entries // 2:
-            self._shorten()
-        products, backward = max(self._seen.size, 1), np.float32(self._weights.backward)
-        turned = self._keys % products * products + self._keys // products
-        keys = np.concatenate([self._keys, turned])
-        self._keys, self._sums = summed(keys, np.concatenate([self._sums, backward * self._sums]))
+    def take(self, kept: BoolArray) -> _PairSums:
+        """The entries of a mask [E]."""
+        return self if kept.all() else _PairSums(self.products, self.keys[kept], self.sums[kept])
 
-    def _shorten(self) -> None:
-        """Drop the smallest entries of the longest rows until half of what may be held is left."""
-        self._keep(self._largest(_longest_row(self._lengths(), self._max_entries // 2)))
+    def between(self, wanted: BoolArray) -> _PairSums:
+        """The pairs of two products of a mask [M]."""
+        return self.take(wanted[self.keys // self.products] & wanted[self.keys % self.products])
 
-    def _lengths(self) -> NDArray[np.int64]:
-        """[M] entries of each row."""
-        products = self._seen.size
-        return np.diff(np.searchsorted(self._keys, np.arange(products + 1, dtype=np.int64) * products))
+    def with_backward(self, weight: float) -> _PairSums:
+        """With each pair in the row of its later product as well, at this weight."""
+        turned = self.keys % self.products * self.products + self.keys // self.products
+        sums = np.concatenate([self.sums, np.float32(weight) * self.sums])
+        return _PairSums(self.products, *summed(np.concatenate([self.keys, turned]), sums))
 
-    def _softened(self) -> FloatArray:
-        """[E] the sums over the popularity of the later product."""
-        popularity = np.maximum(self._seen, 1).astype(np.float32) ** np.float32(-self._weights.softening)
-        softened: FloatArray = self._sums * popularity[self._keys % max(self._seen.size, 1)]
+    def softened(self, seen: IntArray, softening: float) -> FloatArray:
+        """[E] the sums, as counts while the row's product was hardly seen and as rates once it was seen often.
+
+        So they stay in bounds as a log grows. The popularity of the other product divides them, softened.
+        """
+        often = (1 + seen / _OFTEN).astype(np.float32)
+        softened: FloatArray = self.sums / often[self.keys // self.products]
+        softened *= (often ** np.float32(-softening))[self.keys % self.products]
         return softened
-
-    def _largest(self, count: int) -> BoolArray:
-        return largest_of_rows(offsets_of(self._lengths()), self._softened(), count)
-
-    def _keep(self, kept: BoolArray) -> None:
-        if not kept.all():
-            self._keys, self._sums = self._keys[kept], self._sums[kept]
 
 
 def count_transitions(

@@ -21,7 +21,7 @@ class CountWeights(FrozenModel):
 
     Attributes:
         backward: what a pair adds to the row of the later product, against 1 in that of the earlier one.
-        softening: a count is divided by how often its later product was seen, to this power.
+        softening: a count is divided by 1 + a hundredth of how often its product was seen, to this power.
         decay: weight of a product of the session against that of the product after it.
         max_recent: products of the session that are looked up.
         scale: of a sum, before its logarithm.
@@ -29,7 +29,7 @@ class CountWeights(FrozenModel):
     """
 
     backward: Annotated[float, Field(ge=0, le=1)] = 0.25
-    softening: Annotated[float, Field(ge=0, le=1)] = 0.15
+    softening: Annotated[float, Field(ge=0, le=1)] = 0.3
     decay: Annotated[float, Field(gt=0, le=1)] = 0.65
     max_recent: Annotated[int, Field(ge=1, le=256)] = 8
     scale: Annotated[float, Field(gt=0)] = 1.0
