@@ -22,6 +22,7 @@ from ubm_embed.data.tasks.task import Task
 from ubm_embed.data.text.token_table import TokenTable
 from ubm_embed.errors import InvalidData
 from ubm_embed.evaluation.baselines import CoOccurrence, Popularity, RecentCoOccurrence, Scorer
+from ubm_embed.evaluation.head_baselines import count_baselines
 from ubm_embed.evaluation.metric_summary import MetricSummary
 from ubm_embed.evaluation.next_item import SessionModel, ranks_of
 from ubm_embed.evaluation.unseen import CorpusOverlap, UnseenPart
@@ -40,7 +41,8 @@ class Predictions:
 
     Attributes:
         name: of the model.
-        values: [E] ranks of the targets (NIP), probabilities of a purchase (PIP) or lengths (RLP).
+        values: [E] ranks of the targets (NIP), probabilities of a purchase (PIP) or lengths (RLP), of which a model may
+            give three each, [E, 3] (see `length_metrics`).
         threshold: PIP, a purchase is predicted above it.
     """
 
@@ -232,7 +234,7 @@ class Evaluator:
         return Predictions(name, ranks)
 
     def baselines(self, seed: int) -> Iterator[Predictions]:
-        """What needs no training (4.1.3): RAND for PIP, FIXED for RLP, POP and two co-occurrences for NIP.
+        """RAND for PIP, FIXED for RLP (4.1.3), what counting gives for both; POP and two co-occurrences for NIP.
 
         Those that count training sessions are left out where the corpus has none, as a later one may.
         """
@@ -245,9 +247,14 @@ class Evaluator:
                 yield self.scorer("POP", Popularity.fit(training, products))
             case Task.PIP:
                 yield Predictions("RAND", rng.random(count, dtype=np.float32))
+                yield from self._count_baselines(seed)
             case Task.RLP:
                 lengths = remaining_length_examples(
                     training, rng, min_interactions=self.dataset.min_interactions
                 ).targets
                 if lengths.size:
                     yield Predictions("FIXED", np.full(count, lengths.mean(), dtype=np.float32))
+                yield from self._count_baselines(seed)
+
+    def _count_baselines(self, seed: int) -> Iterator[Predictions]:
+        return (Predictions(*row) for row in count_baselines(self.dataset, self.examples, seed))

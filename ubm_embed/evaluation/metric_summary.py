@@ -19,7 +19,7 @@ from ubm_embed.evaluation.intervals import bootstrap_intervals
 from ubm_embed.evaluation.ranking import ranking_metrics
 from ubm_embed.evaluation.significance import paired_p_values
 from ubm_embed.evaluation.sparsity import FrequencyBand, by_frequency
-from ubm_embed.evaluation.task_metrics import length_metrics, purchase_metrics
+from ubm_embed.evaluation.task_metrics import length_metrics, purchase_metrics, three_guesses
 
 # One round of scikit-learn's classification metrics takes 20 ms for 10,000 examples.
 ROUNDS: Mapping[Task, int] = {Task.NIP: 1000, Task.PIP: 300, Task.RLP: 500}
@@ -61,7 +61,8 @@ class MetricSummary:
         """Measure predictions for these examples.
 
         Args:
-            predictions: [E] ranks of the targets (NIP), probabilities of a purchase (PIP) or lengths (RLP).
+            predictions: [E] ranks of the targets (NIP), probabilities of a purchase (PIP) or lengths (RLP), which may
+                also be [E, 3], as `length_metrics` takes them.
             threshold: PIP, a purchase is predicted above it.
             reference: [E] predictions of the model to compare with, and its threshold.
             rounds: resamples of the bootstrap and of the test; None is `ROUNDS` of the task.
@@ -71,10 +72,10 @@ class MetricSummary:
         """
         task, targets = dataset.task, examples.targets
         rounds = ROUNDS[task] if rounds is None else rounds
-        predictions = _centred(task, predictions, threshold)
+        predictions = _comparable(task, predictions, threshold)
         p_values = None
         if reference is not None:
-            theirs = _centred(task, reference, reference_threshold)
+            theirs = _comparable(task, reference, reference_threshold)
             p_values = paired_p_values(
                 lambda swapped: measure(task, targets, swapped), predictions, theirs, rounds=rounds, seed=seed
             )
@@ -115,8 +116,13 @@ def measure(task: Task, targets: NDArray[Any], predictions: NDArray[Any]) -> dic
             return length_metrics(targets.astype(np.float32), predictions)
 
 
-def _centred(task: Task, predictions: NDArray[Any], threshold: float) -> NDArray[Any]:
-    """Probabilities on a scale that puts each model's threshold at one half, so that those of two can be swapped."""
+def _comparable(task: Task, predictions: NDArray[Any], threshold: float) -> NDArray[Any]:
+    """Predictions that can be swapped with another model's.
+
+    Probabilities are on a scale that puts each model's threshold at one half; lengths have three guesses each.
+    """
+    if task is Task.RLP:
+        return three_guesses(predictions)
     if task is not Task.PIP:
         return predictions
     odds = predictions.astype(np.float64) * (1 - threshold)

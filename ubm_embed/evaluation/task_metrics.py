@@ -83,24 +83,33 @@ def purchase_metrics(labels: BoolArray, probabilities: FloatArray, threshold: fl
 def length_metrics(lengths: FloatArray, predictions: FloatArray) -> dict[str, float]:
     """Remaining length: mean absolute, squared and squared logarithmic error, and R^2.
 
+    Each error has a best guess of its own: the mean of what may come for MSE and R^2, the median for MAE, and for MSLE
+    the mean on the logarithmic scale. A model that predicts a distribution gives all three.
+
     Only MSLE takes predictions below 0 as 0, for its logarithm. R^2 is 0 where all lengths are equal, as with a single
     example, whatever the predictions: there is no variance to explain.
 
     Args:
         lengths: [E], 0 or more.
-        predictions: [E].
+        predictions: [E]; or [E, 3], those three guesses in this order.
 
     Raises:
         ValueError: there are no examples, a length is below 0, or a prediction is NaN.
     """
-    actual, predicted = np.asarray(lengths, np.float64), np.asarray(predictions, np.float64)
+    actual = np.asarray(lengths, np.float64)
     if not actual.size:
         raise ValueError("there are no lengths to compare predictions with")
     if actual.min() < 0:
         raise ValueError(f"a remaining length is below 0: {actual.min():g}")
+    mean, median, logarithmic = three_guesses(predictions).astype(np.float64).T
     return {
-        "mae": float(mean_absolute_error(actual, predicted)),
-        "mse": float(mean_squared_error(actual, predicted)),
-        "msle": float(mean_squared_log_error(actual, np.maximum(predicted, 0.0))),
-        "r2": float(r2_score(actual, predicted)) if np.ptp(actual) > 0 else 0.0,
+        "mae": float(mean_absolute_error(actual, median)),
+        "mse": float(mean_squared_error(actual, mean)),
+        "msle": float(mean_squared_log_error(actual, np.maximum(logarithmic, 0.0))),
+        "r2": float(r2_score(actual, mean)) if np.ptp(actual) > 0 else 0.0,
     }
+
+
+def three_guesses(predictions: FloatArray) -> FloatArray:
+    """Predicted lengths as `length_metrics` takes them, [E, 3], from that or from one number each, [E]."""
+    return predictions if predictions.ndim == 2 else np.repeat(predictions[:, None], 3, axis=1)

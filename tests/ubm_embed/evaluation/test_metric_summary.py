@@ -14,7 +14,7 @@ from ubm_embed.data.tasks.examples import TargetRange, TaskExamples
 from ubm_embed.data.tasks.split import SplitParts
 from ubm_embed.data.tasks.task import Task
 from ubm_embed.data.text.token_table import TokenTable
-from ubm_embed.evaluation.metric_summary import MetricSummary, _centred, measure
+from ubm_embed.evaluation.metric_summary import MetricSummary, _comparable, measure
 from ubm_embed.evaluation.ranking import ranking_metrics
 from ubm_embed.evaluation.task_metrics import length_metrics, purchase_metrics
 
@@ -119,15 +119,16 @@ class TestThresholds:
     @given(st.floats(0.01, 0.99), st.lists(st.floats(0, 1), min_size=1, max_size=20))
     def test_centring_keeps_order_ends_and_decisions(self, threshold, values):
         probabilities = np.sort(np.array([0.0, *values, 1.0]))
-        centred = _centred(Task.PIP, probabilities, threshold)
+        centred = _comparable(Task.PIP, probabilities, threshold)
         assert np.all(np.diff(centred) >= 0)
         assert (centred[0], centred[-1]) == (0.0, 1.0)
         clear = np.abs(probabilities - threshold) > 1e-9
         assert ((centred > 0.5) == (probabilities > threshold))[clear].all()
 
     def test_ranks_and_lengths_have_none(self):
-        for task in (Task.NIP, Task.RLP):
-            assert _centred(task, PREDICTIONS[task], 0.1) is PREDICTIONS[task]
+        ranks, lengths = PREDICTIONS[Task.NIP], PREDICTIONS[Task.RLP]
+        assert _comparable(Task.NIP, ranks, 0.1) is ranks
+        assert np.array_equal(_comparable(Task.RLP, lengths, 0.1), np.stack([lengths] * 3, axis=1))
 
 
 class TestBands:

@@ -98,10 +98,20 @@ def test_the_seed_decides_and_the_caller_s_arrays_stay():
     assert np.array_equal((first, second), kept)
 
 
+def test_several_predictions_of_an_example_are_swapped_together():
+    def apart(drawn):
+        assert np.array_equal(drawn[:, 0], drawn[:, 1])
+        return mean(drawn[:, 0])
+
+    first, second = np.arange(9.0), np.arange(9.0) ** 1.1
+    twice = [np.stack([one, one], axis=1) for one in (first, second)]
+    assert paired_p_values(apart, *twice, rounds=20) == paired_p_values(mean, first, second, rounds=20)
+
+
 def test_predictions_that_are_not_pairs():
     with pytest.raises(ValueError, match=r"\(3,\) and \(4,\)"):
         paired_p_values(mean, np.ones(3), np.ones(4))
     with pytest.raises(ValueError, match=r"one shape \[E\]"):
-        paired_p_values(mean, np.ones((3, 2)), np.ones((3, 2)))
+        paired_p_values(mean, np.ones((3, 2, 2)), np.ones((3, 2, 2)))
     with pytest.raises(ValueError, match="rounds"):
         paired_p_values(mean, np.ones(3), np.ones(3), rounds=0)

@@ -104,6 +104,13 @@ def test_length_metrics_are_their_definitions(examples):
     assert all(type(value) is float for value in result.values())
 
 
+def test_each_error_takes_its_own_guess():
+    lengths, mean, median, logarithmic = np.array([[1, 2, 9], [4, 4, 5], [1, 2, 3], [2, 3, 4]], np.float32)
+    result = length_metrics(lengths, np.stack([mean, median, logarithmic], axis=1))
+    by_guess = [length_metrics(lengths, guess) for guess in (median, mean, logarithmic, mean)]
+    assert result == {name: one[name] for name, one in zip(("mae", "mse", "msle", "r2"), by_guess, strict=True)}
+
+
 @pytest.mark.parametrize("predictions", [[3, 3, 3], [1, 9, 4]])
 def test_equal_lengths_leave_nothing_to_explain(predictions):
     assert length_metrics(np.full(3, 3, np.float32), np.array(predictions, np.float32))["r2"] == 0.0
