@@ -15,7 +15,7 @@ from ubm_embed.data.tasks.task import Task
 from ubm_embed.data.text.tokenizer import WORD_MARKS
 from ubm_embed.errors import InvalidData, NotFound
 from ubm_embed.model.checkpoint import Checkpoint, save_checkpoint
-from ubm_embed.model.start import checkpoint_folder, fresh_model, model_from_checkpoint
+from ubm_embed.model.start import checkpoint_folder, fresh_model, layers_of_checkpoint, model_from_checkpoint
 
 SIZES = {"layers": 1, "dimension": 16, "session_layers": 1}
 WORDS = (*WORD_MARKS, "red", "blue", "shoes", "shirt", "running", "leather", "##s")
@@ -126,6 +126,39 @@ class TestFromBert:
         assert tokenizer.tokens(range(len(WORDS))) == list(WORDS)
         assert len(words) == tokenizer.vocab_size
         assert "[COLOUR]" in tokenizer.tokens(range(tokenizer.vocab_size))
+
+    def test_new_tokens_start_as_the_words_of_their_names(self, corpus, bert):
+        words = [*WORDS, "colour", "add", "view", "si", "##ze"]
+        sizes = {"hidden_size": 16, "num_hidden_layers": 1, "num_attention_heads": 2, "intermediate_size": 32}
+        BertModel(BertConfig(vocab_size=len(words), max_position_embeddings=64, **sizes)).save_pretrained(bert)
+        (bert / "vocab.txt").write_text("\n".join(words) + "\n", "utf-8")
+        model, tokenizer = model_from_checkpoint(str(bert), corpus, **SIZES)
+        tokens = tokenizer.tokens(range(tokenizer.vocab_size))
+        vectors = dict(zip(tokens, model.interaction_encoder.encoder.get_input_embeddings().weight, strict=True))
+        for name in ("colour", "add", "view"):
+            torch.testing.assert_close(vectors[f"[{name.upper()}]"], vectors[name])
+        torch.testing.assert_close(vectors["[SIZE]"], (vectors["si"] + vectors["##ze"]) / 2)
+        mean = torch.stack([vectors[word] for word in words]).mean(dim=0)
+        torch.testing.assert_close(vectors["[MATERIAL]"], mean, msg="a name of unknown words")
+
+    @pytest.mark.parametrize("pools_mean", [True, False])
+    def test_a_sentence_model_is_read_as_it_was_trained(self, corpus, bert, pools_mean):
+        kinds = ("Transformer", "Pooling")
+        modules = [{"path": "1_Pooling", "type": f"sentence_transformers.models.{kind}"} for kind in kinds]
+        (bert / "modules.json").write_text(json.dumps(modules))
+        (bert / "1_Pooling").mkdir()
+        pooling = {"pooling_mode_mean_tokens": pools_mean, "pooling_mode_cls_token": not pools_mean}
+        (bert / "1_Pooling" / "config.json").write_text(json.dumps(pooling))
+        assert layers_of_checkpoint(str(bert)) > 3
+        model, _ = model_from_checkpoint(str(bert), corpus, mean_of_tokens=not pools_mean, **SIZES)
+        assert model.config.mean_of_tokens is pools_mean
+        assert model.config.projected, "whitened, although it is as wide as the model"
+
+    def test_a_plain_bert_is_read_as_in_the_paper(self, corpus, bert):
+        assert layers_of_checkpoint(str(bert)) == 4
+        model, _ = model_from_checkpoint(str(bert), corpus, **SIZES)
+        assert not model.config.mean_of_tokens
+        assert not model.config.projected
 
     def test_what_it_lacks_is_seeded(self, corpus, bert):
         first, second, other = (
