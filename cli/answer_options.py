@@ -37,6 +37,10 @@ Boost = Annotated[
         "--boost", metavar="FILE", help="Table with columns product_id and boost; the boost is added to the score."
     ),
 ]
+NoCounts = Annotated[
+    bool,
+    typer.Option("--no-counts", help="Score without what shoppers did next, which a version counts from interactions."),
+]
 PurchaseIntention = Annotated[
     Path | None,
     typer.Option(

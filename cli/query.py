@@ -12,6 +12,7 @@ from cli.answer_options import (
     Diversity,
     Exclude,
     MaxPer,
+    NoCounts,
     PurchaseIntention,
     RemainingLength,
     Where,
@@ -55,6 +56,7 @@ def query(
     explain: Annotated[
         bool, typer.Option("--explain", help="Say for each match which interactions pulled it up.")
     ] = False,
+    no_counts: NoCounts = False,
     number: Annotated[
         int | None, typer.Option("--version", metavar="N", min=1, help="A version other than the live one.")
     ] = None,
@@ -63,7 +65,8 @@ def query(
 ) -> None:
     """Answer sessions with the products that they may want next.
 
-    A product is named by its id in the store, or given inline with title, category and attributes.
+    A product is named by its id in the store, or given inline with title, category and attributes. The score is the
+    cosine of session and product, plus what the counts of a version and a boost add.
     """
     with open_chunks(session) as chunks, ExitStack() as stack:
         with loading():
@@ -73,7 +76,9 @@ def query(
             from indexer.search.retriever import Retriever
             from ubm_embed.data.session_file import SessionFile, SessionLayout
 
-            retriever = stack.enter_context(Retriever.open(store, version=number, predictors=predictors))
+            retriever = stack.enter_context(
+                Retriever.open(store, version=number, predictors=predictors, counts=not no_counts)
+            )
         warn_about_rules(rules, retriever)
         file = SessionFile(chunks, name=source_name(session))
         chosen = choose_format(output_format)

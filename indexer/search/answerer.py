@@ -121,7 +121,7 @@ class Answerer:
         self._search(asked)
         for one, query in zip(asked, queries, strict=True):
             if query.explain:
-                self._explain(one, query)
+                self._explain(one)
         clock.lap("search")
         return self._answers(asked, clock)
 
@@ -163,7 +163,7 @@ class Answerer:
 
     def _asked(self, query: Query, session: ResolvedSession) -> _Asked:
         rules, hidden = self._hidden(query.rules, session.seen if query.rules.exclude_seen else frozenset())
-        one = _Asked(query.k, rules, session, hidden, bonuses=self._sources.of_session(query, session))
+        one = _Asked(query.k, rules, session, hidden, bonuses=self._sources.of_session(rules, session))
         if query.negatives:
             index, catalogue = self.matcher.index, self.matcher.catalogue
             one.negatives = Negatives.read(query.negatives, catalogue, index, self._embedder)
@@ -205,12 +205,12 @@ class Answerer:
             for (one, _), hits in zip(group, found, strict=True):
                 one.hits = hits
 
-    def _explain(self, one: _Asked, query: Query) -> None:
+    def _explain(self, one: _Asked) -> None:
         """Say why each match is one, if the model chose them."""
         if one.vector is None:
             return
         positions = one.hits.positions
-        counted = self._sources.counted(query, one.session, positions)
+        counted = self._sources.counted(one.rules, one.session, positions)
         products = self.matcher.catalogue.products(positions)
         matches = [products[position] for position in positions]
         vectors = self.matcher.index.vectors(np.array(positions, np.int64))

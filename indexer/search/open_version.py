@@ -11,7 +11,6 @@ from pathlib import Path
 from indexer.catalogue.catalogue import Catalogue
 from indexer.catalogue.mapped_catalogue import MappedCatalogue
 from indexer.catalogue.version_catalogue import open_catalogue
-from indexer.counts.counts_file import COUNTS_FILE, VersionCounts, read_counts
 from indexer.index.vector_index import INDEX_FILE, VectorIndex
 from indexer.revisions.revised_counts import RevisedCounts
 from indexer.revisions.segment import read_patch, segment_schema
@@ -21,6 +20,7 @@ from indexer.versions.live import Live, read_live
 from indexer.versions.revision import Revision
 from indexer.versions.rollback import shared_base
 from indexer.versions.version import CANARIES_FILE, PATCH_FILE, StoreVersion, read_version, require_files
+from indexer.versions.version_counts import open_counts
 from indexer.versions.version_index import open_index
 from ubm_embed.errors import Conflict, InvalidData, NotFound
 from ubm_embed.inference.embedder import Embedder
@@ -204,17 +204,9 @@ def _open_parts(
         patch = None
         if own is not None and PATCH_FILE in version.files:
             patch = read_patch(own / PATCH_FILE, segment_schema(catalogue.schema, version.dimension))
-        counts = _read_counts(version, folder, own) if with_counts else None
+        counts = open_counts(version, folder, own) if with_counts else None
     snapshot = VersionSnapshot.as_published(index, catalogue, patch, counts)
     return OpenVersion(version, embedder, snapshot, canaries, with_counts)
-
-
-def _read_counts(version: StoreVersion, folder: Path, own: Path | None) -> VersionCounts | None:
-    """The counts of a version, its own or those of the files that it shares."""
-    if version.counts is None:
-        return None
-    is_own = own is not None and COUNTS_FILE in version.files
-    return read_counts((own if own is not None and is_own else folder) / COUNTS_FILE, version.indexed)
 
 
 def _open_index(store: EmbeddingStore, version: StoreVersion, folder: Path, gpu: int | None) -> VectorIndex:

@@ -16,7 +16,6 @@ class Query:
         k: matches.
         explain: whether each match comes with its reasons.
         negatives: products that the answer should move away from, as interactions of the action view; they never match.
-        counts: whether what shoppers did next adds to the scores, if the version has counts.
     """
 
     session: Session
@@ -24,7 +23,6 @@ class Query:
     rules: Rules = field(default_factory=Rules)
     explain: bool = False
     negatives: tuple[Interaction, ...] = ()
-    counts: bool = True
 
 
 @dataclass(slots=True)

@@ -37,6 +37,7 @@ class Rules(FrozenModel):
         diversity: 0 takes the best; 1 only avoids matches that are similar to one above (maximal marginal relevance).
         max_per: how many matches may share a value of a column, by the column's name. Products without a value there
             are not limited.
+        counts: whether what shoppers did next adds to the scores of a session's matches, if the version has counts.
 
     Raises:
         ValueError: diversity outside [0, 1], a limit below 1, or a boost beyond `MAX_BOOST`.
@@ -48,6 +49,7 @@ class Rules(FrozenModel):
     boost: Mapping[str, Annotated[float, Field(ge=-MAX_BOOST, le=MAX_BOOST)]] = {}
     diversity: Annotated[float, Field(ge=0, le=1)] = 0.0
     max_per: Mapping[str, Annotated[int, Field(ge=1)]] = {}
+    counts: bool = True
 
 
 @dataclass(frozen=True, slots=True)

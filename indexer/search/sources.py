@@ -9,7 +9,7 @@ from typing import Self
 from indexer.revisions.revised_counts import RevisedCounts
 from indexer.search.candidate_source import NO_BONUSES, Bonuses, sum_of
 from indexer.search.count_source import CountSource
-from indexer.search.query import Query
+from indexer.search.ranking import Rules
 from indexer.search.resolution import ResolvedSession
 from ubm_embed.data.arrays import FloatArray
 
@@ -29,20 +29,20 @@ class Sources:
         """The sources of a version that has these, under its revision."""
         return cls(None if counts is None else CountSource(counts))
 
-    def of_session(self, query: Query, session: ResolvedSession) -> Bonuses:
-        """The bonuses of a query's session, of all sources that the query wants."""
+    def of_session(self, rules: Rules, session: ResolvedSession) -> Bonuses:
+        """The bonuses of a session, of all sources that the rules want."""
         if session.fallback is not None:
             return NO_BONUSES
-        return sum_of([source.bonuses(session.steps) for source in self._wanted(query)])
+        return sum_of([source.bonuses(session.steps) for source in self._wanted(rules)])
 
-    def counted(self, query: Query, session: ResolvedSession, positions: Sequence[int]) -> FloatArray | None:
+    def counted(self, rules: Rules, session: ResolvedSession, positions: Sequence[int]) -> FloatArray | None:
         """How much of the score of each match counts have added for each step of a session: [K, S]; None without."""
-        if self.counts is None or not query.counts:
+        if self.counts is None or not rules.counts:
             return None
         return self.counts.parts(session.steps, positions)
 
-    def _wanted(self, query: Query) -> list[CountSource]:
-        return [self.counts] if self.counts is not None and query.counts else []
+    def _wanted(self, rules: Rules) -> list[CountSource]:
+        return [self.counts] if self.counts is not None and rules.counts else []
 
 
 NO_SOURCES = Sources()

@@ -44,6 +44,7 @@ class ServiceSettings(FrozenModel):
         max_kept_sessions, kept_session_bytes: most that are kept in memory.
         reload_seconds: between two looks for a new version or revision; None for the default of the storage (see
             `LiveRetriever`).
+        counts: whether what shoppers did next adds to the scores of sessions' matches.
         max_k, max_sessions, max_interactions: of one request.
         max_body: bytes of a request.
         max_waiting: sessions that wait for their answers; beyond it a request is refused with 429.
@@ -76,6 +77,7 @@ class ServiceSettings(FrozenModel):
     max_kept_sessions: Count = 200_000
     kept_session_bytes: Count = 256 << 20
     reload_seconds: Seconds | None = None
+    counts: bool = True
     max_k: Count = 200
     max_sessions: Count = 100
     max_interactions: Count = 1_000

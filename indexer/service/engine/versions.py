@@ -55,6 +55,7 @@ class Versions:
                 device=settings.device,
                 predictors=predictors,
                 limits=limits,
+                counts=settings.counts,
                 interval="auto" if settings.reload_seconds is None else settings.reload_seconds,
                 verify=partial(_require_fit, verify, pinned=None),
                 on_error=refused,
@@ -71,6 +72,7 @@ class Versions:
                     predictors=predictors,
                     embedder=embedder,
                     limits=limits,
+                    counts=settings.counts,
                 )
                 opened[number] = stack.enter_context(retriever)
                 _require_fit(verify, retriever, pinned=number)

@@ -104,13 +104,14 @@ _SESSION: Schema = {
 _REASON: Schema = {
     "type": "object",
     "description": "How one interaction pulled up the match.",
-    "required": ["interaction", "action", "effect", "words"],
+    "required": ["interaction", "action", "effect", "counts", "words"],
     "properties": {
         "interaction": {**_COUNT, "description": "Its number in the session, from 1, among those that were read."},
         "action": _TEXT,
         "product_id": _nullable(_TEXT),
         "query": _TEXT,
-        "effect": {**_NUMBER, "description": "How much lower the match would score without it."},
+        "effect": {**_NUMBER, "description": "How much it adds to the match's score."},
+        "counts": {**_NUMBER, "description": "The part of it that is due to what shoppers did next after its product."},
         "words": {"type": "array", "items": _TEXT},
     },
 }
@@ -121,7 +122,10 @@ _MATCH: Schema = {
     "properties": {
         "rank": {**_COUNT, "description": "From 1."},
         "product_id": _TEXT,
-        "score": {**_nullable(_NUMBER), "description": "A cosine plus a boost; null if popularity chose."},
+        "score": {
+            **_nullable(_NUMBER),
+            "description": "A cosine plus what counts and a boost add; null if popularity chose.",
+        },
         "title": _nullable(_TEXT),
         "category": _nullable(_TEXT),
         "reasons": {"type": "array", "items": ref("Reason")},

@@ -81,6 +81,9 @@ Boost: TypeAlias = Annotated[
         examples=[{"p1": 0.1}],
     ),
 ]
+Counts: TypeAlias = Annotated[
+    bool, Meta(description="Whether what shoppers did next adds to the scores, if the version has counts.")
+]
 IncludeSeen: TypeAlias = Annotated[bool, Meta(description="Whether products that the session holds may match.")]
 
 
@@ -115,6 +118,7 @@ class RecommendBody(RulesBody, kw_only=True, forbid_unknown_fields=True):
             extra_json_schema={"items": {"anyOf": [{"type": ["string", "integer"]}, _ref("Product")]}},
         ),
     ] = []
+    counts: Counts | UnsetType = UNSET
     explain: Annotated[bool, Meta(description="Whether each match says which interactions pulled it up.")] = False
 
     def negative_interactions(self) -> tuple[Interaction, ...]:
@@ -208,7 +212,7 @@ embeddings_body = Decoder(EmbeddingsBody)
 
 
 def _rules(body: RulesBody | SimilarQuery) -> Rules:
-    fields = {name: getattr(body, name, UNSET) for name in ("where", "diversity", "max_per", "boost")}
+    fields = {name: getattr(body, name, UNSET) for name in ("where", "diversity", "max_per", "boost", "counts")}
     if body.exclude is not UNSET:
         fields["exclude"] = frozenset(map(str, body.exclude))
     if (include_seen := getattr(body, "include_seen", UNSET)) is not UNSET:

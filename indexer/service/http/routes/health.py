@@ -42,6 +42,7 @@ class Info(msgspec.Struct, kw_only=True):
         error: whether a later version is live that does not open.
         columns: that rules and matches may name.
         predictions: that answers come with.
+        counts: from what it was counted what shoppers did next; null if answers are given without.
     """
 
     version: int
@@ -61,6 +62,7 @@ class Info(msgspec.Struct, kw_only=True):
     recall_at_10: float
     columns: list[str]
     predictions: list[str]
+    counts: dict[str, Any] | None
     error: bool
     limits: dict[str, float]
     experiment: dict[str, Any] | None
@@ -117,6 +119,7 @@ class HealthRoutes:
             recall_at_10=version.recall_at_10,
             columns=sorted(version.columns),
             predictions=[names[task] for task, folder in folders.items() if folder is not None],
+            counts=version.counts.model_dump() if settings.counts and version.counts is not None else None,
             error=engine.error is not None,
             limits=self._limits.model_dump() | {"body_bytes": settings.max_body, "seconds": settings.timeout},
             experiment=self._experiment(),
@@ -127,6 +130,7 @@ class HealthRoutes:
         """What Prometheus reads."""
         self._metrics.ready(not self._service.engine.readiness)
         self._metrics.revision(self._service.engine.live.revision)
+        self._metrics.counts(self._service.settings.counts and self._service.engine.version.counts is not None)
         with contextlib.suppress(SessionsUnavailable):
             gauges = await self._service.sessions.gauges()
             self._metrics.kept_sessions(gauges.get("sessions", 0))

@@ -123,6 +123,10 @@ class Metrics:
         return self._gauge("revision_rows", "Rows of that revision; a refresh takes them in", "livemax")
 
     @cached_property
+    def _counts(self) -> Gauge:
+        return self._gauge("counts", "1 if what shoppers did next adds to the scores of answers; else 0", "livemin")
+
+    @cached_property
     def _ready(self) -> Gauge:
         return self._gauge(
             "ready", "1 if requests can be answered, by every worker that has started; else 0", "livemin"
@@ -190,6 +194,10 @@ class Metrics:
         """The revision that answers now; None without one."""
         self._revision.set(0 if revision is None else revision.number)
         self._revision_rows.set(0 if revision is None else revision.rows)
+
+    def counts(self, are_read: bool) -> None:
+        """Whether counts add to the scores now."""
+        self._counts.set(are_read)
 
     def version_refused(self, error: Exception) -> None:
         """As of `EngineObserver`."""
