@@ -33,6 +33,7 @@ LAYERS = (
     "indexer.catalogue",
     "indexer.versions",
     "indexer.counts",
+    "indexer.lexical",
     "indexer.index",
     "indexer.store",
     "indexer.storage",
@@ -97,7 +98,9 @@ TABLES = {"polars", "lance", "lancedb", "pyarrow.dataset", "pyarrow.compute"}
 READING = (
     "indexer.catalogue",
     "indexer.counts",
+    "indexer.lexical",
     "indexer.index",
+    "indexer.lexical",
     "indexer.revisions",
     "indexer.search",
     "indexer.service",
