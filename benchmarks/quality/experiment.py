@@ -196,13 +196,17 @@ def open_experiment(
     device: str = "cpu",
     bert: str | None = None,
     electra: str | None = None,
+    sessions: int | None = None,
 ) -> Experiment:
     """An experiment on the corpus folder `data`; `size` names one of `SIZES`.
+
+    Args:
+        sessions: how many of the sessions make up the shop, with the products in them; None for all of both.
 
     Raises:
         UbmError: the corpus cannot be read, or does not fit the split or the task.
     """
-    corpus = Corpus.open(data)
+    corpus = Corpus.open(data) if sessions is None else _smaller(Corpus.open(data), sessions)
     chosen = Split.choose(corpus.session_times(), holdout=holdout, kind=split)
     phrases = chosen.training_phrases(corpus)
     _, tokenizer = fresh_model(corpus, phrases=phrases, seed=seed, **SIZES[size].encoder)
@@ -218,6 +222,14 @@ def open_experiment(
         electra=electra,
         progress=_Progress(),
     )
+
+
+def _smaller(corpus: Corpus, sessions: int) -> Corpus:
+    """A shop of some of the sessions, the same ones each time, and the products in them."""
+    ids = corpus.interactions["session_id"].unique(maintain_order=True)
+    part = corpus.select_sessions(ids.sample(min(sessions, len(ids)), seed=0))
+    seen = pl.col("product_id").is_in(part.interactions["product_id"].drop_nulls().implode())
+    return Corpus(corpus.products.filter(seen), part.interactions)
 
 
 @dataclass

@@ -68,7 +68,7 @@ class TableReport:
         settings = {
             key: str(value) if isinstance(value, Task) else value
             for key, value in vars(options).items()
-            if key in ("table", "task", "size", "holdout", "split", "seed", "stand_in")
+            if key in ("table", "task", "size", "holdout", "split", "seed", "stand_in", "sessions")
         }
         settings = {**settings, "data": options.data.name, "pretraining": _pretraining(SIZES[options.size])}
         self.document = report_header(name, settings, packages=("scikit-learn",))
@@ -179,6 +179,7 @@ def run(options: argparse.Namespace) -> dict[str, Any]:
         device=options.device,
         bert=options.bert,
         electra=options.electra,
+        sessions=options.sessions,
     )
     report.describe(experiment)
     for file in [*options.rows_from, *([report.file] if options.resume and report.file.is_file() else [])]:
@@ -218,6 +219,7 @@ def parse(arguments: Sequence[str] | None = None) -> argparse.Namespace:
     add("--split", choices=list(SplitKind), default="auto")
     add("--holdout", type=float, default=0.2, help="share of validation and test, half each")
     add("--seed", type=int, default=0)
+    add("--sessions", type=int, metavar="N", help="a shop of N of the sessions and the products in them; default: all")
     add("--device", default="cpu")
     add("--bootstrap-rounds", type=int, metavar="N", help="of intervals and paired tests; default: as in `evaluate`")
     add("--resume", action="store_true", help="keep the rows of the report in --out, and train the others")
