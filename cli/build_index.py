@@ -20,9 +20,11 @@ from cli.store_options import (
     Index,
     LatencyMs,
     MemoryGb,
+    NoCounts,
     Recall,
     Runtime,
     Store,
+    counted,
     encoding_device,
     encoding_runtime,
     execution_engine,
@@ -53,8 +55,13 @@ def build_index(
     mapping: CatalogueMap = None,
     interactions: Annotated[
         Path | None,
-        typer.Option("--interactions", metavar="FILE", help="Interactions to count each product's popularity from."),
+        typer.Option(
+            "--interactions",
+            metavar="FILE",
+            help="Interactions to count each product's popularity from, and what shoppers did next.",
+        ),
     ] = None,
+    no_counts: NoCounts = False,
     index: Index = None,
     recall: Recall = None,
     latency_ms: LatencyMs = None,
@@ -95,6 +102,7 @@ def build_index(
             device=device,
             runtime=runtime_name,
             mapping=read_mapping(mapping),
+            counts=not no_counts,
             progress=report,
             notice=warn,
         )
@@ -102,6 +110,7 @@ def build_index(
     say(
         f"{store}: version {version.version} is live, {version.products:,} products in {seconds:.1f} s "
         f"({version.products / seconds:,.0f} products/s); index {version.kind}, recall@10 {version.recall_at_10:.3f}"
+        f"{counted(version)}"
     )
     if output_format in (Format.JSON, Format.JSONL):
         write_document(_summary(version, seconds), output_format)

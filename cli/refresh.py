@@ -29,9 +29,11 @@ from cli.store_options import (
     Index,
     LatencyMs,
     MemoryGb,
+    NoCounts,
     Recall,
     Runtime,
     Store,
+    counted,
     encoding_device,
     encoding_runtime,
     execution_engine,
@@ -73,9 +75,11 @@ def refresh(
         typer.Option(
             "--interactions",
             metavar="FILE",
-            help="Interactions to count popularity from; without them it stays as it is.",
+            help="Interactions to count popularity from, and what shoppers did next; without them both stay as they "
+            "are.",
         ),
     ] = None,
+    no_counts: NoCounts = False,
     feed_time: Annotated[
         datetime | None,
         typer.Option(
@@ -128,6 +132,7 @@ def refresh(
             device=device,
             runtime=runtime_name,
             mapping=read_mapping(mapping),
+            counts=not no_counts,
             progress=report_progress,
             notice=warn,
         )
@@ -155,7 +160,7 @@ def _headline(report: RefreshReport, store: str, *, dry_run: bool) -> str:
     return (
         f"{store}: version {report.published.version} is live after {report.base}{index}{shared}; "
         f"{report.encoded:,} products encoded{resumed}, {report.written:,} written, "
-        f"{report.changes.removed:,} removed in {seconds:.1f} s{_revisions(report)}"
+        f"{report.changes.removed:,} removed in {seconds:.1f} s{counted(report.published)}{_revisions(report)}"
     )
 
 

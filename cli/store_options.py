@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from indexer.index.index_request import IndexRequest
     from indexer.refresh.settings import RefreshSettings
     from indexer.refresh.shards import ExecutionEngine
+    from indexer.versions.version import StoreVersion
     from ubm_embed.data.mappings.mapping import Mapping
 
 # A string: a path would make s3:/bucket of s3://bucket.
@@ -62,6 +63,12 @@ Runtime = Annotated[
         "--runtime",
         help="What reads the products' texts; auto measures which one is fastest among those that agree with float32.",
         show_default="onnx on a CPU, torch on a GPU",
+    ),
+]
+NoCounts = Annotated[
+    bool,
+    typer.Option(
+        "--no-counts", help="Leave out what shoppers did next: answers are by vectors alone, as without interactions."
     ),
 ]
 Index = Annotated[
@@ -142,6 +149,15 @@ def index_request(
         name, _, problem = str(error).partition(" ")
         raise typer.BadParameter(f"--{name.replace('_', '-')} {problem}") from None
     return None if request == IndexRequest() else request
+
+
+def counted(version: StoreVersion) -> str:
+    """What a version has counts of, as the end of a line; nothing if it has none."""
+    counts = version.counts
+    if counts is None:
+        return ""
+    nearest = f" and {counts.spread:,} as their nearest" if counts.spread else ""
+    return f"; counts of {counts.products:,} products{nearest}, from {counts.interactions:,} interactions"
 
 
 def encoding_device(engine: EngineName, device: str) -> str:

@@ -10,13 +10,16 @@ from __future__ import annotations
 from collections.abc import Collection, Sequence
 from dataclasses import asdict
 from datetime import UTC, datetime
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pyarrow as pa
 
 from indexer.catalogue.catalogue_writer import write_popularity
+from indexer.counts.count_summary import CountSummary
 from indexer.index.index_request import IndexRequest
+from indexer.refresh.built_index import TableVectors
 from indexer.refresh.feed_time import KEPT_FILE
 from indexer.refresh.gates import Gate, GateResult, require_passed
 from indexer.refresh.going_live import go_live
@@ -25,6 +28,7 @@ from indexer.refresh.plan import Plan
 from indexer.refresh.publication import next_number
 from indexer.refresh.schema_changes import column_summaries
 from indexer.refresh.settings import RefreshSettings
+from indexer.refresh.version_counts import VersionParts, copy_counts, write_version_counts
 from indexer.revisions.segment import ROW_DELETED, ROW_REVISION, ROW_TIME, segment_schema, write_patch
 from indexer.store.embedding_store import EmbeddingStore, version_folder
 from indexer.store.table_schema import VECTOR
@@ -36,6 +40,7 @@ from indexer.versions.version import (
     StoreVersion,
     digests,
 )
+from indexer.versions.version_index import open_index
 
 # What these found of the vectors and the index holds as long as both do.
 _STANDING = (Gate.VECTORS, Gate.INDEXED, Gate.RECALL, Gate.LATENCY, Gate.UNIFORMITY)
@@ -70,7 +75,10 @@ def publish_attributes(
         write_popularity(aside, popularity, plan.rows.ids_of)
         if plan.kept is not None:
             (aside / KEPT_FILE).write_bytes(plan.kept)
-        version = shared.model_copy(update=_manifest(plan, number, shared, results) | {"files": digests(aside)})
+        counts = {"counts": _write_counts(store, plan, shared, aside)}
+        version = shared.model_copy(
+            update=_manifest(plan, number, shared, results) | counts | {"files": digests(aside)}
+        )
         version.write(aside)
     go_live(store, version, known=plan.live)
     return version
@@ -92,6 +100,20 @@ def _patch(plan: Plan, rows: LiveRows) -> pa.Table:
         ]
         parts.append(pa.table(columns, schema=schema))
     return pa.concat_tables(parts)
+
+
+def _write_counts(store: EmbeddingStore, plan: Plan, shared: StoreVersion, folder: Path) -> CountSummary | None:
+    """The counts of the version before, of which only a file of its own is copied; or those of the interactions."""
+    if isinstance(plan.counts, StoreVersion):
+        return copy_counts(store, plan.counts, folder)
+    with store.storage.open_folder(version_folder(shared.version)) as files:
+        parts = VersionParts(
+            files,
+            shared.products,
+            TableVectors(store.table, shared.table_version),
+            lambda: open_index(store.table, shared.table_version, shared.index_spec, files),
+        )
+        return write_version_counts(store, plan.counts, parts, shared.model_id, folder)
 
 
 def _manifest(plan: Plan, number: int, shared: StoreVersion, results: Sequence[GateResult]) -> dict[str, Any]:

@@ -17,6 +17,8 @@ from indexer.refresh.feed_time import FoldCounts
 from indexer.refresh.gates import Gate, GateResult
 from indexer.refresh.interaction_counts import InteractionCounts
 from indexer.refresh.live_rows import LiveRows
+from indexer.refresh.logged_transitions import CatalogueTransitions
+from indexer.refresh.version_counts import CountsSource
 from indexer.store.table_schema import ADDED_COLUMNS
 from indexer.versions.live import Live
 from indexer.versions.version import StoreVersion
@@ -44,6 +46,7 @@ class Plan:
         live_schema: columns of the live version and their types, empty if there is none.
         rows: the live products, with which the catalogue is compared; None if there are none.
         folded: what became of the live revision in the catalogue; None without one.
+        counts: where the counts of the new version come from; None for a version without counts.
     """
 
     scan: CatalogueScan
@@ -59,6 +62,7 @@ class Plan:
     live_schema: pl.Schema = field(default_factory=pl.Schema)
     rows: LiveRows | None = None
     folded: FoldCounts | None = None
+    counts: CountsSource | None = None
 
     @classmethod
     def to_build(
@@ -89,6 +93,7 @@ class Plan:
             rewrite_reason="a build writes every product",
             pairs=None if counts is None else counts.pairs,
             rows=rows,
+            counts=_transitions(scan, counts),
         )
 
     @classmethod
@@ -99,6 +104,8 @@ class Plan:
         model: ModelFolder | None,
         rows: LiveRows,
         folded: FoldCounts | None = None,
+        *,
+        keep_counts: bool = True,
     ) -> Plan:
         """Write what the live version lacks.
 
@@ -106,6 +113,7 @@ class Plan:
             model: the model that takes over, None for the model of the live version.
             rows: the live products, with which the catalogue was scanned.
             folded: what became of the live revision in the catalogue.
+            keep_counts: whether the counts of the live version are taken over where none were counted.
         """
         base = rows.version
         same_model = model is None or model.model_id == base.model_id
@@ -124,6 +132,7 @@ class Plan:
             pairs=None if counts is None else counts.pairs,
             rows=rows,
             folded=folded,
+            counts=_transitions(scan, counts) or (base if keep_counts and base.counts is not None else None),
         )
 
     def rows_gate(self, max_lost: float) -> GateResult:
@@ -144,7 +153,17 @@ class Plan:
     def is_empty(self) -> bool:
         """Whether the live version is what would be written, and has no revision that would become part of it."""
         is_revised = self.live is not None and self.live.revision is not None and bool(self.live.revision.segments)
-        return self.rewrite_reason is None and self.changes.counts.none and not is_revised
+        return self.rewrite_reason is None and self.changes.counts.none and not is_revised and not self.changes_counts
+
+    @property
+    def changes_counts(self) -> bool:
+        """Whether the counts would not be those of the live version."""
+        before = None if self.base is None else self.base.counts
+        if not isinstance(self.counts, CatalogueTransitions):
+            return self.counts is None and before is not None
+        # The popularity of each product is compared on its own.
+        numbers = (self.counts.interactions, self.counts.sessions)
+        return before is None or numbers != (before.interactions, before.sessions)
 
     @property
     def changes_no_vector(self) -> bool:
@@ -176,6 +195,13 @@ class Plan:
         replaced = np.ones(len(self.rows), bool)
         replaced[self.changes.table_rows[~self.write & (self.changes.table_rows >= 0)]] = False
         return self.rows.ids_at(replaced)
+
+
+def _transitions(scan: CatalogueScan, counts: InteractionCounts | None) -> CatalogueTransitions | None:
+    """What was counted of the products of a catalogue; None if transitions were not."""
+    if counts is None or counts.transitions is None:
+        return None
+    return counts.transitions.of_catalogue(scan.id_hashes)
 
 
 def _rewrite_reason(

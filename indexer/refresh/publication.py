@@ -23,6 +23,7 @@ from indexer.refresh.release_candidate import ReleaseCandidate
 from indexer.refresh.settings import RefreshSettings
 from indexer.refresh.vector_measurement import VectorMeasurement
 from indexer.refresh.version_canaries import write_canaries
+from indexer.refresh.version_counts import VersionParts, write_version_counts
 from indexer.refresh.version_gates import (
     indexed_gate,
     scanned_shift,
@@ -106,6 +107,8 @@ def make_version(
         measured.probes.write(aside)
         if candidate.kept is not None:
             (aside / KEPT_FILE).write_bytes(candidate.kept)
+        parts = VersionParts(aside, written.rows, vectors, lambda: made.built.index)
+        counts = write_version_counts(store, candidate.counts, parts, candidate.model_id, aside)
         write_canaries(store, candidate.model_id, made.built.index, aside, kept=candidate.canaries)
         version = StoreVersion(
             layout=LAYOUT,
@@ -132,6 +135,7 @@ def make_version(
             gates={str(result.gate): result.to_dict() for result in results},
             files=digests(aside),
             index_update=made.update.to_dict(),
+            counts=counts,
         )
         version.write(aside)
     return version

@@ -29,6 +29,7 @@ from indexer.refresh.report import RefreshReport
 from indexer.refresh.schema_changes import compare_catalogues
 from indexer.refresh.settings import RefreshSettings
 from indexer.refresh.shards import ExecutionEngine, encode_locally
+from indexer.refresh.version_counts import count_weights
 from indexer.refresh.writing import timed, write_rows
 from indexer.store.embedding_store import LIVE_FILE, STAGING, EmbeddingStore, staging_folder
 from indexer.versions.live import read_live
@@ -36,6 +37,7 @@ from indexer.versions.pruning import try_prune
 from indexer.versions.rollback import require_complete
 from indexer.versions.tags import read_tags
 from indexer.versions.version import StoreVersion, read_version
+from ubm_embed.counts.ranking_weights import CountWeights
 from ubm_embed.data.mappings.mapping import Mapping
 from ubm_embed.data.products import CatalogueFile
 from ubm_embed.errors import InvalidData, NotFound
@@ -55,6 +57,7 @@ def build_index(
     device: str = "auto",
     runtime: str | None = None,
     mapping: Mapping | None = None,
+    counts: bool = True,
     progress: Progress = silent,
     notice: Notice = unsaid,
 ) -> StoreVersion:
@@ -64,13 +67,15 @@ def build_index(
         model: a model folder; the store keeps a copy.
         products: the catalogue, in any format that `product_batches` reads.
         store: path or URI of the store, made if it is not there.
-        interactions: what shoppers did, from which popularity is counted; without them it is 0 everywhere.
+        interactions: what shoppers did, from which popularity is counted, and what followed what; without them
+            popularity is 0 everywhere and there are no counts.
         settings: limits of the gates, which versions stay, how the work is divided, which index is built.
         allow: gates that may fail.
         engine: encodes the shards.
         device: "auto" takes a GPU if there is one.
         runtime: the text runtime, a `RuntimeName`; None for what reads the model on this device.
         mapping: which columns of the catalogue are what; None if they have our names.
+        counts: whether the version has counts of what followed what.
         notice: is told what was changed in the catalogue, and how its columns differ from those of the live version.
 
     Raises:
@@ -85,11 +90,11 @@ def build_index(
     folder = open_model(model)
     scan = CatalogueScan.read(products, mapping)
     scan.give_notice(notice)
-    counts = read_counts(interactions, notice)
+    counted = read_counts(interactions, notice, folder.count_weights if counts else None)
     target = EmbeddingStore.create(store)
     with target.write_lock():
         read_tags(target)  # pruning needs them: fail now if they are damaged
-        plan = _build_plan(target, scan, counts, folder)
+        plan = _build_plan(target, scan, counted, folder)
         require_buildable(index, plan.dimension)
         may_fail = Gate.SCHEMA in allow
         compared = compare_catalogues(target, plan, settings.gates.max_lost, notice, may_fail=may_fail)
@@ -144,6 +149,7 @@ def refresh(
     device: str = "auto",
     runtime: str | None = None,
     mapping: Mapping | None = None,
+    counts: bool = True,
     progress: Progress = silent,
     notice: Notice = unsaid,
 ) -> RefreshReport:
@@ -153,7 +159,8 @@ def refresh(
         products: the catalogue, in any format that `product_batches` reads.
         store: path or URI of a store that answers.
         model: another model's folder, which encodes everything again. None is the model of the live version.
-        interactions: what shoppers did, from which popularity is counted; None leaves it as it is.
+        interactions: what shoppers did, from which popularity is counted, and what followed what; None leaves both as
+            they are: new products take the counts of their nearest.
         feed_time: when the catalogue was exported: what was upserted or deleted later is kept. None is when the newest
             of its files was written.
         settings: as of `build_index`.
@@ -163,6 +170,7 @@ def refresh(
         device: "auto" takes a GPU if there is one.
         runtime: the text runtime, a `RuntimeName`; None for what reads the model on this device.
         mapping: which columns of the catalogue are what; None if they have our names.
+        counts: whether the version has counts of what followed what.
         notice: is told what was changed in the catalogue, and how its columns differ from those of the live version.
 
     Raises:
@@ -180,16 +188,16 @@ def refresh(
     folder = None if model is None else open_model(model)
     with nullcontext() if dry_run else target.write_lock():
         with timed(seconds, "compare"):
-            counts = read_counts(interactions, notice)
+            counted = read_counts(interactions, notice, _count_weights(target, folder) if counts else None)
             live = LiveRows.open(target)
             time = exported_at(feed_time, CatalogueFile(Path(products), mapping).files)
             newer, folded = newer_products(live, time, notice)
             scan = CatalogueScan.read(products, mapping, live, newer)
             scan.give_notice(notice)
-            plan = Plan.to_refresh(scan, counts, folder, live, folded)
+            plan = Plan.to_refresh(scan, counted, folder, live, folded, keep_counts=counts)
             may_fail = dry_run or Gate.SCHEMA in allow
             compared = compare_catalogues(target, plan, settings.gates.max_lost, notice, may_fail=may_fail)
-        index, model_id = _requested_index(plan, settings), plan.model_id
+        index, model_id, has_counts = _requested_index(plan, settings), plan.model_id, plan.counts is not None
         report = RefreshReport.planned(plan, compared, index, seconds)
         changes_nothing = plan.is_empty and report.index is None
         if may_share := may_share_files(plan, index, settings) and not changes_nothing:
@@ -225,6 +233,9 @@ def refresh(
                 del plan, scan, live, newer  # what they hold of each product is not needed any more
                 with timed(seconds, "index, check and publish"):
                     version, resumed = publish(target, candidate, settings, allow), candidate.resumed
+            if has_counts and version.counts is None:
+                lost = f"the counts of version {report.base} are missing or damaged"
+                notice(f"{lost}: version {version.version} answers without; --interactions FILE counts anew")
             folded = _with_carried(target, version, folded)
             report = replace(report, published=version, resumed=resumed, gates=version.gates, revisions=folded)
         with timed(seconds, "tidy up"):
@@ -232,6 +243,11 @@ def refresh(
             staging = staging_folder(model_id) if model is None else STAGING
             pruned = try_prune(target, settings.keep, staging)
         return replace(report, pruned=pruned.versions, freed=max(0, pruned.bytes), prune_error=pruned.error)
+
+
+def _count_weights(store: EmbeddingStore, model: ModelFolder | None) -> CountWeights:
+    """How transitions are counted for the model of a refresh, None for that of the live version."""
+    return model.count_weights if model else count_weights(store, read_version(store).model_id)
 
 
 def _with_carried(store: EmbeddingStore, version: StoreVersion, folded: FoldCounts | None) -> FoldCounts | None:

@@ -11,6 +11,7 @@ from indexer.index.index_request import IndexRequest
 from indexer.refresh.gates import GateResult
 from indexer.refresh.plan import ChangeCounts
 from indexer.refresh.row_signatures import Signatures
+from indexer.refresh.version_counts import CountsSource
 from indexer.versions.live import Live
 from indexer.versions.version import ColumnSummary, StoreVersion
 
@@ -39,6 +40,7 @@ class ReleaseCandidate:
         canaries: those of a version that is repaired, which stay; None to make them.
         revisions: what became of the rows of the revision that was live when the work began, for the manifest.
         kept: the file of products that are newer than the catalogue; None for none.
+        counts: where its counts come from; None for a version without counts.
     """
 
     table_version: int
@@ -60,6 +62,7 @@ class ReleaseCandidate:
     canaries: bytes | None = None
     revisions: Mapping[str, int] = field(default_factory=dict)
     kept: bytes | None = None
+    counts: CountsSource | None = None
 
     @property
     def vectors_model_id(self) -> str:

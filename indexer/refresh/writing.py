@@ -83,6 +83,7 @@ def write_rows(
         results=tuple(results),
         revisions=plan.folded.to_dict() if plan.folded else {},
         kept=plan.kept,
+        counts=plan.counts,
         runtime=_runtimes(plan, runtimes_of(store, plan.model_id, shards)),
         index=index,
         columns=column_summaries(plan.scan),

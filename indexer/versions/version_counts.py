@@ -8,16 +8,11 @@ from indexer.counts.counts_file import COUNTS_FILE, VersionCounts, read_counts
 from indexer.versions.version import StoreVersion
 
 
-def counts_folder(version: StoreVersion, folder: Path, own: Path | None = None) -> Path | None:
-    """The folder that has the counts of a version; None of a version without counts.
-
-    Args:
-        folder: of `version.files_version`.
-        own: the version's folder, if that is another one.
-    """
+def counts_holder(version: StoreVersion) -> int | None:
+    """The version in whose folder the counts of a version are; None of a version without counts."""
     if version.counts is None:
         return None
-    return own if own is not None and COUNTS_FILE in version.files else folder
+    return version.version if COUNTS_FILE in version.files else version.files_version
 
 
 def open_counts(version: StoreVersion, folder: Path, own: Path | None = None) -> VersionCounts | None:
@@ -30,5 +25,9 @@ def open_counts(version: StoreVersion, folder: Path, own: Path | None = None) ->
     Raises:
         InvalidData: the file is missing, truncated or damaged, or has other rows than the version.
     """
-    holder = counts_folder(version, folder, own)
-    return None if holder is None else read_counts(holder / COUNTS_FILE, version.products)
+    holder = counts_holder(version)
+    if holder is None:
+        return None
+    return read_counts(
+        (own if own is not None and holder == version.version else folder) / COUNTS_FILE, version.indexed
+    )

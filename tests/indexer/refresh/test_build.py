@@ -8,6 +8,7 @@ import polars as pl
 import pytest
 
 from indexer.catalogue.mapped_catalogue import CATALOGUE_FILES, MappedCatalogue
+from indexer.counts.counts_file import COUNTS_FILE
 from indexer.index import vector_index as index
 from indexer.refresh.refresh import build_index
 from indexer.refresh.settings import RefreshSettings
@@ -37,7 +38,7 @@ def test_a_version_describes_itself(store: Path, model_folder: Path) -> None:
     assert set(version.gates) >= {"vectors", "indexed", "recall", "uniformity"}
     assert all(gate["passed"] for gate in version.gates.values())
     hashes = {"text_hashes.npy", "row_hashes.npy", "popularity.npy"}
-    assert set(version.files) == {index.INDEX_FILE, *CATALOGUE_FILES, *hashes, "probes.npz", CANARIES_FILE}
+    assert set(version.files) == {index.INDEX_FILE, *CATALOGUE_FILES, *hashes, "probes.npz", CANARIES_FILE, COUNTS_FILE}
     assert version.layout == LAYOUT
     require_digests(version, store / "versions" / "1")
 
@@ -102,11 +103,13 @@ def test_another_model_brings_its_own_vectors(store: Path, other_model_folder: P
     assert Retriever.open(store, version=1).version.model_id == before["model_id"]
 
 
-def test_a_damaged_copy_of_the_model_is_replaced(store: Path, model_folder: Path, products_file: Path) -> None:
+def test_a_damaged_copy_of_the_model_is_replaced(
+    store: Path, model_folder: Path, products_file: Path, interactions_file: Path
+) -> None:
     before = answer_of(store)
     copy = store / "models" / model_id_of(model_folder)
     (copy / "config.json").unlink()
-    build_index(model=model_folder, products=products_file, store=store)
+    build_index(model=model_folder, products=products_file, interactions=interactions_file, store=store)
     assert answer_of(store)["matches"] == before["matches"]
 
 
