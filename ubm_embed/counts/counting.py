@@ -59,7 +59,7 @@ class TransitionCounter:
         """Count more sessions, none of which was counted before."""
         viewed = only_products(sessions.take_back(), self._seen.size)
         self._seen += np.bincount(viewed.rows, minlength=self._seen.size)
-        pairs = [_pairs_apart(viewed, distance) for distance in range(1, _MAX_DISTANCE + 1)]
+        pairs = [pairs_apart(viewed, distance) for distance in range(1, _MAX_DISTANCE + 1)]
         keys = [(one[0].astype(np.int64) * self._seen.size + one[1]) << _BITS for one in pairs]
         # Numbers that say all are sorted in a quarter of the time that an order takes.
         codes = np.sort(np.concatenate([one + distance for distance, one in enumerate(keys, 1)]))
@@ -208,7 +208,7 @@ def _longest_row(lengths: IntArray, entries: int) -> int:
     return max(1, int(np.searchsorted(np.cumsum(at_least[1:]), entries, side="right")))
 
 
-def _pairs_apart(sessions: SessionTable, distance: int) -> tuple[IntArray, IntArray]:
+def pairs_apart(sessions: SessionTable, distance: int) -> tuple[IntArray, IntArray]:
     """Pairs of different products `distance` apart in a session: the earlier ones [P], the later ones [P]."""
     session_of = sessions.session_of()
     earlier, later = sessions.rows[:-distance], sessions.rows[distance:]

@@ -1,4 +1,4 @@
-"""Fitting what counts weigh: how likely they make the next products of held-out sessions, beside the cosines of a model.
+"""The weights of counts that make the next products of held-out sessions most likely, beside the cosines of a model.
 
 Letters: E examples, M products.
 """

@@ -16,6 +16,7 @@ from ubm_embed.counts.counting import NEIGHBOURS, largest_of_rows, summed
 from ubm_embed.counts.transition_counts import TransitionCounts
 from ubm_embed.data.arrays import BoolArray, FloatArray, IntArray, offsets_of, ragged_index
 
+NEAREST = 4  # known products that a new one takes counts from
 # Entries that are made at once, of some 60 bytes each.
 _CHUNK = 4_000_000
 

@@ -14,7 +14,9 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.sparse import csr_array
 
-from ubm_embed.data.arrays import BoolArray, FloatArray, IntArray, offsets_of
+from ubm_embed.counts.counting import only_products, pairs_apart
+from ubm_embed.counts.session_counts import SessionCounts
+from ubm_embed.data.arrays import BoolArray, FloatArray
 from ubm_embed.data.batches.session_table import SessionTable
 
 _MAX_DISTANCE = 10  # of a pair that counts; item embeddings start from these counts, too (`neighbour_vectors`)
@@ -102,7 +104,7 @@ class RecentCoOccurrence:
         sessions = sessions.take_back()
         near, viewed = csr_array((products, products), dtype=np.float32), only_products(sessions, products)
         for distance in range(1, _MAX_DISTANCE + 1):
-            pairs = _pairs_apart(viewed, distance)
+            pairs = pairs_apart(viewed, distance)
             weights = np.full(pairs[0].size, 1 / distance, dtype=np.float32)
             near += csr_array((weights, pairs), shape=near.shape)
         return cls(_over_root_counts(near + near.T, session_products(sessions, products)))
@@ -118,19 +120,24 @@ class RecentCoOccurrence:
         return scores
 
 
-def only_products(sessions: SessionTable, products: int) -> SessionTable:
-    """The sessions without their search phrases; some may be empty."""
-    is_product = sessions.rows < products
-    offsets = offsets_of(is_product.astype(np.int64))[sessions.offsets]
-    return SessionTable(sessions.actions[is_product], sessions.rows[is_product], offsets)
+@dataclass(frozen=True)
+class DirectionalCounts:
+    """What came after the last products of a session: the counts that a model has beside its cosines, alone.
 
+    They are counted and weighted by the defaults of `CountWeights`.
+    """
 
-def _pairs_apart(sessions: SessionTable, distance: int) -> tuple[IntArray, IntArray]:
-    """Pairs of products `distance` apart in a session: the earlier ones [P], the later ones [P]."""
-    session_of = sessions.session_of()
-    earlier, later = sessions.rows[:-distance], sessions.rows[distance:]
-    paired = session_of[:-distance] == session_of[distance:]
-    return earlier[paired], later[paired]
+    counts: SessionCounts
+
+    @classmethod
+    def fit(cls, sessions: SessionTable, products: int) -> Self:
+        """Count transitions."""
+        return cls(SessionCounts.fit(sessions, products))
+
+    def scores(self, prefixes: SessionTable) -> FloatArray:
+        """[E, M]."""
+        scores: FloatArray = self.counts.sums(prefixes).toarray()
+        return scores
 
 
 def _over_root_counts(together: csr_array, held: csr_array) -> csr_array:

@@ -21,10 +21,12 @@ from ubm_embed.data.tasks.split import Split
 from ubm_embed.data.tasks.task import Task
 from ubm_embed.data.text.token_table import TokenTable
 from ubm_embed.errors import InvalidData
-from ubm_embed.evaluation.baselines import CoOccurrence, Popularity, RecentCoOccurrence, Scorer
+from ubm_embed.evaluation.baselines import CoOccurrence, DirectionalCounts, Popularity, RecentCoOccurrence, Scorer
+from ubm_embed.evaluation.counted_model import CountedModel
 from ubm_embed.evaluation.head_baselines import count_baselines
 from ubm_embed.evaluation.metric_summary import MetricSummary
 from ubm_embed.evaluation.next_item import SessionModel, ranks_of
+from ubm_embed.evaluation.session_neighbours import SessionNeighbours
 from ubm_embed.evaluation.unseen import CorpusOverlap, UnseenPart
 from ubm_embed.inference.embedder import Embedder
 from ubm_embed.inference.predictor import Predictor
@@ -127,10 +129,12 @@ def evaluate(
     dataset = _dataset(task, tokenized, unseen, checkpoint, repeats=repeats, min_interactions=min_interactions)
     examples = dataset.test(max_examples=max_examples, seed=seed)
     evaluator = Evaluator(corpus, dataset, examples, device, progress)
-    predictions = [evaluator.model(MODEL, checkpoint, tokenized.texts)]
+    models = [[*evaluator.model(MODEL, checkpoint, tokenized.texts)]]
     if against is not None:
-        predictions.append(evaluator.model(OTHER, against, other.texts))
-    predictions.extend(evaluator.baselines(seed))
+        models.append([*evaluator.model(OTHER, against, other.texts)])
+    predictions = [first for first, *_ in models]  # of the models as they answer
+    predictions += [one for _, *rest in models for one in rest]
+    predictions += evaluator.baselines(seed)
     return Evaluation(
         task=task,
         model_id=checkpoint.model_id,
@@ -215,17 +219,23 @@ class Evaluator:
     device: str = "auto"
     progress: Progress = silent
 
-    def model(self, name: str, checkpoint: Checkpoint, texts: TokenTable) -> Predictions:
-        """The predictions of a model.
+    def model(self, name: str, checkpoint: Checkpoint, texts: TokenTable) -> Iterator[Predictions]:
+        """The predictions of a model; for NIP as it answers, with counts of the training part, and without them.
 
         Args:
             texts: of the corpus by the model's own tokenizer, with the same rows as those of the dataset.
         """
         if self.dataset.task is not Task.NIP:
             predictor = Predictor.from_checkpoint(checkpoint, device=self.device)
-            return Predictions(name, predictor.predict_table(texts, self.examples.prefixes), predictor.threshold)
+            yield Predictions(name, predictor.predict_table(texts, self.examples.prefixes), predictor.threshold)
+            return
         embedder = Embedder(checkpoint, device=self.device)
-        return self.scorer(name, SessionModel.from_embedder(embedder, self.corpus.products, texts, self.progress))
+        model = SessionModel.from_embedder(embedder, self.corpus.products, texts, self.progress)
+        if not len(training := self.dataset.parts.training):
+            yield self.scorer(name, model)
+            return
+        yield self.scorer(name, CountedModel.fit(model, training, checkpoint.count_weights))
+        yield self.scorer(f"{name} without counts", model)
 
     def scorer(self, name: str, scorer: Scorer) -> Predictions:
         """NIP: the ranks of the targets by a scorer of all products."""
@@ -234,7 +244,7 @@ class Evaluator:
         return Predictions(name, ranks)
 
     def baselines(self, seed: int) -> Iterator[Predictions]:
-        """RAND for PIP, FIXED for RLP (4.1.3), what counting gives for both; POP and two co-occurrences for NIP.
+        """RAND for PIP, FIXED for RLP (4.1.3), what counting gives for both; five that count for NIP.
 
         Those that count training sessions are left out where the corpus has none, as a later one may.
         """
@@ -244,6 +254,8 @@ class Evaluator:
             case Task.NIP if len(training):
                 yield self.scorer("co-occurrence", CoOccurrence.fit(training, products))
                 yield self.scorer("recent co-occurrence", RecentCoOccurrence.fit(training, products))
+                yield self.scorer("directional counting", DirectionalCounts.fit(training, products))
+                yield self.scorer("VMIS-kNN", SessionNeighbours.fit(training, products))
                 yield self.scorer("POP", Popularity.fit(training, products))
             case Task.PIP:
                 yield Predictions("RAND", rng.random(count, dtype=np.float32))

@@ -7,7 +7,13 @@ from hypothesis import strategies as st
 
 from ubm_embed.data.batches.session_table import SessionTable
 from ubm_embed.data.session import Action
-from ubm_embed.evaluation.baselines import CoOccurrence, Popularity, RecentCoOccurrence, only_products, seen_products
+from ubm_embed.evaluation.baselines import (
+    CoOccurrence,
+    DirectionalCounts,
+    Popularity,
+    RecentCoOccurrence,
+    seen_products,
+)
 
 PRODUCTS = 4
 PHRASE = 4  # a text row after the products
@@ -121,10 +127,10 @@ def test_pairs_up_to_10_positions_apart_and_the_last_8_products_count():
     assert ninth.tolist() == without.tolist()
 
 
-def test_only_products_leaves_sessions_without_phrases():
-    kept = only_products(table([0, PHRASE, 2], [PHRASE], [], [PHRASE, 3]), PRODUCTS)
-    assert (kept.rows.tolist(), kept.offsets.tolist()) == ([0, 2, 3], [0, 2, 2, 2, 3])
-    assert kept.actions.size == 3
+def test_directional_counts_score_what_came_after_the_last_products_of_a_session():
+    scores = DirectionalCounts.fit(table(*[[0, 1, 2]] * 3), PRODUCTS).scores(table([0], [1], [0, 1]))
+    assert np.argmax(scores, axis=1).tolist() == [1, 2, 2]
+    assert scores[1, 0] > 0 == scores[1, 3]  # what came before counts less, and not nothing
 
 
 def test_seen_products_are_those_of_the_session():
@@ -133,5 +139,5 @@ def test_seen_products_are_those_of_the_session():
 
 
 def test_no_training_sessions_score_nothing():
-    for scorer in (Popularity, CoOccurrence, RecentCoOccurrence):
+    for scorer in (Popularity, CoOccurrence, RecentCoOccurrence, DirectionalCounts):
         assert scorer.fit(table(), PRODUCTS).scores(ASKED).tolist() == [[0] * PRODUCTS] * 5

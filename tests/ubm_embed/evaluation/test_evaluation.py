@@ -29,6 +29,8 @@ TRAINING = ~(TEST | VALIDATION)
 PARTS = np.where(TEST, "test", np.where(VALIDATION, "validation", "training")).tolist()
 
 
+WITHOUT = "UBM without counts"
+BASELINES = ("co-occurrence", "recent co-occurrence", "directional counting", "VMIS-kNN", "POP")
 ROUNDS = {Task.NIP: 20, Task.PIP: 5, Task.RLP: 10}
 
 
@@ -104,7 +106,7 @@ class TestNextItem:
     def test_all_models_get_the_examples_of_the_test_part(self, corpus, checkpoint, examples_by_name):
         result = evaluate(Task.NIP, corpus, checkpoint(corpus))
         assert result.examples == TEST.sum() != VALIDATION.sum()
-        assert examples_by_name.keys() == {"UBM", "co-occurrence", "recent co-occurrence", "POP"}
+        assert examples_by_name.keys() == {"UBM", WITHOUT, *BASELINES}
         for examples in examples_by_name.values():
             assert examples.targets.tolist() == [3] * int(TEST.sum())
             assert examples.prefixes.rows.tolist() == [0] * int(TEST.sum())
@@ -147,8 +149,7 @@ class TestNextItem:
     def test_progress_is_reported(self, corpus, checkpoint):
         steps = []
         evaluate(Task.NIP, corpus, checkpoint(corpus), progress=lambda what, *rest: steps.append(what))
-        examples_by_name = ("UBM", "co-occurrence", "recent co-occurrence", "POP")
-        assert set(steps) == {"embedding products", *(f"scoring {name}" for name in examples_by_name)}
+        assert set(steps) == {"embedding products", *(f"scoring {name}" for name in ("UBM", WITHOUT, *BASELINES))}
 
 
 class TestOtherTasks:
@@ -185,7 +186,7 @@ class TestAgainst:
         stir(other.model)
         result = evaluate(Task.NIP, corpus, model, against=other)
         assert [row.name for row in result.rows] == [
-            *("UBM", "the other model", "co-occurrence", "recent co-occurrence", "POP")
+            *("UBM", "the other model", WITHOUT, "the other model without counts", *BASELINES)
         ]
         assert result.rows[0].p_values is None
         assert all(row.p_values.keys() == row.metrics.keys() for row in result.rows[1:])
