@@ -21,10 +21,9 @@ class Reason:
         interaction: its number in the session, from 1, among those that could be read.
         action: what the shopper did.
         product_id, query: the product, or the search phrase.
-        effect: how much it adds to the match's score: how much lower the cosine would be without it, and `counts`.
+        effect: how much lower the match would score without it, by its text and by counts.
         words: the words that it shares with the match, in the match's order.
-        counts: what is added because shoppers went on to the match after this product; the counts of all interactions
-            together are what counts add to the match's score.
+        counts: the part of it that is due to shoppers who went on from its product to the match.
     """
 
     interaction: int

@@ -52,14 +52,14 @@ class CountSource:
         return Bonuses(found.positions, values).where(values > 0)
 
     def parts(self, steps: Sequence[Step], positions: Sequence[int]) -> FloatArray:
-        """How much of the bonus of each match is due to each step, in proportion to what it counts: [K, S]."""
+        """How much lower the bonus of each match would be without what followed each step: [K, S]."""
         recent, parts = self._recent(steps), np.zeros((len(positions), len(steps)), np.float32)
         for row, position in enumerate(positions):
             counts, seen = self._counts.parts(recent.positions, recent.weights, position)
-            total = counts.sum()
-            if total > 0:
-                bonus = self._counts.weights.bonus(total[None], np.array([seen], np.uint8))
-                parts[row, recent.steps] = bonus * counts / total
+            total = counts.sum(keepdims=True)
+            sums = np.concatenate([total, np.maximum(total - counts, 0)])
+            bonus = self._counts.weights.bonus(sums, np.full(sums.size, seen, np.uint8))
+            parts[row, recent.steps] = bonus[0] - bonus[1:]
         return parts
 
     def _recent(self, steps: Sequence[Step]) -> _Recent:

@@ -42,7 +42,7 @@ def reasons_for(
         products: the matches, K.
         vectors: of the matches, [K, D].
         move: what else was done to the session's vector: [B, D] -> [B, D].
-        counted: how much counts have added to the score of each match for each interaction, [K, S].
+        counted: how much lower each match would score if nothing had followed each interaction, [K, S]; by default 0.
     """
     first = max(0, len(session.interactions) - embedder.max_interactions)
     interactions = session.interactions[first:]

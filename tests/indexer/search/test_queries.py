@@ -161,7 +161,8 @@ class TestCost:
 class TestNegatives:
     def test_move_the_session_away(self, retriever: Retriever) -> None:
         visit, negatives = session(view("p1"), search("red")), (view("p3"), inline(NEW))
-        (answer,) = retriever.answer([Query(visit, 8, Rules(exclude_seen=False), negatives=negatives)])
+        by_cosine = Rules(exclude_seen=False, counts=False, words=False)
+        (answer,) = retriever.answer([Query(visit, 8, by_cosine, negatives=negatives)])
         positions = retriever.catalogue.find([f"p{row}" for row in range(1, 9)])
         vectors = retriever.index.vectors(np.arange(8))
         mean = (vectors[positions["p3"]] + retriever.embedder.embed_product(NEW)) / 2
@@ -190,11 +191,10 @@ class TestNegatives:
 
     def test_reasons_are_about_the_moved_session(self, retriever: Retriever) -> None:
         visit, negatives = session(view("p1"), view("p2")), (view("p3"),)
-        (answer,) = retriever.answer([Query(visit, 8, explain=True, negatives=negatives)])
+        (answer,) = retriever.answer([Query(visit, 8, Rules(counts=False), explain=True, negatives=negatives)])
+        without_counts = Rules(exclude=frozenset({"p1", "p2"}), counts=False)
         for dropped, left in ((1, "p2"), (2, "p1")):
-            (rest,) = retriever.answer(
-                [Query(session(view(left)), 8, Rules(exclude=frozenset({"p1", "p2"})), negatives=negatives)]
-            )
+            (rest,) = retriever.answer([Query(session(view(left)), 8, without_counts, negatives=negatives)])
             without = {match.product_id: match.score or 0.0 for match in rest.matches}
             for match in answer.matches:
                 for reason in match.reasons or ():

@@ -17,11 +17,16 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from indexer.catalogue.mapped_catalogue import MappedCatalogue
+from indexer.counts.counts_file import VersionCounts, read_counts
 from indexer.index.vector_index import VectorIndex
+from indexer.revisions.overlay import Overlay
+from indexer.revisions.revised_counts import RevisedCounts
 from indexer.search import open_version
+from indexer.search.count_source import CountSource
 from indexer.search.query import Query
 from indexer.search.ranking import Rules
 from indexer.search.retriever import Retriever
+from indexer.search.sources import Sources
 from indexer.service.engine.readiness import problems
 from indexer.store.embedding_store import EmbeddingStore
 from indexer.updates.updater import Updater
@@ -29,6 +34,7 @@ from indexer.versions.live import read_live
 from indexer.versions.rollback import roll_back
 from tests.indexer.same_answers import assert_same_matches
 from tests.indexer.search.toy_requests import ids, search, session, view
+from ubm_embed.counts.transition_counts import TransitionCounts
 from ubm_embed.data.arrays import unit_rows
 from ubm_embed.data.session import Action, Interaction, Product
 from ubm_embed.errors import InvalidData, NotFound
@@ -59,6 +65,7 @@ ALL_RULES = [
 SESSIONS = [
     session(view("p1"), search("red")),
     session(view("n1"), view("p3"), Interaction(Action.ADD, product_id="17.0")),
+    session(view("p3"), view("p5"), view("n2")),  # p2, p3 and p5 have counts
     session(view("nobody")),
 ]
 
@@ -115,8 +122,29 @@ class Shop:
         rows = self.in_order()
         vectors = [self.vector(row) for row in rows]
         index = VectorIndex.build([np.stack(vectors)])
-        table = pa.Table.from_pylist(rows, self.schema)
-        return Retriever(self.version, self.embedder, index, MappedCatalogue.from_table(table))
+        catalogue = MappedCatalogue.from_table(pa.Table.from_pylist(rows, self.schema))
+        sources = Sources(CountSource(self.counts_of(rows, np.stack(vectors), catalogue)))
+        return Retriever(self.version, self.embedder, index, catalogue, sources=sources)
+
+    def counts_of(self, rows: Sequence[Row], vectors: np.ndarray, catalogue: MappedCatalogue) -> RevisedCounts:
+        """A C A^T, dense: a product of the version has its own counts, a new one those of its nearest."""
+        published = read_counts(self.store / "versions" / "1" / "counts.arrow", len(self.base))
+        number = {name: at for at, name in enumerate(self.base)}
+        before = [number.get(row["product_id"]) for row in rows]
+        seen = np.array([0 if at is None else published.seen[at] for at in before], np.uint8)
+        known, shares = np.flatnonzero(seen), np.zeros((len(rows), len(self.base)), np.float32)
+        for row, at in enumerate(before):
+            if at is not None:
+                shares[row, at] = 1
+                continue
+            cosines = vectors[known] @ vectors[row]
+            for near in np.argsort(-cosines, kind="stable")[:4]:
+                shares[row, before[known[near]]] = max(cosines[near], 0)
+            shares[row] /= max(shares[row].sum(), 1e-12)
+        counts = shares @ dense(published.transitions) @ shares.T
+        np.fill_diagonal(counts, 0)
+        revised = VersionCounts(sparse(counts), seen, published.weights, published.file)
+        return RevisedCounts.as_published(revised, Overlay.of_base(catalogue, vectors.shape[1]))
 
     def vector(self, row: Row) -> np.ndarray:
         name = row["product_id"]
@@ -125,7 +153,19 @@ class Shop:
         return unit_rows(self.embedder.embed_product_list([product_of(row)]))[0]
 
     def open(self) -> Retriever:
-        return Retriever.open(self.store, device="cpu", embedder=self.embedder)
+        return Retriever.open(self.store, device="cpu", embedder=self.embedder, words=False)
+
+
+def dense(counts: TransitionCounts) -> np.ndarray:
+    table = np.zeros((counts.products, counts.products), np.float32)
+    table[np.repeat(np.arange(counts.products), np.diff(counts.offsets)), counts.neighbours] = counts.values
+    return table
+
+
+def sparse(table: np.ndarray) -> TransitionCounts:
+    rows, columns = np.nonzero(table)
+    offsets = np.searchsorted(rows, np.arange(len(table) + 1))
+    return TransitionCounts(offsets, columns.astype(np.int32), table[rows, columns])
 
 
 def product_of(row: Row) -> Product:

@@ -110,8 +110,8 @@ _REASON: Schema = {
         "action": _TEXT,
         "product_id": _nullable(_TEXT),
         "query": _TEXT,
-        "effect": {**_NUMBER, "description": "How much it adds to the match's score."},
-        "counts": {**_NUMBER, "description": "The part of it that is due to what shoppers did next after its product."},
+        "effect": {**_NUMBER, "description": "How much lower the match would score without it."},
+        "counts": {**_NUMBER, "description": "The part of it that is due to shoppers who went on from its product."},
         "words": {"type": "array", "items": _TEXT},
     },
 }
