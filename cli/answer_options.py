@@ -41,6 +41,10 @@ NoCounts = Annotated[
     bool,
     typer.Option("--no-counts", help="Score without what shoppers did next, which a version counts from interactions."),
 ]
+NoWords = Annotated[
+    bool,
+    typer.Option("--no-words", help="Score without the words that products share with a search or a product's text."),
+]
 PurchaseIntention = Annotated[
     Path | None,
     typer.Option(

@@ -12,6 +12,7 @@ from cli.answer_options import (
     Diversity,
     Exclude,
     MaxPer,
+    NoWords,
     PurchaseIntention,
     RemainingLength,
     Where,
@@ -25,7 +26,7 @@ from cli.process import loading
 from cli.store_options import Store
 
 if TYPE_CHECKING:
-    from ubm_embed.data.session import Product
+    from ubm_embed.data.session import Product, Session
 
 
 def register(app: typer.Typer) -> None:
@@ -42,6 +43,9 @@ def lookup(
     attributes: Annotated[
         list[str] | None, typer.Option("--attribute", metavar="NAME=VALUE", help="One of its attributes; repeatable.")
     ] = None,
+    phrase: Annotated[
+        str | None, typer.Option("--query", metavar="WORDS", help="What a shopper searches for, instead of a product.")
+    ] = None,
     product_id: Annotated[
         str | None, typer.Option("--product-id", metavar="ID", help="A product of the store.")
     ] = None,
@@ -54,15 +58,19 @@ def lookup(
     max_per: MaxPer = None,
     exclude: Exclude = None,
     boost: Boost = None,
+    no_words: NoWords = False,
     output_format: Annotated[
         Format | None, typer.Option("--format", help="Default: a table on a terminal, else JSON.")
     ] = None,
     purchase_intention: PurchaseIntention = None,
     remaining_length: RemainingLength = None,
 ) -> None:
-    """Find the products most like one: given by its text, by a file, or by its id in the store."""
+    """Find the products most like one: given by its text, by a file, or by its id in the store; or those of a search.
+
+    The score is the cosine, plus what shared words add, except for a product of the store, and a boost.
+    """
     words = [word for word in (title, category, *(attributes or ())) if word is not None]
-    _require_one_source(words, product_id, file)
+    _require_one_source(words, phrase, product_id, file)
     product = _product_from_options(title, category, attributes or [], file)
 
     with ExitStack() as stack:
@@ -72,21 +80,32 @@ def lookup(
 
             from indexer.search.retriever import Retriever
 
-            retriever = stack.enter_context(Retriever.open(store, predictors=predictors))
+            retriever = stack.enter_context(Retriever.open(store, predictors=predictors, words=not no_words))
         warn_about_rules(rules, retriever)
-        if product is None:
-            answer = retriever.lookup_id(product_id or "", k, rules)
-        else:
+        if product is not None:
             answer = retriever.lookup(product, k, rules)
+        elif phrase is not None:
+            answer = retriever.recommend(_search(phrase), k, rules)
+        else:
+            answer = retriever.lookup_id(product_id or "", k, rules)
     with AnswerWriter(choose_format(output_format)) as writer:
         writer.write([answer])
 
 
-def _require_one_source(words: list[str], product_id: str | None, file: str | None) -> None:
-    if (product_id is not None) + (file is not None) + bool(words) != 1:
-        raise typer.BadParameter("give either --product-id, or --file, or some of --title, --category and --attribute")
-    if not all(word.strip() for word in words):
-        raise typer.BadParameter("--title or --category is empty")
+def _require_one_source(words: list[str], phrase: str | None, product_id: str | None, file: str | None) -> None:
+    if sum(source is not None for source in (phrase, product_id, file)) + bool(words) != 1:
+        raise typer.BadParameter(
+            "give either --query, or --product-id, or --file, or some of --title, --category and --attribute"
+        )
+    if not all(word.strip() for word in (*words, phrase if phrase is not None else "none")):
+        raise typer.BadParameter("--title, --category or --query is empty")
+
+
+def _search(phrase: str) -> Session:
+    """A session that is one search."""
+    from ubm_embed.data.session import Action, Interaction, Session
+
+    return Session((Interaction(Action.SEARCH, query=phrase),))
 
 
 def _product_from_options(

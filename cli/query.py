@@ -13,6 +13,7 @@ from cli.answer_options import (
     Exclude,
     MaxPer,
     NoCounts,
+    NoWords,
     PurchaseIntention,
     RemainingLength,
     Where,
@@ -57,6 +58,7 @@ def query(
         bool, typer.Option("--explain", help="Say for each match which interactions pulled it up.")
     ] = False,
     no_counts: NoCounts = False,
+    no_words: NoWords = False,
     number: Annotated[
         int | None, typer.Option("--version", metavar="N", min=1, help="A version other than the live one.")
     ] = None,
@@ -66,7 +68,7 @@ def query(
     """Answer sessions with the products that they may want next.
 
     A product is named by its id in the store, or given inline with title, category and attributes. The score is the
-    cosine of session and product, plus what the counts of a version and a boost add.
+    cosine of session and product, plus what counts, the words of a last search and a boost add.
     """
     with open_chunks(session) as chunks, ExitStack() as stack:
         with loading():
@@ -77,7 +79,7 @@ def query(
             from ubm_embed.data.session_file import SessionFile, SessionLayout
 
             retriever = stack.enter_context(
-                Retriever.open(store, version=number, predictors=predictors, counts=not no_counts)
+                Retriever.open(store, version=number, predictors=predictors, counts=not no_counts, words=not no_words)
             )
         warn_about_rules(rules, retriever)
         file = SessionFile(chunks, name=source_name(session))

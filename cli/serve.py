@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
-from cli.answer_options import NoCounts, PurchaseIntention, RemainingLength
+from cli.answer_options import NoCounts, NoWords, PurchaseIntention, RemainingLength
 from cli.console import say
 from cli.device import device_option, usable_device
 from cli.store_options import Store
@@ -53,6 +53,7 @@ def serve(
     purchase_intention: PurchaseIntention = None,
     remaining_length: RemainingLength = None,
     no_counts: NoCounts = False,
+    no_words: NoWords = False,
     workers: Annotated[
         int, _option("--workers", _PROCESSES, min=1, max=256, help="Processes that answer; about one for each core.")
     ] = 1,
@@ -157,7 +158,7 @@ def _settings(options: dict[str, Any]) -> ServiceSettings:
     from indexer.service.settings import ServiceSettings
 
     options["device"] = usable_device(options["device"])
-    options["counts"] = not options.pop("no_counts")
+    options["counts"], options["words"] = not options.pop("no_counts"), not options.pop("no_words")
     try:
         return ServiceSettings(**options)
     except ValueError as error:

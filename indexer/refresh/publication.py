@@ -33,6 +33,7 @@ from indexer.refresh.version_gates import (
     written_gate,
 )
 from indexer.refresh.version_shift import shift_gates
+from indexer.refresh.version_words import write_version_words
 from indexer.refresh.written_version import WrittenVersion
 from indexer.store.embedding_store import EmbeddingStore, version_folder
 from indexer.store.product_table import ProductTable
@@ -108,6 +109,7 @@ def make_version(
         if candidate.kept is not None:
             (aside / KEPT_FILE).write_bytes(candidate.kept)
         parts = VersionParts(aside, written.rows, vectors, lambda: made.built.index)
+        write_version_words(store, earlier, written, aside)
         counts = write_version_counts(store, candidate.counts, parts, candidate.model_id, aside)
         write_canaries(store, candidate.model_id, made.built.index, aside, kept=candidate.canaries)
         version = StoreVersion(

@@ -140,6 +140,8 @@ class Answerer:
         if self._embedder.tokenise([Interaction(Action.VIEW, product=product)])[0].has_words:
             one.vector = self._embedder.embed_product(product) if vector is None else vector
             one.prediction = self._predictors.predict_product(product)
+            if vector is None:
+                one.bonuses = self._sources.of_product(rules, product)
         else:
             one.session = ResolvedSession(fallback=UNREADABLE)
         self._search([one])

@@ -54,7 +54,7 @@ class LiveRetriever:
     Several threads may ask at once. A process that forks makes its own after the fork.
 
     Args:
-        device, predictors, limits, counts: as of `Retriever.open`.
+        device, predictors, limits, counts, words: as of `Retriever.open`.
         interval: seconds between two looks; by default 0.2 for a folder, and 2 for an object store, which charges for
             each. None for no thread, where the owner calls `check`.
         retry_after: seconds before a version that did not open is tried again.
@@ -86,6 +86,7 @@ class LiveRetriever:
         verify: Callable[[Retriever], None] | None = None,
         on_error: Callable[[Exception], None] | None = None,
         counts: bool = True,
+        words: bool = True,
     ) -> None:
         if isinstance(interval, int | float) and interval <= 0:
             raise ValueError(f"interval must be above 0, got {interval:g}")
@@ -93,7 +94,8 @@ class LiveRetriever:
         self._store = EmbeddingStore.open(store)
         if interval == "auto":
             interval = _INTERVAL if isinstance(self._store.storage, LocalStorage) else _INTERVAL_OF_OBJECTS
-        self._device, self._predictors, self._limits, self._counts = device, tuple(predictors), limits, counts
+        self._device, self._predictors, self._limits = device, tuple(predictors), limits
+        self._counts, self._words = counts, words
         self._retry_after, self._verify, self._on_error = retry_after, verify, on_error
         self._failure: Failure | None = None
         self._last_look = NO_LOOK
@@ -255,6 +257,7 @@ class LiveRetriever:
             embedder=embedder,
             limits=self._limits,
             counts=self._counts,
+            words=self._words,
         )
         try:
             if self._verify is not None:

@@ -28,6 +28,9 @@ _HIDDEN_STEP = 8
 # How often the next candidates are searched for where caps leave too few, before all products are scored.
 _MAX_ROUNDS = 8
 _POPULAR_AT_ONCE = 1_024
+# With more bonuses, as common words give them, more of the nearest are looked at: products between those with the
+# largest bonuses and the nearest may be better than both. What shoppers did next gives fewer.
+_MANY_BONUSES = 8 * MAX_NAMED
 _NO_RULES = rules_key(Rules())
 
 
@@ -62,7 +65,8 @@ class Matcher:
         Args:
             vectors: [B, D], of length 1.
             hidden: positions, for each vector.
-            bonuses: what is added to cosines, for each vector: the largest `MAX_NAMED` of products that may match.
+            bonuses: what is added to cosines, for each vector. The products that may match and have the largest ones,
+                `MAX_NAMED` of them, are ranked in any case; others only if they are near.
 
         Raises:
             InvalidData: the rules name a column that is not there, or their condition is invalid.
@@ -71,7 +75,8 @@ class Matcher:
         k = min(index(k), bound.max_matches)  # FAISS takes no integers of numpy
         if not k:
             return [Hits(scores=())] * len(vectors)
-        count = num_candidates(k) if bound.caps or rules.diversity else k
+        looks_further = bound.caps or rules.diversity or any(len(one) > _MANY_BONUSES for one in bonuses or ())
+        count = num_candidates(k) if looks_further else k
         candidates = self._candidates(vectors, count, hidden, bound.searched)
         raised = [
             self._raised(vectors[row], hidden[row], bound, bonuses[row] if bonuses else NO_BONUSES)
@@ -132,12 +137,12 @@ class Matcher:
             bonuses = bonuses.where(bound.allowed.mask[bonuses.positions])
         if hidden:
             bonuses = bonuses.where(~np.isin(bonuses.positions, list(hidden)))
-        bonuses = bonuses.largest(MAX_NAMED)
         boosted = bound.boosted(query).without(hidden)
         boosted = Ranked(boosted.positions, boosted.scores + bonuses.at(boosted.positions))
-        named = bonuses.where(~np.isin(bonuses.positions, boosted.positions))
+        named = bonuses.largest(MAX_NAMED)
+        named = named.where(~np.isin(named.positions, boosted.positions))
         scores = self.index.scores(query, named.positions) + named.values
-        return _Raised(Ranked(named.positions, scores).merged(boosted).in_order(), named)
+        return _Raised(Ranked(named.positions, scores).merged(boosted).in_order(), named, bonuses)
 
     def _rerank(
         self,
@@ -194,17 +199,25 @@ class _Raised:
     Attributes:
         ranked: all of them, with their scores.
         named: those that the search of the vectors finds, too, with the bonus that it does not know.
+        bonuses: of these and of all others.
     """
 
     ranked: Ranked
     named: Bonuses
+    bonuses: Bonuses = NO_BONUSES
 
     def others(self, near: Ranked) -> Ranked:
         """What a search found besides these.
 
-        No bonus is below 0: of the products that are left, none is better than those that are found and these.
+        No bonus is below 0: of the products that are left, none is better than those that are found and these, unless
+        more of them have a bonus than are ranked.
         """
-        return near.where(~self.named.names(near.positions)) if len(self.named) else near
+        if not len(self.named):
+            return near
+        others = near.where(~self.named.names(near.positions))
+        if len(self.bonuses) <= MAX_NAMED:
+            return others
+        return Ranked(others.positions, others.scores + self.bonuses.at(others.positions)).in_order()
 
 
 def _best(near: Ranked, raised: _Raised, k: int) -> Hits:

@@ -12,7 +12,9 @@ from indexer.catalogue.catalogue import Catalogue
 from indexer.catalogue.mapped_catalogue import MappedCatalogue
 from indexer.catalogue.version_catalogue import open_catalogue
 from indexer.index.vector_index import INDEX_FILE, VectorIndex
+from indexer.lexical.words_file import WORDS_FILE, read_words
 from indexer.revisions.revised_counts import RevisedCounts
+from indexer.revisions.revised_words import RevisedWords
 from indexer.revisions.segment import read_patch, segment_schema
 from indexer.search.version_snapshot import VersionSnapshot
 from indexer.store.embedding_store import EmbeddingStore, model_folder, version_folder
@@ -28,6 +30,8 @@ from ubm_embed.model.folder import ModelFolder
 
 # Upserts and pruning may remove what is about to be read; so often in a row they do not.
 _MAX_TRIES = 20
+# Whether counts are read, and whether words are.
+_Besides = tuple[bool, bool]
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,7 +41,7 @@ class OpenVersion:
     Attributes:
         snapshot: its index and products, under its revision.
         canaries: the content of its file of canaries, which few need (see `Canaries.from_json`); None if it has none.
-        with_counts: whether its counts are read, and those of its successors.
+        with_counts, with_words: whether its counts and its words are read, and those of its successors.
     """
 
     version: StoreVersion
@@ -45,6 +49,7 @@ class OpenVersion:
     snapshot: VersionSnapshot
     canaries: bytes | None = None
     with_counts: bool = False
+    with_words: bool = False
 
     @property
     def index(self) -> VectorIndex:
@@ -72,6 +77,15 @@ class OpenVersion:
         return self.snapshot.counts
 
     @property
+    def words(self) -> RevisedWords | None:
+        """Which words its products have; None if it has no file of them, or it is not read."""
+        return self.snapshot.words
+
+    @property
+    def _read_besides(self) -> _Besides:
+        return self.with_counts, self.with_words
+
+    @property
     def revision(self) -> Revision | None:
         """What changed since it was published, which its index and products hold; None if nothing did."""
         return self.snapshot.revision
@@ -95,7 +109,7 @@ class OpenVersion:
             version = read_version(store, live.version)
             if not self.shares_files(version):
                 raise Conflict(f"version {version.version} does not share the files of version {self.version.version}")
-            opened = _open_parts(store, version, self.embedder, self.with_counts, self.snapshot.published_index)
+            opened = _open_parts(store, version, self.embedder, self._read_besides, self.snapshot.published_index)
         return opened.revised(store, live.revisions.get(live.version))
 
     def revised(self, store: EmbeddingStore, revision: Revision | None) -> OpenVersion:
@@ -125,6 +139,7 @@ def open_version(
     *,
     revised: bool = True,
     counts: bool = False,
+    words: bool = False,
 ) -> OpenVersion:
     """A version of a store by its number, or the live one.
 
@@ -132,14 +147,14 @@ def open_version(
         device: as of `Retriever.open`.
         embedder: is taken if it has the version's model, which is then not opened again.
         revised: whether under its last revision; otherwise as it was published.
-        counts: whether to read its counts, if it has some.
+        counts, words: whether to read these, if it has some.
 
     Raises:
         NotFound, InvalidData, Conflict, ValueError: as of `Retriever.open`.
     """
     # Read once: version and revision are of one moment.
     live = read_live(store) if revised or number is None else None
-    opened = _open_published(store, number, live, device, embedder, counts)
+    opened = _open_published(store, number, live, device, embedder, (counts, words))
     if live is None or not revised:
         return opened
     return opened.revised(store, live.revisions.get(opened.version.version))
@@ -157,7 +172,7 @@ def _open_published(
     live: Live | None,
     device: str,
     embedder: Embedder | None,
-    counts: bool,
+    besides: _Besides,
 ) -> OpenVersion:
     opening = live.version if number is None and live is not None else number
     assert opening is not None, "a version without a number is the live one"
@@ -167,7 +182,7 @@ def _open_published(
             # First, since a version of older software is copied to be opened, which would be in vain without its model.
             if embedder is None or embedder.model_id != version.model_id:
                 embedder = _open_model(store, version, device)
-            return _open_parts(store, version, embedder, counts, gpu=gpu_number(device))
+            return _open_parts(store, version, embedder, besides, gpu=gpu_number(device))
         except (InvalidData, NotFound, OSError):
             # While a version is read, later ones may be published and this one pruned: then the live one is tried.
             if number is not None or read_live(store).version == opening:
@@ -179,14 +194,14 @@ def _open_parts(
     store: EmbeddingStore,
     version: StoreVersion,
     embedder: Embedder,
-    with_counts: bool,
+    besides: _Besides,
     index: VectorIndex | None = None,
     gpu: int | None = None,
 ) -> OpenVersion:
     """A version as it was published.
 
     Args:
-        with_counts: whether to read its counts, if it has some.
+        besides: whether to read its counts, and its words, if it has some.
         index: of its files, if it is open already.
     """
     base = shared_base(store, version)
@@ -204,9 +219,11 @@ def _open_parts(
         patch = None
         if own is not None and PATCH_FILE in version.files:
             patch = read_patch(own / PATCH_FILE, segment_schema(catalogue.schema, version.dimension))
+        with_counts, with_words = besides
         counts = open_counts(version, folder, own) if with_counts else None
-    snapshot = VersionSnapshot.as_published(index, catalogue, patch, counts)
-    return OpenVersion(version, embedder, snapshot, canaries, with_counts)
+        words = read_words(folder / WORDS_FILE, base.indexed) if with_words and WORDS_FILE in base.files else None
+    snapshot = VersionSnapshot.as_published(index, catalogue, patch, counts, words)
+    return OpenVersion(version, embedder, snapshot, canaries, with_counts, with_words)
 
 
 def _open_index(store: EmbeddingStore, version: StoreVersion, folder: Path, gpu: int | None) -> VectorIndex:

@@ -38,6 +38,8 @@ class Rules(FrozenModel):
         max_per: how many matches may share a value of a column, by the column's name. Products without a value there
             are not limited.
         counts: whether what shoppers did next adds to the scores of a session's matches, if the version has counts.
+        words: whether shared words add to the scores where a session ends in a search, or a product is looked up by its
+            text, if the version has its words.
 
     Raises:
         ValueError: diversity outside [0, 1], a limit below 1, or a boost beyond `MAX_BOOST`.
@@ -50,6 +52,7 @@ class Rules(FrozenModel):
     diversity: Annotated[float, Field(ge=0, le=1)] = 0.0
     max_per: Mapping[str, Annotated[int, Field(ge=1)]] = {}
     counts: bool = True
+    words: bool = True
 
 
 @dataclass(frozen=True, slots=True)

@@ -89,6 +89,7 @@ class Retriever:
         embedder: Embedder | None = None,
         limits: Limits | None = None,
         counts: bool = True,
+        words: bool = True,
     ) -> Self:
         """The live version of a store, or another one by its number, under its last revision.
 
@@ -97,7 +98,7 @@ class Retriever:
                 An index of a kind that FAISS cannot hold on a GPU stays in memory.
             predictors, limits: as of the class.
             embedder: of another retriever. If it has this version's model, it and its caches are shared.
-            counts: whether what shoppers did next adds to the scores of sessions' matches, if the version has counts.
+            counts, words: whether these add to scores, if the version has them (see `Rules`).
 
         Raises:
             NotFound: no such store or version, or a library that reads it is not installed.
@@ -106,7 +107,7 @@ class Retriever:
             ValueError: two predictors for one task, or no such device.
         """
         opened_store = EmbeddingStore.open(store)
-        opened = open_version(opened_store, version, device, embedder, counts=counts)
+        opened = open_version(opened_store, version, device, embedder, counts=counts, words=words)
         return cls._of(opened_store, opened, predictors, limits)
 
     @classmethod
@@ -119,7 +120,7 @@ class Retriever:
         before: Retriever | None = None,
     ) -> Self:
         parts = opened.version, opened.embedder, opened.index, opened.catalogue
-        sources = Sources.from_version(opened.counts)
+        sources = Sources.from_version(opened.counts, opened.words)
         made = cls(*parts, tuple(predictors), limits, opened.canaries, opened.revision, before, sources)
         made._opened = store, opened
         made.published_index, made.published_catalogue = opened.published_index, opened.published_catalogue

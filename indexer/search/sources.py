@@ -7,11 +7,14 @@ from dataclasses import dataclass
 from typing import Self
 
 from indexer.revisions.revised_counts import RevisedCounts
-from indexer.search.candidate_source import NO_BONUSES, Bonuses, sum_of
+from indexer.revisions.revised_words import RevisedWords
+from indexer.search.candidate_source import NO_BONUSES, Bonuses, CandidateSource, sum_of
 from indexer.search.count_source import CountSource
 from indexer.search.ranking import Rules
 from indexer.search.resolution import ResolvedSession
+from indexer.search.word_source import WordSource
 from ubm_embed.data.arrays import FloatArray
+from ubm_embed.data.session import Product
 
 
 @dataclass(frozen=True, slots=True)
@@ -20,14 +23,16 @@ class Sources:
 
     Attributes:
         counts: what shoppers did next.
+        words: which products have the words of a search, or of a product that is looked up.
     """
 
     counts: CountSource | None = None
+    words: WordSource | None = None
 
     @classmethod
-    def from_version(cls, counts: RevisedCounts | None) -> Self:
+    def from_version(cls, counts: RevisedCounts | None, words: RevisedWords | None) -> Self:
         """The sources of a version that has these, under its revision."""
-        return cls(None if counts is None else CountSource(counts))
+        return cls(None if counts is None else CountSource(counts), None if words is None else WordSource(words))
 
     def of_session(self, rules: Rules, session: ResolvedSession) -> Bonuses:
         """The bonuses of a session, of all sources that the rules want."""
@@ -35,14 +40,19 @@ class Sources:
             return NO_BONUSES
         return sum_of([source.bonuses(session.steps) for source in self._wanted(rules)])
 
+    def of_product(self, rules: Rules, product: Product) -> Bonuses:
+        """The bonuses of a product that is looked up by its text."""
+        return NO_BONUSES if self.words is None or not rules.words else self.words.of_product(product)
+
     def counted(self, rules: Rules, session: ResolvedSession, positions: Sequence[int]) -> FloatArray | None:
-        """How much of the score of each match counts have added for each step of a session: [K, S]; None without."""
+        """How much lower each match would score without what followed each step: [K, S]; None without counts."""
         if self.counts is None or not rules.counts:
             return None
         return self.counts.parts(session.steps, positions)
 
-    def _wanted(self, rules: Rules) -> list[CountSource]:
-        return [self.counts] if self.counts is not None and rules.counts else []
+    def _wanted(self, rules: Rules) -> list[CandidateSource]:
+        counts, words = self.counts if rules.counts else None, self.words if rules.words else None
+        return [source for source in (counts, words) if source is not None]
 
 
 NO_SOURCES = Sources()

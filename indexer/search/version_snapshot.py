@@ -12,9 +12,11 @@ from indexer.catalogue.mapped_catalogue import MappedCatalogue
 from indexer.counts.counts_file import VersionCounts
 from indexer.index.appended_vectors import AppendedVectors
 from indexer.index.vector_index import VectorIndex
+from indexer.lexical.words_file import VersionWords
 from indexer.revisions.overlay import Overlay
 from indexer.revisions.revised_catalogue import RevisedCatalogue
 from indexer.revisions.revised_counts import RevisedCounts
+from indexer.revisions.revised_words import RevisedWords
 from indexer.revisions.segment import read_rows, segment_schema
 from indexer.store.embedding_store import EmbeddingStore
 from indexer.versions.revision import Revision
@@ -31,7 +33,7 @@ class VersionSnapshot:
         appended: vectors that the index lacks.
         index, catalogue: under the revision.
         revision: None for the version as it was published.
-        counts: under the revision; None if the version has none, or they were left out.
+        counts, words: under the revision; None if the version has none, or they were left out.
     """
 
     published_index: VectorIndex
@@ -43,6 +45,7 @@ class VersionSnapshot:
     catalogue: Catalogue
     revision: Revision | None = None
     counts: RevisedCounts | None = None
+    words: RevisedWords | None = None
 
     @classmethod
     def as_published(
@@ -51,12 +54,13 @@ class VersionSnapshot:
         catalogue: MappedCatalogue,
         patch: pa.Table | None = None,
         counts: VersionCounts | None = None,
+        words: VersionWords | None = None,
     ) -> Self:
         """A version without a revision.
 
         Args:
             patch: the products that differ from those of the files, if it shares those of another version.
-            counts: of the version.
+            counts, words: of the version.
 
         Raises:
             InvalidData: the patch has products that the files lack.
@@ -64,7 +68,8 @@ class VersionSnapshot:
         overlay = Overlay.of_base(catalogue, index.dimension, patch)
         products = catalogue if patch is None else RevisedCatalogue(catalogue, overlay)
         revised = None if counts is None else RevisedCounts.as_published(counts, overlay)
-        return cls(index, catalogue, overlay, overlay, AppendedVectors.empty(index), index, products, counts=revised)
+        parts = index, catalogue, overlay, overlay, AppendedVectors.empty(index), index, products
+        return cls(*parts, counts=revised, words=None if words is None else RevisedWords.as_published(words))
 
     def revised(self, store: EmbeddingStore, version: int, revision: Revision | None) -> VersionSnapshot:
         """The version under another revision. Of a later one only the segments are read that this one lacks.
@@ -91,4 +96,6 @@ class VersionSnapshot:
         index = base.revised(appended, overlay.visible) if len(overlay) > len(base) or overlay.visible else base
         catalogue = RevisedCatalogue(products, overlay) if overlay.rows else products
         counts = None if self.counts is None else self.counts.revised(overlay, index)
-        return VersionSnapshot(base, products, self.published, overlay, appended, index, catalogue, revision, counts)
+        words = None if self.words is None else self.words.revised(overlay, catalogue, self.overlay)
+        parts = base, products, self.published, overlay, appended, index, catalogue, revision
+        return VersionSnapshot(*parts, counts, words)

@@ -45,6 +45,7 @@ class ServiceSettings(FrozenModel):
         reload_seconds: between two looks for a new version or revision; None for the default of the storage (see
             `LiveRetriever`).
         counts: whether what shoppers did next adds to the scores of sessions' matches.
+        words: whether shared words add to the scores of searches and of products looked up by their text.
         max_k, max_sessions, max_interactions: of one request.
         max_body: bytes of a request.
         max_waiting: sessions that wait for their answers; beyond it a request is refused with 429.
@@ -78,6 +79,7 @@ class ServiceSettings(FrozenModel):
     kept_session_bytes: Count = 256 << 20
     reload_seconds: Seconds | None = None
     counts: bool = True
+    words: bool = True
     max_k: Count = 200
     max_sessions: Count = 100
     max_interactions: Count = 1_000

@@ -56,6 +56,7 @@ class Versions:
                 predictors=predictors,
                 limits=limits,
                 counts=settings.counts,
+                words=settings.words,
                 interval="auto" if settings.reload_seconds is None else settings.reload_seconds,
                 verify=partial(_require_fit, verify, pinned=None),
                 on_error=refused,
@@ -73,6 +74,7 @@ class Versions:
                     embedder=embedder,
                     limits=limits,
                     counts=settings.counts,
+                    words=settings.words,
                 )
                 opened[number] = stack.enter_context(retriever)
                 _require_fit(verify, retriever, pinned=number)

@@ -84,6 +84,10 @@ Boost: TypeAlias = Annotated[
 Counts: TypeAlias = Annotated[
     bool, Meta(description="Whether what shoppers did next adds to the scores, if the version has counts.")
 ]
+Words: TypeAlias = Annotated[
+    bool,
+    Meta(description="Whether words shared with a last search, or a product in full, add to the scores."),
+]
 IncludeSeen: TypeAlias = Annotated[bool, Meta(description="Whether products that the session holds may match.")]
 
 
@@ -97,6 +101,7 @@ class RulesBody(msgspec.Struct, kw_only=True, forbid_unknown_fields=True):
     exclude: Excluded | UnsetType = UNSET
     boost: Boost | UnsetType = UNSET
     include_seen: IncludeSeen | UnsetType = UNSET
+    words: Words | UnsetType = UNSET
 
     def rules(self) -> Rules:
         """The rules, made with those fields only that the request has."""
@@ -212,7 +217,9 @@ embeddings_body = Decoder(EmbeddingsBody)
 
 
 def _rules(body: RulesBody | SimilarQuery) -> Rules:
-    fields = {name: getattr(body, name, UNSET) for name in ("where", "diversity", "max_per", "boost", "counts")}
+    fields = {
+        name: getattr(body, name, UNSET) for name in ("where", "diversity", "max_per", "boost", "counts", "words")
+    }
     if body.exclude is not UNSET:
         fields["exclude"] = frozenset(map(str, body.exclude))
     if (include_seen := getattr(body, "include_seen", UNSET)) is not UNSET:
