@@ -62,6 +62,8 @@ def finetune(
     trackers = open_trackers(track or [], out)
     checkpoint = Checkpoint.from_pretrained(model)
     recipe = recipe or _fitting_recipe(checkpoint, task)
+    if not checkpoint.model.config.causal and task is not Task.NIP and settings.get("all_positions") is None:
+        settings = settings | {"all_positions": False}  # which a model that reads sessions both ways cannot do
     say(f"recipe: {recipe}")
     try:
         config = finetuning_config(recipe, task, **settings)

@@ -29,7 +29,7 @@ from ubm_embed.model.tower import TEMPERATURE, TextInteractions, Tower, UBMTower
 from ubm_embed.training.finetuning.config import FinetuningConfig
 from ubm_embed.training.finetuning.finetune import objective_of, task_objective
 from ubm_embed.training.finetuning.finetuner import Finetuner
-from ubm_embed.training.finetuning.head_objectives import PurchaseIntention, RemainingLength
+from ubm_embed.training.finetuning.head_objectives import HeadObjective
 from ubm_embed.training.finetuning.interactions import cached_interactions
 from ubm_embed.training.finetuning.objectives import NextItem
 from ubm_embed.training.pretraining.views import session_views
@@ -143,7 +143,7 @@ def _product_vectors(experiment: Experiment, start: Checkpoint, corpus: Tokenize
 def _train(
     experiment: Experiment,
     name: str,
-    objective: NextItem | PurchaseIntention | RemainingLength,
+    objective: NextItem | HeadObjective,
     dataset: TaskDataset,
     config: FinetuningConfig,
     start: Checkpoint | None = None,

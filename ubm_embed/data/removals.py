@@ -49,13 +49,13 @@ def positions_left(interactions: Sequence[Interaction]) -> list[int]:
         if interaction.action is not Action.REMOVE:
             left[position] = None
         if interaction.action is Action.ADD:
-            adds.setdefault(_product(interaction), []).append(position)
-        elif interaction.action is Action.REMOVE and adds.get(_product(interaction)):
-            del left[adds[_product(interaction)].pop()]
+            adds.setdefault(product_key(interaction), []).append(position)
+        elif interaction.action is Action.REMOVE and adds.get(product_key(interaction)):
+            del left[adds[product_key(interaction)].pop()]
     return list(left)
 
 
-def _product(interaction: Interaction) -> str | Product | None:
+def product_key(interaction: Interaction) -> str | Product | None:
     """What tells its product from others: the id, or all of a product that was given without one."""
     product = interaction.product
     if product is None:

@@ -227,7 +227,7 @@ class Evaluator:
         """
         if self.dataset.task is not Task.NIP:
             predictor = Predictor.from_checkpoint(checkpoint, device=self.device)
-            yield Predictions(name, predictor.predict_table(texts, self.examples.prefixes), predictor.threshold)
+            yield Predictions(name, predictor.guesses(texts, self.examples.prefixes), predictor.threshold)
             return
         embedder = Embedder(checkpoint, device=self.device)
         model = SessionModel.from_embedder(embedder, self.corpus.products, texts, self.progress)

@@ -169,7 +169,7 @@ class Embedder:
         Adds that were taken back are gone, too, unless the model has a token for removals. The session may be empty.
         Of its last `MAX_INTERACTIONS` interactions, those before the ones that the model reads are left as they are.
         """
-        limit, interactions = self.max_interactions, self._recent(session)
+        limit, interactions = self.max_interactions, self.recent(session)
         kept: tuple[Interaction, ...] = ()
         end = len(interactions)
         while end and len(kept) < limit:
@@ -211,7 +211,7 @@ class Embedder:
             ValueError: as `embed_sessions`.
         """
         limit = self.max_interactions
-        recent = [self._recent(session)[-limit:] for session in sessions]
+        recent = [self.recent(session)[-limit:] for session in sessions]
         if not all(recent):
             raise ValueError("a session without interactions has no vector")
         sequences = self._sequences.read([*chain.from_iterable(recent)])
@@ -241,7 +241,7 @@ class Embedder:
         sequences = interaction_sequences(self.tokenizer, texts, last.actions, last.rows)
         return self._encode([sequences.row(row).tobytes() for row in range(len(sequences))], last.lengths)
 
-    def _recent(self, session: Session) -> tuple[Interaction, ...]:
+    def recent(self, session: Session) -> tuple[Interaction, ...]:
         """The last interactions of a session, without what this model does not read of the cart."""
         recent = session.interactions[-max(MAX_INTERACTIONS, self.max_interactions) :]
         return recent if self.tokenizer.reads_removals else take_back(recent)

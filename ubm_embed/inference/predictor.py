@@ -5,15 +5,19 @@ Letters: B sessions.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Iterable, Sequence
+from functools import partial
+from itertools import chain
 from pathlib import Path
 from typing import TYPE_CHECKING, Self
 
 import numpy as np
 
-from ubm_embed.data.arrays import FloatArray
+from ubm_embed.data.arrays import FloatArray, offsets_of
 from ubm_embed.data.batches.session_table import SessionTable
-from ubm_embed.data.session import Product, Session
+from ubm_embed.data.removals import product_key
+from ubm_embed.data.session import Action, Interaction, Product, Session
+from ubm_embed.data.tasks.session_features import session_features
 from ubm_embed.data.tasks.task import Task
 from ubm_embed.data.text.token_table import TokenTable
 from ubm_embed.errors import InvalidData
@@ -70,16 +74,21 @@ class Predictor:
         return cls.from_checkpoint(model, device=device)
 
     def predict(self, sessions: Sequence[Session]) -> FloatArray:
-        """The probability of a purchase, or the number of interactions still to come: [B] float32.
+        """The probability of a purchase, or the mean number of interactions still to come: [B] float32.
 
         Raises:
             ValueError: as `Embedder.embed_sessions`.
         """
-        return self._predict(self.embedder.encode_sessions(sessions))
+        vectors = self.embedder.encode_sessions(sessions)
+        return _one_number(
+            self._predict(vectors, lambda: session_features(session_table(map(self.embedder.recent, sessions))))
+        )
 
     def predict_product(self, product: Product) -> float:
-        """The prediction for a session of this product alone, without an action."""
-        return float(self._predict(self.embedder.encode_product_as_session(product))[0])
+        """The prediction for a session of this product alone, without an action; it is counted as viewed."""
+        viewed = (Interaction(Action.VIEW, product=product),)
+        vectors = self.embedder.encode_product_as_session(product)
+        return float(_one_number(self._predict(vectors, lambda: session_features(session_table([viewed]))))[0])
 
     def predict_table(self, texts: TokenTable, sessions: SessionTable, *, batch: int = 512) -> FloatArray:
         """The predictions for sessions over a token table: [B] float32.
@@ -87,13 +96,42 @@ class Predictor:
         Args:
             batch: sessions that are read at once.
         """
+        return _one_number(self.guesses(texts, sessions, batch=batch))
+
+    def guesses(self, texts: TokenTable, sessions: SessionTable, *, batch: int = 512) -> FloatArray:
+        """As `predict_table`, but of a distribution the three numbers that `length_metrics` takes: [B, 3]."""
+        if not self.embedder.tokenizer.reads_removals:
+            sessions = sessions.take_back()
         starts = range(0, len(sessions), batch)
-        parts = [np.arange(start, min(start + batch, len(sessions))) for start in starts]
-        predictions = [self._predict(self.embedder.encode_table(texts, sessions.take(part))) for part in parts]
+        parts = [sessions.take(np.arange(start, min(start + batch, len(sessions)))) for start in starts]
+        predictions = [
+            self._predict(self.embedder.encode_table(texts, part), partial(session_features, part)) for part in parts
+        ]
         return np.concatenate(predictions) if predictions else np.empty(0, np.float32)
 
-    def _predict(self, vectors: FloatArray) -> FloatArray:
-        return self.embedder.model_runtime.predict(vectors) if len(vectors) else np.empty(0, np.float32)
+    def _predict(self, vectors: FloatArray, count_features: Callable[[], FloatArray]) -> FloatArray:
+        """[B] or [B, 3], from h', and from the features if the head reads them."""
+        if not len(vectors):
+            return np.empty(0, np.float32)
+        number = self.embedder.config.head_features
+        if number:
+            vectors = np.concatenate([vectors, count_features()[:, :number]], axis=1)
+        return self.embedder.model_runtime.predict(vectors)
+
+
+def session_table(sessions: Iterable[Sequence[Interaction]]) -> SessionTable:
+    """Sessions as a table in which the same product, by its id or else by all of it, has the same row."""
+    listed = [*map(list, sessions)]
+    rows: dict[object, int] = {}
+    steps = [*chain.from_iterable(listed)]
+    numbers = [rows.setdefault(step.query or product_key(step), len(rows)) for step in steps]
+    actions = np.array([step.action.code for step in steps], np.uint8)
+    return SessionTable(actions, np.array(numbers, np.int32), offsets_of(np.array([*map(len, listed)], np.int64)))
+
+
+def _one_number(predictions: FloatArray) -> FloatArray:
+    """[B] of [B], or of [B, 3] the mean, which is the first."""
+    return predictions if predictions.ndim == 1 else predictions[:, 0]
 
 
 def _purchase_share(model: ModelFolder | Checkpoint) -> float:

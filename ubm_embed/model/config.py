@@ -38,6 +38,8 @@ class UBMConfig(FrozenModel):
             config.json leaves out the paper's.
         interaction_encoder: the configuration of the BERT-like encoder, as transformers writes it.
         task: the task that it was fine-tuned for; "pip" and "rlp" have a head.
+        head_features: features of a session that the head reads beside its vector, the first of `session_features`;
+            with 0 the head is the paper's. config.json leaves out 0.
         product_tower: model_id of the model that reads products, if another one does.
 
     Raises:
@@ -61,6 +63,7 @@ class UBMConfig(FrozenModel):
     )
     interaction_encoder: dict[str, Any] = Field(default_factory=dict)
     task: Annotated[Task | None, Field(strict=False)] = None
+    head_features: Annotated[int, Field(ge=0, le=1024, exclude_if=lambda count: not count)] = 0
     product_tower: str | None = None
 
     @model_validator(mode="after")

@@ -8,9 +8,10 @@ from tests.rounding import LAYER, rounding_error
 from ubm_embed.data.batches.session_table import SessionTable
 from ubm_embed.data.corpus import iter_products
 from ubm_embed.data.session import Action, Interaction, Product, Session
+from ubm_embed.data.tasks.session_features import FEATURES, session_features
 from ubm_embed.data.tasks.task import Task
 from ubm_embed.errors import InvalidData, NotFound
-from ubm_embed.inference.predictor import Predictor
+from ubm_embed.inference.predictor import Predictor, session_table
 from ubm_embed.model.checkpoint import Checkpoint, save_checkpoint
 from ubm_embed.model.config import CONFIG_FILE
 
@@ -113,3 +114,46 @@ def test_a_model_without_a_head_is_named(model, tokenizer, tmp_path, tuned):
 def test_refuses_the_sessions_that_the_embedder_refuses(predictor):
     with pytest.raises(ValueError, match="without interactions"):
         predictor.predict([Session(())])
+
+
+class TestFeatures:
+    """Heads that read what counting says beside the vector."""
+
+    @pytest.fixture
+    def checkpoint(self, model, tokenizer, stir, task):
+        tuned = model.fine_tuned(task=task, head_features=len(FEATURES)).eval()
+        stir(tuned.head)
+        for buffer in tuned.head.buffers():
+            buffer.copy_(torch.linspace(0.2, 0.7, buffer.numel()).reshape(buffer.shape))
+        return Checkpoint(tuned, tokenizer, "toy")
+
+    def test_are_counted_in_all_of_the_session(self, predictor, checkpoint, sessions, table):
+        with torch.no_grad():
+            vectors = torch.from_numpy(predictor.embedder.encode_sessions(sessions))
+            features = torch.from_numpy(session_features(table))
+            expected = checkpoint.model.head.predict(torch.cat([vectors, features], dim=1)).numpy()
+        found = predictor.predict(sessions)
+        assert found == pytest.approx(expected if expected.ndim == 1 else expected[:, 0], abs=ATOL)
+        assert np.ptp(found) > 1e-4, "sessions differ"
+
+    def test_a_table_is_the_sessions_it_holds(self, predictor, tokenizer, products, sessions, table):
+        texts = tokenizer.product_texts(products)
+        assert predictor.predict_table(texts, table, batch=3) == pytest.approx(predictor.predict(sessions), abs=ATOL)
+
+    def test_lengths_have_three_guesses(self, predictor, tokenizer, products, table, task):
+        guesses = predictor.guesses(tokenizer.product_texts(products), table)
+        assert guesses.shape == ((4, 3) if task is Task.RLP else (4,))
+
+    def test_a_product_alone_counts_as_viewed(self, predictor, products):
+        product = next(iter(iter_products(products)))
+        assert predictor.predict_product(product) >= 0
+
+    def test_a_product_is_the_same_by_its_id_and_a_search_is_none(self):
+        cap, mug = Product("cap", product_id="1"), Product("mug", product_id="2")
+        renamed = Product("a cap", product_id="1")
+        steps = [Interaction(Action.VIEW, product=one) for one in (cap, mug, renamed)]
+        found = session_table([[Interaction(Action.SEARCH, query="1"), *steps], steps[:1]])
+        assert found.actions.tolist() == [Action.SEARCH.code, *[Action.VIEW.code] * 4]
+        assert found.offsets.tolist() == [0, 4, 5]
+        rows = found.rows.tolist()
+        assert rows[1] == rows[3] == rows[4] != rows[2]

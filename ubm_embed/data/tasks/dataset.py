@@ -20,7 +20,9 @@ from ubm_embed.data.tasks.examples import (
     next_item_examples,
     next_item_sequences,
     purchase_examples,
+    purchase_sequences,
     remaining_length_examples,
+    remaining_length_sequences,
 )
 from ubm_embed.data.tasks.split import Split, SplitParts
 from ubm_embed.data.tasks.task import MIN_COUNT, MIN_INTERACTIONS, SplitKind, Task
@@ -90,14 +92,15 @@ class TaskDataset:
         return examples.take(rng.permutation(len(examples)))
 
     def sequences(self, rng: np.random.Generator, *, limit: int) -> TargetSequences:
-        """NIP: the sessions of one epoch in random order, each with all targets in a window of `limit` interactions.
+        """The sessions of one epoch in random order, each with all targets in a window of `limit` interactions.
+
+        For PIP the classes are as frequent as in the log.
 
         Raises:
-            InvalidData: fewer than two targets.
+            InvalidData: fewer than two targets, or one class only.
         """
-        part, allowed = TargetRange.whole(self.parts.training), self._allowed(self.min_count)
-        is_product = self.corpus.is_product
-        sequences = next_item_sequences(part, is_product, rng, limit=limit, allowed=allowed, repeats=self.repeats)
+        part = TargetRange.whole(self.parts.training)
+        sequences = self._sequences(part, rng, limit)
         self._require_enough("train on", part, sequences.targets, self.min_count)
         return sequences.take(rng.permutation(len(sequences)))
 
@@ -153,6 +156,24 @@ class TaskDataset:
                 return purchase_examples(part.sessions, rng, min_interactions=self.min_interactions)
             case Task.RLP:
                 return remaining_length_examples(part.sessions, rng, min_interactions=self.min_interactions)
+
+    def _sequences(self, part: TargetRange, rng: np.random.Generator, limit: int) -> TargetSequences:
+        match self.task:
+            case Task.NIP:
+                return next_item_sequences(
+                    part,
+                    self.corpus.is_product,
+                    rng,
+                    limit=limit,
+                    allowed=self._allowed(self.min_count),
+                    repeats=self.repeats,
+                )
+            case Task.PIP:
+                return purchase_sequences(part.sessions, rng, min_interactions=self.min_interactions, limit=limit)
+            case Task.RLP:
+                return remaining_length_sequences(
+                    part.sessions, rng, min_interactions=self.min_interactions, limit=limit
+                )
 
     def _allowed(self, min_count: int) -> BoolArray:
         """[texts] which rows may be targets."""

@@ -40,17 +40,17 @@ class TaskExamples:
 
 @dataclass(frozen=True)
 class TargetSequences:
-    """S sessions with a next product to predict at several positions of each.
+    """S sessions with something to predict at several positions of each.
 
     Attributes:
         sessions: S sessions.
-        positions: [E] ascending, the interactions of `sessions` after which a target comes; one or more per session.
-        targets: [E] int64, the next product's text row.
+        positions: [E] ascending, the interactions of `sessions` after which is asked; one or more per session.
+        targets: [E], as in `TaskExamples`.
     """
 
     sessions: SessionTable
     positions: IntArray
-    targets: NDArray[np.int64]
+    targets: NDArray[Any]
 
     def __len__(self) -> int:
         return len(self.sessions)
@@ -199,15 +199,24 @@ def purchase_examples(
     The prefix has at least `min_interactions` interactions, none of them a purchase, and at least one interaction
     follows it. Both classes are cut alike, so that the length of a prefix does not give its class away.
     """
-    buys = sessions.actions == Action.BUY.code
-    bought = np.flatnonzero(buys)
-    first_buy = sessions.lengths.copy()
-    owners = sessions.session_of()[bought]
-    np.minimum.at(first_buy, owners, bought - sessions.offsets[owners])
-    with_purchase = first_buy < sessions.lengths
-    # The latest cut is just before the purchase, or before the last interaction of a session without one.
-    latest = np.where(with_purchase, first_buy, sessions.lengths - 1)
+    latest, with_purchase = _before_purchase(sessions)
     return _cut(sessions, rng, min_interactions, latest, with_purchase)
+
+
+def purchase_sequences(
+    sessions: SessionTable,
+    rng: np.random.Generator,
+    *,
+    min_interactions: int = MIN_INTERACTIONS,
+    limit: int = MAX_INTERACTIONS,
+) -> TargetSequences:
+    """All prefixes of `purchase_examples` at once, for a causal encoder to read in one pass.
+
+    A session is cut after its last one. Of a longer session than `limit`, the end is drawn at random, and only the
+    prefixes within its last `limit` interactions are asked about, so that long sessions do not dominate.
+    """
+    latest, with_purchase = _before_purchase(sessions)
+    return _all_cuts(sessions, rng, min_interactions, latest, with_purchase, limit)
 
 
 def remaining_length_examples(
@@ -229,6 +238,31 @@ def remaining_length_examples(
     return TaskExamples(examples.prefixes, examples.targets - examples.prefixes.lengths)
 
 
+def remaining_length_sequences(
+    sessions: SessionTable,
+    rng: np.random.Generator,
+    *,
+    min_interactions: int = MIN_INTERACTIONS,
+    limit: int = MAX_INTERACTIONS,
+) -> TargetSequences:
+    """All prefixes of `remaining_length_examples` at once, as `purchase_sequences`."""
+    latest = np.minimum(sessions.lengths - 1, MAX_INTERACTIONS - 1)
+    sequences = _all_cuts(sessions, rng, min_interactions, latest, sessions.lengths, limit)
+    starts = sequences.sessions.offsets[sequences.sessions.session_of()[sequences.positions]]
+    left = sequences.targets - (sequences.positions + 1 - starts)
+    return TargetSequences(sequences.sessions, sequences.positions, left)
+
+
+def _before_purchase(sessions: SessionTable) -> tuple[IntArray, BoolArray]:
+    """[S] the longest prefix before a purchase, or before the last interaction, and [S] whether there is a purchase."""
+    bought = np.flatnonzero(sessions.actions == Action.BUY.code)
+    first_buy = sessions.lengths.copy()
+    owners = sessions.session_of()[bought]
+    np.minimum.at(first_buy, owners, bought - sessions.offsets[owners])
+    with_purchase = first_buy < sessions.lengths
+    return np.where(with_purchase, first_buy, sessions.lengths - 1), with_purchase
+
+
 def _cut(
     sessions: SessionTable, rng: np.random.Generator, earliest: int, latest: IntArray, targets: NDArray[Any]
 ) -> TaskExamples:
@@ -238,3 +272,22 @@ def _cut(
     lengths = earliest + (draws[long_enough] * (latest[long_enough] - earliest + 1)).astype(np.int64)
     starts = sessions.offsets[long_enough]
     return TaskExamples(sessions.slices(starts, starts + lengths), targets[long_enough])
+
+
+def _all_cuts(
+    sessions: SessionTable,
+    rng: np.random.Generator,
+    earliest: int,
+    latest: IntArray,
+    targets: NDArray[Any],
+    limit: int,
+) -> TargetSequences:
+    """Sessions asked after each of `earliest` to `latest` [S] interactions, as far as these are within `limit`."""
+    ends = latest - rng.integers(0, np.maximum(latest - max(limit, earliest), 0) + 1)
+    long_enough = np.flatnonzero(latest >= earliest)
+    ends, starts = ends[long_enough], sessions.offsets[long_enough]
+    prefixes = sessions.slices(starts, starts + ends)
+    first = np.maximum(earliest, ends - limit + 1)
+    counts = ends - first + 1
+    positions = ragged_index(prefixes.offsets[:-1] + first - 1, counts)
+    return TargetSequences(prefixes, positions, np.repeat(targets[long_enough], counts))

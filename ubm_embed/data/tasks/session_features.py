@@ -30,7 +30,7 @@ FEATURES: tuple[str, ...] = (
 
 
 def session_features(sessions: SessionTable) -> FloatArray:
-    """The features of whole sessions: [S, F] float32. Each has an interaction."""
+    """The features of whole sessions: [S, F] float32; 0 of one without interactions."""
     parts = range(0, len(sessions), _SESSIONS_AT_ONCE)
     rows = [
         _at_the_end(sessions.take(np.arange(start, min(start + _SESSIONS_AT_ONCE, len(sessions))))) for start in parts
@@ -59,7 +59,8 @@ def prefix_features(sessions: SessionTable) -> FloatArray:
 
 
 def _at_the_end(sessions: SessionTable) -> FloatArray:
-    features: FloatArray = prefix_features(sessions)[sessions.offsets[1:] - 1]
+    features, filled = np.zeros((len(sessions), len(FEATURES)), np.float32), sessions.lengths > 0
+    features[filled] = prefix_features(sessions)[sessions.offsets[1:][filled] - 1]
     return features
 
 

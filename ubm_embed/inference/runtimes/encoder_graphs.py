@@ -1,4 +1,4 @@
-"""The encoders and heads of a model as ONNX graphs: what `model.transformer` computes, over padded tensors.
+"""The encoders of a model as ONNX graphs: what `model.transformer` computes, over padded tensors.
 
 The numbers of sequences, slots and sessions are free in every graph.
 
@@ -7,7 +7,6 @@ Letters: N sequences, L token slots, B sessions, S interaction slots, H heads, D
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, cast
@@ -19,7 +18,6 @@ from ubm_embed.data.arrays import FloatArray
 from ubm_embed.data.text.tokenizer import MAX_TOKENS
 from ubm_embed.inference.runtimes.graph_activations import activation
 from ubm_embed.inference.runtimes.graph_builder import GraphBuilder
-from ubm_embed.model.heads import Head, PurchaseIntentionHead
 from ubm_embed.model.session_encoder import SessionEncoder
 from ubm_embed.model.transformer import Affine, Layer, layers_from_modules
 from ubm_embed.model.user_behavior_model import InteractionEncoder, UserBehaviorModel
@@ -63,26 +61,6 @@ def products_graph(model: UserBehaviorModel) -> Any:
     first = graph.op("Slice", "mask", graph.ints(0), graph.ints(1), graph.ints(1))
     vectors = _sessions(graph, model.session_encoder, session, first)
     return graph.model(_unit(graph, vectors), ["sequences", model.config.dimension])
-
-
-def head_graph(head: Head, dimension: int) -> Any:
-    """sessions h' [B, D] -> predictions [B], as `Head.predict` (paper 3.4.1, 3.4.2), as an `onnx.ModelProto`.
-
-    Raises:
-        NotFound: as `interactions_graph`.
-    """
-    graph = GraphBuilder()
-    hidden = graph.input("sessions", "float", ["sessions", dimension])
-    for part in head.layers:
-        hidden = _affine(graph, part, hidden) if isinstance(part, nn.Linear) else graph.op("Relu", hidden)
-    output = graph.op("Squeeze", hidden, graph.ints(1))
-    if isinstance(head, PurchaseIntentionHead):
-        share = float(head.purchase_share)
-        output = graph.op("Sigmoid", graph.op("Add", output, graph.number(math.log(share / (1 - share)))))
-    else:
-        scaled = graph.op("Mul", output, graph.number(float(head.std)))
-        output = graph.op("Max", graph.op("Add", scaled, graph.number(float(head.mean))), graph.number(0))
-    return graph.model(output, ["sessions"], name="predictions")
 
 
 @dataclass(frozen=True)

@@ -43,7 +43,7 @@ class GraphModel:
     Args:
         interactions: ids, mask [N, L], and item_vectors [N, D] for a model with item embeddings -> [N, D].
         sessions: interactions [B, S, D], mask [B, S] -> [B, D].
-        open_head: opens the graph sessions [B, D] -> [B]; None for a model without a head.
+        open_head: opens the graph sessions [B, D + F] -> [B] or [B, 3]; None for a model without a head.
         item_vectors: the model's item embeddings, if it has some.
         watch: files that stay mapped: when one is cut short, reading raises `InvalidData`.
         threads: how many parts are run at once.
@@ -98,7 +98,7 @@ class GraphModel:
         return unit_rows(self._in_parts(sequences.lengths, read))
 
     def predict(self, sessions: FloatArray) -> FloatArray:
-        """As `ModelRuntime.predict`: [B]."""
+        """As `ModelRuntime.predict`: [B], or [B, 3]."""
         if self._open_head is None:
             raise ValueError("the model has no head")
         with self._head_lock:

@@ -18,7 +18,7 @@ from ubm_embed.data.arrays import FloatArray, IntArray
 from ubm_embed.data.text.token_table import TokenTable
 from ubm_embed.data.text.tokenizer import MAX_TOKENS
 from ubm_embed.errors import NotFound
-from ubm_embed.inference.runtimes.encoder_graphs import head_graph, interactions_graph, sessions_graph
+from ubm_embed.inference.runtimes.encoder_graphs import interactions_graph, sessions_graph
 from ubm_embed.inference.runtimes.graphs import (
     DESCRIPTION_FILE,
     HEAD_FILE,
@@ -28,6 +28,7 @@ from ubm_embed.inference.runtimes.graphs import (
     Graphs,
     GraphsDescription,
 )
+from ubm_embed.inference.runtimes.head_graph import head_graph
 from ubm_embed.inference.runtimes.item_vectors import ItemVectors
 from ubm_embed.inference.runtimes.model_runtime import ModelRuntime
 from ubm_embed.inference.runtimes.onnx_model import open_onnx_model
@@ -131,6 +132,8 @@ def _require_agreement(graphs: ModelRuntime, exact: ModelRuntime, checkpoint: Ch
     vectors = exact.encode_sessions(read, sessions)
     _require_near(graphs.encode_sessions(read, sessions), vectors)
     if checkpoint.model.head is not None:
+        features = random.gamma(1.0, size=(len(vectors), config.head_features)).astype(np.float32)
+        vectors = np.concatenate([vectors, features], axis=1)
         expected, found = exact.predict(vectors), graphs.predict(vectors)
         if not np.allclose(expected, found, rtol=_PREDICTION_TOLERANCE, atol=_PREDICTION_TOLERANCE):
             raise _DisagreementError(f"expected predictions {expected}, got {found}")

@@ -31,7 +31,10 @@ class ModelRuntime(TextRuntime, Protocol):
         ...
 
     def predict(self, sessions: FloatArray) -> FloatArray:
-        """The head's output for h' (paper 3.4.1, 3.4.2), at the real odds or in interactions: [B, D] -> [B] float32.
+        """The head's output (paper 3.4.1, 3.4.2), at the real odds or in interactions: [B, D + F] -> [B] float32.
+
+        It reads h', and beside it F features if it has some. A distribution of lengths gives [B, 3], as
+        `length_metrics` takes them.
 
         Raises:
             ValueError: the model has no head.

@@ -85,7 +85,7 @@ class TorchModel:
 
     @torch.inference_mode()
     def predict(self, sessions: FloatArray) -> FloatArray:
-        """As `ModelRuntime.predict`: [B, D] -> [B].
+        """As `ModelRuntime.predict`: [B, D + F] -> [B], or [B, 3].
 
         Raises:
             ValueError: the model has no head.

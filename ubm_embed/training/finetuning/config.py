@@ -57,7 +57,15 @@ class FinetuningConfig(Settings):
             description="Predict at every position of a session in one pass, or at one position of a prefix; needs a "
             "causal session encoder."
         ),
-        _training(shop=True, tasks=_NIP, name="--all-positions/--one-position"),
+        _training(shop=True, name="--all-positions/--one-position"),
+    ] = False
+    session_features: Annotated[
+        bool,
+        Field(
+            description="Predict from counts of what a session holds, too, and remaining lengths as a distribution; or "
+            "from its vector alone (paper)."
+        ),
+        _training(shop=True, tasks=_HEADS, name="--session-features/--vectors-only"),
     ] = False
     # In a model without any yet, they start near the products that stand beside theirs (`neighbour_vectors`).
     item_embeddings: Annotated[

@@ -17,6 +17,7 @@ from ubm_embed.data.batches.tokenized_corpus import TokenizedCorpus
 from ubm_embed.data.corpus import Corpus
 from ubm_embed.data.tasks.dataset import TaskDataset
 from ubm_embed.data.tasks.leaks import LeakReport, pretraining_problem
+from ubm_embed.data.tasks.session_features import FEATURES
 from ubm_embed.data.tasks.split import Split
 from ubm_embed.data.tasks.task import Task
 from ubm_embed.data.tasks.training_ids import TrainingIds
@@ -26,14 +27,15 @@ from ubm_embed.inference.embedder import Embedder
 from ubm_embed.inference.runtimes.graph_writer import write_graphs
 from ubm_embed.model.checkpoint import Checkpoint, save_checkpoint
 from ubm_embed.model.folder import require_task
-from ubm_embed.model.heads import PurchaseIntentionHead, RemainingLengthHead
+from ubm_embed.model.heads import Head
 from ubm_embed.model.tower import TextInteractions, Tower, UBMTower
 from ubm_embed.model.user_behavior_model import UserBehaviorModel
 from ubm_embed.outputs import output_folder, require_free
 from ubm_embed.progress import Notice, Progress, silent, unsaid
 from ubm_embed.training.finetuning.config import HOLDOUT, FinetuningConfig
+from ubm_embed.training.finetuning.count_weights import fitted_count_weights
 from ubm_embed.training.finetuning.finetuner import Finetuner
-from ubm_embed.training.finetuning.head_objectives import PurchaseIntention, RemainingLength
+from ubm_embed.training.finetuning.head_objectives import HeadObjective, head_objective
 from ubm_embed.training.finetuning.interactions import interactions_of
 from ubm_embed.training.finetuning.neighbour_vectors import neighbour_vectors
 from ubm_embed.training.finetuning.objectives import NextItem, next_item_epoch
@@ -111,6 +113,9 @@ def finetune(
             "split": split.to_dict(),
             "leaks": LeakReport.from_split(corpus, tokenized, split, pretraining_problem=problem).to_dict(),
         }
+        weights = None
+        if isinstance(objective, NextItem):
+            weights = fitted_count_weights(objective, dataset, tuner.validation, progress)
         with output_folder(out, overwrite=overwrite) as folder:
             tower = checkpoint.products if model.config.product_tower else None
             save_checkpoint(folder, model.cpu(), checkpoint.tokenizer, record, tower)
@@ -118,6 +123,8 @@ def finetune(
             earlier = None if checkpoint.folder is None else TrainingIds.load(checkpoint.folder)
             (ids if earlier is None else ids.union(earlier)).save(folder)
             shutil.copy(run.metrics, folder / METRICS_FILE)
+            if weights is not None:
+                weights.save(folder)
         write_graphs(out)
         run.discard()
     return Checkpoint.from_pretrained(out)
@@ -162,7 +169,7 @@ def objective_of(
     progress: Progress = silent,
     *,
     min_item_count: int = MIN_ITEM_COUNT,
-) -> tuple[UserBehaviorModel, NextItem | PurchaseIntention | RemainingLength]:
+) -> tuple[UserBehaviorModel, NextItem | HeadObjective]:
     """A copy of the model with a head, and the objective that trains its weights.
 
     Args:
@@ -174,7 +181,8 @@ def objective_of(
     torch.manual_seed(config.seed)  # the head's
     frozen = config.task is Task.NIP and not config.train_products
     tower_id = checkpoint.products.model_id if frozen else None
-    model = checkpoint.model.fine_tuned(task=config.task, product_tower=tower_id).to(device)
+    features = len(FEATURES) if config.session_features else 0
+    model = checkpoint.model.fine_tuned(task=config.task, product_tower=tower_id, head_features=features).to(device)
     if config.all_positions and not model.config.causal:
         raise InvalidData(
             "only a causal session encoder can predict at all positions of a session in one pass, and this model's "
@@ -225,10 +233,10 @@ def _add_item_embeddings(
 
 def task_objective(
     tower: Tower,
-    head: PurchaseIntentionHead | RemainingLengthHead | None,
+    head: Head | None,
     dataset: TaskDataset,
     config: FinetuningConfig,
-) -> NextItem | PurchaseIntention | RemainingLength:
+) -> NextItem | HeadObjective:
     """The objective that trains a tower for the task; sets the head's statistics of the training targets."""
     rng = np.random.default_rng([config.seed, 3])
     if head is None:
@@ -245,10 +253,4 @@ def task_objective(
             all_positions=config.all_positions,
             by_hits=config.selection_metric == "hit@10",
         )
-    targets = dataset.unbalanced_training(rng).targets.astype(np.float64)
-    if isinstance(head, PurchaseIntentionHead):
-        head.purchase_share.fill_(targets.mean())
-        return PurchaseIntention(tower, head)
-    head.mean.fill_(targets.mean())
-    head.std.fill_(targets.std() or 1.0)
-    return RemainingLength(tower, head)
+    return head_objective(tower, head, dataset, rng, all_positions=config.all_positions)

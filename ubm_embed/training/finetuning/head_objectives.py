@@ -1,6 +1,6 @@
 """What fine-tuning a head minimises: a tower, its head, and the loss of equation 5 or 6.
 
-Letters: B examples of a batch, E examples, D width.
+Letters: B examples of a batch, E examples, D width, F features that the head reads beside a session's vector.
 """
 
 from __future__ import annotations
@@ -13,15 +13,16 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
-from torch.nn.functional import binary_cross_entropy_with_logits, mse_loss
+from torch.nn.functional import binary_cross_entropy_with_logits, cross_entropy, mse_loss
 
 from ubm_embed.data.arrays import FloatArray
 from ubm_embed.data.batches.session_table import SessionTable
 from ubm_embed.data.tasks.dataset import TaskDataset
-from ubm_embed.data.tasks.examples import TaskExamples
+from ubm_embed.data.tasks.examples import TargetSequences, TaskExamples
+from ubm_embed.data.tasks.session_features import prefix_features, session_features
 from ubm_embed.model.device import full_precision
-from ubm_embed.model.heads import PurchaseIntentionHead, RemainingLengthHead
-from ubm_embed.model.tower import Tower
+from ubm_embed.model.heads import Head, LengthDistributionHead, PurchaseIntentionHead, RemainingLengthHead, bins_of
+from ubm_embed.model.tower import CausalTower, Tower
 from ubm_embed.training.finetuning.objectives import BATCH, Validation, parts
 from ubm_embed.training.finetuning.step_metrics import session_metrics
 
@@ -30,32 +31,41 @@ class HeadObjective(nn.Module, ABC):
     """A tower and a head over its sessions; the best weights have the lowest loss.
 
     Args:
+        all_positions: an epoch asks at every position of a session, in one pass of a causal tower; all of a session
+            together weigh as much as the one prefix that is drawn without.
         batch: prefixes that are read at once without gradients.
-
-    Attributes:
-        chance: the loss of a head that knows nothing of the session.
     """
 
-    chance: float
-
-    def __init__(self, tower: Tower, head: PurchaseIntentionHead | RemainingLengthHead, *, batch: int = BATCH) -> None:
+    def __init__(self, tower: Tower, head: Head, *, all_positions: bool = False, batch: int = BATCH) -> None:
         super().__init__()
         self.step_metrics: dict[str, float] = {}
-        self.tower, self.head, self.batch = tower, head, batch
+        self.tower, self.head, self.all_positions, self.batch = tower, head, all_positions, batch
 
-    def epoch(self, dataset: TaskDataset, rng: np.random.Generator) -> TaskExamples:
+    def epoch(self, dataset: TaskDataset, rng: np.random.Generator) -> TaskExamples | TargetSequences:
         """The examples of an epoch, in random order."""
-        return dataset.training(rng)
+        if not self.all_positions:
+            return dataset.training(rng)
+        return dataset.sequences(rng, limit=cast(CausalTower, self.tower).max_interactions)
 
-    @abstractmethod
-    def loss(self, examples: TaskExamples, rng: np.random.Generator) -> Tensor:
-        """Mean over examples."""
-
-    def _sessions(self, examples: TaskExamples) -> Tensor:
-        sessions = self.tower.sessions(examples.prefixes)
+    def loss(self, examples: TaskExamples | TargetSequences, rng: np.random.Generator) -> Tensor:
+        """Mean over examples; each session of `TargetSequences` weighs the same."""
+        sessions = self._read(examples)
         if self.training:
             self.step_metrics = session_metrics(sessions) | {"loss_chance": self.chance}
-        return sessions
+        with full_precision(sessions.device):
+            losses = self._losses(sessions.float(), examples)
+        if isinstance(examples, TaskExamples):
+            return losses.mean()
+        return losses @ _weights(examples).to(losses.device)
+
+    @property
+    @abstractmethod
+    def chance(self) -> float:
+        """The loss of a head that knows nothing of the session."""
+
+    @abstractmethod
+    def _losses(self, sessions: Tensor, examples: TaskExamples | TargetSequences) -> Tensor:
+        """The loss of each example, from what the head reads: [B, D + F] -> [B]."""
 
     @torch.no_grad()
     def validate(self, examples: TaskExamples) -> Validation:
@@ -68,23 +78,49 @@ class HeadObjective(nn.Module, ABC):
 
     @torch.no_grad()
     def predict(self, prefixes: SessionTable) -> FloatArray:
-        """The head's predictions: [E]."""
+        """The head's predictions: [E], or [E, 3] of a distribution of lengths."""
         batches = parts(np.arange(len(prefixes)), self.batch)
-        numbers = [self.head.predict(self.tower.sessions(prefixes.take(part)).float()).cpu() for part in batches]
+        numbers = [self.head.predict(self._whole(prefixes.take(part)).float()).cpu() for part in batches]
         return cast(FloatArray, torch.cat(numbers).numpy())
+
+    def _read(self, examples: TaskExamples | TargetSequences) -> Tensor:
+        """What the head reads of each example: [B, D + F]."""
+        if isinstance(examples, TaskExamples):
+            return self._whole(examples.prefixes)
+        tower, sessions = cast(CausalTower, self.tower), examples.sessions
+        windows = sessions.last(tower.max_interactions)
+        shifts = windows.offsets[1:] - sessions.offsets[1:]
+        slots = examples.positions + shifts[sessions.session_of()[examples.positions]]
+        vectors = tower.prefixes(windows)
+        vectors = vectors[torch.from_numpy(slots).to(vectors.device)]
+        return self._with(vectors, prefix_features(sessions)[examples.positions]) if self.head.features else vectors
+
+    def _whole(self, prefixes: SessionTable) -> Tensor:
+        vectors = self.tower.sessions(prefixes)
+        return self._with(vectors, session_features(prefixes)) if self.head.features else vectors
+
+    def _with(self, vectors: Tensor, features: FloatArray) -> Tensor:
+        return torch.cat([vectors.float(), torch.from_numpy(features).to(vectors.device)], dim=1)
 
 
 class PurchaseIntention(HeadObjective):
-    """PIP: binary cross entropy (3.4.1, equation 5, with its sign corrected); it predicts probabilities."""
+    """PIP: binary cross entropy (3.4.1, equation 5, with its sign corrected); it predicts probabilities.
 
-    chance = math.log(2)  # of one half for everybody
+    Single prefixes are those of which half come to a purchase; at all positions, classes are as frequent as in the log.
+    """
 
-    def loss(self, examples: TaskExamples, rng: np.random.Generator) -> Tensor:
-        """Mean over examples of which half come to a purchase."""
-        sessions = self._sessions(examples)
-        with full_precision(sessions.device):
-            logits = self.head(sessions.float())
-            return binary_cross_entropy_with_logits(logits, _floats(examples.targets).to(logits.device))
+    head: PurchaseIntentionHead
+
+    @property
+    def chance(self) -> float:
+        """Of one half, or of the share of purchases, for everybody."""
+        share = self.head.threshold if self.all_positions else 0.5
+        return -(share * math.log(share) + (1 - share) * math.log(1 - share))
+
+    def _losses(self, sessions: Tensor, examples: TaskExamples | TargetSequences) -> Tensor:
+        balanced = isinstance(examples, TaskExamples)
+        logits = self.head(sessions) if balanced else self.head.real_logits(sessions)
+        return binary_cross_entropy_with_logits(logits, _floats(examples.targets).to(logits.device), reduction="none")
 
 
 class RemainingLength(HeadObjective):
@@ -93,13 +129,52 @@ class RemainingLength(HeadObjective):
     head: RemainingLengthHead
     chance = 1.0  # of the mean for everybody: the variance of standardised lengths
 
-    def loss(self, examples: TaskExamples, rng: np.random.Generator) -> Tensor:
-        """Mean over examples."""
-        sessions = self._sessions(examples)
-        with full_precision(sessions.device):
-            predictions = self.head(sessions.float())
-            lengths = _floats(examples.targets).to(predictions.device)
-            return mse_loss(predictions, (lengths - self.head.mean) / self.head.std)
+    def _losses(self, sessions: Tensor, examples: TaskExamples | TargetSequences) -> Tensor:
+        predictions = self.head(sessions)
+        lengths = _floats(examples.targets).to(predictions.device)
+        return mse_loss(predictions, (lengths - self.head.mean) / self.head.std, reduction="none")
+
+
+class LengthDistribution(HeadObjective):
+    """RLP: cross entropy of the bin that the length is in; it predicts a distribution."""
+
+    head: LengthDistributionHead
+
+    @property
+    def chance(self) -> float:
+        """Of how often training has each bin, for everybody."""
+        prior = torch.log_softmax(self.head.prior, dim=0)
+        return -float(prior.exp() @ prior)
+
+    def _losses(self, sessions: Tensor, examples: TaskExamples | TargetSequences) -> Tensor:
+        logits = self.head(sessions)
+        return cross_entropy(logits, torch.from_numpy(bins_of(examples.targets)).to(logits.device), reduction="none")
+
+
+def head_objective(
+    tower: Tower, head: Head, dataset: TaskDataset, rng: np.random.Generator, *, all_positions: bool = False
+) -> HeadObjective:
+    """The objective of a head; sets its statistics of the training part."""
+    examples = dataset.unbalanced_training(rng)
+    if head.features is not None:
+        head.features.fit(session_features(examples.prefixes))
+    if isinstance(head, PurchaseIntentionHead):
+        head.purchase_share.fill_(float(examples.targets.mean()))
+        return PurchaseIntention(tower, head, all_positions=all_positions)
+    if isinstance(head, LengthDistributionHead):
+        head.fit(examples.targets)
+        return LengthDistribution(tower, head, all_positions=all_positions)
+    lengths = examples.targets.astype(np.float64)
+    head.mean.fill_(lengths.mean())
+    head.std.fill_(lengths.std() or 1.0)
+    return RemainingLength(tower, head, all_positions=all_positions)
+
+
+def _weights(sequences: TargetSequences) -> Tensor:
+    """[B] one over the number of examples of each one's session, and over the number of sessions."""
+    session_of = sequences.sessions.session_of()[sequences.positions]
+    counts = np.bincount(session_of, minlength=len(sequences))
+    return _floats(1 / (counts[session_of] * len(sequences)))
 
 
 def _floats(targets: NDArray[np.generic]) -> Tensor:

@@ -16,7 +16,9 @@ from ubm_embed.data.tasks.examples import (
     next_item_examples,
     next_item_sequences,
     purchase_examples,
+    purchase_sequences,
     remaining_length_examples,
+    remaining_length_sequences,
 )
 from ubm_embed.data.tasks.task import MIN_INTERACTIONS
 
@@ -367,3 +369,36 @@ def test_examples_are_taken_in_the_given_order_with_repeats():
     examples = TaskExamples(table([viewed(0), viewed(1, 2), viewed(3)]), np.array([5, 6, 7]))
     assert listed(examples.take(np.array([2, 1, 1]))) == [(viewed(3), 7), (viewed(1, 2), 6), (viewed(1, 2), 6)]
     assert len(examples) == 3
+
+
+class TestAllCuts:
+    @given(sessions=SESSIONS, least=st.integers(1, 6), seed=st.integers(0, 9))
+    def test_a_session_within_the_limit_is_asked_after_every_cut(self, sessions, least, seed):
+        rng = np.random.default_rng(seed)
+        for sequences_of, in_a_loop in (
+            (purchase_sequences, purchases_in_a_loop),
+            (remaining_length_sequences, lambda session, least: lengths_in_a_loop(session, least, MAX_INTERACTIONS)),
+        ):
+            result = listed(sequences_of(table(sessions), rng, min_interactions=least).examples)
+            expected = [
+                (session[:cut], target) for session in sessions for cut, target in in_a_loop(session, least).items()
+            ]
+            assert result == expected
+
+    @given(length=st.integers(2, 20), least=st.integers(1, 6), limit=st.integers(1, 8), seed=st.integers(0, 99))
+    def test_of_a_longer_one_the_last_within_the_limit_of_a_random_end(self, length, least, limit, seed):
+        session = [(VIEW, row % 4) for row in range(length)]
+        rng = np.random.default_rng(seed)
+        sequences = purchase_sequences(table([session] * 2), rng, min_interactions=least, limit=limit)
+        for prefixes in (sequences.take(np.array([number])).examples.prefixes for number in range(len(sequences))):
+            end = prefixes.lengths.max()
+            assert min(length - 1, max(limit, least)) <= end <= length - 1
+            assert prefixes.lengths.tolist() == list(range(max(least, end - limit + 1), end + 1))
+
+    def test_every_end_of_a_long_session_is_drawn_equally_often(self):
+        sequences = purchase_sequences(
+            table([viewed(*[1] * 9)] * 2000), np.random.default_rng(0), min_interactions=2, limit=6
+        )
+        ends, counts = np.unique(sequences.sessions.lengths, return_counts=True)
+        assert ends.tolist() == [6, 7, 8]
+        assert counts / 2000 == pytest.approx(1 / 3, abs=four_deviations(1 / 3, 2000))

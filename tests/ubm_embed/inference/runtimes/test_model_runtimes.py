@@ -25,7 +25,7 @@ from ubm_embed.model.bert import bert_config
 from ubm_embed.model.checkpoint import Checkpoint, save_checkpoint
 from ubm_embed.model.config import UBMConfig
 from ubm_embed.model.folder import ModelFolder
-from ubm_embed.model.heads import PurchaseIntentionHead, RemainingLengthHead
+from ubm_embed.model.heads import LengthDistributionHead, PurchaseIntentionHead, RemainingLengthHead
 from ubm_embed.model.user_behavior_model import InteractionEncoder, UserBehaviorModel
 
 MIN_COSINE = 0.99999
@@ -85,9 +85,14 @@ def with_item_embeddings(tokenizer: InteractionTokenizer) -> UserBehaviorModel:
     return model
 
 
-def with_head(task: Task, **settings: Any) -> Make:
+def with_head(task: Task, features: int = 0, **settings: Any) -> Make:
     def make(tokenizer: InteractionTokenizer) -> UserBehaviorModel:
-        model = bert(**settings)(tokenizer).fine_tuned(task=task)
+        model = bert(**settings)(tokenizer).fine_tuned(task=task, head_features=features)
+        if features:
+            torch.nn.init.normal_(model.head.layers[-1].weight)
+            model.head.features.std.fill_(2)
+        if isinstance(model.head, LengthDistributionHead):
+            model.head.fit(np.array([1, 2, 2, 5, 30]))
         if isinstance(model.head, PurchaseIntentionHead):
             model.head.purchase_share.fill_(0.07)
         if isinstance(model.head, RemainingLengthHead):
@@ -110,6 +115,8 @@ MODELS: dict[str, Make] = {
     "item embeddings": with_item_embeddings,
     "purchase intention": with_head(Task.PIP),
     "remaining length": with_head(Task.RLP, causal=True),
+    "purchase intention with features": with_head(Task.PIP, features=5),
+    "distribution of lengths": with_head(Task.RLP, features=5),
     **{activation: encoder_of(activation) for activation in ("gelu_new", "gelu_pytorch_tanh", "relu", "silu")},
 }
 
@@ -220,9 +227,11 @@ class TestEveryRuntime:
             with pytest.raises(ValueError, match="the model has no head"):
                 runtime.predict(interactions)
             return
-        found = runtime.predict(interactions)
+        features = np.random.default_rng(0).normal(0, 5, size=(len(interactions), model.config.head_features))
+        inputs = np.concatenate([interactions, features.astype(np.float32)], axis=1)
+        found = runtime.predict(inputs)
         with torch.inference_mode():
-            expected = model.head.predict(torch.from_numpy(interactions)).numpy()
+            expected = model.head.predict(torch.from_numpy(inputs)).numpy()
         assert (found.dtype, found.shape) == (np.float32, expected.shape)
         np.testing.assert_allclose(found, expected, atol=TOLERANCE, rtol=TOLERANCE)
 

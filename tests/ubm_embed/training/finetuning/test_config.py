@@ -56,7 +56,7 @@ def test_a_bad_value_names_the_setting_and_its_value(settings, problem):
         (Task.PIP, {"min_count": 2}),
         (Task.RLP, {"max_per_session": 3}),
         (Task.PIP, {"repeats": True}),
-        (Task.PIP, {"all_positions": True}),
+        (Task.NIP, {"session_features": True}),
         (Task.RLP, {"item_embeddings": True}),
         (Task.PIP, {"item_embedding_dropout": 0.1}),
         (Task.NIP, {"min_interactions": 4}),
