@@ -14,8 +14,10 @@ from ubm_embed.counts.counting import TransitionCounter
 from ubm_embed.counts.held_out_scores import TEMPERATURES, Cosines, Floats, HeldOutScores
 from ubm_embed.counts.ranking_weights import CountWeights, seen_bins
 from ubm_embed.counts.session_counts import SessionCounts
+from ubm_embed.data.arrays import evenly_spaced
 from ubm_embed.data.batches.session_table import SessionTable
 from ubm_embed.data.tasks.examples import TaskExamples
+from ubm_embed.progress import Progress, silent
 
 # What is tried one at a time, each with weights fitted for it.
 _CHOICES: dict[str, tuple[float, ...]] = {
@@ -23,6 +25,10 @@ _CHOICES: dict[str, tuple[float, ...]] = {
     "decay": (0.3, 0.45, 0.8),
     "softening": (0.0, 0.6),
 }
+_NUM_CHOICES = sum(map(len, _CHOICES.values()))
+_WHAT = "fitting the weights of counts"
+# Cosines that are looked at; of a large catalogue fewer examples are.
+_MAX_COSINES, _MIN_EXAMPLES = 1 << 29, 200
 # Standard deviations of the priors, in units of the temperature: of a bin's weight from that of the bin before it, of
 # the first one from its default, and of the logarithm of the scale.
 _STEP, _LEVEL, _SCALE = 0.3, 1.0, 1.0
@@ -30,7 +36,13 @@ _LEVEL_MEAN = 2.0
 
 
 def fit_count_weights(
-    cosines: Cosines, examples: TaskExamples, training: SessionTable, products: int, *, repeats: bool = False
+    cosines: Cosines,
+    examples: TaskExamples,
+    training: SessionTable,
+    products: int,
+    *,
+    repeats: bool = False,
+    progress: Progress = silent,
 ) -> CountWeights:
     """The weights with the highest posterior: the likelihood of the examples' targets among all M products.
 
@@ -41,7 +53,10 @@ def fit_count_weights(
         examples: of sessions, or of parts of them, that `training` does not hold.
         training: what is counted.
         repeats: whether products that a session holds already are candidates.
+        progress: is told how many settings were tried.
     """
+    if len(examples) * products > _MAX_COSINES:
+        examples = examples.take(evenly_spaced(len(examples), max(_MIN_EXAMPLES, _MAX_COSINES // products)))
     counter = TransitionCounter(products).add(training)
     bins = seen_bins(counter.seen)
 
@@ -49,10 +64,19 @@ def fit_count_weights(
         return SessionCounts(counter.finish(weights=weights), bins, weights)
 
     scores = HeldOutScores.gather(cosines, examples, counted(CountWeights(backward=1.0)), repeats=repeats)
-    best = min((_fit(scores, counted(CountWeights()), one) for one in TEMPERATURES), key=lambda fit: fit.loss)
+    trials = [(CountWeights(), one) for one in TEMPERATURES]
+    fits = []
+    for number, (weights, temperature) in enumerate(trials, 1):
+        fits.append(_fit(scores, counted(weights), temperature))
+        progress(_WHAT, number, len(trials) + _NUM_CHOICES)
+    best = min(fits, key=lambda fit: fit.loss)
+    tried = len(trials)
     for field, values in _CHOICES.items():
-        tried = (best.weights.replace(**{field: value}) for value in values)
-        best = min([best, *(_fit(scores, counted(one), best.temperature) for one in tried)], key=lambda fit: fit.loss)
+        for value in values:
+            fits.append(_fit(scores, counted(best.weights.replace(**{field: value})), best.temperature))
+            tried += 1
+            progress(_WHAT, tried, len(trials) + _NUM_CHOICES)
+        best = min(fits, key=lambda fit: fit.loss)
     return best.weights
 
 
