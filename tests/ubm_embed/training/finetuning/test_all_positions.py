@@ -7,6 +7,7 @@ import torch
 
 from tests.ubm_embed.training.finetuning.conftest import BOTH, FILES, LOSS_ROUNDING, NIP, PRODUCTS, SEQUENCES
 from tests.ubm_embed.training.runs import Cut, cut_at, metrics_of, without_times
+from ubm_embed.counts.ranking_weights import COUNTS_FILE
 from ubm_embed.data.batches.distinct_batches import NO_ACTION, interaction_sequences
 from ubm_embed.data.batches.packing import TokenBatch
 from ubm_embed.data.batches.tokenized_corpus import TokenizedCorpus
@@ -88,7 +89,7 @@ class TestAllPositions:
 
     def test_leaves_one_model_that_knows_them(self, tune, causal, out, read, dataset_of):
         tuned = tune(SEQUENCES.replace(max_steps=60), base=causal)
-        assert sorted(file.name for file in out.iterdir()) == FILES
+        assert sorted(file.name for file in out.iterdir()) == sorted([*FILES, COUNTS_FILE])
         config = tuned.model.config
         assert (config.task, config.causal, config.mean_of_tokens, config.product_tower) == ("nip", True, True, None)
         assert config.num_item_embeddings == (dataset_of(SEQUENCES).counts >= MIN_ITEM_COUNT).sum() > PRODUCTS / 2

@@ -18,6 +18,7 @@ from tests.ubm_embed.training.finetuning.conftest import (
     weights_of,
 )
 from tests.ubm_embed.training.runs import metrics_of, without_times
+from ubm_embed.counts.ranking_weights import COUNTS_FILE, CountWeights
 from ubm_embed.data.tasks.split import Split
 from ubm_embed.data.tasks.task import Task
 from ubm_embed.inference.predictor import Predictor
@@ -28,7 +29,7 @@ from ubm_embed.training.finetuning.finetune import objective_of
 class TestNextItem:
     def test_leaves_a_session_tower_beside_the_product_tower(self, tune, out, base, read):
         checkpoint = tune()
-        assert sorted(file.name for file in out.iterdir()) == sorted([*FILES, PRODUCT_TOWER])
+        assert sorted(file.name for file in out.iterdir()) == sorted([*FILES, COUNTS_FILE, PRODUCT_TOWER])
         assert [path.name for path in out.parent.iterdir()] == ["model"], "the work in hand is gone"
         config = checkpoint.model.config
         assert (config.task, config.product_tower, checkpoint.model.head) == ("nip", base.model_id, None)
@@ -40,9 +41,16 @@ class TestNextItem:
     def test_with_products_trained_leaves_one_model_for_both(self, tune, out, base, read):
         checkpoint = tune(BOTH.replace(max_steps=60))
         assert checkpoint.record["finetuning"]["step"] > 0
-        assert sorted(file.name for file in out.iterdir()) == FILES
+        assert sorted(file.name for file in out.iterdir()) == sorted([*FILES, COUNTS_FILE])
         assert (checkpoint.model.config.task, checkpoint.model.config.product_tower) == ("nip", None)
         assert np.abs(read(checkpoint)[0] - read(base)[0]).max() > 1e-4
+
+    def test_fits_what_counts_weigh_for_every_product_that_was_seen(self, tune, out):
+        checkpoint = tune()
+        weights = checkpoint.count_weights
+        assert weights == CountWeights.load(out)
+        assert weights != CountWeights()
+        assert len(weights.by_seen) > 1
 
     def test_a_tuned_model_tuned_again_keeps_its_product_tower(self, tune, base, tmp_path):
         first = tune()
