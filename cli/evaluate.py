@@ -57,7 +57,8 @@ def evaluate(
     """Evaluate a model on sessions that training has not seen, beside simple baselines.
 
     Each session is cut at random. nip: which product comes next, out of the whole catalogue, ties counted against the
-    model; pip: whether a purchase follows; rlp: how many interactions follow. Intervals are 95% bootstrap intervals.
+    model, which answers with counts of the training part and, in a row of its own, without; pip: whether a purchase
+    follows; rlp: how many interactions follow. Intervals are 95% bootstrap intervals.
     JSON also has the p-values of a paired test, the results by how often training saw the answer, and the leak report.
     """
     from ubm_embed.data.corpus import Corpus

@@ -122,7 +122,8 @@ def test_evaluate_takes_the_sessions_held_out(shell: Shell) -> None:
     done = shell("evaluate", "nip", "--model", "model", "--corpus", "corpus")
     assert done.returncode == 0, done.stderr
     result = json.loads(done.stdout)
-    assert [row["row"] for row in result["rows"]] == ["UBM", "co-occurrence", "recent co-occurrence", "POP"]
+    counting = ["co-occurrence", "recent co-occurrence", "directional counting", "VMIS-kNN", "POP"]
+    assert [row["row"] for row in result["rows"]] == ["UBM", "UBM without counts", *counting]
     assert 5 <= result["examples"] <= 15, "half of a tenth of 300"
     assert result["leaks"]["pretraining_respects_split"] is True
 

@@ -86,7 +86,11 @@ def train(corpus: Corpus, home: Path, steps: int | None = None) -> Hits:
     )
     finetuned = finetune(corpus, pretrained, home / "finetuned", finetuning)
     before, after = measure(corpus, pretrained), measure(corpus, finetuned)
-    return Hits(before["UBM"], after["UBM"], after["recent co-occurrence"], after["questions"])
+    return Hits(before[MODEL], after[MODEL], after["recent co-occurrence"], after["questions"])
+
+
+# What training taught: counts answer beside a model without any.
+MODEL = "UBM without counts"
 
 
 def measure(corpus: Corpus, checkpoint: Checkpoint) -> dict[str, Any]:
