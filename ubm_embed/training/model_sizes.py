@@ -24,17 +24,17 @@ class ModelSizes(Settings):
             description="Layers of the interaction encoder, 0 for a bag of words; with --init 4 of a BERT, all of a "
             "sentence-transformers model.",
         ),
-        _model(shop=2),
+        _model(shop=0),
     ] = 4
     width: Annotated[
         int,
         Field(ge=4, le=8192, multiple_of=4, description="Hidden size of the interaction encoder, without --init."),
-        _model(shop=128),
+        _model(shop=256),
     ] = 256
     session_layers: Annotated[
         int, Field(ge=1, le=MAX_LAYERS, description="Layers of the session encoder."), _model(shop=2)
     ] = 4
-    dropout: Annotated[float, Field(ge=0, le=0.9, description="Dropout rate of both encoders."), _model()] = 0.1
+    dropout: Annotated[float, Field(ge=0, le=0.9, description="Dropout rate of both encoders."), _model(shop=0.3)] = 0.1
     vocab_size: Annotated[int, Field(ge=64, le=1_000_000, description="Tokens of a learned vocabulary."), _model()] = (
         8192
     )

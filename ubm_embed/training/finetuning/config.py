@@ -125,6 +125,10 @@ class FinetuningConfig(Settings):
         Field(ge=1, description="Steps between two evaluations on the validation part."),
         _training(shop=_per_task(100, 50), unset="once per epoch"),
     ] = None
+    # The model of a shop whose epochs are short has learned its sessions by heart within a hundred steps.
+    validate_each_epoch: Annotated[
+        bool, Field(description="Evaluate after each epoch where that is sooner."), Setting(shop=True)
+    ] = False
     selection_metric: Annotated[
         Literal["hit@10", "loss"],
         Field(description="What the best weights are chosen by: the highest hit@10 or the lowest loss."),

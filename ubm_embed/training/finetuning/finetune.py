@@ -44,8 +44,8 @@ from ubm_embed.training.run import TrainingRun
 from ubm_embed.training.tracking.tracker import Tracker
 from ubm_embed.training.tracking.tracking import tracked
 
-# Products that training sees less often have no embedding of their own: the paper calls them sparse (4.5).
-MIN_ITEM_COUNT = 5
+# What a single session says of a product is no reason to set it apart from its words.
+MIN_ITEM_COUNT = 2
 # The length of a new item embedding is the mean length of this many products' vectors.
 _MEASURED = 200
 

@@ -35,6 +35,8 @@ from ubm_embed.training.metrics_file import FAILED
 from ubm_embed.training.run import REMEDY, TrainingRun
 from ubm_embed.training.step import learning_rate, take_step
 
+# An evaluation costs about as much as this many steps.
+_MIN_VALIDATION_STEPS = 10
 # Tables with a row per word, per product, per item of a baseline.
 _EMBEDDINGS = ("word_embeddings.weight", "item_embeddings.vectors", "items.weight", "tokens.weight")
 
@@ -136,7 +138,8 @@ class Finetuner:
     @cached_property
     def validation_steps(self) -> int:
         """The number of steps between two validations."""
-        return self.config.validation_steps or self.epoch_steps
+        epoch, steps = self.epoch_steps, self.config.validation_steps or self.epoch_steps
+        return min(steps, max(epoch, _MIN_VALIDATION_STEPS)) if self.config.validate_each_epoch else steps
 
     @property
     def _out_of_patience(self) -> bool:

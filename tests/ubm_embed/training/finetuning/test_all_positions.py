@@ -72,8 +72,8 @@ class TestAllPositions:
 
     def test_embeddings_start_near_their_neighbours_and_later_ones_at_0(self, corpus, tokenized, dataset_of, causal):
         dataset = dataset_of(SEQUENCES)
-        first, _ = objective_of(corpus, causal, dataset, SEQUENCES)
-        known, seen = first.interaction_encoder.item_embeddings, np.flatnonzero(dataset.counts >= MIN_ITEM_COUNT)
+        first, _ = objective_of(corpus, causal, dataset, SEQUENCES, min_item_count=5)
+        known, seen = first.interaction_encoder.item_embeddings, np.flatnonzero(dataset.counts >= 5)
         lengths = known.vectors.detach().norm(dim=1)
         with torch.no_grad():
             sequences = interaction_sequences(causal.tokenizer, tokenized.texts, np.full(seen.size, NO_ACTION), seen)

@@ -150,6 +150,11 @@ class TestFinetuner:
         expected = [learning_rate(step, total, peak=0.1, warmup=0.0) for step in range(total)]
         assert [line["learning_rate"] for line in steps] == pytest.approx(expected)
 
+    @pytest.mark.parametrize(("every", "expected"), [(4, 4), (10, 10), (100, 10), (None, 1)])
+    def test_short_epochs_are_validated_each_but_not_within_ten_steps(self, every, expected):
+        tuner = self.tuner(Slope(best=0.5), epochs=30, validation_steps=every, validate_each_epoch=True)
+        assert tuner.validation_steps == expected
+
     def test_tells_its_progress(self):
         entries = []
         self.tuner(Slope(best=0.5), progress=lambda *entry: entries.append(entry)).train()
