@@ -165,9 +165,9 @@ PANELS = {
     "finetune": {
         None: ["--model", "--corpus", "--out", "--recipe"],
         "Training": [
-            *("--only-session-encoder", "--train-products/--fixed-products", "--all-positions/--one-position"),
-            *("--item-embeddings/--words-only", "--epochs", "--max-steps", "--batch", "--learning-rate", "--patience"),
-            *("--validation-steps", "--negatives", "--precision", "--chunk-tokens"),
+            *("--only-session-encoder", "--read-texts-every", "--train-products/--fixed-products"),
+            *("--all-positions/--one-position", "--item-embeddings/--words-only", "--epochs", "--max-steps", "--batch"),
+            *("--learning-rate", "--patience", "--validation-steps", "--negatives", "--precision", "--chunk-tokens"),
         ],
         "Task": [
             *("--min-count", "--max-per-session", "--repeats/--no-repeats", "--min-interactions", "--split"),
