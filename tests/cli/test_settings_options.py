@@ -166,7 +166,8 @@ PANELS = {
         None: ["--model", "--corpus", "--out", "--recipe"],
         "Training": [
             *("--only-session-encoder", "--read-texts-every", "--train-products/--fixed-products"),
-            *("--all-positions/--one-position", "--item-embeddings/--words-only", "--epochs", "--max-steps", "--batch"),
+            *("--all-positions/--one-position", "--session-features/--vectors-only"),
+            *("--item-embeddings/--words-only", "--epochs", "--max-steps", "--batch"),
             *("--learning-rate", "--patience", "--validation-steps", "--negatives", "--precision", "--chunk-tokens"),
         ],
         "Task": [
