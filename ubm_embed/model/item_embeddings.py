@@ -18,6 +18,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
+from torch.nn.functional import embedding
 
 from ubm_embed.data.batches.distinct_batches import NO_ACTION, interaction_sequences
 from ubm_embed.data.batches.packing import TokenBatch
@@ -58,7 +59,7 @@ class ItemEmbeddings(nn.Module):
         """The vectors in these rows [N]: [N, D]; 0 where there is none, and where training drops it."""
         if self.training and self.dropout:
             has_vector = has_vector & (torch.rand(has_vector.shape, device=has_vector.device) >= self.dropout)
-        return self.vectors[row] * has_vector.unsqueeze(1)
+        return embedding(row, self.vectors) * has_vector.unsqueeze(1)
 
     def find(self, tokens: TokenBatch) -> tuple[Tensor, Tensor]:
         """For N sequences the row of their text [N], and whether it has a vector [N]; if not, the row is any."""

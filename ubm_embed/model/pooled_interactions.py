@@ -21,6 +21,7 @@ from ubm_embed.data.arrays import IntArray
 from ubm_embed.data.batches.distinct_batches import distinct_interactions, interaction_codes
 from ubm_embed.model.device import autocast
 from ubm_embed.model.tower import TOKENS_PER_BATCH, TextInteractions
+from ubm_embed.model.user_behavior_model import InteractionEncoder
 from ubm_embed.progress import Progress, silent
 
 # Beyond this many bytes, what was read lies in a temporary file.
@@ -57,7 +58,7 @@ class PooledInteractions(nn.Module):
         encoder = interactions.encoder
         self._interactions = (interactions,)  # in a tuple, so that a frozen encoder is no part of this module
         # What is trained. A frozen encoder is neither copied nor saved with the best weights.
-        self.trained = encoder if every else nn.ModuleList(filter(None, [encoder.projection, encoder.item_embeddings]))
+        self.trained = encoder if every else _after_texts(encoder)
         self.every, self.precision, self.reads_texts = every, precision, False
         self._actions, self._rows, _ = distinct_interactions(actions, rows)
         self._codes = interaction_codes(self._actions, self._rows)
@@ -116,6 +117,12 @@ class PooledInteractions(nn.Module):
         if encoder.item_embeddings is not None:
             row, has_vector = encoder.item_embeddings.find(tokens)
             self._item_rows[which] = row.masked_fill(~has_vector, _WITHOUT).cpu()
+
+
+def _after_texts(encoder: InteractionEncoder) -> nn.ModuleDict:
+    """What follows the reading of a text, under the names that it has in the encoder."""
+    parts = {"projection": encoder.projection, "item_embeddings": encoder.item_embeddings}
+    return nn.ModuleDict({name: part for name, part in parts.items() if part is not None})
 
 
 def _note_other_weights(module: PooledInteractions, _: Any) -> None:

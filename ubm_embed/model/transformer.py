@@ -111,6 +111,8 @@ class Layer:
         Args:
             mask: the packing's `attention_mask`.
         """
+        if packing.width == 1:
+            return self._feed_forward(hidden, self._of_itself(hidden))
         (projection,) = self.projections
         query, key, value = self._heads(projection.linear(hidden), packing.tiles)
         attended = attention(query, key, value, mask, self.attention_dropout)
@@ -129,6 +131,16 @@ class Layer:
         attended = attention(query, key, value, packing.first_mask(), self.attention_dropout)
         attended = packing.by_sequence(attended.transpose(1, 2).reshape(-1, width))
         return self._feed_forward(packing.by_sequence(firsts), attended)
+
+    def _of_itself(self, hidden: Tensor) -> Tensor:
+        """What a slot that sees no other attends to, its own value: [..., D] -> [..., D]. Products are read so."""
+        (joined,) = self.projections
+        width = hidden.shape[-1]
+        value = linear(hidden, joined.weight[2 * width :], joined.bias[2 * width :])
+        if not self.attention_dropout:
+            return value
+        by_head = value.view(-1, self.heads, width // self.heads)
+        return (by_head * dropout(torch.ones_like(by_head[:, :, :1]), self.attention_dropout)).view(hidden.shape)
 
     def _heads(self, projected: Tensor, tiles: int) -> Sequence[Tensor]:
         """[..., P D] -> P times [G, H, slots per tile, D / H]."""

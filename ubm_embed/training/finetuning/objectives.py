@@ -22,7 +22,7 @@ from ubm_embed.data.tasks.examples import TargetSequences, TaskExamples
 from ubm_embed.evaluation.ranking import hit_at_k
 from ubm_embed.model.device import full_precision
 from ubm_embed.model.tower import CausalTower, Tower
-from ubm_embed.training.finetuning.sampled_softmax import SampledSoftmax
+from ubm_embed.training.finetuning.sampled_softmax import NegativeSample, SampledSoftmax
 from ubm_embed.training.finetuning.step_metrics import next_item_metrics
 
 BATCH = 512
@@ -120,11 +120,12 @@ class NextItem(nn.Module):
         sample = None if self.sampler is None else self.sampler.draw(examples, rng, training=self.training)
         candidates = np.arange(self.products) if sample is None else sample.candidates
         (sessions, prefixes), vectors = self._training_sessions(examples), self.tower.products(candidates)
-        scores = self._scores(sessions, prefixes, candidates, vectors)
-        target = torch.from_numpy(np.searchsorted(candidates, examples.targets)).to(scores.device)
-        if sample is not None:
-            # The target itself is a candidate for certain, not by chance: it is not corrected.
-            scores = scores + sample.correction(scores).scatter(1, target[:, None], 0.0)
+        column = np.searchsorted(candidates, examples.targets)
+        # One array that the product of the vectors is added to: each further pass over all scores costs as much.
+        offsets = self._offsets(sample, column, candidates.size).to(sessions.device)
+        self._leave_out_held(offsets, prefixes, candidates)
+        scores = self._similarities(sessions, vectors, offsets)
+        target = torch.from_numpy(column).to(scores.device)
         if self.training:
             self.step_metrics = next_item_metrics(sessions, vectors, scores, target)
             self.step_metrics["loss_chance"] = math.log(self.products)  # a sample's scores are corrected to all
@@ -180,7 +181,9 @@ class NextItem(nn.Module):
         Args:
             vectors: [C, D], the candidates'.
         """
-        return self._scores(self.tower.sessions(prefixes), prefixes, candidates, vectors)
+        scores = self._similarities(self.tower.sessions(prefixes), vectors)
+        self._leave_out_held(scores, prefixes, candidates)
+        return scores
 
     def _training_sessions(self, examples: TaskExamples | TargetSequences) -> tuple[Tensor, SessionTable]:
         """The vectors of the examples' prefixes, and the prefixes."""
@@ -189,24 +192,36 @@ class NextItem(nn.Module):
         prefixes = cast(CausalTower, self.tower).prefixes(examples.sessions)
         return prefixes[torch.from_numpy(examples.positions).to(prefixes.device)], examples.examples.prefixes
 
-    def _scores(self, sessions: Tensor, prefixes: SessionTable, candidates: IntArray, vectors: Tensor) -> Tensor:
-        with full_precision(sessions.device):
-            scores = _similarities(sessions.float(), vectors.float(), self.tower.temperature)
+    def _offsets(self, sample: NegativeSample | None, targets: IntArray, candidates: int) -> Tensor:
+        """What is added to the scores of each example: [B, C].
+
+        Args:
+            targets: [B], the column of each target.
+        """
+        if sample is None:
+            return torch.zeros(targets.size, candidates)
+        offsets = sample.correction(targets.size)
+        # The target itself is a candidate for certain, not by chance: it is not corrected.
+        offsets[torch.arange(targets.size), torch.from_numpy(targets)] = 0.0
+        return offsets
+
+    def _leave_out_held(self, scores: Tensor, prefixes: SessionTable, candidates: IntArray) -> None:
+        """Set the scores [B, C] of products that the sessions hold to -inf, in place, unless they may be targets."""
         if self.repeats:
-            return scores
+            return
         columns = np.searchsorted(candidates, prefixes.rows)
         columns[columns == candidates.size] = 0
         held = np.flatnonzero(candidates[columns] == prefixes.rows)
-        mask = torch.zeros(scores.shape, dtype=torch.bool)
-        mask[torch.from_numpy(prefixes.session_of()[held]), torch.from_numpy(columns[held])] = True
-        return scores.masked_fill(mask.to(scores.device), float("-inf"))
+        index = torch.from_numpy(prefixes.session_of()[held]), torch.from_numpy(columns[held])
+        scores[tuple(one.to(scores.device) for one in index)] = float("-inf")
 
-
-def _similarities(sessions: Tensor, vectors: Tensor, temperature: float | None) -> Tensor:
-    """[B, D], [C, D] -> [B, C] cosines over the temperature, or inner products where it is None."""
-    if temperature is None:
-        return sessions @ vectors.T
-    return (normalize(sessions, dim=1) / temperature) @ normalize(vectors, dim=1).T
+    def _similarities(self, sessions: Tensor, vectors: Tensor, offsets: Tensor | None = None) -> Tensor:
+        """[B, D], [C, D] -> [B, C] cosines over the temperature, or inner products, plus the offsets."""
+        sessions, vectors, temperature = sessions.float(), vectors.float(), self.tower.temperature
+        with full_precision(sessions.device):
+            if temperature is not None:
+                sessions, vectors = normalize(sessions, dim=1) / temperature, normalize(vectors, dim=1)
+            return sessions @ vectors.T if offsets is None else torch.addmm(offsets, sessions, vectors.T)
 
 
 def parts(rows: IntArray, size: int) -> Iterator[IntArray]:

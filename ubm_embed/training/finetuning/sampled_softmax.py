@@ -111,12 +111,11 @@ class NegativeSample:
     expected: NDArray[np.float64]
     own: OwnTargets | None = None
 
-    def correction(self, scores: Tensor) -> Tensor:
-        """log(counts / expected) of each example and candidate, -inf where none was drawn: like `scores`, [B, C]."""
+    def correction(self, examples: int) -> Tensor:
+        """log(counts / expected) of each example and candidate, -inf where none was drawn: [B, C] float32."""
         with np.errstate(divide="ignore"):  # a candidate without a draw counts only where it is the target
-            shift = torch.from_numpy(np.log(self.counts / self.expected)).to(scores).expand_as(scores)
-            if self.own is None:
-                return shift
-            own = torch.from_numpy(np.log(self.own.counts / self.own.expected)).to(scores)
-        index = tuple(torch.from_numpy(one).to(scores.device) for one in (self.own.example, self.own.candidate))
-        return shift.index_put(index, own)
+            shift = torch.from_numpy(np.log(self.counts / self.expected)).float().repeat(examples, 1)
+            if self.own is not None:
+                own = torch.from_numpy(np.log(self.own.counts / self.own.expected)).float()
+                shift[torch.from_numpy(self.own.example), torch.from_numpy(self.own.candidate)] = own
+        return shift

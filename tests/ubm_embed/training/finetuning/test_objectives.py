@@ -241,7 +241,7 @@ def drawn(objective, targets, rng):
     targets = np.asarray(targets)
     examples = TaskExamples(table([[0]] * targets.size), targets)
     draw = objective.sampler.draw(examples, rng, training=objective.training)
-    return draw.candidates, draw.correction(torch.zeros(targets.size, draw.candidates.size))[0].numpy()
+    return draw.candidates, draw.correction(targets.size)[0].numpy()
 
 
 class CausalToyTower(ToyTower):
@@ -303,7 +303,7 @@ class TestAllPositions:
             other = int(rng.choice(PRODUCTS, p=objective.sampler.popularity))
             sequences = TargetSequences(table([[0, 1, 7, 2], [7, 3]]), np.array([1, 3, 5]), np.array([1, 5, other]))
             draw = objective.sampler.draw(sequences, rng, training=True)
-            correction = draw.correction(torch.zeros(3, draw.candidates.size))
+            correction = draw.correction(3)
             weights.append(float(correction[0, np.searchsorted(draw.candidates, 5)].exp()))
         error = np.std(weights) / math.sqrt(len(weights))
         assert error < 0.05
