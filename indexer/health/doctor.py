@@ -12,7 +12,7 @@ from indexer.health.model_files import require_sound_model
 from indexer.health.remedies import UPGRADE, Remedies, Remedy, always
 from indexer.health.revised_rows import require_sound_patch, require_sound_revision
 from indexer.health.stored_rows import require_sound_rows
-from indexer.health.version_files import damaged_files, require_sound_files
+from indexer.health.version_files import damaged_files, require_shared_counts, require_sound_files
 from indexer.search.canaries import check_canaries
 from indexer.search.open_version import open_version
 from indexer.store.embedding_store import (
@@ -147,7 +147,7 @@ class _Examination:
             if version.files_version in self.remedies.damaged:
                 problem = f"shares the files of version {version.files_version}, which are damaged"
                 raise InvalidData(problem, file=self._path(version_folder(number)))
-            shared_base(self.store, version)
+            require_shared_counts(self.store, version, shared_base(self.store, version))
         if number not in self.remedies.damaged:
             with self._collecting(number, self.remedies.replace_version):
                 require_sound_patch(self.store, version)

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from indexer.counts.counts_file import COUNTS_FILE
 from indexer.health.doctor import examine
-from indexer.health.shared_files import follow_base, lost_kept, restore_own_files
+from indexer.health.lost_files import lost_counts, lost_kept
+from indexer.health.shared_files import follow_base, restore_own_files
 from indexer.health.version_files import sound_content
 from indexer.index.index_request import IndexRequest
 from indexer.refresh.feed_time import KEPT_FILE
@@ -14,6 +16,7 @@ from indexer.refresh.plan import ChangeCounts
 from indexer.refresh.publication import make_version
 from indexer.refresh.release_candidate import ReleaseCandidate
 from indexer.refresh.settings import RefreshSettings
+from indexer.refresh.version_counts import RestoredCounts
 from indexer.store.embedding_store import EmbeddingStore, model_folder
 from indexer.versions.live import version_numbers
 from indexer.versions.version import CANARIES_FILE, StoreVersion, manifest_name, read_version
@@ -70,6 +73,8 @@ def rebuild(store: EmbeddingStore, number: int, notice: Notice = unsaid) -> Stor
     made = _rebuilt(store, number, known)
     if known is not None and KEPT_FILE in known.files.keys() - made.files.keys():
         notice(lost_kept(number))
+    if known is not None and known.counts is not None and made.counts is None:
+        notice(lost_counts(store, number))
     follow_base(store, made)
     return made
 
@@ -93,6 +98,7 @@ def _rebuilt(store: EmbeddingStore, number: int, known: StoreVersion | None) -> 
         recall_at_10=made.recall_at_10,
         files=made.files,
         index_update=made.index_update,
+        counts=made.counts,
     )
     store.storage.write(manifest_name(number), repaired.to_bytes())
     return repaired
@@ -121,7 +127,14 @@ def _candidate(store: EmbeddingStore, number: int, known: StoreVersion | None) -
         columns=known.columns if known else {},
         canaries=sound_content(store, known, CANARIES_FILE) if known else None,
         kept=sound_content(store, known, KEPT_FILE) if known else None,
+        counts=_restored_counts(store, known) if known else None,
     )
+
+
+def _restored_counts(store: EmbeddingStore, known: StoreVersion) -> RestoredCounts | None:
+    """The counts of a version, which nothing but its file has: None if that is lost."""
+    content = sound_content(store, known, COUNTS_FILE)
+    return None if known.counts is None or content is None else RestoredCounts(known.counts, content)
 
 
 def _model_ids(store: EmbeddingStore, number: int, table_version: int) -> tuple[str, str | None]:

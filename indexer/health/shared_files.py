@@ -8,6 +8,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from indexer.catalogue.catalogue_writer import POPULARITY_FILE, write_popularity
+from indexer.counts.counts_file import COUNTS_FILE
+from indexer.health.lost_files import lost_counts, lost_kept
 from indexer.health.version_files import damaged_files, sound_content
 from indexer.refresh.feed_time import KEPT_FILE
 from indexer.revisions.version_rows import VersionRows
@@ -49,24 +51,20 @@ def restore_own_files(store: EmbeddingStore, version: StoreVersion, notice: Noti
         popularity = _array(store.storage.read(_name(version, POPULARITY_FILE)))
     if KEPT_FILE in damaged:
         notice(lost_kept(version.version))
-    copied = {
-        PATCH_FILE: sound_content(store, version, PATCH_FILE),
-        KEPT_FILE: sound_content(store, version, KEPT_FILE),
-    }
+    counts = version.counts
+    if COUNTS_FILE in damaged:
+        counts = base.counts
+        notice(lost_counts(store, version.version, None if counts is None else base.version))
+    copied = {name: sound_content(store, version, name) for name in (PATCH_FILE, KEPT_FILE, COUNTS_FILE)}
     with store.storage.write_folder(version_folder(version.version), last=MANIFEST_FILE) as aside:
         for name, content in copied.items():
             if content is not None:
                 (aside / name).write_bytes(content)
         ids = rows.overlay.base.table(["product_id"]).column(0)
         write_popularity(aside, popularity, ids.take)
-        restored = version.replace(files=digests(aside))
+        restored = version.replace(files=digests(aside), counts=counts)
         restored.write(aside)
     return restored
-
-
-def lost_kept(number: int) -> str:
-    """The notice that nothing says any more which products were newer than a version's catalogue."""
-    return f"what was newer than the catalogue of version {number} is no longer known: the same catalogue would undo it"
 
 
 def follow_base(store: EmbeddingStore, base: StoreVersion) -> None:
@@ -82,7 +80,9 @@ def follow_base(store: EmbeddingStore, base: StoreVersion) -> None:
         if version.shares_files_of != base.version:
             continue
         names = ("table_version", "dimension", "kind", "parameters", "recall_at_10")
-        followed = version.replace(**{name: getattr(base, name) for name in names})
+        has_those_of_base = version.counts is not None and COUNTS_FILE not in version.files
+        counts = base.counts if has_those_of_base else version.counts
+        followed = version.replace(**{name: getattr(base, name) for name in names}, counts=counts)
         if followed != version:
             store.storage.write(manifest_name(number), followed.to_bytes())
 

@@ -8,11 +8,13 @@ import polars as pl
 
 from indexer.catalogue.product_file import PRODUCTS_FILE
 from indexer.catalogue.version_catalogue import open_catalogue
+from indexer.counts.counts_file import COUNTS_FILE
 from indexer.health.disk_index import require_searchable
 from indexer.index.kinds import DISK
 from indexer.index.vector_index import INDEX_FILE
 from indexer.store.embedding_store import EmbeddingStore, version_folder
 from indexer.versions.version import StoreVersion, digest_of, require_digests
+from indexer.versions.version_counts import counts_holder, open_counts
 from indexer.versions.version_index import open_index
 from ubm_embed.errors import InvalidData
 
@@ -31,12 +33,25 @@ def require_sound_files(store: EmbeddingStore, version: StoreVersion) -> None:
             actual = f"{len(index)} vectors of width {index.dimension}"
             expected = f"the manifest says {version.products} of width {version.dimension}"
             raise InvalidData(f"{actual}, but {expected}", file=folder / INDEX_FILE)
+        if (counts := open_counts(version, folder)) is not None:
+            counts.require_valid()
         with contextlib.closing(open_catalogue(store, version, folder)) as catalogue:
             ids = pl.Series("product_id", catalogue.table(["product_id"])["product_id"])
         if not ids.sort().equals(table.read(version.table_version, ["product_id"])["product_id"].sort()):
             raise InvalidData("its ids are not those of the table", file=folder / PRODUCTS_FILE)
         if version.index_spec.kind is DISK:
             require_searchable(table, version, index)
+
+
+def require_shared_counts(store: EmbeddingStore, version: StoreVersion, base: StoreVersion) -> None:
+    """Require that a version that has the counts of the version whose files it shares finds some there.
+
+    Raises:
+        InvalidData: that one has none.
+    """
+    if counts_holder(version) == base.version and COUNTS_FILE not in base.files:
+        folder = f"{store.uri}/{version_folder(base.version)}"
+        raise InvalidData(f"missing; version {version.version} has its counts", file=f"{folder}/{COUNTS_FILE}")
 
 
 def damaged_files(store: EmbeddingStore, version: StoreVersion) -> dict[str, InvalidData]:
