@@ -149,6 +149,12 @@ class TestMeanOfTokens:
         fresh.start_as_words()
         torch.testing.assert_close(fresh(TokenBatch.from_table(table)), self.words(fresh, table), atol=ATOL, rtol=0)
 
+    @torch.no_grad()
+    def test_without_layers_it_is_the_mean_of_its_words(self):
+        bert, table = bert_config(vocab_size=VOCABULARY, layers=0, width=16, heads=2), sequences(5, 2, 9)
+        bag = InteractionEncoder(bert, 16, mean_of_tokens=True).eval()
+        torch.testing.assert_close(bag(TokenBatch.from_table(table)), self.words(bag, table), atol=ATOL, rtol=0)
+
     def test_started_as_words_its_layers_can_learn(self):
         fresh = InteractionEncoder(
             bert_config(vocab_size=VOCABULARY, layers=2, width=16, heads=2), 16, mean_of_tokens=True

@@ -79,6 +79,14 @@ def test_all_files_of_a_model_are_as_readable_as_each_other(folder: Path) -> Non
     assert {file.stat().st_mode for file in files} == {(folder / "config.json").stat().st_mode}
 
 
+def test_a_bag_of_words_has_graphs_and_weights_that_open(tokenizer: InteractionTokenizer, tmp_path: Path) -> None:
+    sizes = {"dimension": 16, "session_layers": 1, "session_heads": 2, "projected": True, "mean_of_tokens": True}
+    model = UserBehaviorModel.from_scratch(vocab_size=tokenizer.vocab_size, layers=0, width=16, **sizes)
+    save_checkpoint(tmp_path, model.eval(), tokenizer, {})
+    assert write_graphs(tmp_path)
+    assert Checkpoint.from_pretrained(tmp_path).model.config.projected
+
+
 def test_they_are_written_again_over_older_ones(folder: Path) -> None:
     (folder / "graphs" / "sessions.onnx").write_bytes(b"damaged")
     (folder / "graphs" / "stray").write_text("")

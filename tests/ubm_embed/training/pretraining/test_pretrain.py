@@ -107,6 +107,12 @@ class TestRun:
         steps = [(step["stage"], step["step"], step["steps"]) for step in metrics_of(out)]
         assert steps == [(1, 1, 3), (1, 2, 3), (1, 3, 3), (2, 1, 3), (2, 2, 3), (2, 3, 3)]
 
+    def test_without_a_step_the_model_is_left_as_it_is(self, train, fresh, out):
+        made = train(CONFIG.replace(max_steps=0))
+        before, after = fresh().state_dict(), made.model.state_dict()
+        assert all(torch.equal(value, after[name]) for name, value in before.items())
+        assert metrics_of(out) == []
+
     def test_stage_2_may_have_steps_and_a_rate_of_its_own(self, train, out):
         train(CONFIG.replace(max_steps=3, session_max_steps=2, session_learning_rate=5e-4, warmup=0.0))
         peaks = {step["stage"]: step["learning_rate"] for step in reversed(metrics_of(out))}
