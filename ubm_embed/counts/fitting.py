@@ -104,7 +104,8 @@ def _fit(scores: HeldOutScores, counts: SessionCounts, temperature: float) -> _F
         penalty, gradient = _prior(parameters)
         return value + penalty, gradient + np.append(by_bin, float(np.sum(errors * weights[bins] * slopes)))
 
-    result = minimize(loss, start, jac=True, method="L-BFGS-B", bounds=bounds, options={"maxiter": 40})
+    options = {"maxiter": 40, "ftol": 1e-5}  # a hundredth of a nat of a thousand examples
+    result = minimize(loss, start, jac=True, method="L-BFGS-B", bounds=bounds, options=options)
     by_seen = tuple(round(float(weight) * temperature, 5) for weight in result.x[:-1])
     weights = counts.weights.replace(by_seen=by_seen, scale=round(float(np.exp(result.x[-1])), 5))
     return _Fit(weights, float(result.fun), temperature)
