@@ -73,7 +73,7 @@ def test_sessions_are_read_by_the_session_tower(
 
 
 def test_a_lookup_is_read_by_the_product_tower(towers: Path, products: pl.DataFrame) -> None:
-    answer = Retriever.open(towers).lookup(list(iter_products(products))[4], 1)
+    answer = Retriever.open(towers).lookup(list(iter_products(products))[4], 1, Rules(words=False))
     assert answer.matches[0].product_id == "p5"
     assert answer.matches[0].score == pytest.approx(1, abs=1e-5)
 
