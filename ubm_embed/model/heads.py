@@ -131,11 +131,13 @@ class LengthDistributionHead(nn.Module):
         bin_means: [K] mean length in each bin.
         bin_logs: [K] mean of log(1 + length) in each bin.
         prior: [K] logarithm of how many of the lengths are in each bin.
+        variance: of the lengths.
     """
 
     bin_means: Tensor
     bin_logs: Tensor
     prior: Tensor
+    variance: Tensor
 
     def __init__(self, dimension: int, features: int) -> None:
         super().__init__()
@@ -145,9 +147,11 @@ class LengthDistributionHead(nn.Module):
         self.register_buffer("bin_means", edges)
         self.register_buffer("bin_logs", torch.log1p(edges))
         self.register_buffer("prior", torch.zeros(LENGTH_EDGES.size))
+        self.register_buffer("variance", torch.tensor(1.0))
 
     def fit(self, lengths: IntArray) -> None:
         """Take over what is in each bin of the lengths [N] of training."""
+        self.variance.fill_(float(lengths.var()) or 1.0)
         bins, size = bins_of(lengths), LENGTH_EDGES.size
         counts = np.bincount(bins, minlength=size)
         for buffer, values in ((self.bin_means, lengths), (self.bin_logs, np.log1p(lengths))):

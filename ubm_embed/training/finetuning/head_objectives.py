@@ -136,7 +136,11 @@ class RemainingLength(HeadObjective):
 
 
 class LengthDistribution(HeadObjective):
-    """RLP: cross entropy of the bin that the length is in; it predicts a distribution."""
+    """RLP: cross entropy of the bin of the length, and the squared error of the mean; it predicts a distribution.
+
+    The cross entropy alone does not care which of the other bins are likely, and the mean of its distribution explains
+    far less of the few long sessions. Squared errors are in units of the variance, as in `RemainingLength`.
+    """
 
     head: LengthDistributionHead
 
@@ -144,11 +148,14 @@ class LengthDistribution(HeadObjective):
     def chance(self) -> float:
         """Of how often training has each bin, for everybody."""
         prior = torch.log_softmax(self.head.prior, dim=0)
-        return -float(prior.exp() @ prior)
+        return 1.0 - float(prior.exp() @ prior)
 
     def _losses(self, sessions: Tensor, examples: TaskExamples | TargetSequences) -> Tensor:
         logits = self.head(sessions)
-        return cross_entropy(logits, torch.from_numpy(bins_of(examples.targets)).to(logits.device), reduction="none")
+        bins = torch.from_numpy(bins_of(examples.targets)).to(logits.device)
+        mean = torch.softmax(logits, dim=1) @ self.head.bin_means
+        squares = (mean - _floats(examples.targets).to(mean.device)).square() / self.head.variance
+        return cross_entropy(logits, bins, reduction="none") + squares
 
 
 def head_objective(

@@ -64,17 +64,19 @@ class TestPurchaseIntention:
 
 
 class TestLengthDistribution:
-    LENGTHS = (3, 2, 1, 500)
+    LENGTHS, TRAINING = (3, 2, 1, 500), np.array([1, 1, 2, 3, 9, 500])
 
     @pytest.fixture
     def objective(self):
         head = stirred(LengthDistributionHead(WIDTH, len(FEATURES)))
-        head.fit(np.array([1, 1, 2, 3, 9, 500]))
+        head.fit(self.TRAINING)
         return LengthDistribution(CausalToyTower(), head, all_positions=True).eval()
 
-    def test_is_the_cross_entropy_of_bins_and_each_session_weighs_the_same(self, objective):
+    def test_is_the_cross_entropy_of_bins_and_the_squared_error_and_each_session_weighs_the_same(self, objective):
         bins = torch.tensor([sum(edge <= length for edge in LENGTH_EDGES) - 1 for length in self.LENGTHS])
-        losses = cross_entropy(objective.head(inputs(objective.tower)), bins, reduction="none")
+        read = inputs(objective.tower)
+        errors = objective.head.predict(read)[:, 0] - torch.tensor(self.LENGTHS)
+        losses = cross_entropy(objective.head(read), bins, reduction="none") + errors**2 / self.TRAINING.var()
         loss = objective.loss(sequences(self.LENGTHS), UNREAD)
         assert loss.item() == pytest.approx((losses @ WEIGHTS).item(), rel=ROUNDING)
 
