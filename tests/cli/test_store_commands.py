@@ -603,3 +603,19 @@ class TestRules:
         (reason,) = matches[0]["reasons"]
         assert (reason["interaction"], reason["action"], reason["product_id"]) == (1, "view", "p1")
         assert "reasons" not in json.loads(run(*arguments).stdout)["matches"][0]
+
+    def test_counts_may_be_left_out(self, tmp_path: Path, store: Path, model_folder: Path, products_file: Path) -> None:
+        log = pl.DataFrame(
+            {"session_id": "s", "position": [0, 1, 2], "action": "view", "product_id": ["p3", "p5", "p2"]}
+        )
+        log.write_parquet(tmp_path / "log.parquet")
+        build(model=model_folder, products=products_file, store=store, interactions=tmp_path / "log.parquet")
+        file = session_file(tmp_path, {"interactions": [{"action": "view", "product_id": "p3"}]})
+        with_counts, without = (
+            {one["product_id"]: one["score"] for one in json.loads(run(*query, "-k", 8).stdout)["matches"]}
+            for query in (
+                ("query", "--session", file, "--store", store),
+                ("query", "--session", file, "--store", store, "--no-counts"),
+            )
+        )
+        assert {name for name in without if with_counts[name] > without[name]} >= {"p5", "p2"}, "they followed p3"

@@ -35,9 +35,16 @@ def test_info_says_what_answers_and_keeps_secrets(served: Served, shop_store: Pa
     assert info["limits"]["k"] == 200
     assert info["predictions"] == ["purchase_intention", "remaining_length"]
     assert info["experiment"] is None
+    assert info["counts"]["sessions"] == 1
     assert "price" in info["columns"]
     for secret in (str(shop_store), shop_store.parent.name, "products.parquet"):
         assert secret not in response.text
+
+
+def test_a_service_may_be_told_to_leave_counts_out(serve: Serve) -> None:
+    with serve(counts=False) as without:
+        assert without.client.get("/info").json()["counts"] is None
+        assert "ubm_counts 0.0" in without.client.get("/metrics").text
 
 
 def test_metrics_have_the_routes_as_they_are_declared(served: Served) -> None:
