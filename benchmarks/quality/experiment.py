@@ -206,7 +206,7 @@ def open_experiment(
     Raises:
         UbmError: the corpus cannot be read, or does not fit the split or the task.
     """
-    corpus = Corpus.open(data) if sessions is None else _smaller(Corpus.open(data), sessions)
+    corpus = Corpus.open(data) if sessions is None else smaller_shop(Corpus.open(data), sessions)
     chosen = Split.choose(corpus.session_times(), holdout=holdout, kind=split)
     phrases = chosen.training_phrases(corpus)
     _, tokenizer = fresh_model(corpus, phrases=phrases, seed=seed, **SIZES[size].encoder)
@@ -224,7 +224,7 @@ def open_experiment(
     )
 
 
-def _smaller(corpus: Corpus, sessions: int) -> Corpus:
+def smaller_shop(corpus: Corpus, sessions: int) -> Corpus:
     """A shop of some of the sessions, the same ones each time, and the products in them."""
     ids = corpus.interactions["session_id"].unique(maintain_order=True)
     part = corpus.select_sessions(ids.sample(min(sessions, len(ids)), seed=0))

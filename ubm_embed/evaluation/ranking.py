@@ -52,13 +52,12 @@ def ndcg_at_k(ranks: IntArray, k: int) -> float:
 
 
 def ranking_metrics(ranks: IntArray, cutoffs: Sequence[int] = CUTOFFS) -> dict[str, float]:
-    """Next item: hit@k and mrr@k of the targets' ranks, [E], 1 for the best, for each cutoff k.
+    """Next item: hit@k, mrr@k and ndcg@k of the targets' ranks, [E], 1 for the best, for each cutoff k.
 
     Raises:
         ValueError: there are no ranks.
     """
     if not ranks.size:
         raise ValueError("there are no ranks to measure")
-    return {
-        f"{name}@{k}": measure(ranks, k) for k in cutoffs for name, measure in (("hit", hit_at_k), ("mrr", mrr_at_k))
-    }
+    measures = {"hit": hit_at_k, "mrr": mrr_at_k, "ndcg": ndcg_at_k}
+    return {f"{name}@{k}": measure(ranks, k) for k in cutoffs for name, measure in measures.items()}

@@ -22,17 +22,26 @@ from sklearn.metrics import (
 from ubm_embed.data.arrays import BoolArray, FloatArray
 from ubm_embed.evaluation.ranking import CUTOFFS
 
-_AT_K = re.compile(r"(hit|mrr)@[1-9][0-9]*")
+_AT_K = re.compile(r"(hit|mrr|ndcg)@[1-9][0-9]*")
 
-# Every metric that the functions here return by default; `higher_is_better` knows hit@k and mrr@k for other k too.
+# Every metric that the functions here return by default; `higher_is_better` knows those at k for other k too.
 HIGHER_IS_BETTER: dict[str, bool] = {
     **dict.fromkeys(("accuracy", "auroc", "f1", "kappa"), True),
     **dict.fromkeys(("mae", "mse", "msle"), False),
     "r2": True,
-    **{f"{name}@{k}": True for k in CUTOFFS for name in ("hit", "mrr")},
+    **{f"{name}@{k}": True for k in CUTOFFS for name in ("hit", "mrr", "ndcg")},
 }
 
-_LABELS = {"mrr": "MRR", "auroc": "AUROC", "f1": "F1", "mae": "MAE", "mse": "MSE", "msle": "MSLE", "r2": "R²"}
+_LABELS = {
+    "mrr": "MRR",
+    "ndcg": "NDCG",
+    "auroc": "AUROC",
+    "f1": "F1",
+    "mae": "MAE",
+    "mse": "MSE",
+    "msle": "MSLE",
+    "r2": "R²",
+}
 
 
 def metric_label(metric: str) -> str:
@@ -50,7 +59,9 @@ def higher_is_better(metric: str) -> bool:
     if _AT_K.fullmatch(metric):
         return True
     if metric not in HIGHER_IS_BETTER:
-        raise ValueError(f"unknown metric {metric!r}; expected hit@k, mrr@k or one of {', '.join(HIGHER_IS_BETTER)}")
+        raise ValueError(
+            f"unknown metric {metric!r}; expected hit@k, mrr@k, ndcg@k or one of {', '.join(HIGHER_IS_BETTER)}"
+        )
     return HIGHER_IS_BETTER[metric]
 
 

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from ubm_embed.evaluation.ranking import hit_at_k, mrr_at_k, ranking_metrics
+from ubm_embed.evaluation.ranking import hit_at_k, mrr_at_k, ndcg_at_k, ranking_metrics
 from ubm_embed.evaluation.task_metrics import HIGHER_IS_BETTER, higher_is_better, length_metrics, purchase_metrics
 
 # Quarters tie often, with each other and with the threshold.
@@ -136,11 +136,10 @@ def test_lengths_that_cannot_be_measured(lengths, predictions, message):
 def test_ranking_metrics_are_named_by_their_cutoffs():
     ranks = np.array([1, 3, 11, 40])
     result = ranking_metrics(ranks)
-    assert list(result) == ["hit@10", "mrr@10", "hit@20", "mrr@20"]
-    assert result == {
-        f"{name}@{k}": measure(ranks, k) for k in (10, 20) for name, measure in [("hit", hit_at_k), ("mrr", mrr_at_k)]
-    }
-    assert ranking_metrics(ranks, [1]) == {"hit@1": 0.25, "mrr@1": 0.25}
+    assert list(result) == ["hit@10", "mrr@10", "ndcg@10", "hit@20", "mrr@20", "ndcg@20"]
+    measures = {"hit": hit_at_k, "mrr": mrr_at_k, "ndcg": ndcg_at_k}
+    assert result == {f"{name}@{k}": measure(ranks, k) for k in (10, 20) for name, measure in measures.items()}
+    assert ranking_metrics(ranks, [1]) == {"hit@1": 0.25, "mrr@1": 0.25, "ndcg@1": 0.25}
     with pytest.raises(ValueError, match="no ranks"):
         ranking_metrics(ranks[:0])
 

@@ -1,0 +1,140 @@
+"""Does the default recipe answer better than counting, on a shop of any size, and what does it take?
+
+    python -m benchmarks.quality.shops --data DIR [--sessions N] [--init CHECKPOINT] [--seeds 0 1 2]
+
+For each seed `pretrain`, `finetune nip` and `evaluate nip` run as a user types them, each in a process of its own, with
+one thread. benchmarks/quality/README.md says what the figures show and what they do not.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import re
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Sequence
+from pathlib import Path
+from statistics import mean
+from typing import Any
+
+from benchmarks.command_line import load_or_measure, runner_parser
+from benchmarks.quality.experiment import smaller_shop
+from benchmarks.report import markdown_table, report_header
+from ubm_embed.data.corpus import Corpus
+
+_METRICS = ("hit@10", "mrr@10", "ndcg@10")
+_PEAK = re.compile(r"PEAK (\d+)")
+# Prints the peak of the command's memory, in kilobytes, after its output.
+_RUN = """
+import re, sys
+from cli.main import main
+try:
+    main()
+finally:
+    print("PEAK", re.search(r"VmHWM:\\s+(\\d+)", open("/proc/self/status").read())[1], file=sys.stderr)
+"""
+
+
+def one_seed(corpus: Path, home: Path, seed: int, options: argparse.Namespace) -> dict[str, Any]:
+    """Seconds and peak megabytes of each command, and the rows of `evaluate`."""
+    pretrained, model = home / "pretrained", home / "model"
+    cost: dict[str, dict[str, float]] = {}
+
+    def step(name: str, *arguments: str | Path | int | float) -> str:
+        started = time.perf_counter()
+        done = subprocess.run(
+            [sys.executable, "-c", _RUN, *map(str, arguments)],
+            capture_output=True,
+            text=True,
+            env={**os.environ, "OMP_NUM_THREADS": "1"},
+        )
+        if done.returncode:
+            sys.exit(f"ubm-embed {' '.join(map(str, arguments))}: exit code {done.returncode}\n{done.stderr}")
+        peak = max(int(kilobytes) for kilobytes in _PEAK.findall(done.stderr))
+        cost[name] = {"seconds": round(time.perf_counter() - started, 1), "peak_mb": round(peak / 1024)}
+        print(f"{corpus.name}, seed {seed}: {name} {cost[name]}", file=sys.stderr, flush=True)
+        return done.stdout
+
+    init: list[str | int] = ["--init", options.init, "--max-steps", 0] if options.init else []
+    split: list[str | float] = ["--split", options.split, "--holdout", options.holdout]
+    step("pretrain", "pretrain", "--corpus", corpus, "--out", pretrained, "--seed", seed, *split, *init)
+    training = ["--model", pretrained, "--corpus", corpus, "--seed", seed, *options.finetune]
+    step("finetune", "finetune", "nip", "--out", model, *training)
+    examples: list[str | int] = ["--max-examples", 1_000_000, "--seed", seed, "--format", "json"]
+    results = json.loads(step("evaluate", "evaluate", "nip", "--model", model, "--corpus", corpus, *examples))
+    record = json.loads((model / "training.json").read_text("utf-8"))
+    counts = json.loads((model / "counts.json").read_text("utf-8"))
+    best = {name: value for name, value in record["finetuning"].items() if name in ("step", "validation_hit_at_10")}
+    return {"seed": seed, "cost": cost, "best": best, "counts": counts, "results": results}
+
+
+def measure(options: argparse.Namespace) -> dict[str, Any]:
+    """The report."""
+    settings = {
+        "data": options.data.name,
+        "sessions": options.sessions,
+        "split": options.split,
+        "holdout": options.holdout,
+        "init": Path(options.init).name if options.init else None,
+        "finetune": options.finetune,
+        "threads": 1,
+    }
+    report = report_header(f"shops_{options.data.name}", settings, packages=("scipy",))
+    runs = []
+    with tempfile.TemporaryDirectory() as folder:
+        corpus = options.data
+        if options.sessions is not None:
+            corpus = Path(folder) / options.data.name
+            smaller_shop(Corpus.open(options.data), options.sessions).write(corpus)
+        for seed in options.seeds:
+            home = Path(folder) / f"seed_{seed}"
+            home.mkdir()
+            runs.append(one_seed(corpus, home, seed, options))
+    return {**report, "runs": runs}
+
+
+def table(report: dict[str, Any]) -> str:
+    """Means over the seeds, and the largest p-value of a row's hit@10 against the first row."""
+    runs = report["runs"]
+    cells = []
+    for same in zip(*(run["results"]["rows"] for run in runs), strict=True):
+        means = [mean(row["metrics"][metric]["value"] for row in same) for metric in _METRICS]
+        p = [row["p_values"]["hit@10"] for row in same if row["p_values"]]
+        cells.append((same[0]["row"], *(f"{value:.4f}" for value in means), f"{max(p):.4f}" if p else ""))
+    quality = markdown_table(("row", *_METRICS, "largest p of hit@10"), cells)
+    cost = [
+        (
+            name,
+            f"{mean(run['cost'][name]['seconds'] for run in runs):.0f}",
+            max(run["cost"][name]["peak_mb"] for run in runs),
+        )
+        for name in runs[0]["cost"]
+    ]
+    questions = runs[0]["results"]["examples"]
+    title = f"{report['settings']['data']}, {questions} questions, {len(runs)} seeds"
+    return f"{title}\n\n{quality}\n\n{markdown_table(('command', 'seconds', 'peak MB'), cost)}"
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Measure, save the report and print its tables; or print the tables of a saved one."""
+    parser = runner_parser("quality.shops", __doc__, default_out="shops_DATA")
+    add = parser.add_argument
+    add("--data", type=Path, metavar="DIR", help="a corpus folder (docs/data.md)")
+    add("--sessions", type=int, metavar="N", help="a shop of N of the sessions and the products in them; default: all")
+    add("--init", metavar="DIR_OR_NAME", help="a checkpoint whose texts are read once; default: from scratch")
+    add("--split", default="auto")
+    add("--holdout", type=float, default=0.1, help="share of validation and test, half each")
+    add("--seeds", type=int, nargs="+", default=[0])
+    add("finetune", nargs="*", metavar="OPTION", help="options of finetune, after --")
+    options = parser.parse_args(arguments)
+    if options.data is None and options.show is None:
+        parser.error("one of --data and --show is required")
+    print(table(load_or_measure(options, measure)))
+
+
+if __name__ == "__main__":
+    main()
