@@ -253,8 +253,18 @@ class TestLookup:
         attributes = ("--attribute", "colour=red", "--attribute", "size=42")
         answer = json.loads(run("lookup", "--store", store, *described, *attributes, "-k", 2).stdout)
         assert answer["matches"][0]["product_id"] == "p1"
-        assert answer["matches"][0]["score"] == pytest.approx(1, abs=1e-5)
+        assert answer["matches"][0]["score"] > 1.01  # words of its own
+        plain = run("lookup", "--store", store, *described, *attributes, "-k", 2, "--no-words").stdout
+        assert json.loads(plain)["matches"][0]["score"] == pytest.approx(1, abs=1e-5)
         assert len(answer["matches"]) == 2
+
+    def test_by_a_search(self, store: Path, tmp_path: Path) -> None:
+        found = json.loads(run("lookup", "--store", store, "--query", "red shirts", "-k", 3).stdout)
+        search = {"interactions": [{"action": "search", "query": "red shirts"}]}
+        queried = run("query", "--session", session_file(tmp_path, search), "--store", store, "-k", 3).stdout
+        assert found["matches"] == json.loads(queried)["matches"]
+        for also in (("--title", "red"), ("--product-id", "p1")):
+            assert run("lookup", "--store", store, "--query", "red", *also).exit_code == 2
 
     def test_a_category_or_an_attribute_is_text_too(self, store: Path) -> None:
         for described in (("--category", "shirts"), ("--attribute", "material=leather")):
