@@ -20,6 +20,9 @@ from ubm_embed.training.recipes import Recipe, finetuning_config
 if TYPE_CHECKING:
     from ubm_embed.model.checkpoint import Checkpoint
 
+# Of a text encoder on a CPU; the paper has four.
+_MAX_TRAINED_LAYERS = 4
+
 
 def register(app: typer.Typer) -> None:
     """Add the command."""
@@ -64,12 +67,15 @@ def finetune(
     recipe = recipe or _fitting_recipe(checkpoint, task)
     if not checkpoint.model.config.causal and task is not Task.NIP and settings.get("all_positions") is None:
         settings = settings | {"all_positions": False}  # which a model that reads sessions both ways cannot do
+    target = usable_device(device)
     say(f"recipe: {recipe}")
+    if recipe is Recipe.SHOP and target == "cpu" and _is_slow_to_train(checkpoint, settings):
+        settings = settings | {"read_texts_every": 0}
+        say("each text is read once, and the text encoder stays as it is; --read-texts-every 1 trains it, too")
     try:
         config = finetuning_config(recipe, task, **settings)
     except ValueError as error:
         raise usage_error(error, FinetuningConfig) from None
-    target = usable_device(device)
     opened = Corpus.open(corpus)
     set_up_process()
     run: dict[str, Any] = {"device": target, "resume": resume, "restart": restart, "overwrite": overwrite}
@@ -82,6 +88,13 @@ def finetune(
 def _fitting_recipe(checkpoint: Checkpoint, task: Task) -> Recipe:
     """Ours, unless the model reads sessions both ways: ours for next items needs a causal one."""
     return Recipe.SHOP if checkpoint.model.config.causal or task is not Task.NIP else Recipe.PAPER
+
+
+def _is_slow_to_train(checkpoint: Checkpoint, settings: Mapping[str, Any]) -> bool:
+    """Whether a step that trains the text encoder would take many seconds, and nobody has asked for that."""
+    if settings.get("read_texts_every") is not None or settings.get("only_session_encoder"):
+        return False
+    return int(checkpoint.model.interaction_encoder.encoder.config.num_hidden_layers) > _MAX_TRAINED_LAYERS
 
 
 def _report(out: Path, model_id: str, record: Mapping[str, Any]) -> None:

@@ -18,6 +18,7 @@ from cli.main import run
 from ubm_embed.data.corpus import Corpus
 from ubm_embed.data.sample_shop import write_sample_shop
 from ubm_embed.evaluation import evaluation
+from ubm_embed.evaluation.head_baselines import LINEAR, TREES
 from ubm_embed.model.start import fresh_model
 from ubm_embed.training.pretraining.config import PretrainingConfig
 from ubm_embed.training.pretraining.pretrain import pretrain
@@ -26,13 +27,13 @@ SIZES: dict[str, Any] = {"layers": 1, "width": 16, "dimension": 16, "session_lay
 TINY = ("--layers", "1", "--width", "16", "--session-layers", "1", "--vocab-size", "512", "--holdout", "0.3")
 SHORT = ("--only-session-encoder", "--max-steps", "4", "--validation-steps", "2", "--learning-rate", "1e-3")
 METRICS = {
-    "nip": {"hit@10", "mrr@10", "hit@20", "mrr@20"},
+    "nip": {"hit@10", "mrr@10", "ndcg@10", "hit@20", "mrr@20", "ndcg@20"},
     "pip": {"accuracy", "auroc", "f1", "kappa"},
     "rlp": {"mae", "mse", "msle", "r2"},
 }
 MODELS = ["UBM", "the other model", "UBM without counts", "the other model without counts"]
 COUNTING = ["co-occurrence", "recent co-occurrence", "directional counting", "VMIS-kNN", "POP"]
-BASELINES = {"nip": ["UBM without counts", *COUNTING], "pip": ["RAND"], "rlp": ["FIXED"]}
+BASELINES = {"nip": ["UBM without counts", *COUNTING], "pip": ["RAND", LINEAR, TREES], "rlp": ["FIXED", TREES]}
 
 
 def shell(folder: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
@@ -117,11 +118,11 @@ def test_evaluate_in_json(here: Callable[..., Any], task: str) -> None:
 def test_evaluate_in_json_lines(here: Callable[..., Any]) -> None:
     code, out, messages = here("evaluate", "rlp", "--model", "rlp", "--corpus", "corpus", "--format", "jsonl")
     assert code == 0, messages
-    assert [json.loads(line)["row"] for line in out.splitlines()] == ["UBM", "FIXED"]
+    assert [json.loads(line)["row"] for line in out.splitlines()] == ["UBM", "FIXED", TREES]
 
 
 def test_evaluate_as_a_table_beside_another_model(here: Callable[..., Any], monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("COLUMNS", "160")
+    monkeypatch.setenv("COLUMNS", "200")
     arguments = ("nip", "--model", "nip", "--corpus", "corpus", "--against", "base", "--format", "table")
     code, out, messages = here("evaluate", *arguments)
     assert code == 0, messages
@@ -129,9 +130,9 @@ def test_evaluate_as_a_table_beside_another_model(here: Callable[..., Any], monk
     end = next(place for place, line in enumerate(lines) if line.startswith("hit@10 by"))
     ranking, bands = lines[:end], lines[end:]
     assert "examples; ± is half of the 95% interval" in ranking[0]
-    assert ranking[1].split() == ["model", "hit@10", "MRR@10", "hit@20", "MRR@20"]
+    assert ranking[1].split() == ["model", "hit@10", "MRR@10", "NDCG@10", "hit@20", "MRR@20", "NDCG@20"]
     assert [line.split("  ")[0].strip() for line in ranking[2:]] == MODELS + COUNTING
-    assert all(line.count("±") == 4 for line in ranking[2:])
+    assert all(line.count("±") == 6 for line in ranking[2:])
     assert bands[1].startswith("seen in training")
     assert [line.split("  ")[0].strip() for line in bands[3:]] == MODELS + COUNTING
     assert "* differs from the first row, p < 0.05" in messages
@@ -192,8 +193,20 @@ class TestRecipe:
         result = self.finetuned(here, tmp_path / "out", "--model", str(causal), "--batch", "16")
         assert (result["all_positions"], result["item_embeddings"], result["train_products"]) == (True, True, True)
         assert (result["learning_rate"], result["batch"]) == (1e-3, 16)
+        assert result["read_texts_every"] == 1
         assert "validation hit at 10 " in result["messages"]
         assert not (tmp_path / "out" / "product_tower").exists()
+
+    @pytest.mark.parametrize(("given", "every"), [((), 0), (("--read-texts-every", "1"), 1)])
+    def test_a_deep_text_encoder_is_not_trained_unless_asked_for(
+        self, here: Callable[..., Any], shop: Path, tmp_path: Path, given: tuple[str, ...], every: int
+    ) -> None:
+        deep, few = tmp_path / "deep", ("--item-batch", "8", "--session-batch", "4", "--max-steps", "1")
+        sizes = (*TINY, "--layers", "5", "--stage", "1")
+        assert run(["pretrain", "--corpus", str(shop / "corpus"), "--out", str(deep), *sizes, *few]) == 0
+        result = self.finetuned(here, tmp_path / "out", "--model", str(deep), "--batch", "16", *given)
+        assert result["read_texts_every"] == every
+        assert ("each text is read once" in result["messages"]) == (not every)
 
     def test_given_settings_win(self, here: Callable[..., Any], causal: Path, tmp_path: Path) -> None:
         given = ("--one-position", "--words-only", "--learning-rate", "0.01", "--batch", "8", "--min-count", "2")
