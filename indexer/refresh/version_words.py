@@ -21,6 +21,8 @@ from ubm_embed.data.arrays import IntArray
 from ubm_embed.errors import InvalidData
 
 _ROWS_AT_ONCE = 8192
+# Of a table of vectors alone.
+_NO_TEXT = dict.fromkeys(PRODUCT_COLUMNS)
 
 
 def write_version_words(
@@ -47,13 +49,13 @@ def write_version_words(
 
 
 def _add(builder: PostingListsBuilder, products: ProductFile, positions: IntArray) -> None:
-    table = products.table(PRODUCT_COLUMNS)
+    table = products.table([name for name in PRODUCT_COLUMNS if name in products.schema.names])
     for first in range(0, len(products), _ROWS_AT_ONCE):
         begin, end = np.searchsorted(positions, [first, first + _ROWS_AT_ONCE])
         part = positions[begin:end]
         if part.size:
             rows = taken(table.slice(first, _ROWS_AT_ONCE), part - first).to_pylist()
-            builder.add(part, [product_of(row) for row in rows])
+            builder.add(part, [product_of(_NO_TEXT | row) for row in rows])
 
 
 def _words_of(store: EmbeddingStore, earlier: EarlierVersion) -> VersionWords | None:
