@@ -27,8 +27,8 @@ _CHOICES: dict[str, tuple[float, ...]] = {
 }
 _NUM_CHOICES = sum(map(len, _CHOICES.values()))
 _WHAT = "fitting the weights of counts"
-# Cosines that are looked at; of a large catalogue fewer examples are.
-_MAX_COSINES, _MIN_EXAMPLES = 1 << 29, 200
+# Examples that are looked at; of a large catalogue fewer, for the cosines.
+_MAX_EXAMPLES, _MIN_EXAMPLES, _MAX_COSINES = 1024, 200, 1 << 29
 # Standard deviations of the priors, in units of the temperature: of a bin's weight from that of the bin before it, of
 # the first one from its default, and of the logarithm of the scale.
 _STEP, _LEVEL, _SCALE = 0.3, 1.0, 1.0
@@ -55,8 +55,8 @@ def fit_count_weights(
         repeats: whether products that a session holds already are candidates.
         progress: is told how many settings were tried.
     """
-    if len(examples) * products > _MAX_COSINES:
-        examples = examples.take(evenly_spaced(len(examples), max(_MIN_EXAMPLES, _MAX_COSINES // products)))
+    limit = min(_MAX_EXAMPLES, max(_MIN_EXAMPLES, _MAX_COSINES // max(products, 1)))
+    examples = examples.take(evenly_spaced(len(examples), limit))
     counter = TransitionCounter(products).add(training)
     bins = seen_bins(counter.seen)
 
