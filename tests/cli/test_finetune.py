@@ -193,7 +193,7 @@ class TestRecipe:
         result = self.finetuned(here, tmp_path / "out", "--model", str(causal), "--batch", "16")
         assert (result["all_positions"], result["item_embeddings"], result["train_products"]) == (True, True, True)
         assert (result["learning_rate"], result["batch"]) == (1e-3, 16)
-        assert result["read_texts_every"] == 1
+        assert result["read_texts_every"] is None
         assert "validation hit at 10 " in result["messages"]
         assert not (tmp_path / "out" / "product_tower").exists()
 
@@ -294,7 +294,6 @@ class TestRefusals:
         ("arguments", "message"),
         [
             (("pip", "--train-products"), "--train-products"),  # it has no products to score
-            (("pip", "--all-positions"), "--all-positions"),
             (("nip", "--item-embeddings"), "--item-embeddings needs --train-products"),
             (("nip", "--learning-rate", "0"), "--learning-rate"),
             (("nip", "--holdout", "1"), "--holdout"),

@@ -37,14 +37,14 @@ class FinetuningConfig(Settings):
     ] = False
     # The layers after it, item embeddings among them, are trained at every step.
     read_texts_every: Annotated[
-        int,
+        int | None,
         Field(
             ge=0,
             description="Read and train on texts at every step of this number, and else take what was read before; 0 "
             "reads each text once and trains all but the text encoder.",
         ),
-        _training(),
-    ] = 1
+        _training(unset="1; for ours on a CPU 0, if the text encoder has more than 4 layers"),
+    ] = None
     # What comes out is then one model for sessions and products.
     train_products: Annotated[
         bool,
@@ -206,6 +206,6 @@ class FinetuningConfig(Settings):
                 raise ValueError(f"{name} is not for {self.task}, got {value!r}")
         if self.item_embeddings and (not self.train_products or self.only_session_encoder):
             raise ValueError("item_embeddings needs train_products, and no only_session_encoder")
-        if self.only_session_encoder and self.read_texts_every != 1:
+        if self.only_session_encoder and self.read_texts_every not in (None, 1):
             raise ValueError("read_texts_every is not for only_session_encoder, which reads each interaction once")
         return self

@@ -193,7 +193,7 @@ def objective_of(
         _add_item_embeddings(model, checkpoint.tokenizer, dataset, seen, config.seed, progress)
     elif config.task is Task.NIP and config.train_products:
         model.remove_item_embeddings()
-    if config.read_texts_every != 1:
+    if config.read_texts_every not in (None, 1):
         model.add_projection()  # else nothing could be learned about texts where they are not read
     model.set_item_dropout(config.item_embedding_dropout)
     vectors = None

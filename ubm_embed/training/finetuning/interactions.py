@@ -30,12 +30,11 @@ def interactions_of(
     texts = TextInteractions(model.interaction_encoder, tokenizer, corpus.texts, chunk_tokens=chunk_tokens)
     if config.only_session_encoder:
         return cached_interactions(texts, corpus, products_too=config.train_products, progress=progress)
-    if config.read_texts_every == 1:
+    every = 1 if config.read_texts_every is None else config.read_texts_every
+    if every == 1:
         return texts
     everything = _every_interaction(corpus, products_too=config.train_products)
-    return PooledInteractions(
-        texts, *everything, every=config.read_texts_every, precision=config.precision, progress=progress
-    )
+    return PooledInteractions(texts, *everything, every=every, precision=config.precision, progress=progress)
 
 
 def cached_interactions(
