@@ -8,7 +8,7 @@ Letters: N products named.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -41,6 +41,16 @@ class Bonuses:
         """Those that a mask [N] selects."""
         return Bonuses(self.positions[mask], self.values[mask])
 
+    def without(self, positions: Collection[int]) -> Bonuses:
+        """Those of other products than these few."""
+        if not positions or not len(self):
+            return self
+        others = np.fromiter(positions, np.int64, len(positions))
+        ranks = np.minimum(np.searchsorted(self.positions, others), len(self) - 1)
+        mask = np.ones(len(self), bool)
+        mask[ranks[self.positions[ranks] == others]] = False
+        return self.where(mask)
+
     def at(self, positions: IntArray) -> FloatArray:
         """The bonuses of some products, 0 for those that are not named: [K] -> [K]."""
         if not len(self):
@@ -56,8 +66,12 @@ class Bonuses:
         """The largest ones, at most `count`; of equal ones those of the lowest positions."""
         if len(self) <= count:
             return self
-        order = np.argsort(-self.values, kind="stable")[:count]
-        return self.where(np.isin(np.arange(len(self)), order, assume_unique=True))
+        if not count:
+            return NO_BONUSES
+        least = np.partition(self.values, len(self) - count)[len(self) - count]
+        mask = self.values > least
+        mask[np.flatnonzero(self.values == least)[: count - np.count_nonzero(mask)]] = True
+        return self.where(mask)
 
 
 NO_BONUSES = Bonuses(np.empty(0, np.int64), np.empty(0, np.float32))

@@ -135,13 +135,13 @@ class Matcher:
             return _Raised(bound.boosted(query).without(hidden).in_order(), NO_BONUSES)
         if bound.allowed is not None:
             bonuses = bonuses.where(bound.allowed.mask[bonuses.positions])
-        if hidden:
-            bonuses = bonuses.where(~np.isin(bonuses.positions, list(hidden)))
+        bonuses = bonuses.without(hidden)
         boosted = bound.boosted(query).without(hidden)
         boosted = Ranked(boosted.positions, boosted.scores + bonuses.at(boosted.positions))
-        named = bonuses.largest(MAX_NAMED)
-        named = named.where(~np.isin(named.positions, boosted.positions))
-        scores = self.index.scores(query, named.positions) + named.values
+        named = bonuses.largest(MAX_NAMED).without(boosted.positions.tolist())
+        # In float32, which ranks sums well enough; row by row, so that a batch changes nothing.
+        cosines: FloatArray = np.vecdot(self.index.vectors(named.positions), query)
+        scores = cosines + named.values
         return _Raised(Ranked(named.positions, scores).merged(boosted).in_order(), named, bonuses)
 
     def _rerank(

@@ -36,4 +36,6 @@ def test_the_largest_are_taken_and_of_equal_ones_the_first(named: dict[int, int]
 def test_what_is_not_named_has_no_bonus(named: dict[int, int]) -> None:
     rows = np.arange(25)
     assert bonuses(named).at(rows).tolist() == [named.get(row, 0) for row in range(25)]
+    few = [row for row in range(25) if row % 3 == 0]
+    assert values(bonuses(named).without(few)) == {row: named[row] for row in named if row % 3}
     assert bonuses(named).names(rows).tolist() == [row in named for row in range(25)]
