@@ -85,18 +85,16 @@ class VersionWords:
     count: int
     file: Path
 
-    def list_of(self, word: int) -> tuple[NDArray[np.int32], NDArray[np.uint8]]:
-        """As `PostingLists.list_of`.
+    def require_list(self, word: int) -> None:
+        """Check a list before its positions are used; all lists would have to be read for the first answer.
 
         Raises:
             InvalidData: the list is damaged: it is not of ascending positions of the version.
         """
-        products, frequencies = self.lists.list_of(word)
-        # Checked when it is read: all of them would be read for the first answer.
+        products, _ = self.lists.list_of(word)
         if products.size and (products[0] < 0 or products[-1] >= self.count or (np.diff(products) <= 0).any()):
             problem = f"damaged: must be ascending positions below {self.count:,}"
             raise InvalidData(problem, file=self.file, row=word + 1, field="products.product")
-        return products, frequencies
 
     def require_valid(self) -> None:
         """Read all of the file.
@@ -108,7 +106,7 @@ class VersionWords:
         if unordered := np.flatnonzero(hashes[1:] <= hashes[:-1]).tolist():
             raise InvalidData("damaged: must ascend", file=self.file, row=unordered[0] + 2, field="hash")
         for word in range(hashes.size):
-            self.list_of(word)
+            self.require_list(word)
 
 
 def write_words(file: Path, lists: PostingLists) -> None:

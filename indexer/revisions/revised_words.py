@@ -27,7 +27,7 @@ from ubm_embed.data.arrays import FloatArray
 # about any of them.
 MAX_ENTRIES = 1 << 15
 # Of the words beyond that, a few add to the scores of the best products found; each costs a search for all of these.
-_MAX_COMMON_WORDS, _MAX_RESCORED = 8, 4096
+_MAX_COMMON_WORDS, _MAX_RESCORED = 4, 2048
 
 _Entries = tuple[NDArray[np.int64], NDArray[np.uint8]]
 
@@ -107,12 +107,14 @@ class RevisedWords:
         """
         for part, number in enumerate(numbers.tolist()):
             if number >= 0 and not part:
-                yield 0, *self.published.list_of(number)
+                yield 0, *self.published.lists.list_of(number)
             elif number >= 0:
                 yield self.published.count, *self.appended.parts[part - 1].list_of(number)
 
     def _entries(self, numbers: NDArray[np.int64]) -> _Entries:
         """The products that have a word, ascending, and its frequencies there."""
+        if numbers[0] >= 0:
+            self.published.require_list(int(numbers[0]))
         parts = [(positions.astype(np.int64) + shift, values) for shift, positions, values in self._parts(numbers)]
         positions, values = (np.concatenate(column) for column in zip(*parts, strict=True))
         if self.visible is None:

@@ -10,6 +10,7 @@ import pytest
 from indexer.catalogue.mapped_catalogue import CATALOGUE_FILES, MappedCatalogue
 from indexer.counts.counts_file import COUNTS_FILE
 from indexer.index import vector_index as index
+from indexer.lexical.words_file import WORDS_FILE
 from indexer.refresh.refresh import build_index
 from indexer.refresh.settings import RefreshSettings
 from indexer.search.retriever import Retriever
@@ -38,7 +39,8 @@ def test_a_version_describes_itself(store: Path, model_folder: Path) -> None:
     assert set(version.gates) >= {"vectors", "indexed", "recall", "uniformity"}
     assert all(gate["passed"] for gate in version.gates.values())
     hashes = {"text_hashes.npy", "row_hashes.npy", "popularity.npy"}
-    assert set(version.files) == {index.INDEX_FILE, *CATALOGUE_FILES, *hashes, "probes.npz", CANARIES_FILE, COUNTS_FILE}
+    others = {"probes.npz", CANARIES_FILE, COUNTS_FILE, WORDS_FILE}
+    assert set(version.files) == {index.INDEX_FILE, *CATALOGUE_FILES, *hashes, *others}
     assert version.layout == LAYOUT
     require_digests(version, store / "versions" / "1")
 

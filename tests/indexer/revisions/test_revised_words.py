@@ -9,7 +9,7 @@ import pytest
 
 from indexer.index.selection import Selection
 from indexer.lexical.posting_lists import posting_lists
-from indexer.lexical.words_file import VersionWords
+from indexer.lexical.words_file import PostingLists, VersionWords
 from indexer.revisions import revised_words
 from indexer.revisions.appended_words import AppendedWords
 from indexer.revisions.revised_words import RevisedWords
@@ -93,7 +93,7 @@ def test_a_hostile_query_reads_a_bounded_number_of_words(monkeypatch: pytest.Mon
     read = list[int]()
     published = version_words([f"w{number}" for number in range(200)])
     words = RevisedWords.as_published(published)
-    list_of = VersionWords.list_of
-    monkeypatch.setattr(VersionWords, "list_of", lambda self, word: read.append(word) or list_of(self, word))
+    list_of = PostingLists.list_of
+    monkeypatch.setattr(PostingLists, "list_of", lambda self, word: read.append(word) or list_of(self, word))
     words.candidates([f"w{number}" for number in range(10_000)])
-    assert len(read) == 64
+    assert len(set(read)) == 64
