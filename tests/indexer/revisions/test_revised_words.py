@@ -94,6 +94,11 @@ def test_a_hostile_query_reads_a_bounded_number_of_words(monkeypatch: pytest.Mon
     published = version_words([f"w{number}" for number in range(200)])
     words = RevisedWords.as_published(published)
     list_of = PostingLists.list_of
-    monkeypatch.setattr(PostingLists, "list_of", lambda self, word: read.append(word) or list_of(self, word))
+
+    def counted(lists: PostingLists, word: int) -> object:
+        read.append(word)
+        return list_of(lists, word)
+
+    monkeypatch.setattr(PostingLists, "list_of", counted)
     words.candidates([f"w{number}" for number in range(10_000)])
     assert len(set(read)) == 64
