@@ -1,7 +1,8 @@
 """The counts of a version under a revision, by the positions that its products have now.
 
 A product with another text keeps its counts, one that was deleted has none, and a new one takes those of its stand-ins:
-what a refresh with the same catalogue makes of them (see `ubm_embed.counts.propagation`).
+what a refresh with the same catalogue makes of them (see `ubm_embed.counts.propagation`), except that a refresh cuts
+rows that new products make too long.
 
 Letters: M products of the version, N positions appended, R products of a session, K candidates.
 """

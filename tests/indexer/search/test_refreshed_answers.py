@@ -80,17 +80,25 @@ def catalogue() -> pl.DataFrame:
     return pl.DataFrame(rows, {**PRODUCT_SCHEMA, "price": pl.Float64, "tags": pl.List(pl.String)})
 
 
+def log() -> pl.DataFrame:
+    """Every product once or twice, so that rows of counts are short: a refresh cuts long ones, a revision does not."""
+    rows = [*range(COUNT), *range(0, COUNT, 3)]
+    names = {"product_id": [f"p{row}" for row in rows], "position": range(len(rows))}
+    return pl.DataFrame({"session_id": ["s"] * len(rows), "action": ["view"] * len(rows), **names})
+
+
 @pytest.fixture
-def shop(tmp_path_factory: pytest.TempPathFactory, model_folder: Path, interactions_file: Path) -> Path:
+def shop(tmp_path_factory: pytest.TempPathFactory, model_folder: Path) -> Path:
     """The folder of a feed, and of a store with an index of lists, made once."""
     folder = tmp_path_factory.getbasetemp() / "shop-in-lists"
     if not folder.exists():
         folder.mkdir()
         catalogue().write_parquet(folder / "feed.parquet")
+        log().write_parquet(folder / "log.parquet")
         build_index(
             model=model_folder,
             products=folder / "feed.parquet",
-            interactions=interactions_file,
+            interactions=folder / "log.parquet",
             store=folder / "store",
             settings=RefreshSettings(index=IndexRequest(index="ivf-sq8", recall=0.1)),
         )
