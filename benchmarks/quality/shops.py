@@ -110,7 +110,7 @@ def table(report: dict[str, Any]) -> str:
         (
             name,
             f"{mean(run['cost'][name]['seconds'] for run in runs):.0f}",
-            max(run["cost"][name]["peak_mb"] for run in runs),
+            f"{max(run['cost'][name]['peak_mb'] for run in runs):,}",
         )
         for name in runs[0]["cost"]
     ]
