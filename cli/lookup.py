@@ -80,7 +80,9 @@ def lookup(
 
             from indexer.search.retriever import Retriever
 
-            retriever = stack.enter_context(Retriever.open(store, predictors=predictors, words=not no_words))
+            retriever = stack.enter_context(
+                Retriever.open(store, predictors=predictors, counts=False, words=not no_words)
+            )
         warn_about_rules(rules, retriever)
         if product is not None:
             answer = retriever.lookup(product, k, rules)

@@ -21,6 +21,7 @@ class CountSummary(FrozenModel):
         spread: of the version that have those of their nearest.
         pairs: entries of the table.
         counted: when, UTC, ISO 8601. A refresh without interactions takes over what an earlier one counted.
+        digest: of what was counted, by which a refresh sees whether it is the same; None where software did not say.
     """
 
     interactions: _Number
@@ -29,3 +30,4 @@ class CountSummary(FrozenModel):
     spread: _Number
     pairs: _Number
     counted: str
+    digest: str | None = None

@@ -6,6 +6,7 @@ Letters: P products of the log, M products of a catalogue.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from hashlib import blake2b
 
 import numpy as np
 import polars as pl
@@ -37,6 +38,13 @@ class CatalogueTransitions:
     seen: NDArray[np.int64]
     interactions: int
     sessions: int
+
+    def digest(self) -> str:
+        """A hash of the counts. Another order of the interactions makes another one, as does another way to count."""
+        digest = blake2b(digest_size=16)
+        for part in (self.counts.offsets, self.counts.neighbours, self.counts.values):
+            digest.update(np.ascontiguousarray(part))
+        return digest.hexdigest()
 
 
 class LoggedTransitions:

@@ -161,9 +161,10 @@ class Plan:
         before = None if self.base is None else self.base.counts
         if not isinstance(self.counts, CatalogueTransitions):
             return self.counts is None and before is not None
-        # The popularity of each product is compared on its own.
-        numbers = (self.counts.interactions, self.counts.sessions)
-        return before is None or numbers != (before.interactions, before.sessions)
+        if before is None:
+            return True
+        now = (self.counts.interactions, self.counts.sessions, self.counts.digest())
+        return now != (before.interactions, before.sessions, before.digest)
 
     @property
     def changes_no_vector(self) -> bool:

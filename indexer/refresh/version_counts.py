@@ -75,7 +75,7 @@ class EarlierCounts:
         """What was counted just now."""
         now = datetime.now(UTC).isoformat(timespec="seconds")
         numbers = {"interactions": logged.interactions, "sessions": logged.sessions}
-        summary = CountSummary(**numbers, products=0, spread=0, pairs=0, counted=now)
+        summary = CountSummary(**numbers, products=0, spread=0, pairs=0, counted=now, digest=logged.digest())
         rows = np.flatnonzero(logged.seen)
         return cls(logged.hashes[rows], rows, logged.counts, seen_bins(logged.seen), summary)
 

@@ -14,6 +14,8 @@ from ubm_embed.validation import FrozenModel
 
 COUNTS_FILE = "counts.json"  # in a model folder
 _BINS = 32
+# Far above what fitting finds. Scores stay finite in 32 bits.
+_MAX = 1e6
 
 
 class CountWeights(FrozenModel):
@@ -32,8 +34,10 @@ class CountWeights(FrozenModel):
     softening: Annotated[float, Field(ge=0, le=1)] = 0.3
     decay: Annotated[float, Field(gt=0, le=1)] = 0.65
     max_recent: Annotated[int, Field(ge=1, le=256)] = 8
-    scale: Annotated[float, Field(gt=0)] = 1.0
-    by_seen: Annotated[tuple[Annotated[float, Field(ge=0)], ...], Field(min_length=1, max_length=_BINS)] = (0.1,)
+    scale: Annotated[float, Field(gt=0, le=_MAX)] = 1.0
+    by_seen: Annotated[tuple[Annotated[float, Field(ge=0, le=_MAX)], ...], Field(min_length=1, max_length=_BINS)] = (
+        0.1,
+    )
 
     @classmethod
     def load(cls, folder: Path | None) -> Self:

@@ -109,6 +109,15 @@ def test_counts_are_left_out_and_made_again(shop: Shop, interactions_file: Path)
     assert rows_of(shop) == {}
 
 
+def test_another_order_of_the_same_interactions_is_counted_anew(shop: Shop, interactions_file: Path) -> None:
+    before = rows_of(shop)
+    log = pl.read_parquet(interactions_file)
+    log.with_columns(position=pl.col("position").reverse()).write_parquet(interactions_file)
+    assert shop.refresh(interactions=interactions_file).published is not None
+    assert rows_of(shop)["p2"] != before["p2"]  # it came first now, not last
+    assert shop.refresh(interactions=interactions_file).published is None
+
+
 def test_a_version_that_shares_files_has_their_counts(shop: Shop) -> None:
     before = rows_of(shop)
     shop.set("p2", price=99.5)

@@ -17,7 +17,16 @@ def test_weights_come_back_from_a_folder(tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("field", "value"), [("decay", 0), ("by_seen", []), ("by_seen", [-1.0]), ("scale", "1"), ("max_recent", 0)]
+    ("field", "value"),
+    [
+        ("decay", 0),
+        ("by_seen", []),
+        ("by_seen", [-1.0]),
+        ("by_seen", [1e300]),  # infinite in 32 bits
+        ("scale", "1"),
+        ("scale", 1e300),
+        ("max_recent", 0),
+    ],
 )
 def test_a_damaged_file_is_named(tmp_path, field, value):
     document = CountWeights().model_dump(mode="json") | {field: value}
