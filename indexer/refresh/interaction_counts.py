@@ -95,6 +95,16 @@ class InteractionCounts:
         np.add.at(sums, rows, np.concatenate([self.counts, counts.astype(np.int64)]))
         return InteractionCounts(distinct, sums, self.pairs)
 
+    def give_notice(self, id_hashes: NDArray[np.uint64], interactions: str | Path, notice: Notice) -> None:
+        """Say that the interactions are of none of a catalogue's products [M]: they may have other ids.
+
+        Args:
+            interactions: the file that was counted.
+        """
+        if not self.of(id_hashes).any():
+            no_use = "popularity is 0 everywhere, and nothing is known of what shoppers did next"
+            notice(f"{interactions} has no interaction with a product of the catalogue: {no_use}")
+
     def of(self, hashes: NDArray[np.uint64]) -> NDArray[np.int64]:
         """The count of each product, by the hash of its id: [K] -> [K]."""
         if not self.hashes.size:

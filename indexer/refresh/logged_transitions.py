@@ -43,7 +43,7 @@ class CatalogueTransitions:
         """A hash of the counts. Another order of the interactions makes another one, as does another way to count."""
         digest = blake2b(digest_size=16)
         for part in (self.counts.offsets, self.counts.neighbours, self.counts.values):
-            digest.update(np.ascontiguousarray(part))
+            digest.update(np.ascontiguousarray(part).data)
         return digest.hexdigest()
 
 

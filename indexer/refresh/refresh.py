@@ -91,6 +91,8 @@ def build_index(
     scan = CatalogueScan.read(products, mapping)
     scan.give_notice(notice)
     counted = read_counts(interactions, notice, folder.count_weights if counts else None)
+    if counted is not None:
+        counted.give_notice(scan.id_hashes, str(interactions), notice)
     target = EmbeddingStore.create(store)
     with target.write_lock():
         read_tags(target)  # pruning needs them: fail now if they are damaged
@@ -194,6 +196,8 @@ def refresh(
             newer, folded = newer_products(live, time, notice)
             scan = CatalogueScan.read(products, mapping, live, newer)
             scan.give_notice(notice)
+            if counted is not None:
+                counted.give_notice(scan.id_hashes, str(interactions), notice)
             plan = Plan.to_refresh(scan, counted, folder, live, folded, keep_counts=counts)
             may_fail = dry_run or Gate.SCHEMA in allow
             compared = compare_catalogues(target, plan, settings.gates.max_lost, notice, may_fail=may_fail)

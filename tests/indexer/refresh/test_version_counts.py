@@ -14,6 +14,7 @@ from indexer.counts.counts_file import COUNTS_FILE, VersionCounts
 from indexer.health.doctor import examine
 from indexer.health.repair import repair
 from indexer.refresh.interaction_counts import InteractionCounts
+from indexer.refresh.refresh import build_index
 from indexer.refresh.settings import RefreshSettings
 from indexer.revisions.version_rows import VersionRows
 from indexer.versions.version import StoreVersion, read_version
@@ -116,6 +117,18 @@ def test_another_order_of_the_same_interactions_is_counted_anew(shop: Shop, inte
     assert shop.refresh(interactions=interactions_file).published is not None
     assert rows_of(shop)["p2"] != before["p2"]  # it came first now, not last
     assert shop.refresh(interactions=interactions_file).published is None
+
+
+def test_a_log_of_other_products_is_said(shop: Shop, model_folder: Path, interactions_file: Path) -> None:
+    said = list[str]()
+    shop.refresh(interactions=interactions_file, notice=said.append)
+    assert said == []
+    log = pl.read_parquet(interactions_file)
+    log.with_columns(product_id=pl.concat_str(pl.lit("sku-"), "product_id")).write_parquet(interactions_file)
+    shop.refresh(interactions=interactions_file, notice=said.append)
+    files = {"products": shop.file, "interactions": interactions_file, "store": shop.store.parent / "built"}
+    build_index(model=model_folder, **files, notice=said.append)
+    assert [f"{interactions_file} has no interaction with a product" in line for line in said] == [True, True]
 
 
 def test_a_version_that_shares_files_has_their_counts(shop: Shop) -> None:
