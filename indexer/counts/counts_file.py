@@ -63,11 +63,12 @@ class VersionCounts:
             weights: [R].
 
         Raises:
-            InvalidData: an entry of them is damaged: it names no product, or its value is not a number.
+            InvalidData: an entry of them is damaged: it names no product, or its value is not a number above 0.
         """
         positions, sums = self.transitions.candidates(recent, weights)
         # Entries are checked when they are read: all of them would be read for the first answer.
-        if positions.size and (positions[0] < 0 or positions[-1] >= self.seen.size or not np.isfinite(sums).all()):
+        is_sum = np.isfinite(sums) & (sums >= 0)
+        if positions.size and (positions[0] < 0 or positions[-1] >= self.seen.size or not is_sum.all()):
             for row in recent.tolist():
                 self.require_valid(int(row), int(row) + 1)
         return positions, sums

@@ -91,6 +91,15 @@ def test_a_query_is_not_answered_from_a_damaged_entry(tmp_path: Path) -> None:
         read.candidates(np.array([3]), weight)
 
 
+def test_a_query_is_not_answered_from_a_value_below_0(tmp_path: Path) -> None:
+    file, values = tmp_path / "counts.arrow", np.arange(2, 7, dtype=np.float16)
+    write_counts(file, table([1, 3, 0, 0, 2], values.tolist()), SEEN, WEIGHTS)
+    assert values.tobytes() in file.read_bytes()
+    file.write_bytes(file.read_bytes().replace(values.tobytes(), (-values).tobytes()))
+    with pytest.raises(InvalidData, match="row 1, field 'transitions.value': damaged: must be a finite number above 0"):
+        read_counts(file, 4).candidates(np.array([0]), np.ones(1, np.float32))
+
+
 def test_other_lengths_are_refused(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match="seen must have 4 values, got 3"):
         write_counts(tmp_path / "counts.arrow", COUNTS, SEEN[:3], WEIGHTS)
