@@ -10,6 +10,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 
 from indexer.store.embedding_store import MODEL_LAST_FILE, EmbeddingStore, model_folder
+from ubm_embed.counts.ranking_weights import COUNTS_FILE
 from ubm_embed.data.tasks.task import Task
 from ubm_embed.errors import Conflict, InvalidData
 from ubm_embed.inference.runtimes.graphs import DESCRIPTION_FILE, read_graphs, verify_graphs
@@ -35,10 +36,12 @@ def copy_model(store: EmbeddingStore, model: ModelFolder) -> None:
     """Copy a model with its graphs into the store, unless a whole copy is there. Call it inside `store.write_lock`.
 
     Raises:
+        InvalidData: what counts weigh is in a damaged file.
         Conflict: the folder changed while it was copied.
     """
-    name = model_folder(model.model_id)
+    name, _ = model_folder(model.model_id), model.count_weights
     if _has_copy(store, name, model):
+        _take_over_count_weights(store, name, model.path)
         return
     with store.storage.write_folder(name, last=MODEL_LAST_FILE) as aside:
         copy_checkpoint(model.path, aside)
@@ -93,6 +96,19 @@ def _has_copy(store: EmbeddingStore, name: str, model: ModelFolder) -> bool:
             return _holds(folder, model) and (_has_graphs(folder) or not _has_graphs(model.path))
     except FileNotFoundError:
         return False
+
+
+def _take_over_count_weights(store: EmbeddingStore, name: str, folder: Path) -> None:
+    """Give a copy the weights of counts in the model's own folder, or their absence: its id says nothing of them."""
+    file, copy = folder / COUNTS_FILE, f"{name}/{COUNTS_FILE}"
+    wanted = file.read_bytes() if file.is_file() else None
+    before = store.storage.read(copy) if store.storage.exists(copy) else None
+    if wanted == before:
+        return
+    if wanted is None:
+        store.storage.remove(copy)
+    else:
+        store.storage.write(copy, wanted)
 
 
 def _holds(folder: Path, model: ModelFolder) -> bool:

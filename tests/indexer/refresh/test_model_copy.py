@@ -13,6 +13,7 @@ from indexer.refresh.refresh import build_index, refresh
 from indexer.store.embedding_store import EmbeddingStore
 from indexer.versions.live import live_number
 from tests.indexer.refresh.shop import answer_of
+from ubm_embed.counts.ranking_weights import COUNTS_FILE, CountWeights
 from ubm_embed.errors import InvalidData
 from ubm_embed.model.folder import GRAPHS, PRODUCT_TOWER
 
@@ -92,3 +93,29 @@ def test_damaged_graphs_encode_nothing_until_the_model_is_given_again(
     assert live_number(EmbeddingStore.open(nights)) == before
     refresh(products=catalogue(4), store=nights, model=model_folder)
     assert answer_of(nights)["version"] == before + 1
+
+
+def test_a_copy_follows_what_counts_weigh_in_the_model_that_is_given(
+    nights: Path, model_folder: Path, catalogue: Callable[[int], Path]
+) -> None:
+    (copy,) = copies(nights)
+    weights = CountWeights(by_seen=(0.3,), backward=1.0)
+    weights.save(model_folder)
+    refresh(model=model_folder, products=catalogue(4), store=nights)
+    assert copies(nights) == [copy]
+    assert CountWeights.load(copy) == weights
+    (copy / COUNTS_FILE).write_text("{", "utf-8")
+    refresh(model=model_folder, products=catalogue(3), store=nights)
+    assert CountWeights.load(copy) == weights, "a damaged one is mended, too"
+    (model_folder / COUNTS_FILE).unlink()
+    refresh(model=model_folder, products=catalogue(4), store=nights)
+    assert not (copy / COUNTS_FILE).exists()
+
+
+def test_damaged_weights_of_counts_are_named_and_not_copied(
+    nights: Path, model_folder: Path, catalogue: Callable[[int], Path]
+) -> None:
+    (model_folder / COUNTS_FILE).write_text("{", "utf-8")
+    with pytest.raises(InvalidData, match=COUNTS_FILE):
+        refresh(model=model_folder, products=catalogue(4), store=nights)
+    assert not (copies(nights)[0] / COUNTS_FILE).exists()
