@@ -23,7 +23,7 @@ from typing import Any
 
 from benchmarks.command_line import load_or_measure, runner_parser
 from benchmarks.quality.experiment import smaller_shop
-from benchmarks.report import markdown_table, report_header
+from benchmarks.report import markdown_table, report_header, write_report
 from ubm_embed.data.corpus import Corpus
 
 _METRICS = ("hit@10", "mrr@10", "ndcg@10")
@@ -94,6 +94,7 @@ def measure(options: argparse.Namespace) -> dict[str, Any]:
             home = Path(folder) / f"seed_{seed}"
             home.mkdir()
             runs.append(one_seed(corpus, home, seed, options))
+            write_report({**report, "runs": runs}, options.out)  # what a seed has found outlives the next one
     return {**report, "runs": runs}
 
 
