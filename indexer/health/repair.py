@@ -17,7 +17,7 @@ from indexer.refresh.publication import make_version
 from indexer.refresh.release_candidate import ReleaseCandidate
 from indexer.refresh.settings import RefreshSettings
 from indexer.refresh.version_counts import RestoredCounts
-from indexer.store.embedding_store import EmbeddingStore, model_folder
+from indexer.store.embedding_store import EmbeddingStore, model_folder, version_folder
 from indexer.versions.live import version_numbers
 from indexer.versions.version import CANARIES_FILE, StoreVersion, manifest_name, read_version
 from ubm_embed.errors import InvalidData, NotFound
@@ -68,15 +68,21 @@ def rebuild(store: EmbeddingStore, number: int, notice: Notice = unsaid) -> Stor
         if known.shares_files_of not in version_numbers(store):
             rebuild(store, known.shares_files_of, notice)
         else:  # a repair of it may have been killed before this version followed
-            follow_base(store, read_version(store, known.shares_files_of))
+            follow_base(store, read_version(store, known.shares_files_of), notice)
         return restore_own_files(store, read_version(store, number), notice)
+    had_counts = _has_counts(store, number) if known is None else known.counts is not None
     made = _rebuilt(store, number, known)
     if known is not None and KEPT_FILE in known.files.keys() - made.files.keys():
         notice(lost_kept(number))
-    if known is not None and known.counts is not None and made.counts is None:
+    if had_counts and made.counts is None:
         notice(lost_counts(store, number))
-    follow_base(store, made)
+    follow_base(store, made, notice)
     return made
+
+
+def _has_counts(store: EmbeddingStore, number: int) -> bool:
+    """Whether a version whose manifest is lost, which alone says what was counted, has a file of counts."""
+    return COUNTS_FILE in store.storage.list(version_folder(number))
 
 
 def _rebuilt(store: EmbeddingStore, number: int, known: StoreVersion | None) -> StoreVersion:

@@ -67,10 +67,13 @@ def restore_own_files(store: EmbeddingStore, version: StoreVersion, notice: Noti
     return restored
 
 
-def follow_base(store: EmbeddingStore, base: StoreVersion) -> None:
+def follow_base(store: EmbeddingStore, base: StoreVersion, notice: Notice) -> None:
     """Let the versions that share the files of one that was rebuilt say what its index is now.
 
     Call it inside `store.write_lock`.
+
+    Args:
+        notice: is told which of them answer without counts from now on.
     """
     for number in version_numbers(store):
         try:
@@ -83,6 +86,8 @@ def follow_base(store: EmbeddingStore, base: StoreVersion) -> None:
         has_those_of_base = version.counts is not None and COUNTS_FILE not in version.files
         counts = base.counts if has_those_of_base else version.counts
         followed = version.replace(**{name: getattr(base, name) for name in names}, counts=counts)
+        if version.counts is not None and counts is None:
+            notice(lost_counts(store, number))
         if followed != version:
             store.storage.write(manifest_name(number), followed.to_bytes())
 

@@ -209,10 +209,19 @@ class TestRepair:
         assert any(COUNTS_FILE in finding.problem and finding.repairable for finding in examine(shop.store))
         notices: list[str] = []
         repair(shop.store, notices.append)
-        assert any("counts of version 1 are lost: it answers without; to count anew" in notice for notice in notices)
+        for number in (1, 2):
+            lost = f"counts of version {number} are lost: it answers without; to count anew"
+            assert any(lost in notice for notice in notices)
         assert [read_version(shop.opened, number).counts for number in (1, 2)] == [None, None]
         assert examine(shop.store) == []
         shop.answer()
+
+    def test_counts_that_no_manifest_describes_are_said_to_be_lost(self, shop: Shop) -> None:
+        (shop.store / "versions/1/manifest.json").unlink()
+        notices: list[str] = []
+        repair(shop.store, notices.append)
+        assert any("counts of version 1 are lost: it answers without" in notice for notice in notices)
+        assert examine(shop.store) == []
 
     def test_a_version_that_lost_its_own_has_those_of_the_files_it_shares(
         self, shop: Shop, interactions_file: Path
