@@ -15,6 +15,7 @@ import typer
 from cli.device import device_option, usable_device
 from indexer.refresh.gates import Gate
 from ubm_embed.inference.runtimes.runtime_name import RuntimeName
+from ubm_embed.wording import counted as number_of
 
 if TYPE_CHECKING:
     from indexer.index.index_request import IndexRequest
@@ -157,7 +158,8 @@ def counted(version: StoreVersion) -> str:
     if counts is None:
         return ""
     nearest = f" and {counts.spread:,} as their nearest" if counts.spread else ""
-    return f"; counts of {counts.products:,} products{nearest}, from {counts.interactions:,} interactions"
+    products, interactions = number_of(counts.products, "product"), number_of(counts.interactions, "interaction")
+    return f"; counts of {products}{nearest}, from {interactions}"
 
 
 def encoding_device(engine: EngineName, device: str) -> str:

@@ -38,12 +38,13 @@ def write_version_words(
     Raises:
         OSError: the disk is full, or the like.
     """
-    before = _words_of(store, earlier) if earlier is not None and written.origins is not None else None
     builder, unread = PostingListsBuilder(), np.arange(written.rows)
-    if before is not None and written.origins is not None:
-        builder = PostingListsBuilder(before.lists.mean_length)
-        builder.carry(before.lists, written.origins.new_positions(before.count))
-        unread = np.flatnonzero(~written.origins.same_text)
+    if earlier is not None and written.origins is not None:
+        new, before = np.flatnonzero(~written.origins.same_text), _words_of(store, earlier)
+        # Where most texts are new, all are read: their mean length is another one, by which words count.
+        if before is not None and new.size <= written.rows // 2:
+            builder, unread = PostingListsBuilder(before.lists.mean_length), new
+            builder.carry(before.lists, written.origins.new_positions(before.count))
     _add(builder, ProductFile(folder / PRODUCTS_FILE, written.rows), unread)
     write_words(folder / WORDS_FILE, builder.build())
 

@@ -9,6 +9,7 @@ from typing import Any
 import polars as pl
 import pytest
 
+from indexer.lexical.words_file import WORDS_FILE, read_words
 from indexer.refresh import refresh as refresh_module
 from indexer.refresh.catalogue_scan import CatalogueScan
 from indexer.refresh.gates import Gate
@@ -287,3 +288,18 @@ def test_a_report_is_json(shop: Shop) -> None:
     assert all(seconds >= 0 for seconds in document["seconds"].values())
     again = json.loads(json.dumps(shop.refresh().to_dict()))
     assert (again["base"], again["version"], again["gates"]) == (2, None, {})
+
+
+def test_words_are_weighed_by_the_length_of_new_texts_where_most_are_new(shop: Shop) -> None:
+    def mean_length() -> float:
+        version = read_version(shop.opened)
+        return read_words(shop.store / f"versions/{version.version}" / WORDS_FILE, version.products).lists.mean_length
+
+    first = mean_length()
+    shop.set("p1", title="a long title of a pair of shoes")
+    shop.refresh()
+    assert mean_length() == first
+    for row in range(2, 8):
+        shop.set(f"p{row}", title=f"the long title of product {row} of this shop")
+    shop.refresh()
+    assert mean_length() > first
