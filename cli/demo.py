@@ -226,17 +226,18 @@ def _show_new_products(corpus: Corpus, retriever: Retriever) -> None:
 
 def _show_evaluation(evaluation: Evaluation) -> None:
     ubm, *others, popularity = evaluation.rows
-    co_occurrence = max(others, key=lambda row: row.metrics["hit@10"])
+    counting = [row for row in others if not row.name.startswith(ubm.name)]  # not the model without counts
+    best = max(counting, key=lambda row: row.metrics["hit@10"])
     typer.echo(
         f"\n6. The next product in {evaluation.examples:,} sessions of the test part, ranked among all products:\n"
     )
     rows = [(row.name, row.metrics["hit@10"], row.metrics["mrr@10"]) for row in evaluation.rows]
     write_table(("model", "hit@10", "MRR@10"), rows)
     hits = ubm.metrics["hit@10"]
-    times, ratio = hits / popularity.metrics["hit@10"], hits / co_occurrence.metrics["hit@10"]
+    times, ratio = hits / popularity.metrics["hit@10"], hits / best.metrics["hit@10"]
     relation = "above" if ratio > 1.02 else "below" if ratio < 0.98 else "level with"
     typer.echo(
         f"\n   After minutes of training UBM has {times:.1f} times the hits of popularity, "
-        f"and {ratio:.2f} times those of {co_occurrence.name}: {relation} it."
+        f"and {ratio:.2f} times those of {best.name}: {relation} it."
     )
-    typer.echo("   Co-occurrence knows nothing of a product without clicks; UBM reads its text.")
+    typer.echo("   Counting alone knows nothing of a product without clicks; UBM reads its text.")

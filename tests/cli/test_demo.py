@@ -45,6 +45,7 @@ def test_it_leaves_a_corpus_a_model_a_store_and_a_session(
     assert f"--store {home / 'store'}" in story
     names = [line.split("  ")[0] for line in story.splitlines() if line.startswith(ROWS)]
     assert names[: len(ROWS)] == list(ROWS)
+    assert "times those of UBM" not in story, "it is compared with counting"
     session = parse_session(json.loads((home / "session.json").read_text()))
     assert session.session_id in held_out_sessions(Corpus.open(home / "corpus"), home / "model")
     answer = Retriever.open(home / "store").recommend(session, 5)
