@@ -122,14 +122,16 @@ build_index(model=sys.argv[1], products=sys.argv[2], store=sys.argv[3])
 """
 
 
-def test_a_killed_build_changes_nothing(store: Path, model_folder: Path, products_file: Path) -> None:
+def test_a_killed_build_changes_nothing(
+    store: Path, model_folder: Path, products_file: Path, interactions_file: Path
+) -> None:
     before = answer_of(store)
     command = [sys.executable, "-c", KILLED, str(model_folder), str(products_file), str(store)]
     ran = subprocess.run(command, cwd=Path(refresh.__file__).parents[2], capture_output=True)
     assert ran.returncode == -signal.SIGKILL, ran.stderr
     assert list(store.rglob("*.partial"))
     assert answer_of(store) == before
-    build_index(model=model_folder, products=products_file, store=store)
+    build_index(model=model_folder, products=products_file, interactions=interactions_file, store=store)
     assert answer_of(store)["matches"] == before["matches"]
     assert not list(store.rglob("*.partial"))
 

@@ -185,7 +185,8 @@ class TestProducts:
     def test_baselines_count_the_sessions_that_training_may_have_read(self, products, trained):
         checkpoint = trained(corpus_of(products, OLD), BY_SESSION)
         result = evaluate(Task.NIP, corpus_of(products, [*OLD, *NEW]), checkpoint, rounds=5)
-        assert [row.name for row in result.rows] == ["UBM", "co-occurrence", "recent co-occurrence", "POP"]
+        counting = ["co-occurrence", "recent co-occurrence", "directional counting", "VMIS-kNN", "POP"]
+        assert [row.name for row in result.rows] == ["UBM", "UBM without counts", *counting]
         assert result.leaks.training + result.leaks.validation == len(OLD) - len(held_out(BY_SESSION, OLD))
 
 
