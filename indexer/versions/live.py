@@ -7,6 +7,7 @@ answers, those that did before, newest first, the highest number that ever did, 
 from __future__ import annotations
 
 import contextlib
+import json
 from collections.abc import Callable, Collection, Mapping
 from datetime import UTC, datetime
 from typing import Annotated, Any
@@ -80,7 +81,7 @@ class Live(FrozenModel):
 
     def to_bytes(self) -> bytes:
         """The content of the file."""
-        return (self.model_dump_json() + "\n").encode("utf-8")
+        return (json.dumps(self.model_dump(mode="json")) + "\n").encode("utf-8")
 
 
 def version_numbers(store: EmbeddingStore) -> list[int]:
