@@ -11,9 +11,9 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
-from indexer.catalogue.arrow_arrays import numbers, vector
 from indexer.catalogue.id_hashes import id_hashes
 from indexer.catalogue.product_ids import ProductIds
+from ubm_embed.data.arrow_arrays import numbers, vector
 
 # How many products after the last one found are looked through for each id: some may be gone.
 _AHEAD = 1.25

@@ -16,9 +16,9 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
-from indexer.catalogue.arrow_arrays import numbers
 from indexer.store.table_schema import POPULARITY
 from ubm_embed.data.arrays import IntArray
+from ubm_embed.data.arrow_arrays import numbers
 from ubm_embed.errors import InvalidData
 
 PRODUCTS_FILE = "products.arrow"

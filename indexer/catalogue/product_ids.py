@@ -14,10 +14,10 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
-from indexer.catalogue.arrow_arrays import mask, numbers
 from indexer.catalogue.id_hashes import id_hashes
 from indexer.catalogue.product_file import ProductFile
 from ubm_embed.data.arrays import BoolArray, IntArray, evenly_spaced
+from ubm_embed.data.arrow_arrays import mask, numbers
 from ubm_embed.errors import InvalidData
 
 ID_HASHES_FILE, ID_POSITIONS_FILE = "id_hashes.npy", "id_positions.npy"

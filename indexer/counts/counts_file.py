@@ -12,7 +12,6 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -21,12 +20,12 @@ from numpy.typing import NDArray
 from ubm_embed.counts.ranking_weights import CountWeights
 from ubm_embed.counts.transition_counts import TransitionCounts
 from ubm_embed.data.arrays import FloatArray, IntArray
+from ubm_embed.data.arrow_arrays import numbers, vector
 from ubm_embed.errors import InvalidData
 
 COUNTS_FILE = "counts.arrow"
 _WEIGHTS_KEY = b"ubm_embed.count_weights"
 _ENTRY = pa.struct([pa.field("product", pa.int32(), nullable=False), pa.field("value", pa.float16(), nullable=False)])
-_ENTRY_TYPES: tuple[np.dtype[Any], ...] = (np.dtype(np.int32), np.dtype(np.float16))
 _SCHEMA = pa.schema(
     [
         pa.field("transitions", pa.large_list(pa.field("item", _ENTRY, nullable=False)), nullable=False),
@@ -120,7 +119,7 @@ def write_counts(file: Path, counts: TransitionCounts, seen: NDArray[np.uint8], 
     if seen.size != counts.products:
         raise ValueError(f"seen must have {counts.products:,} values, got {seen.size:,}")
     values = np.clip(counts.values, _MIN_VALUE, _MAX_VALUE).astype(np.float16)
-    children = [_numbers(counts.neighbours, pa.int32()), _numbers(values, pa.float16())]
+    children = [numbers(counts.neighbours, pa.int32()), numbers(values, pa.float16())]
     entries = pa.StructArray.from_arrays(children, fields=list(_ENTRY))
     offsets = pa.py_buffer(np.ascontiguousarray(counts.offsets, np.int64))
     kind = _SCHEMA.field("transitions").type
@@ -128,7 +127,7 @@ def write_counts(file: Path, counts: TransitionCounts, seen: NDArray[np.uint8], 
     schema = _SCHEMA.with_metadata({_WEIGHTS_KEY: weights.model_dump_json()})
     with pa.OSFile(str(file), "wb") as sink, pa.ipc.new_file(sink, schema) as writer:
         # One batch, so that each part is one array when it is mapped.
-        writer.write_batch(pa.record_batch([rows, _numbers(seen, pa.uint8())], schema=schema))
+        writer.write_batch(pa.record_batch([rows, numbers(seen, pa.uint8())], schema=schema))
 
 
 def read_counts(file: Path, products: int) -> VersionCounts:
@@ -160,22 +159,9 @@ def read_counts(file: Path, products: int) -> VersionCounts:
     offsets = np.frombuffer(rows.buffers()[1] or bytes(8), np.int64, products + 1)
     if offsets[0] != 0 or offsets[-1] > len(rows.values):
         raise _damaged(file, "its rows do not begin where its entries do")
-    neighbours, values = (_array(rows.values.field(at), dtype) for at, dtype in enumerate(_ENTRY_TYPES))
+    neighbours, values = (vector(rows.values.field(at)) for at in range(2))
     transitions = TransitionCounts(offsets, neighbours, values)
-    return VersionCounts(
-        transitions, _array(seen, np.dtype(np.uint8)), CountWeights.from_json(weights, file=file), file
-    )
-
-
-def _numbers(values: NDArray[Any], kind: pa.DataType) -> pa.Array:
-    """Numbers as an Arrow array, without a copy if they have its type."""
-    stored = np.ascontiguousarray(values, kind.to_pandas_dtype())
-    return pa.Array.from_buffers(kind, stored.size, [None, pa.py_buffer(stored)])
-
-
-def _array(values: pa.Array, dtype: np.dtype[Any]) -> NDArray[Any]:
-    """Numbers of a file, without a copy."""
-    return np.frombuffer(values.buffers()[1] or b"", dtype, len(values))
+    return VersionCounts(transitions, vector(seen), CountWeights.from_json(weights, file=file), file)
 
 
 def _damaged(file: Path, why: str) -> InvalidData:

@@ -13,13 +13,13 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
 from ubm_embed.data.arrays import IntArray
+from ubm_embed.data.arrow_arrays import numbers, vector
 from ubm_embed.errors import InvalidData
 
 WORDS_FILE = "words.arrow"
@@ -115,7 +115,7 @@ def write_words(file: Path, lists: PostingLists) -> None:
     Raises:
         OSError: the disk is full, or the like.
     """
-    children = [_numbers(lists.products, pa.int32()), _numbers(lists.frequencies, pa.uint8())]
+    children = [numbers(lists.products, pa.int32()), numbers(lists.frequencies, pa.uint8())]
     entries = pa.StructArray.from_arrays(children, fields=list(_ENTRY))
     offsets = pa.py_buffer(np.ascontiguousarray(lists.offsets, np.int64))
     kind = _SCHEMA.field("products").type
@@ -123,7 +123,7 @@ def write_words(file: Path, lists: PostingLists) -> None:
     schema = _SCHEMA.with_metadata({_LENGTH_KEY: repr(float(lists.mean_length))})
     with pa.OSFile(str(file), "wb") as sink, pa.ipc.new_file(sink, schema) as writer:
         # One batch, so that each part is one array when it is mapped.
-        writer.write_batch(pa.record_batch([_numbers(lists.hashes, pa.uint64()), rows], schema=schema))
+        writer.write_batch(pa.record_batch([numbers(lists.hashes, pa.uint64()), rows], schema=schema))
 
 
 def read_words(file: Path, products: int) -> VersionWords:
@@ -155,24 +155,13 @@ def read_words(file: Path, products: int) -> VersionWords:
         raise _damaged(file, "its lists do not begin where its entries do")
     entries = rows.values
     lists = PostingLists(
-        _array(hashes, np.dtype(np.uint64)),
+        vector(hashes),
         offsets,
-        _array(entries.field(0), np.dtype(np.int32)),
-        _array(entries.field(1), np.dtype(np.uint8)),
+        vector(entries.field(0)),
+        vector(entries.field(1)),
         mean_length,
     )
     return VersionWords(lists, products, file)
-
-
-def _numbers(values: NDArray[Any], kind: pa.DataType) -> pa.Array:
-    """Numbers as an Arrow array, without a copy if they have its type."""
-    stored = np.ascontiguousarray(values, kind.to_pandas_dtype())
-    return pa.Array.from_buffers(kind, stored.size, [None, pa.py_buffer(stored)])
-
-
-def _array(values: pa.Array, dtype: np.dtype[Any]) -> NDArray[Any]:
-    """Numbers of a file, without a copy."""
-    return np.frombuffer(values.buffers()[1] or b"", dtype, len(values))
 
 
 def _damaged(file: Path, why: str) -> InvalidData:

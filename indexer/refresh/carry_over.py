@@ -12,7 +12,6 @@ import numpy as np
 import polars as pl
 import pyarrow as pa
 
-from indexer.catalogue.arrow_arrays import matrix
 from indexer.refresh.folded_catalogue import in_schema
 from indexer.refresh.model_copy import open_model_copy
 from indexer.refresh.product_hashes import row_hashes
@@ -26,6 +25,7 @@ from indexer.versions.live import Live
 from indexer.versions.revision import Revision
 from indexer.versions.version import StoreVersion, read_version
 from ubm_embed.data.arrays import BoolArray, FloatArray, IntArray
+from ubm_embed.data.arrow_arrays import matrix
 from ubm_embed.errors import Conflict
 from ubm_embed.inference.embedder import Embedder
 

@@ -9,7 +9,6 @@ from pathlib import Path
 
 import numpy as np
 
-from indexer.catalogue.arrow_arrays import taken
 from indexer.catalogue.mapped_catalogue import PRODUCT_COLUMNS, product_of
 from indexer.catalogue.product_file import PRODUCTS_FILE, ProductFile
 from indexer.lexical.posting_lists import PostingListsBuilder
@@ -18,6 +17,7 @@ from indexer.refresh.earlier_version import EarlierVersion
 from indexer.refresh.written_version import WrittenVersion
 from indexer.store.embedding_store import EmbeddingStore, version_folder
 from ubm_embed.data.arrays import IntArray
+from ubm_embed.data.arrow_arrays import taken
 from ubm_embed.errors import InvalidData
 
 _ROWS_AT_ONCE = 8192

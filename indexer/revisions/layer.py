@@ -13,12 +13,12 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
-from indexer.catalogue.arrow_arrays import numbers, taken
 from indexer.catalogue.column_copies import ColumnCopies
 from indexer.catalogue.filters import Filters
 from indexer.catalogue.product_file import as_python, python_row
 from indexer.store.table_schema import POPULARITY
 from ubm_embed.data.arrays import BoolArray, IntArray
+from ubm_embed.data.arrow_arrays import numbers, taken
 
 # For the selections over the rows of a layer.
 _CACHE_BYTES = 2**23

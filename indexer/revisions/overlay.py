@@ -17,7 +17,6 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
-from indexer.catalogue.arrow_arrays import matrix, present, taken
 from indexer.catalogue.mapped_catalogue import MappedCatalogue
 from indexer.index.selection import Selection
 from indexer.revisions.layer import NOWHERE, Layer, with_popularity
@@ -25,6 +24,7 @@ from indexer.revisions.segment import ROW_DELETED, ROW_REVISION, array_of, last_
 from indexer.revisions.vector_chunks import VectorChunks
 from indexer.store.table_schema import TEXT_HASH, VECTOR
 from ubm_embed.data.arrays import BoolArray, FloatArray, IntArray
+from ubm_embed.data.arrow_arrays import matrix, present, taken
 from ubm_embed.errors import InvalidData
 
 # Rows that are copied for each change; when there are more, they are merged into the run, which may be large.

@@ -17,11 +17,11 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
-from indexer.catalogue.arrow_arrays import mask, matrix, present, taken, vector
 from indexer.storage.storage import Storage
 from indexer.store.embedding_store import EmbeddingStore
 from indexer.store.table_schema import POPULARITY, ROW_HASH, TEXT_HASH, VECTOR
 from indexer.versions.revision import Revision, SegmentFile, segment_path
+from ubm_embed.data.arrow_arrays import mask, matrix, present, taken, vector
 from ubm_embed.errors import InvalidData
 
 ROW_REVISION, ROW_DELETED, ROW_TIME = "_row_revision", "_row_deleted", "_row_time"

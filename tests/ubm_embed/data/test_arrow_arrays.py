@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from indexer.catalogue.arrow_arrays import mask, matrix, present
+from ubm_embed.data.arrow_arrays import mask, matrix, present
 
 KINDS = {
     "numbers": (pa.int64(), 7),
