@@ -21,9 +21,11 @@ from ubm_embed.counts.ranking_weights import CountWeights
 from ubm_embed.counts.transition_counts import TransitionCounts
 from ubm_embed.data.arrays import FloatArray, IntArray
 from ubm_embed.data.arrow_arrays import numbers, vector
+from ubm_embed.data.mapped_batch import damaged, list_offsets, read_mapped_batch
 from ubm_embed.errors import InvalidData
 
 COUNTS_FILE = "counts.arrow"
+_WHAT = "counts"
 _WEIGHTS_KEY = b"ubm_embed.count_weights"
 _ENTRY = pa.struct([pa.field("product", pa.int32(), nullable=False), pa.field("value", pa.float16(), nullable=False)])
 _SCHEMA = pa.schema(
@@ -141,28 +143,14 @@ def read_counts(file: Path, products: int) -> VersionCounts:
     Raises:
         InvalidData: the file is missing, truncated, damaged, or has other rows than the version.
     """
-    try:
-        reader = pa.ipc.open_file(pa.memory_map(str(file)))
-        schema = reader.schema
-        if not schema.equals(_SCHEMA) or reader.num_record_batches != 1:
-            raise _damaged(file, "it has other columns than counts have")
-        batch = reader.get_batch(0)
-        batch.validate(full=True)  # Arrow trusts what it maps, and would read outside of it
-        weights = (schema.metadata or {}).get(_WEIGHTS_KEY, b"")
-    except FileNotFoundError:
-        raise InvalidData("missing; the store is damaged", file=file) from None
-    except (pa.ArrowException, OSError, ValueError) as error:
-        raise _damaged(file, str(error).partition("\n")[0]) from None
+    batch, metadata = read_mapped_batch(file, _SCHEMA, _WHAT)
     if batch.num_rows != products:
         raise InvalidData(f"has {batch.num_rows:,} rows, but the manifest says {products:,}", file=file)
     rows, seen = batch.columns
-    offsets = np.frombuffer(rows.buffers()[1] or bytes(8), np.int64, products + 1)
+    offsets = list_offsets(rows)
     if offsets[0] != 0 or offsets[-1] > len(rows.values):
-        raise _damaged(file, "its rows do not begin where its entries do")
+        raise damaged(file, _WHAT, "its rows do not begin where its entries do")
     neighbours, values = (vector(rows.values.field(at)) for at in range(2))
     transitions = TransitionCounts(offsets, neighbours, values)
-    return VersionCounts(transitions, vector(seen), CountWeights.from_json(weights, file=file), file)
-
-
-def _damaged(file: Path, why: str) -> InvalidData:
-    return InvalidData(f"truncated or damaged, or not a file of counts: {why}", file=file)
+    weights = CountWeights.from_json(metadata.get(_WEIGHTS_KEY, b""), file=file)
+    return VersionCounts(transitions, vector(seen), weights, file)

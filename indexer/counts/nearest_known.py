@@ -10,9 +10,9 @@ from numpy.typing import NDArray
 
 from indexer.index.selection import Selection
 from indexer.index.vector_index import VectorIndex
+from ubm_embed.counts.propagation import NEAREST
 from ubm_embed.data.arrays import FloatArray
 
-NEAREST = 4
 # Queries of one search.
 _BATCH = 1024
 

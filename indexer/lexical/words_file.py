@@ -20,9 +20,11 @@ from numpy.typing import NDArray
 
 from ubm_embed.data.arrays import IntArray
 from ubm_embed.data.arrow_arrays import numbers, vector
+from ubm_embed.data.mapped_batch import damaged, list_offsets, read_mapped_batch
 from ubm_embed.errors import InvalidData
 
 WORDS_FILE = "words.arrow"
+_WHAT = "words"
 # In the schema's metadata: the mean length of a product in words, by which all frequencies in the file were made.
 _LENGTH_KEY = b"ubm_embed.mean_length"
 _ENTRY = pa.struct([pa.field("product", pa.int32(), nullable=False), pa.field("frequency", pa.uint8(), nullable=False)])
@@ -137,22 +139,15 @@ def read_words(file: Path, products: int) -> VersionWords:
     Raises:
         InvalidData: the file is missing, truncated or damaged.
     """
+    batch, metadata = read_mapped_batch(file, _SCHEMA, _WHAT)
     try:
-        reader = pa.ipc.open_file(pa.memory_map(str(file)))
-        schema = reader.schema
-        if not schema.equals(_SCHEMA) or reader.num_record_batches != 1:
-            raise _damaged(file, "it has other columns than words have")
-        batch = reader.get_batch(0)
-        batch.validate(full=True)  # Arrow trusts what it maps, and would read outside of it
-        mean_length = float((schema.metadata or {})[_LENGTH_KEY])
-    except FileNotFoundError:
-        raise InvalidData("missing; the store is damaged", file=file) from None
-    except (pa.ArrowException, OSError, ValueError, KeyError) as error:
-        raise _damaged(file, str(error).partition("\n")[0]) from None
+        mean_length = float(metadata[_LENGTH_KEY])
+    except (KeyError, ValueError) as error:
+        raise damaged(file, _WHAT, str(error)) from None
     hashes, rows = batch.columns
-    offsets = np.frombuffer(rows.buffers()[1] or bytes(8), np.int64, batch.num_rows + 1)
+    offsets = list_offsets(rows)
     if offsets[0] != 0 or offsets[-1] > len(rows.values) or not np.isfinite(mean_length):
-        raise _damaged(file, "its lists do not begin where its entries do")
+        raise damaged(file, _WHAT, "its lists do not begin where its entries do")
     entries = rows.values
     lists = PostingLists(
         vector(hashes),
@@ -162,7 +157,3 @@ def read_words(file: Path, products: int) -> VersionWords:
         mean_length,
     )
     return VersionWords(lists, products, file)
-
-
-def _damaged(file: Path, why: str) -> InvalidData:
-    return InvalidData(f"truncated or damaged, or not a file of words: {why}", file=file)

@@ -21,7 +21,7 @@ from indexer.lexical.words import MAX_WORDS, word_hashes
 from indexer.lexical.words_file import PostingLists, VersionWords
 from indexer.revisions.appended_words import AppendedWords
 from indexer.revisions.overlay import Overlay
-from ubm_embed.data.arrays import FloatArray
+from ubm_embed.data.arrays import FloatArray, summed
 
 # Entries that one query reads to find products: those of its rarest words. A word of more products says too little
 # about any of them.
@@ -139,7 +139,4 @@ def _summed(parts: Sequence[tuple[NDArray[np.int64], FloatArray]]) -> tuple[NDAr
     if not parts or not sum(positions.size for positions, _ in parts):
         return np.empty(0, np.int64), np.empty(0, np.float32)
     positions, values = (np.concatenate(column) for column in zip(*parts, strict=True))
-    order = np.argsort(positions, kind="stable")  # which merges the lists, each of them ascending
-    positions, values = positions[order], values[order]
-    first = np.flatnonzero(np.diff(positions, prepend=-1))
-    return positions[first], np.add.reduceat(values, first)
+    return summed(positions, values)

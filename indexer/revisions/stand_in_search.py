@@ -8,12 +8,13 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from indexer.counts.nearest_known import NEAREST, nearest_known
+from indexer.counts.nearest_known import nearest_known
 from indexer.index.selection import Selection
 from indexer.index.vector_index import VectorIndex
 from indexer.revisions.layer import NOWHERE
 from indexer.revisions.overlay import Overlay
 from indexer.revisions.stand_ins import StandIns
+from ubm_embed.counts.propagation import NEAREST
 from ubm_embed.data.arrays import BoolArray, IntArray
 
 # New products whose stand-ins are searched for at once, the latest; others have no counts until the next refresh.

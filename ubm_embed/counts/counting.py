@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from ubm_embed.counts.ranking_weights import CountWeights
 from ubm_embed.counts.transition_counts import TransitionCounts
-from ubm_embed.data.arrays import BoolArray, FloatArray, IntArray, offsets_of, ragged_index
+from ubm_embed.data.arrays import BoolArray, FloatArray, IntArray, offsets_of, ragged_index, summed, sums_of_runs
 from ubm_embed.data.batches.session_table import SessionTable
 
 if TYPE_CHECKING:
@@ -167,18 +167,6 @@ def only_products(sessions: SessionTable, products: int) -> SessionTable:
     is_product = sessions.rows < products
     offsets = offsets_of(is_product.astype(np.int64))[sessions.offsets]
     return SessionTable(sessions.actions[is_product], sessions.rows[is_product], offsets)
-
-
-def summed(keys: NDArray[np.int64], values: FloatArray) -> tuple[NDArray[np.int64], FloatArray]:
-    """The distinct keys, ascending, each with the sum of its values: [N] each -> [E] each."""
-    order = np.argsort(keys, kind="stable")
-    return sums_of_runs(keys[order], values[order])
-
-
-def sums_of_runs(keys: NDArray[np.int64], values: FloatArray) -> tuple[NDArray[np.int64], FloatArray]:
-    """As `summed`, of keys that ascend already."""
-    firsts = np.flatnonzero(np.diff(keys, prepend=-1))
-    return keys[firsts], np.add.reduceat(values, firsts) if firsts.size else values
 
 
 def largest_of_rows(offsets: NDArray[np.int64], values: FloatArray, count: int) -> BoolArray:

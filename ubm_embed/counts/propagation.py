@@ -12,9 +12,9 @@ from typing import Any, NamedTuple, Self
 import numpy as np
 from numpy.typing import NDArray
 
-from ubm_embed.counts.counting import NEIGHBOURS, largest_of_rows, summed
+from ubm_embed.counts.counting import NEIGHBOURS, largest_of_rows
 from ubm_embed.counts.transition_counts import TransitionCounts
-from ubm_embed.data.arrays import BoolArray, FloatArray, IntArray, offsets_of, ragged_index
+from ubm_embed.data.arrays import BoolArray, FloatArray, IntArray, offsets_of, ragged_index, summed
 
 NEAREST = 4  # known products that a new one takes counts from
 # Entries that are made at once, of some 60 bytes each.

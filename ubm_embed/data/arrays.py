@@ -32,6 +32,18 @@ def ragged_index(starts: IntArray, lengths: IntArray) -> NDArray[np.int64]:
     return np.repeat(shift, np.diff(offsets)) + np.arange(offsets[-1], dtype=np.int64)
 
 
+def summed(keys: NDArray[np.int64], values: FloatArray) -> tuple[NDArray[np.int64], FloatArray]:
+    """The distinct keys, ascending, each with the sum of its values: [N] each -> [E] each."""
+    order = np.argsort(keys, kind="stable")
+    return sums_of_runs(keys[order], values[order])
+
+
+def sums_of_runs(keys: NDArray[np.int64], values: FloatArray) -> tuple[NDArray[np.int64], FloatArray]:
+    """As `summed`, of keys that ascend already."""
+    firsts = np.flatnonzero(np.diff(keys, prepend=-1))
+    return keys[firsts], np.add.reduceat(values, firsts) if firsts.size else values
+
+
 def evenly_spaced(count: int, limit: int) -> IntArray:
     """At most `limit` of the numbers below `count`, evenly spaced."""
     # In whole numbers, which need no `np.unique` to be distinct: that loads `numpy.ma`, a tenth of a query's start.

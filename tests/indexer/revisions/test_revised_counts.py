@@ -12,12 +12,13 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from indexer.counts.counts_file import VersionCounts
-from indexer.counts.nearest_known import NEAREST, nearest_known
+from indexer.counts.nearest_known import nearest_known
 from indexer.index.selection import Selection
 from indexer.index.vector_index import VectorIndex
 from indexer.revisions import stand_in_search, stand_ins
 from indexer.revisions.overlay import Overlay
 from indexer.revisions.revised_counts import RevisedCounts
+from ubm_embed.counts.propagation import NEAREST
 from ubm_embed.counts.ranking_weights import CountWeights
 from ubm_embed.counts.transition_counts import TransitionCounts
 from ubm_embed.data.arrays import unit_rows
