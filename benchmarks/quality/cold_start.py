@@ -1,9 +1,9 @@
 """Are products found that nobody has clicked yet, by their text alone?
 
-    python -m benchmarks.quality.cold_start [--data DIR] [--bert DIR]
+    python -m benchmarks.quality.cold_start [--data DIR] [--sessions N] [--bert DIR]
 
-A share of the products is kept out of everything that is trained. Then sessions of the test part are queried for their
-next product, once where it is one of these and once where it is a known one, over the whole catalogue.
+A share of the products is kept out of everything that is trained and counted. Sessions of the test part are then asked
+for their next product, once where it is one of these and once where it is a known one, over the whole catalogue.
 
 Letters: E questions, M products.
 """
@@ -25,19 +25,21 @@ from numpy.typing import NDArray
 
 from benchmarks.command_line import load_or_measure, runner_parser
 from benchmarks.quality.baselines.text_match import TextMatch
-from benchmarks.quality.experiment import Experiment, open_experiment
+from benchmarks.quality.experiment import Experiment, open_experiment, smaller_shop
 from benchmarks.quality.new_products import CandidateFilter, NewProducts, questions_about
 from benchmarks.quality.sizes import SIZES
 from benchmarks.report import markdown_table, report_header
+from ubm_embed.counts.ranking_weights import CountWeights
 from ubm_embed.data.batches.session_table import SessionTable
 from ubm_embed.data.batches.tokenized_corpus import TokenizedCorpus
 from ubm_embed.data.corpus import Corpus
 from ubm_embed.data.sample_shop import write_sample_shop
 from ubm_embed.data.tasks.examples import TaskExamples
-from ubm_embed.data.tasks.task import Task
+from ubm_embed.data.tasks.task import SplitKind, Task
 from ubm_embed.data.text.tokenizer import InteractionTokenizer
 from ubm_embed.errors import InvalidData, NotFound
 from ubm_embed.evaluation.baselines import CoOccurrence, Popularity, RecentCoOccurrence, Scorer
+from ubm_embed.evaluation.counted_model import CountedModel
 from ubm_embed.evaluation.intervals import bootstrap_intervals
 from ubm_embed.evaluation.next_item import SessionModel, ranks_of
 from ubm_embed.evaluation.ranking import ranking_metrics
@@ -74,9 +76,11 @@ class ColdStart:
         """Draw the new products and remove them from the training corpus."""
         if options.data is None:
             write_sample_shop(home / "shop", products=SAMPLE_PRODUCTS, sessions=SAMPLE_SESSIONS, seed=options.seed)
-        new_products = NewProducts.draw(Corpus.open(options.data or home / "shop"), options.share, options.seed)
+        shop = Corpus.open(options.data or home / "shop")
+        shop = shop if options.sessions is None else smaller_shop(shop, options.sessions)
+        new_products = NewProducts.draw(shop, options.share, options.seed)
         new_products.before().write(home / "before")
-        settings = {"holdout": options.holdout, "seed": options.seed, "device": options.device}
+        settings = {name: getattr(options, name) for name in ("split", "holdout", "seed", "device")}
         experiment = open_experiment(home / "before", Task.NIP, options.size, **settings)
         _, tokenizer = experiment.scratch()
         return cls(home, new_products, experiment, tokenizer, TokenizedCorpus.from_corpus(new_products.shop, tokenizer))
@@ -139,18 +143,27 @@ class ColdStart:
         rows["UBM, pre-trained"] = lambda: self.model(self.experiment.pretrained(bert=False))
         if steps != 0:
             rows["UBM, fine-tuned"] = partial(self._small_model, steps)
-            for name, embeddings in (("UBM, shop recipe, words only", False), ("UBM, shop recipe", True)):
-                rows[name] = partial(self._shop_recipe, steps, item_embeddings=embeddings)
+            rows["UBM, shop recipe, words only"] = lambda: self.model(self._shop_recipe(steps, words_only=True))
+            rows["UBM, shop recipe, without counts"] = lambda: self.model(self._shop_recipe(steps))
+            rows["UBM, shop recipe"] = lambda: self._counted(self._shop_recipe(steps))
         return rows
 
     def _small_model(self, steps: int | None) -> Scorer:
         config = self.experiment.finetuning("scratch", train_products=True)
         return self.model(self._finetune("fine-tuned", self.experiment.pretrained(bert=False), config, steps))
 
-    def _shop_recipe(self, steps: int | None, *, item_embeddings: bool) -> Scorer:
-        start, name = self.experiment.recipe_pretrained(Recipe.SHOP), "shop" if item_embeddings else "words-only"
-        config = self.experiment.recipe_finetuning(Recipe.SHOP).replace(item_embeddings=item_embeddings)
-        return self.model(self._finetune(name, start, config, steps))
+    def _shop_recipe(self, steps: int | None, *, words_only: bool = False) -> Checkpoint:
+        """A model of the recipe; rows that share it train it once."""
+        start, name = self.experiment.recipe_pretrained(Recipe.SHOP), "words-only" if words_only else "shop"
+        if (self.home / name).exists():
+            return Checkpoint.from_pretrained(self.home / name)
+        config = self.experiment.recipe_finetuning(Recipe.SHOP).replace(item_embeddings=not words_only)
+        return self._finetune(name, start, config, steps)
+
+    def _counted(self, checkpoint: Checkpoint) -> Scorer:
+        """The model as it answers: new products have the counts of their nearest."""
+        weights = CountWeights.load(checkpoint.folder)
+        return CountedModel.fit(self.model(checkpoint), self.training, weights)
 
     def _finetune(self, name: str, start: Checkpoint, config: FinetuningConfig, steps: int | None) -> Checkpoint:
         """Both towers fine-tuned on the next item, so the product tower learns what texts mean to shoppers."""
@@ -203,7 +216,7 @@ def measure(options: argparse.Namespace) -> dict[str, Any]:
         UbmError: the corpus cannot be read, or does not fit the split or the questions.
     """
     name = options.data.name if options.data else "sample_shop"
-    keys = ("share", "size", "finetuning_steps", "holdout", "seed", "device")
+    keys = ("sessions", "share", "size", "finetuning_steps", "split", "holdout", "seed", "device")
     settings = {"data": name, **{key: getattr(options, key) for key in keys}}
     report = report_header(f"cold_start_{name}", settings, packages=("scikit-learn",))
     with tempfile.TemporaryDirectory() as folder:
@@ -246,11 +259,13 @@ def parse(arguments: Sequence[str] | None = None) -> argparse.Namespace:
     parser = runner_parser("quality.cold_start", __doc__, default_out="cold_start_DATA")
     add = parser.add_argument
     add("--data", type=Path, metavar="DIR", help="a corpus folder (docs/data.md); default: a sample shop")
+    add("--sessions", type=int, metavar="N", help="a shop of N of the sessions and the products in them; default: all")
     add("--share", type=float, default=0.2, help="share of the products that is new")
     add("--size", choices=list(SIZES), default="small")
     add("--rows", nargs="+", metavar="NAME", help="only these rows, named as in the table")
     add("--finetuning-steps", type=int, metavar="N", help="maximum of steps; 0 leaves fine-tuning out")
     add("--bert", metavar="DIR_OR_NAME", help="a pre-trained text encoder, which adds a row")
+    add("--split", choices=list(SplitKind), default=SplitKind.AUTO, help="how to split the sessions")
     add("--holdout", type=float, default=0.2, help="share of validation and test sessions, half each")
     add("--seed", type=int, default=0)
     add("--device", default="cpu")
