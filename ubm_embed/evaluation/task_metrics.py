@@ -8,16 +8,7 @@ from __future__ import annotations
 import re
 
 import numpy as np
-from sklearn.metrics import (
-    accuracy_score,
-    cohen_kappa_score,
-    f1_score,
-    mean_absolute_error,
-    mean_squared_error,
-    mean_squared_log_error,
-    r2_score,
-    roc_auc_score,
-)
+from sklearn.metrics import mean_absolute_error, mean_squared_error, mean_squared_log_error, r2_score
 
 from ubm_embed.data.arrays import BoolArray, FloatArray
 from ubm_embed.evaluation.ranking import CUTOFFS
@@ -82,13 +73,36 @@ def purchase_metrics(labels: BoolArray, probabilities: FloatArray, threshold: fl
     if labels.all() or not labels.any():
         problem = f"all {labels.size} labels are {bool(labels[0])}" if labels.size else "there are no labels"
         raise ValueError(f"AUROC needs sessions with and without a purchase, but {problem}")
-    predicted = probabilities > threshold
-    return {
-        "accuracy": float(accuracy_score(labels, predicted)),
-        "auroc": float(roc_auc_score(labels, probabilities)),
-        "f1": float(f1_score(labels, predicted, zero_division=0.0)),
-        "kappa": float(cohen_kappa_score(labels, predicted)),
-    }
+    accuracy, f1, kappa = _agreement(labels, probabilities > threshold)
+    return {"accuracy": accuracy, "auroc": area_under_roc(labels, probabilities), "f1": f1, "kappa": kappa}
+
+
+def area_under_roc(labels: BoolArray, scores: FloatArray) -> float:
+    """The fraction of pairs of a purchase and none in which the purchase scores higher; a tie counts half.
+
+    Equal to scikit-learn's `roc_auc_score`, which takes over ten times as long, and bootstraps ask a thousand times.
+
+    Args:
+        labels: [E], some true and some false.
+        scores: [E].
+
+    Raises:
+        ValueError: a score is NaN.
+    """
+    if np.isnan(scores).any():
+        raise ValueError("a probability is NaN")
+    bought, others = scores[labels], np.sort(scores[~labels])
+    wins = sum(int(np.searchsorted(others, bought, side).sum()) for side in ("left", "right"))
+    return wins / (2 * bought.size * others.size)
+
+
+def _agreement(labels: BoolArray, predicted: BoolArray) -> tuple[float, float, float]:
+    """Accuracy, F1 and kappa from the counts of the confusion matrix, of E labels of both kinds."""
+    both, bought, foreseen = int((labels & predicted).sum()), int(labels.sum()), int(predicted.sum())
+    size = labels.size
+    accuracy = (size - bought - foreseen + 2 * both) / size
+    by_chance = (bought * foreseen + (size - bought) * (size - foreseen)) / size**2
+    return accuracy, 2 * both / (bought + foreseen), (accuracy - by_chance) / (1 - by_chance)
 
 
 def length_metrics(lengths: FloatArray, predictions: FloatArray) -> dict[str, float]:

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from sklearn.metrics import accuracy_score, cohen_kappa_score, f1_score, roc_auc_score
 
 from ubm_embed.evaluation.ranking import hit_at_k, mrr_at_k, ndcg_at_k, ranking_metrics
 from ubm_embed.evaluation.task_metrics import HIGHER_IS_BETTER, higher_is_better, length_metrics, purchase_metrics
@@ -53,6 +54,23 @@ def test_purchase_metrics_are_their_definitions(examples, threshold):
     result = purchase_metrics(labels, probabilities.astype(np.float32), threshold)
     assert result == pytest.approx(slow_purchase_metrics(labels, probabilities, threshold), abs=1e-9)
     assert all(type(value) is float for value in result.values())
+
+
+@settings(max_examples=20)
+@given(seed=st.integers(0, 1000), levels=st.sampled_from([2, 30, 10**6]))
+def test_purchase_metrics_are_those_of_scikit_learn(seed, levels):
+    rng = np.random.default_rng(seed)
+    labels, probabilities = np.append(rng.random(50) < 0.3, [False, True]), rng.integers(levels, size=52) / levels
+    predicted = probabilities > 0.5
+    assert purchase_metrics(labels, probabilities.astype(np.float32)) == pytest.approx(
+        {
+            "accuracy": accuracy_score(labels, predicted),
+            "auroc": roc_auc_score(labels, probabilities.astype(np.float32)),
+            "f1": f1_score(labels, predicted, zero_division=0.0),
+            "kappa": cohen_kappa_score(labels, predicted),
+        },
+        abs=1e-12,
+    )
 
 
 def test_purchase_metrics_by_hand():
