@@ -70,7 +70,7 @@ class AnswerWriter:
             _write_predictions(answer)
 
     def _warn(self) -> None:
-        """Warn about products that were skipped and of answers by popularity; for several answers, only count them."""
+        """Warn of skipped products and of answers without the model; for several answers, only count them."""
         if self._count == 1 and self._first is not None:
             _warn_about(self._first)
             return
@@ -78,7 +78,7 @@ class AnswerWriter:
         if self._incomplete:
             warn(f"{self._incomplete:,} {of} name products that the store does not know: see `unknown`")
         if self._fallbacks:
-            warn(f"{self._fallbacks:,} {of} are answered by popularity: see `fallback`")
+            warn(f"{self._fallbacks:,} {of} are not answered by the model: see `fallback`")
 
 
 def _rows(answer: Answer) -> Iterable[Sequence[Any]]:
@@ -104,7 +104,8 @@ def _warn_about(answer: Answer) -> None:
         named = ", ".join(map(visible, answer.unknown[:_MAX_IDS_NAMED]))
         warn(f"version {answer.label} does not know {named}{more}")
     if answer.fallback is not None:
-        warn(f"answered by popularity: {answer.fallback}")
+        by = "shared words" if any(match.score is not None for match in answer.matches) else "popularity"
+        warn(f"answered by {by}: {answer.fallback}")
 
 
 def warn_about_rules(rules: Rules, retriever: Retriever) -> None:

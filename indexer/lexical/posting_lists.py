@@ -71,11 +71,13 @@ class PostingListsBuilder:
 
     def __init__(self, mean_length: float | None = None) -> None:
         self._known_length = mean_length
+        self._added_since = 0
         self._added = list[_NewRun]()
         self._carried = list[_Run]()
 
     def add(self, positions: IntArray, products: Sequence[Product]) -> None:
         """Add the words of products at these positions: K."""
+        self._added_since += len(products)
         found = [product_words(product) for product in products]
         numbers: dict[str, int] = {}
         words = [numbers.setdefault(word, len(numbers)) for counts in found for word in counts]
@@ -97,6 +99,7 @@ class PostingListsBuilder:
         Args:
             now: where each of its products is now, -1 if it is gone: [M].
         """
+        self._added_since += lists.added_since
         products = now[lists.products]
         kept = products >= 0
         words = np.repeat(np.arange(lists.hashes.size, dtype=np.int32), np.diff(lists.offsets))
@@ -117,6 +120,7 @@ class PostingListsBuilder:
             _bits(keys, _FREQUENCY_BITS, _POSITION_BITS).astype(np.int32),
             _bits(keys, 0, _FREQUENCY_BITS).astype(np.uint8),
             mean,
+            0 if self._known_length is None else self._added_since,
         )
 
     def _mean_length(self) -> float:

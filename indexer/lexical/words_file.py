@@ -27,6 +27,8 @@ WORDS_FILE = "words.arrow"
 _WHAT = "words"
 # In the schema's metadata: the mean length of a product in words, by which all frequencies in the file were made.
 _LENGTH_KEY = b"ubm_embed.mean_length"
+# How many products were added since it was measured; older files do not say.
+_ADDED_KEY = b"ubm_embed.added_since"
 _ENTRY = pa.struct([pa.field("product", pa.int32(), nullable=False), pa.field("frequency", pa.uint8(), nullable=False)])
 _SCHEMA = pa.schema(
     [
@@ -46,6 +48,7 @@ class PostingLists:
         products: positions, ascending within a list: [E] int32.
         frequencies: as of `bm25.quantised_frequencies`: [E].
         mean_length: of the products by which the frequencies were made.
+        added_since: how many products were added since that was measured.
     """
 
     hashes: NDArray[np.uint64]
@@ -53,6 +56,7 @@ class PostingLists:
     products: NDArray[np.int32]
     frequencies: NDArray[np.uint8]
     mean_length: float
+    added_since: int = 0
 
     def find(self, hashes: NDArray[np.uint64]) -> NDArray[np.int64]:
         """The numbers of words, -1 for those that no product has: [N] -> [N]."""
@@ -122,7 +126,7 @@ def write_words(file: Path, lists: PostingLists) -> None:
     offsets = pa.py_buffer(np.ascontiguousarray(lists.offsets, np.int64))
     kind = _SCHEMA.field("products").type
     rows = pa.LargeListArray.from_buffers(kind, lists.hashes.size, [None, offsets], children=[entries])
-    schema = _SCHEMA.with_metadata({_LENGTH_KEY: repr(float(lists.mean_length))})
+    schema = _SCHEMA.with_metadata({_LENGTH_KEY: repr(float(lists.mean_length)), _ADDED_KEY: str(lists.added_since)})
     with pa.OSFile(str(file), "wb") as sink, pa.ipc.new_file(sink, schema) as writer:
         # One batch, so that each part is one array when it is mapped.
         writer.write_batch(pa.record_batch([numbers(lists.hashes, pa.uint64()), rows], schema=schema))
@@ -141,7 +145,7 @@ def read_words(file: Path, products: int) -> VersionWords:
     """
     batch, metadata = read_mapped_batch(file, _SCHEMA, _WHAT)
     try:
-        mean_length = float(metadata[_LENGTH_KEY])
+        mean_length, added = float(metadata[_LENGTH_KEY]), int(metadata.get(_ADDED_KEY, 0))
     except (KeyError, ValueError) as error:
         raise damaged(file, _WHAT, str(error)) from None
     hashes, rows = batch.columns
@@ -155,5 +159,6 @@ def read_words(file: Path, products: int) -> VersionWords:
         vector(entries.field(0)),
         vector(entries.field(1)),
         mean_length,
+        added,
     )
     return VersionWords(lists, products, file)

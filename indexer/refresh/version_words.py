@@ -41,8 +41,8 @@ def write_version_words(
     builder, unread = PostingListsBuilder(), np.arange(written.rows)
     if earlier is not None and written.origins is not None:
         new, before = np.flatnonzero(~written.origins.same_text), _words_of(store, earlier)
-        # Where most texts are new, all are read: their mean length is another one, by which words count.
-        if before is not None and new.size <= written.rows // 2:
+        # Where most texts are new since their mean length was measured, all are read: it is another one by now.
+        if before is not None and new.size + before.lists.added_since <= written.rows // 2:
             builder, unread = PostingListsBuilder(before.lists.mean_length), new
             builder.carry(before.lists, written.origins.new_positions(before.count))
     _add(builder, ProductFile(folder / PRODUCTS_FILE, written.rows), unread)

@@ -70,9 +70,8 @@ class _Asked:
     def matches(self, shown: Iterator[ShownProduct]) -> tuple[Match, ...]:
         """The hits, with the next products that are shown."""
         hits = self.hits
-        scores: Sequence[float | None] = hits.scores or [None] * len(hits.positions)
         reasons: Sequence[tuple[Reason, ...] | None] = self.reasons or [None] * len(hits.positions)
-        ranked = enumerate(zip(scores, reasons, strict=True), start=1)
+        ranked = enumerate(zip(hits.scores, reasons, strict=True), start=1)
         return tuple(_match(rank, score, next(shown), why) for rank, (score, why) in ranked)
 
 
@@ -140,10 +139,10 @@ class Answerer:
         if self._embedder.tokenise([Interaction(Action.VIEW, product=product)])[0].has_words:
             one.vector = self._embedder.embed_product(product) if vector is None else vector
             one.prediction = self._predictors.predict_product(product)
-            if vector is None:
-                one.bonuses = self._sources.of_product(rules, product)
         else:
             one.session = ResolvedSession(fallback=UNREADABLE)
+        if vector is None:
+            one.bonuses = self._sources.of_product(rules, product)
         self._search([one])
         return self._answers([one], clock)[0]
 
@@ -196,7 +195,7 @@ class Answerer:
         groups: dict[Hashable, list[tuple[_Asked, FloatArray]]] = {}
         for one in asked:
             if one.vector is None:
-                one.hits = self.matcher.popular(one.k, one.hidden, one.rules)
+                one.hits = self.matcher.popular(one.k, one.hidden, one.rules, one.bonuses)
             else:
                 key = one.k, one.rules.diversity, rules_key(one.rules)
                 groups.setdefault(key, []).append((one, one.vector))
@@ -229,7 +228,7 @@ class Answerer:
                 version=self._version.version,
                 revision=self._revision,
                 model_id=self._version.model_id,
-                fallback=self._fallback(one.session.fallback),
+                fallback=self._fallback(one),
                 unknown=one.unknown,
                 took_ms=clock.took_ms,
                 matches=matches[row],
@@ -239,8 +238,9 @@ class Answerer:
             for row, one in enumerate(asked)
         ]
 
-    def _fallback(self, fallback: str | None) -> str | None:
-        if fallback is None or self.matcher.catalogue.popular.size:
+    def _fallback(self, one: _Asked) -> str | None:
+        fallback = one.session.fallback
+        if fallback is None or one.hits.positions or self.matcher.catalogue.popular.size:
             return fallback
         return f"{fallback}; no popularity is known, so there is nothing to answer with"
 

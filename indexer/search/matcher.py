@@ -36,10 +36,10 @@ _NO_RULES = rules_key(Rules())
 
 @dataclass(frozen=True, slots=True)
 class Hits:
-    """Positions and scores of one answer, best first; no scores if popularity chose."""
+    """Positions and scores of one answer, best first; None for what popularity chose."""
 
     positions: Sequence[int] = ()
-    scores: Sequence[float] | None = None
+    scores: Sequence[float | None] = ()
 
 
 class Matcher:
@@ -74,7 +74,7 @@ class Matcher:
         bound = self._rules.bind(rules)
         k = min(index(k), bound.max_matches)  # FAISS takes no integers of numpy
         if not k:
-            return [Hits(scores=())] * len(vectors)
+            return [Hits()] * len(vectors)
         looks_further = bound.caps or rules.diversity or any(len(one) > _MANY_BONUSES for one in bonuses or ())
         count = num_candidates(k) if looks_further else k
         candidates = self._candidates(vectors, count, hidden, bound.searched)
@@ -97,14 +97,18 @@ class Matcher:
         """Compile the rules that requests used lately with another matcher, for as long as there is time."""
         self._rules.bind_recent(before._rules, seconds)
 
-    def popular(self, k: int, hidden: frozenset[int], rules: Rules) -> Hits:
-        """The K most popular products under the same rules; except boosts and diversity, which need scores.
+    def popular(self, k: int, hidden: frozenset[int], rules: Rules, bonuses: Bonuses = NO_BONUSES) -> Hits:
+        """K products under the same rules, except boosts and diversity: those with a bonus, then the most popular.
 
         Raises:
             InvalidData: as `nearest`.
         """
         bound = self._rules.bind(rules)
         chosen = Reranker(min(k, bound.max_matches), bound.caps)
+        if bound.allowed is not None:
+            bonuses = bonuses.where(bound.allowed.mask[bonuses.positions])
+        chosen.add(Ranked(bonuses.positions, bonuses.values).without(hidden).in_order())
+        scores, hidden = [*chosen.scores], hidden.union(chosen.positions)
         positions = self.catalogue.popular
         for first in range(0, positions.size, _POPULAR_AT_ONCE):
             if chosen.is_full:
@@ -112,7 +116,7 @@ class Matcher:
             block = positions[first : first + _POPULAR_AT_ONCE]
             block = block if bound.allowed is None else block[bound.allowed.mask[block]]
             chosen.add(Ranked(block, np.zeros(block.size, np.float32)).without(hidden))
-        return Hits(chosen.positions)
+        return Hits(chosen.positions, [*scores, *[None] * (len(chosen.positions) - len(scores))])
 
     def _candidates(
         self, vectors: FloatArray, count: int, hidden: Sequence[frozenset[int]], allowed: Selection | None

@@ -56,6 +56,7 @@ class ResolvedSession:
         steps: its interactions that have a text.
         unknown: ids that the version does not know, each once, as they were written.
         seen: positions of the session's products in the catalogue, those that were removed from the cart included.
+        phrase: the search that it ends in, whether the model can read it or not; None if it ends in a product.
         fallback: why nothing can be read, or None if something can.
     """
 
@@ -63,6 +64,7 @@ class ResolvedSession:
     steps: tuple[Step, ...] = ()
     unknown: tuple[str, ...] = ()
     seen: frozenset[int] = frozenset()
+    phrase: str | None = None
     fallback: str | None = None
 
     @property
@@ -187,6 +189,7 @@ class SessionResolver:
             tuple(left),
             tuple(dict.fromkeys(unknown)),
             frozenset(position for position in seen if position is not None),
+            left[-1].interaction.query if left else None,
             None if left else _nothing_left(session, steps),
         )
 

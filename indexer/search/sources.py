@@ -8,7 +8,7 @@ from typing import Self
 
 from indexer.revisions.revised_counts import RevisedCounts
 from indexer.revisions.revised_words import RevisedWords
-from indexer.search.candidate_source import NO_BONUSES, Bonuses, CandidateSource, sum_of
+from indexer.search.candidate_source import NO_BONUSES, Bonuses, sum_of
 from indexer.search.count_source import CountSource
 from indexer.search.ranking import Rules
 from indexer.search.resolution import ResolvedSession
@@ -36,9 +36,12 @@ class Sources:
 
     def of_session(self, rules: Rules, session: ResolvedSession) -> Bonuses:
         """The bonuses of a session, of all sources that the rules want."""
-        if session.fallback is not None:
-            return NO_BONUSES
-        return sum_of([source.bonuses(session.steps) for source in self._wanted(rules)])
+        parts = list[Bonuses]()
+        if self.counts is not None and rules.counts:
+            parts.append(self.counts.bonuses(session.steps))
+        if self.words is not None and rules.words and session.phrase is not None:
+            parts.append(self.words.of_phrase(session.phrase))
+        return sum_of(parts)
 
     def of_product(self, rules: Rules, product: Product) -> Bonuses:
         """The bonuses of a product that is looked up by its text."""
@@ -49,10 +52,6 @@ class Sources:
         if self.counts is None or not rules.counts:
             return None
         return self.counts.parts(session.steps, positions)
-
-    def _wanted(self, rules: Rules) -> list[CandidateSource]:
-        counts, words = self.counts if rules.counts else None, self.words if rules.words else None
-        return [source for source in (counts, words) if source is not None]
 
 
 NO_SOURCES = Sources()

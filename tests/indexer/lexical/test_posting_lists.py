@@ -78,6 +78,18 @@ def test_a_file_has_what_was_written(tmp_path: Path) -> None:
     assert math.isclose(read.lists.mean_length, 1.0)
 
 
+def test_a_file_says_how_many_products_came_after_the_mean_length_was_measured(tmp_path: Path) -> None:
+    lists = posting_lists(products([["red"], ["blue", "hat"]]))
+    assert lists.added_since == 0
+    for expected in (1, 2):  # in two refreshes, one product each
+        builder = PostingListsBuilder(lists.mean_length)
+        builder.carry(lists, np.arange(2, dtype=np.int32))
+        builder.add(np.array([2]), products([["case"]]))
+        write_words(tmp_path / "words.arrow", builder.build())
+        lists = read_words(tmp_path / "words.arrow", 3).lists
+        assert (lists.added_since, lists.mean_length) == (expected, 1.5)
+
+
 def test_a_shop_without_words_has_a_file(tmp_path: Path) -> None:
     write_words(tmp_path / "words.arrow", posting_lists([]))
     read = read_words(tmp_path / "words.arrow", 0)

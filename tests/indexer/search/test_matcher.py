@@ -135,7 +135,7 @@ def test_a_cap_may_be_on_lists_and_structs() -> None:
 def test_the_most_popular_answer_under_the_same_rules(matcher: Matcher) -> None:
     rules = Rules(where="price < 50", exclude=frozenset({"p48"}), max_per={"brand": 1}, diversity=0.5)
     assert matcher.popular(3, frozenset({49}), rules).positions == [47, 46, 45]
-    assert matcher.popular(3, frozenset(), rules).scores is None
+    assert matcher.popular(3, frozenset(), rules).scores == [None] * 3
     assert matcher.popular(100, frozenset(), Rules(where="price < 5")).positions == [4, 3, 2, 1]
 
 

@@ -79,6 +79,25 @@ def test_words_are_left_out_where_they_are_not_wanted(store: Path) -> None:
         assert gains(retriever, "shirt") == {}
 
 
+def test_words_that_the_model_cannot_read_find_the_products_that_have_them(store: Path) -> None:
+    with Updater(store) as updater:
+        updater.upsert([{"product_id": "n1", "title": "红色的鞋子"}, {"product_id": "n2", "title": "红色 red shirt"}])
+    with Retriever.open(store) as retriever:
+        for answer in (retriever.recommend(session(search("红色"))), retriever.lookup(Product("红色"), 10)):
+            found = [match for match in answer.matches if match.score is not None]
+            assert answer.fallback == "text that the model cannot read"
+            assert {match.product_id for match in found} == {"n1", "n2"}
+            assert answer.matches[:2] == tuple(found)  # the most popular products follow
+            assert [match.product_id for match in answer.matches[2:]] == ["p3", "p2", "p5"]
+        under_rules = retriever.recommend(session(search("红色")), rules=Rules(exclude=frozenset({"n1", "p3"})))
+        assert [match.product_id for match in under_rules.matches] == ["n2", "p2", "p5"]
+        plain = retriever.recommend(session(search("红色")), rules=PLAIN)
+        assert [match.product_id for match in plain.matches] == ["p3", "p2", "p5"]
+        visit = session(view("p1"), search("红色"))
+        with_words, without = (scores(retriever.recommend(visit, 12, rules)) for rules in (None, PLAIN))
+        assert {name for name in with_words if with_words[name] > without[name] + 1e-6} == {"n1", "n2"}
+
+
 def test_ten_thousand_words_are_answered(store: Path) -> None:
     with Retriever.open(store) as retriever:
         phrase = " ".join(f"w{number}" for number in range(10_000))

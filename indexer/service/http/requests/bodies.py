@@ -13,7 +13,7 @@ from msgspec import UNSET, Meta, UnsetType
 from indexer.search.limits import Limits
 from indexer.search.ranking import MAX_BOOST, Rules
 from indexer.service.http.requests.decoding import Decoder
-from ubm_embed.data.session import Action, Interaction, Product, parse_product
+from ubm_embed.data.session import Action, Interaction, Product, Session, parse_product, parse_session
 from ubm_embed.errors import InvalidData
 
 _LIMITS = Limits()
@@ -40,6 +40,9 @@ Interactions: TypeAlias = Annotated[
 ]
 Sessions: TypeAlias = Annotated[
     list[Any], Meta(min_length=1, description="Several sessions.", extra_json_schema={"items": _ref("Session")})
+]
+Phrase: TypeAlias = Annotated[
+    str, Meta(pattern=r"\S", description="What a shopper searches for.", examples=["red running shoes"])
 ]
 ProductObject: TypeAlias = Annotated[dict[str, Any], Meta(extra_json_schema=_ref("Product"))]
 
@@ -136,20 +139,23 @@ class RecommendBody(RulesBody, kw_only=True, forbid_unknown_fields=True):
 
 
 class LookupBody(RulesBody, kw_only=True, forbid_unknown_fields=True):
-    """Products like one: of the store by its id, or any by its text."""
+    """Products like one: of the store by its id, or any by its text; or those of a search."""
 
     product: ProductObject | None = None
     product_id: ProductId | None = None
+    query: Phrase | None = None
     session_id: OnlySessionId | None = None
 
-    def parsed(self) -> Product | str:
-        """The product, or its id.
+    def parsed(self) -> Product | Session | str:
+        """The product, its id, or a session that is one search.
 
         Raises:
-            InvalidData: neither or both are given, or a product that is not as expected; names the field.
+            InvalidData: not exactly one is given, or it is not as expected; names the field.
         """
-        if (self.product is None) == (self.product_id is None):
-            raise InvalidData("expected either product or product_id")
+        if [self.product, self.product_id, self.query].count(None) != 2:
+            raise InvalidData("expected one of product, product_id and query")
+        if self.query is not None:
+            return parse_session({"interactions": [{"action": "search", "query": self.query}]})
         return str(self.product_id) if self.product is None else parse_product(self.product, "product")
 
 

@@ -18,17 +18,17 @@ from indexer.service.http.requests.bodies import LookupBody, SimilarQuery, looku
 from indexer.service.http.requests.decoding import from_texts
 from indexer.service.service import Service
 from indexer.service.sessions.shapes.fields import session_id_at
-from ubm_embed.data.session import Product
+from ubm_embed.data.session import Product, Session
 
 
 class LikenessRoutes:
-    """Products like one of the store, or like one that it need not know."""
+    """Products like one of the store, or like one that it need not know; or those of a search."""
 
     def __init__(self, service: Service, limits: Limits, shown: ShownAnswers) -> None:
         self._service, self._limits, self._shown = service, limits, shown
 
     async def lookup(self, call: Call) -> Reply:
-        """The products most like one that is given by its text or its id."""
+        """The products most like one that is given by its text or its id, or those of a search."""
         body = lookup_body.decode(call.body)
         return await self._answer(call, body.parsed(), body.k, body.rules(), body.session_id)
 
@@ -39,15 +39,17 @@ class LikenessRoutes:
         return await self._answer(call, product_id, query.k, query.rules(), query.session_id)
 
     async def _answer(
-        self, call: Call, product: Product | str, k: int, rules: Rules, session_id: str | int | None
+        self, call: Call, wanted: Product | Session | str, k: int, rules: Rules, session_id: str | int | None
     ) -> Reply:
         self._limits.check(k, rules)
         own = None if session_id is None else session_id_at({"session_id": session_id})
 
         def look_up(retriever: Retriever) -> Answer:
-            if isinstance(product, str):
-                return retriever.lookup_id(product, k, rules)
-            return retriever.lookup(product, k, rules)
+            if isinstance(wanted, str):
+                return retriever.lookup_id(wanted, k, rules)
+            if isinstance(wanted, Session):
+                return retriever.recommend(wanted, k, rules)
+            return retriever.lookup(wanted, k, rules)
 
         called = await self._service.engine.call(look_up, rules=rules, arrival=call.arrival)
         call.state.timings, call.state.version = called.timings, called.version
@@ -63,12 +65,14 @@ class LikenessRoutes:
                 "/v1/lookup",
                 self.lookup,
                 tag="Answers",
-                summary="The products most like one, which the store need not know.",
-                description="Either `product`, by its text; or `product_id`, by its stored vector and without itself.",
+                summary="The products most like one, which the store need not know; or those of a search.",
+                description="One of `product`, by its text; `product_id`, by its stored vector and without itself; and "
+                "`query`, what a shopper searches for.",
                 body=LookupBody,
                 examples={
                     "text": {"product": {"title": "red running shoes", "attributes": {"colour": "red"}}, "k": 5},
                     "id": {"product_id": "p1"},
+                    "search": {"query": "red running shoes"},
                 },
                 reply=schemas.ref("Answer"),
                 errors=(404, 503),

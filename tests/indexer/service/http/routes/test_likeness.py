@@ -27,6 +27,14 @@ def test_a_product_by_its_text(served: Served) -> None:
     assert ids(served.post("/v1/lookup", {"product": product, "k": 1})) == ["p1"]
 
 
+def test_the_products_of_a_search(served: Served) -> None:
+    looked_up = served.post("/v1/lookup", {"query": "shirt", "k": 3, "where": "category = 'shirts'"})
+    search = [{"action": "search", "query": "shirt"}]
+    recommended = served.post("/v1/recommend", {"interactions": search, "k": 3, "where": "category = 'shirts'"})
+    assert looked_up["matches"] == recommended["matches"]
+    assert looked_up["matches"]
+
+
 @pytest.mark.parametrize("path", [quote(ODD_ID, safe=""), quote(ODD_ID, safe="/")])
 def test_an_id_may_hold_anything(served: Served, path: str) -> None:
     response = served.client.get(f"/v1/products/{path}/similar")
@@ -66,8 +74,10 @@ def test_refusals(served: Served, path: str, status: int, message: str) -> None:
 @pytest.mark.parametrize(
     ("body", "status", "message"),
     [
-        ({}, 422, "either product or product_id"),
-        ({"product": {"title": "x"}, "product_id": "p1"}, 422, "either product or product_id"),
+        ({}, 422, "one of product, product_id and query"),
+        ({"product": {"title": "x"}, "product_id": "p1"}, 422, "one of product, product_id and query"),
+        ({"query": "shoes", "product_id": "p1"}, 422, "one of product, product_id and query"),
+        ({"query": " "}, 422, "field 'query'"),
         ({"product": {}}, 422, "field 'product'"),
         ({"product": {"title": 17}}, 422, "field 'product.title'"),
         ({"product_id": "nothing"}, 404, "no product 'nothing'"),
