@@ -57,7 +57,7 @@ class TextMatch:
     @classmethod
     def encoder(cls, corpus: Corpus, last: int, source: str) -> TextMatch:
         """A pre-trained text encoder: the mean over a text's tokens, centred."""
-        vectors = _encoded(texts_of(corpus), source)
+        vectors = mean_of_tokens(texts_of(corpus), source)
         centred = normalize(vectors - vectors.mean(axis=0))
         return cls(centred, centred[: corpus.products.height], last)
 
@@ -73,15 +73,16 @@ class TextMatch:
 def texts_of(corpus: Corpus) -> list[str]:
     """The texts of `TokenizedCorpus`, in its order: [M + P]."""
     searches = corpus.interactions.filter(pl.col("action") == "search")["query"]
-    return [*map(_text, iter_products(corpus.products)), *searches.unique(maintain_order=True)]
+    return [*map(text_of, iter_products(corpus.products)), *searches.unique(maintain_order=True)]
 
 
-def _text(product: Product) -> str:
+def text_of(product: Product) -> str:
+    """All that a shop says of a product."""
     return " ".join([product.title, product.category or "", *(value for _, value in product.attributes)])
 
 
 @torch.inference_mode()
-def _encoded(texts: list[str], source: str) -> FloatArray:
+def mean_of_tokens(texts: list[str], source: str, *, max_tokens: int = _MAX_TOKENS) -> FloatArray:
     """[N, D], the mean over each text's tokens, of length 1."""
     tokenizer, model = AutoTokenizer.from_pretrained(source), AutoModel.from_pretrained(source).eval()
     order = np.argsort([len(text) for text in texts], kind="stable")
@@ -89,7 +90,7 @@ def _encoded(texts: list[str], source: str) -> FloatArray:
     for start in range(0, len(texts), _TEXTS_AT_ONCE):
         part = order[start : start + _TEXTS_AT_ONCE]
         batch = tokenizer(
-            [texts[row] for row in part], padding=True, truncation=True, max_length=_MAX_TOKENS, return_tensors="pt"
+            [texts[row] for row in part], padding=True, truncation=True, max_length=max_tokens, return_tensors="pt"
         )
         mask = batch["attention_mask"][:, :, None].float()
         vectors[part] = ((model(**batch).last_hidden_state * mask).sum(dim=1) / mask.sum(dim=1)).numpy()
