@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 from sklearn.ensemble import HistGradientBoostingClassifier, HistGradientBoostingRegressor
 from sklearn.linear_model import LogisticRegression
-from sklearn.pipeline import make_pipeline
+from sklearn.pipeline import Pipeline, make_pipeline
 from sklearn.preprocessing import StandardScaler
 
 from ubm_embed.data.arrays import BoolArray, FloatArray
@@ -26,10 +26,11 @@ from ubm_embed.errors import InvalidData
 LINEAR, TREES = "logistic regression on counts", "trees on counts"
 # A session is cut at random, so that a few epochs of a small shop hold more than one; of a large shop one is enough.
 _EPOCHS, _MAX_EXAMPLES = 4, 100_000
+NUM_TREES, MAX_LEAVES = 150, 8
 _TREES = {
-    "max_iter": 150,
+    "max_iter": NUM_TREES,
     "learning_rate": 0.05,
-    "max_leaf_nodes": 8,
+    "max_leaf_nodes": MAX_LEAVES,
     "min_samples_leaf": 40,
     "l2_regularization": 1.0,
     "early_stopping": False,
@@ -43,9 +44,11 @@ def count_baselines(dataset: TaskDataset, examples: TaskExamples, seed: int) -> 
     Lengths are [E, 3], as `length_metrics` takes them. There are none where training has too few examples.
     """
     try:
-        features, targets = _training(dataset, np.random.default_rng([seed, 8]))
+        cuts = training_cuts(dataset, np.random.default_rng([seed, 8]))
     except InvalidData:
         return
+    features = np.concatenate([session_features(epoch.prefixes) for epoch in cuts])
+    targets = np.concatenate([epoch.targets for epoch in cuts])
     asked = session_features(examples.prefixes)
     if dataset.task is Task.RLP:
         yield TREES, _lengths(features, targets, asked), 0.5
@@ -54,20 +57,33 @@ def count_baselines(dataset: TaskDataset, examples: TaskExamples, seed: int) -> 
         yield name, probabilities, float(targets.mean())
 
 
-def _training(dataset: TaskDataset, rng: np.random.Generator) -> tuple[FloatArray, NDArray[np.generic]]:
+def linear_model() -> Pipeline:
+    """A logistic regression, to be fitted."""
+    return make_pipeline(StandardScaler(), LogisticRegression(max_iter=1000))
+
+
+def tree_model() -> HistGradientBoostingClassifier:
+    """Small boosted trees, to be fitted."""
+    return HistGradientBoostingClassifier(**_TREES)
+
+
+def training_cuts(dataset: TaskDataset, rng: np.random.Generator) -> list[TaskExamples]:
+    """The examples that counting learns from: the training part, cut a few times over.
+
+    Raises:
+        InvalidData: fewer than two, or one class only.
+    """
     epochs = [dataset.unbalanced_training(rng)]
     while len(epochs) < _EPOCHS and (len(epochs) + 1) * len(epochs[0]) <= _MAX_EXAMPLES:
         epochs.append(dataset.unbalanced_training(rng))
     kept = rng.permutation(len(epochs[0]))[:_MAX_EXAMPLES]
-    features = [session_features(epoch.take(kept).prefixes) for epoch in epochs]
-    return np.concatenate(features), np.concatenate([epoch.targets[kept] for epoch in epochs])
+    return [epoch.take(kept) for epoch in epochs]
 
 
 def _probabilities(
     features: FloatArray, bought: BoolArray | NDArray[np.generic], asked: FloatArray
 ) -> Iterator[tuple[str, FloatArray]]:
-    linear = make_pipeline(StandardScaler(), LogisticRegression(max_iter=1000))
-    for name, model in ((LINEAR, linear), (TREES, HistGradientBoostingClassifier(**_TREES))):
+    for name, model in ((LINEAR, linear_model()), (TREES, tree_model())):
         model.fit(features, bought)
         yield name, model.predict_proba(asked)[:, 1].astype(np.float32)
 

@@ -40,6 +40,7 @@ class UBMConfig(FrozenModel):
         task: the task that it was fine-tuned for; "pip" and "rlp" have a head.
         head_features: features of a session that the head reads beside its vector, the first of `session_features`;
             with 0 the head is the paper's. config.json leaves out 0.
+        head_trees: trees over these features that a head of purchase intention starts from. config.json leaves out 0.
         product_tower: model_id of the model that reads products, if another one does.
 
     Raises:
@@ -64,10 +65,13 @@ class UBMConfig(FrozenModel):
     interaction_encoder: dict[str, Any] = Field(default_factory=dict)
     task: Annotated[Task | None, Field(strict=False)] = None
     head_features: Annotated[int, Field(ge=0, le=1024, exclude_if=lambda count: not count)] = 0
+    head_trees: Annotated[int, Field(ge=0, le=10_000, exclude_if=lambda count: not count)] = 0
     product_tower: str | None = None
 
     @model_validator(mode="after")
-    def _heads_divide_the_dimension(self) -> Self:
+    def _sizes_fit(self) -> Self:
+        if self.head_trees and not self.head_features:
+            raise ValueError("head_trees needs head_features: trees read nothing else")
         if self.dimension % self.session_heads or self.dimension % 2:
             raise ValueError(f"dimension must be even and a multiple of session_heads, got {self.dimension}")
         return self

@@ -3,7 +3,7 @@
 The paper's heads read h'. With features, heads read what counting says about the session beside it (see
 `session_features`), and that of remaining lengths predicts a distribution.
 
-Letters: B sessions, D width, F features (0 without), K bins of lengths.
+Letters: B sessions, D width, F features (0 without), T trees, K bins of lengths.
 """
 
 from __future__ import annotations
@@ -17,6 +17,7 @@ from torch import Tensor, nn
 
 from ubm_embed.data.arrays import FloatArray, IntArray
 from ubm_embed.data.tasks.task import Task
+from ubm_embed.model.counting_logit import CountingLogit
 
 # Of heads with features: they learn from some thousand sessions, and 64 hidden values are as good as 256 there.
 _HIDDEN, _DROPOUT = 64, 0.3
@@ -64,26 +65,40 @@ class PurchaseIntentionHead(nn.Module):
     The paper over-samples sessions with a purchase until both classes are equally frequent. `purchase_share`, the
     fraction of sessions with a purchase, corrects the output to the real odds.
 
+    With trees, the layers learn what is left to say once counts have spoken (boosting, Friedman 2001): a fresh head
+    predicts what counting predicts.
+
     Args:
         features: F, read beside h'.
+        trees: T of the counting that the head starts from; 0 for none.
     """
 
     purchase_share: Tensor
 
-    def __init__(self, dimension: int, features: int = 0) -> None:
+    def __init__(self, dimension: int, features: int = 0, trees: int = 0) -> None:
         super().__init__()
         self.features = Features(features) if features else None
+        self.counting = CountingLogit(features, trees) if trees else None
         self.layers = _wide(dimension + features, 1) if features else _feed_forward(dimension, 2)
         self.register_buffer("purchase_share", torch.tensor(0.5))
 
-    def forward(self, sessions: Tensor) -> Tensor:
-        """[B, D + F] -> the logit of a purchase if half of all sessions had one: [B]."""
-        return _run(self.features, self.layers, sessions).squeeze(-1)
+    def forward(self, sessions: Tensor, counted: Tensor | None = None) -> Tensor:
+        """[B, D + F] -> the logit of a purchase if half of all sessions had one: [B].
 
-    def real_logits(self, sessions: Tensor) -> Tensor:
-        """[B, D + F] -> the logit of a purchase at the real odds: [B]."""
+        Args:
+            counted: [B] to take in place of what `counting` says, as in training by counts of other sessions.
+        """
+        logits = _run(self.features, self.layers, sessions).squeeze(-1)
+        if self.counting is None:
+            return logits
+        if counted is None:
+            counted = self.counting(sessions[:, -self.counting.weights.numel() :])
+        return logits + counted
+
+    def real_logits(self, sessions: Tensor, counted: Tensor | None = None) -> Tensor:
+        """[B, D + F] -> the logit of a purchase at the real odds: [B]; `counted` as in `forward`."""
         share = float(self.purchase_share)
-        return cast(Tensor, self(sessions) + math.log(share / (1 - share)))
+        return cast(Tensor, self(sessions, counted) + math.log(share / (1 - share)))
 
     def predict(self, sessions: Tensor) -> Tensor:
         """[B, D + F] -> the probability of a purchase at the real odds: [B]."""
@@ -173,15 +188,16 @@ class LengthDistributionHead(nn.Module):
 Head = PurchaseIntentionHead | RemainingLengthHead | LengthDistributionHead
 
 
-def build_head(task: Task, dimension: int, features: int = 0) -> Head | None:
+def build_head(task: Task, dimension: int, features: int = 0, trees: int = 0) -> Head | None:
     """A fresh head for a task; None for next item prediction, which needs no head.
 
     Args:
         features: F; without any it is the paper's head.
+        trees: T, of purchase intention; of heads that read features.
     """
     match task:
         case Task.PIP:
-            return PurchaseIntentionHead(dimension, features)
+            return PurchaseIntentionHead(dimension, features, trees)
         case Task.RLP:
             return LengthDistributionHead(dimension, features) if features else RemainingLengthHead(dimension)
         case Task.NIP:

@@ -129,8 +129,8 @@ class UserBehaviorModel(nn.Module):
             max_interactions=config.max_interactions,
             causal=config.causal,
         )
-        task, features = config.task, config.head_features
-        self.head = None if task is None else build_head(Task(task), config.dimension, features)
+        task, sizes = config.task, (config.dimension, config.head_features, config.head_trees)
+        self.head = None if task is None else build_head(Task(task), *sizes)
 
     @classmethod
     def from_scratch(
@@ -189,9 +189,13 @@ class UserBehaviorModel(nn.Module):
         distinct: Tensor = self.interaction_encoder(batch.tokens)
         return cast(Tensor, self.session_encoder(distinct[batch.index], batch.packing))
 
-    def fine_tuned(self, *, task: Task, product_tower: str | None = None, head_features: int = 0) -> Self:
+    def fine_tuned(
+        self, *, task: Task, product_tower: str | None = None, head_features: int = 0, head_trees: int = 0
+    ) -> Self:
         """A copy for a task, with a fresh head if it needs one; the other arguments are fields of `UBMConfig`."""
-        config = self.config.replace(task=task, product_tower=product_tower, head_features=head_features)
+        config = self.config.replace(
+            task=task, product_tower=product_tower, head_features=head_features, head_trees=head_trees
+        )
         copy = type(self)(config, deepcopy(self.interaction_encoder))
         copy.session_encoder.load_state_dict(self.session_encoder.state_dict())
         return copy.to(self.device)

@@ -1,6 +1,7 @@
 """A head as an ONNX graph: what `model.heads` computes.
 
-Letters: B sessions, D width, F features that the head reads beside it, K bins of lengths.
+Letters: B sessions, D width, F features that the head reads beside it, K bins of lengths, T trees, N splits and L
+leaves of each.
 """
 
 from __future__ import annotations
@@ -9,6 +10,7 @@ import math
 from typing import Any
 
 from ubm_embed.inference.runtimes.graph_builder import GraphBuilder
+from ubm_embed.model.counting_logit import CountingLogit
 from ubm_embed.model.heads import (
     MAX_STANDARDISED,
     MIN_SHARE,
@@ -31,20 +33,23 @@ def head_graph(head: Head, dimension: int) -> Any:
         NotFound: the library that writes ONNX is not installed.
     """
     graph = GraphBuilder()
-    hidden = _inputs(graph, head.features, dimension)
+    hidden, counted = _inputs(graph, head.features, dimension)
     first, *others = linear_layers(head)
     hidden = graph.op("Gemm", hidden, *map(graph.constant, first))
     for weights in others:
         hidden = graph.op("Gemm", graph.op("Relu", hidden), *map(graph.constant, weights))
     if isinstance(head, LengthDistributionHead):
         return graph.model(_three_guesses(graph, head, hidden), ["sessions", 3], name="predictions")
+    if isinstance(head, PurchaseIntentionHead) and head.counting is not None:
+        hidden = graph.op("Add", hidden, _counting(graph, head.counting, counted))
     return graph.model(_number(graph, head, hidden), ["sessions"], name="predictions")
 
 
-def _inputs(graph: GraphBuilder, features: Features | None, dimension: int) -> str:
-    """[B, D + F], with standardised features."""
+def _inputs(graph: GraphBuilder, features: Features | None, dimension: int) -> tuple[str, str]:
+    """[B, D + F], with standardised features, and these as they come, [B, F]."""
     if features is None:
-        return graph.input("sessions", "float", ["sessions", dimension])
+        sessions = graph.input("sessions", "float", ["sessions", dimension])
+        return sessions, sessions
     count = features.mean.numel()
     sessions = graph.input("sessions", "float", ["sessions", dimension + count])
     vectors, counted = graph.ops("Split", sessions, graph.ints(dimension, count), axis=1, outputs=2)
@@ -52,7 +57,22 @@ def _inputs(graph: GraphBuilder, features: Features | None, dimension: int) -> s
     limit = graph.number(MAX_STANDARDISED)
     standardised = graph.op("Div", centred, _constant(graph, features.std))
     clipped = graph.op("Clip", standardised, graph.op("Neg", limit), limit)
-    return graph.op("Concat", vectors, clipped, axis=1)
+    return graph.op("Concat", vectors, clipped, axis=1), counted
+
+
+def _counting(graph: GraphBuilder, counting: CountingLogit, features: str) -> str:
+    """[B, 1], from the features [B, F]."""
+    trees, splits = counting.columns.shape
+    read = graph.op("Gather", features, graph.ints(*counting.columns.flatten().tolist()), axis=1)
+    below = graph.op("LessOrEqual", read, _constant(graph, counting.thresholds.flatten()))
+    shaped = graph.op("Reshape", graph.op("Cast", below, to=graph.FLOAT), graph.ints(-1, trees, splits))
+    by_tree = graph.op("Transpose", shaped, perm=[1, 0, 2])  # [T, B, N]
+    lefts = graph.op("MatMul", by_tree, _constant(graph, counting.paths))
+    reached = graph.op("Cast", graph.op("Equal", lefts, _constant(graph, counting.lefts[:, None])), to=graph.FLOAT)
+    leaves = graph.op("Mul", reached, _constant(graph, counting.values[:, None]))
+    total = graph.op("Unsqueeze", graph.op("ReduceSum", leaves, graph.ints(0, 2), keepdims=0), graph.ints(1))
+    linear = graph.op("Gemm", features, _constant(graph, counting.weights[:, None]), _constant(graph, counting.bias))
+    return graph.op("Add", linear, total)
 
 
 def _number(graph: GraphBuilder, head: PurchaseIntentionHead | RemainingLengthHead, hidden: str) -> str:

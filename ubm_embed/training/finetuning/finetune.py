@@ -23,6 +23,7 @@ from ubm_embed.data.tasks.task import Task
 from ubm_embed.data.tasks.training_ids import TrainingIds
 from ubm_embed.data.text.tokenizer import InteractionTokenizer
 from ubm_embed.errors import Conflict, InvalidData
+from ubm_embed.evaluation.head_baselines import NUM_TREES
 from ubm_embed.inference.embedder import Embedder
 from ubm_embed.inference.runtimes.graph_writer import write_graphs
 from ubm_embed.model.checkpoint import Checkpoint, save_checkpoint
@@ -182,7 +183,10 @@ def objective_of(
     frozen = config.task is Task.NIP and not config.train_products
     tower_id = checkpoint.products.model_id if frozen else None
     features = len(FEATURES) if config.session_features else 0
-    model = checkpoint.model.fine_tuned(task=config.task, product_tower=tower_id, head_features=features).to(device)
+    trees = NUM_TREES if config.session_features and config.task is Task.PIP else 0
+    model = checkpoint.model.fine_tuned(
+        task=config.task, product_tower=tower_id, head_features=features, head_trees=trees
+    ).to(device)
     if config.all_positions and not model.config.causal:
         raise InvalidData(
             "only a causal session encoder can predict at all positions of a session in one pass, and this model's "

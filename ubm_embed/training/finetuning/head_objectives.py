@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import math
 from abc import ABC, abstractmethod
+from collections.abc import Sequence
 from typing import cast
 
 import numpy as np
@@ -19,10 +20,12 @@ from ubm_embed.data.arrays import FloatArray
 from ubm_embed.data.batches.session_table import SessionTable
 from ubm_embed.data.tasks.dataset import TaskDataset
 from ubm_embed.data.tasks.examples import TargetSequences, TaskExamples
-from ubm_embed.data.tasks.session_features import prefix_features, session_features
+from ubm_embed.data.tasks.session_features import FEATURES, prefix_features, session_features
+from ubm_embed.model.counting_logit import CountingLogit
 from ubm_embed.model.device import full_precision
 from ubm_embed.model.heads import Head, LengthDistributionHead, PurchaseIntentionHead, RemainingLengthHead, bins_of
 from ubm_embed.model.tower import CausalTower, Tower
+from ubm_embed.training.finetuning.counting import fit_counting, folds_of
 from ubm_embed.training.finetuning.objectives import BATCH, Validation, parts
 from ubm_embed.training.finetuning.step_metrics import session_metrics
 
@@ -107,9 +110,26 @@ class PurchaseIntention(HeadObjective):
     """PIP: binary cross entropy (3.4.1, equation 5, with its sign corrected); it predicts probabilities.
 
     Single prefixes are those of which half come to a purchase; at all positions, classes are as frequent as in the log.
+
+    Args:
+        folds: what counting says of the sessions of each fold in training; none for the head's own.
+        fold_length: of the beginning that tells the fold of a session.
     """
 
     head: PurchaseIntentionHead
+
+    def __init__(
+        self,
+        tower: Tower,
+        head: PurchaseIntentionHead,
+        *,
+        all_positions: bool = False,
+        batch: int = BATCH,
+        folds: Sequence[CountingLogit] = (),
+        fold_length: int = 0,
+    ) -> None:
+        super().__init__(tower, head, all_positions=all_positions, batch=batch)
+        self.folds, self.fold_length = nn.ModuleList(folds), fold_length
 
     @property
     def chance(self) -> float:
@@ -119,8 +139,23 @@ class PurchaseIntention(HeadObjective):
 
     def _losses(self, sessions: Tensor, examples: TaskExamples | TargetSequences) -> Tensor:
         balanced = isinstance(examples, TaskExamples)
-        logits = self.head(sessions) if balanced else self.head.real_logits(sessions)
+        counted = self._counted_by_others(sessions, examples) if self.training and len(self.folds) else None
+        logits = (self.head if balanced else self.head.real_logits)(sessions, counted)
         return binary_cross_entropy_with_logits(logits, _floats(examples.targets).to(logits.device), reduction="none")
+
+    def _counted_by_others(self, sessions: Tensor, examples: TaskExamples | TargetSequences) -> Tensor:
+        """[B] what counting of the sessions outside of each example's fold says."""
+        if isinstance(examples, TaskExamples):
+            folds = folds_of(examples.prefixes, self.fold_length)
+        else:
+            owners = examples.sessions.session_of()[examples.positions]
+            folds = folds_of(examples.sessions, self.fold_length)[owners]
+        features = sessions[:, -len(FEATURES) :]
+        counted = features.new_zeros(len(features))
+        for fold, counting in enumerate(self.folds):
+            rows = torch.from_numpy(np.flatnonzero(folds == fold)).to(features.device)
+            counted[rows] = counting(features[rows])
+        return counted
 
 
 class RemainingLength(HeadObjective):
@@ -167,7 +202,13 @@ def head_objective(
         head.features.fit(session_features(examples.prefixes))
     if isinstance(head, PurchaseIntentionHead):
         head.purchase_share.fill_(float(examples.targets.mean()))
-        return PurchaseIntention(tower, head, all_positions=all_positions)
+        folds: list[CountingLogit] = []
+        if head.counting is not None and (fitted := fit_counting(dataset, rng)) is not None:
+            head.counting.load_state_dict(fitted[0].state_dict())
+            folds = [counting.to(head.purchase_share.device) for counting in fitted[1]]
+        return PurchaseIntention(
+            tower, head, all_positions=all_positions, folds=folds, fold_length=dataset.min_interactions
+        )
     if isinstance(head, LengthDistributionHead):
         head.fit(examples.targets)
         return LengthDistribution(tower, head, all_positions=all_positions)

@@ -24,6 +24,7 @@ from ubm_embed.inference.runtimes.runtime_name import RuntimeName
 from ubm_embed.model.bert import bert_config
 from ubm_embed.model.checkpoint import Checkpoint, save_checkpoint
 from ubm_embed.model.config import UBMConfig
+from ubm_embed.model.counting_logit import CountingLogit
 from ubm_embed.model.folder import ModelFolder
 from ubm_embed.model.heads import LengthDistributionHead, PurchaseIntentionHead, RemainingLengthHead
 from ubm_embed.model.user_behavior_model import InteractionEncoder, UserBehaviorModel
@@ -85,9 +86,18 @@ def with_item_embeddings(tokenizer: InteractionTokenizer) -> UserBehaviorModel:
     return model
 
 
-def with_head(task: Task, features: int = 0, **settings: Any) -> Make:
+def stir_trees(counting: CountingLogit) -> None:
+    """Each tree splits by its first split alone: two leaves, the left one first."""
+    counting.columns.copy_(torch.randint(counting.weights.numel(), counting.columns.shape))
+    counting.paths[:, 0, :2] = torch.tensor([1.0, -1.0])
+    counting.lefts[:, :2] = torch.tensor([1.0, 0.0])
+    for buffer in (counting.weights, counting.bias, counting.thresholds, counting.values):
+        torch.nn.init.normal_(buffer)
+
+
+def with_head(task: Task, features: int = 0, trees: int = 0, **settings: Any) -> Make:
     def make(tokenizer: InteractionTokenizer) -> UserBehaviorModel:
-        model = bert(**settings)(tokenizer).fine_tuned(task=task, head_features=features)
+        model = bert(**settings)(tokenizer).fine_tuned(task=task, head_features=features, head_trees=trees)
         if features:
             torch.nn.init.normal_(model.head.layers[-1].weight)
             model.head.features.std.fill_(2)
@@ -95,6 +105,8 @@ def with_head(task: Task, features: int = 0, **settings: Any) -> Make:
             model.head.fit(np.array([1, 2, 2, 5, 30]))
         if isinstance(model.head, PurchaseIntentionHead):
             model.head.purchase_share.fill_(0.07)
+            if model.head.counting is not None:
+                stir_trees(model.head.counting)
         if isinstance(model.head, RemainingLengthHead):
             model.head.mean.fill_(0.1)
             model.head.std.fill_(3)
@@ -116,6 +128,7 @@ MODELS: dict[str, Make] = {
     "purchase intention": with_head(Task.PIP),
     "remaining length": with_head(Task.RLP, causal=True),
     "purchase intention with features": with_head(Task.PIP, features=5),
+    "purchase intention with trees": with_head(Task.PIP, features=5, trees=3),
     "distribution of lengths": with_head(Task.RLP, features=5),
     **{activation: encoder_of(activation) for activation in ("gelu_new", "gelu_pytorch_tanh", "relu", "silu")},
 }
