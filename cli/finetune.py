@@ -52,7 +52,8 @@ def finetune(
 ) -> None:
     """Fine-tune a model for one task and write the weights that do best on the validation part.
 
-    Settings that are not given are the recipe's. --recipe shop ends by itself when validation stops improving.
+    Settings that are not given are the recipe's. --recipe shop ends by itself when validation stops improving; for nip
+    it then trains once more for as many steps, with the validation part (--no-refit leaves that out).
     """
     from ubm_embed.data.corpus import Corpus
     from ubm_embed.model.checkpoint import Checkpoint
@@ -106,4 +107,7 @@ def _report(out: Path, model_id: str, record: Mapping[str, Any]) -> None:
     say(str(LeakReport.from_dict(record["leaks"])))
     names = [name for name in result if name.startswith("validation_") and isinstance(result[name], float)]
     metrics = ", ".join(f"{name.replace('_', ' ')} {result[name]:.4f}" for name in names)
-    say(f"{out}: model {model_id}, {metrics} after step {result['step']}, {result['seconds']:.0f} s")
+    again = (
+        f", trained anew with the validation part for {result['refit_steps']} steps" if result["refit_steps"] else ""
+    )
+    say(f"{out}: model {model_id}, {metrics} after step {result['step']}{again}, {result['seconds']:.0f} s")

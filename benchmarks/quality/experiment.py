@@ -83,8 +83,8 @@ class Experiment:
         return FinetuningConfig(task=self.task, seed=self.seed, **settings)
 
     def recipe_finetuning(self, recipe: Recipe) -> FinetuningConfig:
-        """A recipe's settings of fine-tuning, within the limits of the size."""
-        limits = self.size.recipes[recipe].get("finetuning", {})
+        """A recipe's settings of fine-tuning, within the limits of the size; all rows learn from the training part alone."""
+        limits = {"refit": False, **self.size.recipes[recipe].get("finetuning", {})}
         return finetuning_config(recipe, self.task, seed=self.seed, **limits)
 
     def pretrained(self, *, bert: bool, without: str | None = None) -> Checkpoint:

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from ubm_embed.data.arrays import BoolArray
 from ubm_embed.data.batches.tokenized_corpus import TokenizedCorpus
 from ubm_embed.data.corpus import Corpus
-from ubm_embed.data.tasks.split import Split, SplitParts, Splittable
+from ubm_embed.data.tasks.split import Split, SplitParts, Splittable, is_refit, refit_membership
 from ubm_embed.data.tasks.task import SplitKind
 from ubm_embed.data.tasks.training_ids import TRAINING_IDS_FILE, TrainingIds
 from ubm_embed.errors import Conflict, InvalidData
@@ -68,12 +68,14 @@ class UnseenPart:
         parts: of the corpus; the test part holds nothing that training has read, the training part whatever it may
             have read.
         membership: [S] the name of each session's part; None for leave-one-out.
+        refit: the model was trained once more with the validation part, which the training part then has.
     """
 
     split: Split
     parts: SplitParts
     membership: NDArray[np.object_] | None
     overlap: CorpusOverlap
+    refit: bool
 
     @classmethod
     def from_checkpoint(cls, checkpoint: Checkpoint, corpus: Corpus, tokenized: TokenizedCorpus) -> Self:
@@ -83,20 +85,25 @@ class UnseenPart:
             InvalidData: its record names no split, or nothing is left to test on; says why.
         """
         split, ids, file = _training_of(checkpoint)
+        refit = is_refit(checkpoint.record)
         if checkpoint.record.get("corpus") == tokenized.fingerprint():
             if not split.holdout:
                 problem = "the model was trained on every session: none is left to test on; train with --holdout 0.1"
                 raise InvalidData(problem, file=file, field="split.holdout")
-            return cls._of_training_corpus(split, tokenized)
+            return cls._of_training_corpus(split, tokenized, refit)
         membership, rule = _membership(split, tokenized, ids, file)
+        if refit and membership is not None:
+            membership = refit_membership(membership)
         overlap = _overlap(corpus, tokenized, ids, rule)
-        unseen = cls(split, _parts(tokenized, membership), membership, overlap)
+        unseen = cls(split, _parts(tokenized, membership, refit), membership, overlap, refit)
         unseen._require_test_part(file)
         return unseen
 
     @classmethod
-    def _of_training_corpus(cls, split: Split, tokenized: TokenizedCorpus) -> Self:
+    def _of_training_corpus(cls, split: Split, tokenized: TokenizedCorpus, refit: bool) -> Self:
         membership = None if split.kind is SplitKind.LEAVE_ONE_OUT else split.membership(tokenized)
+        if refit and membership is not None:
+            membership = refit_membership(membership)
         overlap = CorpusOverlap(
             is_training_corpus=True,
             rule=f"that of the split by {split.kind}" if membership is not None else _LAST_INTERACTIONS,
@@ -104,7 +111,7 @@ class UnseenPart:
             new_sessions=0,
             new_products=0,
         )
-        return cls(split, _parts(tokenized, membership), membership, overlap)
+        return cls(split, _parts(tokenized, membership, refit), membership, overlap, refit)
 
     def shared_with(self, other: UnseenPart, tokenized: TokenizedCorpus, file: Path | None) -> UnseenPart:
         """What both models may be tested on, over the same sessions.
@@ -121,7 +128,7 @@ class UnseenPart:
         if self.membership is None or other.membership is None:
             return self
         membership = np.where(self.membership == "test", other.membership, self.membership)
-        shared = replace(self, membership=membership, parts=_parts(tokenized, membership))
+        shared = replace(self, membership=membership, parts=_parts(tokenized, membership, self.refit))
         shared._require_test_part(file)
         return shared
 
@@ -196,9 +203,9 @@ def _membership(
     raise InvalidData(f"{problem}it has read is not known", file=file, field="split.holdout")
 
 
-def _parts(tokenized: TokenizedCorpus, membership: NDArray[np.object_] | None) -> SplitParts:
+def _parts(tokenized: TokenizedCorpus, membership: NDArray[np.object_] | None, refit: bool) -> SplitParts:
     if membership is None:
-        return SplitParts.leave_one_out(tokenized.sessions)
+        return SplitParts.leave_one_out(tokenized.sessions, refit=refit)
     return SplitParts.from_membership(tokenized.sessions, membership)
 
 

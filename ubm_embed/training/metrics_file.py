@@ -55,15 +55,16 @@ def _require_numbers(record: Any, file: Path, row: int) -> None:
 
 
 class StepCounter:
-    """Numbers the steps of a run through, where each stage of pre-training counts its own from 1."""
+    """Numbers the steps of a run through, where each stage of pre-training, and a refit, counts its own from 1."""
 
     def __init__(self) -> None:
-        self._stage: Any = None
+        self._part: tuple[Any, Any] = None, None
         self._before = self.step = 0
 
     def count(self, record: Mapping[str, Any]) -> int:
         """The number of a line's step in the whole run. Lines are counted in their order."""
-        if record.get("stage") != self._stage:
-            self._stage, self._before = record.get("stage"), self.step
+        part = record.get("stage"), record.get("refit")
+        if part != self._part:
+            self._part, self._before = part, self.step
         self.step = self._before + int(record["step"])
         return self.step

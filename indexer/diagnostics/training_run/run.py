@@ -97,7 +97,7 @@ def _row(stage: StageLog) -> list[Any]:
     chances = [stage.chance(name) for name in stage.losses]
     chance = sum(filter(None, chances)) if None not in chances else None
     return [
-        "fine-tuning" if stage.number is None else stage.number,
+        stage.title if stage.number is None else stage.number,
         stage.steps,
         stage.planned,
         loss.part(0, 0.1).mean if loss else None,
@@ -108,7 +108,7 @@ def _row(stage: StageLog) -> list[Any]:
 
 
 def _chart(run: RunLog) -> Chart:
-    borders = (f"; stage {stage.number} begins at step {stage.first:,}" for stage in run.stages[1:])
+    borders = (f"; {stage.title} begins at step {stage.first:,}" for stage in run.stages[1:])
     return Chart(
         name="training_curves",
         kind=ChartKind.CURVES,

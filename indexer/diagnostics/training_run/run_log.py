@@ -17,15 +17,16 @@ from ubm_embed.training.metrics_file import FAILED, METRICS_FILE, SETTINGS_FILE,
 
 # Lines between two reports of progress.
 _REPORTED = 10_000
-_COUNTS = ("stage", "step", "steps")
+_COUNTS = ("stage", "refit", "step", "steps")
 
 
 @dataclass
 class StageLog:
-    """One stage of pre-training, or all of a fine-tuning.
+    """One stage of pre-training, or all of a fine-tuning but its refit, or the refit.
 
     Attributes:
         number: 1 or 2; None for fine-tuning.
+        refit: it is a fine-tuning's second training, with the validation part.
         curves: by name, over the steps of the whole run.
         first: the number of its first step in the whole run.
         steps: the number of steps that it took.
@@ -34,11 +35,19 @@ class StageLog:
     """
 
     number: int | None
+    refit: bool = False
     curves: dict[str, Curve] = field(default_factory=dict)
     first: int = 0
     steps: int = 0
     planned: int = 0
     clipped: int | None = None
+
+    @property
+    def title(self) -> str:
+        """What to call it among the others."""
+        if self.number is not None:
+            return f"stage {self.number}"
+        return "the refit" if self.refit else "fine-tuning"
 
     @property
     def is_contrastive(self) -> bool:
@@ -112,9 +121,9 @@ class RunLog:
         return run
 
     def _add(self, record: Mapping[str, Any], step: int) -> None:
-        number = record.get("stage")
-        if not self.stages or self.stages[-1].number != number:
-            self.stages.append(StageLog(number, first=step))
+        number, refit = record.get("stage"), bool(record.get("refit"))
+        if not self.stages or (self.stages[-1].number, self.stages[-1].refit) != (number, refit):
+            self.stages.append(StageLog(number, refit, first=step))
         self.failed = record.get(FAILED, self.failed)
         limit = self.settings.get("max_gradient_norm")
         self.stages[-1].add(record, step, limit if isinstance(limit, int | float) else None)

@@ -160,7 +160,7 @@ def _rate(run: RunLog, stage: StageLog | None) -> str:
 
 
 def _of(stage: StageLog) -> str:
-    return "" if stage.number is None else f" in stage {stage.number}"
+    return "" if stage.number is None and not stage.refit else f" in {stage.title}"
 
 
 def words(name: str) -> str:

@@ -14,7 +14,7 @@ from ubm_embed.data.batches.session_table import SessionTable
 from ubm_embed.data.batches.tokenized_corpus import TokenizedCorpus
 from ubm_embed.data.corpus import Corpus
 from ubm_embed.data.tables.timestamps import as_timestamp
-from ubm_embed.data.tasks.split import Split, SplitParts
+from ubm_embed.data.tasks.split import Split, SplitParts, refit_membership
 from ubm_embed.data.tasks.task import SplitKind
 from ubm_embed.errors import InvalidData
 
@@ -48,14 +48,25 @@ class LeakReport:
 
     @classmethod
     def from_split(
-        cls, corpus: Corpus, tokenized: TokenizedCorpus, split: Split, *, pretraining_problem: str | None
+        cls,
+        corpus: Corpus,
+        tokenized: TokenizedCorpus,
+        split: Split,
+        *,
+        pretraining_problem: str | None,
+        refit: bool = False,
     ) -> Self:
-        """Compare the parts of a corpus split; `corpus` is what `tokenized` was made from."""
+        """Compare the parts of a corpus split; `corpus` is what `tokenized` was made from.
+
+        Args:
+            refit: as in `Split.parts`.
+        """
         left_out = split.kind is SplitKind.LEAVE_ONE_OUT
         membership = None if left_out else split.membership(tokenized)
-        return cls.from_parts(
-            corpus, tokenized, split, split.parts(tokenized), membership, pretraining_problem=pretraining_problem
-        )
+        if refit and membership is not None:
+            membership = refit_membership(membership)
+        parts = split.parts(tokenized, refit=refit)
+        return cls.from_parts(corpus, tokenized, split, parts, membership, pretraining_problem=pretraining_problem)
 
     @classmethod
     def from_parts(

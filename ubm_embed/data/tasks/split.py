@@ -63,15 +63,19 @@ class SplitParts:
         return cls(training, TargetRange.whole(validation), TargetRange.whole(test))
 
     @classmethod
-    def leave_one_out(cls, sessions: SessionTable) -> Self:
+    def leave_one_out(cls, sessions: SessionTable, *, refit: bool = False) -> Self:
         """The last interaction of each session tests, the one before it validates.
 
         Sessions of fewer than three interactions have nothing to leave out: training reads them whole.
+
+        Args:
+            refit: as in `Split.parts`.
         """
         starts, stops = sessions.offsets[:-1], sessions.offsets[1:]
         long_enough = np.flatnonzero(sessions.lengths >= 3)
-        training = sessions.slices(starts, np.where(sessions.lengths >= 3, stops - 2, stops))
-        validation = sessions.slices(starts[long_enough], stops[long_enough] - 1)
+        training = sessions.slices(starts, np.where(sessions.lengths >= 3, stops - (1 if refit else 2), stops))
+        validating = long_enough[:0] if refit else long_enough
+        validation = sessions.slices(starts[validating], stops[validating] - 1)
         test = sessions.take(long_enough)
         return cls(training, TargetRange(validation, validation.lengths - 1), TargetRange(test, test.lengths - 1))
 
@@ -134,16 +138,20 @@ class Split:
         except ValueError as error:
             raise InvalidData(f"not a training record: {error}", field="split") from None
 
-    def parts(self, corpus: TokenizedCorpus) -> SplitParts:
+    def parts(self, corpus: TokenizedCorpus, *, refit: bool = False) -> SplitParts:
         """The corpus, split.
+
+        Args:
+            refit: for a model that was trained once more with the validation part: training has it, and none validates.
 
         Raises:
             InvalidData: by time, and a session has no timestamp.
         """
         if self.kind is SplitKind.LEAVE_ONE_OUT and self.holdout:
-            return SplitParts.leave_one_out(corpus.sessions)
+            return SplitParts.leave_one_out(corpus.sessions, refit=refit)
         validation, test = self._held_out(corpus)
-        return SplitParts.from_membership(corpus.sessions, _named(validation, test))
+        membership = _named(validation, test)
+        return SplitParts.from_membership(corpus.sessions, refit_membership(membership) if refit else membership)
 
     def membership(self, corpus: Splittable) -> NDArray[np.object_]:
         """[S] "training", "validation" or "test" for each session of the corpus.
@@ -230,6 +238,17 @@ def held_out(session_ids: NDArray[np.object_], fraction: float) -> BoolArray:
     limit = int(fraction * 2**64)
     hashes = (hashlib.blake2b(str(name).encode(), digest_size=8).digest() for name in session_ids)
     return np.fromiter((int.from_bytes(digest, "big") < limit for digest in hashes), dtype=bool, count=session_ids.size)
+
+
+def refit_membership(membership: NDArray[np.object_]) -> NDArray[np.object_]:
+    """[S] the names of the sessions' parts where a refit trains on the validation part too."""
+    return np.where(membership == "validation", "training", membership).astype(object)
+
+
+def is_refit(record: Mapping[str, Any]) -> bool:
+    """Whether the model with this training record was trained once more with the validation part."""
+    tuned = record.get("finetuning")
+    return isinstance(tuned, Mapping) and bool(tuned.get("refit_steps"))
 
 
 def _named(validation: BoolArray, test: BoolArray) -> NDArray[np.object_]:

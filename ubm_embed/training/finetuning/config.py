@@ -135,6 +135,14 @@ class FinetuningConfig(Settings):
         Setting(shop="hit@10", tasks=_NIP),
     ] = "loss"
     max_validation_examples: Annotated[int, Field(ge=1, description="Limit of examples per evaluation.")] = 2048
+    refit: Annotated[
+        bool,
+        Field(
+            description="Once the number of steps is found, train once more for as long, with the validation part: a "
+            "shop's newest sessions."
+        ),
+        _training(shop={Task.NIP: True}, name="--refit/--no-refit"),
+    ] = False
     negatives: Annotated[
         int | None,
         Field(ge=0, description="Products drawn per step; 0 takes all."),

@@ -40,6 +40,7 @@ from ubm_embed.training.finetuning.head_objectives import HeadObjective, head_ob
 from ubm_embed.training.finetuning.interactions import interactions_of
 from ubm_embed.training.finetuning.neighbour_vectors import neighbour_vectors
 from ubm_embed.training.finetuning.objectives import NextItem, next_item_epoch
+from ubm_embed.training.finetuning.refit import StepsFound, refit
 from ubm_embed.training.metrics_file import METRICS_FILE
 from ubm_embed.training.run import TrainingRun
 from ubm_embed.training.tracking.tracker import Tracker
@@ -96,7 +97,9 @@ def finetune(
         tokenized = TokenizedCorpus.from_corpus(corpus, checkpoint.tokenizer)
         split, problem = agreed_split(checkpoint, tokenized, config)
         dataset = TaskDataset.from_split(config.task, tokenized, split, **config.dataset_settings)
-        dataset.unbalanced_training(np.random.default_rng(config.seed))  # raises what it lacks before any work
+        # Both raise what they lack before any work.
+        dataset.unbalanced_training(np.random.default_rng(config.seed))
+        dataset.validation(max_examples=config.max_validation_examples, seed=config.seed)
         origin = {"corpus": tokenized.fingerprint(), "initial_model": checkpoint.model_id}
         settings = config.model_dump(mode="json")
         run = TrainingRun.open(out, settings | origin, resume=True) if resume else None
@@ -104,19 +107,27 @@ def finetune(
         tuner = Finetuner(objective, dataset, config, progress)
         # Not before: what cannot be trained leaves no run behind, and discards none.
         run = run or TrainingRun.open(out, settings | origin, restart=restart)
-        started = time.monotonic()
+        started, weights, refit_steps = time.monotonic(), None, 0
         with tracked(run, trackers, settings | origin, notice):
             best = tuner.train(run)
+            if isinstance(objective, NextItem):
+                weights = fitted_count_weights(objective, dataset, tuner.validation, progress)
+            if config.refit and best.step:
+                found = StepsFound.from_finetuner(tuner)
+                del tuner, objective, model  # before there is another one in memory
+                parts = split.parts(tokenized, refit=True)
+                dataset = TaskDataset.from_parts(config.task, tokenized, parts, split.kind, **config.dataset_settings)
+                model, objective = objective_of(corpus, checkpoint, dataset, config, device, progress)
+                refit_steps = refit(objective, dataset, config, found, run, progress)
+        tuned = {"refit_steps": refit_steps, "seconds": round(time.monotonic() - started, 1)}
+        leaks = LeakReport.from_split(corpus, tokenized, split, pretraining_problem=problem, refit=bool(refit_steps))
         record = {
             **checkpoint.record,
             **origin,
-            "finetuning": settings | best.to_dict() | {"seconds": round(time.monotonic() - started, 1)},
+            "finetuning": settings | best.to_dict() | tuned,
             "split": split.to_dict(),
-            "leaks": LeakReport.from_split(corpus, tokenized, split, pretraining_problem=problem).to_dict(),
+            "leaks": leaks.to_dict(),
         }
-        weights = None
-        if isinstance(objective, NextItem):
-            weights = fitted_count_weights(objective, dataset, tuner.validation, progress)
         with output_folder(out, overwrite=overwrite) as folder:
             tower = checkpoint.products if model.config.product_tower else None
             save_checkpoint(folder, model.cpu(), checkpoint.tokenizer, record, tower)

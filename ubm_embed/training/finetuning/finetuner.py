@@ -15,69 +15,40 @@ import math
 import time
 from collections.abc import Iterator
 from copy import deepcopy
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import asdict
 from functools import cached_property
 from typing import Any
 
 import numpy as np
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from ubm_embed.data.tasks.dataset import TaskDataset
 from ubm_embed.data.tasks.examples import TargetSequences, TaskExamples
-from ubm_embed.errors import InvalidData, QualityGateFailed
+from ubm_embed.errors import QualityGateFailed
 from ubm_embed.model.device import autocast
 from ubm_embed.model.pooled_interactions import PooledInteractions
 from ubm_embed.progress import Progress, silent
+from ubm_embed.training.finetuning.best import Best
 from ubm_embed.training.finetuning.config import FinetuningConfig
-from ubm_embed.training.finetuning.objectives import Objective, Validation
+from ubm_embed.training.finetuning.objectives import Objective
+from ubm_embed.training.finetuning.optimizer import adamw
 from ubm_embed.training.metrics_file import FAILED
 from ubm_embed.training.run import REMEDY, TrainingRun
 from ubm_embed.training.step import learning_rate, take_step
 
 # An evaluation costs about as much as this many steps.
 _MIN_VALIDATION_STEPS = 10
-# Tables with a row per word, per product, per item of a baseline.
-_EMBEDDINGS = ("word_embeddings.weight", "item_embeddings.vectors", "items.weight", "tokens.weight")
-
-
-@dataclass(frozen=True)
-class Best:
-    """The best validation so far.
-
-    Attributes:
-        step: the number of steps before it; 0 is before any.
-        key: its selection key: no validation had a lower one.
-        lowest: the lowest value of each number of a key, in whichever validation.
-        evals_since_improvement: validations since any number was that low for the first time.
-        metrics: of the best validation.
-    """
-
-    step: int = 0
-    key: tuple[float, ...] = (math.inf,)
-    lowest: tuple[float, ...] = (math.inf,)
-    evals_since_improvement: int = 0
-    metrics: dict[str, float] = field(default_factory=dict)
-
-    def after(self, step: int, validation: Validation) -> Best:
-        """The best validation, this one included."""
-        # `min` keeps its first argument where the second is NaN, which compares as not lower.
-        lowest = tuple(map(min, self.lowest + (math.inf,) * len(validation.key), validation.key))
-        evals = self.evals_since_improvement + 1 if lowest == self.lowest else 0
-        if validation.key < self.key:
-            return Best(step, validation.key, lowest, evals, validation.metrics)
-        return replace(self, lowest=lowest, evals_since_improvement=evals)
-
-    def to_dict(self) -> dict[str, Any]:
-        """For the training record."""
-        return {"step": self.step, "evals_since_improvement": self.evals_since_improvement, **self.metrics}
 
 
 class Finetuner:
     """Trains an objective, validates it, and leaves it with its best weights.
 
+    Args:
+        refit: this is a second training in the same log.
+
     Raises:
-        InvalidData: the validation part is too small, or the objective has no weights to train.
+        InvalidData: the objective has no weights to train.
     """
 
     def __init__(
@@ -86,15 +57,18 @@ class Finetuner:
         dataset: TaskDataset,
         config: FinetuningConfig,
         progress: Progress = silent,
+        *,
+        refit: bool = False,
     ) -> None:
         assert isinstance(objective, nn.Module)
         self.module, self.objective = objective, objective
         self.dataset, self.config, self.progress = dataset, config, progress
+        self.refit = refit
         self.run: TrainingRun | None = None
-        self.validation = dataset.validation(max_examples=config.max_validation_examples, seed=config.seed)
-        self.optimizer = _optimizer(self.module, config)
+        self.optimizer = adamw(self.module, config)
         self.device = next(self.module.parameters()).device
-        self.best, self.best_weights = Best(), deepcopy(self.module.state_dict())
+        self.best = Best()
+        self.best_weights: dict[str, Tensor] = {}
         self.latest_metrics: dict[str, float] = {}
         self.readers = [part for part in self.module.modules() if isinstance(part, PooledInteractions)]
         self.cooldown_start: int | None = None
@@ -106,9 +80,10 @@ class Finetuner:
             run: saves the state on disk after each validation; None for a run that need not survive.
 
         Raises:
+            InvalidData: the validation part is too small.
             QualityGateFailed: a loss or its gradient is not finite.
         """
-        self.run = run
+        self.run, self.best_weights = run, deepcopy(self.module.state_dict())
         step = self._resume()
         if not step:
             self._validate(0)  # a model that training only makes worse is given back as it was
@@ -124,10 +99,26 @@ class Finetuner:
         self.module.eval()
         return self.best
 
+    def train_without_validation(self, run: TrainingRun | None = None) -> None:
+        """Train to the last step, whose weights stay. The run gets the metrics; nothing is saved on the way.
+
+        Raises:
+            QualityGateFailed: a loss or its gradient is not finite.
+        """
+        self.run = run
+        for step, examples in zip(range(self.max_steps), self._examples(0), strict=False):
+            self._step(step, examples)
+        self.module.eval()
+
+    @cached_property
+    def validation(self) -> TaskExamples:
+        """The examples that choose the weights."""
+        return self.dataset.validation(max_examples=self.config.max_validation_examples, seed=self.config.seed)
+
     @cached_property
     def epoch_steps(self) -> int:
         """The number of steps of an epoch."""
-        return max(1, len(self._epoch(0)) // self.config.batch)
+        return epoch_steps(self.objective, self.dataset, self.config)
 
     @cached_property
     def max_steps(self) -> int:
@@ -178,7 +169,7 @@ class Finetuner:
         return rising * (end - step) / (end - begin + 1)
 
     def _epoch(self, epoch: int) -> TaskExamples | TargetSequences:
-        return self.objective.epoch(self.dataset, np.random.default_rng([self.config.seed, 4, epoch]))
+        return _epoch(self.objective, self.dataset, self.config, epoch)
 
     def _examples(self, first: int) -> Iterator[TaskExamples | TargetSequences]:
         """The examples of each step, from step `first` on."""
@@ -223,9 +214,13 @@ class Finetuner:
             gradient_norm=norm,
             examples_per_second=len(examples) / (time.monotonic() - started),
         )
-        metrics = ", ".join(f"{name.replace('_', ' ')} {value:.3f}" for name, value in self.latest_metrics.items())
-        note = f"loss {loss.item():.3f}, {metrics}, best at step {self.best.step}"
-        self.progress(f"fine-tuning, {self.config.task}", step + 1, end, note)
+        note = f"loss {loss.item():.3f}"
+        for name, value in self.latest_metrics.items():
+            note += f", {name.replace('_', ' ')} {value:.3f}"
+        if not self.refit:
+            note += f", best at step {self.best.step}"
+        name = f"fine-tuning, {self.config.task}" + ", refit" * self.refit
+        self.progress(name, step + 1, end, note)
 
     def _validate(self, step: int) -> None:
         self.module.eval()
@@ -239,7 +234,7 @@ class Finetuner:
 
     def _log(self, **record: Any) -> None:
         if self.run is not None:
-            self.run.log(record)
+            self.run.log(record | {"refit": 1} if self.refit else record)
 
     def _save(self, step: int) -> None:
         if self.run is not None:
@@ -267,22 +262,12 @@ class Finetuner:
         return int(state["step"])
 
 
-def _optimizer(module: nn.Module, config: FinetuningConfig) -> torch.optim.AdamW:
-    """AdamW. Embeddings, of which a step reads few rows each, learn at `embedding_rate_multiplier` times the rate.
+def epoch_steps(objective: Objective, dataset: TaskDataset, config: FinetuningConfig) -> int:
+    """The number of steps of an epoch of a dataset."""
+    return max(1, len(_epoch(objective, dataset, config, 0)) // config.batch)
 
-    Raises:
-        InvalidData: there are no weights to train.
-    """
-    embeddings = {id(one) for name, one in module.named_parameters() if name.endswith(_EMBEDDINGS)}
-    weights = [weight for weight in module.parameters() if weight.requires_grad]
-    if not weights:
-        raise InvalidData("nothing to train: the model has no session layers, and its other weights are fixed")
-    slow = [weight for weight in weights if id(weight) not in embeddings]
-    fast = [weight for weight in weights if id(weight) in embeddings]
-    groups = [{"params": slow, "rate_factor": 1.0}, {"params": fast, "rate_factor": config.embedding_rate_multiplier}]
-    return torch.optim.AdamW(
-        [group for group in groups if group["params"]],
-        lr=config.learning_rate,
-        weight_decay=config.weight_decay,
-        fused=True,
-    )
+
+def _epoch(
+    objective: Objective, dataset: TaskDataset, config: FinetuningConfig, epoch: int
+) -> TaskExamples | TargetSequences:
+    return objective.epoch(dataset, np.random.default_rng([config.seed, 4, epoch]))
