@@ -36,6 +36,15 @@ tables --data "$data/uci_online_retail" --split session --size shop --bert "$ber
 tables --data "$shop" --task pip --size quick --bert "$bert" --stand-in "$note" \
     --rows "static text" "${language[@]}" "UBM, shop recipe" --out $results/recipe_pip_sample_shop_seed_0.json
 
+# Heads.
+heads() { python -m benchmarks.quality.heads --seeds 0 1 2 "$@"; }
+heads --task pip --data "$shop" --out $results/heads_pip_sample_shop.json
+heads --task pip --data "$data/rees46_oct2019_head" --split session --holdout 0.5 \
+    --out $results/heads_pip_rees46_oct2019_head.json
+heads --task rlp --data "$data/uci_eshop_clothing_2008" --out $results/heads_rlp_uci_eshop_clothing_2008.json
+heads --task rlp --data "$data/instacart_train" --split session --sessions 20000 \
+    --out $results/heads_rlp_instacart_train_20000_sessions.json
+
 # New products.
 cold_start() { python -m benchmarks.quality.cold_start --bert "$bert" "$@"; }
 cold_start --data "$data/uci_online_retail" --size shop --rows co-occurrence "recent co-occurrence" "TF-IDF, mean" \

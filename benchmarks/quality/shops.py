@@ -10,66 +10,36 @@ from __future__ import annotations
 
 import argparse
 import json
-import os
-import re
-import subprocess
-import sys
 import tempfile
-import time
 from collections.abc import Sequence
 from pathlib import Path
 from statistics import mean
 from typing import Any
 
 from benchmarks.command_line import load_or_measure, runner_parser
+from benchmarks.quality.commands import Commands
 from benchmarks.quality.experiment import smaller_shop
 from benchmarks.report import markdown_table, report_header, write_report
 from ubm_embed.data.corpus import Corpus
 
 _METRICS = ("hit@10", "mrr@10", "ndcg@10")
-_PEAK = re.compile(r"PEAK (\d+)")
-# Prints the peak of the command's memory, in kilobytes, after its output.
-_RUN = """
-import re, sys
-from cli.main import main
-try:
-    main()
-finally:
-    print("PEAK", re.search(r"VmHWM:\\s+(\\d+)", open("/proc/self/status").read())[1], file=sys.stderr)
-"""
 
 
 def one_seed(corpus: Path, home: Path, seed: int, options: argparse.Namespace) -> dict[str, Any]:
     """Seconds and peak megabytes of each command, and the rows of `evaluate`."""
     pretrained, model = home / "pretrained", home / "model"
-    cost: dict[str, dict[str, float]] = {}
-
-    def step(name: str, *arguments: str | Path | int | float) -> str:
-        started = time.perf_counter()
-        done = subprocess.run(
-            [sys.executable, "-c", _RUN, *map(str, arguments)],
-            capture_output=True,
-            text=True,
-            env={**os.environ, "OMP_NUM_THREADS": "1"},
-        )
-        if done.returncode:
-            sys.exit(f"ubm-embed {' '.join(map(str, arguments))}: exit code {done.returncode}\n{done.stderr}")
-        peak = max(int(kilobytes) for kilobytes in _PEAK.findall(done.stderr))
-        cost[name] = {"seconds": round(time.perf_counter() - started, 1), "peak_mb": round(peak / 1024)}
-        print(f"{corpus.name}, seed {seed}: {name} {cost[name]}", file=sys.stderr, flush=True)
-        return done.stdout
-
+    commands = Commands(f"{corpus.name}, seed {seed}")
     init: list[str | int] = ["--init", options.init, "--max-steps", 0] if options.init else []
     split: list[str | float] = ["--split", options.split, "--holdout", options.holdout]
-    step("pretrain", "pretrain", "--corpus", corpus, "--out", pretrained, "--seed", seed, *split, *init)
+    commands.run("pretrain", "pretrain", "--corpus", corpus, "--out", pretrained, "--seed", seed, *split, *init)
     training = ["--model", pretrained, "--corpus", corpus, "--seed", seed, *options.finetune]
-    step("finetune", "finetune", "nip", "--out", model, *training)
+    commands.run("finetune", "finetune", "nip", "--out", model, *training)
     examples: list[str | int] = ["--max-examples", 1_000_000, "--seed", seed, "--format", "json"]
-    results = json.loads(step("evaluate", "evaluate", "nip", "--model", model, "--corpus", corpus, *examples))
+    results = json.loads(commands.run("evaluate", "evaluate", "nip", "--model", model, "--corpus", corpus, *examples))
     record = json.loads((model / "training.json").read_text("utf-8"))
     counts = json.loads((model / "counts.json").read_text("utf-8"))
     best = {name: value for name, value in record["finetuning"].items() if name in ("step", "validation_hit_at_10")}
-    return {"seed": seed, "cost": cost, "best": best, "counts": counts, "results": results}
+    return {"seed": seed, "cost": commands.cost, "best": best, "counts": counts, "results": results}
 
 
 def measure(options: argparse.Namespace) -> dict[str, Any]:

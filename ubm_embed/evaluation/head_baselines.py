@@ -22,15 +22,16 @@ from ubm_embed.data.tasks.examples import TaskExamples
 from ubm_embed.data.tasks.session_features import session_features
 from ubm_embed.data.tasks.task import Task
 from ubm_embed.errors import InvalidData
+from ubm_embed.model.counting_logit import LEAVES
 
 LINEAR, TREES = "logistic regression on counts", "trees on counts"
 # A session is cut at random, so that a few epochs of a small shop hold more than one; of a large shop one is enough.
 _EPOCHS, _MAX_EXAMPLES = 4, 100_000
-NUM_TREES, MAX_LEAVES = 150, 8
+NUM_TREES = 150
 _TREES = {
     "max_iter": NUM_TREES,
     "learning_rate": 0.05,
-    "max_leaf_nodes": MAX_LEAVES,
+    "max_leaf_nodes": LEAVES,
     "min_samples_leaf": 40,
     "l2_regularization": 1.0,
     "early_stopping": False,

@@ -1,0 +1,51 @@
+"""Runs `ubm-embed` as a user types it, each command in a process of its own with one thread, and says what it took."""
+
+from __future__ import annotations
+
+import os
+import re
+import subprocess
+import sys
+import time
+from dataclasses import dataclass, field
+from pathlib import Path
+
+_PEAK = re.compile(r"PEAK (\d+)")
+# Prints the peak of the command's memory, in kilobytes, after its output.
+_RUN = """
+import re, sys
+from cli.main import main
+try:
+    main()
+finally:
+    print("PEAK", re.search(r"VmHWM:\\s+(\\d+)", open("/proc/self/status").read())[1], file=sys.stderr)
+"""
+
+
+@dataclass
+class Commands:
+    """Commands of one run.
+
+    Attributes:
+        title: named in progress lines.
+        cost: seconds and peak megabytes by name of the command.
+    """
+
+    title: str
+    cost: dict[str, dict[str, float]] = field(default_factory=dict)
+
+    def run(self, name: str, *arguments: str | Path | int | float) -> str:
+        """The output of `ubm-embed ARGUMENTS`; ends the program if it fails."""
+        started = time.perf_counter()
+        done = subprocess.run(
+            [sys.executable, "-c", _RUN, *map(str, arguments)],
+            capture_output=True,
+            text=True,
+            env={**os.environ, "OMP_NUM_THREADS": "1"},
+        )
+        if done.returncode:
+            sys.exit(f"ubm-embed {' '.join(map(str, arguments))}: exit code {done.returncode}\n{done.stderr}")
+        peak = max(int(kilobytes) for kilobytes in _PEAK.findall(done.stderr))
+        self.cost[name] = {"seconds": round(time.perf_counter() - started, 1), "peak_mb": round(peak / 1024)}
+        print(f"{self.title}: {name} {self.cost[name]}", file=sys.stderr, flush=True)
+        return done.stdout
