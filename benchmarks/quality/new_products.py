@@ -15,7 +15,8 @@ from ubm_embed.data.arrays import BoolArray, FloatArray
 from ubm_embed.data.batches.session_table import SessionTable
 from ubm_embed.data.batches.tokenized_corpus import TokenizedCorpus
 from ubm_embed.data.corpus import Corpus
-from ubm_embed.data.tasks.examples import TaskExamples, next_item_examples
+from ubm_embed.data.tasks.examples import TaskExamples
+from ubm_embed.data.tasks.next_item_examples import next_item_examples
 from ubm_embed.data.tasks.split import Split
 from ubm_embed.data.text.tokenizer import InteractionTokenizer
 from ubm_embed.evaluation.baselines import Scorer

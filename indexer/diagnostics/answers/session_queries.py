@@ -15,7 +15,8 @@ from indexer.diagnostics.space import Space
 from indexer.refresh.version_shift import rows_of
 from ubm_embed.data.arrays import FloatArray, IntArray
 from ubm_embed.data.batches.tokenized_corpus import TokenizedCorpus
-from ubm_embed.data.tasks.examples import TargetRange, TaskExamples, next_item_sequences
+from ubm_embed.data.tasks.examples import TargetRange, TaskExamples
+from ubm_embed.data.tasks.next_item_examples import next_item_sequences
 
 
 @dataclass(frozen=True)

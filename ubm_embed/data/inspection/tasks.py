@@ -15,10 +15,10 @@ from ubm_embed.data.session import Action
 from ubm_embed.data.tasks.dataset import TaskDataset
 from ubm_embed.data.tasks.examples import (
     TargetRange,
-    next_item_examples,
     purchase_examples,
     remaining_length_examples,
 )
+from ubm_embed.data.tasks.next_item_examples import next_item_examples
 from ubm_embed.data.tasks.split import Split
 from ubm_embed.data.tasks.task import SplitKind, Task
 from ubm_embed.wording import counted
@@ -92,9 +92,8 @@ def _counts(corpus: NumberedCorpus, seed: int) -> Iterator[TaskCounts]:
 def _count(dataset: TaskDataset, kind: SplitKind, seed: int) -> TaskCounts:
     parts = dataset.parts
     training = _targets(dataset, TargetRange.whole(parts.training), dataset.max_per_session, dataset.min_count, seed)
-    validation, test = (
-        _targets(dataset, part, 1, dataset.min_eval_count, seed) for part in (parts.validation, parts.test)
-    )
+    validation = _targets(dataset, parts.validation, 1, dataset.min_eval_count, seed, searches=True)
+    test = _targets(dataset, parts.test, 1, dataset.min_eval_count, seed)
     is_pip = dataset.task is Task.PIP
     return TaskCounts(
         task=str(dataset.task),
@@ -108,14 +107,24 @@ def _count(dataset: TaskDataset, kind: SplitKind, seed: int) -> TaskCounts:
     )
 
 
-def _targets(dataset: TaskDataset, part: TargetRange, max_per_session: int, min_count: int, seed: int) -> NDArray[Any]:
+def _targets(
+    dataset: TaskDataset,
+    part: TargetRange,
+    max_per_session: int,
+    min_count: int,
+    seed: int,
+    *,
+    searches: bool = False,
+) -> NDArray[Any]:
     """The targets of a part by the rules of `TaskDataset`, which raises where there are too few to use them."""
     rng = np.random.default_rng([seed, 4])
     match dataset.task:
         case Task.NIP:
             is_product = dataset.corpus.is_product
             allowed: BoolArray = np.append(dataset.counts >= min_count, False)
-            examples = next_item_examples(part, is_product, rng, max_per_session=max_per_session, allowed=allowed)
+            examples = next_item_examples(
+                part, is_product, rng, max_per_session=max_per_session, allowed=allowed, searches=searches
+            )
         case Task.PIP:
             examples = purchase_examples(part.sessions, rng, min_interactions=dataset.min_interactions)
         case Task.RLP:

@@ -17,13 +17,12 @@ from ubm_embed.data.tasks.examples import (
     TargetRange,
     TargetSequences,
     TaskExamples,
-    next_item_examples,
-    next_item_sequences,
     purchase_examples,
     purchase_sequences,
     remaining_length_examples,
     remaining_length_sequences,
 )
+from ubm_embed.data.tasks.next_item_examples import next_item_examples, next_item_sequences
 from ubm_embed.data.tasks.split import Split, SplitParts
 from ubm_embed.data.tasks.task import MIN_COUNT, MIN_INTERACTIONS, SplitKind, Task
 from ubm_embed.errors import InvalidData
@@ -122,7 +121,7 @@ class TaskDataset:
             InvalidData: fewer than two, or one class only.
         """
         rng = np.random.default_rng([seed, 1])
-        examples = self._sampled("validate with", self.parts.validation, rng, max_examples)
+        examples = self._sampled("validate with", self.parts.validation, rng, max_examples, searches=True)
         return over_sampled(examples, rng) if self.task is Task.PIP else examples
 
     def test(self, *, max_examples: int, seed: int) -> TaskExamples:
@@ -133,14 +132,28 @@ class TaskDataset:
         """
         return self._sampled("test with", self.parts.test, np.random.default_rng([seed, 2]), max_examples)
 
-    def _sampled(self, purpose: str, part: TargetRange, rng: np.random.Generator, max_examples: int) -> TaskExamples:
-        examples = self._examples(part, rng, 1, self._allowed(self.min_eval_count))
+    def _sampled(
+        self,
+        purpose: str,
+        part: TargetRange,
+        rng: np.random.Generator,
+        max_examples: int,
+        *,
+        searches: bool = False,
+    ) -> TaskExamples:
+        examples = self._examples(part, rng, 1, self._allowed(self.min_eval_count), searches=searches)
         examples = examples.take(np.sort(rng.permutation(len(examples))[:max_examples]))
         self._require_enough(purpose, part, examples.targets, self.min_eval_count)
         return examples
 
     def _examples(
-        self, part: TargetRange, rng: np.random.Generator, max_per_session: int, allowed: BoolArray
+        self,
+        part: TargetRange,
+        rng: np.random.Generator,
+        max_per_session: int,
+        allowed: BoolArray,
+        *,
+        searches: bool = False,
     ) -> TaskExamples:
         match self.task:
             case Task.NIP:
@@ -151,6 +164,7 @@ class TaskDataset:
                     max_per_session=max_per_session,
                     allowed=allowed,
                     repeats=self.repeats,
+                    searches=searches,
                 )
             case Task.PIP:
                 return purchase_examples(part.sessions, rng, min_interactions=self.min_interactions)
@@ -167,6 +181,7 @@ class TaskDataset:
                     limit=limit,
                     allowed=self._allowed(self.min_count),
                     repeats=self.repeats,
+                    searches=True,
                 )
             case Task.PIP:
                 return purchase_sequences(part.sessions, rng, min_interactions=self.min_interactions, limit=limit)

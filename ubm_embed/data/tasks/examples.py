@@ -44,7 +44,8 @@ class TargetSequences:
 
     Attributes:
         sessions: S sessions.
-        positions: [E] ascending, the interactions of `sessions` after which is asked; one or more per session.
+        positions: [E] ascending, the interactions of `sessions` after which is asked, one or more per session; one
+            stands there several times if it has several targets.
         targets: [E], as in `TaskExamples`.
     """
 
@@ -87,108 +88,6 @@ class TargetRange:
     def whole(cls, sessions: SessionTable) -> TargetRange:
         """Everything after the first interaction of each session."""
         return cls(sessions, np.ones(len(sessions), dtype=np.int64))
-
-
-def next_item_examples(
-    part: TargetRange,
-    is_product: BoolArray,
-    rng: np.random.Generator | None = None,
-    *,
-    max_per_session: int = 1,
-    allowed: BoolArray | None = None,
-    repeats: bool = False,
-) -> TaskExamples:
-    """NIP: `([b_1], b_2), ([b_1, b_2], b_3), ...` where the target is a product that the prefix does not hold yet.
-
-    Neither a removal from the cart nor the add that it takes back is a target.
-
-    Every prefix holds a product, so that all models, with or without text, get the same examples.
-
-    Args:
-        is_product: [texts] whether a text row is a product.
-        rng: draws at most `max_per_session` examples from a session, so that long sessions do not dominate the mean;
-            None returns all of them.
-        allowed: [texts] which rows may be targets.
-        repeats: also take products that the prefix holds, as the paper does, unless one is the prefix's last product.
-    """
-    sessions, session_of = part.sessions, part.sessions.session_of()
-    targets = _target_positions(part, is_product, allowed, repeats=repeats)
-    if rng is not None:
-        targets = _sample_per_group(session_of[targets], targets, max_per_session, rng)
-    prefixes = sessions.slices(sessions.offsets[:-1][session_of[targets]], targets)
-    return TaskExamples(prefixes, sessions.rows[targets].astype(np.int64))
-
-
-def next_item_sequences(
-    part: TargetRange,
-    is_product: BoolArray,
-    rng: np.random.Generator,
-    *,
-    limit: int = MAX_INTERACTIONS,
-    allowed: BoolArray | None = None,
-    repeats: bool = False,
-) -> TargetSequences:
-    """The examples of `next_item_examples` within a window of each session, for a causal encoder to read in one pass.
-
-    A window has at most `limit` interactions and the one that follows them. In a longer session its start is drawn at
-    random, so that long sessions do not dominate; it may then begin with searches alone.
-    """
-    sessions = part.sessions
-    targets = _target_positions(part, is_product, allowed, repeats=repeats)
-    spare = np.maximum(0, sessions.lengths - (limit + 1))
-    starts = sessions.offsets[:-1] + rng.integers(0, spare + 1)
-    stops = np.minimum(sessions.offsets[1:], starts + limit + 1)
-    window = np.searchsorted(stops, targets, side="right")  # windows are in order: the first that ends after the target
-    inside = targets > np.append(starts, sessions.rows.size)[window]
-    targets, window = targets[inside], window[inside]
-    used, which = np.unique(window, return_inverse=True)
-    # The last interaction of a window is a target only, never input.
-    windows = sessions.slices(starts[used], stops[used] - 1)
-    positions = windows.offsets[:-1][which] + targets - 1 - starts[window]
-    return TargetSequences(windows, positions, sessions.rows[targets].astype(np.int64))
-
-
-def _target_positions(
-    part: TargetRange, is_product: BoolArray, allowed: BoolArray | None, *, repeats: bool
-) -> IntArray:
-    """The interactions that may be targets, ascending."""
-    sessions, session_of = part.sessions, part.sessions.session_of()
-    position_in_session = np.arange(sessions.rows.size) - sessions.offsets[:-1][session_of]
-    products = np.flatnonzero(is_product[sessions.rows])
-    mask = np.zeros(sessions.rows.size, dtype=bool)
-    select = _first_of_runs if repeats else _first_occurrences
-    mask[select(session_of, sessions.rows, products)] = True
-    # The first product of a session has no product before it.
-    mask[products[np.unique(session_of[products], return_index=True)[1]]] = False
-    mask &= (position_in_session >= np.asarray(part.first)[session_of]) & ~sessions.taken_back()
-    if allowed is not None:
-        mask &= allowed[sessions.rows]
-    targets: IntArray = np.flatnonzero(mask)
-    return targets
-
-
-def _first_occurrences(session_of: IntArray, rows: IntArray, positions: IntArray) -> IntArray:
-    """Of these positions, the first of each row in each session."""
-    pairs = session_of[positions].astype(np.int64) << 32 | rows[positions].astype(np.int64)
-    first: IntArray = positions[np.sort(np.unique(pairs, return_index=True)[1])]
-    return first
-
-
-def _first_of_runs(session_of: IntArray, rows: IntArray, positions: IntArray) -> IntArray:
-    """Of these positions, those whose row differs from the one before in their session."""
-    session, row = session_of[positions], rows[positions]
-    starts = np.ones(positions.size, dtype=bool)
-    starts[1:] = (session[1:] != session[:-1]) | (row[1:] != row[:-1])
-    return positions[starts]
-
-
-def _sample_per_group(groups: IntArray, values: IntArray, max_per_group: int, rng: np.random.Generator) -> IntArray:
-    """At most `max_per_group` values of each group, drawn at random; in ascending order."""
-    order = np.lexsort((rng.random(values.size), groups))
-    group = groups[order]
-    rank = np.arange(group.size) - np.searchsorted(group, group)
-    sample: IntArray = np.sort(values[order][rank < max_per_group])
-    return sample
 
 
 def purchase_examples(

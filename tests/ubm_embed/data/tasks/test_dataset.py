@@ -11,7 +11,8 @@ from ubm_embed.data.batches.session_table import SessionTable
 from ubm_embed.data.batches.tokenized_corpus import TokenizedCorpus
 from ubm_embed.data.session import Action
 from ubm_embed.data.tasks.dataset import MIN_COUNT, TaskDataset, over_sampled
-from ubm_embed.data.tasks.examples import TaskExamples
+from ubm_embed.data.tasks.examples import TargetRange, TaskExamples
+from ubm_embed.data.tasks.next_item_examples import next_item_examples
 from ubm_embed.data.tasks.split import Split
 from ubm_embed.data.tasks.task import SplitKind, Task
 from ubm_embed.data.text.token_table import TokenTable
@@ -103,11 +104,17 @@ class TestNextItem:
         assert len(dataset.training(np.random.default_rng(0))) == most * len(dataset.parts.training)
         assert len(dataset.test(max_examples=1000, seed=0)) == len(dataset.parts.test.sessions)
 
-    def test_sequences_have_the_targets_of_single_examples_in_an_order_of_their_own(self):
+    def test_sequences_have_the_targets_of_single_examples_and_of_searches_in_an_order_of_their_own(self):
         dataset = TaskDataset.from_split(Task.NIP, SHOP, BY_SESSION, max_per_session=1000)
         sequences = dataset.sequences(np.random.default_rng(0), limit=32)
-        one_by_one = dataset.training(np.random.default_rng(0))
+        part, is_product = TargetRange.whole(dataset.parts.training), dataset.corpus.is_product
+        allowed = dataset.counts >= dataset.min_count
+        allowed = np.append(allowed, np.zeros(is_product.size - allowed.size, bool))
+        one_by_one = next_item_examples(part, is_product, allowed=allowed, searches=True)
         assert sorted(listed(sequences.examples)) == sorted(listed(one_by_one))
+        assert not {example[0] for example in listed(one_by_one)} <= {
+            example[0] for example in listed(dataset.training(np.random.default_rng(0)))
+        }
         assert listed(sequences.examples) == listed(dataset.sequences(np.random.default_rng(0), limit=32).examples)
         assert listed(sequences.examples) != listed(dataset.sequences(np.random.default_rng(1), limit=32).examples)
 

@@ -13,13 +13,12 @@ from ubm_embed.data.session import Action
 from ubm_embed.data.tasks.examples import (
     TargetRange,
     TaskExamples,
-    next_item_examples,
-    next_item_sequences,
     purchase_examples,
     purchase_sequences,
     remaining_length_examples,
     remaining_length_sequences,
 )
+from ubm_embed.data.tasks.next_item_examples import next_item_examples, next_item_sequences
 from ubm_embed.data.tasks.task import MIN_INTERACTIONS
 
 SEARCH, VIEW, ADD, BUY, REMOVE = (action.code for action in Action)
@@ -197,6 +196,58 @@ def windows_in_a_loop(session, limit, repeats):
         )
         for start in starts
     ]
+
+
+def searches_in_a_loop(session, known, repeats, first):
+    """After each search, every product up to the next search that may be a target."""
+    result = []
+    for place, (_, row) in enumerate(session):
+        before = [other for _, other in session[:place] if IS_PRODUCT[other]]
+        asked = [at for at in range(place) if not IS_PRODUCT[session[at][1]]]
+        if not IS_PRODUCT[row] or not asked or place < first or row not in known:
+            continue
+        if not before or (before[-1] != row if repeats else row not in before):
+            result.append((session[: asked[-1] + 1], row))
+    return result
+
+
+class TestSearches:
+    @given(sessions=SESSIONS, known=st.sets(st.integers(0, 5)), repeats=st.booleans(), data=st.data())
+    def test_each_product_up_to_the_next_search_is_a_target(self, sessions, known, repeats, data):
+        first = [data.draw(st.integers(0, 9)) for _ in sessions]
+        part, allowed = TargetRange(table(sessions), np.array(first, np.int64)), np.isin(np.arange(6), list(known))
+        result = next_item_examples(part, IS_PRODUCT, allowed=allowed, repeats=repeats, searches=True)
+        expected = []
+        for session, at in zip(sessions, first, strict=True):
+            after_products = next_items_in_a_loop(session, known, repeats, at)
+            expected += [(prefix, row) for prefix, row in after_products if IS_PRODUCT[prefix[-1][1]]]
+            expected += searches_in_a_loop(session, known, repeats, at)
+        assert sorted(listed(result)) == sorted(expected)
+        sequences = next_item_sequences(
+            part, IS_PRODUCT, np.random.default_rng(0), allowed=allowed, repeats=repeats, searches=True
+        )
+        assert listed(sequences.examples) == listed(result)
+        assert np.all(np.diff(sequences.positions) >= 0)
+
+    def test_a_window_keeps_pairs_that_it_holds_whole(self):
+        session = viewed(4, 0, 1, 2, 5, 3)
+        for seed in range(9):
+            rng = np.random.default_rng(seed)
+            part = TargetRange.whole(table([session]))
+            for prefix, target in listed(next_item_sequences(part, IS_PRODUCT, rng, limit=3, searches=True).examples):
+                place = [row for _, row in session].index(prefix[-1][1])
+                assert prefix == session[place + 1 - len(prefix) : place + 1]
+                assert target in [row for _, row in session[place + 1 :]]
+                assert len(prefix) <= 3
+
+    def test_one_example_of_a_session_is_drawn_of_all(self):
+        part = TargetRange.whole(table([viewed(4, 0, 1)] * 2000))
+        drawn = listed(next_item_examples(part, IS_PRODUCT, np.random.default_rng(0), searches=True))
+        assert len(drawn) == 2000
+        shares = [
+            drawn.count((viewed(*prefix), target)) / 2000 for prefix, target in (((4,), 0), ((4,), 1), ((4, 0), 1))
+        ]
+        assert shares == pytest.approx([1 / 3] * 3, abs=four_deviations(1 / 3, 2000))
 
 
 class TestNextItemSequences:
