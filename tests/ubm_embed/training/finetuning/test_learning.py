@@ -64,6 +64,21 @@ class TestLearning:
         assert checkpoint.record["finetuning"]["validation_hit_at_10"] > 0.8
         assert checkpoint.record["finetuning"]["validation_loss"] < 0.8 * math.log(22)
 
+    def test_nip_what_a_search_leads_to(self, learn, corpus_of):
+        """Shoppers say the opposite of what they want, so that nothing is found by its words."""
+        colours, kinds = ("red", "blue", "leather", "walking"), ("shoes", "shirt", "boots", "belt", "socks", "road")
+        rng = np.random.default_rng(0)
+        sessions = []
+        for number in rng.integers(PRODUCTS, size=240):
+            kind, colour = divmod(int(number + 5) % PRODUCTS, 4)
+            products = [("view", f"p{(number + place) % PRODUCTS + 1}") for place in range(2)]
+            sessions.append([("search", f"{colours[colour]} {kinds[kind]}"), *products])
+        settings = {"train_products": True, "all_positions": True, "item_embeddings": True, "max_steps": 80}
+        made = {"causal": True, "mean_of_tokens": True}
+        _, checkpoint = learn(corpus_of(sessions), Task.NIP, made=made, **settings)
+        # Two of three examples end in the search, which is all that is known then.
+        assert checkpoint.record["finetuning"]["validation_hit_at_10"] > 0.8
+
     def test_pip_who_adds_to_the_cart_buys(self, learn, corpus_of):
         rng = np.random.default_rng(1)
         sessions = []
