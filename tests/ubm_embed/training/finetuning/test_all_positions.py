@@ -142,6 +142,7 @@ FEW_STEPS = finetuning_config(
     Task.NIP,
     max_steps=STEPS,
     validation_steps=2,
+    selection_metric="loss",  # a few steps need not move a hit among the few examples
     learning_rate=1e-2,
     batch=32,
     negatives=32,
