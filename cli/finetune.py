@@ -70,7 +70,7 @@ def finetune(
         settings = settings | {"all_positions": False}  # which a model that reads sessions both ways cannot do
     target = usable_device(device)
     say(f"recipe: {recipe}")
-    if recipe is Recipe.SHOP and target == "cpu" and _is_slow_to_train(checkpoint, settings):
+    if recipe is Recipe.SHOP and target == "cpu" and _is_slow_to_train(checkpoint, task, settings):
         settings = settings | {"read_texts_every": 0}
         say("each text is read once, and the text encoder stays as it is; --read-texts-every 1 trains it, too")
     try:
@@ -91,9 +91,12 @@ def _fitting_recipe(checkpoint: Checkpoint, task: Task) -> Recipe:
     return Recipe.SHOP if checkpoint.model.config.causal or task is not Task.NIP else Recipe.PAPER
 
 
-def _is_slow_to_train(checkpoint: Checkpoint, settings: Mapping[str, Any]) -> bool:
+def _is_slow_to_train(checkpoint: Checkpoint, task: Task, settings: Mapping[str, Any]) -> bool:
     """Whether a step that trains the text encoder would take many seconds, and nobody has asked for that."""
     if settings.get("read_texts_every") is not None or settings.get("only_session_encoder"):
+        return False
+    only_head = settings.get("only_head")
+    if only_head or (only_head is None and task is Task.PIP):  # as the recipe has it
         return False
     return int(checkpoint.model.interaction_encoder.encoder.config.num_hidden_layers) > _MAX_TRAINED_LAYERS
 

@@ -165,10 +165,19 @@ PANELS = {
     "finetune": {
         None: ["--model", "--corpus", "--out", "--recipe"],
         "Training": [
-            *("--only-session-encoder", "--read-texts-every", "--train-products/--fixed-products"),
+            *("--only-session-encoder", "--only-head/--whole-model", "--read-texts-every"),
+            "--train-products/--fixed-products",
             *("--all-positions/--one-position", "--session-features/--vectors-only"),
             *("--item-embeddings/--words-only", "--epochs", "--max-steps", "--batch"),
-            *("--learning-rate", "--patience", "--validation-steps", "--negatives", "--precision", "--chunk-tokens"),
+            *(
+                "--learning-rate",
+                "--patience",
+                "--validation-steps",
+                "--refit/--no-refit",
+                "--negatives",
+                "--precision",
+            ),
+            "--chunk-tokens",
         ],
         "Task": [
             *("--min-count", "--max-per-session", "--repeats/--no-repeats", "--min-interactions", "--split"),

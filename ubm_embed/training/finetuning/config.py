@@ -35,6 +35,17 @@ class FinetuningConfig(Settings):
         Field(description="Read interactions once and train only the layers above them: minutes on a CPU."),
         _training(name="--only-session-encoder"),
     ] = False
+    # Beside what counting says, little is left to learn, and a whole model learns its sessions by heart instead.
+    only_head: Annotated[
+        bool,
+        Field(description="Read interactions once and train the head alone, or the whole model (paper)."),
+        _training(
+            shop={Task.PIP: True},
+            overridden_by=("only_session_encoder", "read_texts_every"),
+            tasks=_HEADS,
+            name="--only-head/--whole-model",
+        ),
+    ] = False
     # The layers after it, item embeddings among them, are trained at every step.
     read_texts_every: Annotated[
         int | None,
@@ -214,6 +225,8 @@ class FinetuningConfig(Settings):
                 raise ValueError(f"{name} is not for {self.task}, got {value!r}")
         if self.item_embeddings and (not self.train_products or self.only_session_encoder):
             raise ValueError("item_embeddings needs train_products, and no only_session_encoder")
+        if self.only_head and (self.only_session_encoder or self.read_texts_every is not None):
+            raise ValueError("only_head trains nothing below the head: no only_session_encoder, no read_texts_every")
         if self.only_session_encoder and self.read_texts_every not in (None, 1):
             raise ValueError("read_texts_every is not for only_session_encoder, which reads each interaction once")
         return self

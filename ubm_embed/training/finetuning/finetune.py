@@ -215,6 +215,9 @@ def objective_of(
     if frozen:
         embedded = Embedder(checkpoint, device=str(device)).embed_products(corpus.products, progress=progress)
         vectors = torch.from_numpy(embedded).to(device)
+    if config.only_head:
+        model.interaction_encoder.requires_grad_(False)
+        model.session_encoder.requires_grad_(False)
     interactions = interactions_of(model, checkpoint.tokenizer, dataset.corpus, config, progress)
     return model, task_objective(UBMTower(model, interactions, vectors), model.head, dataset, config)
 

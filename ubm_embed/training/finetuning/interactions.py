@@ -28,7 +28,7 @@ def interactions_of(
     """What reads the interactions of a corpus in the way that the settings ask for."""
     chunk_tokens = config.chunk_tokens or _chunk_tokens(model)
     texts = TextInteractions(model.interaction_encoder, tokenizer, corpus.texts, chunk_tokens=chunk_tokens)
-    if config.only_session_encoder:
+    if config.only_session_encoder or config.only_head:
         return cached_interactions(texts, corpus, products_too=config.train_products, progress=progress)
     every = 1 if config.read_texts_every is None else config.read_texts_every
     if every == 1:

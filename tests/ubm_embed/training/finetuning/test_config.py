@@ -32,6 +32,8 @@ NAN = float("nan")
             {"item_embeddings": True, "train_products": True, "only_session_encoder": True},
             "item_embeddings needs train_products, and no only_session_encoder",
         ),
+        ({"task": Task.PIP, "only_head": True, "read_texts_every": 1}, "only_head trains nothing below the head"),
+        ({"task": Task.RLP, "only_head": True, "only_session_encoder": True}, "only_head trains nothing below"),
         ({"holdout": 0.0}, "holdout must be above 0, got 0.0"),
         ({"holdout": 1.0}, "holdout must be below 1, got 1.0"),
         ({"warmup": 1.0}, "warmup must be below 1, got 1.0"),
@@ -45,7 +47,7 @@ NAN = float("nan")
 )
 def test_a_bad_value_names_the_setting_and_its_value(settings, problem):
     with pytest.raises(ValueError, match=problem):
-        FinetuningConfig(task=Task.NIP, **settings)
+        FinetuningConfig(**{"task": Task.NIP} | settings)
 
 
 @pytest.mark.parametrize(
@@ -57,6 +59,7 @@ def test_a_bad_value_names_the_setting_and_its_value(settings, problem):
         (Task.RLP, {"max_per_session": 3}),
         (Task.PIP, {"repeats": True}),
         (Task.NIP, {"session_features": True}),
+        (Task.NIP, {"only_head": True}),
         (Task.RLP, {"item_embeddings": True}),
         (Task.PIP, {"item_embedding_dropout": 0.1}),
         (Task.NIP, {"min_interactions": 4}),

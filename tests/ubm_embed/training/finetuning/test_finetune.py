@@ -83,6 +83,12 @@ class TestHeads:
         assert np.abs(read(checkpoint)[1] - read(base)[1]).max() > 1e-4
         assert Predictor.from_pretrained(out, device="cpu").task is config.task
 
+    @pytest.mark.parametrize("config", [PIP, RLP], ids=["pip", "rlp"])
+    def test_the_head_alone_leaves_every_vector_as_it_is(self, tune, base, config, read):
+        checkpoint = tune(config.replace(only_head=True, session_features=True, max_steps=24))
+        assert np.abs(read(checkpoint)[1] - read(base)[1]).max() == 0
+        assert checkpoint.model.head.layers[-1].weight.abs().max() > 0
+
     def test_pip_knows_the_share_of_purchases_in_training(self, tune, dataset_of):
         dataset = dataset_of(PIP)
         shares = [dataset.unbalanced_training(np.random.default_rng(seed)).targets.mean() for seed in range(20)]
