@@ -144,6 +144,16 @@ class TestObjective:
         expected = torch.nn.functional.binary_cross_entropy_with_logits(logits, bought)
         assert objective.train().loss(examples, UNREAD).item() == pytest.approx(expected.item(), rel=1e-5)
 
+    def test_single_prefixes_are_told_apart_by_their_fold_too(self, objective, examples):
+        """Of which half come to a purchase: there the share in the log does not count."""
+        features, folds = torch.from_numpy(session_features(examples.sessions)), folds_of(examples.sessions, LENGTH)
+        logits = torch.stack([objective.folds[fold](row[None])[0] for fold, row in zip(folds, features, strict=True)])
+        expected = torch.nn.functional.binary_cross_entropy_with_logits(
+            logits, torch.from_numpy(examples.targets).float()
+        )
+        loss = objective.train().loss(TaskExamples(examples.sessions, examples.targets), UNREAD)
+        assert loss.item() == pytest.approx(expected.item(), rel=1e-5)
+
     def test_training_leaves_what_was_counted_as_it_is(self, objective, examples):
         before = {name: value.clone() for name, value in objective.head.counting.state_dict().items()}
         stirred(objective.head)
