@@ -154,7 +154,7 @@ class ColdStart:
 
     def _shop_recipe(self, steps: int | None, *, words_only: bool = False) -> Checkpoint:
         """A model of the recipe; rows that share it train it once."""
-        start, name = self.experiment.recipe_pretrained(Recipe.SHOP), "words-only" if words_only else "shop"
+        start, name = self.experiment.recipe_pretrained(Recipe.SHOP), "words-only-model" if words_only else "shop-model"
         if (self.home / name).exists():
             return Checkpoint.from_pretrained(self.home / name)
         config = self.experiment.recipe_finetuning(Recipe.SHOP).replace(item_embeddings=not words_only)

@@ -12,6 +12,7 @@ from typing import Self
 import numpy as np
 from numpy.typing import NDArray
 
+from ubm_embed.counts.propagation import shares_of
 from ubm_embed.data.arrays import FloatArray, IntArray, offsets_of, ragged_index
 
 # New products that one query may score by their stand-ins; the candidates that matter most come first.
@@ -43,10 +44,8 @@ class StandIns:
 
     @cached_property
     def shares(self) -> FloatArray:
-        """What each stand-in counts for, 1 in all for a product: [N, K]; as of `counts.propagation`."""
-        weights = np.where(self.rows >= 0, np.maximum(self.cosines, 0), np.float32(0))
-        shares: FloatArray = weights / np.maximum(weights.sum(axis=1, keepdims=True), np.float32(1e-12))
-        return shares
+        """What each stand-in counts for, 1 in all for a product: [N, K]."""
+        return shares_of(self.rows, self.cosines)
 
     def find(self, positions: IntArray) -> IntArray:
         """Which of the new products are at these positions, -1 for other products: [R]."""

@@ -16,7 +16,9 @@ from ubm_embed.counts.counting import NEIGHBOURS, largest_of_rows
 from ubm_embed.counts.transition_counts import TransitionCounts
 from ubm_embed.data.arrays import BoolArray, FloatArray, IntArray, offsets_of, ragged_index, summed
 
-NEAREST = 4  # known products that a new one takes counts from
+NEAREST = 8  # known products that a new one takes counts from, at most
+_TEMPERATURE = 0.05  # of their cosines: that of the model's own scores
+_MIN_WEIGHT = 0.01  # of one of them against the nearest
 # Entries that are made at once, of some 60 bytes each.
 _CHUNK = 4_000_000
 
@@ -42,11 +44,10 @@ class Sources:
         Args:
             before: [M] which of the O products it was; below 0 if it is new.
             nearest: [new, K] for each new product, ascending, products before; below 0 for none.
-            cosines: [new, K] of their vectors. Products at an angle of 90 degrees or more are no sources.
+            cosines: [new, K] of their vectors, see `shares_of`.
         """
         new = np.flatnonzero(before < 0)
-        weights = np.where(nearest >= 0, np.maximum(cosines, 0), 0).astype(np.float32)
-        weights /= np.maximum(weights.sum(axis=1, keepdims=True), np.float32(1e-12))
+        weights = shares_of(nearest, cosines)
         is_source = weights > 0
         lengths = np.ones(before.size, np.int64)
         lengths[new] = is_source.sum(axis=1)
@@ -64,6 +65,23 @@ class Sources:
         users = np.repeat(np.arange(self.offsets.size - 1), np.diff(self.offsets))
         offsets = offsets_of(np.bincount(self.products, minlength=count))
         return Sources(offsets, users[order], self.weights[order])
+
+
+def shares_of(nearest: IntArray, cosines: FloatArray) -> FloatArray:
+    """What each of its nearest known products counts for in a new one, 1 in all: [new, K], a softmax of the cosines.
+
+    Products at an angle of 90 degrees or more, or far behind the nearest, are left out.
+
+    Args:
+        nearest: [new, K]; below 0 for none.
+        cosines: [new, K].
+    """
+    cosines = np.where(nearest >= 0, cosines, np.float32(0)).astype(np.float32)
+    behind = cosines.max(axis=1, keepdims=True, initial=0) - cosines
+    weights = np.exp(-behind / np.float32(_TEMPERATURE))
+    weights[(cosines <= 0) | (weights < _MIN_WEIGHT)] = 0
+    shares: FloatArray = weights / np.maximum(weights.sum(axis=1, keepdims=True), np.float32(1e-12))
+    return shares
 
 
 def renumbered(counts: TransitionCounts, sources: Sources, *, neighbours: int = NEIGHBOURS) -> TransitionCounts:

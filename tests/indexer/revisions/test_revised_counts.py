@@ -113,9 +113,11 @@ def expected(shop: ToyShop) -> np.ndarray:
             continue
         cosines = {one: float(shop.vectors[shop.positions[one]] @ shop.vectors[position]) for one in known}
         nearest = sorted(known, key=lambda one: -cosines[one])[:NEAREST]
-        total = sum(max(cosines[one], 0) for one in nearest)
-        for one in nearest:
-            shares[position, one] = max(cosines[one], 0) / total if total else 0
+        sources = [one for one in nearest if cosines[one] > 0]
+        weights = [np.exp((cosines[one] - cosines[nearest[0]]) / 0.05) for one in sources]
+        weights = [weight if weight >= 0.01 else 0 for weight in weights]
+        for one, weight in zip(sources, weights, strict=True):
+            shares[position, one] = weight / sum(weights)
     counts = shares @ dense_counts() @ shares.T
     np.fill_diagonal(counts, 0)
     return np.asarray(counts)

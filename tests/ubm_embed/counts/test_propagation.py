@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from ubm_embed.counts.propagation import Sources, renumbered, spread_to_new
+from ubm_embed.counts.propagation import Sources, renumbered, shares_of, spread_to_new
 from ubm_embed.counts.transition_counts import TransitionCounts
 from ubm_embed.data.arrays import offsets_of
 
@@ -33,7 +33,8 @@ def test_rows_and_columns_of_new_products_are_means_of_their_nearest():
     matrix = shop()
     is_known = np.arange(8) < 6
     matrix[~is_known], matrix[:, ~is_known] = 0, 0
-    nearest, cosines = np.array([[0, 3], [5, -1]]), np.array([[0.9, 0.3], [0.4, 0.8]], np.float32)
+    cosines = np.array([[0.9, 0.9 - 0.05 * np.log(3)], [0.4, 0.8]], np.float32)
+    nearest = np.array([[0, 3], [5, -1]])
     assignment = np.diag(is_known.astype(float))
     assignment[6, [0, 3]], assignment[7, 5] = [0.75, 0.25], 1
     expected = assignment @ matrix @ assignment.T
@@ -59,3 +60,15 @@ def test_a_new_product_without_a_near_one_has_no_counts():
         sparse(matrix), np.array([[0]]), np.array([[-0.2]], np.float32), np.array([True, True, False])
     )
     assert not dense(counts)[2].any()
+
+
+def test_shares_are_a_softmax_of_the_nearest_without_those_far_behind():
+    nearest, cosines = np.array([[4, 2, 7, -1], [1, 2, 3, 0]]), np.array([[0.5, 0.45, 0.2, 0.9], [-0.3, 0, -1, -0.1]])
+    shares = shares_of(nearest, cosines.astype(np.float32))
+    near = np.exp(np.array([0.5, 0.45]) / 0.05)
+    assert shares[0] == pytest.approx([*near / near.sum(), 0, 0], rel=1e-5)
+    assert not shares[1].any(), "nothing is within 90 degrees"
+
+
+def test_nothing_near_has_no_shares():
+    assert shares_of(np.empty((3, 0), np.int64), np.empty((3, 0), np.float32)).shape == (3, 0)
