@@ -122,7 +122,8 @@ def _train(corpus: Corpus, folder: Path, seed: int, sizes: DemoSizes) -> Evaluat
 
     typer.echo(
         "\n2. Pre-train a User Behavior Model, stage 1 on products, stage 2 on sessions, and fine-tune it for the next "
-        "product. One session in five is held out: half of these select the best weights, the other half are the test."
+        "product. One session in five is held out: half of these find out how long to train, and are then trained on "
+        "as well; the other half are the test."
     )
     model_config = model_sizes(Recipe.SHOP, vocab_size=sizes.vocabulary)
     first = pretraining_config(Recipe.SHOP, seed=seed, **sizes.pretraining)
