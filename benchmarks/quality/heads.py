@@ -37,7 +37,7 @@ def one_seed(corpus: Path, home: Path, seed: int, options: argparse.Namespace) -
     questions: list[str | Path | int] = ["--model", model, "--corpus", corpus, "--seed", seed, "--format", "json"]
     results = json.loads(commands.run("evaluate", "evaluate", options.task, *questions))
     record = json.loads((model / "training.json").read_text("utf-8"))["finetuning"]
-    best = {name: value for name, value in record.items() if name == "step" or name.startswith("validation_")}
+    best = {name: value for name, value in record.items() if name in ("step", "validation_loss")}
     return {"seed": seed, "cost": commands.cost, "best": best, "results": results}
 
 
