@@ -47,13 +47,16 @@ class Bonuses:
             return self
         others = np.fromiter(positions, np.int64, len(positions))
         ranks = np.minimum(np.searchsorted(self.positions, others), len(self) - 1)
+        named = ranks[self.positions[ranks] == others]
+        if not named.size:
+            return self
         mask = np.ones(len(self), bool)
-        mask[ranks[self.positions[ranks] == others]] = False
+        mask[named] = False
         return self.where(mask)
 
     def at(self, positions: IntArray) -> FloatArray:
         """The bonuses of some products, 0 for those that are not named: [K] -> [K]."""
-        if not len(self):
+        if not len(self) or not len(positions):
             return np.zeros(len(positions), np.float32)
         ranks = np.minimum(np.searchsorted(self.positions, positions), len(self) - 1)
         return np.where(self.positions[ranks] == positions, self.values[ranks], np.float32(0))
@@ -69,8 +72,9 @@ class Bonuses:
         if not count:
             return NO_BONUSES
         least = np.partition(self.values, len(self) - count)[len(self) - count]
-        mask = self.values > least
-        mask[np.flatnonzero(self.values == least)[: count - np.count_nonzero(mask)]] = True
+        mask = self.values >= least
+        if (too_many := np.count_nonzero(mask) - count) > 0:
+            mask[np.flatnonzero(self.values == least)[-too_many:]] = False
         return self.where(mask)
 
 

@@ -37,6 +37,7 @@ class CountSource:
 
     def __init__(self, counts: RevisedCounts) -> None:
         self._counts = counts
+        self._recency = counts.weights.recency(counts.weights.max_recent)
 
     def bonuses(self, steps: Sequence[Step]) -> Bonuses:
         """As `CandidateSource`.
@@ -49,7 +50,8 @@ class CountSource:
             return NO_BONUSES
         found = self._counts.candidates(recent.positions, recent.weights)
         values = self._counts.weights.bonus(found.sums, found.seen)
-        return Bonuses(found.positions, values).where(values > 0)
+        bonuses, has_bonus = Bonuses(found.positions, values), values > 0
+        return bonuses if has_bonus.all() else bonuses.where(has_bonus)
 
     def parts(self, steps: Sequence[Step], positions: Sequence[int]) -> FloatArray:
         """How much lower the bonus of each match would be without what followed each step: [K, S]."""
@@ -75,5 +77,5 @@ class CountSource:
                 break
         numbers.reverse()
         positions = [position for number in numbers if (position := steps[number].position) is not None]
-        weights = self._counts.weights.recency(len(numbers))
+        weights = self._recency[self._recency.size - len(numbers) :]
         return _Recent(np.array(numbers, np.int64), np.array(positions, np.int64), weights)

@@ -78,11 +78,14 @@ class Matcher:
         looks_further = bound.caps or rules.diversity or any(len(one) > _MANY_BONUSES for one in bonuses or ())
         count = num_candidates(k) if looks_further else k
         candidates = self._candidates(vectors, count, hidden, bound.searched)
+        takes_best = not bound.caps and not rules.diversity
         raised = [
-            self._raised(vectors[row], hidden[row], bound, bonuses[row] if bonuses else NO_BONUSES)
+            self._raised(
+                vectors[row], hidden[row], bound, bonuses[row] if bonuses else NO_BONUSES, k if takes_best else None
+            )
             for row in range(len(vectors))
         ]
-        if not bound.caps and not rules.diversity:
+        if takes_best:
             return [_best(near, some, k) for near, some in zip(candidates, raised, strict=True)]
         rerankers = [Reranker(k, bound.caps, rules.diversity, self.index.vectors) for _ in candidates]
         for row, reranker in enumerate(rerankers):
@@ -133,8 +136,14 @@ class Matcher:
                 candidates[row] = visible.part(0, count)
         return [candidates[row] for row in range(len(vectors))]
 
-    def _raised(self, query: FloatArray, hidden: frozenset[int], bound: BoundRules, bonuses: Bonuses) -> _Raised:
-        """The products with a bonus or a boost that may match one query."""
+    def _raised(
+        self, query: FloatArray, hidden: frozenset[int], bound: BoundRules, bonuses: Bonuses, count: int | None
+    ) -> _Raised:
+        """The products with a bonus or a boost that may match one query.
+
+        Args:
+            count: how many of them an answer can take at most; None for all.
+        """
         if not len(bonuses):
             return _Raised(bound.boosted(query).without(hidden).in_order(), NO_BONUSES)
         if bound.allowed is not None:
@@ -146,7 +155,8 @@ class Matcher:
         # In float32, which ranks sums well enough; row by row, so that a batch changes nothing.
         cosines: FloatArray = np.vecdot(self.index.vectors(named.positions), query)
         scores = cosines + named.values
-        return _Raised(Ranked(named.positions, scores).merged(boosted).in_order(), named, bonuses)
+        ranked = Ranked(named.positions, scores).with_others(boosted)
+        return _Raised(ranked.in_order() if count is None else ranked.best(count), named, bonuses)
 
     def _rerank(
         self,
@@ -201,7 +211,7 @@ class _Raised:
     """The products of one query whose score is not their cosine alone.
 
     Attributes:
-        ranked: all of them, with their scores.
+        ranked: all of them that an answer can take, with their scores.
         named: those that the search of the vectors finds, too, with the bonus that it does not know.
         bonuses: of these and of all others.
     """

@@ -93,10 +93,21 @@ class Ranked:
 
     def merged(self, others: Ranked) -> Ranked:
         """These and others in one order: best first, equal scores by position."""
+        return self.with_others(others).in_order() if len(others) else self
+
+    def with_others(self, others: Ranked) -> Ranked:
+        """These and then others, in no order."""
         if not len(others):
             return self
         positions = np.concatenate([self.positions, others.positions])
-        return Ranked(positions, np.concatenate([self.scores, others.scores])).in_order()
+        return Ranked(positions, np.concatenate([self.scores, others.scores]))
+
+    def best(self, count: int) -> Ranked:
+        """The best of these that are in any order, at most `count`: best first, equal scores by position."""
+        if len(self) <= count:
+            return self.in_order()
+        least = np.partition(self.scores, len(self) - count)[len(self) - count]
+        return self.where(self.scores >= least).in_order().part(0, count)
 
     def in_order(self) -> Ranked:
         """The same, best first, equal scores by position."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import lru_cache
 from pathlib import Path
 from typing import Annotated, Self
 
@@ -60,9 +61,15 @@ class CountWeights(FrozenModel):
 
     def bonus(self, counts: FloatArray, seen: NDArray[np.uint8]) -> FloatArray:
         """What is added to the cosines of products with these sums of counts [K] and bins of `seen_bins` [K]: [K]."""
-        weights = np.array(self.by_seen, dtype=np.float32)
-        bonus: FloatArray = weights[np.minimum(seen, weights.size - 1)] * np.log1p(np.float32(self.scale) * counts)
+        bonus: FloatArray = _by_bin(self.by_seen)[seen] * np.log1p(np.float32(self.scale) * counts)
         return bonus
+
+
+@lru_cache(maxsize=64)
+def _by_bin(by_seen: tuple[float, ...]) -> FloatArray:
+    """The weight of each bin that 8 bits can say: [256]."""
+    weights = np.array(by_seen, dtype=np.float32)
+    return weights[np.minimum(np.arange(256), weights.size - 1)]
 
 
 def seen_bins(seen: IntArray) -> NDArray[np.uint8]:

@@ -11,7 +11,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ubm_embed.data.arrays import FloatArray, IntArray, ragged_index
+from ubm_embed.data.arrays import FloatArray, IntArray
+
+# Of an entry among those of one session, in the numbers that are sorted: below the 32 of a position.
+_ORDER_BITS = 31
+_NO_NEIGHBOURS = np.empty(0, np.int32)
 
 
 @dataclass(frozen=True)
@@ -40,19 +44,20 @@ class TransitionCounts:
             recent: [R] products of one session; one that stands there twice counts twice.
             weights: [R].
         """
-        starts = self.offsets[recent]
-        lengths = self.offsets[np.asarray(recent) + 1] - starts
-        entries = ragged_index(starts, lengths)
-        neighbours = self.neighbours[entries]
-        parts = self.values[entries].astype(np.float32) * np.repeat(weights.astype(np.float32), lengths)
-        order = np.argsort(neighbours, kind="stable")
-        neighbours = neighbours[order]
+        starts, stops = self.offsets[recent], self.offsets[np.asarray(recent) + 1]
+        rows = [slice(*row) for row in zip(starts.tolist(), stops.tolist(), strict=True)]
+        neighbours = np.concatenate([_NO_NEIGHBOURS, *(self.neighbours[row] for row in rows)])
+        if not neighbours.size:
+            return neighbours.astype(np.int64), np.zeros(0, np.float32)
+        parts = np.concatenate([self.values[row] for row in rows]).astype(np.float32)
+        parts *= np.repeat(weights.astype(np.float32), stops - starts)
+        # Numbers that hold the order are sorted in a third of the time that a stable order takes.
+        keys = np.sort((neighbours.astype(np.int64) << _ORDER_BITS) | np.arange(neighbours.size))
+        positions, order = keys >> _ORDER_BITS, keys & ((1 << _ORDER_BITS) - 1)
         is_first = np.ones(neighbours.size, dtype=bool)
-        is_first[1:] = neighbours[1:] != neighbours[:-1]
+        np.not_equal(positions[1:], positions[:-1], out=is_first[1:])
         firsts = np.flatnonzero(is_first)
-        if not firsts.size:
-            return firsts, np.zeros(0, np.float32)
-        return neighbours[firsts].astype(np.int64), np.add.reduceat(parts[order], firsts)
+        return positions[firsts], np.add.reduceat(parts[order], firsts)
 
     def between(self, earlier: IntArray, later: int) -> FloatArray:
         """[R] what each of the earlier products [R] adds for one later product, 0 where they have no entry."""
