@@ -83,7 +83,7 @@ class Experiment:
         return FinetuningConfig(task=self.task, seed=self.seed, **settings)
 
     def recipe_finetuning(self, recipe: Recipe) -> FinetuningConfig:
-        """A recipe's settings of fine-tuning, within the limits of the size; all rows learn from the training part alone."""
+        """A recipe's settings of fine-tuning, within the limits of the size; all rows learn from the training part."""
         limits = {"refit": False, **self.size.recipes[recipe].get("finetuning", {})}
         return finetuning_config(recipe, self.task, seed=self.seed, **limits)
 

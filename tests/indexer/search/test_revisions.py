@@ -138,8 +138,9 @@ class Shop:
                 shares[row, at] = 1
                 continue
             cosines = vectors[known] @ vectors[row]
-            for near in np.argsort(-cosines, kind="stable")[:4]:
-                shares[row, before[known[near]]] = max(cosines[near], 0)
+            for near in np.argsort(-cosines, kind="stable")[:8]:
+                weight = np.exp((cosines[near] - cosines.max()) / 0.05)
+                shares[row, before[known[near]]] = weight if cosines[near] > 0 and weight >= 0.01 else 0
             shares[row] /= max(shares[row].sum(), 1e-12)
         counts = shares @ dense(published.transitions) @ shares.T
         np.fill_diagonal(counts, 0)
