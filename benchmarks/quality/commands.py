@@ -2,13 +2,21 @@
 
 from __future__ import annotations
 
+import argparse
 import os
 import re
 import subprocess
 import sys
+import tempfile
 import time
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
+
+from benchmarks.quality.experiment import smaller_shop
+from benchmarks.report import write_report
+from ubm_embed.data.corpus import Corpus
 
 _PEAK = re.compile(r"PEAK (\d+)")
 # Prints the peak of the command's memory, in kilobytes, after its output.
@@ -49,3 +57,27 @@ class Commands:
         self.cost[name] = {"seconds": round(time.perf_counter() - started, 1), "peak_mb": round(peak / 1024)}
         print(f"{self.title}: {name} {self.cost[name]}", file=sys.stderr, flush=True)
         return done.stdout
+
+
+def measure_seeds(
+    report: dict[str, Any],
+    options: argparse.Namespace,
+    one_seed: Callable[[Path, Path, int, argparse.Namespace], dict[str, Any]],
+) -> dict[str, Any]:
+    """The report with the runs of `one_seed(corpus, home, seed, options)`, written after each of them.
+
+    Args:
+        options: `data`, the corpus, of which `sessions` are taken unless that is None; `seeds` and `out`.
+    """
+    runs = []
+    with tempfile.TemporaryDirectory() as folder:
+        corpus = options.data
+        if options.sessions is not None:
+            corpus = Path(folder) / options.data.name
+            smaller_shop(Corpus.open(options.data), options.sessions).write(corpus)
+        for seed in options.seeds:
+            home = Path(folder) / f"seed_{seed}"
+            home.mkdir()
+            runs.append(one_seed(corpus, home, seed, options))
+            write_report({**report, "runs": runs}, options.out)
+    return {**report, "runs": runs}

@@ -10,17 +10,14 @@ from __future__ import annotations
 
 import argparse
 import json
-import tempfile
 from collections.abc import Sequence
 from pathlib import Path
 from statistics import mean
 from typing import Any
 
 from benchmarks.command_line import load_or_measure, runner_parser
-from benchmarks.quality.commands import Commands
-from benchmarks.quality.experiment import smaller_shop
-from benchmarks.report import markdown_table, report_header, write_report
-from ubm_embed.data.corpus import Corpus
+from benchmarks.quality.commands import Commands, measure_seeds
+from benchmarks.report import markdown_table, report_header
 from ubm_embed.evaluation.task_metrics import higher_is_better, metric_label
 
 _METRICS = {"pip": ("auroc", "f1"), "rlp": ("mae", "msle", "r2")}
@@ -53,18 +50,7 @@ def measure(options: argparse.Namespace) -> dict[str, Any]:
         "threads": 1,
     }
     report = report_header(f"heads_{options.task}_{options.data.name}", settings, packages=("scikit-learn",))
-    runs = []
-    with tempfile.TemporaryDirectory() as folder:
-        corpus = options.data
-        if options.sessions is not None:
-            corpus = Path(folder) / options.data.name
-            smaller_shop(Corpus.open(options.data), options.sessions).write(corpus)
-        for seed in options.seeds:
-            home = Path(folder) / f"seed_{seed}"
-            home.mkdir()
-            runs.append(one_seed(corpus, home, seed, options))
-            write_report({**report, "runs": runs}, options.out)  # what a seed has found outlives the next one
-    return {**report, "runs": runs}
+    return measure_seeds(report, options, one_seed)
 
 
 def table(report: dict[str, Any]) -> str:
