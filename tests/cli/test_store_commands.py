@@ -192,7 +192,7 @@ class TestQuery:
         assert json.loads(one.stdout)["unknown"] == ["x"]
         two = run("query", "--session", "-", "--store", store, stdin=json.dumps([KNOWN, STRANGE]))
         assert "1 of 2 sessions name products" in two.stderr
-        assert "1 of 2 sessions are answered by popularity" in two.stderr
+        assert "1 of 2 sessions are not answered by the model: see `fallback`" in two.stderr
 
     def test_an_older_version_answers_by_its_number(self, store: Path, model_folder: Path, products_file: Path) -> None:
         build(model=model_folder, products=products_file, store=store)

@@ -177,8 +177,9 @@ class TestAModel:
     def test_overconfident(self, shop: Shop, tmp_path: Path) -> None:
         def exaggerate(checkpoint: Checkpoint) -> None:
             head: Any = checkpoint.model.head
-            for parameter in list(head.parameters())[-2:]:
-                parameter *= 10.0
+            counting = head.counting
+            for value in [*list(head.parameters())[-2:], counting.weights, counting.bias, counting.values]:
+                value *= 10.0
 
         broken = changed_model(shop.head, tmp_path / "broken", exaggerate)
         sources = Sources(corpus=shop.corpus, heads=[ModelFolder.open(broken)], settings=SETTINGS, device="cpu")

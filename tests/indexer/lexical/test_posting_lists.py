@@ -83,10 +83,10 @@ def test_a_file_says_how_many_products_came_after_the_mean_length_was_measured(t
     assert lists.added_since == 0
     for expected in (1, 2):  # in two refreshes, one product each
         builder = PostingListsBuilder(lists.mean_length)
-        builder.carry(lists, np.arange(2, dtype=np.int32))
-        builder.add(np.array([2]), products([["case"]]))
+        builder.carry(lists, np.arange(1 + expected, dtype=np.int32))
+        builder.add(np.array([1 + expected]), products([["case"]]))
         write_words(tmp_path / "words.arrow", builder.build())
-        lists = read_words(tmp_path / "words.arrow", 3).lists
+        lists = read_words(tmp_path / "words.arrow", 2 + expected).lists
         assert (lists.added_since, lists.mean_length) == (expected, 1.5)
 
 
