@@ -1,8 +1,9 @@
 """Training once more, with the validation part, for as long as validation found best.
 
 A shop's newest sessions choose the weights, and so nothing is learned from them. As `refit` in scikit-learn's searches,
-this trains the same start with the same settings on both parts. There is nothing left to validate with: the number of
-epochs is what validation found, and the learning rate falls at the end as it did then.
+this trains the same start with the same settings on both parts. There is nothing left to validate with: it takes the
+steps up to the best validation, with those that were thrown away when the cooldown began, and the learning rate falls
+over the last of them.
 """
 
 from __future__ import annotations
