@@ -104,6 +104,23 @@ def load_or_measure(
     return report
 
 
+def show_or_measure(
+    parser: argparse.ArgumentParser,
+    arguments: Sequence[str] | None,
+    measure: Callable[[argparse.Namespace], Report],
+    table: Callable[[Report], str],
+) -> None:
+    """Measure what `--data` names, save the report and print its table; or print the table that `--show` names.
+
+    Raises:
+        SystemExit: as `load_or_measure`; or the options are wrong, or neither is given.
+    """
+    options = parser.parse_args(arguments)
+    if options.data is None and options.show is None:
+        parser.error("one of --data and --show is required")
+    print(table(load_or_measure(options, measure)))
+
+
 def with_new_keys(document: Any, old_keys: Mapping[str, str]) -> Any:
     """The same JSON document with today's keys, at every depth."""
     if isinstance(document, dict):

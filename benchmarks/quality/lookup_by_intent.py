@@ -26,7 +26,7 @@ import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
-from benchmarks.command_line import load_or_measure, runner_parser
+from benchmarks.command_line import runner_parser, show_or_measure
 from benchmarks.quality.baselines.text_match import text_of
 from benchmarks.quality.baselines.text_search import best, fused_scores, sentence_scores, tfidf_scores
 from benchmarks.report import markdown_table, report_header, write_report
@@ -230,10 +230,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     add("--part", choices=("validation", "test"), default="test", help="the part whose searches are asked")
     add("--seeds", type=int, nargs="+", default=[0])
     add("finetune", nargs="*", metavar="OPTION", help="options of finetune, after --")
-    options = parser.parse_args(arguments)
-    if options.data is None and options.show is None:
-        parser.error("one of --data and --show is required")
-    print(table(load_or_measure(options, measure)))
+    show_or_measure(parser, arguments, measure, table)
 
 
 if __name__ == "__main__":

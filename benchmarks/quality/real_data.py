@@ -20,7 +20,7 @@ from typing import Any
 
 import polars as pl
 
-from benchmarks.command_line import load_or_measure, runner_parser
+from benchmarks.command_line import runner_parser, show_or_measure
 from benchmarks.report import markdown_table, report_header
 from ubm_embed.data.corpus import INTERACTIONS_FILE, PRODUCTS_FILE
 
@@ -120,10 +120,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser = runner_parser("quality.real_data", __doc__, default_out="real_data_DATA")
     parser.add_argument("--data", type=Path, metavar="DIR", help="a corpus folder (docs/data.md)")
     parser.add_argument("pretrain", nargs="*", metavar="OPTION", help="options of pretrain, after --")
-    options = parser.parse_args(arguments)
-    if options.data is None and options.show is None:
-        parser.error("one of --data and --show is required")
-    print(table(load_or_measure(options, measure)))
+    show_or_measure(parser, arguments, measure, table)
 
 
 if __name__ == "__main__":

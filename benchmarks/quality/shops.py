@@ -15,7 +15,7 @@ from pathlib import Path
 from statistics import mean
 from typing import Any
 
-from benchmarks.command_line import load_or_measure, runner_parser
+from benchmarks.command_line import runner_parser, show_or_measure
 from benchmarks.quality.commands import Commands, measure_seeds
 from benchmarks.report import markdown_table, report_header
 
@@ -88,10 +88,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     add("--holdout", type=float, default=0.1, help="share of validation and test, half each")
     add("--seeds", type=int, nargs="+", default=[0])
     add("finetune", nargs="*", metavar="OPTION", help="options of finetune, after --")
-    options = parser.parse_args(arguments)
-    if options.data is None and options.show is None:
-        parser.error("one of --data and --show is required")
-    print(table(load_or_measure(options, measure)))
+    show_or_measure(parser, arguments, measure, table)
 
 
 if __name__ == "__main__":

@@ -5,7 +5,7 @@ Letters: S sessions.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 
@@ -92,18 +92,27 @@ class UnseenPart:
                 raise InvalidData(problem, file=file, field="split.holdout")
             return cls._of_training_corpus(split, tokenized, refit)
         membership, rule = _membership(split, tokenized, ids, file)
-        if refit and membership is not None:
-            membership = refit_membership(membership)
-        overlap = _overlap(corpus, tokenized, ids, rule)
-        unseen = cls(split, _parts(tokenized, membership, refit), membership, overlap, refit)
+        unseen = cls._from_membership(split, tokenized, membership, _overlap(corpus, tokenized, ids, rule), refit)
         unseen._require_test_part(file)
         return unseen
 
     @classmethod
+    def _from_membership(
+        cls,
+        split: Split,
+        tokenized: TokenizedCorpus,
+        membership: NDArray[np.object_] | None,
+        overlap: CorpusOverlap,
+        refit: bool,
+    ) -> Self:
+        if membership is None:
+            return cls(split, SplitParts.leave_one_out(tokenized.sessions, refit=refit), None, overlap, refit)
+        membership = refit_membership(membership) if refit else membership
+        return cls(split, SplitParts.from_membership(tokenized.sessions, membership), membership, overlap, refit)
+
+    @classmethod
     def _of_training_corpus(cls, split: Split, tokenized: TokenizedCorpus, refit: bool) -> Self:
         membership = None if split.kind is SplitKind.LEAVE_ONE_OUT else split.membership(tokenized)
-        if refit and membership is not None:
-            membership = refit_membership(membership)
         overlap = CorpusOverlap(
             is_training_corpus=True,
             rule=f"that of the split by {split.kind}" if membership is not None else _LAST_INTERACTIONS,
@@ -111,7 +120,7 @@ class UnseenPart:
             new_sessions=0,
             new_products=0,
         )
-        return cls(split, _parts(tokenized, membership, refit), membership, overlap, refit)
+        return cls._from_membership(split, tokenized, membership, overlap, refit)
 
     def shared_with(self, other: UnseenPart, tokenized: TokenizedCorpus, file: Path | None) -> UnseenPart:
         """What both models may be tested on, over the same sessions.
@@ -128,7 +137,7 @@ class UnseenPart:
         if self.membership is None or other.membership is None:
             return self
         membership = np.where(self.membership == "test", other.membership, self.membership)
-        shared = replace(self, membership=membership, parts=_parts(tokenized, membership, self.refit))
+        shared = self._from_membership(self.split, tokenized, membership, self.overlap, self.refit)
         shared._require_test_part(file)
         return shared
 
@@ -201,12 +210,6 @@ def _membership(
         return split.membership(tokenized), "sessions whose ids hash into the test part"
     problem = "the model was trained on every session of another corpus and has no record of their ids: which of these "
     raise InvalidData(f"{problem}it has read is not known", file=file, field="split.holdout")
-
-
-def _parts(tokenized: TokenizedCorpus, membership: NDArray[np.object_] | None, refit: bool) -> SplitParts:
-    if membership is None:
-        return SplitParts.leave_one_out(tokenized.sessions, refit=refit)
-    return SplitParts.from_membership(tokenized.sessions, membership)
 
 
 def _overlap(corpus: Corpus, tokenized: TokenizedCorpus, ids: TrainingIds | None, rule: str) -> CorpusOverlap:

@@ -14,7 +14,7 @@ from ubm_embed.data.batches.session_table import SessionTable
 from ubm_embed.data.batches.tokenized_corpus import TokenizedCorpus
 from ubm_embed.data.corpus import Corpus
 from ubm_embed.data.tables.timestamps import as_timestamp
-from ubm_embed.data.tasks.split import Split, SplitParts, refit_membership
+from ubm_embed.data.tasks.split import Split, SplitParts
 from ubm_embed.data.tasks.task import SplitKind
 from ubm_embed.errors import InvalidData
 
@@ -62,9 +62,7 @@ class LeakReport:
             refit: as in `Split.parts`.
         """
         left_out = split.kind is SplitKind.LEAVE_ONE_OUT
-        membership = None if left_out else split.membership(tokenized)
-        if refit and membership is not None:
-            membership = refit_membership(membership)
+        membership = None if left_out else split.membership(tokenized, refit=refit)
         parts = split.parts(tokenized, refit=refit)
         return cls.from_parts(corpus, tokenized, split, parts, membership, pretraining_problem=pretraining_problem)
 

@@ -149,12 +149,13 @@ class Split:
         """
         if self.kind is SplitKind.LEAVE_ONE_OUT and self.holdout:
             return SplitParts.leave_one_out(corpus.sessions, refit=refit)
-        validation, test = self._held_out(corpus)
-        membership = _named(validation, test)
-        return SplitParts.from_membership(corpus.sessions, refit_membership(membership) if refit else membership)
+        return SplitParts.from_membership(corpus.sessions, self._names(corpus, refit))
 
-    def membership(self, corpus: Splittable) -> NDArray[np.object_]:
+    def membership(self, corpus: Splittable, *, refit: bool = False) -> NDArray[np.object_]:
         """[S] "training", "validation" or "test" for each session of the corpus.
+
+        Args:
+            refit: as in `parts`.
 
         Raises:
             InvalidData: by time, and a session has no timestamp.
@@ -162,7 +163,7 @@ class Split:
         """
         if self.kind is SplitKind.LEAVE_ONE_OUT:
             raise ValueError("a leave-one-out split has every session in all of its parts")
-        return _named(*self._held_out(corpus))
+        return self._names(corpus, refit)
 
     def training_phrases(self, corpus: Corpus) -> pl.Series:
         """The search phrases of the training part, repeats included: what a vocabulary may be learned from.
@@ -182,6 +183,11 @@ class Split:
             training = pl.Series(times.session_ids[self.membership(times) == "training"], dtype=pl.String)
             interactions = corpus.select_sessions(training).interactions
         return interactions["query"].drop_nulls()
+
+    def _names(self, corpus: Splittable, refit: bool) -> NDArray[np.object_]:
+        validation, test = self._held_out(corpus)
+        membership = np.where(test, "test", np.where(validation, "validation", "training")).astype(object)
+        return refit_membership(membership) if refit else membership
 
     def _held_out(self, corpus: Splittable) -> tuple[BoolArray, BoolArray]:
         """[S] whether a session is in the validation part, and whether in the test part."""
@@ -249,10 +255,6 @@ def is_refit(record: Mapping[str, Any]) -> bool:
     """Whether the model with this training record was trained once more with the validation part."""
     tuned = record.get("finetuning")
     return isinstance(tuned, Mapping) and bool(tuned.get("refit_steps"))
-
-
-def _named(validation: BoolArray, test: BoolArray) -> NDArray[np.object_]:
-    return np.where(test, "test", np.where(validation, "validation", "training")).astype(object)
 
 
 def _microseconds(text: str) -> int:

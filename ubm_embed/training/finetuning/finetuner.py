@@ -168,13 +168,10 @@ class Finetuner:
         end = self._end(step)
         return rising * (end - step) / (end - begin + 1)
 
-    def _epoch(self, epoch: int) -> TaskExamples | TargetSequences:
-        return _epoch(self.objective, self.dataset, self.config, epoch)
-
     def _examples(self, first: int) -> Iterator[TaskExamples | TargetSequences]:
         """The examples of each step, from step `first` on."""
         for epoch in itertools.count(first // self.epoch_steps):
-            examples, size = self._epoch(epoch), self.config.batch
+            examples, size = _epoch(self.objective, self.dataset, self.config, epoch), self.config.batch
             for batch in range(first % self.epoch_steps, self.epoch_steps):
                 # An epoch of sequences may be shorter than the first, since the part of a long session that is read is
                 # drawn; its last examples are then read twice.
