@@ -9,13 +9,14 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from statistics import mean
 from typing import Any
 
 from benchmarks.quality.experiment import smaller_shop
-from benchmarks.report import write_report
+from benchmarks.report import markdown_table, write_report
 from ubm_embed.data.corpus import Corpus
 
 _PEAK = re.compile(r"PEAK (\d+)")
@@ -81,3 +82,16 @@ def measure_seeds(
             runs.append(one_seed(corpus, home, seed, options))
             write_report({**report, "runs": runs}, options.out)
     return {**report, "runs": runs}
+
+
+def cost_table(runs: Sequence[Mapping[str, Any]]) -> str:
+    """The mean seconds and the highest peak of each command, over runs that keep `Commands.cost` as "cost"."""
+    rows = [
+        (
+            name,
+            f"{mean(run['cost'][name]['seconds'] for run in runs):.0f}",
+            f"{max(run['cost'][name]['peak_mb'] for run in runs):,}",
+        )
+        for name in runs[0]["cost"]
+    ]
+    return markdown_table(("command", "seconds", "peak MB"), rows)

@@ -16,7 +16,7 @@ from statistics import mean
 from typing import Any
 
 from benchmarks.command_line import load_or_measure, runner_parser
-from benchmarks.quality.commands import Commands, measure_seeds
+from benchmarks.quality.commands import Commands, cost_table, measure_seeds
 from benchmarks.report import markdown_table, report_header
 from ubm_embed.evaluation.task_metrics import higher_is_better, metric_label
 
@@ -60,19 +60,8 @@ def table(report: dict[str, Any]) -> str:
     rows = [*zip(*(run["results"]["rows"] for run in runs), strict=True)]
     cells = [(same[0]["row"], *(part for name in metrics for part in _cells(rows[0], same, name))) for same in rows]
     names = [part for name in metrics for part in (metric_label(name), "UBM ahead (largest p)")]
-    cost = [
-        (
-            name,
-            f"{mean(run['cost'][name]['seconds'] for run in runs):.0f}",
-            f"{max(run['cost'][name]['peak_mb'] for run in runs):,}",
-        )
-        for name in runs[0]["cost"]
-    ]
     title = f"{settings['data']}, {settings['task']}, {runs[0]['results']['examples']} questions, {len(runs)} seeds"
-    return (
-        f"{title}\n\n{markdown_table(('row', *names), cells)}\n\n"
-        f"{markdown_table(('command', 'seconds', 'peak MB'), cost)}"
-    )
+    return f"{title}\n\n{markdown_table(('row', *names), cells)}\n\n{cost_table(runs)}"
 
 
 def _cells(ours: Sequence[dict[str, Any]], theirs: Sequence[dict[str, Any]], metric: str) -> tuple[str, str]:

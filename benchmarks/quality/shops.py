@@ -16,7 +16,7 @@ from statistics import mean
 from typing import Any
 
 from benchmarks.command_line import runner_parser, show_or_measure
-from benchmarks.quality.commands import Commands, measure_seeds
+from benchmarks.quality.commands import Commands, cost_table, measure_seeds
 from benchmarks.report import markdown_table, report_header
 
 _METRICS = ("hit@10", "mrr@10", "ndcg@10")
@@ -64,17 +64,9 @@ def table(report: dict[str, Any]) -> str:
         p = [row["p_values"]["hit@10"] for row in same if row["p_values"]]
         cells.append((same[0]["row"], *(f"{value:.4f}" for value in means), f"{max(p):.4f}" if p else ""))
     quality = markdown_table(("row", *_METRICS, "largest p of hit@10"), cells)
-    cost = [
-        (
-            name,
-            f"{mean(run['cost'][name]['seconds'] for run in runs):.0f}",
-            f"{max(run['cost'][name]['peak_mb'] for run in runs):,}",
-        )
-        for name in runs[0]["cost"]
-    ]
     questions = runs[0]["results"]["examples"]
     title = f"{report['settings']['data']}, {questions} questions, {len(runs)} seeds"
-    return f"{title}\n\n{quality}\n\n{markdown_table(('command', 'seconds', 'peak MB'), cost)}"
+    return f"{title}\n\n{quality}\n\n{cost_table(runs)}"
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
