@@ -56,7 +56,8 @@ class ResolvedSession:
         steps: its interactions that have a text.
         unknown: ids that the version does not know, each once, as they were written.
         seen: positions of the session's products in the catalogue, those that were removed from the cart included.
-        phrase: the search that it ends in, whether the model can read it or not; None if it ends in a product.
+        phrase: the search that is the last thing known of it, whether the model can read it or not; None if that is a
+            product.
         fallback: why nothing can be read, or None if something can.
     """
 

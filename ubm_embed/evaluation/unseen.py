@@ -68,7 +68,8 @@ class UnseenPart:
         parts: of the corpus; the test part holds nothing that training has read, the training part whatever it may
             have read.
         membership: [S] the name of each session's part; None for leave-one-out.
-        refit: the model was trained once more with the validation part, which the training part then has.
+        refit: the model, or the other one, was trained once more with the validation part, which the training part then
+            has.
     """
 
     split: Split
@@ -123,7 +124,8 @@ class UnseenPart:
         return cls._from_membership(split, tokenized, membership, overlap, refit)
 
     def shared_with(self, other: UnseenPart, tokenized: TokenizedCorpus, file: Path | None) -> UnseenPart:
-        """What both models may be tested on, over the same sessions.
+        """What both models may be tested on, over the same sessions. If one was refitted, counts and baselines of both
+        count the validation part: neither model's figures then depend on which of them is named first.
 
         Raises:
             Conflict: the models were trained with different splits.
@@ -134,10 +136,10 @@ class UnseenPart:
                 f"the models were trained with different splits, {self.split.to_dict()} and {other.split.to_dict()}: "
                 "one would be tested on sessions that it has read"
             )
-        if self.membership is None or other.membership is None:
-            return self
-        membership = np.where(self.membership == "test", other.membership, self.membership)
-        shared = self._from_membership(self.split, tokenized, membership, self.overlap, self.refit)
+        membership, refit = self.membership, self.refit or other.refit
+        if membership is not None and other.membership is not None:
+            membership = np.where(membership == "test", other.membership, membership)
+        shared = self._from_membership(self.split, tokenized, membership, self.overlap, refit)
         shared._require_test_part(file)
         return shared
 

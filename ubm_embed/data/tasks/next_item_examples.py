@@ -35,7 +35,8 @@ def next_item_examples(
         allowed: [texts] which rows may be targets.
         repeats: also take products that the prefix holds, as the paper does, unless one is the prefix's last product.
         searches: a prefix that ends in a search has each product up to the next search as a target, also if it holds no
-            product: all of them are what the shopper looked for, and a search is often all that is known.
+            product: all of them are what the shopper looked for, and a search is often all that is known. With
+            `repeats` that may be the prefix's last product, once another one came in between.
     """
     sessions, session_of = part.sessions, part.sessions.session_of()
     asked, targets = _asked(part, is_product, allowed, repeats=repeats, searches=searches)

@@ -18,7 +18,7 @@ from ubm_embed.data.corpus import Corpus
 from ubm_embed.data.tasks.dataset import TaskDataset
 from ubm_embed.data.tasks.leaks import LeakReport, pretraining_problem
 from ubm_embed.data.tasks.session_features import FEATURES
-from ubm_embed.data.tasks.split import Split
+from ubm_embed.data.tasks.split import Split, is_refit
 from ubm_embed.data.tasks.task import Task
 from ubm_embed.data.tasks.training_ids import TrainingIds
 from ubm_embed.data.text.tokenizer import InteractionTokenizer
@@ -76,7 +76,7 @@ def finetune(
         resume: continue the unfinished run.
         restart: discard the unfinished run, if there is one, and start over.
         trackers: get what is logged as well.
-        notice: is told when a tracker fails; training goes on.
+        notice: is told when a tracker fails, or the model has learned from the validation part; training goes on.
 
     Raises:
         Conflict: `out` is taken, another run is writing to it, a run is unfinished or does not fit, or the model has
@@ -96,6 +96,11 @@ def finetune(
         _require_product_tower(checkpoint, config)
         tokenized = TokenizedCorpus.from_corpus(corpus, checkpoint.tokenizer)
         split, problem = agreed_split(checkpoint, tokenized, config)
+        if is_refit(checkpoint.record) and checkpoint.record.get("corpus") == tokenized.fingerprint():
+            notice(
+                "the model was refitted with the validation part, which now looks better predicted than new sessions "
+                "will be: start from the pre-trained model, or fine-tune with --no-refit first"
+            )
         dataset = TaskDataset.from_split(config.task, tokenized, split, **config.dataset_settings)
         # Both raise what they lack before any work.
         dataset.unbalanced_training(np.random.default_rng(config.seed))

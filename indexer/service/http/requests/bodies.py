@@ -13,7 +13,7 @@ from msgspec import UNSET, Meta, UnsetType
 from indexer.search.limits import Limits
 from indexer.search.ranking import MAX_BOOST, Rules
 from indexer.service.http.requests.decoding import Decoder
-from ubm_embed.data.session import Action, Interaction, Product, Session, parse_product, parse_session
+from ubm_embed.data.session import MAX_CHARACTERS, Action, Interaction, Product, Session, parse_product, parse_session
 from ubm_embed.errors import InvalidData
 
 _LIMITS = Limits()
@@ -42,7 +42,13 @@ Sessions: TypeAlias = Annotated[
     list[Any], Meta(min_length=1, description="Several sessions.", extra_json_schema={"items": _ref("Session")})
 ]
 Phrase: TypeAlias = Annotated[
-    str, Meta(pattern=r"\S", description="What a shopper searches for.", examples=["red running shoes"])
+    str,
+    Meta(
+        max_length=MAX_CHARACTERS,
+        pattern=r"\S",
+        description="What a shopper searches for.",
+        examples=["red running shoes"],
+    ),
 ]
 ProductObject: TypeAlias = Annotated[dict[str, Any], Meta(extra_json_schema=_ref("Product"))]
 

@@ -55,8 +55,23 @@ def test_baselines_count_the_validation_part_too(whole, corpus, tokenized):
 
 def test_is_compared_with_a_model_that_was_not_refitted(whole, corpus, tune, base, tmp_path):
     before = tune(REFIT.replace(refit=False), base=base, out=tmp_path / "before")
-    evaluation = evaluate(Task.NIP, corpus, whole[0], against=before, rounds=20)
-    assert evaluation.against == before.model_id
+    one = evaluate(Task.NIP, corpus, whole[0], against=before, rounds=20)
+    other = evaluate(Task.NIP, corpus, before, against=whole[0], rounds=20)
+    assert one.against == before.model_id
+    assert one.leaks == other.leaks, "what training may have read is the same, whichever is named first"
+    names = {"UBM": "the other model", "the other model": "UBM"}
+    metrics = {row.name: row.metrics for row in other.rows}
+    for row in one.rows:
+        first = next((name for name in sorted(names, key=len, reverse=True) if row.name.startswith(name)), None)
+        swapped = row.name if first is None else row.name.replace(first, names[first], 1)
+        assert row.metrics == metrics[swapped]
+
+
+def test_tuned_again_on_the_same_corpus_it_warns_that_validation_was_read(whole, tune, tmp_path):
+    told: list[str] = []
+    tune(REFIT.replace(refit=False, max_steps=2), base=whole[0], out=tmp_path / "again", notice=told.append)
+    assert len(told) == 1
+    assert "refitted with the validation part" in told[0]
 
 
 @pytest.mark.parametrize("steps_of_the_refit", [1, 2])

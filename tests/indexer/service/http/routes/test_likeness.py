@@ -8,6 +8,7 @@ from urllib.parse import quote
 import pytest
 
 from tests.indexer.service.http.served import ODD_ID, Served
+from ubm_embed.data.session import MAX_CHARACTERS
 
 
 def ids(answer: Any) -> list[str]:
@@ -78,6 +79,7 @@ def test_refusals(served: Served, path: str, status: int, message: str) -> None:
         ({"product": {"title": "x"}, "product_id": "p1"}, 422, "one of product, product_id and query"),
         ({"query": "shoes", "product_id": "p1"}, 422, "one of product, product_id and query"),
         ({"query": " "}, 422, "field 'query'"),
+        ({"query": "a" * (MAX_CHARACTERS + 1)}, 422, "field 'query'"),
         ({"product": {}}, 422, "field 'product'"),
         ({"product": {"title": 17}}, 422, "field 'product.title'"),
         ({"product_id": "nothing"}, 404, "no product 'nothing'"),
