@@ -89,8 +89,8 @@ class Answer:
         version: the store's version that answered.
         revision: of that version; 0 if it answered as it was published.
         model_id: the model that read the session.
-        fallback: why not the model answers, but shared words, whose matches have a score, and then the popular
-            products; None if the model does.
+        fallback: why the model could not answer; then shared words do, whose matches have a score, and after them the
+            popular products. None if the model answered.
         unknown: ids of the session that the version does not know.
         took_ms: milliseconds of the call, of all its sessions together.
         purchase_intention: probability of a purchase in this session; None without a model that predicts it.
