@@ -16,11 +16,13 @@ from benchmarks.training.padded_model import PaddedModel
 from benchmarks.training.pretraining_speed import notes, table
 from benchmarks.training.trainer_variant import missing_packages
 from benchmarks.training.training_input import Step
+from tests.cpu import in_bfloat16
 
 _TINY = {"products": 60, "sessions": 80, "layers": 1, "width": 16, "item-batch": 4, "session-batch": 2, "steps": 1}
 TINY = [*(f"--{name}={value}" for name, value in _TINY.items()), "--ceiling-shapes", "64x64x64"]
 
 
+@in_bfloat16
 def test_a_report_holds_the_raw_figures_of_every_form(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     out = tmp_path / "report.json"
     pretraining_speed.main([*TINY, "--precisions", "float32", "bfloat16", "--out", str(out)])

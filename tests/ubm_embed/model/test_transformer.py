@@ -9,9 +9,9 @@ from torch.nn.functional import cosine_similarity
 from transformers import BertConfig
 from transformers.models.bert.modeling_bert import BertEncoder
 
+from tests.cpu import in_bfloat16
 from tests.rounding import FORWARD_AND_BACKWARD, LAYER, rounding_error
 from ubm_embed.data.batches.packing import Packing
-from ubm_embed.model.device import computes_bfloat16
 from ubm_embed.model.transformer import add_dropped, attention, computing_format, dropout, layers_from_modules
 
 # Three layers, and no sum of more terms than the longest sequence has slots.
@@ -80,10 +80,6 @@ def test_gradients_at_first_slots_are_those_of_the_sequences_by_themselves(encod
     found = gradients(encoder, first_slots(encoder, sequences))
     for name, gradient in expected.items():
         torch.testing.assert_close(found[name], gradient, atol=GRADIENT, rtol=GRADIENT, msg=name)
-
-
-# PyTorch's attention over many positions refuses bfloat16 where the CPU does not compute in it; then nothing here does.
-in_bfloat16 = pytest.mark.skipif(not computes_bfloat16(torch.device("cpu")), reason="this CPU has no bfloat16")
 
 
 @in_bfloat16
